@@ -1,0 +1,15 @@
+# Thin on purpose: everything is in dev.py, which also runs without make.
+PYTHON ?= python3
+ARGS ?=
+
+.PHONY: help setup run test bench lock clean
+
+help:
+	@"$(PYTHON)" dev.py help
+
+setup run test bench lock:
+	@"$(PYTHON)" dev.py $@ $(ARGS)
+
+clean:
+	rm -rf .venv .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
+	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,169 @@
+"""Sets the project up in .venv and runs it. Needs Python 3.11 and pip (or uv), and nothing else.
+
+    python3 dev.py run [ARGS]     serve in development mode with demo traffic; ARGS go to `gateway serve`
+    python3 dev.py test [ARGS]    every check and test; ARGS go to pytest
+    python3 dev.py bench [ARGS]   the benchmarks; ARGS go to them
+    python3 dev.py lock [ARGS]    write requirements.lock anew; `--upgrade` takes the newest releases
+    python3 dev.py setup          only set up
+
+The same with make: `make test ARGS="-k rooms"`; `make run PYTHON=python3.13` chooses the Python.
+"""
+
+# The syntax stays within Python 3.6, so that an old Python gets as far as the check at the end.
+
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import venv
+from pathlib import Path
+from typing import NoReturn
+
+ROOT = Path(__file__).resolve().parent
+VENV = ROOT / ".venv"
+PYTHON = VENV / "bin" / "python"
+STAMP = VENV / "dev.stamp"
+LOCK = ROOT / "requirements.lock"
+
+
+def succeeds(*command: object, quiet: bool = False) -> bool:
+    silent = subprocess.DEVNULL if quiet else None
+    try:
+        return subprocess.call([str(part) for part in command], stdout=silent, stderr=silent) == 0
+    except OSError:
+        return False
+
+
+def become(*command: object) -> NoReturn:
+    sys.stdout.flush()
+    os.execv(str(command[0]), [str(part) for part in command])
+
+
+def setup() -> None:
+    """Brings .venv in line with pyproject.toml and requirements.lock; does nothing when it is."""
+    interpreter = f"{sys.version} {sys.base_prefix} {ROOT}".replace("\n", " ")
+    content = (ROOT / "pyproject.toml").read_bytes() + LOCK.read_bytes()
+    stamp = f"{interpreter}\n{hashlib.sha256(content).hexdigest()}\n"
+    with open(__file__) as guard:  # two at once: the second waits, then finds it done
+        fcntl.flock(guard, fcntl.LOCK_EX)
+        before = STAMP.read_text() if STAMP.is_file() and PYTHON.exists() else ""
+        if before == stamp:
+            return
+        print("Setting up .venv; the first time downloads about 100 MB ...", flush=True)
+        if not before.startswith(f"{interpreter}\n"):
+            # Without pip: Debian has no ensurepip, and elsewhere this saves seconds.
+            venv.create(VENV, clear=True, symlinks=True, with_pip=False)
+        STAMP.unlink(missing_ok=True)
+        if not any(install(installer) for installer in installers()):
+            sys.exit("dev.py: could not install the requirements; the reason is above")
+        STAMP.write_text(stamp)
+
+
+def working_uv() -> "str | None":
+    uv = shutil.which("uv")
+    return uv if uv and succeeds(uv, "--version", quiet=True) else None
+
+
+def installers() -> "list[list[str]]":
+    """The `install` commands to try, best first."""
+    found = []
+    uv = working_uv()
+    if uv:
+        found.append([uv, "pip", "install", "--quiet", "--python", str(PYTHON)])
+    # pip 22.3 can install into an environment that has no pip; else ensurepip may put one there. Compiling ahead
+    # would take longer than all the rest; twice quiet leaves the errors.
+    options = ["install", "--quiet", "--quiet", "--no-compile"]
+    if succeeds(sys.executable, "-m", "pip", "--python", PYTHON, "--version", quiet=True):
+        found.append([sys.executable, "-m", "pip", "--python", str(PYTHON), *options])
+    elif not found and succeeds(PYTHON, "-m", "ensurepip", quiet=True):
+        found.append([str(PYTHON), "-m", "pip", *options])
+    if not found:
+        sys.exit("dev.py: needs pip 22.3 or newer, or uv (Debian, Ubuntu: apt install python3-pip)")
+    return found
+
+
+def install(installer: "list[str]") -> bool:
+    # The lock names every package, with hashes; a build without isolation fetches nothing that it does not name.
+    locked = ["--no-deps", "--require-hashes", "-r", LOCK]
+    project = ["--no-deps", "--no-build-isolation", "--editable", ROOT]
+    return succeeds(*installer, *locked) and succeeds(*installer, *project)
+
+
+def test(args: "list[str]") -> None:
+    steps = {
+        "ruff check": ["ruff", "check", "."],
+        "ruff format": ["ruff", "format", "--check", "."],
+        "mypy": ["mypy"],
+        "pytest": ["pytest", "-n", "auto", *args],
+    }
+    report = []
+    for name, command in steps.items():
+        print(f"\n=== {name}", flush=True)
+        start = time.monotonic()
+        passed = succeeds(PYTHON, "-m", *command)
+        report.append((passed, name, time.monotonic() - start))
+    print("\n=== summary")
+    for passed, name, seconds in report:
+        print(f"{'ok' if passed else 'FAILED':<8}{name:<14}{seconds:6.1f} s")
+    sys.exit(not all(passed for passed, _, _ in report))
+
+
+def lock(args: "list[str]") -> None:
+    """Pins every release and the hashes of all its files, for every platform and Python from 3.11 on."""
+    with tempfile.TemporaryDirectory() as scratch:
+        uv = working_uv()
+        if not uv:
+            uv = f"{scratch}/bin/uv"
+            if not succeeds(sys.executable, "-m", "pip", "install", "--quiet", "--target", scratch, "uv"):
+                sys.exit("dev.py: could not install uv, which writes the lock; the reason is above")
+        command = [uv, "pip", "compile", "--quiet", "--universal", "--generate-hashes", "--no-annotate"]
+        command += ["--python", sys.executable, "--python-version", "3.11", "--extra", "dev"]
+        command += ["--no-emit-index-url", "--no-emit-find-links", "--custom-compile-command", "python3 dev.py lock"]
+        if not succeeds(*command, *args, "--output-file", LOCK.name, "pyproject.toml"):
+            sys.exit("dev.py: could not resolve the requirements; the reason is above")
+    if "://" in LOCK.read_text():
+        sys.exit("dev.py: requirements.lock names an address, which holds on this machine only; remove it")
+
+
+def newer_python() -> "str | None":
+    """The path of a Python that is new enough. Each is asked, for a pyenv shim may exist and not work."""
+    for name in ("python3.13", "python3.12", "python3.11", "python3.14"):
+        for folder in os.get_exec_path():
+            path = os.path.join(folder, name)
+            if succeeds(path, "-c", "import sys; sys.exit(sys.version_info < (3, 11))", quiet=True):
+                return path
+    return None
+
+
+def main() -> None:
+    if sys.version_info < (3, 11):
+        python = newer_python()
+        if not python:
+            sys.exit(f"dev.py: needs Python 3.11 or newer, and this is {sys.version.split()[0]}; none is on the PATH")
+        become(python, *sys.argv)
+    command, args = (sys.argv[1:2] or ["help"])[0], sys.argv[2:]
+    os.chdir(ROOT)
+    if command in ("run", "test", "bench", "setup"):
+        setup()
+    if command == "run":
+        become(VENV / "bin" / "gateway", "serve", "--dev", "--demo", *args)
+    elif command == "test":
+        test(args)
+    elif command == "bench":
+        become(PYTHON, "-m", "benchmarks", *args)
+    elif command == "lock":
+        lock(args)
+    elif command != "setup":
+        print(__doc__)
+        sys.exit(command not in ("help", "-h", "--help"))
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)
