@@ -1,0 +1,77 @@
+"""Who holds a verified token, and what the holder may do (PROTOCOL section 2)."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from auth.errors import RoomForbidden, ScopeMissing
+from auth.grants import Grants
+from schemas.rooms import TENANT_ROOM, user_room
+
+SCOPES: Final = ("subscribe", "publish", "admin", "platform")
+"""Every scope, in the order in which tokens and answers list them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """The holder of a verified token. Times are seconds since the epoch, `rate` is events per second."""
+
+    user_id: str
+    tenant: str
+    grants: Grants
+    scopes: frozenset[str]
+    token_id: str
+    issued_at: int
+    expires_at: int
+    rate: int | None = None
+
+    def has_scope(self, scope: str) -> bool:
+        """Whether the token has `scope`; `platform` is `admin` everywhere and so includes it."""
+        return scope in self.scopes or (scope == "admin" and "platform" in self.scopes)
+
+    def allows(self, room: str) -> bool:
+        """Whether the room is granted, the user's own being so without saying."""
+        return self.grants.allows(room) or room == user_room(self.user_id)
+
+
+def require_subscribe(identity: Identity, rooms: Iterable[str]) -> None:
+    """Raise unless `identity` may follow all of `rooms` (valid names, of its own tenant).
+
+    Raises ScopeMissing, or RoomForbidden naming the refused ones. The own user room takes neither scope nor grant.
+    """
+    own = user_room(identity.user_id)
+    others = [room for room in rooms if room != own]
+    if others and not identity.has_scope("subscribe"):
+        raise ScopeMissing("subscribe")
+    _require_granted(identity, others)
+
+
+def require_publish(identity: Identity, tenant: str, rooms: Iterable[str]) -> None:
+    """Raise unless `identity` may publish an event into `tenant` that is routed to `rooms` (schemas.rooms.rooms_of).
+
+    Raises ScopeMissing, or RoomForbidden naming the refused ones. Every event reaches `tenant`, so only an event that
+    names no room beside it needs a grant of it.
+    """
+    if identity.has_scope("platform"):
+        return
+    if tenant != identity.tenant:
+        raise ScopeMissing("platform")
+    if identity.has_scope("admin"):
+        return
+    if not identity.has_scope("publish"):
+        raise ScopeMissing("publish")
+    named = [room for room in rooms if room != TENANT_ROOM]
+    _require_granted(identity, named or [TENANT_ROOM])
+
+
+def require_admin(identity: Identity, tenant: str) -> None:
+    """Raise ScopeMissing unless `identity` administers `tenant`."""
+    if tenant != identity.tenant and not identity.has_scope("platform"):
+        raise ScopeMissing("platform")
+    if not identity.has_scope("admin"):
+        raise ScopeMissing("admin")
+
+
+def _require_granted(identity: Identity, rooms: list[str]) -> None:
+    if refused := [room for room in rooms if not identity.allows(room)]:
+        raise RoomForbidden(refused, identity.grants.patterns)

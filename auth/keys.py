@@ -1,0 +1,162 @@
+"""Keys that sign and verify tokens, and one issuer's ring of them."""
+
+import hmac
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.serialization import load_der_public_key, load_pem_private_key, load_pem_public_key
+
+from auth.errors import UnusableKey, WeakKey
+from auth.jwk import Algorithm, Jwk, PublicMaterial, algorithm_of, material_of, members_of, thumbprint_of
+
+PrivateMaterial = RSAPrivateKey | EllipticCurvePrivateKey | Ed25519PrivateKey
+
+_MIN_SECRET: Final = 32
+"""Bytes; RFC 7518 section 3.2: an HS256 key is at least as long as the hash."""
+_MIN_DISTINCT: Final = 8
+_MAX_PERIOD: Final = 16
+_MAX_KEYS: Final = 64
+"""Of one key set; without a `kid` a token is tried against each."""
+_MAX_KID: Final = 256
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Key:
+    """One key, bound to one algorithm (RFC 8725 section 3.1).
+
+    `material` verifies: the secret of HS256, else a public key. `signer` signs: the secret, a private key, or None.
+    """
+
+    kid: str
+    algorithm: Algorithm
+    material: bytes | PublicMaterial = field(repr=False)
+    signer: bytes | PrivateMaterial | None = field(default=None, repr=False)
+
+    @property
+    def can_sign(self) -> bool:
+        """Whether tokens can be issued with this key."""
+        return self.signer is not None
+
+
+class KeySource(Protocol):
+    """Where a verifier finds one issuer's keys; what it answers may change while the process runs."""
+
+    def candidates(self, kid: str | None, algorithm: str) -> Sequence[Key]:
+        """The keys a token's header may mean, none other than of exactly this algorithm; with `kid` None, all of those.
+
+        Never blocks and never raises: `kid` and `algorithm` come from an unverified header.
+        """
+
+
+class KeyRing:
+    """One issuer's keys, newest first. The newest that can sign signs, all verify: that is how keys are rotated."""
+
+    def __init__(self, keys: Sequence[Key]) -> None:
+        self._keys = tuple(keys)
+        index: dict[tuple[str | None, str], tuple[Key, ...]] = {}
+        for key in self._keys:
+            for kid in (key.kid, None):
+                index[kid, key.algorithm] = (*index.get((kid, key.algorithm), ()), key)
+        self._index = index
+
+    def candidates(self, kid: str | None, algorithm: str) -> Sequence[Key]:
+        """The keys to try, as KeySource says."""
+        return self._index.get((kid, algorithm), ())
+
+    def signing(self) -> tuple[Key, bytes | PrivateMaterial]:
+        """The key that signs, and what of it does; UnusableKey if there is none."""
+        for key in self._keys:
+            if key.signer is not None:
+                return key, key.signer
+        raise UnusableKey("none of the keys can sign")
+
+    def jwks(self) -> dict[str, list[Jwk]]:
+        """The public keys as a JWK Set. A secret has no public part, so HS256 keys are not in it."""
+        return {
+            "keys": [
+                {**members_of(key.material), "kid": key.kid, "alg": key.algorithm, "use": "sig"}
+                for key in self._keys
+                if not isinstance(key.material, bytes)
+            ]
+        }
+
+
+def hmac_key(secret: str | bytes) -> Key:
+    """An HS256 key of at least 32 bytes. Raises WeakKey, or UnusableKey for what is really another kind of key."""
+    secret = secret.encode() if isinstance(secret, str) else secret
+    if len(secret) < _MIN_SECRET:
+        raise WeakKey(f"the secret holds {len(secret)} bytes and needs {_MIN_SECRET} or more")
+    if len(set(secret)) < _MIN_DISTINCT or any(secret[n:] == secret[:-n] for n in range(1, _MAX_PERIOD + 1)):
+        raise WeakKey("the secret repeats itself and so is easy to guess; take one from a generator of random bytes")
+    if _is_another_key(secret):
+        raise UnusableKey("the secret is a public or private key, a certificate or a JWK: anybody may know it")
+    # Kept apart from signatures by the space, which no signing input holds. 64 bits tell keys apart, and tell no more
+    # of the secret than any token does.
+    kid = hmac.digest(secret, b"gathering-gateway kid", "sha256")[:8].hex()
+    return Key(kid, "HS256", secret, secret)
+
+
+def private_key(pem: bytes) -> Key:
+    """A key that signs, from an unencrypted PEM: RSA, P-256 or Ed25519. Raises UnusableKey, WeakKey."""
+    try:
+        signer = load_pem_private_key(pem, password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):  # TypeError: it is encrypted
+        raise UnusableKey("not an unencrypted private key in PEM") from None
+    if not isinstance(signer, PrivateMaterial):
+        raise UnusableKey("a signing key is RSA, EC on P-256 or Ed25519")
+    material = signer.public_key()
+    return Key(thumbprint_of(material), algorithm_of(material), material, signer)
+
+
+def public_key(pem: bytes) -> Key:
+    """A key that only verifies, from a PEM: RSA, P-256 or Ed25519. Raises UnusableKey, WeakKey."""
+    try:
+        material = load_pem_public_key(pem)
+    except (ValueError, UnsupportedAlgorithm):
+        raise UnusableKey("not a public key in PEM") from None
+    if not isinstance(material, PublicMaterial):
+        raise UnusableKey("a verifying key is RSA, EC on P-256 or Ed25519")
+    return Key(thumbprint_of(material), algorithm_of(material), material)
+
+
+def keys_from_jwks(jwks: object) -> list[Key]:
+    """The keys of a decoded JWK Set that can verify tokens here.
+
+    Those of other kinds, uses or forms, and those without a `kid`, are passed over (RFC 7517 section 5): above all a
+    shared secret (`kty` "oct"), since the set is public. Raises UnusableKey for what is no JWK Set.
+    """
+    members = jwks.get("keys") if isinstance(jwks, dict) else None
+    if not isinstance(members, list):
+        raise UnusableKey("not a JWK Set: an object with the list keys")
+    keys = (_key_from_jwk(jwk) for jwk in members[:_MAX_KEYS] if isinstance(jwk, dict))
+    return [key for key in keys if key is not None]
+
+
+def _key_from_jwk(jwk: Mapping[str, object]) -> Key | None:
+    kid, use, operations = jwk.get("kid"), jwk.get("use", "sig"), jwk.get("key_ops", ["verify"])
+    if not isinstance(kid, str) or not 0 < len(kid) <= _MAX_KID or use != "sig":
+        return None
+    if not isinstance(operations, list) or "verify" not in operations:
+        return None
+    try:
+        material = material_of(jwk)
+        algorithm = algorithm_of(material)
+    except (ValueError, UnsupportedAlgorithm):
+        return None
+    return Key(kid, algorithm, material) if jwk.get("alg", algorithm) == algorithm else None
+
+
+def _is_another_key(secret: bytes) -> bool:
+    """Whether `secret` is text or DER of an asymmetric key or of a JWK: the classic key confusion, made by hand."""
+    if secret.lstrip().startswith((b"-----BEGIN", b"ssh-", b"ecdsa-sha2-")) or b'"kty"' in secret:
+        return True
+    try:
+        load_der_public_key(secret)
+    except (ValueError, UnsupportedAlgorithm):
+        return False
+    return True

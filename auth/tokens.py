@@ -1,0 +1,252 @@
+"""Tokens in and out: verifying, issuing, and who may have which one issued (PROTOCOL section 2, RFC 7519, RFC 8725).
+
+PyJWT signs, and checks signatures. The envelope around them is read here, since PyJWT's reading is laxer than the
+protocol (members that repeat, any `typ`, numbers in strings) and asks the clock.
+"""
+
+import re
+import secrets
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Final, TypeVar
+
+import jwt
+from pydantic import ValidationError
+
+from auth import base64url
+from auth.claims import CLOCK_SKEW, MEDIA_TYPE, Claims, decode_object, read_header
+from auth.errors import (
+    AuthError,
+    ClaimRefused,
+    LifetimeTooLong,
+    RoomForbidden,
+    ScopeMissing,
+    TokenExpired,
+    TokenInvalid,
+    TokenMissing,
+    TokenTooLong,
+)
+from auth.grants import Grants
+from auth.identity import SCOPES, Identity, require_admin
+from auth.keys import KeyRing, KeySource
+from schemas.rooms import user_room
+
+MAX_LENGTH: Final = 4096
+"""Characters of a token."""
+
+_segments = re.compile(rf"({base64url.CANONICAL})\.({base64url.CANONICAL})\.({base64url.CANONICAL})").fullmatch
+_algorithms = {name: jwt.get_algorithm_by_name(name) for name in ("HS256", "RS256", "ES256", "EdDSA")}
+_longer_lived = frozenset({"admin", "platform"})
+
+_T = TypeVar("_T")
+_Read = TypeVar("_Read")
+
+
+@dataclass(frozen=True, slots=True)
+class TrustedIssuer:
+    """An `iss` and the keys that sign for it, which sign for no other: equal `kid`s of two issuers do not meet."""
+
+    issuer: str
+    keys: KeySource
+
+
+class TokenVerifier:
+    """Turns a token into the identity of its holder.
+
+    `audience` is the one `aud` taken, the lifetimes are seconds from `iat` to `exp`: `max_admin_lifetime` for tokens
+    with the scope admin or platform.
+    """
+
+    def __init__(
+        self, issuers: Sequence[TrustedIssuer], audience: str, max_lifetime: int, max_admin_lifetime: int
+    ) -> None:
+        self._keys = {trusted.issuer: trusted.keys for trusted in issuers}
+        self._audience = audience
+        self._max_lifetime = max_lifetime
+        self._max_admin_lifetime = max_admin_lifetime
+
+    def verify(self, token: str, now: float) -> Identity:
+        """The identity in `token`, judged at `now` (seconds since the epoch).
+
+        Raises TokenMissing for "", TokenExpired for one that was good, TokenInvalid for everything else. Whether it was
+        revoked is for Revocations to say.
+        """
+        if token == "":
+            raise TokenMissing
+        claims = self._signed_claims(token)
+        if claims.aud != self._audience:
+            raise TokenInvalid("audience")
+        scopes = _scopes(claims.scope)
+        maximum = self._max_lifetime if scopes.isdisjoint(_longer_lived) else self._max_admin_lifetime
+        if not 0 <= claims.exp - claims.iat <= maximum:
+            raise TokenInvalid("lifetime")
+        if claims.iat > now + CLOCK_SKEW or claims.nbf > now + CLOCK_SKEW:
+            raise TokenInvalid("not_yet_valid")
+        grants = _read("rooms", Grants.parse, claims.rooms)
+        # No leeway here: an expired token gets nothing more within 2 s (PROTOCOL section 7).
+        if claims.exp <= now:
+            raise TokenExpired(claims.exp)
+        return Identity(
+            claims.sub, claims.tenant, grants, scopes, claims.jti, claims.iat, claims.exp, claims.rate or None
+        )
+
+    def _signed_claims(self, token: str) -> Claims:
+        # The cap comes before all else that reads the text: one of 1 MiB costs nothing.
+        if not isinstance(token, str) or len(token) > MAX_LENGTH:
+            raise TokenInvalid("length")
+        if (match := _segments(token)) is None:
+            raise TokenInvalid("shape")
+        header, payload, signature = map(base64url.decode_canonical, match.groups())
+        algorithm, kid = _read("header", read_header, header)
+        members = _read("payload", decode_object, payload)
+        # Nothing is trusted yet: `iss` picks from what is configured, and neither it nor the header is a place to ask.
+        issuer = members.get("iss")
+        keys = self._keys.get(issuer) if isinstance(issuer, str) else None
+        if keys is None:
+            raise TokenInvalid("issuer")
+        candidates = keys.candidates(kid, algorithm)
+        if not candidates:
+            raise TokenInvalid("key_unknown")
+        signed = token[: match.end(2)].encode()
+        # The key says which algorithm, not the header (RFC 8725 section 3.1).
+        if not any(_algorithms[key.algorithm].verify(signed, key.material, signature) for key in candidates):
+            raise TokenInvalid("signature")
+        return _read("claims", Claims.model_validate, members)
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedToken:
+    """A token just issued. `expires_in` is seconds, `expires_at` seconds since the epoch, `scope` space-separated."""
+
+    access_token: str = field(repr=False)
+    expires_in: int
+    expires_at: int
+    token_id: str
+    tenant: str
+    rooms: tuple[str, ...]
+    scope: str
+
+
+class TokenIssuer:
+    """Issues tokens of one `iss` and `aud`, signed by the newest key of `keyring`; UnusableKey if none can sign."""
+
+    def __init__(self, keyring: KeyRing, issuer: str, audience: str) -> None:
+        self._key, self._signer = keyring.signing()
+        self._issuer = issuer
+        self._audience = audience
+
+    def issue(
+        self,
+        *,
+        user_id: str,
+        tenant: str,
+        rooms: Iterable[str],
+        scope: Iterable[str],
+        expires_in: int,
+        now: float,
+        rate: int | None = None,
+        not_before_iat: int = 0,
+    ) -> IssuedToken:
+        """A token good for `expires_in` seconds from `now`. Who may ask for it has been judged before (`delegate`).
+
+        `not_before_iat` is Revocations.earliest_iat: `iat` counts whole seconds, so that a token issued in the very
+        second of a revocation has to say the next one. Raises RoomInvalid, TooManyRooms, ClaimRefused, TokenTooLong
+        rather than issue what `verify` would refuse.
+        """
+        grants = Grants.parse(rooms)
+        asked = frozenset(scope)
+        if not asked <= _all_scopes:
+            raise ClaimRefused("scope")
+        if expires_in < 1:
+            raise ClaimRefused("expires_in")
+        issued_at = int(now)
+        payload: dict[str, object] = {
+            "iss": self._issuer,
+            "aud": self._audience,
+            "sub": user_id,
+            "tenant": tenant,
+            "rooms": list(grants.patterns),
+            "scope": " ".join(word for word in SCOPES if word in asked),
+            "iat": max(issued_at, not_before_iat),
+            "exp": issued_at + expires_in,
+            "jti": secrets.token_urlsafe(16),
+        }
+        if rate is not None:
+            payload["rate"] = rate
+        try:
+            claims = Claims.model_validate(payload)
+        except ValidationError as error:
+            raise ClaimRefused(str(error.errors()[0]["loc"][0])) from None
+        headers = {"typ": MEDIA_TYPE, "kid": self._key.kid}
+        token = jwt.encode(payload, self._signer, self._key.algorithm, headers)
+        if len(token) > MAX_LENGTH:
+            raise TokenTooLong(MAX_LENGTH)
+        return IssuedToken(token, expires_in, claims.exp, claims.jti, tenant, grants.patterns, claims.scope)
+
+
+@dataclass(frozen=True, slots=True)
+class Delegation:
+    """A token that its holder may have issued; the members are arguments of `TokenIssuer.issue`."""
+
+    user_id: str
+    tenant: str
+    rooms: tuple[str, ...]
+    scope: frozenset[str]
+    expires_in: int
+
+
+def delegate(
+    holder: Identity,
+    *,
+    user_id: str,
+    tenant: str,
+    rooms: Iterable[str],
+    scope: Iterable[str],
+    expires_in: int,
+    now: float,
+    max_lifetime: int,
+    max_admin_lifetime: int,
+) -> Delegation:
+    """What `holder` may have issued of what it asks for: nobody issues what they do not hold (PROTOCOL section 2).
+
+    A user's own room is the user's by right, so `user:<user_id>` may always be among the rooms. `expires_in` (seconds)
+    is cut to the holder's remaining life. Raises ScopeMissing, RoomForbidden, RoomInvalid, TooManyRooms,
+    LifetimeTooLong, and TokenExpired for a holder who has none left.
+    """
+    require_admin(holder, tenant)
+    asked = frozenset(scope)
+    for word in sorted(asked):
+        if not holder.has_scope(word):
+            raise ScopeMissing(word)
+    patterns = Grants.parse(rooms).patterns
+    # The holder's own room is no room of theirs in another tenant, where the same `sub` is another person.
+    own = {user_room(user_id), user_room(holder.user_id)} if tenant == holder.tenant else {user_room(user_id)}
+    if refused := [pattern for pattern in patterns if pattern not in own and not holder.grants.covers(pattern)]:
+        raise RoomForbidden(refused, holder.grants.patterns)
+    maximum = max_lifetime if asked.isdisjoint(_longer_lived) else max_admin_lifetime
+    if expires_in > maximum:
+        raise LifetimeTooLong(maximum)
+    remaining = holder.expires_at - int(now)
+    if holder.expires_at <= now:
+        raise TokenExpired(holder.expires_at)
+    return Delegation(user_id, tenant, patterns, asked, min(expires_in, remaining))
+
+
+_all_scopes = frozenset(SCOPES)
+
+
+@lru_cache(maxsize=256)  # connections of one kind share the set as they share their grants
+def _scopes(text: str) -> frozenset[str]:
+    """The scopes named in `text`; other words are another API's. Split at the space alone (RFC 6749 section 3.3)."""
+    return _all_scopes.intersection(text.split(" "))
+
+
+def _read(reason: str, read: Callable[[_T], _Read], what: _T) -> _Read:
+    """`read(what)`, or TokenInvalid."""
+    try:
+        return read(what)
+    except (AuthError, ValueError, RecursionError):
+        pass
+    # Out of the handler, so that no error comes along which quotes the token: JSONDecodeError holds the whole text.
+    raise TokenInvalid(reason)
