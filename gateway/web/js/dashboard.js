@@ -1,0 +1,111 @@
+/** The page: in development mode a pane for each demo tenant, else one pane for a token that is typed in. */
+
+import { Pane } from './pane.js';
+import { setUpPublishing } from './publish.js';
+
+const $ = (id) => document.getElementById(id);
+const panes = new Map();
+
+/** For tests and for the curious: `__gateway.panes.acme.received` are the event_ids in the order of their arrival (the
+ *  last 5,000), `__gateway.panes.acme.client` is the client. */
+window.__gateway = { panes: {} };
+
+function addPane(grant) {
+  const pane = new Pane($('panes'), grant);
+  panes.set(grant.tenant, pane);
+  window.__gateway.panes[grant.tenant] = pane;
+  $('panes').dataset.count = panes.size;
+}
+
+// ---- development mode
+
+async function session() {
+  const reply = await fetch('/dev/session', { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: '{}' });
+  if (reply.status === 404) return null;
+  if (!reply.ok) throw new Error(`the gateway answered ${reply.status}`);
+  return reply.json();
+}
+
+/** @param {object} given one of the session's tenants @param {string} url */
+function demoGrant({ tenant, user_id, rooms, foreign_room, token, expires_in }, url) {
+  let held = token;
+  let until = Date.now() + expires_in * 1000;
+  let unused = true;
+  const renew = async () => {
+    const given = (await session())?.tenants.find((one) => one.tenant === tenant);
+    if (!given) throw new Error('the gateway no longer gives out demo tokens');
+    held = given.token;
+    until = Date.now() + given.expires_in * 1000;
+    return held;
+  };
+  return {
+    tenant, user_id, rooms, foreign_room, url,
+    current: async () => (Date.now() < until - 5_000 ? held : renew()),
+    // The client asks again only when it needs another one than it has.
+    token: async () => { if (!unused) return renew(); unused = false; return held; },
+  };
+}
+
+// ---- a token typed in
+
+function askForToken() {
+  $('token-form').hidden = false;
+  $('token-form').addEventListener('submit', (submitted) => {
+    submitted.preventDefault();
+    const token = $('token-input').value.trim();
+    $('token-input').value = '';
+    const claims = readClaims(token);
+    const typed = $('token-rooms').value.split(/[\s,]+/).filter(Boolean);
+    const rooms = typed.length ? typed : (claims.rooms ?? []).filter((room) => !room.includes('*'));
+    if (!claims.tenant) {
+      $('token-result').textContent = 'That is no token of a gateway: it names no tenant.';
+      $('token-result').dataset.tone = 'bad';
+      return;
+    }
+    $('token-form').remove();
+    addPane({
+      tenant: claims.tenant, user_id: claims.sub, rooms, url: ownUrl('/ws/dashboard'),
+      current: async () => token, token,
+    });
+    setUpPublishing(panes);
+  });
+  $('token-input').focus();
+}
+
+/** The token's claims as they stand, unverified: good for a heading, and for nothing else. */
+function readClaims(token) {
+  try {
+    const bytes = Uint8Array.from(atob(token.split('.')[1].replaceAll('-', '+').replaceAll('_', '/')), (c) => c.charCodeAt(0));
+    return JSON.parse(new TextDecoder().decode(bytes)) ?? {};
+  } catch {
+    return {};
+  }
+}
+
+/** On this page's own host: the gateway may be known by several names, but only its own origin may connect. */
+function ownUrl(path) {
+  const url = new URL(path, location.href);
+  url.host = location.host;
+  url.protocol = location.protocol.replace('http', 'ws');
+  url.search = '';
+  return url.href;
+}
+
+async function start() {
+  let given;
+  try {
+    given = await session();
+  } catch (error) {
+    $('notice').textContent = `The gateway cannot be reached (${error.message}). Trying again in 3 s.`;
+    $('notice').hidden = false;
+    setTimeout(start, 3_000);
+    return;
+  }
+  $('notice').hidden = true;
+  if (!given) return askForToken();
+  $('lead').hidden = false;
+  for (const tenant of given.tenants) addPane(demoGrant(tenant, ownUrl(given.ws_url)));
+  setUpPublishing(panes);
+}
+
+start();

@@ -1,0 +1,192 @@
+/** One tenant's pane: its connection, its numbers, its feed. Event data is untrusted: it only ever becomes textContent. */
+
+import { RateChart } from './chart.js';
+import { connect } from './client.js';
+import { KINDS, Tally, kindOf, roomsOf, summary } from './tally.js';
+
+const ROWS = 200;
+const RECEIVED = 5_000;
+const CUT_FOR = 4_000; // long enough to miss something
+const PAINT_EVERY = 60; // milliseconds; a burst of events is one change of the DOM
+
+const clock = new Intl.DateTimeFormat(undefined, { timeStyle: 'medium', hourCycle: 'h23' });
+const whole = new Intl.NumberFormat('en');
+const plural = (count, noun) => `${whole.format(count)} ${noun}${count === 1 ? '' : 's'}`;
+
+export class Pane {
+  /** The event_ids in the order of their arrival, the last 5,000; read by tests and by the curious. @type {string[]} */
+  received = [];
+  #parts = {}; #tally = new Tally(); #chart; #change = { state: 'connecting' }; #lostAt = 0; #fresh = []; #painting = false;
+  #own = new Set(); #foreignTried = false;
+
+  /**
+   * @param {HTMLElement} parent
+   * @param {{tenant: string, user_id?: string, rooms: string[], foreign_room?: string, url: string,
+   *   token: () => Promise<string>}} grant
+   */
+  constructor(parent, grant) {
+    this.grant = grant;
+    const pane = document.getElementById('pane-template').content.firstElementChild.cloneNode(true);
+    for (const part of pane.querySelectorAll('[data-part]')) this.#parts[part.dataset.part] = part;
+    this.#parts.state = pane.querySelector('[data-testid="state"]');
+    pane.dataset.testid = `pane-${grant.tenant}`;
+    pane.setAttribute('aria-label', `Tenant ${grant.tenant}`);
+    this.#parts.tenant.textContent = grant.tenant;
+    this.#parts.user.textContent = grant.user_id ?? '…';
+    this.#parts.feed.setAttribute('aria-label', `Events of ${grant.tenant}, newest first`);
+    this.#parts.legend.append(...KINDS.map((kind) => element('li', { class: `kind ${kind}` }, kind)));
+    this.#parts.foreign.hidden = !grant.foreign_room;
+    if (grant.foreign_room) this.#parts.foreign.textContent = `Try the other tenant’s ${grant.foreign_room}`;
+    parent.append(pane);
+    this.#chart = new RateChart(pane.querySelector('canvas'), KINDS);
+    this.#parts.cut.addEventListener('click', () => this.#cut());
+    this.#parts.foreign.addEventListener('click', () => this.tryForeign());
+    this.#showRooms([]);
+    this.client = connect({
+      url: grant.url,
+      token: grant.token,
+      rooms: grant.rooms,
+      clientId: 'dashboard',
+      onEvent: (event) => this.#event(event),
+      onState: (change) => this.#state(change),
+      onSubscribed: (data) => this.#subscribed(data),
+      onGap: ({ reason }) => this.#say('resume', `A gap: events are missing here (${reason}).`, 'bad'),
+      onError: (error) => this.#say('refusal', `${error.code ?? error.name}: ${error.message}`, 'bad'),
+      onFrame: ({ type }) => {
+        if (['subscription.revoked', 'authenticated', 'unsubscribed'].includes(type)) this.#showRooms(this.client.rooms);
+      },
+    });
+    this.#tick();
+    setInterval(() => this.#tick(), 250);
+  }
+
+  /** Asks for a room that this token was not given. The refusal is the thing to see. */
+  async tryForeign() {
+    const room = this.grant.foreign_room;
+    this.#foreignTried = true;
+    this.#say('refusal', `Asking for ${room} …`);
+    try {
+      await this.client.subscribe([room]);
+      this.#say('refusal', `${room} was NOT refused. That should not happen.`, 'bad');
+    } catch (error) {
+      this.#say('refusal', `Refused, ${error.code}: ${error.message}`, 'bad');
+    }
+  }
+
+  /** Marks an event that this page published, whether it has arrived yet or not. */
+  mark(eventId) {
+    this.#own.add(eventId);
+    for (const row of this.#parts.feed.children) if (row.dataset.eventId === eventId) row.classList.add('own');
+  }
+
+  #event(event) {
+    const now = Date.now();
+    this.received.push(event.event_id);
+    if (this.received.length > RECEIVED) this.received.shift();
+    this.#tally.add(event, now);
+    this.#chart.add(kindOf(event.type), now);
+    this.#fresh.push(event);
+    if (this.#fresh.length > ROWS) this.#fresh.shift();
+    if (this.#painting) return;
+    this.#painting = true;
+    setTimeout(() => this.#paint(), PAINT_EVERY);
+  }
+
+  #paint() {
+    this.#painting = false;
+    const { feed } = this.#parts;
+    const rows = document.createDocumentFragment();
+    for (const event of this.#fresh.reverse()) rows.append(this.#row(event));
+    this.#fresh = [];
+    feed.prepend(rows);
+    while (feed.childElementCount > ROWS) feed.lastElementChild.remove();
+    this.#parts.received.textContent = whole.format(this.#tally.received);
+    this.#parts.cursor.textContent = shortened(this.client.cursor);
+  }
+
+  #row(event) {
+    const row = element('li', { class: this.#own.has(event.event_id) ? 'own' : '' },
+      element('span', { class: `kind type ${kindOf(event.type)}` }, event.type),
+      element('time', { datetime: event.timestamp }, clock.format(new Date(event.timestamp))),
+      element('span', { class: 'in' }, roomsOf(event).join(' ')),
+      element('span', { class: 'about' }, summary(event.data)));
+    row.dataset.testid = 'feed-row';
+    row.dataset.eventId = event.event_id;
+    row.dataset.type = event.type;
+    return row;
+  }
+
+  #state(change) {
+    this.#change = change;
+    const { state, reason } = change;
+    if (state === 'reconnecting' && !this.#lostAt) this.#lostAt = Date.now();
+    if (state === 'closed') this.#lostAt ||= Date.now();
+    if (state === 'reconnecting') this.#say('resume', `${reason}; events now go to the log only.`);
+    if (state === 'live') this.#parts.user.textContent = this.client.session.user_id;
+    this.#parts.announce.textContent = reason ? `${this.grant.tenant}: ${state}, ${reason}` : `${this.grant.tenant}: ${state}`;
+    this.#parts.cut.textContent = { live: 'Cut the connection', closed: 'Connect again' }[state] ?? 'Reconnect now';
+    this.#tick();
+  }
+
+  #subscribed({ recovered, replayed }) {
+    this.#showRooms(this.client.rooms);
+    const away = ((Date.now() - this.#lostAt) / 1000).toFixed(1);
+    if (recovered === true) this.#say('resume', `Resumed after ${away} s: ${plural(replayed, 'event')} replayed, nothing missing.`, 'good');
+    if (recovered === false) this.#say('resume', `Back after ${away} s, but the log no longer reaches back: events are missing.`, 'bad');
+    this.#lostAt = 0;
+    if (this.grant.foreign_room && !this.#foreignTried) {
+      this.#foreignTried = true;
+      setTimeout(() => this.client.state === 'live' && this.tryForeign(), 1_500);
+    }
+  }
+
+  #cut() {
+    if (this.#change.state === 'live') this.client.cut(CUT_FOR);
+    else if (this.#change.state === 'closed') this.client.open();
+    else this.client.cut(0);
+  }
+
+  #tick() {
+    const { state, reason, retryAt } = this.#change;
+    const now = Date.now();
+    const words = {
+      reconnecting: `reconnecting in ${Math.max(0, Math.ceil((retryAt - now) / 1000))} s`,
+      closed: `closed: ${reason}`,
+    };
+    this.#show('state', words[state] ?? state);
+    this.#parts.state.dataset.state = state;
+    this.#show('rate', this.#tally.rate(now).toFixed(1));
+    this.#show('agents', whole.format(this.#tally.agents(now)));
+    for (const name of ['open', 'completed', 'failed']) this.#show(name, whole.format(this.#tally[name]));
+    this.#show('duplicates', whole.format(this.client?.duplicates ?? 0));
+    this.#show('gaps', whole.format(this.client?.gaps ?? 0));
+    this.#show('cursor', shortened(this.client?.cursor));
+  }
+
+  #showRooms(subscribed) {
+    const wanted = new Set([...this.grant.rooms, ...subscribed]);
+    this.#parts.rooms.replaceChildren(...[...wanted].map((room) => {
+      const on = subscribed.includes(room);
+      return element('li', { class: on ? 'chip on' : 'chip', title: on ? 'subscribed' : 'not subscribed' }, room);
+    }));
+  }
+
+  #say(part, text, tone = '') {
+    this.#show(part, text);
+    this.#parts[part].dataset.tone = tone;
+  }
+
+  #show(part, text) {
+    if (this.#parts[part].textContent !== text) this.#parts[part].textContent = text;
+  }
+}
+
+/** @returns {HTMLElement} */
+export function element(name, attributes = {}, ...children) {
+  const made = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) if (value) made.setAttribute(key, value);
+  made.append(...children); // strings become text nodes, never markup
+  return made;
+}
+
+const shortened = (cursor) => (!cursor ? '–' : cursor.length > 20 ? `${cursor.slice(0, 8)}…${cursor.slice(-8)}` : cursor);

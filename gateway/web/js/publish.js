@@ -1,0 +1,131 @@
+/** The publish form, and the same as code to copy. */
+
+const TYPES = ['agent.started', 'agent.stopped', 'agent.task.assigned', 'agent.task.completed', 'agent.task.failed',
+  'agent.tool.executed', 'circle.created', 'circle.started', 'circle.stopped', 'circle.member.added', 'circle.member.removed',
+  'conversation.message', 'conversation.turn.complete', 'memory.created', 'memory.recalled', 'memory.shared', 'system.error',
+  'system.warning', 'task.assigned', 'task.completed', 'task.conflict.detected', 'task.created', 'task.failed', 'task.started'];
+
+const $ = (id) => document.getElementById(id);
+
+/** @param {Map<string, import('./pane.js').Pane>} panes by tenant */
+export function setUpPublishing(panes) {
+  $('event-types').replaceChildren(...TYPES.map((type) => new Option(type, type)));
+  $('publish-tenant').replaceChildren(...[...panes.keys()].map((tenant) => new Option(tenant, tenant)));
+  const pane = () => panes.get($('publish-tenant').value);
+  let chosen = 'curl';
+  const preview = () => { $('snippet').textContent = snippets[chosen](pane().grant, draft(), '$TOKEN'); };
+
+  const prefill = () => {
+    for (const kind of ['circle', 'project']) {
+      const room = pane().grant.rooms.find((name) => name.startsWith(`${kind}:`));
+      $(`publish-${kind}`).value = room?.slice(kind.length + 1) ?? '';
+    }
+    preview();
+  };
+  $('publish-tenant').addEventListener('change', prefill);
+  $('publish-form').addEventListener('input', preview);
+  $('publish-form').addEventListener('submit', async (submitted) => {
+    submitted.preventDefault();
+    await publish(pane());
+  });
+  for (const button of document.querySelectorAll('[data-snippet]')) {
+    button.addEventListener('click', async () => {
+      chosen = button.dataset.snippet;
+      preview();
+      const copied = await copy(snippets[chosen](pane().grant, draft(), await pane().grant.current()));
+      say('copy-result', copied ? 'Copied.' : 'The browser does not let this page copy.', copied ? 'good' : 'bad');
+    });
+  }
+  prefill();
+  $('publish').hidden = false;
+}
+
+async function publish(pane) {
+  const button = document.querySelector('[data-testid="publish-submit"]');
+  const event = draft();
+  if (event.data === undefined) return say('publish-result', 'Data must be a JSON object, such as {"title": "Hello"}.', 'bad');
+  button.disabled = true;
+  try {
+    const reply = await fetch('/events', {
+      method: 'POST',
+      headers: { 'Content-Type': 'application/json', Authorization: `Bearer ${await pane.grant.current()}` },
+      body: JSON.stringify(event),
+    });
+    const body = await reply.json().catch(() => ({}));
+    if (!reply.ok) return say('publish-result', `${reply.status} ${body.code ?? ''}: ${body.detail ?? body.title ?? reply.statusText}`, 'bad');
+    pane.mark(body.event_id);
+    say('publish-result', `${reply.status} accepted: ${body.event_id}`, 'good');
+  } catch (error) {
+    say('publish-result', `Not sent: ${error.message}`, 'bad');
+  } finally {
+    button.disabled = false;
+  }
+}
+
+/** The event as the form has it; `data` is missing where it is no JSON object. */
+function draft() {
+  const event = { type: $('publish-type').value.trim() };
+  for (const kind of ['circle', 'project']) {
+    const id = $(`publish-${kind}`).value.trim();
+    if (id) event[`${kind}_id`] = /^(0|[1-9]\d{0,14})$/.test(id) ? Number(id) : id;
+  }
+  try {
+    const data = JSON.parse($('publish-data').value || '{}');
+    if (data !== null && typeof data === 'object' && !Array.isArray(data)) event.data = data;
+  } catch { /* said when it is published */ }
+  return event;
+}
+
+const shell = (text) => `'${text.replaceAll("'", "'\\''")}'`;
+
+const snippets = {
+  // "$TOKEN" in double quotes is a shell variable: the text as shown works too, once TOKEN is set.
+  curl: (grant, event, token) => `curl -X POST ${shell(`${location.origin}/events`)} \\
+  -H ${token === '$TOKEN' ? '"Authorization: Bearer $TOKEN"' : shell(`Authorization: Bearer ${token}`)} \\
+  -H 'Content-Type: application/json' \\
+  -d ${shell(JSON.stringify(event))}
+`,
+  js: (grant, event, token) => `import { connect } from '${location.origin}/web/js/client.js';
+
+connect({
+  url: '${grant.url}',
+  token: '${token}', // better a function that fetches a fresh one
+  rooms: ${JSON.stringify(grant.rooms)},
+  onEvent: (event) => console.log(event.type, event.data),
+});
+`,
+  python: (grant, event, token) => `import asyncio, json
+from websockets.asyncio.client import connect  # pip install websockets
+
+URL = "${grant.url}?rooms=${grant.rooms.join()}"
+TOKEN = "${token}"
+
+async def main():
+    async with connect(URL, additional_headers={"Authorization": f"Bearer {TOKEN}"}) as socket:
+        async for frame in socket:
+            print(json.loads(frame))
+
+asyncio.run(main())
+`,
+};
+
+async function copy(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch { // no permission, or a page that is neither https nor loopback
+    const area = document.createElement('textarea');
+    area.value = text;
+    area.className = 'sr-only';
+    document.body.append(area);
+    area.select();
+    const copied = document.execCommand('copy');
+    area.remove();
+    return copied;
+  }
+}
+
+function say(id, text, tone) {
+  $(id).textContent = text;
+  $(id).dataset.tone = tone;
+}
