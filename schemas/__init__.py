@@ -1,0 +1,1 @@
+"""The wire contract: what crosses a socket or an HTTP body, as values and pydantic models."""

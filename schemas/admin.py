@@ -1,0 +1,165 @@
+"""Bodies of the HTTP interface beside events: tokens, revocation, and what administrators see (PROTOCOL section 4)."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+Subject = Annotated[str, Field(min_length=1, max_length=128)]
+TenantId = Annotated[str, Field(min_length=1, max_length=64)]
+
+
+class TokenRequest(_Body):
+    """`POST /admin/tokens`. `scope` is `subscribe` unless said; `expires_in` seconds."""
+
+    user_id: Subject
+    tenant: TenantId | None = None
+    rooms: Annotated[list[Annotated[str, Field(max_length=256)]], Field(max_length=128)]
+    scope: Annotated[str, Field(max_length=64)] = "subscribe"
+    expires_in: Annotated[int, Field(ge=1)] | None = None
+
+
+class TokenAnswer(BaseModel):
+    access_token: str
+    token_type: Literal["Bearer"] = "Bearer"
+    expires_in: int
+    jti: str
+    tenant: str
+    rooms: tuple[str, ...]
+    scope: str
+
+
+class Revocation(_Body):
+    """`POST /admin/tokens/revoke`: exactly one of a token's id, a user, a tenant."""
+
+    jti: Annotated[str, Field(min_length=1, max_length=128)] | None = None
+    user_id: Subject | None = None
+    tenant: TenantId | None = None
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        # A platform administrator names the tenant beside the token or the user that is meant.
+        if (self.jti is not None) + (self.user_id is not None) + (self.tenant is not None) == 0:
+            raise ValueError("name a jti, a user_id or a tenant")
+        if self.jti is not None and self.user_id is not None:
+            raise ValueError("name either a jti or a user_id")
+        return self
+
+
+class RevocationAnswer(BaseModel):
+    revoked: bool
+    disconnected: int
+
+
+class Introspection(_Body):
+    token: Annotated[str, Field(max_length=65_536)]
+
+
+class IntrospectionAnswer(BaseModel):
+    """RFC 7662 section 2.2; for anything invalid, revoked or foreign only `active: false`."""
+
+    active: bool
+    scope: str | None = None
+    sub: str | None = None
+    aud: str | None = None
+    iss: str | None = None
+    exp: int | None = None
+    iat: int | None = None
+    jti: str | None = None
+    token_type: str | None = None
+    tenant: str | None = None
+    rooms: tuple[str, ...] | None = None
+
+
+class EventAnswer(BaseModel):
+    event_id: str
+    duplicate: bool
+    rooms: tuple[str, ...]
+
+
+class EventBatch(_Body):
+    """Each event is judged by itself, so that one bad one costs the others nothing."""
+
+    events: Annotated[list[Any], Field(min_length=1, max_length=1000)]
+
+
+class ItemError(BaseModel):
+    code: str
+    message: str
+
+
+class EventFailure(BaseModel):
+    error: ItemError
+
+
+class BatchAnswer(BaseModel):
+    results: list[EventAnswer | EventFailure]
+
+
+class ClientInfo(BaseModel):
+    """One client as the seed's `get_stats()` tells it."""
+
+    client_id: str
+    connected_at: str
+    messages_sent: int
+    messages_received: int
+
+
+class ConnectionInfo(BaseModel):
+    connection_id: str
+    client_id: str | None
+    user_id: str
+    tenant: str
+    connected_at: str
+    expires_at: str
+    rooms: tuple[str, ...]
+    state: Literal["live", "behind"]
+    messages_sent: int
+    messages_received: int
+
+
+class ConnectionPage(BaseModel):
+    connections: list[ConnectionInfo]
+    next: str | None
+
+
+class RoomInfo(BaseModel):
+    room: str
+    connections: int
+    users: int
+
+
+class RoomPage(BaseModel):
+    rooms: list[RoomInfo]
+    next: str | None
+
+
+class Stats(BaseModel):
+    tenant: str
+    active_connections: int
+    active_users: int
+    active_rooms: int
+    total_connections: int
+    total_messages_sent: int
+    total_broadcasts: int
+    log_events: int
+    log_bytes: int
+    clients: list[ClientInfo]
+    next: str | None
+
+
+class Problem(BaseModel):
+    """RFC 9457, with the `code` words of PROTOCOL section 5."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    rooms: tuple[str, ...] | None = None
+    retry_after: float | None = None
+    limit: int | float | None = None

@@ -1,0 +1,108 @@
+"""What a client may send over the WebSocket (PROTOCOL section 3), and how a text becomes one of these."""
+
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic_core import from_json
+
+from schemas.codes import ErrorCode
+from schemas.events import PublishedEvent
+
+MAX_HISTORY: Final = 100
+MAX_CURSOR_LENGTH: Final = 64
+_MAX_ID_LENGTH: Final = 64
+
+CommandId = Annotated[str, Field(max_length=_MAX_ID_LENGTH)] | Annotated[int, Field(ge=-(10**63), lt=10**63)]
+# The room grammar is judged later, so that the answer can be `room_invalid` and name the rooms.
+RoomNames = Annotated[list[Annotated[str, Field(max_length=256)]], Field(min_length=1, max_length=1000)]
+
+
+class _Command(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    id: CommandId | None = None
+
+
+class Ping(_Command):
+    type: Literal["ping"]
+
+
+class Subscribe(_Command):
+    type: Literal["subscribe"]
+    rooms: RoomNames
+    since: str | None = None
+    history: Annotated[int, Field(ge=0, le=MAX_HISTORY)] = 0
+
+
+class Unsubscribe(_Command):
+    type: Literal["unsubscribe"]
+    rooms: RoomNames
+
+
+class Auth(_Command):
+    type: Literal["auth"]
+    token: str
+
+
+class Publish(_Command):
+    type: Literal["publish"]
+    event: PublishedEvent
+
+
+AnyCommand = Ping | Subscribe | Unsubscribe | Auth | Publish
+
+_adapter: TypeAdapter[AnyCommand] = TypeAdapter(Annotated[AnyCommand, Field(discriminator="type")])
+COMMAND_TYPES: Final = ("ping", "subscribe", "unsubscribe", "auth", "publish")
+
+
+class CommandError(Exception):
+    """A text that is no command. `id` is the client's, where it could be read, so that the answer can echo it."""
+
+    def __init__(self, code: ErrorCode, message: str, id: str | int | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.id = id
+
+
+def parse_command(text: str) -> AnyCommand:
+    """The command in one text frame. Raises `CommandError` for anything else, and echoes no part of it."""
+    try:
+        value = from_json(text, allow_inf_nan=False)
+    except ValueError:
+        raise CommandError(ErrorCode.BAD_MESSAGE, "a command is one JSON object (RFC 8259)") from None
+    if not isinstance(value, dict):
+        raise CommandError(ErrorCode.BAD_MESSAGE, "a command is one JSON object")
+    id = _readable_id(value.get("id"))
+    kind = value.get("type")
+    if not isinstance(kind, str):
+        raise CommandError(ErrorCode.BAD_MESSAGE, f"type: one of {', '.join(COMMAND_TYPES)}", id)
+    if kind not in COMMAND_TYPES:
+        raise CommandError(ErrorCode.UNKNOWN_TYPE, f"the commands are {', '.join(COMMAND_TYPES)}", id)
+    try:
+        return _adapter.validate_python(value)
+    except ValidationError as error:
+        raise CommandError(ErrorCode.BAD_MESSAGE, describe(error), id) from None
+
+
+def describe(error: ValidationError) -> str:
+    """The first three faults of a body by field, in one line; what was sent is not repeated."""
+    faults = error.errors(include_input=False, include_url=False, include_context=False)
+    lines = [f"{_path(fault['loc'])}{fault['msg']}" for fault in faults[:3]]
+    if len(faults) > 3:
+        lines.append(f"and {len(faults) - 3} more")
+    return "; ".join(lines)
+
+
+def _path(location: tuple[int | str, ...]) -> str:
+    # A field's name may be the sender's own words where it is an unknown one: keep it short and printable.
+    words = [str(part)[:40] for part in location if part not in COMMAND_TYPES]
+    path = ".".join(word if word.isprintable() else "?" for word in words)
+    return f"{path}: " if path else ""
+
+
+def _readable_id(value: Any) -> str | int | None:
+    if isinstance(value, str) and len(value) <= _MAX_ID_LENGTH:
+        return value
+    if isinstance(value, int) and not isinstance(value, bool) and -(10**63) <= value < 10**63:
+        return value
+    return None

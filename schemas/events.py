@@ -1,0 +1,142 @@
+"""Events as publishers send them and as clients receive them (PROTOCOL sections 1, 3 and 4)."""
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from enum import StrEnum
+from functools import lru_cache
+from typing import Annotated, Any, Final
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic_core import to_json
+
+from schemas.rooms import ID_PATTERN, SUBJECT_PATTERN, is_id, is_subject
+
+
+class EventType(StrEnum):
+    """The event types known by name; any other well-formed one may be published too."""
+
+    AGENT_STARTED = "agent.started"
+    AGENT_STOPPED = "agent.stopped"
+    AGENT_TASK_ASSIGNED = "agent.task.assigned"
+    AGENT_TASK_COMPLETED = "agent.task.completed"
+    AGENT_TASK_FAILED = "agent.task.failed"
+    AGENT_TOOL_EXECUTED = "agent.tool.executed"
+    MEMORY_CREATED = "memory.created"
+    MEMORY_SHARED = "memory.shared"
+    MEMORY_RECALLED = "memory.recalled"
+    CIRCLE_CREATED = "circle.created"
+    CIRCLE_STARTED = "circle.started"
+    CIRCLE_STOPPED = "circle.stopped"
+    CIRCLE_MEMBER_ADDED = "circle.member.added"
+    CIRCLE_MEMBER_REMOVED = "circle.member.removed"
+    PROJECT_MEMBER_REMOVED = "project.member.removed"
+    TASK_CREATED = "task.created"
+    TASK_ASSIGNED = "task.assigned"
+    TASK_STARTED = "task.started"
+    TASK_COMPLETED = "task.completed"
+    TASK_FAILED = "task.failed"
+    TASK_CONFLICT_DETECTED = "task.conflict.detected"
+    CONVERSATION_MESSAGE = "conversation.message"
+    CONVERSATION_TURN_COMPLETE = "conversation.turn.complete"
+    SYSTEM_ERROR = "system.error"
+    SYSTEM_WARNING = "system.warning"
+
+
+RESERVED_TYPES: Final = frozenset(
+    {
+        "connection.established",
+        "subscribed",
+        "unsubscribed",
+        "authenticated",
+        "published",
+        "presence",
+        "presence.joined",
+        "presence.left",
+        "subscription.revoked",
+        "token.expiring",
+        "stream.gap",
+        "stream.degraded",
+        "stream.restored",
+        "server.draining",
+        "error",
+        "ping",
+        "pong",
+    }
+)
+"""Types of the gateway's own frames: a client must be able to trust that nobody else sent them."""
+
+MAX_TYPE_LENGTH: Final = 64
+_type = re.compile(r"[a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)*").fullmatch
+
+
+def event_type_error(name: str) -> str | None:
+    """What is wrong with `name` as the type of an event, or None."""
+    if len(name) > MAX_TYPE_LENGTH or _type(name) is None:
+        return f"an event type is lower-case words joined by dots, at most {MAX_TYPE_LENGTH} characters"
+    if name in RESERVED_TYPES:
+        return f"the type {name} belongs to the gateway's own frames and cannot be published"
+    return None
+
+
+def _check_type(name: str) -> str:
+    if problem := event_type_error(name):
+        raise ValueError(problem)
+    return name
+
+
+class PublishedEvent(BaseModel):
+    """One event as `POST /events` and the `publish` command take it.
+
+    The ids' grammar is not a matter of shape: `invalid_id` judges it, so that the answer can be `room_invalid`.
+    """
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    type: Annotated[str, Field(max_length=MAX_TYPE_LENGTH, examples=["task.completed"]), AfterValidator(_check_type)]
+    data: dict[str, Any]
+    source_agent_id: int | Annotated[str, Field(min_length=1, max_length=128)] | None = None
+    circle_id: int | str | None = Field(None, description=f"as in a room name: {ID_PATTERN}")
+    project_id: int | str | None = Field(None, description=f"as in a room name: {ID_PATTERN}")
+    user_id: str | None = Field(None, description=f"a token's `sub`: {SUBJECT_PATTERN}")
+    tenant: str | None = Field(None, description="only for the scope `platform`; else the token's own")
+    idempotency_key: Annotated[str, Field(min_length=1, max_length=128)] | None = None
+
+    def invalid_id(self) -> str | None:
+        """The name of the first field whose id cannot stand in a room name, or None."""
+        for name, value in (("circle_id", self.circle_id), ("project_id", self.project_id), ("tenant", self.tenant)):
+            # The length first: an integer of thousands of digits is dear to print.
+            if value is not None and not (_short(value) and is_id(str(value))):
+                return name
+        if self.user_id is not None and not is_subject(self.user_id):
+            return "user_id"
+        return None
+
+
+def _short(value: int | str) -> bool:
+    return len(value) <= 64 if isinstance(value, str) else value.bit_length() <= 208
+
+
+def encode_event(fields: Mapping[str, Any]) -> bytes:
+    """An event's JSON object, absent fields left out.
+
+    Dates, UUIDs, enums, sets and dataclasses, as bus events carry them, are written the way pydantic writes them, and
+    a number that is not finite as null, the way browsers do. Raises `ValueError` for what JSON cannot hold: a lone
+    surrogate, a class that pydantic does not know, an object within itself.
+    """
+    try:
+        return to_json(fields, inf_nan_mode="null")
+    except Exception as error:  # PydanticSerializationError, RecursionError, UnicodeEncodeError: one answer for all
+        raise ValueError(f"the event cannot be written as JSON: {error}") from error
+
+
+def rfc3339(seconds: float) -> str:
+    """Seconds since the epoch as RFC 3339 in UTC, milliseconds, ending in Z."""
+    whole, milliseconds = divmod(int(seconds * 1000), 1000)
+    return f"{_whole_second(whole)}.{milliseconds:03d}Z"
+
+
+# On the way of every event, and events come many to a second.
+@lru_cache(maxsize=8)
+def _whole_second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat()[:19]

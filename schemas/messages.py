@@ -1,0 +1,111 @@
+"""What the gateway itself says over the WebSocket: one model for the `data` of each frame (PROTOCOL section 3)."""
+
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict
+from pydantic_core import to_json
+
+from schemas.codes import ErrorCode
+
+
+class Message(BaseModel):
+    """The `data` of a server frame; `name` is the frame's `type`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: ClassVar[str]
+    omit_absent: ClassVar[bool] = False
+
+    def encode(self, timestamp: str, id: str | int | None = None) -> bytes:
+        """The whole frame as JSON. `id` is the command's that this answers, echoed beside `type`."""
+        frame: dict[str, Any] = {"type": self.name}
+        if id is not None:
+            frame["id"] = id
+        frame["data"] = self
+        frame["timestamp"] = timestamp
+        return to_json(frame, exclude_none=self.omit_absent)
+
+
+class Limits(BaseModel):
+    """What this connection may do: rooms in all, bytes a message, commands and events a second (0: no limit)."""
+
+    model_config = ConfigDict(frozen=True)
+
+    rooms: int
+    message_bytes: int
+    commands_per_second: float
+    command_burst: int
+    events_per_second: int
+
+
+class Established(Message):
+    name = "connection.established"
+
+    connection_id: str
+    client_id: str | None
+    user_id: str
+    tenant: str
+    rooms: tuple[str, ...]
+    subscribed: tuple[str, ...]
+    expires_at: str
+    cursor: str
+    limits: Limits
+    ping_interval: float
+
+
+class Subscribed(Message):
+    name = "subscribed"
+
+    rooms: tuple[str, ...]
+    cursor: str
+    recovered: bool | None
+    replayed: int
+
+
+class Unsubscribed(Message):
+    name = "unsubscribed"
+
+    rooms: tuple[str, ...]
+
+
+class Authenticated(Message):
+    name = "authenticated"
+
+    expires_at: str
+    rooms: tuple[str, ...]
+    dropped: tuple[str, ...]
+
+
+class Published(Message):
+    name = "published"
+
+    event_id: str
+    duplicate: bool
+
+
+class TokenExpiring(Message):
+    name = "token.expiring"
+
+    expires_at: str
+
+
+class StreamGap(Message):
+    name = "stream.gap"
+
+    reason: Literal["history_trimmed", "log_reset"]
+    cursor: str
+
+
+class Pong(Message):
+    name = "pong"
+
+
+class Error(Message):
+    name = "error"
+    omit_absent = True
+
+    code: ErrorCode
+    message: str
+    rooms: tuple[str, ...] | None = None
+    retry_after: float | None = None
+    limit: int | float | None = None
