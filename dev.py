@@ -75,8 +75,8 @@ def installers() -> "list[list[str]]":
     if uv:
         found.append([uv, "pip", "install", "--quiet", "--python", str(PYTHON)])
     # pip 22.3 can install into an environment that has no pip; else ensurepip may put one there. Compiling ahead
-    # would take longer than all the rest; twice quiet leaves the errors.
-    options = ["install", "--quiet", "--quiet", "--no-compile"]
+    # would take longer than all the rest; -qq leaves the errors.
+    options = ["install", "-qq", "--no-compile"]
     if succeeds(sys.executable, "-m", "pip", "--python", PYTHON, "--version", quiet=True):
         found.append([sys.executable, "-m", "pip", "--python", str(PYTHON), *options])
     elif not found and succeeds(PYTHON, "-m", "ensurepip", quiet=True):
@@ -118,7 +118,7 @@ def lock(args: "list[str]") -> None:
         uv = working_uv()
         if not uv:
             uv = f"{scratch}/bin/uv"
-            if not succeeds(sys.executable, "-m", "pip", "install", "--quiet", "--target", scratch, "uv"):
+            if not succeeds(sys.executable, "-m", "pip", "install", "-qq", "--target", scratch, "uv"):
                 sys.exit("dev.py: could not install uv, which writes the lock; the reason is above")
         command = [uv, "pip", "compile", "--quiet", "--universal", "--generate-hashes", "--no-annotate"]
         command += ["--python", sys.executable, "--python-version", "3.11", "--extra", "dev"]
@@ -145,6 +145,8 @@ def main() -> None:
         if not python:
             sys.exit(f"dev.py: needs Python 3.11 or newer, and this is {sys.version.split()[0]}; none is on the PATH")
         become(python, *sys.argv)
+    if Path(sys.prefix).resolve() == VENV:  # which has no pip, and may be about to go
+        become(os.path.realpath(sys.executable), *sys.argv)
     command, args = (sys.argv[1:2] or ["help"])[0], sys.argv[2:]
     os.chdir(ROOT)
     if command in ("run", "test", "bench", "setup"):
