@@ -1,0 +1,1 @@
+"""The gathering gateway: one tenant, one log; one client, one cursor."""

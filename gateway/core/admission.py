@@ -1,0 +1,61 @@
+"""Whether there is room for one more connection, and how fast one address may ask."""
+
+from dataclasses import dataclass
+
+from auth.identity import Identity
+from gateway.core.connection import Connection
+from gateway.core.errors import ConnectionRefused
+from gateway.core.limits import KeyedRate, Population, Rate, address_key
+from gateway.core.manager import TenantIndex
+from schemas.codes import CloseCode
+
+
+@dataclass(frozen=True, slots=True)
+class Ceilings:
+    """Connections at most, of each; 0 is no limit. Handshakes are a minute and address."""
+
+    per_user: int = 10
+    per_address: int = 50
+    per_tenant: int = 1_000
+    handshakes_per_minute: int = 120
+
+
+class Admission:
+    """Counts connections by address and handshakes by address; users and tenants are counted by the index."""
+
+    def __init__(self, ceilings: Ceilings) -> None:
+        self._ceilings = ceilings
+        self._addresses: Population[str] = Population()
+        self._handshakes: KeyedRate[str] = KeyedRate(
+            Rate(ceilings.handshakes_per_minute / 60, ceilings.handshakes_per_minute)
+        )
+
+    def knock(self, address: str, now: float) -> None:
+        """Before anything is verified: raises `ConnectionRefused` for an address that asks too often or is full."""
+        key = address_key(address)
+        if wait := self._handshakes.take(key, now):
+            limit = self._ceilings.handshakes_per_minute
+            raise ConnectionRefused(
+                CloseCode.RATE_LIMITED, f"at most {limit} handshakes a minute from one address", limit, round(wait, 3)
+            )
+        limit = self._ceilings.per_address
+        if limit and self._addresses[key] >= limit:
+            raise ConnectionRefused(CloseCode.NO_ROOM, f"at most {limit} connections from one address", limit, 5.0)
+
+    def check(self, identity: Identity, index: TenantIndex) -> None:
+        """Once it is known who asks: raises `ConnectionRefused` where the user or the tenant is at its limit."""
+        limit = self._ceilings.per_user
+        if limit and len(index.users.get(identity.user_id, ())) >= limit:
+            raise ConnectionRefused(CloseCode.USER_LIMIT, f"at most {limit} connections of one user", limit)
+        limit = self._ceilings.per_tenant
+        if limit and len(index.connections) >= limit:
+            raise ConnectionRefused(CloseCode.NO_ROOM, f"at most {limit} connections of one tenant", limit, 5.0)
+
+    def enter(self, connection: Connection) -> None:
+        self._addresses.add(address_key(connection.address))
+
+    def leave(self, connection: Connection) -> None:
+        self._addresses.remove(address_key(connection.address))
+
+    def sweep(self, now: float) -> None:
+        self._handshakes.sweep(now)

@@ -1,0 +1,127 @@
+"""The server's side of one client: who it is, which rooms it follows, and its place in the log."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from auth.identity import Identity
+from gateway.core.frame import Batch
+from gateway.core.window import Entry
+from schemas.commands import Subscribe, Unsubscribe
+
+
+class Transport(Protocol):
+    """Writes frames to one client. An implementation guarantees, and `gateway.testing` checks:
+
+    - `write` never blocks and never raises, takes the whole batch, and keeps the order of the calls.
+    - It answers False from the batch on that fills it, and then tells the gateway once when it has drained; so it
+      holds at most what fills it and one batch more.
+    - After `close` the client receives what was written before, then the close code; after `abort` nothing is sure.
+      Both may be called twice, and a `write` after them does nothing.
+    """
+
+    def write(self, batch: Batch) -> bool: ...
+
+    def close(self, code: int, reason: str) -> None: ...
+
+    def abort(self) -> None: ...
+
+
+class Host(Protocol):
+    """What a transport calls: the gateway, seen from below. All of them plain, quick functions."""
+
+    def receive(self, connection: "Connection", text: str) -> None:
+        """A text frame came."""
+
+    def receive_binary(self, connection: "Connection") -> None:
+        """A binary frame came, which the protocol does not have."""
+
+    def drained(self, connection: "Connection") -> None:
+        """The transport answered False, and has room again."""
+
+    def disconnect(self, connection: "Connection") -> None:
+        """The client has gone, or the transport has given it up."""
+
+
+@dataclass(slots=True, eq=False)
+class Replay:
+    """A part of the log that is owed to a connection before it goes on at its own place: what came in `rooms` after
+    `place` and up to `until`, except for what the rooms in `seen` brought already."""
+
+    rooms: dict[str, int]
+    place: int
+    until: int
+    seen: dict[str, int]
+
+    def wants(self, entry: Entry) -> bool:
+        return follows(self.rooms, entry) and not follows(self.seen, entry)
+
+
+class Connection:
+    """One client. LIVE (`place` is None: at the log's head, gets frames as they come) or BEHIND (holds its `place`,
+    the offset up to which everything has been dealt with, and nothing else; is caught up from the log).
+
+    `rooms` maps each room to the offset after which its events are for this connection. `deferred` are commands that
+    wait for the end of the replay.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "address",
+        "client_id",
+        "commands_due",
+        "connected_at",
+        "deferred",
+        "expiry_told",
+        "id",
+        "identity",
+        "malformed",
+        "place",
+        "received",
+        "refusals_due",
+        "replay",
+        "rooms",
+        "sent",
+        "transport",
+    )
+
+    def __init__(
+        self, id: str, identity: Identity, transport: Transport, connected_at: float, address: str, client_id: str | None
+    ) -> None:
+        self.id = id
+        self.identity = identity
+        self.transport = transport
+        self.connected_at = connected_at
+        self.address = address
+        self.client_id = client_id
+        self.rooms: dict[str, int] = {}
+        self.place: int | None = None
+        self.replay: Replay | None = None
+        self.deferred: tuple[Subscribe | Unsubscribe, ...] = ()
+        self.sent = 0
+        self.received = 0
+        self.malformed = 0
+        self.commands_due = 0.0
+        self.refusals_due = 0.0
+        self.expiry_told = False
+
+    @property
+    def live(self) -> bool:
+        return self.place is None
+
+    def offer(self, batch: Batch) -> None:
+        """Take a batch of new events, all of them for this connection, unless it is behind and will read them later."""
+        if self.place is None:
+            self.sent += len(batch.frames)
+            if not self.transport.write(batch):
+                self.place = batch.last
+
+    def wants(self, entry: Entry) -> bool:
+        return follows(self.rooms, entry)
+
+
+def follows(rooms: dict[str, int], entry: Entry) -> bool:
+    """Whether one of the entry's rooms is in `rooms`, from before the entry on."""
+    for room in entry.rooms:
+        if rooms.get(room, entry.offset) < entry.offset:
+            return True
+    return False

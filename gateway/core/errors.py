@@ -1,0 +1,62 @@
+"""What the domain refuses, with the fields that an answer needs."""
+
+from collections.abc import Sequence
+
+from schemas.codes import CloseCode, ErrorCode
+
+
+class GatewayError(Exception):
+    """A refusal that the asker is told: `code` is the wire's word, the text is for people and holds no secret."""
+
+    def __init__(
+        self,
+        code: ErrorCode,
+        message: str,
+        *,
+        rooms: Sequence[str] = (),
+        retry_after: float | None = None,
+        limit: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.rooms = tuple(rooms)
+        self.retry_after = retry_after
+        self.limit = limit
+
+
+class RateLimited(GatewayError):
+    """Too much, too fast; `retry_after` is in seconds."""
+
+    def __init__(self, message: str, retry_after: float, limit: float) -> None:
+        super().__init__(ErrorCode.RATE_LIMITED, message, retry_after=round(retry_after, 3), limit=limit)
+
+
+class ConnectionRefused(GatewayError):
+    """No place for this client: it is told why and closed with `close_code`."""
+
+    def __init__(self, close_code: CloseCode, message: str, limit: float, retry_after: float | None = None) -> None:
+        super().__init__(ErrorCode.RATE_LIMITED, message, retry_after=retry_after, limit=limit)
+        self.close_code = close_code
+
+
+class CursorInvalid(GatewayError):
+    """A text that this gateway never gave out as a cursor of this tenant."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            ErrorCode.CURSOR_INVALID, "a cursor is an event_id or a cursor that this gateway gave to this tenant"
+        )
+
+
+class IdempotencyConflict(GatewayError):
+    """The key was used within the window for another event."""
+
+    def __init__(self) -> None:
+        super().__init__(ErrorCode.IDEMPOTENCY_CONFLICT, "this idempotency_key was used for another event")
+
+
+class LogUnavailable(GatewayError):
+    """The log could not take the event; nothing was appended as far as the gateway knows."""
+
+    def __init__(self, message: str = "the event log does not answer; the event was not accepted") -> None:
+        super().__init__(ErrorCode.BROKER_UNAVAILABLE, message, retry_after=1.0)

@@ -1,0 +1,178 @@
+"""What a client says when it connects: credentials, label, rooms; and where it says it comes from."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_address
+from typing import Final
+from urllib.parse import parse_qsl, urlsplit
+
+from auth.errors import TokenInvalid, TokenMissing
+
+SUBPROTOCOL: Final = "gateway.v1"
+_BEARER_SUBPROTOCOL: Final = "gateway.bearer."
+_SECRET_PARAMETERS: Final = ("token", "ticket")
+
+Headers = Iterable[tuple[bytes, bytes]]
+Network = IPv4Network | IPv6Network
+
+
+@dataclass(frozen=True, slots=True)
+class Handshake:
+    """One attempt to connect. `tokens` are all that came, in order of precedence; never in the `repr`."""
+
+    tokens: "Secrets"
+    client_id: str | None
+    rooms: tuple[str, ...]
+    since: str | None
+    subprotocol: str | None
+    address: str
+
+    def token(self) -> str:
+        """The one token. Raises `TokenMissing`, and `TokenInvalid` for two that disagree."""
+        return one_token(self.tokens)
+
+
+class Secrets(tuple[str, ...]):
+    """Texts that show in no representation, log or traceback."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} secrets>"
+
+    __str__ = __repr__
+
+
+def one_token(tokens: Sequence[str]) -> str:
+    """The token to believe among those that came. Raises `TokenMissing`, and `TokenInvalid` for two that disagree."""
+    if not tokens or not any(tokens):
+        raise TokenMissing
+    if any(token != tokens[0] for token in tokens[1:]):
+        raise TokenInvalid("disagreeing")
+    return tokens[0]
+
+
+def bearer_tokens(headers: Headers, query: Sequence[tuple[str, str]]) -> Secrets:
+    """Every token in the places where a client may put one (PROTOCOL section 2), the first place first."""
+    authorization: list[str] = []
+    subprotocols: list[str] = []
+    for name, value in headers:
+        if name == b"authorization":
+            scheme, _, credentials = value.decode("latin-1").partition(" ")
+            if scheme.lower() == "bearer":
+                authorization.append(credentials.strip())
+        elif name == b"sec-websocket-protocol":
+            for word in value.decode("latin-1").split(","):
+                if (word := word.strip()).startswith(_BEARER_SUBPROTOCOL):
+                    subprotocols.append(word[len(_BEARER_SUBPROTOCOL) :])
+    return Secrets([*authorization, *subprotocols, *(value for name, value in query if name == "token")])
+
+
+def read_handshake(query_string: bytes, headers: Sequence[tuple[bytes, bytes]], address: str) -> Handshake:
+    """The attempt in a request for `/ws/dashboard`. Nothing is judged here, so nothing is raised."""
+    query = parse_query(query_string)
+    first = dict(reversed(query))
+    offered = [word.strip() for name, value in headers if name == b"sec-websocket-protocol" for word in value.split(b",")]
+    return Handshake(
+        tokens=bearer_tokens(headers, query),
+        client_id=first.get("client_id"),
+        rooms=tuple(dict.fromkeys(room for name, value in query if name == "rooms" for room in value.split(",") if room)),
+        since=first.get("since"),
+        subprotocol=SUBPROTOCOL if SUBPROTOCOL.encode() in offered else None,
+        address=address,
+    )
+
+
+def parse_query(query_string: bytes) -> list[tuple[str, str]]:
+    """The parameters of a query string, in order; bytes that are no UTF-8 become U+FFFD, which no grammar takes."""
+    return parse_qsl(query_string.decode("latin-1"), keep_blank_values=True, errors="replace")
+
+
+def without_secrets(query_string: bytes) -> bytes:
+    """The query string with the credentials taken out, fit for logs."""
+    if not any(name.encode() in query_string for name in _SECRET_PARAMETERS) and b"%" not in query_string:
+        return query_string
+    kept = []
+    for part in query_string.split(b"&"):
+        # As `parse_qsl` reads the name, or a spelling such as `%74oken` would pass.
+        name = parse_query(part.partition(b"=")[0])
+        if not (name and name[0][0] in _SECRET_PARAMETERS):
+            kept.append(part)
+    return b"&".join(kept)
+
+
+class OriginPolicy:
+    """Which web pages may connect: `allowed` ones, or, where that is empty, those of the gateway's own origin.
+
+    A client that sends no `Origin` is not a browser, and passes. This is what stands between a page of somebody else
+    and a user's browser (RFC 6455 section 10.2); tokens are what stands between clients and rooms.
+    """
+
+    def __init__(self, allowed: Iterable[str]) -> None:
+        self._allowed = frozenset(_normal(origin) for origin in allowed)
+
+    def allows(self, headers: Sequence[tuple[bytes, bytes]]) -> bool:
+        origins = [value.decode("latin-1") for name, value in headers if name == b"origin"]
+        if not origins:
+            return True
+        if len(origins) > 1:
+            return False
+        origin = _normal(origins[0])
+        if self._allowed:
+            return origin in self._allowed or "*" in self._allowed
+        hosts = [value.decode("latin-1").lower() for name, value in headers if name == b"host"]
+        # The scheme is left out: behind a proxy that ends TLS it is not known here, and the host is what counts.
+        return len(hosts) == 1 and origin.partition("://")[0] in ("http", "https") and _host(origin) == _host(hosts[0])
+
+
+def _normal(origin: str) -> str:
+    return origin.strip().rstrip("/").lower()
+
+
+def _host(text: str) -> str | None:
+    """`host:port` without the port that its scheme implies; None for what has user information or a path in it."""
+    try:
+        parts = urlsplit(text if "://" in text else f"//{text}")
+        port = parts.port
+    except ValueError:
+        return None
+    if parts.username is not None or parts.password is not None or parts.path or parts.query or parts.fragment:
+        return None
+    host = parts.hostname or ""
+    return host if port is None or port in (80, 443) else f"{host}:{port}"
+
+
+def client_address(peer: str, headers: Headers, proxies: Sequence[Network]) -> str:
+    """The address of the client: the peer's, or what trusted proxies say of it in `X-Forwarded-For`.
+
+    Each proxy appends the address that it saw, so the list is read from its end, for as long as the speaker is a
+    trusted proxy; what stands left of the first other address is the client's own invention.
+    """
+    if not proxies or not _within(peer, proxies):
+        return peer
+    hops = [
+        hop.strip() for name, value in headers if name == b"x-forwarded-for" for hop in value.decode("latin-1").split(",")
+    ]
+    for hop in reversed(hops):
+        try:
+            address = str(ip_address(_without_port(hop)))
+        except ValueError:
+            return peer
+        peer = address
+        if not _within(address, proxies):
+            break
+    return peer
+
+
+def _within(address: str, networks: Sequence[Network]) -> bool:
+    try:
+        ip = ip_address(address)
+    except ValueError:
+        return False
+    return any(ip in network for network in networks)
+
+
+def _without_port(hop: str) -> str:
+    if hop.startswith("["):
+        return hop[1:].partition("]")[0]
+    return hop.partition(":")[0] if hop.count(":") == 1 else hop

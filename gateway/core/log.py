@@ -1,0 +1,63 @@
+"""The seam of the log: what an engine must do for the rest to keep its promise."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from gateway.core.window import Entry, Window
+
+Sink = Callable[[str, Entry], None]
+"""Told of each entry: the tenant and the entry."""
+
+
+@dataclass(slots=True, eq=False)
+class Draft:
+    """An event on its way to the log: the rooms it is routed to, its JSON object without `event_id` and `timestamp`
+    (neither of which is the same at a second try), that timestamp (RFC 3339), and the publisher's idempotency key.
+    Not frozen for the reason that `Entry` is not."""
+
+    rooms: tuple[str, ...]
+    body: bytes
+    timestamp: str
+    key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """That an event is in the log. `duplicate` where it was there before, under the same key."""
+
+    event_id: str
+    duplicate: bool
+
+
+class Log(Protocol):
+    """One ordered log for each tenant. An engine guarantees, and `gateway.testing` checks:
+
+    - Appends of one tenant get offsets 1, 2, 3 and on without a hole, in the order in which they were accepted; the
+      tenants know nothing of each other.
+    - The sink is told of each entry exactly once, in order, whoever appended it, after the entry is in the window; on
+      one node it was told by the time `append` returns.
+    - An event that `append` returned a receipt for is in the log; for any other there was an error, within 2 seconds.
+    - The same key within 120 seconds returns the receipt of the first append, marked `duplicate`, and appends
+      nothing; with another body it raises `IdempotencyConflict` and appends nothing.
+    - An event's id is the cursor of its own position; an event that two nodes read has one id.
+    - The window is within its bounds after every append, and what it lacks it says.
+    - After a loss of entries the epoch is another one.
+    """
+
+    def attach(self, sink: Sink) -> None:
+        """Say who is told of entries. Before the first append."""
+
+    async def append(self, tenant: str, draft: Draft) -> Receipt:
+        """Give the event its place. Raises `IdempotencyConflict`, `RateLimited`, `LogUnavailable`."""
+
+    def window(self, tenant: str) -> Window:
+        """What this node holds of the tenant's log, up to the newest entry that the sink was told of."""
+
+    def sweep(self) -> None:
+        """Let go of what has grown too old; called about once a second."""
+
+
+def payload_of(body: bytes, event_id: str, timestamp: str) -> bytes:
+    """The event as clients get it: a draft's body with what is known only now, not worth a second encoding."""
+    return body[:-1] + f',"event_id":"{event_id}","timestamp":"{timestamp}"}}'.encode()

@@ -1,0 +1,117 @@
+"""The connection manager: which connections are in which rooms, and the fan-out to them."""
+
+from collections.abc import Iterator, Sequence
+
+from gateway.core.connection import Connection
+from gateway.core.frame import Batch
+from gateway.core.window import Entry
+
+
+class TenantIndex:
+    """The connections of one tenant by id, by room and by user, and its totals since the start. Nothing in it can
+    reach another tenant's."""
+
+    __slots__ = ("broadcasts", "connections", "connections_seen", "messages_sent", "rooms", "users")
+
+    def __init__(self) -> None:
+        # Dictionaries for sets: they keep the order of arrival, so that nobody is always served last.
+        self.connections: dict[str, Connection] = {}
+        self.rooms: dict[str, dict[Connection, None]] = {}
+        self.users: dict[str, dict[Connection, None]] = {}
+        self.connections_seen = 0
+        self.messages_sent = 0
+        self.broadcasts = 0
+
+
+class Batches(dict[int, Batch]):
+    """The batches of one turn by which of its entries they hold (bit i: the i-th), made when first asked for."""
+
+    def __init__(self, entries: Sequence[Entry]) -> None:
+        super().__init__()
+        self._entries = entries
+
+    def __missing__(self, mask: int) -> Batch:
+        chosen = [entry for i, entry in enumerate(self._entries) if mask >> i & 1]
+        batch = self[mask] = Batch([entry.frame for entry in chosen], chosen[-1].offset)
+        return batch
+
+
+class ConnectionManager:
+    """Connections indexed by tenant, and within the tenant by room and by user; both ways, so that leaving costs what
+    was joined."""
+
+    def __init__(self) -> None:
+        # An index stays when its last connection has gone: it holds the tenant's totals.
+        self._tenants: dict[str, TenantIndex] = {}
+
+    def add(self, connection: Connection) -> None:
+        """Take in a connection that is in no room yet."""
+        index = self.of(connection.identity.tenant)
+        index.connections[connection.id] = connection
+        index.users.setdefault(connection.identity.user_id, {})[connection] = None
+        index.connections_seen += 1
+
+    def remove(self, connection: Connection) -> bool:
+        """Forget a connection; False where it was not known (any more)."""
+        index = self.of(connection.identity.tenant)
+        if index.connections.pop(connection.id, None) is None:
+            return False
+        for room in connection.rooms:
+            _discard(index.rooms, room, connection)
+        connection.rooms = {}
+        _discard(index.users, connection.identity.user_id, connection)
+        index.messages_sent += connection.sent
+        return True
+
+    def join(self, connection: Connection, room: str, after: int) -> None:
+        """Put a connection into a room, for events at offsets above `after`."""
+        self.of(connection.identity.tenant).rooms.setdefault(room, {})[connection] = None
+        connection.rooms[room] = after
+
+    def leave(self, connection: Connection, room: str) -> None:
+        del connection.rooms[room]
+        _discard(self.of(connection.identity.tenant).rooms, room, connection)
+
+    def deliver(self, tenant: str, entries: Sequence[Entry]) -> None:
+        """Offer a turn's entries, in log order, to the connections in their rooms: to each connection once.
+
+        What it costs grows with the connections, not with connections times entries: those that get the same entries
+        share one batch.
+        """
+        index = self.of(tenant)
+        masks: dict[str, int] = {}
+        for i, entry in enumerate(entries):
+            for room in entry.rooms:
+                if room in index.rooms:
+                    masks[room] = masks.get(room, 0) | 1 << i
+        audience: dict[Connection, int] = {}
+        for room, mask in masks.items():
+            members = index.rooms[room]
+            if not audience:
+                audience = dict.fromkeys(members, mask)
+            else:
+                for connection in members:
+                    audience[connection] = audience.get(connection, 0) | mask
+        batches = Batches(entries)
+        for connection, mask in audience.items():
+            connection.offer(batches[mask])
+        index.broadcasts += len(entries)
+
+    def of(self, tenant: str) -> TenantIndex:
+        """The index of one tenant, empty where nobody of it was ever connected."""
+        index = self._tenants.get(tenant)
+        if index is None:
+            index = self._tenants[tenant] = TenantIndex()
+        return index
+
+    def connections(self) -> Iterator[Connection]:
+        """Every connection of every tenant."""
+        for index in self._tenants.values():
+            yield from index.connections.values()
+
+
+def _discard(index: dict[str, dict[Connection, None]], key: str, connection: Connection) -> None:
+    members = index[key]
+    del members[connection]
+    if not members:
+        del index[key]

@@ -1,0 +1,81 @@
+"""Subscribing and unsubscribing: who may, from which place on, and what is owed from before."""
+
+from collections.abc import Sequence
+
+from auth.identity import require_subscribe
+from gateway.core.connection import Connection
+from gateway.core.delivery import forget, latest, plan
+from gateway.core.errors import GatewayError
+from gateway.core.manager import ConnectionManager
+from gateway.core.window import Window
+from schemas.codes import ErrorCode
+from schemas.messages import Subscribed, Unsubscribed
+from schemas.rooms import ROOM_GRAMMAR, invalid_rooms, user_room
+
+
+def subscribe(
+    manager: ConnectionManager,
+    window: Window,
+    connection: Connection,
+    rooms: Sequence[str],
+    since: str | None,
+    history: int,
+    max_rooms: int,
+) -> Subscribed:
+    """Join all of `rooms` or none, and owe what came in them after `since`, or else the latest `history` events.
+
+    The connection may be behind afterwards: the caller writes the reply and then advances it. Raises `GatewayError`
+    and `AuthError`. `window` must hold all that was delivered and nothing that was not.
+    """
+    rooms = list(dict.fromkeys(rooms))
+    check_rooms(connection, rooms, max_rooms)
+    recovered: bool | None = None
+    after = window.head
+    if since is not None:
+        position = window.cursors.decode(since)
+        recovered = window.gap(position) is None
+        after = position.offset if recovered else after
+    if recovered is not True and history:
+        after = latest(connection, window, rooms, history)
+    replayed = plan(connection, window, rooms, after) if after < window.head else 0
+    for room in rooms:
+        manager.join(connection, room, min(after, connection.rooms.get(room, after)))
+    return Subscribed(rooms=tuple(rooms), cursor=window.cursor, recovered=recovered, replayed=replayed)
+
+
+def check_rooms(connection: Connection, rooms: Sequence[str], max_rooms: int) -> None:
+    """Raise for the first rule that `rooms` break: their grammar, the token's grants, the number."""
+    if invalid := invalid_rooms(rooms):
+        raise GatewayError(ErrorCode.ROOM_INVALID, ROOM_GRAMMAR, rooms=[room[:140] for room in invalid])
+    require_subscribe(connection.identity, rooms)
+    own = user_room(connection.identity.user_id)
+    if len((connection.rooms.keys() | set(rooms)) - {own}) > max_rooms:
+        message = f"at most {max_rooms} rooms for one connection, beside the user's own"
+        raise GatewayError(ErrorCode.TOO_MANY_ROOMS, message, limit=max_rooms)
+
+
+def unsubscribe(manager: ConnectionManager, connection: Connection, rooms: Sequence[str]) -> Unsubscribed:
+    """Leave all of `rooms` or none. Raises `GatewayError` where the connection is not in one of them."""
+    if invalid := invalid_rooms(rooms):
+        raise GatewayError(ErrorCode.ROOM_INVALID, ROOM_GRAMMAR, rooms=[room[:140] for room in invalid])
+    rooms = list(dict.fromkeys(rooms))
+    if missing := [room for room in rooms if room not in connection.rooms]:
+        raise GatewayError(ErrorCode.NOT_SUBSCRIBED, "not subscribed to all of these rooms", rooms=missing)
+    leave(manager, connection, rooms)
+    return Unsubscribed(rooms=tuple(rooms))
+
+
+def drop_ungranted(manager: ConnectionManager, connection: Connection) -> tuple[str, ...]:
+    """Leave the rooms that the connection's identity may not follow (any more); returns them."""
+    identity = connection.identity
+    own = user_room(identity.user_id)
+    may = identity.has_scope("subscribe")
+    dropped = tuple(room for room in connection.rooms if room != own and not (may and identity.allows(room)))
+    leave(manager, connection, dropped)
+    return dropped
+
+
+def leave(manager: ConnectionManager, connection: Connection, rooms: Sequence[str]) -> None:
+    for room in rooms:
+        manager.leave(connection, room)
+        forget(connection, room)

@@ -1,0 +1,444 @@
+"""The orchestrator: takes what comes in, asks the domain, and sees that what follows from it is written."""
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from auth.errors import AuthError, TokenMismatch
+from auth.identity import Identity, require_publish
+from auth.revocation import Revocations
+from auth.tokens import TokenVerifier
+from gateway.core import subscription
+from gateway.core.admission import Admission, Ceilings
+from gateway.core.agenda import Agenda
+from gateway.core.connection import Connection, Transport
+from gateway.core.delivery import BATCH_BYTES, Progress, advance, skip
+from gateway.core.errors import ConnectionRefused, CursorInvalid, GatewayError, RateLimited
+from gateway.core.frame import Batch, Frame
+from gateway.core.handshake import Handshake
+from gateway.core.limits import Rate
+from gateway.core.log import Draft, Log, Receipt
+from gateway.core.manager import ConnectionManager
+from gateway.core.window import Entry, Window
+from schemas import messages
+from schemas.codes import CloseCode, ErrorCode
+from schemas.commands import AnyCommand, Auth, CommandError, Ping, Publish, Subscribe, Unsubscribe, parse_command
+from schemas.events import PublishedEvent, encode_event, event_type_error, rfc3339
+from schemas.rooms import rooms_of, user_room
+
+logger = logging.getLogger("gateway")
+
+TICK: Final = 0.5
+"""Seconds between looks at what is due: expired tokens, old entries, unused counters."""
+
+MAX_CLIENT_ID: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one connection may do, and how many there may be. Rates are a second; 0 is no limit."""
+
+    rooms: int = 100
+    message_bytes: int = 64 * 1024
+    commands_per_second: float = 20
+    command_burst: int = 40
+    events_per_second: int = 500
+    malformed: int = 10
+    deferred: int = 100
+    ping_interval: float = 20.0
+    ceilings: Ceilings = field(default_factory=Ceilings)
+
+
+class Gateway:
+    """One process's whole. A `Host` for transports; everything is called on one event loop.
+
+    `clock` is seconds since the epoch (tokens, timestamps), `timer` seconds of a clock that never goes back (rates).
+    """
+
+    def __init__(
+        self,
+        log: Log,
+        verifier: TokenVerifier,
+        *,
+        manager: ConnectionManager | None = None,
+        revocations: Revocations | None = None,
+        limits: Limits | None = None,
+        clock: Callable[[], float] = time.time,
+        timer: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.log = log
+        self.verifier = verifier
+        self.manager = ConnectionManager() if manager is None else manager
+        self.revocations = Revocations() if revocations is None else revocations
+        self.limits = limits or Limits()
+        self.clock = clock
+        self._timer = timer
+        self._admission = Admission(self.limits.ceilings)
+        self._agenda: Agenda[Connection] = Agenda()
+        self._command_rate = Rate(self.limits.commands_per_second, self.limits.command_burst)
+        # Refusals are cheap but not free: who goes on at twice its rate is sent away.
+        self._refusal_rate = Rate(self.limits.commands_per_second, 2 * self.limits.command_burst)
+        self._pending: dict[str, list[Entry]] = {}
+        self._pending_bytes = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._ticker: asyncio.Task[None] | None = None
+        log.attach(self._on_appended)
+
+    # ---- life
+
+    async def start(self) -> None:
+        """Begin to look after what falls due. Needed once before connections come."""
+        if self._ticker is None:
+            self._ticker = asyncio.create_task(self._tick_forever())
+
+    async def stop(self) -> None:
+        """Close every connection (1012) and end the gateway's tasks."""
+        for connection in list(self.manager.connections()):
+            self.close(connection, CloseCode.RESTART, "restart")
+        tasks = [*self._tasks, *([self._ticker] if self._ticker else [])]
+        self._ticker = None
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    # ---- the way of a connection
+
+    def connect(self, handshake: Handshake, transport: Transport) -> Connection | None:
+        """Let a client in whose handshake was answered, or close its transport with the reason and return None."""
+        try:
+            connection = self._admit(handshake, transport)
+        except ConnectionRefused as refusal:
+            self._tell(transport, _error(refusal))
+            transport.close(refusal.close_code, str(refusal))
+            return None
+        except AuthError as error:
+            transport.close(CloseCode.UNAUTHENTICATED, error.code)
+            return None
+        except GatewayError as error:
+            self._tell(transport, _error(error))
+            transport.close(CloseCode.MALFORMED, error.code)
+            return None
+        self._begin(connection, handshake)
+        return connection
+
+    def _admit(self, handshake: Handshake, transport: Transport) -> Connection:
+        self._admission.knock(handshake.address, self._timer())
+        label = handshake.client_id
+        if label is not None and not (len(label) <= MAX_CLIENT_ID and label.isprintable()):
+            raise GatewayError(ErrorCode.BAD_MESSAGE, f"client_id has at most {MAX_CLIENT_ID} printable characters")
+        identity = self.verify(handshake.token())
+        self._admission.check(identity, self.manager.of(identity.tenant))
+        return Connection(
+            f"con_{secrets.token_urlsafe(12)}", identity, transport, self.clock(), handshake.address, label or None
+        )
+
+    def _begin(self, connection: Connection, handshake: Handshake) -> None:
+        self._flush()
+        identity = connection.identity
+        window = self.log.window(identity.tenant)
+        self.manager.add(connection)
+        self._admission.enter(connection)
+        self._watch_expiry(connection)
+        own = user_room(identity.user_id)
+        # With a cursor the user's own room is resumed too, even where the other rooms are refused.
+        rooms = [own] if handshake.since is not None else []
+        refusal: GatewayError | AuthError | None = None
+        try:
+            subscription.check_rooms(connection, handshake.rooms, self.limits.rooms)
+            if handshake.since is not None:
+                window.cursors.decode(handshake.since)
+            rooms += handshake.rooms
+        except CursorInvalid as error:
+            refusal, rooms = error, []
+        except (GatewayError, AuthError) as error:
+            refusal = error
+        self.manager.join(connection, own, window.head)
+        self.reply(connection, self._established(connection, window, (own, *(r for r in rooms if r != own))))
+        if refusal is not None:
+            self.reply(connection, _error(refusal))
+        if rooms:
+            self._run(connection, Subscribe(type="subscribe", rooms=rooms, since=handshake.since))
+
+    def _established(self, connection: Connection, window: Window, rooms: tuple[str, ...]) -> messages.Established:
+        identity, limits = connection.identity, self.limits
+        return messages.Established(
+            connection_id=connection.id,
+            client_id=connection.client_id,
+            user_id=identity.user_id,
+            tenant=identity.tenant,
+            rooms=identity.grants.patterns,
+            subscribed=rooms,
+            expires_at=rfc3339(identity.expires_at),
+            cursor=window.cursor,
+            limits=messages.Limits(
+                rooms=limits.rooms,
+                message_bytes=limits.message_bytes,
+                commands_per_second=limits.commands_per_second,
+                command_burst=limits.command_burst,
+                events_per_second=limits.events_per_second,
+            ),
+            ping_interval=limits.ping_interval,
+        )
+
+    def verify(self, token: str) -> Identity:
+        """Who holds this token, as of now. Raises `AuthError`."""
+        identity = self.verifier.verify(token, self.clock())
+        self.revocations.check(identity)
+        return identity
+
+    def receive(self, connection: Connection, text: str) -> None:
+        """One text frame of a client: run it, or answer why not."""
+        connection.received += 1
+        if len(text) > self.limits.message_bytes or len(text.encode()) > self.limits.message_bytes:
+            self.close(connection, CloseCode.MESSAGE_TOO_LARGE, ErrorCode.MESSAGE_TOO_LARGE)
+            return
+        try:
+            command = parse_command(text)
+        except CommandError as error:
+            if self._within_rate(connection, error.id):
+                self._malformed(connection, error)
+            return
+        connection.malformed = 0
+        if self._within_rate(connection, command.id):
+            self._run(connection, command)
+
+    def receive_binary(self, connection: Connection) -> None:
+        """The protocol has no binary frames."""
+        connection.received += 1
+        if self._within_rate(connection, None):
+            self._malformed(connection, CommandError(ErrorCode.BAD_MESSAGE, "a command is a text frame"))
+
+    def _malformed(self, connection: Connection, error: CommandError) -> None:
+        self.reply(connection, messages.Error(code=error.code, message=str(error)), error.id)
+        connection.malformed += 1
+        if connection.malformed >= self.limits.malformed:
+            self.close(connection, CloseCode.MALFORMED, ErrorCode.BAD_MESSAGE)
+
+    def _within_rate(self, connection: Connection, id: str | int | None) -> bool:
+        now = self._timer()
+        connection.commands_due, wait = self._command_rate.take(connection.commands_due, now)
+        if not wait:
+            return True
+        limit = self._command_rate.per_second
+        self.reply(connection, _error(RateLimited(f"at most {limit:g} commands a second", wait, limit)), id)
+        connection.refusals_due, over = self._refusal_rate.take(connection.refusals_due, now)
+        if over:
+            self.close(connection, CloseCode.RATE_LIMITED, ErrorCode.RATE_LIMITED)
+        return False
+
+    def disconnect(self, connection: Connection) -> None:
+        """Undo all that connecting did; nothing where it is undone already."""
+        if self.manager.remove(connection):
+            self._agenda.forget(connection)
+            self._admission.leave(connection)
+
+    def close(self, connection: Connection, code: CloseCode, reason: str) -> None:
+        """Send a client away: from here on nothing more is written to it."""
+        self.disconnect(connection)
+        connection.transport.close(code, reason)
+
+    def drained(self, connection: Connection) -> None:
+        """The transport was full and is not any more."""
+        self._catch_up(connection)
+
+    # ---- commands
+
+    def _run(self, connection: Connection, command: AnyCommand) -> None:
+        try:
+            if isinstance(command, Subscribe | Unsubscribe):
+                if connection.replay is None:
+                    self._change_rooms(connection, command)
+                elif len(connection.deferred) < self.limits.deferred:
+                    connection.deferred = (*connection.deferred, command)
+                else:
+                    raise RateLimited("read the replayed events first", 1.0, self.limits.deferred)
+            elif isinstance(command, Ping):
+                self.reply(connection, messages.Pong(), command.id)
+            elif isinstance(command, Auth):
+                self._refresh(connection, command)
+            else:
+                self._publish_for(connection, command)
+        except (GatewayError, AuthError) as error:
+            self.reply(connection, _error(error), command.id)
+
+    def _change_rooms(self, connection: Connection, command: Subscribe | Unsubscribe) -> None:
+        self._flush()
+        if isinstance(command, Unsubscribe):
+            self.reply(connection, subscription.unsubscribe(self.manager, connection, command.rooms), command.id)
+            return
+        window = self.log.window(connection.identity.tenant)
+        was_live = connection.live
+        answer = subscription.subscribe(
+            self.manager, window, connection, command.rooms, command.since, command.history, self.limits.rooms
+        )
+        self.reply(connection, answer, command.id)
+        if was_live:  # else it waits for its transport or its next turn already
+            self._catch_up(connection)
+
+    def _refresh(self, connection: Connection, command: Auth) -> None:
+        identity = self.verify(command.token)
+        if (identity.user_id, identity.tenant) != (connection.identity.user_id, connection.identity.tenant):
+            raise TokenMismatch
+        self._flush()
+        connection.identity = identity
+        connection.expiry_told = False
+        self._watch_expiry(connection)
+        dropped = subscription.drop_ungranted(self.manager, connection)
+        answer = messages.Authenticated(
+            expires_at=rfc3339(identity.expires_at), rooms=identity.grants.patterns, dropped=dropped
+        )
+        self.reply(connection, answer, command.id)
+
+    def _publish_for(self, connection: Connection, command: Publish) -> None:
+        tenant, draft = self.draft(connection.identity, command.event)
+        self._spawn(self._publish_and_reply(connection, tenant, draft, command.id))
+
+    async def _publish_and_reply(
+        self, connection: Connection, tenant: str, draft: Draft, id: str | int | None
+    ) -> None:
+        try:
+            receipt = await self.log.append(tenant, draft)
+        except GatewayError as error:
+            self.reply(connection, _error(error), id)
+        else:
+            self.reply(connection, messages.Published(event_id=receipt.event_id, duplicate=receipt.duplicate), id)
+
+    def reply(self, connection: Connection, message: messages.Message, id: str | int | None = None) -> None:
+        """Write one of the gateway's own frames, whether the connection is behind or not: it has no place in the log."""
+        connection.sent += 1
+        self._tell(connection.transport, message, id)
+
+    def _tell(self, transport: Transport, message: messages.Message, id: str | int | None = None) -> None:
+        transport.write(Batch((Frame(message.encode(rfc3339(self.clock()), id)),)))
+
+    # ---- the way of an event
+
+    async def publish(self, tenant: str, type: str, data: Mapping[str, Any], **fields: Any) -> Receipt:
+        """Append an event of code in this process, which is trusted with every tenant.
+
+        `fields`: `circle_id`, `project_id`, `user_id`, `source_agent_id`, `timestamp` (RFC 3339; else now) and
+        `idempotency_key`. Raises `GatewayError` where the log refuses, `ValueError` for what no client could send.
+        """
+        timestamp = fields.pop("timestamp", None)
+        event = PublishedEvent.model_construct(type=type, data=dict(data), **fields)
+        if problem := event_type_error(type):
+            raise ValueError(problem)
+        if name := event.invalid_id():
+            raise ValueError(f"{name} cannot stand in a room name")
+        return await self.log.append(tenant, self._draft(event, timestamp))
+
+    def draft(self, identity: Identity, event: PublishedEvent) -> tuple[str, Draft]:
+        """The tenant and the draft of an event that `identity` publishes. Raises `AuthError`, `GatewayError`."""
+        if name := event.invalid_id():
+            raise GatewayError(ErrorCode.ROOM_INVALID, f"{name} cannot stand in a room name, where ids are [A-Za-z0-9_-]")
+        tenant = event.tenant or identity.tenant
+        draft = self._draft(event, None)
+        require_publish(identity, tenant, draft.rooms)
+        return tenant, draft
+
+    def _draft(self, event: PublishedEvent, timestamp: str | None) -> Draft:
+        rooms = rooms_of(event.circle_id, event.project_id, event.user_id)
+        fields: dict[str, Any] = {"type": event.type, "data": event.data}
+        for name in ("source_agent_id", "circle_id", "project_id", "user_id"):
+            if (value := getattr(event, name)) is not None:
+                fields[name] = value
+        body = encode_event(fields)
+        if len(body) > self.limits.message_bytes:
+            limit = self.limits.message_bytes
+            raise GatewayError(ErrorCode.MESSAGE_TOO_LARGE, f"an event has at most {limit} bytes", limit=limit)
+        return Draft(rooms, body, timestamp or rfc3339(self.clock()), event.idempotency_key)
+
+    def _on_appended(self, tenant: str, entry: Entry) -> None:
+        """The log has a new entry: it is delivered at the end of this turn of the loop, with what else comes in it."""
+        if not self.manager.of(tenant).connections:
+            return
+        if not self._pending:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._pending.setdefault(tenant, []).append(entry)
+        self._pending_bytes += len(entry.frame)
+        if self._pending_bytes >= BATCH_BYTES:
+            self._flush()
+
+    def _flush(self) -> None:
+        """Deliver what is pending. Before every change of the index, so that an event reaches who was there for it."""
+        pending, self._pending, self._pending_bytes = self._pending, {}, 0
+        for tenant, entries in pending.items():
+            self.manager.deliver(tenant, entries)
+
+    def _catch_up(self, connection: Connection) -> None:
+        """Write what a connection that is behind is owed, as far as its transport takes it, and a part at a time."""
+        self._flush()
+        window = self.log.window(connection.identity.tenant)
+        if connection.id not in self.manager.of(connection.identity.tenant).connections:
+            return
+        progress = advance(connection, window)
+        if progress is Progress.GAP:
+            reason = "history_trimmed"
+            skip(connection)
+            self.reply(connection, messages.StreamGap(reason=reason, cursor=window.cursor))
+        elif progress is Progress.MORE:
+            asyncio.get_running_loop().call_soon(self._catch_up, connection)
+        if connection.replay is None and connection.deferred:
+            command, *rest = connection.deferred
+            connection.deferred = tuple(rest)
+            self._run(connection, command)
+
+    # ---- what falls due
+
+    def _watch_expiry(self, connection: Connection) -> None:
+        identity = connection.identity
+        lead = min(60.0, (identity.expires_at - identity.issued_at) / 4)
+        self._agenda.set(connection, identity.expires_at if connection.expiry_told else identity.expires_at - lead)
+
+    async def _tick_forever(self) -> None:
+        while True:
+            await asyncio.sleep(TICK)
+            try:
+                self._tick()
+            except Exception:
+                logger.exception("a look at what is due failed; the next one follows")
+
+    def _tick(self) -> None:
+        now, elapsed = self.clock(), self._timer()
+        for connection in self._agenda.due(now):
+            if connection.identity.expires_at <= now:
+                self.close(connection, CloseCode.UNAUTHENTICATED, ErrorCode.TOKEN_EXPIRED)
+            else:
+                connection.expiry_told = True
+                self.reply(connection, messages.TokenExpiring(expires_at=rfc3339(connection.identity.expires_at)))
+                self._watch_expiry(connection)
+        self.log.sweep()
+        self._admission.sweep(elapsed)
+        self.revocations.sweep(now)
+
+    def close_revoked(self, tenants: Iterable[str]) -> int:
+        """Close the connections of these tenants whose tokens are revoked by now; returns how many."""
+        revoked = [
+            connection
+            for tenant in tenants
+            for connection in self.manager.of(tenant).connections.values()
+            if self.revocations.is_revoked(connection.identity)
+        ]
+        for connection in revoked:
+            self.close(connection, CloseCode.UNAUTHENTICATED, ErrorCode.TOKEN_REVOKED)
+        return len(revoked)
+
+    def _spawn(self, coroutine: Any) -> None:
+        task = asyncio.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _error(error: GatewayError | AuthError) -> messages.Error:
+    rooms = getattr(error, "rooms", None)
+    return messages.Error(
+        code=error.code,
+        message=str(error),
+        rooms=tuple(rooms) if rooms else None,
+        retry_after=getattr(error, "retry_after", None),
+        limit=getattr(error, "limit", None),
+    )

@@ -1,0 +1,69 @@
+"""The embedded log: every tenant's window in this process, gone with it."""
+
+import secrets
+import time
+from collections.abc import Callable
+
+from gateway.core.frame import Frame
+from gateway.core.idempotency import Keys
+from gateway.core.log import Draft, Receipt, Sink, payload_of
+from gateway.core.position import EPOCH_BYTES, Cursors
+from gateway.core.window import Bounds, Entry, Window
+
+
+class MemoryLog:
+    """A `Log` for one node. Its epoch is as old as the object: a restart is a reset, and clients are told so.
+
+    `cursor_keys` (16 to 64 bytes each, newest first) must outlive the process, or the cursors of an earlier one are
+    refused as invalid where they should be answered with `log_reset`. `clock` is seconds since the epoch, `timer`
+    seconds of a clock that never goes back.
+    """
+
+    def __init__(
+        self,
+        cursor_keys: tuple[bytes, ...],
+        bounds: Bounds | None = None,
+        clock: Callable[[], float] = time.time,
+        timer: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._cursor_keys = cursor_keys
+        self._bounds = bounds or Bounds()
+        self._clock = clock
+        self._timer = timer
+        self._epoch = secrets.token_bytes(EPOCH_BYTES)
+        self._tenants: dict[str, tuple[Window, Keys]] = {}
+        self._sink: Sink = lambda tenant, entry: None
+
+    def attach(self, sink: Sink) -> None:
+        self._sink = sink
+
+    async def append(self, tenant: str, draft: Draft) -> Receipt:
+        window, keys = self._tenant(tenant)
+        if draft.key is not None and (offset := keys.find(draft.key, draft.body, self._timer())) is not None:
+            return Receipt(window.cursors.encode(self._epoch, offset), duplicate=True)
+        offset = window.head + 1
+        event_id = window.cursors.encode(self._epoch, offset)
+        frame = Frame(payload_of(draft.body, event_id, draft.timestamp))
+        entry = Entry(offset, event_id, draft.rooms, frame, self._clock())
+        window.append(entry)
+        if draft.key is not None:
+            keys.remember(draft.key, draft.body, offset)
+        self._sink(tenant, entry)
+        return Receipt(event_id, duplicate=False)
+
+    def window(self, tenant: str) -> Window:
+        return self._tenant(tenant)[0]
+
+    def sweep(self) -> None:
+        now, elapsed = self._clock(), self._timer()
+        for window, keys in self._tenants.values():
+            window.sweep(now)
+            keys.sweep(elapsed)
+
+    def _tenant(self, tenant: str) -> tuple[Window, Keys]:
+        # Kept for as long as the process: dropping an idle tenant would hand out its offsets a second time.
+        found = self._tenants.get(tenant)
+        if found is None:
+            window = Window(self._epoch, Cursors(self._cursor_keys, tenant), self._bounds)
+            found = self._tenants[tenant] = (window, Keys())
+        return found

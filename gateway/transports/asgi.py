@@ -1,0 +1,137 @@
+"""The transport for any ASGI server: frames go out through `send`, one at a time, by a task while there are any."""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, Final
+
+from gateway.core.connection import Connection, Host
+from gateway.core.frame import Batch, Frame
+from schemas.codes import CloseCode, ErrorCode
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+HIGH_WATER: Final = 256 * 1024
+"""Bytes that wait here before the transport counts as full; the server below buffers some more."""
+
+logger = logging.getLogger("gateway.transport")
+
+
+class AsgiTransport:
+    """A `Transport` over an ASGI `send`. `stall` is how many seconds one frame may wait for a client that reads
+    nothing, before it is given up (4408)."""
+
+    __slots__ = ("_closing", "_drained", "_full", "_pending", "_send", "_size", "_stall", "_writer", "gone", "on_drained")
+
+    def __init__(self, send: Send, stall: float) -> None:
+        self._send = send
+        self._stall = stall
+        self._pending: deque[Frame] = deque()
+        self._size = 0
+        self._full = False
+        self._drained = asyncio.Event()
+        self._drained.set()
+        self._closing: tuple[int, str] | None = None
+        self._writer: asyncio.Task[None] | None = None
+        self.gone = asyncio.Event()
+        self.on_drained: Callable[[], None] = lambda: None
+
+    def write(self, batch: Batch) -> bool:
+        if self._closing is not None:
+            return True
+        self._pending.extend(batch.frames)
+        self._size += sum(map(len, batch.frames))
+        if self._size > HIGH_WATER:
+            self._full = True
+            self._drained.clear()
+        self._wake()
+        return not self._full
+
+    def close(self, code: int, reason: str) -> None:
+        if self._closing is None:
+            self._closing = (code, reason)
+            self._wake()
+
+    def abort(self) -> None:
+        self._closing = self._closing or (CloseCode.SLOW, "")
+        self._pending.clear()
+        self.gone.set()
+
+    async def wait_drained(self) -> None:
+        """Return once there is room: a client whose answers wait for it is not asked for more."""
+        await self._drained.wait()
+
+    async def finish(self) -> None:
+        """Give up what is unwritten and end the writer, whatever it waits for."""
+        self.abort()
+        self._drained.set()
+        if self._writer is not None:
+            self._writer.cancel()
+            await asyncio.gather(self._writer, return_exceptions=True)
+
+    def _wake(self) -> None:
+        if self._writer is None and not self.gone.is_set():
+            self._writer = asyncio.create_task(self._write_all())
+
+    async def _write_all(self) -> None:
+        try:
+            async with asyncio.timeout(self._stall) as deadline:
+                while self._pending:
+                    frame = self._pending.popleft()
+                    await self._send({"type": "websocket.send", "text": frame.text})
+                    deadline.reschedule(asyncio.get_running_loop().time() + self._stall)
+                    self._size -= len(frame)
+                    if self._full and not self._pending:
+                        self._full = False
+                        self._drained.set()
+                        self.on_drained()
+                if self._closing is not None and not self.gone.is_set():
+                    code, reason = self._closing
+                    await self._send({"type": "websocket.close", "code": code, "reason": reason})
+                    self.gone.set()
+        except TimeoutError:
+            logger.info("a client read nothing for %s s and was given up", self._stall)
+            self.abort()
+        except Exception:
+            # The client has gone; which exception says so differs from server to server.
+            self.abort()
+        finally:
+            self._writer = None
+
+
+async def serve(host: Host, connection: Connection | None, transport: AsgiTransport, receive: Receive) -> None:
+    """Run an accepted connection to its end; a refused one (None) until it has been told why."""
+    if connection is not None:
+        transport.on_drained = lambda: host.drained(connection)
+    reader = asyncio.create_task(_read(host, connection, transport, receive))
+    gone = asyncio.create_task(transport.gone.wait())
+    try:
+        await asyncio.wait((reader, gone), return_when=asyncio.FIRST_COMPLETED)
+        if reader.done() and (error := reader.exception()) is not None:
+            logger.error("a connection failed and was closed", exc_info=error)
+            transport.close(CloseCode.INTERNAL_ERROR, ErrorCode.INTERNAL_ERROR)
+            await asyncio.wait((gone,), timeout=1.0)
+    finally:
+        if connection is not None:
+            host.disconnect(connection)
+        for task in (reader, gone):
+            task.cancel()
+        await asyncio.gather(reader, gone, return_exceptions=True)
+        await transport.finish()
+
+
+async def _read(host: Host, connection: Connection | None, transport: AsgiTransport, receive: Receive) -> None:
+    while True:
+        await transport.wait_drained()
+        message = await receive()
+        if message["type"] == "websocket.disconnect":
+            return
+        if connection is None:
+            continue
+        if (text := message.get("text")) is not None:
+            host.receive(connection, text)
+        else:
+            host.receive_binary(connection)
