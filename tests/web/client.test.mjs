@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, mock, test } from 'node:test';
 
-import { GatewayClient, GatewayError, backoff, connect } from '../../gateway/web/js/client.js';
+import { GatewayClient, backoff, connect } from '../../gateway/web/js/client.js';
 
 /** The browser's side of a socket, driven by hand. */
 class FakeSocket {
@@ -21,7 +21,8 @@ class FakeSocket {
   event(id) { this.frame('task.created', { id }, { event_id: id }); }
   established(data = {}) {
     const expires_at = new Date(Date.now() + 3_600_000).toISOString();
-    this.frame('connection.established', { cursor: 'head', user_id: 'ada', subscribed: ['user:ada'], expires_at, ...data });
+    const subscribed = ['user:ada'];
+    this.frame('connection.established', { cursor: 'head', user_id: 'ada', subscribed, expires_at, ...data });
   }
   subscribed(data = {}, more = {}) {
     const rooms = this.url.searchParams.get('rooms')?.split(',') ?? [];
@@ -38,9 +39,11 @@ let seen;
 async function start(options = {}) {
   seen = { events: [], states: [], subscribed: [], gaps: [], errors: [] };
   const client = connect({
-    url: 'http://gateway.test/ws/dashboard', token: 'jwt', rooms: ['circle:1', 'project:5'], WebSocket: FakeSocket, random: () => 0.5,
+    url: 'http://gateway.test/ws/dashboard', token: 'jwt', rooms: ['circle:1', 'project:5'],
+    WebSocket: FakeSocket, random: () => 0.5,
     onEvent: (event) => seen.events.push(event.event_id), onState: (change) => seen.states.push(change),
-    onSubscribed: (data) => seen.subscribed.push(data), onGap: (gap) => seen.gaps.push(gap), onError: (error) => seen.errors.push(error),
+    onSubscribed: (data) => seen.subscribed.push(data), onGap: (gap) => seen.gaps.push(gap),
+    onError: (error) => seen.errors.push(error),
     ...options,
   });
   await settle();
@@ -66,7 +69,8 @@ describe('connecting', () => {
     await start({ clientId: 'wall screen' });
     const { url, protocols } = FakeSocket.last;
     assert.equal(url.protocol, 'ws:');
-    assert.deepEqual(Object.fromEntries(url.searchParams), { token: 'jwt', rooms: 'circle:1,project:5', client_id: 'wall screen' });
+    const query = { token: 'jwt', rooms: 'circle:1,project:5', client_id: 'wall screen' };
+    assert.deepEqual(Object.fromEntries(url.searchParams), query);
     assert.deepEqual(protocols, []);
   });
 
@@ -90,7 +94,7 @@ describe('connecting', () => {
     assert.ok(FakeSocket.last.closedByClient);
   });
 
-  test('more rooms than a URL carries are subscribed to by command, with the own user room where one resumes', async () => {
+  test('more rooms than a URL carries are subscribed to by command', async () => {
     const rooms = Array.from({ length: 99 }, (_, i) => `circle:${'x'.repeat(40)}${i}`);
     const client = await start({ rooms, since: 'evt_7' });
     const socket = FakeSocket.last;
@@ -98,7 +102,9 @@ describe('connecting', () => {
     socket.established();
     assert.equal(socket.sent[0].type, 'subscribe');
     assert.equal(socket.sent[0].since, 'evt_7');
-    assert.deepEqual(socket.sent[0].rooms, ['user:ada', ...rooms]);
+    assert.deepEqual(socket.sent[0].rooms, rooms);
+    assert.equal(socket.param('since'), 'evt_7', 'for the own user room');
+    socket.frame('subscribed', { rooms: ['user:ada'], cursor: 'head', recovered: true, replayed: 0 });
     socket.event('evt_user'); // live, while the replay is still to come
     assert.equal(client.cursor, 'evt_7');
     socket.subscribed({ rooms: socket.sent[0].rooms, recovered: true, replayed: 1 }, { id: socket.sent[0].id });
@@ -161,7 +167,7 @@ describe('the cursor', () => {
     assert.equal(FakeSocket.last.param('since'), 'head');
   });
 
-  test('moves on after a resume that had nothing to replay, so that quiet rooms do not fall out of the window', async () => {
+  test('moves on after a resume that had nothing to replay, so that quiet rooms stay in the window', async () => {
     const client = await live({ since: 'evt_1' });
     assert.equal(client.cursor, 'evt_1');
     FakeSocket.last.drop();
@@ -199,6 +205,21 @@ describe('the cursor', () => {
 });
 
 describe('gaps', () => {
+  test('a room subscribed to while the connection is behind moves no cursor over what is owed', async () => {
+    const client = await live();
+    FakeSocket.last.event('evt_1');
+    client.subscribe(['circle:2']);
+    FakeSocket.last.subscribed({ rooms: ['circle:2'], cursor: 'evt_9' }, { id: FakeSocket.last.sent.at(-1).id });
+    assert.equal(client.cursor, 'evt_1');
+  });
+
+  test('after recovered: false the next resume starts behind the gap', async () => {
+    const client = await start({ since: 'old' });
+    FakeSocket.last.established();
+    FakeSocket.last.subscribed({ recovered: false, cursor: 'evt_9' });
+    assert.equal(client.cursor, 'evt_9');
+  });
+
   test('recovered: false is a gap, told before any later event', async () => {
     const order = [];
     await start({ since: 'old', onGap: () => order.push('gap'), onEvent: () => order.push('event') });
@@ -228,6 +249,16 @@ describe('gaps', () => {
 });
 
 describe('close codes', () => {
+  test('an error frame ahead of a refusal is told, and the code decides', async () => {
+    const client = await start();
+    FakeSocket.last.frame('error', { code: 'rate_limited', message: 'too many handshakes' });
+    assert.equal(client.state, 'connecting');
+    assert.deepEqual(FakeSocket.last.sent, []);
+    FakeSocket.last.drop(4409, 'too many connections');
+    assert.equal(client.state, 'closed');
+    assert.equal(seen.errors[0].code, 'rate_limited');
+  });
+
   for (const code of [4400, 4403, 4409]) {
     test(`${code} ends it`, async () => {
       const client = await live();
@@ -387,7 +418,8 @@ describe('the token', () => {
     await settle();
     const auth = FakeSocket.last.sent.at(-1);
     assert.deepEqual([auth.type, auth.token], ['auth', 'two']);
-    FakeSocket.last.frame('authenticated', { expires_at: new Date(Date.now() + 3_600_000).toISOString(), dropped: [] }, { id: auth.id });
+    const expires_at = new Date(Date.now() + 3_600_000).toISOString();
+    FakeSocket.last.frame('authenticated', { expires_at, dropped: [] }, { id: auth.id });
     await settle();
     FakeSocket.last.drop();
     await pass(20_000);
@@ -418,8 +450,10 @@ describe('commands', () => {
   test('a refused room rejects with the gateway’s words and is not asked for again', async () => {
     const client = await live();
     const asked = client.subscribe(['circle:9']);
-    FakeSocket.last.frame('error', { code: 'room_forbidden', message: 'not granted', rooms: ['circle:9'] }, { id: FakeSocket.last.sent.at(-1).id });
-    await assert.rejects(asked, (error) => error instanceof GatewayError && error.code === 'room_forbidden' && error.rooms[0] === 'circle:9');
+    const { id } = FakeSocket.last.sent.at(-1);
+    FakeSocket.last.frame('error', { code: 'room_forbidden', message: 'not granted', rooms: ['circle:9'] }, { id });
+    const refusal = { name: 'GatewayError', code: 'room_forbidden', message: 'not granted', rooms: ['circle:9'] };
+    await assert.rejects(asked, refusal);
     assert.deepEqual(client.rooms, ['circle:1', 'project:5']);
   });
 
@@ -439,9 +473,16 @@ describe('commands', () => {
     const socket = FakeSocket.last;
     socket.established();
     socket.frame('error', { code: 'room_forbidden', message: 'not granted', rooms: ['project:5'] });
-    assert.deepEqual(socket.sent[0].rooms, ['user:ada', 'circle:1']);
+    assert.deepEqual(socket.sent[0].rooms, ['circle:1']);
     assert.equal(socket.sent[0].since, 'evt_1');
     assert.equal(seen.errors[0].code, 'room_forbidden');
+    assert.deepEqual(client.rooms, ['circle:1']);
+    // The gateway resumes the own room all the same; that must not carry the cursor past what circle:1 missed.
+    socket.frame('subscribed', { rooms: ['user:ada'], cursor: 'head', recovered: true, replayed: 0 });
+    assert.equal(client.cursor, 'evt_1');
+    socket.subscribed({ rooms: ['circle:1'], recovered: true, replayed: 1 }, { id: socket.sent[0].id });
+    socket.event('evt_2');
+    assert.equal(client.cursor, 'evt_2');
     assert.deepEqual(client.rooms, ['circle:1']);
   });
 

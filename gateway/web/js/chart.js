@@ -44,7 +44,9 @@ export class RateChart {
 
   #dress() {
     const style = getComputedStyle(this.#canvas);
-    for (const name of [...this.#kinds, 'line', 'muted']) this.#colours[name] = style.getPropertyValue(`--${name}`).trim();
+    for (const name of [...this.#kinds, 'line', 'muted']) {
+      this.#colours[name] = style.getPropertyValue(`--${name}`).trim();
+    }
     this.#context.font = `11px ${style.fontFamily}`;
   }
 

@@ -19,22 +19,22 @@
  *   project_id?: number|string, user_id?: string, source_agent_id?: number|string}} GatewayEvent
  *
  * @typedef {object} Options
- * @property {string} url                 http(s) or ws(s), absolute or relative to the page
- * @property {string | (() => string | Promise<string>)} token  a function can be asked again, so the connection outlives one token
- * @property {Iterable<string>} [rooms]   to subscribe to, now and after every reconnect
- * @property {string} [since]             cursor to resume from, such as `client.cursor` saved by an earlier page
- * @property {string} [clientId]          a label for people, at most 64 characters
+ * @property {string} url  http(s) or ws(s), absolute or relative to the page
+ * @property {string | (() => string | Promise<string>)} token  a function is asked again for a fresh one
+ * @property {Iterable<string>} [rooms]  to subscribe to, now and after every reconnect
+ * @property {string} [since]  cursor to resume from, such as `client.cursor` saved by an earlier page
+ * @property {string} [clientId]  a label for people, at most 64 characters
  * @property {'query'|'subprotocol'} [tokenIn]
- * @property {(event: GatewayEvent) => void} [onEvent]  synchronous; when it throws, `onError` hears of it and the event counts as
- *   handled (else one bad event would be replayed for ever)
+ * @property {(event: GatewayEvent) => void} [onEvent]  synchronous. When it throws, `onError` hears of it and the event
+ *   counts as handled, else one bad event would be replayed for ever
  * @property {(change: StateChange) => void} [onState]
- * @property {(data: {rooms: string[], recovered: boolean|null, replayed: number}) => void} [onSubscribed]  `recovered`: true,
- *   nothing is missing; false, something is (`onGap` too); null, nothing was asked for
+ * @property {(data: {rooms: string[], recovered: boolean|null, replayed: number}) => void} [onSubscribed]
+ *   `recovered`: true, nothing is missing; false, something is (`onGap` too); null, there was nothing to resume
  * @property {(gap: {reason: string}) => void} [onGap]  events were lost: reload what you show
  * @property {(error: Error) => void} [onError]  refusals and failures that no promise of yours reports
- * @property {(frame: object) => void} [onFrame]  every frame of the gateway that is no event (presence.joined, stream.degraded, ...)
+ * @property {(frame: object) => void} [onFrame]  each frame that is no event (presence.joined, stream.degraded, ...)
  * @property {typeof WebSocket} [WebSocket]  for tests
- * @property {() => number} [random]      for tests
+ * @property {() => number} [random]  for tests
  */
 
 const BACKOFF_MIN = 500, BACKOFF_MAX = 20_000;
@@ -45,15 +45,17 @@ const REMEMBERED = 5_000; // event_ids kept to count duplicates
 const ROOMS_IN_URL = 2_000; // with a token of 4,096 characters a request line stays under the usual 8 KiB
 const FINAL = new Set([4400, 4403, 4409]); // coming back would only be refused again (4401: see #closed)
 const UNHURRIED = new Set([1012, 1013, 4429]); // the gateway asked for time: no `online` event shortens the wait
-const WORDS = { 1006: 'connection lost', 1009: 'message too large', 1011: 'internal error', 1012: 'the gateway restarts',
-  1013: 'the gateway is full', 4400: 'bad messages', 4401: 'token refused', 4403: 'forbidden', 4408: 'fell too far behind',
-  4409: 'too many connections of this user', 4429: 'sent too much' };
+const WORDS = { // for a close that says no reason
+  1006: 'connection lost', 1009: 'message too large', 1011: 'internal error', 1012: 'the gateway restarts',
+  1013: 'the gateway is full', 4400: 'bad messages', 4401: 'token refused', 4403: 'forbidden',
+  4408: 'read too slowly', 4409: 'too many connections of this user', 4429: 'sent too much',
+};
 
 /** Full jitter: a thousand clients that lost one server do not come back in one wave. @returns {number} milliseconds */
 export const backoff = (attempt, random = Math.random) =>
   Math.min(BACKOFF_MAX, BACKOFF_MIN + random() * Math.min(BACKOFF_MAX, BACKOFF_MIN * 2 ** attempt));
 
-/** An `error` frame: `code` is one of PROTOCOL section 5, `rooms`, `retry_after` and `limit` are there where they help. */
+/** An `error` frame: `code` is one of PROTOCOL section 5; `rooms`, `retry_after`, `limit` where they help. */
 export class GatewayError extends Error {
   constructor({ code, message, ...more }) {
     super(message);
@@ -75,8 +77,8 @@ export class GatewayClient {
   #ws = null;
   #dialled = 0; // number of the current attempt; whatever belongs to an older one is ignored
   #attempt = 0;
-  #since; // what this connection resumes from, while #joining
-  #joining = false;
+  #since; // what this connection resumes from
+  #joining; // whose `subscribed` ends the joining of our rooms: 'url', the id of a command, or undefined once it came
   #liveAt = Infinity;
   #slotAt = 0; // when `server.draining` told us to come back
   #hasty = true;
@@ -101,8 +103,7 @@ export class GatewayClient {
   /** Connects; after `close()`, connects again and resumes. */
   open() {
     if (this.state !== 'closed') return this;
-    for (const type of ['online', 'offline', 'pageshow']) globalThis.addEventListener?.(type, this.#wake);
-    globalThis.document?.addEventListener('visibilitychange', this.#wake);
+    this.#listen('addEventListener');
     this.#attempt = 0;
     this.#tokenRefused = false;
     this.#dial();
@@ -112,8 +113,7 @@ export class GatewayClient {
   /** Ends the connection for good; `cursor` stays, so `open()` can resume. */
   close(reason = 'closed by this page', code = 1000) {
     if (this.state === 'closed') return;
-    for (const type of ['online', 'offline', 'pageshow']) globalThis.removeEventListener?.(type, this.#wake);
-    globalThis.document?.removeEventListener('visibilitychange', this.#wake);
+    this.#listen('removeEventListener');
     this.#detach();
     this.#become('closed', { reason, code });
   }
@@ -121,7 +121,7 @@ export class GatewayClient {
   /** Loses the socket as a bad network would and comes back after `ms`: to watch a resume. */
   cut(ms = 0) { if (this.state !== 'closed') this.#retry({ reason: 'cut by hand', delay: ms }); }
 
-  /** All rooms or none. @param {string[]} rooms @param {{since?: string, history?: number, presence?: boolean}} [how] */
+  /** All rooms or none. @param {string[]} rooms @param {{since?: string, history?: number, presence?: boolean}} how */
   subscribe(rooms, how = {}) { return this.#command('subscribe', { rooms, ...how }); }
   unsubscribe(rooms) {
     for (const room of rooms) this.#rooms.delete(room);
@@ -159,14 +159,14 @@ export class GatewayClient {
   #connect(token) {
     this.#token = token;
     this.#since = this.cursor;
-    this.#joining = this.#rooms.size > 0;
-    const query = { client_id: this.#options.clientId };
     const rooms = this.rooms.join();
     const early = rooms.length <= ROOMS_IN_URL; // else by command, once established
-    if (early) Object.assign(query, { rooms, since: this.#since });
+    this.#joining = early && (rooms || this.#since) ? 'url' : undefined;
+    // `since` resumes the user's own room too, which needs no subscribing.
+    const query = { client_id: this.#options.clientId, since: this.#since, rooms: early ? rooms : undefined };
     const protocols = [];
-    // A browser cannot set headers on a WebSocket, so a token goes into the query (the default: every proxy lets it pass,
-    // and the gateway keeps it out of its logs) or into the subprotocols (choose that where a proxy in front logs URLs).
+    // A browser cannot set headers on a WebSocket. So the token goes into the query (the default: it passes every
+    // proxy, and the gateway keeps it out of its logs), or into the subprotocols, for where a proxy in front logs URLs.
     if (this.#options.tokenIn === 'subprotocol') protocols.push('gateway.v1', `gateway.bearer.${token}`);
     else query.token = token;
     const url = new URL(this.#options.url, globalThis.location?.href);
@@ -186,8 +186,8 @@ export class GatewayClient {
     const change = { code, reason: reason || WORDS[code] || `closed with ${code}` };
     if (FINAL.has(code)) return this.close(change.reason, code);
     if (code === 4401) {
-      const hopeless = reason === 'token_revoked' || typeof this.#options.token !== 'function' || this.#tokenRefused;
-      if (hopeless) return this.close(change.reason, code);
+      const renewable = typeof this.#options.token === 'function' && reason !== 'token_revoked';
+      if (!renewable || this.#tokenRefused) return this.close(change.reason, code);
       this.#tokenRefused = true; // a fresh token gets one chance
       this.#token = undefined;
     }
@@ -206,8 +206,8 @@ export class GatewayClient {
     this.#after('retry', wait, () => this.#dial());
   }
 
-  /** Lets go of the socket at once: a dead network may take minutes to report its close. Frames that still come are not
-   *  handled and so not in the cursor; they will be replayed. */
+  /** Lets go of the socket at once: a dead network may take minutes to report its close. Frames that still come are
+   *  not handled, so the cursor does not count them, so they will be replayed. */
   #detach() {
     this.#dialled += 1;
     this.#clear();
@@ -221,6 +221,11 @@ export class GatewayClient {
     this.#pending.clear();
   }
 
+  #listen(how) {
+    for (const type of ['online', 'offline', 'pageshow']) globalThis[how]?.(type, this.#wake);
+    globalThis.document?.[how]('visibilitychange', this.#wake);
+  }
+
   #wake = ({ type }) => {
     if (globalThis.document?.visibilityState === 'hidden') return;
     if (this.state === 'live') this.#probe(5_000); // the network changed under us, or we slept: is it still there?
@@ -232,13 +237,17 @@ export class GatewayClient {
   #receive(text, early) {
     this.#frames += 1;
     let frame;
-    try { frame = JSON.parse(text); } catch { return this.#retry({ reason: 'unreadable frame' }); } // skipping it would be a silent gap
+    try {
+      frame = JSON.parse(text);
+    } catch { // to skip it would be a silent gap
+      return this.#retry({ reason: 'unreadable frame' });
+    }
     if (frame.event_id !== undefined) return this.#event(frame);
     const { type, data = {}, id } = frame;
     const pending = this.#pending.get(id);
     this.#pending.delete(id);
     if (type === 'connection.established') this.#established(frame, early);
-    else if (type === 'subscribed') this.#subscribed(data);
+    else if (type === 'subscribed') this.#subscribed(data, id ?? 'url');
     else if (type === 'authenticated') {
       for (const room of data.dropped ?? []) this.#rooms.delete(room);
       this.#expires(data.expires_at, frame.timestamp);
@@ -251,7 +260,7 @@ export class GatewayClient {
     const error = new GatewayError(data);
     if (pending) return pending.reject(error);
     this.#tell('onError', error);
-    if (this.#joining) this.#joinRefused(error);
+    if (this.#joining === 'url' && this.state === 'live') this.#joinRefused(error);
   }
 
   #event(event) {
@@ -260,9 +269,9 @@ export class GatewayClient {
     this.#seen.add(event.event_id);
     if (this.#seen.size > REMEMBERED) this.#seen.delete(this.#seen.values().next().value);
     this.#tell('onEvent', event);
-    // Only now: had the page died in onEvent, the event would be replayed. And not while rooms are still being joined: an event
-    // of the own user room must not carry the cursor past what those rooms have yet to replay.
-    if (!this.#joining) this.cursor = event.event_id;
+    // Only now: had the page died in onEvent, the event would be replayed. And not while rooms are still being joined:
+    // an event of the user's own room must not carry the cursor past what those rooms have yet to replay.
+    if (this.#joining === undefined) this.cursor = event.event_id;
   }
 
   #established({ data, timestamp }, early) {
@@ -277,13 +286,16 @@ export class GatewayClient {
     this.#become('live');
   }
 
-  #subscribed({ rooms, recovered, replayed, cursor }) {
-    this.#joining = false;
-    for (const room of rooms) this.#rooms.add(room);
+  #subscribed({ rooms, recovered, replayed = 0, cursor }, answers) {
+    for (const room of rooms) if (room !== `user:${this.session.user_id}`) this.#rooms.add(room);
     if (recovered === false) this.#gap('history_trimmed');
-    // With a replay still to come its events move the cursor; without one, this is where we are.
-    if (typeof recovered === 'boolean' && !replayed) this.cursor = cursor;
-    this.#tell('onSubscribed', { rooms, recovered, replayed: replayed ?? 0 });
+    if (answers === this.#joining) {
+      this.#joining = undefined;
+      // `cursor` is the log's head. With a replay still to come, its events are what moves ours. Nor can the head be
+      // ours later in a connection, where replies overtake the events that the gateway still owes to a slow reader.
+      if (!replayed && (recovered === false || (recovered && answers === 'url'))) this.cursor = cursor;
+    }
+    this.#tell('onSubscribed', { rooms, recovered, replayed });
   }
 
   #gap(reason, cursor = this.cursor) {
@@ -292,11 +304,10 @@ export class GatewayClient {
     this.cursor = cursor;
   }
 
-  /** Subscribes by command, the own user room with the others so that it is replayed too. */
   #join() {
     if (!this.#rooms.size) return;
-    const rooms = [...new Set([...(this.#since ? this.session.subscribed : []), ...this.#rooms])];
-    this.#command('subscribe', { rooms, since: this.#since }).catch((error) => {
+    this.#joining = this.#commands + 1;
+    this.#command('subscribe', { rooms: this.rooms, since: this.#since }).catch((error) => {
       if (error.code === 'disconnected') return;
       this.#tell('onError', error);
       this.#joinRefused(error);
@@ -305,23 +316,25 @@ export class GatewayClient {
 
   /** All or nothing: one room that is no longer ours would cost us the others, so ask again without it. */
   #joinRefused({ code, rooms = [] }) {
-    if (code === 'cursor_invalid' && this.#since) {
-      this.#since = undefined;
-      this.#gap('cursor_invalid', this.session.cursor);
-      return this.#join();
-    }
+    this.#joining = undefined;
     const asked = this.#rooms.size;
     for (const room of rooms) this.#rooms.delete(room);
-    if (this.#rooms.size && this.#rooms.size < asked) return this.#join();
-    this.#joining = false;
-    if (!['room_forbidden', 'room_invalid', 'scope_missing', 'too_many_rooms'].includes(code)) this.#retry({ reason: `not subscribed: ${code}` });
+    if (code === 'cursor_invalid' && this.#since) {
+      this.#since = undefined;
+      this.#gap(code, this.session.cursor);
+      this.#join();
+    } else if (rooms.length) {
+      if (this.#rooms.size < asked) this.#join();
+    } else if (code !== 'scope_missing' && code !== 'too_many_rooms') {
+      this.#retry({ reason: `not subscribed: ${code}` });
+    }
   }
 
   // ---- sending
 
   #command(type, fields) {
     return new Promise((resolve, reject) => {
-      if (this.#ws?.readyState !== 1) return reject(new GatewayError({ code: 'disconnected', message: 'not connected' }));
+      if (this.#ws?.readyState !== 1) return reject(new GatewayError({ code: 'disconnected', message: 'offline' }));
       const id = ++this.#commands;
       const settle = (how) => (value) => { this.#clear(id); how(value); };
       this.#pending.set(id, { resolve: settle(resolve), reject: settle(reject) });
@@ -338,7 +351,10 @@ export class GatewayClient {
   #probe(deadline) {
     const frames = this.#frames;
     this.#command('ping').catch(() => {});
-    this.#after('beat', deadline, () => (this.#frames > frames ? this.#beat() : this.#retry({ reason: 'the gateway stopped answering' })));
+    this.#after('beat', deadline, () => {
+      if (this.#frames > frames) this.#beat();
+      else this.#retry({ reason: 'the gateway stopped answering' });
+    });
   }
 
   /** @param {string|number} at RFC 3339 or seconds @param {string} now the gateway's clock, since ours may be wrong */
@@ -346,7 +362,8 @@ export class GatewayClient {
     const left = (typeof at === 'number' ? at * 1000 : Date.parse(at)) - Date.parse(now);
     if (!(left > 0)) return;
     this.#expiresAt = Date.now() + left;
-    this.#after('token', Math.min(left - Math.min(15_000, left / 2), 2 ** 31 - 1), () => this.#refresh()); // should `token.expiring` not come
+    // Should `token.expiring` not come. (A longer timer than 2^31 ms would fire at once.)
+    this.#after('token', Math.min(left - Math.min(15_000, left / 2), 2 ** 31 - 1), () => this.#refresh());
   }
 
   async #refresh() {
@@ -361,7 +378,8 @@ export class GatewayClient {
     } catch (error) {
       if (dialled !== this.#dialled) return;
       this.#tell('onError', error);
-      if (!(error instanceof GatewayError)) this.#after('token', 5_000, () => this.#refresh()); // the function failed, not the token
+      // The function failed, not the token: there is still time.
+      if (!(error instanceof GatewayError)) this.#after('token', 5_000, () => this.#refresh());
     }
   }
 

@@ -1,4 +1,4 @@
-/** One tenant's pane: its connection, its numbers, its feed. Event data is untrusted: it only ever becomes textContent. */
+/** One tenant's pane: its connection, its numbers, its feed. What comes from events only ever becomes text. */
 
 import { RateChart } from './chart.js';
 import { connect } from './client.js';
@@ -8,6 +8,7 @@ const ROWS = 200;
 const RECEIVED = 5_000;
 const CUT_FOR = 4_000; // long enough to miss something
 const PAINT_EVERY = 60; // milliseconds; a burst of events is one change of the DOM
+const ROOMS_CHANGE = new Set(['subscription.revoked', 'authenticated', 'unsubscribed']);
 
 const clock = new Intl.DateTimeFormat(undefined, { timeStyle: 'medium', hourCycle: 'h23' });
 const whole = new Intl.NumberFormat('en');
@@ -16,8 +17,15 @@ const plural = (count, noun) => `${whole.format(count)} ${noun}${count === 1 ? '
 export class Pane {
   /** The event_ids in the order of their arrival, the last 5,000; read by tests and by the curious. @type {string[]} */
   received = [];
-  #parts = {}; #tally = new Tally(); #chart; #change = { state: 'connecting' }; #lostAt = 0; #fresh = []; #painting = false;
-  #own = new Set(); #foreignTried = false;
+  #parts = {};
+  #tally = new Tally();
+  #chart;
+  #change = { state: 'connecting' };
+  #lostAt = 0;
+  #fresh = []; // events that have no row yet
+  #painting = false;
+  #own = new Set();
+  #foreignTried = false;
 
   /**
    * @param {HTMLElement} parent
@@ -36,7 +44,11 @@ export class Pane {
     this.#parts.feed.setAttribute('aria-label', `Events of ${grant.tenant}, newest first`);
     this.#parts.legend.append(...KINDS.map((kind) => element('li', { class: `kind ${kind}` }, kind)));
     this.#parts.foreign.hidden = !grant.foreign_room;
-    if (grant.foreign_room) this.#parts.foreign.textContent = `Try the other tenant’s ${grant.foreign_room}`;
+    this.#say('resume', `Drops the socket for ${CUT_FOR / 1000} seconds. What happens meanwhile is not lost.`);
+    if (grant.foreign_room) {
+      this.#parts.foreign.textContent = `Try the other tenant’s ${grant.foreign_room}`;
+      this.#say('refusal', 'This token is good for the rooms above and for no others.');
+    }
     parent.append(pane);
     this.#chart = new RateChart(pane.querySelector('canvas'), KINDS);
     this.#parts.cut.addEventListener('click', () => this.#cut());
@@ -53,7 +65,7 @@ export class Pane {
       onGap: ({ reason }) => this.#say('resume', `A gap: events are missing here (${reason}).`, 'bad'),
       onError: (error) => this.#say('refusal', `${error.code ?? error.name}: ${error.message}`, 'bad'),
       onFrame: ({ type }) => {
-        if (['subscription.revoked', 'authenticated', 'unsubscribed'].includes(type)) this.#showRooms(this.client.rooms);
+        if (ROOMS_CHANGE.has(type)) this.#showRooms(this.client.rooms);
       },
     });
     this.#tick();
@@ -121,9 +133,9 @@ export class Pane {
     const { state, reason } = change;
     if (state === 'reconnecting' && !this.#lostAt) this.#lostAt = Date.now();
     if (state === 'closed') this.#lostAt ||= Date.now();
-    if (state === 'reconnecting') this.#say('resume', `${reason}; events now go to the log only.`);
+    if (state === 'reconnecting') this.#say('resume', `Not connected: ${reason}. What happens now waits in the log.`);
     if (state === 'live') this.#parts.user.textContent = this.client.session.user_id;
-    this.#parts.announce.textContent = reason ? `${this.grant.tenant}: ${state}, ${reason}` : `${this.grant.tenant}: ${state}`;
+    this.#parts.announce.textContent = `${this.grant.tenant}: ${state}${reason ? `, ${reason}` : ''}`;
     this.#parts.cut.textContent = { live: 'Cut the connection', closed: 'Connect again' }[state] ?? 'Reconnect now';
     this.#tick();
   }
@@ -131,8 +143,9 @@ export class Pane {
   #subscribed({ recovered, replayed }) {
     this.#showRooms(this.client.rooms);
     const away = ((Date.now() - this.#lostAt) / 1000).toFixed(1);
-    if (recovered === true) this.#say('resume', `Resumed after ${away} s: ${plural(replayed, 'event')} replayed, nothing missing.`, 'good');
-    if (recovered === false) this.#say('resume', `Back after ${away} s, but the log no longer reaches back: events are missing.`, 'bad');
+    const events = plural(replayed, 'event');
+    if (recovered === true) this.#say('resume', `Resumed after ${away} s: ${events} replayed, nothing missing.`, 'good');
+    if (recovered === false) this.#say('resume', `Back after ${away} s; the log starts later: events are missing.`, 'bad');
     this.#lostAt = 0;
     if (this.grant.foreign_room && !this.#foreignTried) {
       this.#foreignTried = true;
@@ -160,6 +173,7 @@ export class Pane {
     for (const name of ['open', 'completed', 'failed']) this.#show(name, whole.format(this.#tally[name]));
     this.#show('duplicates', whole.format(this.client?.duplicates ?? 0));
     this.#show('gaps', whole.format(this.client?.gaps ?? 0));
+    for (const name of ['duplicates', 'gaps']) this.#parts[name].dataset.tone = this.client?.[name] ? 'bad' : '';
     this.#show('cursor', shortened(this.client?.cursor));
   }
 
@@ -172,6 +186,7 @@ export class Pane {
   }
 
   #say(part, text, tone = '') {
+    this.#parts[part].hidden = false;
     this.#show(part, text);
     this.#parts[part].dataset.tone = tone;
   }
@@ -189,4 +204,4 @@ export function element(name, attributes = {}, ...children) {
   return made;
 }
 
-const shortened = (cursor) => (!cursor ? '–' : cursor.length > 20 ? `${cursor.slice(0, 8)}…${cursor.slice(-8)}` : cursor);
+const shortened = (cursor = '–') => (cursor.length > 20 ? `${cursor.slice(0, 8)}…${cursor.slice(-8)}` : cursor);

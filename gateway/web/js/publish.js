@@ -1,9 +1,12 @@
 /** The publish form, and the same as code to copy. */
 
-const TYPES = ['agent.started', 'agent.stopped', 'agent.task.assigned', 'agent.task.completed', 'agent.task.failed',
-  'agent.tool.executed', 'circle.created', 'circle.started', 'circle.stopped', 'circle.member.added', 'circle.member.removed',
-  'conversation.message', 'conversation.turn.complete', 'memory.created', 'memory.recalled', 'memory.shared', 'system.error',
-  'system.warning', 'task.assigned', 'task.completed', 'task.conflict.detected', 'task.created', 'task.failed', 'task.started'];
+const TYPES = [
+  'agent.started', 'agent.stopped', 'agent.task.assigned', 'agent.task.completed', 'agent.task.failed',
+  'agent.tool.executed', 'circle.created', 'circle.started', 'circle.stopped', 'circle.member.added',
+  'circle.member.removed', 'conversation.message', 'conversation.turn.complete', 'memory.created', 'memory.recalled',
+  'memory.shared', 'system.error', 'system.warning', 'task.assigned', 'task.completed', 'task.conflict.detected',
+  'task.created', 'task.failed', 'task.started',
+];
 
 const $ = (id) => document.getElementById(id);
 
@@ -43,7 +46,7 @@ export function setUpPublishing(panes) {
 async function publish(pane) {
   const button = document.querySelector('[data-testid="publish-submit"]');
   const event = draft();
-  if (event.data === undefined) return say('publish-result', 'Data must be a JSON object, such as {"title": "Hello"}.', 'bad');
+  if (!event.data) return say('publish-result', 'Data must be a JSON object, such as {"title": "Hello"}.', 'bad');
   button.disabled = true;
   try {
     const reply = await fetch('/events', {
@@ -52,7 +55,10 @@ async function publish(pane) {
       body: JSON.stringify(event),
     });
     const body = await reply.json().catch(() => ({}));
-    if (!reply.ok) return say('publish-result', `${reply.status} ${body.code ?? ''}: ${body.detail ?? body.title ?? reply.statusText}`, 'bad');
+    if (!reply.ok) {
+      const why = body.detail ?? body.title ?? reply.statusText;
+      return say('publish-result', `${reply.status} ${body.code ?? ''}: ${why}`, 'bad');
+    }
     pane.mark(body.event_id);
     say('publish-result', `${reply.status} accepted: ${body.event_id}`, 'good');
   } catch (error) {
