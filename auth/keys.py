@@ -110,7 +110,7 @@ def private_key(pem: bytes) -> Key:
     if not isinstance(signer, PrivateMaterial):
         raise UnusableKey("a signing key is RSA, EC on P-256 or Ed25519")
     material = signer.public_key()
-    return Key(thumbprint_of(material), algorithm_of(material), material, signer)
+    return _asymmetric_key(material, signer)
 
 
 def public_key(pem: bytes) -> Key:
@@ -121,7 +121,7 @@ def public_key(pem: bytes) -> Key:
         raise UnusableKey("not a public key in PEM") from None
     if not isinstance(material, PublicMaterial):
         raise UnusableKey("a verifying key is RSA, EC on P-256 or Ed25519")
-    return Key(thumbprint_of(material), algorithm_of(material), material)
+    return _asymmetric_key(material)
 
 
 def keys_from_jwks(jwks: object) -> list[Key]:
@@ -149,6 +149,11 @@ def _key_from_jwk(jwk: Mapping[str, object]) -> Key | None:
     except (ValueError, UnsupportedAlgorithm):
         return None
     return Key(kid, algorithm, material) if jwk.get("alg", algorithm) == algorithm else None
+
+
+def _asymmetric_key(material: PublicMaterial, signer: PrivateMaterial | None = None) -> Key:
+    algorithm = algorithm_of(material)  # first, since it refuses what has no thumbprint here
+    return Key(thumbprint_of(material), algorithm, material, signer)
 
 
 def _is_another_key(secret: bytes) -> bool:

@@ -103,7 +103,8 @@ def _checked(url: str) -> str:
     """`url` if keys may be fetched from it: https, or http to this very machine. ValueError otherwise."""
     parts = urlsplit(url)
     host = parts.hostname or ""
-    if parts.username is not None or not host or not (parts.scheme == "https" or _is_loopback(host)):
+    safe = parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(host))
+    if not safe or not host or parts.username is not None:
         raise ValueError("a JWKS URL is https://host/…, without a user; http only to this machine itself")
     return url
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from auth.keys import Key, KeyRing, hmac_key, private_key
+from auth.keys import Key, KeyRing, PrivateMaterial, hmac_key, private_key
 from auth.tokens import TokenVerifier, TrustedIssuer
 
 NOW: Final = 1_700_000_000
@@ -20,19 +20,22 @@ AUDIENCE: Final = "gateway"
 LIFETIME: Final = 3600
 ADMIN_LIFETIME: Final = 86_400
 
-SECRET: Final = bytes(range(100, 132))
+ABSENT: Final = object()
+"""For a claim or member that is to be left out."""
+
+SECRET: Final = bytes(range(64, 96))
 OLD_SECRET: Final = bytes(range(150, 190))
 RSA: Final = rsa.generate_private_key(65_537, 2048)
 EC: Final = ec.generate_private_key(ec.SECP256R1())
 ED: Final = ed25519.Ed25519PrivateKey.generate()
 
 
-def pem(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey) -> bytes:
+def pem(key: PrivateMaterial) -> bytes:
     """A private key as an operator would configure it."""
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
-def public_pem(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey) -> bytes:
+def public_pem(key: PrivateMaterial) -> bytes:
     """Its public half, which everybody may know."""
     return key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
@@ -53,8 +56,8 @@ def verifier() -> TokenVerifier:
     return TokenVerifier(issuers, AUDIENCE, LIFETIME, ADMIN_LIFETIME)
 
 
-def claims(without: tuple[str, ...] = (), **changed: Any) -> dict[str, Any]:
-    """Good claims, but for those changed and without those named."""
+def claims(**changed: Any) -> dict[str, Any]:
+    """Good claims, but for those changed."""
     good = {
         "iss": ISSUER,
         "aud": AUDIENCE,
@@ -66,13 +69,13 @@ def claims(without: tuple[str, ...] = (), **changed: Any) -> dict[str, Any]:
         "exp": NOW + 600,
         "jti": "token-1",
     }
-    return {name: value for name, value in {**good, **changed}.items() if name not in without}
+    return {name: value for name, value in {**good, **changed}.items() if value is not ABSENT}
 
 
-def header(without: tuple[str, ...] = (), **changed: Any) -> dict[str, Any]:
-    """A good HS256 header, but for the members changed and without those named."""
+def header(**changed: Any) -> dict[str, Any]:
+    """A good HS256 header, but for the members changed."""
     good = {"alg": "HS256", "typ": "at+jwt", "kid": HMAC_KEY.kid}
-    return {name: value for name, value in {**good, **changed}.items() if name not in without}
+    return {name: value for name, value in {**good, **changed}.items() if value is not ABSENT}
 
 
 def segment(content: Mapping[str, Any] | bytes | str) -> str:
@@ -96,19 +99,19 @@ def forge(
 
 def with_claim(name: str, raw: str) -> str:
     """A truly signed token in whose JSON `name` has the value spelled `raw`."""
-    text = json.dumps(claims(without=(name,)))
+    text = json.dumps(claims(**{name: ABSENT}))
     return forge(f'{text[:-1]}, "{name}": {raw}}}')
 
 
 def with_member(name: str, raw: str) -> str:
     """A truly signed token in whose header `name` has the value spelled `raw`."""
-    text = json.dumps(header(without=(name,)))
+    text = json.dumps(header(**{name: ABSENT}))
     return forge(head=f'{text[:-1]}, "{name}": {raw}}}')
 
 
 def doubled(name: str, first: str, second: str) -> str:
     """A truly signed token whose payload has `name` twice."""
-    text = json.dumps(claims(without=(name,)))
+    text = json.dumps(claims(**{name: ABSENT}))
     return forge(f'{{"{name}": {first}, {text[1:-1]}, "{name}": {second}}}')
 
 

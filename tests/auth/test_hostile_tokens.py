@@ -1,18 +1,51 @@
 """Hostile tokens are refused by one opaque error, at once; what would be good without the attack is not."""
 
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from auth.errors import AuthError, TokenExpired, TokenInvalid, TokenMissing
-from tests.auth.forge import NOW, forge, header, of_length, verifier, with_claim, with_member
-from tests.auth.hostile import algorithms, claimed, encodings, expired, expired_and_worse, headers, shapes
+from tests.auth.forge import (
+    ABSENT,
+    ADMIN_LIFETIME,
+    NOW,
+    claims,
+    forge,
+    header,
+    of_length,
+    verifier,
+    with_claim,
+    with_member,
+)
+from tests.auth.hostile import algorithms, claimed, encodings, headers, shapes
 
 REASONS = {
     "length", "shape", "header", "payload", "issuer", "key_unknown", "signature", "claims",
     "audience", "lifetime", "not_yet_valid", "rooms",
 }  # fmt: skip
+
+
+def expired() -> Iterator[tuple[str, Any]]:
+    """Tokens that were good."""
+    yield "in this very second", forge(claims(exp=NOW))
+    yield "a second ago", forge(claims(exp=NOW - 1))
+    yield "long ago", forge(claims(iat=NOW - 8000, exp=NOW - 7000))
+    yield "at the epoch", forge(claims(iat=0, exp=0))
+    yield "an admin's", forge(claims(scope="platform", iat=NOW - ADMIN_LIFETIME, exp=NOW))
+
+
+def expired_and_worse() -> Iterator[tuple[str, Any]]:
+    """Tokens that expired and were never good: whoever forges one learns nothing from its age."""
+    past: dict[str, Any] = {"iat": NOW - 100, "exp": NOW - 1}
+    yield "wrong key", forge(claims(**past), secret=bytes(range(32)))
+    yield "signature stripped", forge(claims(**past)).rsplit(".", 1)[0] + "."
+    yield "wrong audience", forge(claims(**past, aud="other"))
+    yield "lifetime too long", forge(claims(iat=NOW - 8000, exp=NOW - 1))
+    yield "bad room", forge(claims(**past, rooms=["*"]))
+    yield "alg none", forge(claims(**past), head=header(alg="none"))
+
 
 GROUPS = {
     "J1 shape": shapes,
@@ -71,6 +104,6 @@ def test_same_tokens_without_the_attack_are_good() -> None:
     assert verifier().verify(forge(), NOW).user_id == "alice@example.org"
     assert verifier().verify(with_claim("exp", str(NOW + 60)), NOW).expires_at == NOW + 60
     assert verifier().verify(with_member("typ", '"at+jwt"'), NOW).tenant == "acme"
-    assert verifier().verify(forge(head=header(without=("kid",))), NOW).token_id == "token-1"
+    assert verifier().verify(forge(head=header(kid=ABSENT)), NOW).token_id == "token-1"
     assert len(of_length(4096)) == 4096
     assert verifier().verify(of_length(4096), NOW).token_id == "token-1"

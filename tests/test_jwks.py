@@ -1,0 +1,390 @@
+"""Keys fetched from an issuer over HTTP: fresh when it answers, kept when it does not, never on the event loop."""
+
+import asyncio
+import json
+import logging
+import socket
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ed25519
+
+import gateway.jwks
+from auth.errors import TokenInvalid
+from auth.keys import KeyRing, hmac_key, private_key
+from auth.tokens import TokenIssuer, TokenVerifier, TrustedIssuer
+from gateway.jwks import JwksRefresher
+from tests.auth.forge import EC_KEY, ED_KEY, RSA_KEY, SECRET, pem, segment
+
+NOW = 1_700_000_000
+
+
+class Server:
+    """A JWKS endpoint on a port of its own; `answer` writes the response, `asked` is when each request came."""
+
+    def __init__(self) -> None:
+        self.asked: list[float] = []
+        self.answer: Callable[[BaseHTTPRequestHandler], None] = lambda handler: None
+        self.release = threading.Event()
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                server.asked.append(time.monotonic())
+                server.answer(self)
+
+            def log_message(self, format: str, *args: Any) -> None:
+                """Say nothing."""
+
+        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.01,))
+        self._thread.start()
+        self.url = f"http://127.0.0.1:{self._http.server_port}/jwks.json"
+
+    def says(self, body: bytes | object, status: int = 200, **headers: str) -> None:
+        """Answer with this body, bytes or JSON."""
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+
+        def answer(handler: BaseHTTPRequestHandler) -> None:
+            handler.send_response(status)
+            for name, value in {"Content-Length": str(len(data)), **headers}.items():
+                handler.send_header(name, value)
+            handler.end_headers()
+            handler.wfile.write(data)
+
+        self.answer = answer
+
+    def hangs(self) -> None:
+        """Take the request and say nothing, until the server is closed."""
+
+        def wait(handler: BaseHTTPRequestHandler) -> None:
+            self.release.wait(30)
+
+        self.answer = wait
+
+    def close(self) -> None:
+        """End the server and whatever hangs in it."""
+        self.release.set()
+        self._http.shutdown()
+        self._thread.join()
+        self._http.server_close()
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """One that knows RSA_KEY, reached directly whatever proxy the machine has."""
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    server = Server()
+    server.says(KeyRing([RSA_KEY]).jwks())
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Retries and early refreshes within a test's patience."""
+    monkeypatch.setattr(gateway.jwks, "FIRST_RETRY", 0.02)
+    monkeypatch.setattr(gateway.jwks, "EARLIEST", 0.1)
+
+
+@asynccontextmanager
+async def following(url: str, **settings: float) -> AsyncIterator[JwksRefresher]:
+    """A refresher that has been started and will be stopped."""
+    keys = JwksRefresher(url, **settings)
+    await keys.start()
+    try:
+        yield keys
+    finally:
+        await keys.stop()
+
+
+async def until(true: Callable[[], object], within: float = 5.0) -> None:
+    """Wait for something to become true."""
+    async with asyncio.timeout(within):
+        while not true():  # noqa: ASYNC110 - there is no event for what another thread does
+            await asyncio.sleep(0.005)
+
+
+def knows(keys: JwksRefresher, kid: str, algorithm: str) -> bool:
+    """Whether a token signed by that key could be verified."""
+    return bool(keys.candidates(kid, algorithm))
+
+
+async def test_keys_are_there_once_started(server: Server) -> None:
+    """So that the first token can be verified."""
+    async with following(server.url) as keys:
+        assert knows(keys, RSA_KEY.kid, "RS256")
+        assert len(keys.candidates(None, "RS256")) == 1
+        assert not knows(keys, RSA_KEY.kid, "HS256")
+    assert len(server.asked) == 1
+
+
+async def test_token_of_the_issuer_verifies(server: Server) -> None:
+    """The refresher is what TrustedIssuer asks for; verifying stays a plain call."""
+    token = TokenIssuer(KeyRing([RSA_KEY]), "idp", "gateway").issue(
+        user_id="bob", tenant="acme", rooms=[], scope=[], expires_in=60, now=NOW
+    )
+    async with following(server.url) as keys:
+        verifier = TokenVerifier([TrustedIssuer("idp", keys)], "gateway", 3600, 3600)
+        assert verifier.verify(token.access_token, NOW).user_id == "bob"
+
+
+async def test_same_kid_of_two_issuers_is_two_keys(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An issuer that names its key as another does signs for itself alone (CVE-2026-49998)."""
+    other = Server()
+    mine, theirs = (private_key(pem(ed25519.Ed25519PrivateKey.generate())) for _ in range(2))
+    for place, key in ((server, mine), (other, theirs)):
+        (jwk,) = KeyRing([key]).jwks()["keys"]
+        place.says({"keys": [{**jwk, "kid": mine.kid}]})
+    forged = TokenIssuer(KeyRing([theirs]), "mine", "gateway")
+    right = TokenIssuer(KeyRing([mine]), "mine", "gateway")
+    wanted: dict[str, Any] = {"user_id": "bob", "tenant": "acme", "rooms": [], "scope": [], "expires_in": 9, "now": NOW}
+    try:
+        async with following(server.url) as first, following(other.url) as second:
+            issuers = [TrustedIssuer("mine", first), TrustedIssuer("theirs", second)]
+            verifier = TokenVerifier(issuers, "gateway", 3600, 3600)
+            assert verifier.verify(right.issue(**wanted).access_token, NOW).user_id == "bob"
+            head, body, signature = forged.issue(**wanted).access_token.split(".")
+            head = segment({"alg": "EdDSA", "typ": "at+jwt", "kid": mine.kid})
+            with pytest.raises(TokenInvalid):
+                verifier.verify(f"{head}.{body}.{signature}", NOW)
+    finally:
+        other.close()
+
+
+async def test_shared_secret_in_a_set_never_verifies(server: Server) -> None:
+    """Whoever reads the set could sign with it."""
+    kid = hmac_key(SECRET).kid
+    oct_key = {"kty": "oct", "kid": kid, "alg": "HS256", "use": "sig", "k": segment(SECRET)}
+    server.says({"keys": [oct_key, *KeyRing([EC_KEY]).jwks()["keys"]]})
+    async with following(server.url) as keys:
+        assert knows(keys, EC_KEY.kid, "ES256")
+        assert not keys.candidates(kid, "HS256")
+        assert not keys.candidates(None, "HS256")
+
+
+async def test_keys_follow_the_set(server: Server) -> None:
+    """A key that is gone from it verifies nothing more."""
+    async with following(server.url, interval=0.05) as keys:
+        server.says(KeyRing([EC_KEY]).jwks())
+        await until(lambda: knows(keys, EC_KEY.kid, "ES256"))
+        assert not knows(keys, RSA_KEY.kid, "RS256")
+
+
+@pytest.mark.usefixtures("hasty")
+async def test_unknown_kid_brings_an_early_refresh(server: Server) -> None:
+    """The first token signed by a new key waits for one fetch, not for the interval."""
+    async with following(server.url, interval=3600) as keys:
+        server.says(KeyRing([ED_KEY, RSA_KEY]).jwks())
+        assert not knows(keys, ED_KEY.kid, "EdDSA")
+        await until(lambda: len(server.asked) == 2)
+        await until(lambda: knows(keys, ED_KEY.kid, "EdDSA"))
+
+
+@pytest.mark.usefixtures("hasty")
+async def test_made_up_kids_do_not_flood_the_issuer(server: Server) -> None:
+    """However many tokens name an unknown key, there is one fetch in each period, one at a time."""
+    async with following(server.url, interval=3600) as keys:
+        ends = time.monotonic() + 0.55
+        tries = 0
+        while time.monotonic() < ends:
+            assert not knows(keys, f"made-up-{tries}", "RS256")
+            tries += 1
+            await asyncio.sleep(0)
+    assert tries > 1000
+    assert 3 <= len(server.asked) <= 7
+    assert min(later - earlier for earlier, later in zip(server.asked, server.asked[1:], strict=False)) > 0.09
+
+
+async def test_token_without_kid_asks_for_nothing(server: Server) -> None:
+    """Nor does a known kid with another algorithm: a fetch would not help."""
+    async with following(server.url) as keys:
+        assert not keys.candidates(None, "ES256")
+        assert not keys.candidates(RSA_KEY.kid, "ES256")
+        await asyncio.sleep(0.05)
+    assert len(server.asked) == 1
+
+
+def _truncated(handler: BaseHTTPRequestHandler) -> None:
+    handler.send_response(200)
+    handler.send_header("Content-Length", "10000")
+    handler.end_headers()
+    handler.wfile.write(b'{"keys": [')
+
+
+def _no_http(handler: BaseHTTPRequestHandler) -> None:
+    handler.wfile.write(b"\x00\xff\r\n\r\n\x1b[31m")
+
+
+GARBAGE: dict[str, Callable[[Server], None]] = {
+    "not JSON": lambda server: server.says(b"<html>down for maintenance</html>"),
+    "bad UTF-8": lambda server: server.says(b'{"keys": "\xff"}'),
+    "no body": lambda server: server.says(b""),
+    "a list": lambda server: server.says([]),
+    "no keys": lambda server: server.says({"keys": []}),
+    "no usable key": lambda server: server.says({"keys": [{"kty": "oct", "kid": "a", "k": segment(SECRET)}]}),
+    "nested 100,000 deep": lambda server: server.says(b"[" * 100_000),
+    "a number of 100,000 digits": lambda server: server.says(b"9" * 100_000),
+    "over 1 MiB": lambda server: server.says(KeyRing([EC_KEY]).jwks() | {"x": "x" * (1024 * 1024)}),
+    "500": lambda server: server.says(KeyRing([EC_KEY]).jwks(), 500),
+    "404": lambda server: server.says(KeyRing([EC_KEY]).jwks(), 404),
+    "a redirect": lambda server: server.says(KeyRing([EC_KEY]).jwks(), 302, Location="/elsewhere"),
+    "a redirect to a file": lambda server: server.says(b"", 301, Location="file:///etc/passwd"),
+    "cut short": lambda server: setattr(server, "answer", _truncated),
+    "not HTTP": lambda server: setattr(server, "answer", _no_http),
+    "closed at once": lambda server: setattr(server, "answer", lambda handler: handler.connection.close()),
+}
+
+
+@pytest.mark.usefixtures("hasty")
+@pytest.mark.parametrize("turns_bad", GARBAGE.values(), ids=GARBAGE.keys())
+async def test_bad_answer_leaves_the_keys_as_they_are(
+    server: Server, turns_bad: Callable[[Server], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    """And is asked again, until it is good."""
+    with caplog.at_level(logging.WARNING):
+        async with following(server.url, interval=0.05) as keys:
+            turns_bad(server)
+            await until(lambda: "failure 3" in caplog.text)
+            assert knows(keys, RSA_KEY.kid, "RS256")
+            assert not knows(keys, EC_KEY.kid, "ES256")
+            server.says(KeyRing([EC_KEY]).jwks())
+            await until(lambda: knows(keys, EC_KEY.kid, "ES256"))
+    assert all(record.getMessage().isprintable() for record in caplog.records)
+
+
+@pytest.mark.usefixtures("hasty")
+async def test_issuer_that_is_down_at_first_is_met_later(server: Server) -> None:
+    """Starting does not fail, and the keys come once there are some."""
+    server.says(b"", 503)
+    async with following(server.url, interval=3600) as keys:
+        assert not knows(keys, RSA_KEY.kid, "RS256")
+        server.says(KeyRing([RSA_KEY]).jwks())
+        await until(lambda: knows(keys, RSA_KEY.kid, "RS256"))
+
+
+@pytest.mark.usefixtures("hasty")
+async def test_failures_are_ever_further_apart(server: Server) -> None:
+    """A failing issuer is not hammered: each pause is about twice the one before, up to the interval."""
+    server.says(b"", 500)
+    async with following(server.url, interval=0.3):
+        await asyncio.sleep(1.2)
+    pauses = [later - earlier for earlier, later in zip(server.asked, server.asked[1:], strict=False)]
+    assert 5 <= len(pauses) <= 14
+    assert max(pauses[:2]) < 0.12
+    assert min(pauses[4:]) > 0.1
+
+
+@contextmanager
+def refusing() -> Iterator[str]:
+    """A URL where nobody listens."""
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{unused.getsockname()[1]}/"
+
+
+async def test_nobody_there_is_a_failure_like_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refused connections neither stop the start nor escape."""
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with refusing() as url:
+        async with following(url) as keys:
+            assert not knows(keys, "any", "RS256")
+
+
+async def test_issuer_that_hangs_does_not_block_the_loop(server: Server) -> None:
+    """While a fetch waits for its time-out, the event loop turns as ever and tokens verify."""
+    async with following(server.url, interval=0.05, timeout=0.5) as keys:
+        server.hangs()
+        await until(lambda: len(server.asked) >= 2)
+        lags = []
+        for _ in range(60):
+            started = time.perf_counter()
+            assert knows(keys, RSA_KEY.kid, "RS256")
+            await asyncio.sleep(0.005)
+            lags.append(time.perf_counter() - started - 0.005)
+        assert sorted(lags)[len(lags) // 2] < 0.02
+        assert max(lags) < 0.25  # half of what the fetch waits; a busy machine may well take 50 ms
+        server.says(KeyRing([EC_KEY]).jwks())
+        await until(lambda: knows(keys, EC_KEY.kid, "ES256"))
+
+
+@pytest.mark.usefixtures("hasty")
+async def test_issuer_that_drips_is_cut_off(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+    """A byte now and then resets no deadline."""
+
+    def drip(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.end_headers()
+        while not server.release.wait(0.02):
+            try:
+                handler.wfile.write(b" ")
+            except OSError:
+                return
+
+    server.answer = drip
+    started = time.monotonic()
+    async with following(server.url, timeout=0.3):
+        assert time.monotonic() - started < 1.0
+    assert "takes too long" in caplog.text
+
+
+async def test_stop_does_not_wait_for_the_issuer(server: Server) -> None:
+    """A gateway shuts down while a fetch hangs; stopping twice, or before the start, is nothing."""
+    keys = JwksRefresher(server.url, interval=0.01, timeout=1.0)
+    await keys.stop()
+    await keys.start()
+    server.hangs()
+    await until(lambda: len(server.asked) >= 2)
+    started = time.monotonic()
+    await keys.stop()
+    await keys.stop()
+    assert time.monotonic() - started < 0.5
+    assert knows(keys, RSA_KEY.kid, "RS256")
+    assert not [task for task in asyncio.all_tasks() if task.get_name().startswith("jwks")]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://idp.example/jwks.json",
+        "http://localhost.evil.example/",
+        "http://127.0.0.1@evil.example/",
+        "http://127.0.0.1.evil.example/",
+        "http://10.0.0.1/",
+        "http://[2001:db8::1]/",
+        "https://user:secret@idp.example/",
+        "https:///jwks.json",
+        "https://",
+        "file:///etc/passwd",
+        "ftp://localhost/jwks.json",
+        "//localhost/jwks.json",
+        "data:application/json,{}",
+        "//idp.example/",
+        "jwks.json",
+        "",
+    ],
+)
+def test_url_that_is_not_safe_is_refused(url: str) -> None:
+    """Keys that came in the clear could be anybody's."""
+    with pytest.raises(ValueError, match="JWKS URL"):
+        JwksRefresher(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://idp.example/jwks",
+        "https://10.0.0.1/",
+        "http://localhost:8080/",
+        "http://127.0.0.1/",
+        "http://[::1]:1/x",
+    ],
+)
+def test_url_that_is_safe_is_taken(url: str) -> None:
+    """Encrypted, or on this very machine."""
+    JwksRefresher(url)
