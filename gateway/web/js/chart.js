@@ -1,10 +1,13 @@
 /** A moving chart on a canvas: events a second for the last minute, stacked by kind. */
 
 const SECONDS = 60;
+const FRAME = 66; // milliseconds: a slide of ten pixels a second needs no more than fifteen frames
 const MARGIN = { top: 8, right: 4, bottom: 18, left: 28 };
 
 export class RateChart {
-  #canvas; #kinds; #context; #frame;
+  #canvas;
+  #kinds;
+  #context;
   #buckets = new Map(); // second -> one count for each kind
   #colours = {};
   #top = 4; // the scale's end, eased so that it never jumps
@@ -37,9 +40,8 @@ export class RateChart {
   #run() {
     this.#draw(Date.now());
     // Who asked for less motion gets a step a second instead of a slide. Neither runs while the page is hidden.
-    const next = () => { this.#frame = requestAnimationFrame(() => this.#run()); };
-    if (this.#calm.matches) setTimeout(next, 1000 - (Date.now() % 1000));
-    else next();
+    const wait = this.#calm.matches ? 1000 - (Date.now() % 1000) : FRAME;
+    setTimeout(() => requestAnimationFrame(() => this.#run()), wait);
   }
 
   #dress() {
@@ -71,7 +73,7 @@ export class RateChart {
     const part = this.#calm.matches ? 1 : (now % 1000) / 1000;
     const step = niceStep(this.#peak(second) / 4);
     const wanted = Math.max(4, step * Math.ceil(this.#peak(second) / step));
-    this.#top += (wanted - this.#top) * (this.#calm.matches ? 1 : 0.12);
+    this.#top += (wanted - this.#top) * (this.#calm.matches ? 1 : 0.3);
     const y = (value) => MARGIN.top + height * (1 - value / this.#top);
     this.#grid(width, step, y);
 

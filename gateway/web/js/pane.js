@@ -7,7 +7,7 @@ import { KINDS, Tally, kindOf, roomsOf, summary } from './tally.js';
 const ROWS = 200;
 const RECEIVED = 5_000;
 const CUT_FOR = 4_000; // long enough to miss something
-const PAINT_EVERY = 60; // milliseconds; a burst of events is one change of the DOM
+const PAINT_EVERY = 100; // milliseconds; a burst of events is one change of the DOM
 const ROOMS_CHANGE = new Set(['subscription.revoked', 'authenticated', 'unsubscribed']);
 
 const clock = new Intl.DateTimeFormat(undefined, { timeStyle: 'medium', hourCycle: 'h23' });
@@ -108,7 +108,8 @@ export class Pane {
     this.#painting = false;
     const { feed } = this.#parts;
     const rows = document.createDocumentFragment();
-    for (const event of this.#fresh.reverse()) rows.append(this.#row(event));
+    const calm = this.#fresh.length > 3; // in a burst, to let rows appear softly costs much and tells nothing
+    for (const event of this.#fresh.reverse()) rows.append(this.#row(event, calm));
     this.#fresh = [];
     feed.prepend(rows);
     while (feed.childElementCount > ROWS) feed.lastElementChild.remove();
@@ -116,12 +117,14 @@ export class Pane {
     this.#parts.cursor.textContent = shortened(this.client.cursor);
   }
 
-  #row(event) {
-    const row = element('li', { class: this.#own.has(event.event_id) ? 'own' : '' },
+  #row(event, calm) {
+    const row = element('li', {},
       element('span', { class: `kind type ${kindOf(event.type)}` }, event.type),
       element('time', { datetime: event.timestamp }, clock.format(new Date(event.timestamp))),
       element('span', { class: 'in' }, roomsOf(event).join(' ')),
       element('span', { class: 'about' }, summary(event.data)));
+    row.classList.toggle('new', !calm);
+    row.classList.toggle('own', this.#own.has(event.event_id));
     row.dataset.testid = 'feed-row';
     row.dataset.eventId = event.event_id;
     row.dataset.type = event.type;
@@ -134,6 +137,7 @@ export class Pane {
     if (state === 'reconnecting' && !this.#lostAt) this.#lostAt = Date.now();
     if (state === 'closed') this.#lostAt ||= Date.now();
     if (state === 'reconnecting') this.#say('resume', `Not connected: ${reason}. What happens now waits in the log.`);
+    if (state === 'closed') this.#say('resume', `Stopped: ${reason}. The client does not come back by itself.`, 'bad');
     if (state === 'live') this.#parts.user.textContent = this.client.session.user_id;
     this.#parts.announce.textContent = `${this.grant.tenant}: ${state}${reason ? `, ${reason}` : ''}`;
     this.#parts.cut.textContent = { live: 'Cut the connection', closed: 'Connect again' }[state] ?? 'Reconnect now';
@@ -143,9 +147,11 @@ export class Pane {
   #subscribed({ recovered, replayed }) {
     this.#showRooms(this.client.rooms);
     const away = ((Date.now() - this.#lostAt) / 1000).toFixed(1);
-    const events = plural(replayed, 'event');
-    if (recovered === true) this.#say('resume', `Resumed after ${away} s: ${events} replayed, nothing missing.`, 'good');
-    if (recovered === false) this.#say('resume', `Back after ${away} s; the log starts later: events are missing.`, 'bad');
+    if (recovered === true) {
+      this.#say('resume', `Resumed after ${away} s: ${plural(replayed, 'event')} replayed, nothing missing.`, 'good');
+    } else if (recovered === false) {
+      this.#say('resume', `Back after ${away} s; the log starts later by now: events are missing.`, 'bad');
+    }
     this.#lostAt = 0;
     if (this.grant.foreign_room && !this.#foreignTried) {
       this.#foreignTried = true;
@@ -186,7 +192,7 @@ export class Pane {
   }
 
   #say(part, text, tone = '') {
-    this.#parts[part].hidden = false;
+    this.#parts[part].parentElement.hidden = false;
     this.#show(part, text);
     this.#parts[part].dataset.tone = tone;
   }
