@@ -1,1 +1,38 @@
-"""The gathering gateway: one tenant, one log; one client, one cursor."""
+"""The gathering gateway: one tenant, one log; one client, one cursor.
+
+What is here works without FastAPI, uvicorn, slowapi and Redis; the HTTP side is `gateway.api`.
+"""
+
+from gateway.broadcast import BroadcastManager as ConnectionManager
+from gateway.broadcast import get_connection_manager
+from gateway.bus import (
+    DEFAULT_BROADCAST_EVENTS,
+    Event,
+    EventBridge,
+    EventBus,
+    event_bus,
+    setup_custom_broadcasting,
+    setup_websocket_broadcasting,
+)
+from gateway.config import ConfigError, Settings
+from gateway.gateway import Gateway
+from gateway.wiring import Service, create_service
+from schemas.events import EventType
+
+__all__ = [
+    "DEFAULT_BROADCAST_EVENTS",
+    "ConfigError",
+    "ConnectionManager",
+    "Event",
+    "EventBridge",
+    "EventBus",
+    "EventType",
+    "Gateway",
+    "Service",
+    "Settings",
+    "create_service",
+    "event_bus",
+    "get_connection_manager",
+    "setup_custom_broadcasting",
+    "setup_websocket_broadcasting",
+]

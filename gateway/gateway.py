@@ -28,7 +28,7 @@ from schemas import messages
 from schemas.codes import CloseCode, ErrorCode
 from schemas.commands import AnyCommand, Auth, CommandError, Ping, Publish, Subscribe, Unsubscribe, parse_command
 from schemas.events import PublishedEvent, encode_event, event_type_error, rfc3339
-from schemas.rooms import rooms_of, user_room
+from schemas.rooms import ROOM_GRAMMAR, rooms_of, user_room
 
 logger = logging.getLogger("gateway")
 
@@ -104,6 +104,11 @@ class Gateway:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    @property
+    def ready(self) -> bool:
+        """Whether events get through and connections are taken."""
+        return self._ticker is not None and not self._ticker.done()
 
     # ---- the way of a connection
 
@@ -297,9 +302,7 @@ class Gateway:
         tenant, draft = self.draft(connection.identity, command.event)
         self._spawn(self._publish_and_reply(connection, tenant, draft, command.id))
 
-    async def _publish_and_reply(
-        self, connection: Connection, tenant: str, draft: Draft, id: str | int | None
-    ) -> None:
+    async def _publish_and_reply(self, connection: Connection, tenant: str, draft: Draft, id: str | int | None) -> None:
         try:
             receipt = await self.log.append(tenant, draft)
         except GatewayError as error:
@@ -308,7 +311,7 @@ class Gateway:
             self.reply(connection, messages.Published(event_id=receipt.event_id, duplicate=receipt.duplicate), id)
 
     def reply(self, connection: Connection, message: messages.Message, id: str | int | None = None) -> None:
-        """Write one of the gateway's own frames, whether the connection is behind or not: it has no place in the log."""
+        """Write one of the gateway's own frames, also to who is behind: it has no place in the log."""
         connection.sent += 1
         self._tell(connection.transport, message, id)
 
@@ -317,16 +320,36 @@ class Gateway:
 
     # ---- the way of an event
 
-    async def publish(self, tenant: str, type: str, data: Mapping[str, Any], **fields: Any) -> Receipt:
+    async def publish(
+        self,
+        tenant: str,
+        type: str,
+        data: Mapping[str, Any],
+        *,
+        circle_id: int | str | None = None,
+        project_id: int | str | None = None,
+        user_id: str | None = None,
+        source_agent_id: int | str | None = None,
+        timestamp: str | None = None,
+        key: str | None = None,
+    ) -> Receipt:
         """Append an event of code in this process, which is trusted with every tenant.
 
-        `fields`: `circle_id`, `project_id`, `user_id`, `source_agent_id`, `timestamp` (RFC 3339; else now) and
-        `idempotency_key`. Raises `GatewayError` where the log refuses, `ValueError` for what no client could send.
+        `timestamp` is RFC 3339, now unless given; `key` the idempotency key. Raises `GatewayError` where the log
+        refuses, `ValueError` for a tenant, a type or an id that no client could name, and for data that is no JSON.
         """
-        timestamp = fields.pop("timestamp", None)
-        event = PublishedEvent.model_construct(type=type, data=dict(data), **fields)
         if problem := event_type_error(type):
             raise ValueError(problem)
+        event = PublishedEvent.model_construct(
+            type=type,
+            data=dict(data),
+            circle_id=circle_id,
+            project_id=project_id,
+            user_id=user_id,
+            source_agent_id=source_agent_id,
+            tenant=tenant,
+            idempotency_key=key,
+        )
         if name := event.invalid_id():
             raise ValueError(f"{name} cannot stand in a room name")
         return await self.log.append(tenant, self._draft(event, timestamp))
@@ -334,7 +357,7 @@ class Gateway:
     def draft(self, identity: Identity, event: PublishedEvent) -> tuple[str, Draft]:
         """The tenant and the draft of an event that `identity` publishes. Raises `AuthError`, `GatewayError`."""
         if name := event.invalid_id():
-            raise GatewayError(ErrorCode.ROOM_INVALID, f"{name} cannot stand in a room name, where ids are [A-Za-z0-9_-]")
+            raise GatewayError(ErrorCode.ROOM_INVALID, f"{name} cannot stand in a room name; {ROOM_GRAMMAR}")
         tenant = event.tenant or identity.tenant
         draft = self._draft(event, None)
         require_publish(identity, tenant, draft.rooms)
@@ -377,9 +400,8 @@ class Gateway:
             return
         progress = advance(connection, window)
         if progress is Progress.GAP:
-            reason = "history_trimmed"
             skip(connection)
-            self.reply(connection, messages.StreamGap(reason=reason, cursor=window.cursor))
+            self.reply(connection, messages.StreamGap(reason="history_trimmed", cursor=window.cursor))
         elif progress is Progress.MORE:
             asyncio.get_running_loop().call_soon(self._catch_up, connection)
         if connection.replay is None and connection.deferred:

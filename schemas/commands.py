@@ -87,7 +87,7 @@ def parse_command(text: str) -> AnyCommand:
 def describe(error: ValidationError) -> str:
     """The first three faults of a body by field, in one line; what was sent is not repeated."""
     faults = error.errors(include_input=False, include_url=False, include_context=False)
-    lines = [f"{_path(fault['loc'])}{fault['msg']}" for fault in faults[:3]]
+    lines = [f"{_path(fault['loc'])}{fault['msg'].removeprefix('Value error, ')}" for fault in faults[:3]]
     if len(faults) > 3:
         lines.append(f"and {len(faults) - 3} more")
     return "; ".join(lines)

@@ -85,7 +85,13 @@ class Connection:
     )
 
     def __init__(
-        self, id: str, identity: Identity, transport: Transport, connected_at: float, address: str, client_id: str | None
+        self,
+        id: str,
+        identity: Identity,
+        transport: Transport,
+        connected_at: float,
+        address: str,
+        client_id: str | None = None,
     ) -> None:
         self.id = id
         self.identity = identity
@@ -121,7 +127,7 @@ class Connection:
 
 def follows(rooms: dict[str, int], entry: Entry) -> bool:
     """Whether one of the entry's rooms is in `rooms`, from before the entry on."""
-    for room in entry.rooms:
+    for room in entry.rooms:  # noqa: SIM110 - a generator costs twice as much, for every entry that is replayed
         if rooms.get(room, entry.offset) < entry.offset:
             return True
     return False

@@ -52,8 +52,9 @@ def one_token(tokens: Sequence[str]) -> str:
     return tokens[0]
 
 
-def bearer_tokens(headers: Headers, query: Sequence[tuple[str, str]]) -> Secrets:
+def bearer_tokens(query_string: bytes, headers: Headers) -> Secrets:
     """Every token in the places where a client may put one (PROTOCOL section 2), the first place first."""
+    query = parse_query(query_string)
     authorization: list[str] = []
     subprotocols: list[str] = []
     for name, value in headers:
@@ -62,25 +63,28 @@ def bearer_tokens(headers: Headers, query: Sequence[tuple[str, str]]) -> Secrets
             if scheme.lower() == "bearer":
                 authorization.append(credentials.strip())
         elif name == b"sec-websocket-protocol":
-            for word in value.decode("latin-1").split(","):
-                if (word := word.strip()).startswith(_BEARER_SUBPROTOCOL):
-                    subprotocols.append(word[len(_BEARER_SUBPROTOCOL) :])
+            subprotocols += [w[len(_BEARER_SUBPROTOCOL) :] for w in _listed(value) if w.startswith(_BEARER_SUBPROTOCOL)]
     return Secrets([*authorization, *subprotocols, *(value for name, value in query if name == "token")])
 
 
-def read_handshake(query_string: bytes, headers: Sequence[tuple[bytes, bytes]], address: str) -> Handshake:
+def read_handshake(query_string: bytes, headers: Headers, tokens: Secrets, address: str) -> Handshake:
     """The attempt in a request for `/ws/dashboard`. Nothing is judged here, so nothing is raised."""
     query = parse_query(query_string)
     first = dict(reversed(query))
-    offered = [word.strip() for name, value in headers if name == b"sec-websocket-protocol" for word in value.split(b",")]
+    offered = [word for name, value in headers if name == b"sec-websocket-protocol" for word in _listed(value)]
+    rooms = [room for name, value in query if name == "rooms" for room in value.split(",") if room]
     return Handshake(
-        tokens=bearer_tokens(headers, query),
+        tokens=tokens,
         client_id=first.get("client_id"),
-        rooms=tuple(dict.fromkeys(room for name, value in query if name == "rooms" for room in value.split(",") if room)),
+        rooms=tuple(dict.fromkeys(rooms)),
         since=first.get("since"),
-        subprotocol=SUBPROTOCOL if SUBPROTOCOL.encode() in offered else None,
+        subprotocol=SUBPROTOCOL if SUBPROTOCOL in offered else None,
         address=address,
     )
+
+
+def _listed(value: bytes) -> list[str]:
+    return [word.strip() for word in value.decode("latin-1").split(",")]
 
 
 def parse_query(query_string: bytes) -> list[tuple[str, str]]:
@@ -150,9 +154,7 @@ def client_address(peer: str, headers: Headers, proxies: Sequence[Network]) -> s
     """
     if not proxies or not _within(peer, proxies):
         return peer
-    hops = [
-        hop.strip() for name, value in headers if name == b"x-forwarded-for" for hop in value.decode("latin-1").split(",")
-    ]
+    hops = [hop for name, value in headers if name == b"x-forwarded-for" for hop in _listed(value)]
     for hop in reversed(hops):
         try:
             address = str(ip_address(_without_port(hop)))

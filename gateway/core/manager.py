@@ -1,6 +1,6 @@
 """The connection manager: which connections are in which rooms, and the fan-out to them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from gateway.core.connection import Connection
 from gateway.core.frame import Batch
@@ -103,6 +103,14 @@ class ConnectionManager:
         if index is None:
             index = self._tenants[tenant] = TenantIndex()
         return index
+
+    def tenants(self) -> Iterable[str]:
+        """Those that were ever connected."""
+        return self._tenants.keys()
+
+    def indexes(self) -> Iterable[TenantIndex]:
+        """Those of all tenants that were ever connected."""
+        return self._tenants.values()
 
     def connections(self) -> Iterator[Connection]:
         """Every connection of every tenant."""

@@ -24,7 +24,18 @@ class AsgiTransport:
     """A `Transport` over an ASGI `send`. `stall` is how many seconds one frame may wait for a client that reads
     nothing, before it is given up (4408)."""
 
-    __slots__ = ("_closing", "_drained", "_full", "_pending", "_send", "_size", "_stall", "_writer", "gone", "on_drained")
+    __slots__ = (
+        "_closing",
+        "_drained",
+        "_full",
+        "_pending",
+        "_send",
+        "_size",
+        "_stall",
+        "_writer",
+        "gone",
+        "on_drained",
+    )
 
     def __init__(self, send: Send, stall: float) -> None:
         self._send = send

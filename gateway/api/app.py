@@ -1,0 +1,42 @@
+"""The whole application: the routes, the pages, and problem documents for what no route answers."""
+
+from importlib.metadata import version
+
+from fastapi import FastAPI, HTTPException, Request, Response
+from starlette.exceptions import HTTPException as StarletteHTTPException
+
+from gateway.api.pages import pages_router
+from gateway.api.problems import problem, problem_for
+from gateway.api.routes import create_router
+from gateway.api.security import SecretsMiddleware
+from gateway.wiring import Service, create_service
+from schemas.codes import ErrorCode
+
+
+def create_app(service: Service | None = None) -> FastAPI:
+    """An ASGI application that is a gateway and nothing else. Raises `ConfigError` for settings that do not do."""
+    service = service or create_service()
+    app = FastAPI(
+        title="The gathering gateway",
+        version=version("gathering-gateway"),
+        summary="One tenant, one log; one client, one cursor.",
+        docs_url=None,  # the framework's page fetches its scripts from elsewhere
+        redoc_url=None,
+    )
+    app.include_router(create_router(service))
+    app.include_router(pages_router())
+    app.add_middleware(SecretsMiddleware)
+    app.add_exception_handler(StarletteHTTPException, _http_problem)
+    app.add_exception_handler(Exception, _internal_problem)
+    app.state.service = service
+    return app
+
+
+async def _http_problem(request: Request, error: Exception) -> Response:
+    if not isinstance(error, StarletteHTTPException):
+        raise error
+    return problem_for(HTTPException(error.status_code, error.detail))
+
+
+async def _internal_problem(request: Request, error: Exception) -> Response:
+    return problem(500, ErrorCode.INTERNAL_ERROR, "the gateway failed on this request; it has been logged")

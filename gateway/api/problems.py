@@ -1,0 +1,184 @@
+"""Errors as RFC 9457 problem documents, with the protocol's words."""
+
+from collections.abc import Callable, Coroutine
+from http import HTTPStatus
+from math import ceil
+from time import time
+from typing import Any, Final
+
+from fastapi import HTTPException, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
+from pydantic_core import from_json
+from slowapi.errors import RateLimitExceeded
+
+from auth.errors import AuthError
+from gateway.core.errors import GatewayError
+from schemas.admin import Problem
+from schemas.codes import ErrorCode
+
+MEDIA_TYPE: Final = "application/problem+json"
+
+_STATUS: Final = {
+    ErrorCode.BAD_MESSAGE: 422,
+    ErrorCode.ROOM_INVALID: 422,
+    ErrorCode.TOO_MANY_ROOMS: 422,
+    ErrorCode.CURSOR_INVALID: 422,
+    ErrorCode.MESSAGE_TOO_LARGE: 413,
+    ErrorCode.ROOM_FORBIDDEN: 403,
+    ErrorCode.SCOPE_MISSING: 403,
+    ErrorCode.TOKEN_MISSING: 401,
+    ErrorCode.TOKEN_INVALID: 401,
+    ErrorCode.TOKEN_EXPIRED: 401,
+    ErrorCode.TOKEN_REVOKED: 401,
+    ErrorCode.IDEMPOTENCY_CONFLICT: 409,
+    ErrorCode.NOT_FOUND: 404,
+    ErrorCode.RATE_LIMITED: 429,
+    ErrorCode.BROKER_UNAVAILABLE: 503,
+}
+_CODES: Final = {400: ErrorCode.BAD_MESSAGE, 404: ErrorCode.NOT_FOUND, 405: ErrorCode.NOT_FOUND}
+
+
+class BodyError(HTTPException):
+    """A body that cannot be read: too large, or no JSON. An `HTTPException`, since FastAPI lets only those through."""
+
+    def __init__(self, status: int, code: ErrorCode, message: str, limit: int | None = None) -> None:
+        super().__init__(status, message)
+        self.code = code
+        self.limit = limit
+
+
+def problem(
+    status: int,
+    code: ErrorCode,
+    detail: str,
+    *,
+    rooms: tuple[str, ...] | None = None,
+    retry_after: float | None = None,
+    limit: float | None = None,
+) -> Response:
+    """A problem document; `retry_after` in seconds becomes a header too."""
+    body = Problem(
+        type=f"urn:gathering-gateway:problem:{code}",
+        title=code.replace("_", " ").capitalize(),
+        status=status,
+        detail=detail,
+        code=code,
+        rooms=rooms or None,
+        retry_after=retry_after,
+        limit=limit,
+    )
+    headers = {"Cache-Control": "no-store"}
+    if status == HTTPStatus.UNAUTHORIZED:
+        headers["WWW-Authenticate"] = "Bearer"
+    if retry_after is not None:
+        headers["Retry-After"] = str(max(1, ceil(retry_after)))
+    return JSONResponse(body.model_dump(exclude_none=True), status, headers, MEDIA_TYPE)
+
+
+def problem_for(error: Exception) -> Response:
+    """The answer to an error; raises what is none that a caller caused."""
+    if isinstance(error, GatewayError):
+        return problem(
+            _STATUS[error.code],
+            error.code,
+            str(error),
+            rooms=error.rooms,
+            retry_after=error.retry_after,
+            limit=error.limit,
+        )
+    if isinstance(error, AuthError):
+        return problem(_STATUS[error.code], error.code, str(error), rooms=tuple(getattr(error, "rooms", ())))
+    if isinstance(error, RequestValidationError):
+        return problem(HTTPStatus.UNPROCESSABLE_ENTITY, ErrorCode.BAD_MESSAGE, describe(error.errors()))
+    if isinstance(error, BodyError):
+        return problem(error.status_code, error.code, str(error.detail), limit=error.limit)
+    if isinstance(error, HTTPException):
+        code = _CODES.get(error.status_code, ErrorCode.BAD_MESSAGE)
+        return problem(error.status_code, code, str(error.detail))
+    raise error
+
+
+def describe(faults: Any) -> str:
+    """The first three faults of a request by field; what was sent is not repeated."""
+    lines = []
+    for fault in list(faults)[:3]:
+        # A field's name may be the sender's own words where it is an unknown one: keep it short and printable.
+        words = [word if word.isprintable() else "?" for word in (str(part)[:40] for part in fault["loc"][1:])]
+        lines.append(f"{'.'.join(words) or 'body'}: {fault['msg'].removeprefix('Value error, ')}")
+    return "; ".join(lines)
+
+
+def too_many_requests(request: Request, error: RateLimitExceeded) -> Response:
+    """The answer where slowapi refused, with the seconds until its window ends."""
+    limiter, (limit, keys) = request.state.limiter, request.state.view_rate_limit
+    reset, _ = limiter.limiter.get_window_stats(limit, *keys)
+    return problem(
+        HTTPStatus.TOO_MANY_REQUESTS,
+        ErrorCode.RATE_LIMITED,
+        f"at most {limit}",
+        retry_after=max(1.0, round(reset - time(), 3)),
+        limit=limit.amount,
+    )
+
+
+class BoundedRequest(Request):
+    """A request whose body is read up to a limit, and whose JSON is strict (RFC 8259: no NaN)."""
+
+    max_body = 1024 * 1024
+
+    async def body(self) -> bytes:
+        if not hasattr(self, "_body"):
+            chunks, size = [], 0
+            async for chunk in self.stream():
+                size += len(chunk)
+                if size > self.max_body:
+                    message = f"a body has at most {self.max_body} bytes"
+                    raise BodyError(413, ErrorCode.MESSAGE_TOO_LARGE, message, self.max_body)
+                chunks.append(chunk)
+            self._body = b"".join(chunks)
+        return self._body
+
+    async def json(self) -> Any:
+        try:
+            return from_json(await self.body(), allow_inf_nan=False)
+        except ValueError:
+            raise BodyError(400, ErrorCode.BAD_MESSAGE, "the body is no JSON (RFC 8259)") from None
+
+
+class BatchRequest(BoundedRequest):
+    """The body of a batch: a thousand events, each as large as it may be, would be 64 MiB; this is what is taken."""
+
+    max_body = 16 * 1024 * 1024
+
+
+class ProblemRoute(APIRoute):
+    """A route that answers errors with problem documents, also within somebody else's application, whose exception
+    handlers are not ours to set."""
+
+    request_class: type[BoundedRequest] = BoundedRequest
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def answer(request: Request) -> Response:
+            try:
+                return await handle(self.request_class(request.scope, request.receive))
+            except RateLimitExceeded as error:
+                return too_many_requests(request, error)
+            except Exception as error:
+                return problem_for(error)
+
+        return answer
+
+
+class BatchRoute(ProblemRoute):
+    request_class = BatchRequest
+
+
+PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {
+    status: {"model": Problem, "content": {MEDIA_TYPE: {}}, "description": HTTPStatus(status).phrase}
+    for status in (400, 401, 403, 413, 422, 429, 503)
+}
+"""The errors that any route can answer, for OpenAPI."""

@@ -1,0 +1,177 @@
+"""Issuing, revoking and inspecting tokens. Rates by slowapi: decorators only, for its middleware and default limits
+pass over the routes of an included router in silence."""
+
+from collections.abc import Callable
+from importlib.resources import files
+from typing import Annotated, Any, TypeVar
+
+from fastapi import APIRouter, Depends, Request, Response
+from slowapi import Limiter
+
+from auth.errors import AuthError
+from auth.identity import Identity, require_admin
+from auth.tokens import delegate
+from gateway.api.problems import PROBLEMS, ProblemRoute
+from gateway.api.security import principal_of
+from gateway.core.errors import GatewayError
+from gateway.wiring import Service
+from schemas.admin import (
+    Introspection,
+    IntrospectionAnswer,
+    Revocation,
+    RevocationAnswer,
+    TokenAnswer,
+    TokenRequest,
+)
+from schemas.codes import ErrorCode
+from schemas.rooms import is_id, is_subject
+
+Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
+
+
+class Limited:
+    """slowapi by principal, in this process's memory: its Redis storage would block the loop."""
+
+    def __init__(self) -> None:
+        # An empty file for its configuration, or it would read our `.env`.
+        empty = str(files("gateway") / "py.typed")
+        self._limiter = Limiter(key_func=_principal_key, key_style="endpoint", config_filename=empty)
+        self.endpoints: list[str] = []
+
+    def __call__(self, per_minute: int) -> Callable[[Endpoint], Endpoint]:
+        """A decorator for endpoints that take `request`; 0 is no limit."""
+
+        def decorate(endpoint: Endpoint) -> Endpoint:
+            if not per_minute:
+                return endpoint
+            self.endpoints.append(endpoint.__name__)
+            limited: Endpoint = self._limiter.limit(f"{per_minute}/minute")(endpoint)
+            return limited
+
+        return decorate
+
+    async def attach(self, request: Request) -> None:
+        """A dependency of the limited routes: where a refusal finds the limiter to ask when to come back."""
+        request.state.limiter = self._limiter
+
+
+def _principal_key(request: Request) -> str:
+    identity: Identity = request.state.principal
+    # `:` is in neither grammar, so that no two principals share a key.
+    return f"{identity.tenant}:{identity.user_id}"
+
+
+def tokens_router(service: Service, limited: Limited) -> APIRouter:
+    router = APIRouter(
+        tags=["tokens"], route_class=ProblemRoute, responses=PROBLEMS, dependencies=[Depends(limited.attach)]
+    )
+    gateway, settings = service.gateway, service.settings
+    principal = Depends(principal_of(service))
+    longest = max(settings.max_token_lifetime, settings.max_admin_token_lifetime)
+
+    @router.post("/admin/tokens", status_code=201)
+    @limited(settings.tokens_per_minute)
+    async def issue_token(
+        request: Request, response: Response, body: TokenRequest, holder: Annotated[Identity, principal]
+    ) -> TokenAnswer:
+        """Issue a token: of one's own tenant, and of nothing that one does not hold oneself."""
+        now = gateway.clock()
+        tenant = body.tenant or holder.tenant
+        scope = body.scope.split()
+        _require_names(body.user_id, tenant)
+        granted = delegate(
+            holder,
+            user_id=body.user_id,
+            tenant=tenant,
+            rooms=body.rooms,
+            scope=scope,
+            expires_in=body.expires_in or settings.max_token_lifetime,
+            now=now,
+            max_lifetime=settings.max_token_lifetime,
+            max_admin_lifetime=settings.max_admin_token_lifetime,
+        )
+        issued = service.issuer.issue(
+            user_id=granted.user_id,
+            tenant=granted.tenant,
+            rooms=granted.rooms,
+            scope=granted.scope,
+            expires_in=granted.expires_in,
+            now=now,
+            not_before_iat=gateway.revocations.earliest_iat(tenant, body.user_id),
+        )
+        response.headers["Cache-Control"] = "no-store"
+        return TokenAnswer(
+            access_token=issued.access_token,
+            expires_in=issued.expires_in,
+            jti=issued.token_id,
+            tenant=issued.tenant,
+            rooms=issued.rooms,
+            scope=issued.scope,
+        )
+
+    @router.post("/admin/tokens/revoke")
+    @limited(settings.admin_requests_per_minute)
+    async def revoke_tokens(
+        request: Request, body: Revocation, holder: Annotated[Identity, principal]
+    ) -> RevocationAnswer:
+        """End a token, or all tokens of a user or of a tenant up to now; their connections are closed at once."""
+        tenant = body.tenant or holder.tenant
+        _require_names(body.user_id or "x", tenant)
+        require_admin(holder, tenant)
+        now, revocations = gateway.clock(), gateway.revocations
+        if body.jti is not None:
+            # A platform's administrator may not know whose it is.
+            everywhere = holder.has_scope("platform") and body.tenant is None
+            revocations.revoke_token(None if everywhere else tenant, body.jti, now + longest)
+            tenants = list(gateway.manager.tenants()) if everywhere else [tenant]
+        else:
+            tenants = [tenant]
+            if body.user_id is not None:
+                revocations.revoke_user(tenant, body.user_id, now, now + longest)
+            else:
+                revocations.revoke_tenant(tenant, now, now + longest)
+        return RevocationAnswer(revoked=True, disconnected=gateway.close_revoked(tenants))
+
+    @router.post("/admin/tokens/introspect", response_model_exclude_none=True)
+    @limited(settings.admin_requests_per_minute)
+    async def introspect_token(
+        request: Request, body: Introspection, holder: Annotated[Identity, principal]
+    ) -> IntrospectionAnswer:
+        """What a token says (RFC 7662); of an invalid, revoked or foreign one only that it is not active."""
+        require_admin(holder, holder.tenant)
+        try:
+            identity = gateway.verify(body.token)
+            require_admin(holder, identity.tenant)
+        except AuthError:
+            return IntrospectionAnswer(active=False)
+        return IntrospectionAnswer(
+            active=True,
+            scope=" ".join(sorted(identity.scopes)),
+            sub=identity.user_id,
+            aud=settings.jwt_audience,
+            exp=identity.expires_at,
+            iat=identity.issued_at,
+            jti=identity.token_id,
+            token_type="Bearer",  # noqa: S106 - the name of a scheme
+            tenant=identity.tenant,
+            rooms=identity.grants.patterns,
+        )
+
+    @router.get("/.well-known/jwks.json", dependencies=[])
+    async def jwks(response: Response) -> dict[str, Any]:
+        """The public keys of the tokens issued here (RFC 7517)."""
+        response.headers["Cache-Control"] = "public, max-age=300"
+        return service.keyring.jwks()
+
+    return router
+
+
+def _require_names(user_id: str, tenant: str) -> None:
+    if not is_subject(user_id):
+        raise GatewayError(
+            ErrorCode.BAD_MESSAGE, "user_id: at most 128 letters, digits and ._@+|-, a letter or digit first"
+        )
+    if not is_id(tenant):
+        raise GatewayError(
+            ErrorCode.BAD_MESSAGE, "tenant: at most 64 letters, digits, _ and -, a letter or digit first"
+        )

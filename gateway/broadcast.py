@@ -1,0 +1,196 @@
+"""The seed's connection manager: any object with `accept`, `send_json` and `close` as a websocket, and broadcasts.
+
+For code in the same process. What connects here has no identity and so gets broadcasts and personal messages only,
+never a tenant's events; clients of the gateway get the broadcasts too, of whatever tenant they are.
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from pydantic_core import to_json
+
+from gateway.core.connection import Connection
+from gateway.core.frame import Batch, Frame
+from gateway.core.manager import ConnectionManager
+from schemas.codes import CloseCode
+
+logger = logging.getLogger("gateway.broadcast")
+
+
+class WebSocketLike(Protocol):
+    """Starlette's `WebSocket`, and whatever does as it does."""
+
+    async def accept(self) -> Any: ...
+
+    async def send_json(self, data: Any) -> Any: ...
+
+    async def close(self) -> Any: ...
+
+
+class BroadcastManager(ConnectionManager):
+    """The connection manager with the seed's methods."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._local: dict[Any, dict[str, Any]] = {}
+        self._dropping: set[asyncio.Task[None]] = set()
+        self._local_connections = 0
+        self._local_sent = 0
+        self.total_broadcasts = 0
+
+    # ---- one websocket
+
+    async def connect(self, websocket: WebSocketLike, client_id: str | None = None) -> None:
+        """Accept `websocket` and take it in."""
+        await websocket.accept()
+        self._local[websocket] = {
+            "client_id": client_id or f"client_{id(websocket)}",
+            "connected_at": datetime.now(UTC),
+            "messages_sent": 0,
+            "messages_received": 0,
+        }
+        self._local_connections += 1
+
+    async def disconnect(self, websocket: WebSocketLike | Connection) -> None:
+        """Let go of `websocket`; a client of the gateway is also closed. Nothing where it is not known."""
+        if isinstance(websocket, Connection):
+            if self.remove(websocket):
+                websocket.transport.close(CloseCode.FORBIDDEN, "disconnected")
+        else:
+            self._local.pop(websocket, None)
+
+    async def send_personal(self, message: Mapping[str, Any], websocket: WebSocketLike | Connection) -> bool:
+        """Send to one client; where that fails the client is dropped, and the answer is False."""
+        if isinstance(websocket, Connection):
+            return self._write(websocket, Frame(to_json(message)))
+        if await self._send(websocket, message):
+            return True
+        await self._drop(websocket)
+        return False
+
+    # ---- all of them
+
+    async def broadcast(self, message: Mapping[str, Any]) -> int:
+        """Send to every client of this process, of every tenant; returns how many took it. Adds a `timestamp`.
+
+        What concerns one tenant is to be published to it instead. A client that fails is dropped, no other notices;
+        it is still listed when this returns, and gone a turn of the loop later.
+        """
+        message = {**message, "timestamp": message.get("timestamp") or datetime.now(UTC).isoformat()}
+        connections = list(self.connections())
+        # What JSON cannot hold can still go to websockets of this process, which encode for themselves.
+        frame = Frame(to_json(message)) if connections else None
+        count = sum(self._write(connection, frame) for connection in connections if frame is not None)
+        websockets = list(self._local)
+        results = await asyncio.gather(*(self._send(websocket, message) for websocket in websockets))
+        for websocket, sent in zip(websockets, results, strict=True):
+            if not sent:
+                task = asyncio.create_task(self._drop(websocket))
+                self._dropping.add(task)
+                task.add_done_callback(self._dropping.discard)
+        if websockets or count:
+            self.total_broadcasts += 1
+        return count + sum(results)
+
+    async def broadcast_event(self, event_type: str, data: Mapping[str, Any]) -> int:
+        """Broadcast a frame of this type; returns how many clients took it."""
+        return await self.broadcast({"type": event_type, "data": data})
+
+    async def ping_all(self) -> int:
+        """Broadcast a `ping`; returns how many clients took it."""
+        return await self.broadcast({"type": "ping", "data": {}})
+
+    # ---- what is known of them
+
+    @property
+    def active_connections(self) -> dict[Any, dict[str, Any]]:
+        """What is known of each client, by its websocket; by its `Connection` for a client of the gateway."""
+        return {**self._local, **{connection: _info(connection) for connection in self.connections()}}
+
+    @property
+    def total_connections(self) -> int:
+        """Clients since the start."""
+        return self._local_connections + sum(index.connections_seen for index in self.indexes())
+
+    @property
+    def total_messages_sent(self) -> int:
+        """Messages to clients since the start."""
+        gone = sum(index.messages_sent for index in self.indexes())
+        return self._local_sent + gone + sum(connection.sent for connection in self.connections())
+
+    def get_client_count(self) -> int:
+        return len(self._local) + sum(len(index.connections) for index in self.indexes())
+
+    def get_stats(self) -> dict[str, Any]:
+        """Counts, and `clients` with what is known of each."""
+        clients = self.active_connections.values()
+        return {
+            "active_connections": len(clients),
+            "total_connections": self.total_connections,
+            "total_messages_sent": self.total_messages_sent,
+            "total_broadcasts": self.total_broadcasts,
+            "clients": [{**info, "connected_at": info["connected_at"].isoformat()} for info in clients],
+        }
+
+    # ---- within
+
+    def _write(self, connection: Connection, frame: Frame) -> bool:
+        # Not in the log, so a client that is behind could not be caught up later: it goes without.
+        if not connection.live or self.of(connection.identity.tenant).connections.get(connection.id) is not connection:
+            return False
+        connection.sent += 1
+        connection.transport.write(Batch((frame,)))
+        return True
+
+    async def _send(self, websocket: WebSocketLike, message: Mapping[str, Any]) -> bool:
+        try:
+            await websocket.send_json(message)
+        except Exception as error:
+            logger.info("a websocket failed and is dropped: %s", type(error).__name__)
+            return False
+        if (info := self._local.get(websocket)) is not None:
+            info["messages_sent"] += 1
+            self._local_sent += 1
+        return True
+
+    async def _drop(self, websocket: WebSocketLike) -> None:
+        if self._local.pop(websocket, None) is not None:
+            try:
+                await websocket.close()
+            except Exception as error:
+                logger.debug("a websocket that failed could not be closed either: %s", type(error).__name__)
+
+
+def _info(connection: Connection) -> dict[str, Any]:
+    return {
+        "client_id": connection.client_id or connection.id,
+        "connected_at": datetime.fromtimestamp(connection.connected_at, UTC),
+        "messages_sent": connection.sent,
+        "messages_received": connection.received,
+        "user_id": connection.identity.user_id,
+        "tenant": connection.identity.tenant,
+    }
+
+
+_process_manager: BroadcastManager | None = None
+_claimed = False
+
+
+def get_connection_manager() -> BroadcastManager:
+    """The process's manager, which its first gateway uses."""
+    global _process_manager
+    if _process_manager is None:
+        _process_manager = BroadcastManager()
+    return _process_manager
+
+
+def claim_connection_manager() -> BroadcastManager:
+    """The process's manager for the first gateway of the process, one of its own for each further one."""
+    global _claimed
+    if _claimed:
+        return BroadcastManager()
+    _claimed = True
+    return get_connection_manager()

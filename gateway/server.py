@@ -1,0 +1,94 @@
+"""Runs a gateway under uvicorn."""
+
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
+
+from gateway.api import create_app
+from gateway.api.security import redact_server_logs
+from gateway.config import ConfigError, Settings
+from gateway.demo import demo_traffic
+from gateway.development import banner, development_router
+from gateway.wiring import Service, create_service
+
+
+class Server(uvicorn.Server):
+    """uvicorn, which says on what port it listens once it does."""
+
+    def __init__(self, config: uvicorn.Config, on_listening: Callable[[int], None]) -> None:
+        super().__init__(config)
+        self._on_listening = on_listening
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started and self.servers:
+            self._on_listening(self.servers[0].sockets[0].getsockname()[1])
+
+
+def serve(settings: Settings, *, development: bool = False, demo: bool = False) -> bool:
+    """Serve until told to stop; False where it could not start. Raises `ConfigError`."""
+    service = create_service(settings)
+    app = create_app(service)
+    if development:
+        app.include_router(development_router(service, demo))
+    if demo:
+        _with_demo(app, service)
+
+    def listening(port: int) -> None:
+        if development:
+            print(banner(service, settings.host, port, demo), flush=True)
+
+    server = Server(server_config(app, settings), listening)
+    listener = _listen(settings)
+    redact_server_logs()
+    with suppress(KeyboardInterrupt):  # uvicorn has shut down by then, and raises it once more
+        server.run(sockets=[listener])
+    return server.started
+
+
+def server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        ws="websockets-sansio",
+        ws_max_size=settings.max_message_bytes,
+        ws_ping_interval=settings.ping_interval,
+        ws_ping_timeout=settings.ping_interval,
+        ws_per_message_deflate=False,  # 44 kB a connection
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,  # ours asks which proxies are trusted; uvicorn's believes any on loopback
+        timeout_graceful_shutdown=5,
+        log_level="info",
+    )
+
+
+def _listen(settings: Settings) -> socket.socket:
+    """The listening socket: made here, so that a port in use is one clear line."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+    except (OSError, OverflowError) as error:
+        listener.close()
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ConfigError(f"cannot listen on {settings.host} port {settings.port}: {reason}; try --port") from None
+    return listener
+
+
+def _with_demo(app: FastAPI, service: Service) -> None:
+    """Publish demo traffic for as long as the application lives."""
+    inner = app.router.lifespan_context
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[Any]:
+        async with inner(app) as state, demo_traffic(service.gateway):
+            yield state
+
+    app.router.lifespan_context = lifespan

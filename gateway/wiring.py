@@ -1,0 +1,159 @@
+"""Puts a gateway together from its settings."""
+
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import TypeVar
+
+from auth.errors import UnusableKey
+from auth.keys import Key, KeyRing, hmac_key, private_key, public_key
+from auth.tokens import TokenIssuer, TokenVerifier, TrustedIssuer
+from gateway.broadcast import BroadcastManager, claim_connection_manager
+from gateway.bus import forget_gateway, use_gateway
+from gateway.config import HOW_TO_MAKE_ONE, ConfigError, Settings, load_settings, read_file
+from gateway.core.admission import Ceilings
+from gateway.core.handshake import OriginPolicy
+from gateway.core.log import Log
+from gateway.core.window import Bounds
+from gateway.gateway import Gateway, Limits
+from gateway.jwks import JwksRefresher
+from gateway.logs.memory import MemoryLog
+
+Made = TypeVar("Made")
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A gateway with what the HTTP side needs beside it. `manager` is the gateway's own, with the seed's methods."""
+
+    settings: Settings
+    gateway: Gateway
+    manager: BroadcastManager
+    keyring: KeyRing
+    issuer: TokenIssuer
+    origins: OriginPolicy
+    jwks: JwksRefresher | None
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Within it the gateway takes connections; afterwards they are closed."""
+        if self.jwks is not None:
+            await self.jwks.start()
+        await self.gateway.start()
+        use_gateway(self.gateway)
+        try:
+            yield
+        finally:
+            forget_gateway(self.gateway)
+            await self.gateway.stop()
+            if self.jwks is not None:
+                await self.jwks.stop()
+
+
+def create_service(settings: Settings | None = None) -> Service:
+    """A gateway as `settings` say, or else as the environment says. Raises `ConfigError`."""
+    settings = settings or load_settings()
+    keys, cursor_keys = _keys(settings)
+    keyring = KeyRing(keys)
+    try:
+        issuer = TokenIssuer(keyring, settings.jwt_issuer, settings.jwt_audience)
+    except UnusableKey:
+        raise ConfigError(
+            f"GATEWAY_JWT_SECRET is missing: set it to a random text of at least 32 bytes, made with {HOW_TO_MAKE_ONE}"
+        ) from None
+    trusted = [TrustedIssuer(settings.jwt_issuer, keyring)]
+    jwks = _external(settings)
+    if jwks is not None and settings.external_issuer is not None:
+        trusted.append(TrustedIssuer(settings.external_issuer, jwks))
+    verifier = TokenVerifier(
+        trusted, settings.jwt_audience, settings.max_token_lifetime, settings.max_admin_token_lifetime
+    )
+    manager = claim_connection_manager()
+    gateway = Gateway(_log(settings, cursor_keys), verifier, manager=manager, limits=_limits(settings))
+    return Service(settings, gateway, manager, keyring, issuer, OriginPolicy(settings.allowed_origins), jwks)
+
+
+def _keys(settings: Settings) -> tuple[list[Key], tuple[bytes, ...]]:
+    """The keys for tokens, newest first, and those for cursors, which are derived from the secret ones."""
+    keys: list[Key] = []
+    secrets: list[bytes] = []
+    for path in settings.jwt_private_keys:
+        pem = read_file("GATEWAY_JWT_PRIVATE_KEYS", path)
+        keys.append(_made("GATEWAY_JWT_PRIVATE_KEYS", private_key, pem))
+        secrets.append(pem)
+    named = [("GATEWAY_JWT_SECRET", settings.jwt_secret)] if settings.jwt_secret else []
+    named += [("GATEWAY_JWT_PREVIOUS_SECRETS", secret) for secret in settings.jwt_previous_secrets]
+    for name, secret in named:
+        value = secret.get_secret_value().encode()
+        keys.append(_made(name, hmac_key, value))
+        secrets.append(value)
+    name = "GATEWAY_JWT_PUBLIC_KEYS"
+    keys += [_made(name, public_key, read_file(name, path)) for path in settings.jwt_public_keys]
+    return keys, tuple(_cursor_key(secret) for secret in secrets)
+
+
+def _made(setting: str, make: Callable[[bytes], Made], material: bytes) -> Made:
+    try:
+        return make(material)
+    except UnusableKey as error:
+        hint = f"; make one with {HOW_TO_MAKE_ONE}" if "SECRET" in setting else ""
+        raise ConfigError(f"{setting}: {error}{hint}") from None
+
+
+def _cursor_key(secret: bytes) -> bytes:
+    return blake2b(blake2b(secret).digest(), digest_size=32, person=b"gateway-cursors").digest()
+
+
+def _external(settings: Settings) -> JwksRefresher | None:
+    if (settings.external_issuer is None) != (settings.external_jwks_url is None):
+        raise ConfigError("GATEWAY_EXTERNAL_ISSUER and GATEWAY_EXTERNAL_JWKS_URL: set both or neither")
+    if settings.external_jwks_url is None:
+        return None
+    if settings.external_issuer == settings.jwt_issuer:
+        raise ConfigError("GATEWAY_EXTERNAL_ISSUER: must differ from GATEWAY_JWT_ISSUER, whose keys are others")
+    try:
+        return JwksRefresher(settings.external_jwks_url)
+    except ValueError as error:
+        raise ConfigError(f"GATEWAY_EXTERNAL_JWKS_URL: {error}") from None
+
+
+def _log(settings: Settings, cursor_keys: tuple[bytes, ...]) -> Log:
+    scheme = settings.log_url.partition(":")[0]
+    if scheme != "memory":
+        raise ConfigError("GATEWAY_LOG_URL: memory:// is the one log of this version")
+    seconds = max(settings.log_min_seconds, settings.log_max_seconds)
+    return MemoryLog(cursor_keys, Bounds(settings.log_max_events, settings.log_max_bytes, seconds))
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        rooms=settings.max_rooms_per_connection,
+        message_bytes=settings.max_message_bytes,
+        commands_per_second=settings.commands_per_second,
+        command_burst=settings.command_burst,
+        events_per_second=settings.events_per_second,
+        ping_interval=settings.ping_interval,
+        ceilings=Ceilings(
+            per_user=settings.max_connections_per_user,
+            per_address=settings.max_connections_per_address,
+            per_tenant=settings.max_connections_per_tenant,
+            handshakes_per_minute=settings.handshakes_per_minute,
+        ),
+    )
+
+
+def weaknesses(settings: Settings) -> Iterable[str]:
+    """What is allowed in these settings and yet not advisable, a sentence each."""
+    if settings.host not in ("127.0.0.1", "::1", "localhost") and not settings.trusted_proxies:
+        yield "GATEWAY_HOST is open to the network and GATEWAY_TRUSTED_PROXIES is empty: is TLS ended in front of it?"
+    if "*" in settings.allowed_origins:
+        yield "GATEWAY_ALLOWED_ORIGINS is *: any web page may connect with a token that it got hold of"
+    for name in ("max_connections_per_user", "max_connections_per_address", "max_connections_per_tenant"):
+        if getattr(settings, name) == 0:
+            yield f"GATEWAY_{name.upper()} is 0: there is no limit"
+    for name in ("handshakes_per_minute", "commands_per_second", "events_per_second", "tokens_per_minute"):
+        if getattr(settings, name) == 0:
+            yield f"GATEWAY_{name.upper()} is 0: there is no limit"
+    if settings.jwt_private_keys and settings.jwt_secret:
+        yield "GATEWAY_JWT_SECRET is set beside GATEWAY_JWT_PRIVATE_KEYS: whoever knows it can sign tokens too"

@@ -1,0 +1,14 @@
+"""Fixtures of all tests."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.support import Gate, running
+
+
+@pytest.fixture
+async def gate() -> AsyncIterator[Gate]:
+    """A running gateway with roomy limits."""
+    async with running() as gate:
+        yield gate
