@@ -2,6 +2,7 @@
 
 import { RateChart } from './chart.js';
 import { connect } from './client.js';
+import { element } from './element.js';
 import { KINDS, Tally, kindOf, roomsOf, summary } from './tally.js';
 
 const ROWS = 200;
@@ -200,14 +201,6 @@ export class Pane {
   #show(part, text) {
     if (this.#parts[part].textContent !== text) this.#parts[part].textContent = text;
   }
-}
-
-/** @returns {HTMLElement} */
-export function element(name, attributes = {}, ...children) {
-  const made = document.createElement(name);
-  for (const [key, value] of Object.entries(attributes)) if (value) made.setAttribute(key, value);
-  made.append(...children); // strings become text nodes, never markup
-  return made;
 }
 
 const shortened = (cursor = '–') => (cursor.length > 20 ? `${cursor.slice(0, 8)}…${cursor.slice(-8)}` : cursor);

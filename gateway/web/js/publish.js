@@ -86,19 +86,21 @@ const shell = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 
 const snippets = {
   // "$TOKEN" in double quotes is a shell variable: the text as shown works too, once TOKEN is set.
-  curl: (grant, event, token) => `curl -X POST ${shell(`${location.origin}/events`)} \\
+  curl: (grant, event, token) => `curl -sS ${shell(`${location.origin}/events`)} \\
   -H ${token === '$TOKEN' ? '"Authorization: Bearer $TOKEN"' : shell(`Authorization: Bearer ${token}`)} \\
   -H 'Content-Type: application/json' \\
   -d ${shell(JSON.stringify(event))}
 `,
-  js: (grant, event, token) => `import { connect } from '${location.origin}/web/js/client.js';
+  js: (grant, event, token) => `const { connect } = await import('${location.origin}/web/js/client.js');
 
-connect({
+const client = connect({
   url: '${grant.url}',
-  token: '${token}', // better a function that fetches a fresh one
+  token: '${token}', // or a function that fetches a fresh one
   rooms: ${JSON.stringify(grant.rooms)},
   onEvent: (event) => console.log(event.type, event.data),
 });
+// Works in the console of this page. In a page of yours: copy client.js,
+// and name its origin in GATEWAY_ALLOWED_ORIGINS.
 `,
   python: (grant, event, token) => `import asyncio, json
 from websockets.asyncio.client import connect  # pip install websockets

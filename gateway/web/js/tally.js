@@ -83,7 +83,9 @@ function trim(collection) {
   if (collection.size > MOST) collection.delete(collection.keys().next().value);
 }
 
-const TELLING = ['title', 'name', 'text', 'message', 'content', 'summary', 'tool', 'key', 'error', 'reason', 'user_id'];
+const TELLING = [
+  'title', 'name', 'text', 'message', 'content', 'summary', 'about', 'tool', 'key', 'error', 'reason', 'user_id', 'agent',
+];
 
 /** One short line about an event's data: its most telling fields, else its JSON. */
 export function summary(data) {
