@@ -51,7 +51,8 @@ test('kinds, rooms and summaries are made for people', () => {
   assert.equal(kindOf('system.error'), 'other');
   assert.deepEqual(roomsOf({ circle_id: 0, project_id: 'p', user_id: null }), ['circle:0', 'project:p']);
   assert.deepEqual(roomsOf({}), ['tenant']);
-  assert.equal(summary({ task_id: 4, title: 'Plan' }), 'task_id: 4 · title: Plan');
+  assert.equal(summary({ task_id: 4, title: 'Plan' }), '#4 · Plan');
+  assert.equal(summary({ tool: 'search' }), 'tool: search');
   assert.equal(summary({ depth: { of: 'things' } }), '{"depth":{"of":"things"}}');
   assert.equal(summary({ text: 'x'.repeat(500) }).length, 160);
   for (const odd of [undefined, null, 7, 'text', []]) assert.equal(typeof summary(odd), 'string');

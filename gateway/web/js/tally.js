@@ -87,11 +87,14 @@ const TELLING = [
   'title', 'name', 'text', 'message', 'content', 'summary', 'about', 'tool', 'key', 'error', 'reason', 'user_id', 'agent',
 ];
 
+const SPEAKS_FOR_ITSELF = new Set(['title', 'text', 'message', 'content', 'summary']);
+
 /** One short line about an event's data: its most telling fields, else its JSON. */
 export function summary(data) {
   const told = TELLING.filter((key) => ['string', 'number'].includes(typeof data?.[key])).slice(0, 2);
-  if (data?.task_id !== undefined && !told.includes('task_id')) told.unshift('task_id');
-  const text = told.length ? told.map((key) => `${key}: ${data[key]}`).join(' · ') : JSON.stringify(data ?? {});
+  const parts = told.map((key) => (SPEAKS_FOR_ITSELF.has(key) ? `${data[key]}` : `${key}: ${data[key]}`));
+  if (['string', 'number'].includes(typeof data?.task_id)) parts.unshift(`#${data.task_id}`);
+  const text = parts.length ? parts.join(' · ') : JSON.stringify(data ?? {});
   return text.length > 160 ? `${text.slice(0, 159)}…` : text;
 }
 
