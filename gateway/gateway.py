@@ -5,30 +5,30 @@ import logging
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 from auth.errors import AuthError, TokenMismatch
 from auth.identity import Identity, require_publish
 from auth.revocation import Revocations
 from auth.tokens import TokenVerifier
+from gateway.answers import established, refusal
 from gateway.core import subscription
-from gateway.core.admission import Admission, Ceilings
+from gateway.core.admission import Admission, Limits
 from gateway.core.agenda import Agenda
 from gateway.core.connection import Connection, Transport
-from gateway.core.delivery import BATCH_BYTES, Progress, advance, skip
 from gateway.core.errors import ConnectionRefused, CursorInvalid, GatewayError, RateLimited
 from gateway.core.frame import Batch, Frame
 from gateway.core.handshake import Handshake
 from gateway.core.limits import Rate
 from gateway.core.log import Draft, Log, Receipt
 from gateway.core.manager import ConnectionManager
-from gateway.core.window import Entry, Window
+from gateway.core.publication import draft_of
+from gateway.delivery import Delivery
 from schemas import messages
 from schemas.codes import CloseCode, ErrorCode
 from schemas.commands import AnyCommand, Auth, CommandError, Ping, Publish, Subscribe, Unsubscribe, parse_command
-from schemas.events import PublishedEvent, encode_event, event_type_error, rfc3339
-from schemas.rooms import ROOM_GRAMMAR, rooms_of, user_room
+from schemas.events import PublishedEvent, rfc3339
+from schemas.rooms import ROOM_GRAMMAR, user_room
 
 logger = logging.getLogger("gateway")
 
@@ -36,21 +36,6 @@ TICK: Final = 0.5
 """Seconds between looks at what is due: expired tokens, old entries, unused counters."""
 
 MAX_CLIENT_ID: Final = 64
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What one connection may do, and how many there may be. Rates are a second; 0 is no limit."""
-
-    rooms: int = 100
-    message_bytes: int = 64 * 1024
-    commands_per_second: float = 20
-    command_burst: int = 40
-    events_per_second: int = 500
-    malformed: int = 10
-    deferred: int = 100
-    ping_interval: float = 20.0
-    ceilings: Ceilings = field(default_factory=Ceilings)
 
 
 class Gateway:
@@ -82,11 +67,9 @@ class Gateway:
         self._command_rate = Rate(self.limits.commands_per_second, self.limits.command_burst)
         # Refusals are cheap but not free: who goes on at twice its rate is sent away.
         self._refusal_rate = Rate(self.limits.commands_per_second, 2 * self.limits.command_burst)
-        self._pending: dict[str, list[Entry]] = {}
-        self._pending_bytes = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._ticker: asyncio.Task[None] | None = None
-        log.attach(self._on_appended)
+        self._delivery = Delivery(self.manager, log, timer, self._tell_gap, self._run_deferred)
 
     # ---- life
 
@@ -116,15 +99,15 @@ class Gateway:
         """Let a client in whose handshake was answered, or close its transport with the reason and return None."""
         try:
             connection = self._admit(handshake, transport)
-        except ConnectionRefused as refusal:
-            self._tell(transport, _error(refusal))
-            transport.close(refusal.close_code, str(refusal))
+        except ConnectionRefused as error:
+            self._tell(transport, refusal(error))
+            transport.close(error.close_code, str(error))
             return None
         except AuthError as error:
             transport.close(CloseCode.UNAUTHENTICATED, error.code)
             return None
         except GatewayError as error:
-            self._tell(transport, _error(error))
+            self._tell(transport, refusal(error))
             transport.close(CloseCode.MALFORMED, error.code)
             return None
         self._begin(connection, handshake)
@@ -138,11 +121,17 @@ class Gateway:
         identity = self.verify(handshake.token())
         self._admission.check(identity, self.manager.of(identity.tenant))
         return Connection(
-            f"con_{secrets.token_urlsafe(12)}", identity, transport, self.clock(), handshake.address, label or None
+            f"con_{secrets.token_urlsafe(12)}",
+            identity,
+            transport,
+            self.clock(),
+            handshake.address,
+            label or None,
+            self._event_rate(identity),
         )
 
     def _begin(self, connection: Connection, handshake: Handshake) -> None:
-        self._flush()
+        self._delivery.flush()
         identity = connection.identity
         window = self.log.window(identity.tenant)
         self.manager.add(connection)
@@ -151,43 +140,27 @@ class Gateway:
         own = user_room(identity.user_id)
         # With a cursor the user's own room is resumed too, even where the other rooms are refused.
         rooms = [own] if handshake.since is not None else []
-        refusal: GatewayError | AuthError | None = None
+        refused: GatewayError | AuthError | None = None
         try:
             subscription.check_rooms(connection, handshake.rooms, self.limits.rooms)
             if handshake.since is not None:
                 window.cursors.decode(handshake.since)
             rooms += handshake.rooms
         except CursorInvalid as error:
-            refusal, rooms = error, []
+            refused, rooms = error, []
         except (GatewayError, AuthError) as error:
-            refusal = error
+            refused = error
         self.manager.join(connection, own, window.head)
-        self.reply(connection, self._established(connection, window, (own, *(r for r in rooms if r != own))))
-        if refusal is not None:
-            self.reply(connection, _error(refusal))
+        subscribed = tuple(dict.fromkeys((own, *rooms)))
+        self.reply(connection, established(connection, window.cursor, subscribed, self.limits))
+        if refused is not None:
+            self.reply(connection, refusal(refused))
         if rooms:
             self._run(connection, Subscribe(type="subscribe", rooms=rooms, since=handshake.since))
 
-    def _established(self, connection: Connection, window: Window, rooms: tuple[str, ...]) -> messages.Established:
-        identity, limits = connection.identity, self.limits
-        return messages.Established(
-            connection_id=connection.id,
-            client_id=connection.client_id,
-            user_id=identity.user_id,
-            tenant=identity.tenant,
-            rooms=identity.grants.patterns,
-            subscribed=rooms,
-            expires_at=rfc3339(identity.expires_at),
-            cursor=window.cursor,
-            limits=messages.Limits(
-                rooms=limits.rooms,
-                message_bytes=limits.message_bytes,
-                commands_per_second=limits.commands_per_second,
-                command_burst=limits.command_burst,
-                events_per_second=limits.events_per_second,
-            ),
-            ping_interval=limits.ping_interval,
-        )
+    def _event_rate(self, identity: Identity) -> int:
+        """Events a second for a connection: the configured rate, or the token's where that is lower; 0 is no limit."""
+        return min((rate for rate in (self.limits.events_per_second, identity.rate) if rate), default=0)
 
     def verify(self, token: str) -> Identity:
         """Who holds this token, as of now. Raises `AuthError`."""
@@ -229,7 +202,7 @@ class Gateway:
         if not wait:
             return True
         limit = self._command_rate.per_second
-        self.reply(connection, _error(RateLimited(f"at most {limit:g} commands a second", wait, limit)), id)
+        self.reply(connection, refusal(RateLimited(f"at most {limit:g} commands a second", wait, limit)), id)
         connection.refusals_due, over = self._refusal_rate.take(connection.refusals_due, now)
         if over:
             self.close(connection, CloseCode.RATE_LIMITED, ErrorCode.RATE_LIMITED)
@@ -248,19 +221,31 @@ class Gateway:
 
     def drained(self, connection: Connection) -> None:
         """The transport was full and is not any more."""
-        self._catch_up(connection)
+        self._delivery.drained(connection)
 
     # ---- commands
 
     def _run(self, connection: Connection, command: AnyCommand) -> None:
+        # One replay at a time, or an event of two rooms might come twice or not at all.
+        if isinstance(command, Subscribe | Unsubscribe) and (connection.replay is not None or connection.deferred):
+            if len(connection.deferred) < self.limits.deferred:
+                connection.deferred = (*connection.deferred, command)
+            else:
+                full = RateLimited("read the replayed events first", 1.0, self.limits.deferred)
+                self.reply(connection, refusal(full), command.id)
+        else:
+            self._execute(connection, command)
+
+    def _run_deferred(self, connection: Connection) -> None:
+        while connection.deferred and connection.replay is None:
+            command, *rest = connection.deferred
+            connection.deferred = tuple(rest)
+            self._execute(connection, command)
+
+    def _execute(self, connection: Connection, command: AnyCommand) -> None:
         try:
             if isinstance(command, Subscribe | Unsubscribe):
-                if connection.replay is None:
-                    self._change_rooms(connection, command)
-                elif len(connection.deferred) < self.limits.deferred:
-                    connection.deferred = (*connection.deferred, command)
-                else:
-                    raise RateLimited("read the replayed events first", 1.0, self.limits.deferred)
+                self._change_rooms(connection, command)
             elif isinstance(command, Ping):
                 self.reply(connection, messages.Pong(), command.id)
             elif isinstance(command, Auth):
@@ -268,10 +253,10 @@ class Gateway:
             else:
                 self._publish_for(connection, command)
         except (GatewayError, AuthError) as error:
-            self.reply(connection, _error(error), command.id)
+            self.reply(connection, refusal(error), command.id)
 
     def _change_rooms(self, connection: Connection, command: Subscribe | Unsubscribe) -> None:
-        self._flush()
+        self._delivery.flush()
         if isinstance(command, Unsubscribe):
             self.reply(connection, subscription.unsubscribe(self.manager, connection, command.rooms), command.id)
             return
@@ -282,14 +267,19 @@ class Gateway:
         )
         self.reply(connection, answer, command.id)
         if was_live:  # else it waits for its transport or its next turn already
-            self._catch_up(connection)
+            self._delivery.catch_up(connection)
+
+    def _tell_gap(self, connection: Connection) -> None:
+        cursor = self.log.window(connection.identity.tenant).cursor
+        self.reply(connection, messages.StreamGap(reason="history_trimmed", cursor=cursor))
 
     def _refresh(self, connection: Connection, command: Auth) -> None:
         identity = self.verify(command.token)
         if (identity.user_id, identity.tenant) != (connection.identity.user_id, connection.identity.tenant):
             raise TokenMismatch
-        self._flush()
+        self._delivery.flush()
         connection.identity = identity
+        connection.set_rate(self._event_rate(identity))
         connection.expiry_told = False
         self._watch_expiry(connection)
         dropped = subscription.drop_ungranted(self.manager, connection)
@@ -306,7 +296,7 @@ class Gateway:
         try:
             receipt = await self.log.append(tenant, draft)
         except GatewayError as error:
-            self.reply(connection, _error(error), id)
+            self.reply(connection, refusal(error), id)
         else:
             self.reply(connection, messages.Published(event_id=receipt.event_id, duplicate=receipt.duplicate), id)
 
@@ -352,62 +342,17 @@ class Gateway:
         )
         if name := event.invalid_id():
             raise ValueError(f"{name} cannot stand in a room name")
-        return await self.log.append(tenant, self._draft(event, timestamp))
+        draft = draft_of(event, timestamp or rfc3339(self.clock()), self.limits.message_bytes)
+        return await self.log.append(tenant, draft)
 
     def draft(self, identity: Identity, event: PublishedEvent) -> tuple[str, Draft]:
         """The tenant and the draft of an event that `identity` publishes. Raises `AuthError`, `GatewayError`."""
         if name := event.invalid_id():
             raise GatewayError(ErrorCode.ROOM_INVALID, f"{name} cannot stand in a room name; {ROOM_GRAMMAR}")
         tenant = event.tenant or identity.tenant
-        draft = self._draft(event, None)
+        draft = draft_of(event, rfc3339(self.clock()), self.limits.message_bytes)
         require_publish(identity, tenant, draft.rooms)
         return tenant, draft
-
-    def _draft(self, event: PublishedEvent, timestamp: str | None) -> Draft:
-        rooms = rooms_of(event.circle_id, event.project_id, event.user_id)
-        fields: dict[str, Any] = {"type": event.type, "data": event.data}
-        for name in ("source_agent_id", "circle_id", "project_id", "user_id"):
-            if (value := getattr(event, name)) is not None:
-                fields[name] = value
-        body = encode_event(fields)
-        if len(body) > self.limits.message_bytes:
-            limit = self.limits.message_bytes
-            raise GatewayError(ErrorCode.MESSAGE_TOO_LARGE, f"an event has at most {limit} bytes", limit=limit)
-        return Draft(rooms, body, timestamp or rfc3339(self.clock()), event.idempotency_key)
-
-    def _on_appended(self, tenant: str, entry: Entry) -> None:
-        """The log has a new entry: it is delivered at the end of this turn of the loop, with what else comes in it."""
-        if not self.manager.of(tenant).connections:
-            return
-        if not self._pending:
-            asyncio.get_running_loop().call_soon(self._flush)
-        self._pending.setdefault(tenant, []).append(entry)
-        self._pending_bytes += len(entry.frame)
-        if self._pending_bytes >= BATCH_BYTES:
-            self._flush()
-
-    def _flush(self) -> None:
-        """Deliver what is pending. Before every change of the index, so that an event reaches who was there for it."""
-        pending, self._pending, self._pending_bytes = self._pending, {}, 0
-        for tenant, entries in pending.items():
-            self.manager.deliver(tenant, entries)
-
-    def _catch_up(self, connection: Connection) -> None:
-        """Write what a connection that is behind is owed, as far as its transport takes it, and a part at a time."""
-        self._flush()
-        window = self.log.window(connection.identity.tenant)
-        if connection.id not in self.manager.of(connection.identity.tenant).connections:
-            return
-        progress = advance(connection, window)
-        if progress is Progress.GAP:
-            skip(connection)
-            self.reply(connection, messages.StreamGap(reason="history_trimmed", cursor=window.cursor))
-        elif progress is Progress.MORE:
-            asyncio.get_running_loop().call_soon(self._catch_up, connection)
-        if connection.replay is None and connection.deferred:
-            command, *rest = connection.deferred
-            connection.deferred = tuple(rest)
-            self._run(connection, command)
 
     # ---- what falls due
 
@@ -453,14 +398,3 @@ class Gateway:
         task = asyncio.create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _error(error: GatewayError | AuthError) -> messages.Error:
-    rooms = getattr(error, "rooms", None)
-    return messages.Error(
-        code=error.code,
-        message=str(error),
-        rooms=tuple(rooms) if rooms else None,
-        retry_after=getattr(error, "retry_after", None),
-        limit=getattr(error, "limit", None),
-    )

@@ -12,11 +12,11 @@ from auth.tokens import TokenIssuer, TokenVerifier, TrustedIssuer
 from gateway.broadcast import BroadcastManager, claim_connection_manager
 from gateway.bus import forget_gateway, use_gateway
 from gateway.config import HOW_TO_MAKE_ONE, ConfigError, Settings, load_settings, read_file
-from gateway.core.admission import Ceilings
+from gateway.core.admission import Ceilings, Limits
 from gateway.core.handshake import OriginPolicy
 from gateway.core.log import Log
 from gateway.core.window import Bounds
-from gateway.gateway import Gateway, Limits
+from gateway.gateway import Gateway
 from gateway.jwks import JwksRefresher
 from gateway.logs.memory import MemoryLog
 

@@ -1,6 +1,6 @@
 """Whether there is room for one more connection, and how fast one address may ask."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from auth.identity import Identity
 from gateway.core.connection import Connection
@@ -18,6 +18,21 @@ class Ceilings:
     per_address: int = 50
     per_tenant: int = 1_000
     handshakes_per_minute: int = 120
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one connection may do, and how many there may be. Rates are a second; 0 is no limit."""
+
+    rooms: int = 100
+    message_bytes: int = 64 * 1024
+    commands_per_second: float = 20
+    command_burst: int = 40
+    events_per_second: int = 500
+    malformed: int = 10
+    deferred: int = 100
+    ping_interval: float = 20.0
+    ceilings: Ceilings = field(default_factory=Ceilings)
 
 
 class Admission:

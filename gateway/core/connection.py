@@ -1,7 +1,7 @@
 """The server's side of one client: who it is, which rooms it follows, and its place in the log."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from auth.identity import Identity
 from gateway.core.frame import Batch
@@ -24,6 +24,9 @@ class Transport(Protocol):
     def close(self, code: int, reason: str) -> None: ...
 
     def abort(self) -> None: ...
+
+
+_UNLIMITED: Final = 1 << 62
 
 
 class Host(Protocol):
@@ -60,13 +63,18 @@ class Connection:
     """One client. LIVE (`place` is None: at the log's head, gets frames as they come) or BEHIND (holds its `place`,
     the offset up to which everything has been dealt with, and nothing else; is caught up from the log).
 
+    At most `rate` events a second are written to it (0: no limit), and as many at once after a quiet second.
+
     `rooms` maps each room to the offset after which its events are for this connection. `deferred` are commands that
     wait for the end of the replay.
     """
 
     __slots__ = (
         "__weakref__",
+        "_quota",
+        "_quota_at",
         "address",
+        "awaits_turn",
         "client_id",
         "commands_due",
         "connected_at",
@@ -76,6 +84,7 @@ class Connection:
         "identity",
         "malformed",
         "place",
+        "rate",
         "received",
         "refusals_due",
         "replay",
@@ -92,6 +101,7 @@ class Connection:
         connected_at: float,
         address: str,
         client_id: str | None = None,
+        rate: int = 0,
     ) -> None:
         self.id = id
         self.identity = identity
@@ -103,7 +113,11 @@ class Connection:
         self.place: int | None = None
         self.replay: Replay | None = None
         self.deferred: tuple[Subscribe | Unsubscribe, ...] = ()
+        self.awaits_turn = False
         self.sent = 0
+        # `sent` may grow up to the quota before the clock is asked: the rate costs a comparison, not a system call.
+        self._quota_at = 0.0
+        self.set_rate(rate)
         self.received = 0
         self.malformed = 0
         self.commands_due = 0.0
@@ -114,12 +128,37 @@ class Connection:
     def live(self) -> bool:
         return self.place is None
 
-    def offer(self, batch: Batch) -> None:
-        """Take a batch of new events, all of them for this connection, unless it is behind and will read them later."""
-        if self.place is None:
-            self.sent += len(batch.frames)
-            if not self.transport.write(batch):
-                self.place = batch.last
+    def offer(self, batch: Batch, now: float) -> bool:
+        """Take a batch of new events, all of them for this connection, unless it is behind and will read them later.
+
+        True where it fell behind because of its rate; where its transport is full, that will say when it has drained.
+        """
+        if self.place is not None:
+            return False
+        sent = self.sent + len(batch.frames)
+        if sent > self._quota and len(batch.frames) > self.allowance(now):
+            self.place = batch.first - 1
+            return True
+        self.sent = sent
+        if not self.transport.write(batch):
+            self.place = batch.last
+        return False
+
+    def set_rate(self, rate: int) -> None:
+        self.rate = rate
+        self._quota = self.sent + rate if rate else _UNLIMITED
+
+    def allowance(self, now: float) -> int:
+        """How many events may be written now."""
+        if not self.rate:
+            return _UNLIMITED
+        left = max(0, self._quota - self.sent)
+        earned = int((now - self._quota_at) * self.rate)
+        if earned:
+            left = min(self.rate, left + earned)
+            self._quota_at = now
+            self._quota = self.sent + left
+        return left
 
     def wants(self, entry: Entry) -> bool:
         return follows(self.rooms, entry)

@@ -4,7 +4,7 @@ from enum import Enum
 from typing import Final
 
 from gateway.core.connection import Connection, Replay, follows
-from gateway.core.frame import Batch
+from gateway.core.frame import Batch, Frame
 from gateway.core.window import Window
 
 BATCH_BYTES: Final = 64 * 1024
@@ -18,6 +18,7 @@ class Progress(Enum):
     LIVE = "at the log's head"
     MORE = "call again, in a later turn if others wait"
     FULL = "the transport is full: call again when it has drained"
+    THROTTLED = "the connection has had its share of events: call again a little later"
     GAP = "the log no longer reaches back to the place; the connection has to be told, and goes on at the head"
 
 
@@ -59,18 +60,20 @@ def skip(connection: Connection) -> None:
     connection.place = None
 
 
-def advance(connection: Connection, window: Window) -> Progress:
-    """Write one batch of what the connection is owed, and move its place."""
+def advance(connection: Connection, window: Window, now: float) -> Progress:
+    """Write one batch of what the connection is owed, and move its place; `now` is for its rate."""
     if connection.place is None:
         return Progress.LIVE
+    allowance = connection.allowance(now)
     replay = connection.replay
     source, place, until = (
         (connection, connection.place, window.head) if replay is None else (replay, replay.place, replay.until)
     )
     if place < until and window.misses(place):
         return Progress.GAP
-    frames, size, stop = [], 0, min(until, place + _SCAN)
-    while place < stop and size < BATCH_BYTES:
+    frames: list[Frame] = []
+    size, stop = 0, min(until, place + _SCAN)
+    while place < stop and size < BATCH_BYTES and len(frames) < allowance:
         place += 1
         entry = window[place]
         if source.wants(entry):
@@ -86,6 +89,6 @@ def advance(connection: Connection, window: Window) -> Progress:
     if frames and not connection.transport.write(Batch(frames)):
         return Progress.FULL
     if connection.replay is not None or connection.place < window.head:
-        return Progress.MORE
+        return Progress.THROTTLED if len(frames) >= allowance else Progress.MORE
     connection.place = None
     return Progress.LIVE

@@ -46,13 +46,14 @@ class Frame:
 class Batch:
     """Frames that leave together, shared by every connection that they are for.
 
-    `last` is the offset in the log of the last of them, for a connection that must remember its place; 0 for replies.
+    `first` and `last` are offsets in the log, for a connection that must remember its place; 0 for replies.
     """
 
-    __slots__ = ("_wire", "frames", "last")
+    __slots__ = ("_wire", "first", "frames", "last")
 
-    def __init__(self, frames: Sequence[Frame], last: int = 0) -> None:
+    def __init__(self, frames: Sequence[Frame], first: int = 0, last: int = 0) -> None:
         self.frames = frames
+        self.first = first
         self.last = last
         self._wire: bytes | None = None
 

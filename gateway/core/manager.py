@@ -32,7 +32,7 @@ class Batches(dict[int, Batch]):
 
     def __missing__(self, mask: int) -> Batch:
         chosen = [entry for i, entry in enumerate(self._entries) if mask >> i & 1]
-        batch = self[mask] = Batch([entry.frame for entry in chosen], chosen[-1].offset)
+        batch = self[mask] = Batch([entry.frame for entry in chosen], chosen[0].offset, chosen[-1].offset)
         return batch
 
 
@@ -72,11 +72,12 @@ class ConnectionManager:
         del connection.rooms[room]
         _discard(self.of(connection.identity.tenant).rooms, room, connection)
 
-    def deliver(self, tenant: str, entries: Sequence[Entry]) -> None:
+    def deliver(self, tenant: str, entries: Sequence[Entry], now: float) -> list[Connection]:
         """Offer a turn's entries, in log order, to the connections in their rooms: to each connection once.
 
-        What it costs grows with the connections, not with connections times entries: those that get the same entries
-        share one batch.
+        Returns those that have had their share of events for now (`now` in seconds of a clock that never goes back),
+        and so fell behind. What it costs grows with the connections, not with connections times entries: those that
+        get the same entries share one batch.
         """
         index = self.of(tenant)
         masks: dict[str, int] = {}
@@ -93,9 +94,8 @@ class ConnectionManager:
                 for connection in members:
                     audience[connection] = audience.get(connection, 0) | mask
         batches = Batches(entries)
-        for connection, mask in audience.items():
-            connection.offer(batches[mask])
         index.broadcasts += len(entries)
+        return [connection for connection, mask in audience.items() if connection.offer(batches[mask], now)]
 
     def of(self, tenant: str) -> TenantIndex:
         """The index of one tenant, empty where nobody of it was ever connected."""

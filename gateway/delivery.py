@@ -1,0 +1,87 @@
+"""Delivery on the event loop: what was appended in a turn leaves together, and who is behind is caught up in turns."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from gateway.core.connection import Connection
+from gateway.core.delivery import BATCH_BYTES, Progress, advance, skip
+from gateway.core.log import Log
+from gateway.core.manager import ConnectionManager
+from gateway.core.window import Entry
+
+PACE: Final = 0.05
+"""Seconds between two batches to a connection that is over its rate of events."""
+
+
+class Delivery:
+    """Follows the logs. `timer` is seconds of a clock that never goes back; `on_gap` tells a connection that the log no
+    longer reached back to its place, before anything later is written; `on_replayed` is told at the end of a replay.
+    """
+
+    def __init__(
+        self,
+        manager: ConnectionManager,
+        log: Log,
+        timer: Callable[[], float],
+        on_gap: Callable[[Connection], None],
+        on_replayed: Callable[[Connection], None],
+    ) -> None:
+        self._manager = manager
+        self._log = log
+        self._timer = timer
+        self._on_gap = on_gap
+        self._on_replayed = on_replayed
+        self._pending: dict[str, list[Entry]] = {}
+        self._pending_bytes = 0
+        log.attach(self._on_appended)
+
+    def _on_appended(self, tenant: str, entry: Entry) -> None:
+        """A new entry: it is delivered at the end of this turn of the loop, with what else comes in it."""
+        if not self._manager.of(tenant).connections:
+            return
+        if not self._pending:
+            asyncio.get_running_loop().call_soon(self.flush)
+        self._pending.setdefault(tenant, []).append(entry)
+        self._pending_bytes += len(entry.frame)
+        if self._pending_bytes >= BATCH_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Deliver what is pending. Before every change of the index, so that an event reaches who was there for it."""
+        pending, self._pending, self._pending_bytes = self._pending, {}, 0
+        now = self._timer()
+        for tenant, entries in pending.items():
+            for connection in self._manager.deliver(tenant, entries, now):
+                self._later(connection, PACE)
+
+    def catch_up(self, connection: Connection) -> None:
+        """Write to a connection that is behind what its transport and its rate allow now, and see to the rest."""
+        self.flush()
+        if connection.id not in self._manager.of(connection.identity.tenant).connections:
+            return
+        progress = advance(connection, self._log.window(connection.identity.tenant), self._timer())
+        if progress is Progress.GAP:
+            skip(connection)
+            self._on_gap(connection)
+        elif progress is Progress.MORE:
+            self._later(connection, 0)
+        elif progress is Progress.THROTTLED:
+            self._later(connection, PACE)
+        if connection.replay is None:
+            self._on_replayed(connection)
+
+    def drained(self, connection: Connection) -> None:
+        """The connection's transport was full and is not any more."""
+        if not connection.awaits_turn:
+            self.catch_up(connection)
+
+    def _later(self, connection: Connection, delay: float) -> None:
+        # One at a time for each connection, or every time its transport drains would add another.
+        if not connection.awaits_turn:
+            connection.awaits_turn = True
+            asyncio.get_running_loop().call_later(delay, self._take_turn, connection)
+
+    def _take_turn(self, connection: Connection) -> None:
+        connection.awaits_turn = False
+        self.catch_up(connection)
