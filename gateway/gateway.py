@@ -27,7 +27,7 @@ from gateway.delivery import Delivery
 from schemas import messages
 from schemas.codes import CloseCode, ErrorCode
 from schemas.commands import AnyCommand, Auth, CommandError, Ping, Publish, Subscribe, Unsubscribe, parse_command
-from schemas.events import PublishedEvent, rfc3339
+from schemas.events import PublishedEvent, event_type_error, rfc3339
 from schemas.rooms import ROOM_GRAMMAR, user_room
 
 logger = logging.getLogger("gateway")
@@ -170,6 +170,8 @@ class Gateway:
 
     def receive(self, connection: Connection, text: str) -> None:
         """One text frame of a client: run it, or answer why not."""
+        if not self._is_open(connection):
+            return
         connection.received += 1
         if len(text) > self.limits.message_bytes or len(text.encode()) > self.limits.message_bytes:
             self.close(connection, CloseCode.MESSAGE_TOO_LARGE, ErrorCode.MESSAGE_TOO_LARGE)
@@ -186,6 +188,8 @@ class Gateway:
 
     def receive_binary(self, connection: Connection) -> None:
         """The protocol has no binary frames."""
+        if not self._is_open(connection):
+            return
         connection.received += 1
         if self._within_rate(connection, None):
             self._malformed(connection, CommandError(ErrorCode.BAD_MESSAGE, "a command is a text frame"))
@@ -207,6 +211,10 @@ class Gateway:
         if over:
             self.close(connection, CloseCode.RATE_LIMITED, ErrorCode.RATE_LIMITED)
         return False
+
+    def _is_open(self, connection: Connection) -> bool:
+        """Whether it was not closed: what a client sent before it noticed that counts for nothing."""
+        return connection.id in self.manager.of(connection.identity.tenant).connections
 
     def disconnect(self, connection: Connection) -> None:
         """Undo all that connecting did; nothing where it is undone already."""

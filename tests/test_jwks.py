@@ -1,6 +1,7 @@
 """Keys fetched from an issuer over HTTP: fresh when it answers, kept when it does not, never on the event loop."""
 
 import asyncio
+import json
 import logging
 import socket
 import time
@@ -169,6 +170,15 @@ def _no_http(handler: BaseHTTPRequestHandler) -> None:
     handler.wfile.write(b"\x00\xff\r\n\r\n\x1b[31m")
 
 
+def _redirected(handler: BaseHTTPRequestHandler) -> None:
+    body = b"" if handler.path == "/jwks.json" else json.dumps(KeyRing([EC_KEY]).jwks()).encode()
+    handler.send_response(200 if body else 302)
+    handler.send_header("Location", "/elsewhere")
+    handler.send_header("Content-Length", str(len(body)))
+    handler.end_headers()
+    handler.wfile.write(body)
+
+
 GARBAGE: dict[str, Callable[[Server], None]] = {
     "not JSON": lambda server: server.says(b"<html>down for maintenance</html>"),
     "bad UTF-8": lambda server: server.says(b'{"keys": "\xff"}'),
@@ -181,7 +191,7 @@ GARBAGE: dict[str, Callable[[Server], None]] = {
     "over 1 MiB": lambda server: server.says(KeyRing([EC_KEY]).jwks() | {"x": "x" * (1024 * 1024)}),
     "500": lambda server: server.says(KeyRing([EC_KEY]).jwks(), 500),
     "404": lambda server: server.says(KeyRing([EC_KEY]).jwks(), 404),
-    "a redirect": lambda server: server.says(KeyRing([EC_KEY]).jwks(), 302, Location="/elsewhere"),
+    "a redirect": lambda server: setattr(server, "answer", _redirected),
     "a redirect to a file": lambda server: server.says(b"", 301, Location="file:///etc/passwd"),
     "cut short": lambda server: setattr(server, "answer", _truncated),
     "not HTTP": lambda server: setattr(server, "answer", _no_http),

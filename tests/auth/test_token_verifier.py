@@ -113,6 +113,22 @@ def test_each_algorithm_verifies(key: Key, named: bool) -> None:
     assert verifier().verify(token, NOW).token_id == "token-1"
 
 
+@pytest.mark.parametrize("key", [HMAC_KEY, RSA_KEY, EC_KEY, ED_KEY], ids=lambda key: key.algorithm)
+def test_signature_has_one_spelling(key: Key) -> None:
+    """The last character's unused bits are zero; a decoder that ignores them would take up to 16 texts for one token."""
+    assert key.signer is not None
+    token = jwt.encode(claims(), key.signer, key.algorithm, {"typ": "at+jwt", "kid": key.kid})
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    taken = []
+    for last in alphabet:
+        try:
+            verifier().verify(token[:-1] + last, NOW)
+        except TokenInvalid:
+            continue
+        taken.append(last)
+    assert taken == [token[-1]]
+
+
 def test_rotated_key_verifies_until_it_is_taken_out() -> None:
     """The newest key signs, the older one still verifies; out of the ring it does not."""
     old, new = hmac_key(OLD_SECRET), hmac_key(SECRET)
