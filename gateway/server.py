@@ -13,6 +13,7 @@ from gateway.api.security import redact_server_logs
 from gateway.config import ConfigError, Settings
 from gateway.demo import demo_traffic
 from gateway.development import banner, development_router
+from gateway.transports.uvicorn import SocketTransport
 from gateway.wiring import Service, create_service
 
 
@@ -55,7 +56,7 @@ def server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
         app,
         host=settings.host,
         port=settings.port,
-        ws="websockets-sansio",
+        ws=SocketTransport,
         ws_max_size=settings.max_message_bytes,
         ws_ping_interval=settings.ping_interval,
         ws_ping_timeout=settings.ping_interval,

@@ -11,21 +11,28 @@ from gateway.api.events import events_router
 from gateway.api.ops import ops_router
 from gateway.api.security import redact_server_logs
 from gateway.api.tokens import Limited, tokens_router
-from gateway.api.websocket import websocket_router
+from gateway.api.websocket import PATH, websocket_router
+from gateway.transports.uvicorn import STATE_KEY, Endpoint
 from gateway.wiring import Service
 
 
-def create_router(service: Service) -> APIRouter:
+def create_router(service: Service, prefix: str = "") -> APIRouter:
     """The routes, and with the router's lifespan the gateway's life. For `include_router`: a mounted application's
-    lifespan does not run."""
+    lifespan does not run. A prefix given here, not there, is one that the transport under uvicorn knows of too."""
 
     @asynccontextmanager
-    async def lifespan(app: Any) -> AsyncIterator[None]:
+    async def lifespan(app: Any) -> AsyncIterator[dict[str, Any]]:
         redact_server_logs()
+        endpoint = _endpoint(service, prefix)
         async with service.running():
-            yield
+            await endpoint.start()
+            try:
+                # Where the transport under uvicorn finds it; other servers do without.
+                yield {STATE_KEY: endpoint}
+            finally:
+                await endpoint.stop()
 
-    router = APIRouter(lifespan=lifespan)
+    router = APIRouter(prefix=prefix, lifespan=lifespan)
     for part in (
         websocket_router(service),
         events_router(service),
@@ -35,3 +42,16 @@ def create_router(service: Service) -> APIRouter:
     ):
         router.include_router(part)
     return router
+
+
+def _endpoint(service: Service, prefix: str) -> Endpoint:
+    settings = service.settings
+    return Endpoint(
+        path=prefix + PATH,
+        host=service.gateway,
+        origins=service.origins,
+        proxies=settings.proxies,
+        message_bytes=settings.max_message_bytes,
+        ping_interval=settings.ping_interval,
+        stall=settings.stall_seconds,
+    )

@@ -5,6 +5,7 @@ from typing import Final, Protocol
 
 from auth.identity import Identity
 from gateway.core.frame import Batch
+from gateway.core.handshake import Handshake
 from gateway.core.window import Entry
 from schemas.commands import Subscribe, Unsubscribe
 
@@ -31,6 +32,9 @@ _UNLIMITED: Final = 1 << 62
 
 class Host(Protocol):
     """What a transport calls: the gateway, seen from below. All of them plain, quick functions."""
+
+    def connect(self, handshake: Handshake, transport: Transport) -> "Connection | None":
+        """A client's handshake was answered; None where it is refused, and the transport closed with the reason."""
 
     def receive(self, connection: "Connection", text: str) -> None:
         """A text frame came."""

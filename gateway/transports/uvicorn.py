@@ -1,0 +1,375 @@
+"""The transport under uvicorn, straight to the socket: no ASGI, task or coroutine for a client.
+
+uvicorn makes a `SocketTransport` for each WebSocket (`ws=`, or `--ws gateway.transports.uvicorn:SocketTransport`) once
+it has parsed the request. Those for the gateway's own path it answers and serves itself; the others go uvicorn's
+ordinary way. It finds the gateway as the `Endpoint` in the application's lifespan state.
+"""
+
+import asyncio
+import logging
+from base64 import b64decode, b64encode
+from binascii import Error as Base64Error
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from hashlib import sha1
+from typing import Any, Final
+
+from uvicorn.config import Config
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from uvicorn.server import ServerState
+from websockets.frames import Close, Frame, Opcode
+from websockets.protocol import OPEN, SERVER, Protocol
+
+from gateway.core.connection import Connection, Host
+from gateway.core.frame import Batch
+from gateway.core.handshake import Network, OriginPolicy, bearer_tokens, client_address, read_handshake
+from schemas.codes import CloseCode, ErrorCode
+
+STATE_KEY: Final = "gateway.endpoint"
+HIGH_WATER: Final = 256 * 1024
+"""Bytes that wait in the process before the transport counts as full; the kernel buffers some more."""
+
+CLOSE_SECONDS: Final = 2.0
+"""How long a client may take to read the close code: a revoked token gets nothing more within 2 s."""
+
+MAX_FRAGMENTS: Final = 64
+"""Frames of one message: empty ones cost the sender two bytes, and no limit of size counts them."""
+
+MAX_REQUEST_LINE: Final = 8 * 1024
+MAX_HEADERS: Final = 100
+
+_GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+_SWITCHING: Final = (
+    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
+)
+_PING: Final = Frame(Opcode.PING, b"").serialize(mask=False)
+_SLICES: Final = 20
+
+logger = logging.getLogger("gateway.transport")
+# Every frame of every client at DEBUG would tell tokens: the `auth` command holds one.
+_silent = logging.getLogger("gateway.transport.frames")
+_silent.setLevel(logging.CRITICAL)
+
+
+@dataclass(slots=True, eq=False)
+class Endpoint:
+    """Where the gateway is to be found, for the protocols that uvicorn makes. Seconds and bytes.
+
+    Looks after its clients in slices, each once a second: sends pings, and gives up those that answer none or read
+    nothing while data waits.
+    """
+
+    path: str
+    host: Host
+    origins: OriginPolicy
+    proxies: Sequence[Network]
+    message_bytes: int
+    ping_interval: float
+    stall: float
+    clients: list[set["SocketTransport"]] = field(default_factory=lambda: [set() for _ in range(_SLICES)])
+    _joined: int = 0
+    _care: asyncio.Task[None] | None = None
+
+    def add(self, client: "SocketTransport") -> None:
+        client.slice = self._joined % _SLICES
+        self._joined += 1
+        self.clients[client.slice].add(client)
+
+    def discard(self, client: "SocketTransport") -> None:
+        self.clients[client.slice].discard(client)
+
+    async def start(self) -> None:
+        self._care = asyncio.create_task(self._look_after())
+
+    async def stop(self) -> None:
+        if self._care is not None:
+            self._care.cancel()
+            await asyncio.gather(self._care, return_exceptions=True)
+
+    async def _look_after(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            for clients in self.clients:
+                now = loop.time()
+                for client in list(clients):
+                    client.look(now, self)
+                await asyncio.sleep(1 / _SLICES)
+
+
+class SocketTransport(asyncio.Protocol):
+    """A `Transport` that is uvicorn's protocol for one connection."""
+
+    __slots__ = (
+        "_closing",
+        "_connection",
+        "_corked",
+        "_endpoint",
+        "_fragments",
+        "_full",
+        "_ordinary",
+        "_parser",
+        "_ping_at",
+        "_ping_unanswered",
+        "_read",
+        "_read_at",
+        "_server_state",
+        "_text",
+        "_transport",
+        "_written",
+        "slice",
+    )
+
+    def __init__(self, config: Config, server_state: ServerState, app_state: dict[str, Any], **options: Any) -> None:
+        self._endpoint: Endpoint | None = app_state.get(STATE_KEY)
+        self._ordinary: WebSocketsSansIOProtocol | tuple[Any, ...] | None = (config, server_state, app_state)
+        self._server_state = server_state
+        self._connection: Connection | None = None
+        self._parser: Protocol | None = None
+        self._fragments: list[bytes] = []
+        self._text = True
+        self._corked: list[bytes] | None = None
+        self._full = False
+        self._closing: asyncio.TimerHandle | None = None
+        self._written = 0
+        self._read = 0
+        self._read_at = 0.0
+        self._ping_at = 0.0
+        self._ping_unanswered = False
+        self.slice = 0
+        self._transport: asyncio.Transport
+
+    # ---- what uvicorn and the event loop call
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport  # type: ignore[assignment]  # uvicorn's HTTP protocol had it
+        self._server_state.connections.add(self)  # type: ignore[arg-type]  # has what a shutdown calls
+
+    def data_received(self, data: bytes) -> None:
+        if self._parser is not None:
+            self._receive(data)
+        elif isinstance(self._ordinary, WebSocketsSansIOProtocol):
+            self._ordinary.data_received(data)
+        else:
+            self._begin(data)
+
+    def eof_received(self) -> None:
+        if isinstance(self._ordinary, WebSocketsSansIOProtocol):
+            self._ordinary.eof_received()
+
+    def pause_writing(self) -> None:
+        if isinstance(self._ordinary, WebSocketsSansIOProtocol):
+            self._ordinary.pause_writing()
+            return
+        self._full = True
+        # Who does not read its answers is not asked for more.
+        self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        if isinstance(self._ordinary, WebSocketsSansIOProtocol):
+            self._ordinary.resume_writing()
+            return
+        self._full = False
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
+        if self._connection is not None and self._endpoint is not None:
+            self._endpoint.host.drained(self._connection)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._server_state.connections.discard(self)
+        if isinstance(self._ordinary, WebSocketsSansIOProtocol):
+            self._ordinary.connection_lost(exc)
+            return
+        if self._closing is not None:
+            self._closing.cancel()
+        if self._endpoint is not None:
+            self._endpoint.discard(self)
+            if self._connection is not None:
+                self._endpoint.host.disconnect(self._connection)
+        self._connection = None
+
+    def shutdown(self) -> None:
+        """uvicorn stops."""
+        if isinstance(self._ordinary, WebSocketsSansIOProtocol):
+            self._ordinary.shutdown()
+        else:
+            self.close(CloseCode.RESTART, "restart")
+
+    # ---- what the gateway calls
+
+    def write(self, batch: Batch) -> bool:
+        if self._closing is not None:
+            return True
+        wire = batch.wire
+        self._written += len(wire)
+        if self._corked is None:
+            self._transport.write(wire)
+        else:
+            self._corked.append(wire)
+        return not self._full
+
+    def close(self, code: int, reason: str) -> None:
+        if self._closing is None:
+            text = reason.encode()[:123].decode(errors="ignore")
+            frame = Frame(Opcode.CLOSE, Close(code, text).serialize()).serialize(mask=False)
+            if self._corked is None:
+                self._transport.write(frame)
+            else:
+                self._corked.append(frame)
+            self._closing = asyncio.get_running_loop().call_later(CLOSE_SECONDS, self._transport.abort)
+
+    def abort(self) -> None:
+        self._transport.abort()
+
+    # ---- the handshake
+
+    def _begin(self, request: bytes) -> None:
+        """Answer the request that uvicorn parsed and has put together again."""
+        lines = request.partition(b"\r\n\r\n")[0].split(b"\r\n")
+        if len(lines[0]) > MAX_REQUEST_LINE or len(lines) - 1 > MAX_HEADERS:
+            self._refuse(b"431 Request Header Fields Too Large", "the request line or its headers are too long")
+            return
+        path, _, query = lines[0].split(b" ")[1].partition(b"?")
+        if self._endpoint is None or path != self._endpoint.path.encode():
+            self._go_ordinary_way(request)
+            return
+        headers = [(name.lower(), value) for name, _, value in (line.partition(b": ") for line in lines[1:])]
+        if problem := _fault(lines[0], headers):
+            self._refuse(b"400 Bad Request", problem)
+        elif not self._endpoint.origins.allows(headers):
+            self._refuse(b"403 Forbidden", "pages of this origin may not connect")
+        else:
+            self._open(self._endpoint, query, headers)
+
+    def _open(self, endpoint: Endpoint, query: bytes, headers: list[tuple[bytes, bytes]]) -> None:
+        self._ordinary = None
+        peer = self._transport.get_extra_info("peername")
+        address = client_address(peer[0] if peer else "unknown", headers, endpoint.proxies)
+        handshake = read_handshake(query, headers, bearer_tokens(query, headers), address)
+        key = next(value for name, value in headers if name == b"sec-websocket-key")
+        answer = _SWITCHING + b64encode(sha1(key.strip() + _GUID, usedforsecurity=False).digest())
+        if handshake.subprotocol is not None:
+            answer += b"\r\nSec-WebSocket-Protocol: " + handshake.subprotocol.encode()
+        self._transport.set_write_buffer_limits(high=HIGH_WATER)
+        self._parser = Protocol(SERVER, state=OPEN, max_size=endpoint.message_bytes, logger=_silent)
+        now = asyncio.get_running_loop().time()
+        self._read_at, self._ping_at = now, now + endpoint.ping_interval
+        endpoint.add(self)
+        # The answer, the first frames and what they replay leave in one piece.
+        self._corked = [answer + b"\r\n\r\n"]
+        try:
+            self._connection = endpoint.host.connect(handshake, self)
+        except Exception:
+            logger.exception("a client could not be connected")
+            self.close(CloseCode.INTERNAL_ERROR, ErrorCode.INTERNAL_ERROR)
+        finally:
+            corked, self._corked = self._corked, None
+            self._transport.write(b"".join(corked))
+
+    def _refuse(self, status: bytes, reason: str) -> None:
+        self._ordinary = None
+        body = reason.encode()
+        head = b"HTTP/1.1 %b\r\nContent-Type: text/plain\r\nContent-Length: %d\r\nConnection: close\r\n\r\n"
+        self._transport.write(head % (status, len(body)) + body)
+        self._transport.close()
+
+    def _go_ordinary_way(self, request: bytes) -> None:
+        self._server_state.connections.discard(self)
+        self._ordinary = WebSocketsSansIOProtocol(*self._ordinary)  # type: ignore[misc]
+        self._ordinary.connection_made(self._transport)
+        self._ordinary.data_received(request)
+
+    # ---- frames of the client
+
+    def _receive(self, data: bytes) -> None:
+        if self._parser is None or self._endpoint is None:
+            return
+        self._ping_unanswered = False
+        parser = self._parser
+        parser.receive_data(data)
+        for frame in parser.events_received():
+            if isinstance(frame, Frame) and frame.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
+                self._take(self._endpoint.host, frame)
+        answers = parser.data_to_send()
+        # A pong for every ping of a client that reads none would be memory without bound.
+        if answers and not self._full and self._closing is None:
+            self._transport.write(b"".join(answers))
+        if parser.close_rcvd is not None or parser.parser_exc is not None:
+            self._leave()
+            self._transport.close()
+
+    def _take(self, host: Host, frame: Frame) -> None:
+        connection = self._connection
+        if connection is None or self._closing is not None:
+            return
+        if frame.opcode is not Opcode.CONT:
+            self._text = frame.opcode is Opcode.TEXT
+        self._fragments.append(bytes(frame.data))
+        if not frame.fin:
+            if len(self._fragments) >= MAX_FRAGMENTS:
+                self._end(CloseCode.MESSAGE_TOO_LARGE, "a message has too many fragments")
+            return
+        message, self._fragments = b"".join(self._fragments), []
+        try:
+            if self._text:
+                host.receive(connection, message.decode())
+            else:
+                host.receive_binary(connection)
+        except UnicodeDecodeError:
+            self._end(1007, "a text message is UTF-8")
+        except Exception:
+            logger.exception("a connection failed and was closed")
+            self._end(CloseCode.INTERNAL_ERROR, ErrorCode.INTERNAL_ERROR)
+
+    def _end(self, code: int, reason: str) -> None:
+        self._fragments = []
+        self.close(code, reason)
+        self._leave()
+
+    def _leave(self) -> None:
+        """Nothing more is written; what waits has a moment to get through."""
+        if self._connection is not None and self._endpoint is not None:
+            self._endpoint.host.disconnect(self._connection)
+        if self._closing is None:
+            self._closing = asyncio.get_running_loop().call_later(CLOSE_SECONDS, self._transport.abort)
+
+    # ---- care
+
+    def look(self, now: float, endpoint: Endpoint) -> None:
+        """Give up a client that reads nothing or answers no ping; send the next ping."""
+        waiting = self._transport.get_write_buffer_size()
+        read = self._written - waiting
+        if not waiting or read != self._read:
+            self._read, self._read_at = read, now
+        elif now - self._read_at >= endpoint.stall:
+            # Aborted, since a close frame would only wait behind the data.
+            logger.info("a client read nothing for %g s and was given up (%d)", endpoint.stall, CloseCode.SLOW)
+            self._transport.abort()
+            return
+        if now >= self._ping_at:
+            if self._ping_unanswered:
+                self._transport.abort()
+                return
+            self._ping_unanswered = True
+            self._ping_at = now + endpoint.ping_interval
+            self._written += len(_PING)
+            self._transport.write(_PING)
+
+
+def _fault(request_line: bytes, headers: list[tuple[bytes, bytes]]) -> str | None:
+    """What keeps the request from being an opening handshake (RFC 6455 section 4.2.1), or None."""
+    values: dict[bytes, list[bytes]] = {}
+    for name, value in headers:
+        values.setdefault(name, []).append(value.strip())
+    if not request_line.startswith(b"GET "):
+        return "a WebSocket is opened with GET"
+    if b"upgrade" not in b",".join(values.get(b"connection", [])).lower().replace(b" ", b"").split(b","):
+        return "Connection: Upgrade is missing"
+    if values.get(b"sec-websocket-version") != [b"13"]:
+        return "Sec-WebSocket-Version: 13 is needed"
+    try:
+        (key,) = values[b"sec-websocket-key"]
+        if len(b64decode(key, validate=True)) == 16:
+            return None
+    except (KeyError, ValueError, Base64Error):
+        pass
+    return "Sec-WebSocket-Key: 16 bytes in base64 are needed, once"
