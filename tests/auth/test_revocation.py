@@ -112,22 +112,22 @@ def test_cutoff_moved_ahead_is_kept_as_much_longer() -> None:
 
 
 # Every separator that a joined key might use, and look-alikes of letters.
-letters = "ab_|:.-/ \x00\x1f\u0430\uff41*"
-names = st.text(st.sampled_from(letters), max_size=4)
+separators = "_|:.-/ \x00"
+names = st.text(st.sampled_from("ab\u0430\uff41*" + separators), max_size=4)
 
 
 @st.composite
 def alike(draw: st.DrawFn) -> tuple[tuple[str, str, str], tuple[str, str, str]]:
     """Two holders' fields, which joined by some separator, or by none, give the same text."""
-    joint = draw(st.sampled_from(["", *letters]))
-    parts = draw(st.lists(names, min_size=2, max_size=5))
-    first, second = (draw(st.integers(0, len(parts))) for _ in range(2))
+    joint = draw(st.sampled_from(["", *separators]))
+    parts = draw(st.lists(names, min_size=3, max_size=5))
+    first, second = (draw(st.integers(1, len(parts) - 1)) for _ in range(2))
     name, other = (joint.join(parts[:cut]) for cut in (first, second))
     rest, other_rest = (joint.join(parts[cut:]) for cut in (first, second))
     return (name, rest, rest), (other, other_rest, other_rest)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=400)
 @given(alike())
 def test_no_field_spills_into_another(pair: tuple[tuple[str, str, str], tuple[str, str, str]]) -> None:
     """("a_b", "c") is not ("a", "b_c"): only what is equal field by field is revoked (CVE-2026-39972)."""

@@ -115,7 +115,7 @@ def test_each_algorithm_verifies(key: Key, named: bool) -> None:
 
 @pytest.mark.parametrize("key", [HMAC_KEY, RSA_KEY, EC_KEY, ED_KEY], ids=lambda key: key.algorithm)
 def test_signature_has_one_spelling(key: Key) -> None:
-    """The last character's unused bits are zero; a decoder that ignores them would take up to 16 texts for one token."""
+    """The last character's unused bits are zero; a decoder that ignores them takes up to 16 texts for one token."""
     assert key.signer is not None
     token = jwt.encode(claims(), key.signer, key.algorithm, {"typ": "at+jwt", "kid": key.kid})
     alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
