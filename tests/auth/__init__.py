@@ -1,0 +1,1 @@
+"""Tokens, keys, grants, delegation and revocation."""
