@@ -71,6 +71,7 @@ class Settings(BaseSettings):
     admin_requests_per_minute: Count = Field(
         120, description="other changes to tokens and connections by one principal"
     )
+    compression: bool = Field(False, description="permessage-deflate: less to send for more work")
     ping_interval: float = Field(20.0, gt=0, description="seconds between WebSocket pings")
     stall_seconds: float = Field(10.0, gt=0, description="seconds a client may read nothing while data waits for it")
 

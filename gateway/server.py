@@ -14,6 +14,7 @@ from gateway.config import ConfigError, Settings
 from gateway.demo import demo_traffic
 from gateway.development import banner, development_router
 from gateway.transports.uvicorn import SocketTransport
+from gateway.transports.uvicorn_http import HttpProtocol
 from gateway.wiring import Service, create_service
 
 
@@ -56,11 +57,12 @@ def server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
         app,
         host=settings.host,
         port=settings.port,
+        http=HttpProtocol,
         ws=SocketTransport,
         ws_max_size=settings.max_message_bytes,
         ws_ping_interval=settings.ping_interval,
         ws_ping_timeout=settings.ping_interval,
-        ws_per_message_deflate=False,  # 44 kB a connection
+        ws_per_message_deflate=False,  # uvicorn's own costs 44 kB a connection
         access_log=False,
         server_header=False,
         proxy_headers=False,  # ours asks which proxies are trusted; uvicorn's believes any on loopback

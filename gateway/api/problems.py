@@ -1,6 +1,7 @@
 """Errors as RFC 9457 problem documents, with the protocol's words."""
 
-from collections.abc import Callable, Coroutine
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
 from http import HTTPStatus
 from math import ceil
 from time import time
@@ -38,6 +39,9 @@ _STATUS: Final = {
     ErrorCode.BROKER_UNAVAILABLE: 503,
 }
 _CODES: Final = {400: ErrorCode.BAD_MESSAGE, 404: ErrorCode.NOT_FOUND, 405: ErrorCode.NOT_FOUND}
+
+
+BODY_SECONDS: Final = 30
 
 
 class BodyError(HTTPException):
@@ -130,15 +134,21 @@ class BoundedRequest(Request):
 
     async def body(self) -> bytes:
         if not hasattr(self, "_body"):
-            chunks, size = [], 0
-            async for chunk in self.stream():
-                size += len(chunk)
-                if size > self.max_body:
-                    message = f"a body has at most {self.max_body} bytes"
-                    raise BodyError(413, ErrorCode.MESSAGE_TOO_LARGE, message, self.max_body)
-                chunks.append(chunk)
-            self._body = b"".join(chunks)
+            try:
+                async with asyncio.timeout(BODY_SECONDS):
+                    self._body = b"".join([chunk async for chunk in self._bounded()])
+            except TimeoutError:
+                raise BodyError(408, ErrorCode.BAD_MESSAGE, f"a body comes within {BODY_SECONDS} s") from None
         return self._body
+
+    async def _bounded(self) -> AsyncIterator[bytes]:
+        size = 0
+        async for chunk in self.stream():
+            size += len(chunk)
+            if size > self.max_body:
+                message = f"a body has at most {self.max_body} bytes"
+                raise BodyError(413, ErrorCode.MESSAGE_TOO_LARGE, message, self.max_body)
+            yield chunk
 
     async def json(self) -> Any:
         try:

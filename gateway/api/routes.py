@@ -54,4 +54,5 @@ def _endpoint(service: Service, prefix: str) -> Endpoint:
         message_bytes=settings.max_message_bytes,
         ping_interval=settings.ping_interval,
         stall=settings.stall_seconds,
+        compression=settings.compression,
     )

@@ -139,8 +139,8 @@ class Connection:
         """
         if self.place is not None:
             return False
-        sent = self.sent + len(batch.frames)
-        if sent > self._quota and len(batch.frames) > self.allowance(now):
+        sent = self.sent + batch.count
+        if sent > self._quota and batch.count > self.allowance(now):
             self.place = batch.first - 1
             return True
         self.sent = sent

@@ -126,7 +126,10 @@ class OriginPolicy:
             return origin in self._allowed or "*" in self._allowed
         hosts = [value.decode("latin-1").lower() for name, value in headers if name == b"host"]
         # The scheme is left out: behind a proxy that ends TLS it is not known here, and the host is what counts.
-        return len(hosts) == 1 and origin.partition("://")[0] in ("http", "https") and _host(origin) == _host(hosts[0])
+        if len(hosts) != 1 or origin.partition("://")[0] not in ("http", "https"):
+            return False
+        host = _host(origin)
+        return host is not None and host == _host(hosts[0])
 
 
 def _normal(origin: str) -> str:
@@ -142,8 +145,8 @@ def _host(text: str) -> str | None:
         return None
     if parts.username is not None or parts.password is not None or parts.path or parts.query or parts.fragment:
         return None
-    host = parts.hostname or ""
-    return host if port is None or port in (80, 443) else f"{host}:{port}"
+    host = parts.hostname
+    return host if host is None or port is None or port in (80, 443) else f"{host}:{port}"
 
 
 def client_address(peer: str, headers: Headers, proxies: Sequence[Network]) -> str:

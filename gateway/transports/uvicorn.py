@@ -7,11 +7,8 @@ ordinary way. It finds the gateway as the `Endpoint` in the application's lifesp
 
 import asyncio
 import logging
-from base64 import b64decode, b64encode
-from binascii import Error as Base64Error
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from hashlib import sha1
 from typing import Any, Final
 
 from uvicorn.config import Config
@@ -23,6 +20,8 @@ from websockets.protocol import OPEN, SERVER, Protocol
 from gateway.core.connection import Connection, Host
 from gateway.core.frame import Batch
 from gateway.core.handshake import Network, OriginPolicy, bearer_tokens, client_address, read_handshake
+from gateway.core.opening import Headers, accept, fault_of, read_request, refuse, too_long
+from gateway.transports.deflate import negotiate, takes_prepared_frames
 from schemas.codes import CloseCode, ErrorCode
 
 STATE_KEY: Final = "gateway.endpoint"
@@ -35,13 +34,6 @@ CLOSE_SECONDS: Final = 2.0
 MAX_FRAGMENTS: Final = 64
 """Frames of one message: empty ones cost the sender two bytes, and no limit of size counts them."""
 
-MAX_REQUEST_LINE: Final = 8 * 1024
-MAX_HEADERS: Final = 100
-
-_GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-_SWITCHING: Final = (
-    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
-)
 _PING: Final = Frame(Opcode.PING, b"").serialize(mask=False)
 _SLICES: Final = 20
 
@@ -66,6 +58,7 @@ class Endpoint:
     message_bytes: int
     ping_interval: float
     stall: float
+    compression: bool = False
     clients: list[set["SocketTransport"]] = field(default_factory=lambda: [set() for _ in range(_SLICES)])
     _joined: int = 0
     _care: asyncio.Task[None] | None = None
@@ -103,6 +96,7 @@ class SocketTransport(asyncio.Protocol):
         "_closing",
         "_connection",
         "_corked",
+        "_deflate",
         "_endpoint",
         "_fragments",
         "_full",
@@ -129,6 +123,7 @@ class SocketTransport(asyncio.Protocol):
         self._text = True
         self._corked: list[bytes] | None = None
         self._full = False
+        self._deflate = False
         self._closing: asyncio.TimerHandle | None = None
         self._written = 0
         self._read = 0
@@ -199,7 +194,7 @@ class SocketTransport(asyncio.Protocol):
     def write(self, batch: Batch) -> bool:
         if self._closing is not None:
             return True
-        wire = batch.wire
+        wire = batch.deflated if self._deflate else batch.wire
         self._written += len(wire)
         if self._corked is None:
             self._transport.write(wire)
@@ -224,38 +219,36 @@ class SocketTransport(asyncio.Protocol):
 
     def _begin(self, request: bytes) -> None:
         """Answer the request that uvicorn parsed and has put together again."""
-        lines = request.partition(b"\r\n\r\n")[0].split(b"\r\n")
-        if len(lines[0]) > MAX_REQUEST_LINE or len(lines) - 1 > MAX_HEADERS:
+        line, headers = read_request(request)
+        if too_long(line, headers):
             self._refuse(b"431 Request Header Fields Too Large", "the request line or its headers are too long")
             return
-        path, _, query = lines[0].split(b" ")[1].partition(b"?")
+        path, _, query = line.split(b" ")[1].partition(b"?")
         if self._endpoint is None or path != self._endpoint.path.encode():
             self._go_ordinary_way(request)
-            return
-        headers = [(name.lower(), value) for name, _, value in (line.partition(b": ") for line in lines[1:])]
-        if problem := _fault(lines[0], headers):
-            self._refuse(b"400 Bad Request", problem)
+        elif fault := fault_of(line, headers):
+            self._refuse(b"400 Bad Request", fault)
         elif not self._endpoint.origins.allows(headers):
             self._refuse(b"403 Forbidden", "pages of this origin may not connect")
         else:
             self._open(self._endpoint, query, headers)
 
-    def _open(self, endpoint: Endpoint, query: bytes, headers: list[tuple[bytes, bytes]]) -> None:
+    def _open(self, endpoint: Endpoint, query: bytes, headers: Headers) -> None:
         self._ordinary = None
         peer = self._transport.get_extra_info("peername")
         address = client_address(peer[0] if peer else "unknown", headers, endpoint.proxies)
         handshake = read_handshake(query, headers, bearer_tokens(query, headers), address)
-        key = next(value for name, value in headers if name == b"sec-websocket-key")
-        answer = _SWITCHING + b64encode(sha1(key.strip() + _GUID, usedforsecurity=False).digest())
-        if handshake.subprotocol is not None:
-            answer += b"\r\nSec-WebSocket-Protocol: " + handshake.subprotocol.encode()
         self._transport.set_write_buffer_limits(high=HIGH_WATER)
         self._parser = Protocol(SERVER, state=OPEN, max_size=endpoint.message_bytes, logger=_silent)
+        agreed = negotiate(headers) if endpoint.compression else None
+        if agreed is not None:
+            self._parser.extensions = [agreed[0]]
+            self._deflate = takes_prepared_frames(agreed[0])
         now = asyncio.get_running_loop().time()
         self._read_at, self._ping_at = now, now + endpoint.ping_interval
         endpoint.add(self)
         # The answer, the first frames and what they replay leave in one piece.
-        self._corked = [answer + b"\r\n\r\n"]
+        self._corked = [accept(headers, handshake.subprotocol, agreed and agreed[1])]
         try:
             self._connection = endpoint.host.connect(handshake, self)
         except Exception:
@@ -267,9 +260,7 @@ class SocketTransport(asyncio.Protocol):
 
     def _refuse(self, status: bytes, reason: str) -> None:
         self._ordinary = None
-        body = reason.encode()
-        head = b"HTTP/1.1 %b\r\nContent-Type: text/plain\r\nContent-Length: %d\r\nConnection: close\r\n\r\n"
-        self._transport.write(head % (status, len(body)) + body)
+        self._transport.write(refuse(status, reason))
         self._transport.close()
 
     def _go_ordinary_way(self, request: bytes) -> None:
@@ -353,23 +344,3 @@ class SocketTransport(asyncio.Protocol):
             self._ping_at = now + endpoint.ping_interval
             self._written += len(_PING)
             self._transport.write(_PING)
-
-
-def _fault(request_line: bytes, headers: list[tuple[bytes, bytes]]) -> str | None:
-    """What keeps the request from being an opening handshake (RFC 6455 section 4.2.1), or None."""
-    values: dict[bytes, list[bytes]] = {}
-    for name, value in headers:
-        values.setdefault(name, []).append(value.strip())
-    if not request_line.startswith(b"GET "):
-        return "a WebSocket is opened with GET"
-    if b"upgrade" not in b",".join(values.get(b"connection", [])).lower().replace(b" ", b"").split(b","):
-        return "Connection: Upgrade is missing"
-    if values.get(b"sec-websocket-version") != [b"13"]:
-        return "Sec-WebSocket-Version: 13 is needed"
-    try:
-        (key,) = values[b"sec-websocket-key"]
-        if len(b64decode(key, validate=True)) == 16:
-            return None
-    except (KeyError, ValueError, Base64Error):
-        pass
-    return "Sec-WebSocket-Key: 16 bytes in base64 are needed, once"

@@ -1,0 +1,65 @@
+"""The opening handshake of a WebSocket (RFC 6455 section 4.2), as bytes in and bytes out."""
+
+from base64 import b64decode, b64encode
+from binascii import Error as Base64Error
+from hashlib import sha1
+from typing import Final
+
+MAX_REQUEST_LINE: Final = 8 * 1024
+MAX_HEADERS: Final = 100
+
+_GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+_SWITCHING: Final = (
+    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
+)
+
+Headers = list[tuple[bytes, bytes]]
+
+
+def read_request(request: bytes) -> tuple[bytes, Headers]:
+    """The request line and the headers, their names in lower case, of a request that an HTTP parser has accepted."""
+    line, *rest = request.partition(b"\r\n\r\n")[0].split(b"\r\n")
+    return line, [(name.lower(), value) for name, _, value in (header.partition(b": ") for header in rest)]
+
+
+def too_long(request_line: bytes, headers: Headers) -> bool:
+    """Whether this is more than a client needs, and than libraries below take."""
+    return len(request_line) > MAX_REQUEST_LINE or len(headers) > MAX_HEADERS
+
+
+def fault_of(request_line: bytes, headers: list[tuple[bytes, bytes]]) -> str | None:
+    """What keeps the request from being an opening handshake (RFC 6455 section 4.2.1), or None."""
+    values: dict[bytes, list[bytes]] = {}
+    for name, value in headers:
+        values.setdefault(name, []).append(value.strip())
+    if not request_line.startswith(b"GET "):
+        return "a WebSocket is opened with GET"
+    if b"upgrade" not in b",".join(values.get(b"connection", [])).lower().replace(b" ", b"").split(b","):
+        return "Connection: Upgrade is missing"
+    if values.get(b"sec-websocket-version") != [b"13"]:
+        return "Sec-WebSocket-Version: 13 is needed"
+    try:
+        (key,) = values[b"sec-websocket-key"]
+        if len(b64decode(key, validate=True)) == 16:
+            return None
+    except (KeyError, ValueError, Base64Error):
+        pass
+    return "Sec-WebSocket-Key: 16 bytes in base64 are needed, once"
+
+
+def accept(headers: Headers, subprotocol: str | None, extensions: bytes | None) -> bytes:
+    """The answer to a request without a fault."""
+    key = next(value for name, value in headers if name == b"sec-websocket-key")
+    answer = _SWITCHING + b64encode(sha1(key.strip() + _GUID, usedforsecurity=False).digest())
+    if subprotocol is not None:
+        answer += b"\r\nSec-WebSocket-Protocol: " + subprotocol.encode()
+    if extensions is not None:
+        answer += b"\r\nSec-WebSocket-Extensions: " + extensions
+    return answer + b"\r\n\r\n"
+
+
+def refuse(status: bytes, reason: str) -> bytes:
+    """An answer that is no WebSocket; the connection is closed after it. `status` such as `b"403 Forbidden"`."""
+    body = reason.encode()
+    head = b"HTTP/1.1 %b\r\nContent-Type: text/plain\r\nContent-Length: %d\r\nConnection: close\r\n\r\n"
+    return head % (status, len(body)) + body

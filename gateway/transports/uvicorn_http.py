@@ -1,0 +1,80 @@
+"""uvicorn's HTTP protocols with what they lack: a deadline and a size for the head of a request.
+
+Without them a client that sends no request, or never ends its head, holds a connection for ever, or memory without
+bound.
+"""
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final
+
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+HEAD_SECONDS: Final = 5.0
+HEAD_BYTES: Final = 64 * 1024
+
+_TOO_LARGE: Final = b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+_TOO_SLOW: Final = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
+
+class _GuardedHead(H11Protocol if TYPE_CHECKING else object):  # type: ignore[misc]  # a mixin for either protocol
+    """Closes a connection whose next request has no complete head after `HEAD_SECONDS` or `HEAD_BYTES`.
+
+    Between two requests uvicorn's own keep-alive timeout holds.
+    """
+
+    _deadline: asyncio.TimerHandle | None = None
+    _head_bytes = 0
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._arm()
+
+    def data_received(self, data: bytes) -> None:
+        if self._awaits_head():
+            if self._deadline is None:
+                self._arm()
+            self._head_bytes += len(data)
+        super().data_received(data)
+        if not self._awaits_head():
+            self._disarm()
+        elif self._head_bytes > HEAD_BYTES:
+            self._give_up(_TOO_LARGE)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._disarm()
+        super().connection_lost(exc)
+
+    def _awaits_head(self) -> bool:
+        """Whether no request is being answered, and the connection is still this protocol's."""
+        return self in self.connections and (self.cycle is None or self.cycle.response_complete)
+
+    def _arm(self) -> None:
+        self._head_bytes = 0
+        self._deadline = self.loop.call_later(HEAD_SECONDS, self._give_up, _TOO_SLOW)
+
+    def _disarm(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _give_up(self, answer: bytes) -> None:
+        self._disarm()
+        if not self.transport.is_closing():
+            self.transport.write(answer)
+            self.transport.close()
+
+
+class GuardedH11(_GuardedHead, H11Protocol):
+    """With the parser written in Python."""
+
+
+try:
+    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+except ImportError:  # httptools is in the extra `fast`
+    HttpProtocol: type[asyncio.Protocol] = GuardedH11
+else:
+
+    class GuardedHttpTools(_GuardedHead, HttpToolsProtocol):
+        """With the parser written in C."""
+
+    HttpProtocol = GuardedHttpTools
