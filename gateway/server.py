@@ -1,5 +1,6 @@
 """Runs a gateway under uvicorn."""
 
+import logging
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -43,6 +44,9 @@ def serve(settings: Settings, *, development: bool = False, demo: bool = False) 
     def listening(port: int) -> None:
         if development:
             print(banner(service, settings.host, port, demo), flush=True)
+        else:  # uvicorn is silent about sockets that it was given
+            name = f"[{settings.host}]" if ":" in settings.host else settings.host
+            logging.getLogger("uvicorn.error").info("Listening on http://%s:%d", name, port)
 
     server = Server(server_config(app, settings), listening)
     listener = _listen(settings)
