@@ -1,0 +1,182 @@
+"""What workloads share: a server with a fleet of clients, and the weighing of what it does for them."""
+
+import contextlib
+import resource
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Final
+
+from benchmarks.load.fleet import Fleet
+from benchmarks.load.publisher import Publisher
+from benchmarks.load.receiver import Receiver, Receivers
+from benchmarks.machine import Cores, core_idle
+from benchmarks.peers import Peer
+from benchmarks.process import Server
+
+PATIENCE: Final = 10.0
+"""Seconds that a server may take to deliver what was published."""
+
+
+class Stalled(Exception):
+    """Events did not arrive, or others did than were published."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What every workload needs. `quick` asks for a tenth of the time: to see that all works, not to quote."""
+
+    cores: Cores
+    receivers: Receivers
+    quick: bool = False
+
+    def seconds(self, full: float) -> float:
+        """How long to measure what takes `full` seconds."""
+        return full / 5 if self.quick else full
+
+    def count(self, full: int) -> int:
+        """How many connections to make of `full`."""
+        return full // 5 if self.quick else full
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One value of one round."""
+
+    case: str
+    metric: str
+    value: float
+
+
+class Meter:
+    """Weighs a server while it is the context.
+
+    In seconds: `wall` by the clock; `server` and `load`, the CPU time of the server and of this process; `idle`, for
+    which the server's core had nothing to do. What is then left of that core went to others on this machine.
+    """
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self.wall = self.server = self.load = self.idle = 0.0
+
+    def __enter__(self) -> "Meter":
+        self._before = self._now()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if error is None:
+            after = self._now()
+            self.wall, self.server, self.load, self.idle = (b - a for a, b in zip(self._before, after, strict=True))
+
+    def _now(self) -> tuple[float, float, float, float]:
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        return time.monotonic(), self._server.cpu(), used.ru_utime + used.ru_stime, core_idle(self._server.core)
+
+    def figures(self, case: str, deliveries: int) -> list[Figure]:
+        """What `deliveries` cost: per CPU-second of the server and in microseconds; how busy both cores were."""
+        assert deliveries, "nothing was delivered"
+        return [
+            Figure(case, "deliveries", deliveries / self.server),
+            Figure(case, "microseconds", self.server / deliveries * 1e6),
+            Figure(case, "server_share", self.server / self.wall),
+            Figure(case, "server_idle", self.idle / self.wall),
+            Figure(case, "load_share", self.load / self.wall),
+            Figure(case, "throughput", deliveries / self.wall),
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A running server with its clients and a publisher."""
+
+    peer: Peer
+    server: Server
+    fleet: Fleet
+    publisher: Publisher
+
+    @property
+    def receiver(self) -> Receiver:
+        return self.fleet.receiver
+
+    def calibrate(self, size: int, rooms: Sequence[str], listeners: int) -> int:
+        """The `pad` with which one event to `rooms`, which has `listeners`, is a payload of `size` bytes for each.
+
+        Counts are in events of that size afterwards.
+        """
+        pad = 0
+        for _ in range(5):
+            self.receiver.reset(0)
+            self.publisher.publish(1, pad, rooms)
+            self.await_count(listeners)
+            self.receiver.drain(listeners + 1, 0.05)
+            self.publisher.poll()
+            each, odd = divmod(self.receiver.payload, listeners)
+            if odd or self.receiver.total != listeners:
+                raise Stalled(
+                    f"{listeners} listeners got {self.receiver.total} messages of {self.receiver.payload} bytes"
+                )
+            if each == size:
+                self.receiver.reset(0 if self.peer.unit_is_message else size)
+                return pad
+            pad = pad + size - each
+            if pad < 0:
+                raise Stalled(f"an event without padding has {each} bytes already, which is more than {size}")
+        raise Stalled(f"no padding makes an event of {size} bytes")
+
+    def await_count(self, count: int) -> None:
+        """Receive until `count` are counted; raise Stalled where they do not come."""
+        if self.receiver.drain(count, PATIENCE) < count:
+            self.publisher.poll()
+            raise Stalled(f"{self.receiver.total} of {count} arrived, {self.receiver.closed} connections were closed")
+        self.publisher.poll()
+
+    def expect_exactly(self, count: int) -> None:
+        """Receive until `count` are counted, and see that nothing comes after them."""
+        self.await_count(count)
+        if (total := self.receiver.drain(count + 1, 0.05)) != count:
+            raise Stalled(f"{total} arrived where {count} were published")
+
+    def paced(self, seconds: float, pad: int, rooms: Sequence[str], listeners: int) -> int:
+        """Publish one event, wait until all have it, publish the next. Returns the deliveries."""
+        count = 0
+        base = self.receiver.total
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            self.publisher.publish(1, pad, rooms)
+            count += listeners
+            self.await_count(base + count)
+        return count
+
+    def saturated(self, seconds: float, pad: int, rooms: Sequence[str], listeners: int, chunk: int, window: int) -> int:
+        """Publish `chunk` events at a time and never wait, but for `window` events that are not everywhere yet.
+
+        The window bounds what piles up in sockets; the server always has the next chunks to work on. Returns the
+        deliveries.
+        """
+        published = 0
+        base = self.receiver.total
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            while published - (self.receiver.total - base) // listeners < window:
+                self.publisher.publish(chunk, pad, rooms)
+                published += chunk
+            self.await_count(base + (published - window + chunk) * listeners)
+        self.await_count(base + published * listeners)
+        return published * listeners
+
+
+@contextlib.contextmanager
+def session(
+    bench: Bench, peer: Peer, clients: int, rooms: Callable[[int], Sequence[str]], sample_every: int = 0
+) -> Iterator[Session]:
+    """`peer` with `clients` connections, the n-th of them in `rooms(n)`."""
+    with peer.start(bench.cores.server) as server:
+        with contextlib.closing(bench.receivers.make(clients)) as receiver, Fleet(server.port, receiver) as fleet:
+            fleet.connect(clients, lambda number: peer.dialogue(server, rooms(number), number), sample_every)
+            with contextlib.closing(peer.publisher(server)) as publisher:
+                server.settle(2.0)
+                receiver.drain(1 << 62, 0.1)
+                yield Session(peer, server, fleet, publisher)

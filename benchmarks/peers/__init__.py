@@ -1,0 +1,17 @@
+"""The servers that are measured, each found or said to be missing."""
+
+from benchmarks.peers.base import Peer
+from benchmarks.peers.floor import Floor
+from benchmarks.peers.gateway import GatewayEmbedded, GatewayOverHttp
+from benchmarks.peers.nats import Nats
+from benchmarks.peers.nchan import Nchan
+from benchmarks.peers.node import SocketIO, Ws
+from benchmarks.peers.seed import Seed
+from benchmarks.peers.uws import UWebSockets
+
+__all__ = ["Peer", "all_peers"]
+
+
+def all_peers() -> list[Peer]:
+    """Every peer, this build first."""
+    return [GatewayEmbedded(), GatewayOverHttp(), Seed(), Ws(), SocketIO(), UWebSockets(), Nchan(), Nats(), Floor()]
