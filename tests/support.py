@@ -123,7 +123,7 @@ async def running(settings: Settings | None = None, service: Service | None = No
     listening: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     server = Server(server_config(create_app(service), settings), listening.set_result)
     server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
-    listener = socket.socket()
+    listener = socket.socket(proto=socket.IPPROTO_TCP)  # or asyncio leaves Nagle's algorithm on
     listener.bind(("127.0.0.1", 0))
     task = asyncio.create_task(server.serve(sockets=[listener]))
     try:
