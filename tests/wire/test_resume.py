@@ -1,0 +1,318 @@
+"""Resume, history and order after `subscribe` (PROTOCOL sections 3 and 7)."""
+
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from gateway.wiring import create_service
+from tests.support import SECRET, Client, Gate, running, settings_for
+from tests.wire.helpers import fence, publish, until_fence
+
+
+def ids(frames: list[dict[str, Any]]) -> list[str]:
+    return [frame["event_id"] for frame in frames if "event_id" in frame]
+
+
+async def replayed(client: Client, count: int) -> list[str]:
+    """The ids of the next frames, all of which must be events."""
+    return [(await client.next("task.completed"))["event_id"] for _ in range(count)]
+
+
+async def test_since_replays_exactly_what_was_missed(gate: Gate) -> None:
+    """The `subscribed` reply first, then the events after the cursor, in order, then live ones."""
+    start, *missed = [await publish(gate, circle_id=1) for _ in range(6)]
+    async with gate.client() as client:
+        answer = (await client.ask(type="subscribe", rooms=["circle:1"], since=start))["data"]
+        assert answer == {"rooms": ["circle:1"], "cursor": missed[-1], "recovered": True, "replayed": 5}
+        live = await publish(gate, circle_id=1)
+        assert await replayed(client, 6) == [*missed, live]
+        await fence(client)
+
+
+async def test_the_cursor_of_the_first_frame_is_a_place_to_resume_from(gate: Gate) -> None:
+    """Also before the tenant's first event: nothing that came after it is lost."""
+    async with gate.client() as client:
+        cursor = client.established["data"]["cursor"]
+    event_id = await publish(gate, circle_id=1)
+    async with gate.client() as client:
+        answer = (await client.ask(type="subscribe", rooms=["circle:1"], since=cursor))["data"]
+        assert (answer["recovered"], answer["replayed"]) == (True, 1)
+        assert await replayed(client, 1) == [event_id]
+
+
+async def test_replay_is_filtered_by_the_rooms_and_each_event_comes_once(gate: Gate) -> None:
+    """Of the log only what is in the rooms; what is in two of them once."""
+    start = await publish(gate)
+    wanted = [
+        await publish(gate, circle_id=1),
+        await publish(gate, circle_id=1, project_id=2),
+        await publish(gate, project_id=2),
+    ]
+    for circle, project in ((2, None), (11, None), (None, 1)):
+        await publish(gate, circle_id=circle, project_id=project)
+    await publish(gate, "globex", circle_id=1, project_id=2)
+    async with gate.client() as client:
+        answer = (await client.ask(type="subscribe", rooms=["circle:1", "project:2"], since=start))["data"]
+        assert answer["replayed"] == 3
+        assert await replayed(client, 3) == wanted
+        await fence(client)
+
+
+async def test_recovered_says_whether_everything_after_the_cursor_came(gate: Gate) -> None:
+    """null where nothing was asked, true where nothing was missed too."""
+    newest = await publish(gate, circle_id=1)
+    async with gate.client() as client:
+        assert (await client.ask(type="subscribe", rooms=["circle:1"]))["data"]["recovered"] is None
+        answer = (await client.ask(type="subscribe", rooms=["circle:2"], since=newest))["data"]
+        assert (answer["recovered"], answer["replayed"]) == (True, 0)
+
+
+async def test_a_trimmed_window_is_told_and_nothing_partial_is_replayed() -> None:
+    """`recovered: false` and no event: a part would look like the whole. From the reply's cursor on it goes on."""
+    async with running(settings_for(log_max_events=5)) as gate:
+        all_ids = [await publish(gate, circle_id=1) for _ in range(10)]
+        async with gate.client() as client:
+            answer = (await client.ask(type="subscribe", rooms=["circle:1"], since=all_ids[3]))["data"]
+            assert answer == {"rooms": ["circle:1"], "cursor": all_ids[-1], "recovered": False, "replayed": 0}
+            await fence(client)
+            live = await publish(gate, circle_id=1)
+            assert await replayed(client, 1) == [live]
+        async with gate.client() as client:
+            # The oldest place that is still good: everything after it is there.
+            answer = (await client.ask(type="subscribe", rooms=["circle:1"], since=all_ids[5]))["data"]
+            assert (answer["recovered"], answer["replayed"]) == (True, 5)
+
+
+async def test_a_trimmed_window_with_history_gives_the_latest(gate: Gate) -> None:
+    """Whoever asked for both gets the history where the cursor is too old, and is told so."""
+    async with running(settings_for(log_max_events=5)) as small:
+        all_ids = [await publish(small, circle_id=1) for _ in range(10)]
+        async with small.client() as client:
+            command = {"type": "subscribe", "rooms": ["circle:1"], "since": all_ids[0], "history": 3}
+            answer = (await client.ask(**command))["data"]
+            assert (answer["recovered"], answer["replayed"]) == (False, 3)
+            assert await replayed(client, 3) == all_ids[-3:]
+
+
+async def test_the_window_is_bounded_by_bytes_too() -> None:
+    """A few large events push the small old ones out, and that is told."""
+    async with running(settings_for(log_max_bytes=4_096)) as gate:
+        start = await publish(gate, circle_id=1)
+        for _ in range(5):
+            await publish(gate, circle_id=1, data={"x": "y" * 1_000})
+        async with gate.client() as client:
+            answer = (await client.ask(type="subscribe", rooms=["circle:1"], since=start))["data"]
+            assert (answer["recovered"], answer["replayed"]) == (False, 0)
+
+
+async def test_history_gives_the_latest_of_the_rooms_in_log_order(gate: Gate) -> None:
+    """At most as many as were asked for, oldest first; other rooms' events do not count."""
+    circle = []
+    for number in range(6):
+        circle.append(await publish(gate, circle_id=1))
+        await publish(gate, circle_id=2 + number)
+    async with gate.client() as client:
+        answer = (await client.ask(type="subscribe", rooms=["circle:1"], history=4))["data"]
+        assert (answer["recovered"], answer["replayed"]) == (None, 4)
+        assert await replayed(client, 4) == circle[-4:]
+        await fence(client)
+    async with gate.client() as client:
+        assert (await client.ask(type="subscribe", rooms=["circle:1"], history=100))["data"]["replayed"] == 6
+        assert await replayed(client, 6) == circle
+
+
+async def test_no_event_is_sent_twice_whatever_is_subscribed_again(gate: Gate) -> None:
+    """With history and since, over rooms that share events with those that are joined already."""
+    async with gate.client() as client:
+        await client.ask(type="subscribe", rooms=["circle:1"])
+        first = await publish(gate, circle_id=1, project_id=2)
+        second = await publish(gate, project_id=2)
+        assert await replayed(client, 1) == [first]
+        # Of the project's two events one is here already.
+        assert (await client.ask(type="subscribe", rooms=["project:2"], history=10))["data"]["replayed"] == 1
+        assert await replayed(client, 1) == [second]
+        for rooms in (["project:2"], ["circle:1"], ["circle:1", "project:2"]):
+            answer = (await client.ask(type="subscribe", rooms=rooms, history=10))["data"]
+            assert answer["replayed"] == 0
+            assert (await client.ask(type="subscribe", rooms=rooms, since=first))["data"]["replayed"] == 0
+        await fence(client)
+
+
+async def test_a_long_replay_and_what_comes_meanwhile_keep_the_logs_order(gate: Gate) -> None:
+    """More than fits one write, with new events and other subscriptions coming in between."""
+    data = {"x": "y" * 2_000}
+    start = await publish(gate, circle_id=1)
+    log = [await publish(gate, circle_id=1, data=data) for _ in range(200)]
+    async with gate.client() as client:
+        await client.send(type="subscribe", rooms=["circle:1"], since=start)
+        await client.send(type="subscribe", rooms=["project:9"], id="second")
+        log += [await publish(gate, circle_id=1, data=data) for _ in range(20)]
+        frames = [await client.next() for _ in range(len(log) + 2)]
+        await fence(client)
+    assert frames[0]["type"] == "subscribed"
+    assert ids(frames) == log
+    # The second answer waits for the first replay, or an event of both might come twice.
+    replayed_first = frames[0]["data"]["replayed"]
+    assert [frame.get("id") for frame in frames].index("second") > replayed_first
+
+
+async def test_unsubscribing_during_a_replay_ends_it_without_a_stray_event_after_the_reply(gate: Gate) -> None:
+    """After `unsubscribed` nothing of that room comes."""
+    start = await publish(gate, circle_id=1)
+    for _ in range(200):
+        await publish(gate, circle_id=1, data={"x": "y" * 2_000})
+    async with gate.client() as client:
+        await client.send(type="subscribe", rooms=["circle:1"], since=start)
+        await client.send(type="unsubscribe", rooms=["circle:1"])
+        kinds: list[str] = []
+        while not kinds or kinds[-1] != "unsubscribed":
+            kinds.append((await client.next())["type"])
+        assert kinds[0] == "subscribed"
+        await publish(gate, circle_id=1)
+        await fence(client)
+
+
+async def test_cursors_of_another_tenant_and_invented_ones_are_refused(gate: Gate) -> None:
+    """`cursor_invalid`, and nothing is subscribed."""
+    foreign = await publish(gate, "globex", circle_id=1)
+    own = await publish(gate, circle_id=1)
+    altered = own[:-1] + ("A" if own[-1] != "A" else "B")
+    bad = ["", "0", "evt_", "evt_123", foreign, altered, own + "A", own[4:], own.upper(), own + "=", " " + own]
+    async with gate.client() as client:
+        for cursor in bad:
+            frame = await client.ask(type="subscribe", rooms=["circle:1"], since=cursor)
+            assert frame["data"].get("code") == "cursor_invalid", cursor
+        await publish(gate, circle_id=1)
+        await fence(client)
+
+
+async def test_event_ids_do_not_tell_how_many_events_there_are(gate: Gate) -> None:
+    """Opaque: no common part grows along, and two tenants' first events have nothing in common."""
+    mine = [await publish(gate, circle_id=1) for _ in range(50)]
+    theirs = [await publish(gate, "globex", circle_id=1) for _ in range(50)]
+    assert len({*mine, *theirs}) == 100
+    assert len({len(event_id) for event_id in (*mine, *theirs)}) == 1
+    for position in range(4, len(mine[0])):
+        assert len({event_id[position] for event_id in mine}) > 1, "a constant part would be the epoch or the count"
+    assert mine != sorted(mine)
+
+
+async def test_resume_at_connect_includes_the_own_user_room(gate: Gate) -> None:
+    """`rooms` and `since` in the query: what the user was sent meanwhile comes too."""
+    async with gate.client(query="&rooms=circle:1") as client:
+        await client.next("subscribed")
+        last = await publish(gate, circle_id=1)
+        await client.next("task.completed")
+    missed = [await publish(gate, circle_id=1), await publish(gate, user_id="ada"), await publish(gate, circle_id=1)]
+    await publish(gate, user_id="bob", circle_id=2)
+    async with gate.client(query=f"&rooms=circle:1&since={last}") as client:
+        assert client.established["data"]["subscribed"] == ["user:ada", "circle:1"]
+        answer = (await client.next("subscribed"))["data"]
+        assert (set(answer["rooms"]), answer["recovered"]) == ({"user:ada", "circle:1"}, True)
+        assert answer["replayed"] == 3
+        assert await replayed(client, 3) == missed
+        await fence(client)
+    async with gate.client(query=f"&since={last}") as client:
+        assert (await client.next("subscribed"))["data"]["rooms"] == ["user:ada"]
+        assert await replayed(client, 1) == [missed[1]]
+        await fence(client)
+
+
+async def test_a_resume_at_connect_with_refused_rooms_still_brings_the_users_own(gate: Gate) -> None:
+    """The grants may have shrunk meanwhile: that is told, and the cursor is not wasted."""
+    last = await publish(gate)
+    own = await publish(gate, user_id="ada", circle_id=1)
+    await publish(gate, circle_id=1)
+    async with gate.client(gate.token(rooms=["circle:2"]), f"&rooms=circle:1&since={last}") as client:
+        assert (await client.next("error"))["data"]["code"] == "room_forbidden"
+        assert (await client.next("subscribed"))["data"]["rooms"] == ["user:ada"]
+        assert await replayed(client, 1) == [own]
+        await fence(client)
+
+
+async def test_an_invalid_cursor_at_connect_subscribes_to_nothing(gate: Gate) -> None:
+    """Told with `cursor_invalid`; the connection stays, with the user's own room live."""
+    foreign = await publish(gate, "globex", circle_id=1)
+    async with gate.client(query=f"&rooms=circle:1&since={foreign}") as client:
+        assert client.established["data"]["subscribed"] == ["user:ada"]
+        assert (await client.next("error"))["data"]["code"] == "cursor_invalid"
+        await publish(gate, circle_id=1)
+        await fence(client)
+        await publish(gate, user_id="ada")
+        await client.next("task.completed")
+
+
+async def test_after_a_restart_an_old_cursor_is_a_reset_log_not_an_error() -> None:
+    """The embedded log is gone with its process: `recovered: false`, and events go on."""
+    async with running() as gate:
+        cursors = [await publish(gate, circle_id=1) for _ in range(3)]
+    async with running() as gate:
+        # The offsets are in use again, and must not be taken for the old ones.
+        for _ in range(3):
+            await publish(gate, circle_id=1)
+        async with gate.client(query=f"&rooms=circle:1&since={cursors[0]}") as client:
+            answer = (await client.next("subscribed"))["data"]
+            assert (answer["recovered"], answer["replayed"]) == (False, 0)
+            live = await publish(gate, circle_id=1)
+            assert await replayed(client, 1) == [live]
+        async with gate.client() as client:
+            answer = (await client.ask(type="subscribe", rooms=["circle:1"], since=cursors[1]))["data"]
+            assert answer["recovered"] is False
+
+
+async def test_a_new_secret_keeps_the_cursors_of_the_old_one_known() -> None:
+    """After a rotation a client that returns is told of a reset; only with the old key forgotten it is an error."""
+    new = "another-secret-of-tests-0123456789-abcdefghijklmnop"
+    async with running() as gate:
+        cursor = await publish(gate, circle_id=1)
+    for previous, expected in (((SecretStr(SECRET),), "subscribed"), ((), "error")):
+        settings = settings_for().model_copy(update={"jwt_secret": SecretStr(new), "jwt_previous_secrets": previous})
+        async with running(settings, create_service(settings)) as gate, gate.client() as client:
+            answer = await client.ask(type="subscribe", rooms=["circle:1"], since=cursor)
+            assert answer["type"] == expected
+
+
+async def test_grants_are_judged_again_before_anything_is_replayed(gate: Gate) -> None:
+    """A cursor is a place, no permission."""
+    start = await publish(gate, circle_id=1)
+    await publish(gate, circle_id=1)
+    async with gate.client(gate.token(rooms=["circle:2"])) as client:
+        error = await client.ask(type="subscribe", rooms=["circle:1"], since=start)
+        assert error["data"]["code"] == "room_forbidden"
+        await fence(client)
+
+
+async def test_a_client_that_follows_its_cursor_through_reconnects_misses_nothing(gate: Gate) -> None:
+    """Twenty connections, events before, during and after each: the whole log, in order, once."""
+    seen: list[str] = []
+    log = [await publish(gate, circle_id=1)]
+    cursor = log[0]
+    for _ in range(20):
+        log += [await publish(gate, circle_id=1) for _ in range(3)]
+        async with gate.client(query=f"&rooms=circle:1&since={cursor}") as client:
+            log.append(await publish(gate, circle_id=1))
+            seen += ids(await until_fence(client))
+            log.append(await publish(gate, circle_id=1))
+        cursor = seen[-1]
+    async with gate.client(query=f"&rooms=circle:1&since={cursor}") as client:
+        seen += ids(await until_fence(client))
+    assert seen == log[1:]
+
+
+async def test_history_beyond_the_limit_is_refused(gate: Gate) -> None:
+    """100 at most."""
+    async with gate.client() as client:
+        error = await client.ask(type="subscribe", rooms=["circle:1"], history=101)
+        assert error["data"]["code"] == "bad_message"
+        assert (await client.ask(type="subscribe", rooms=["circle:1"], history=100))["type"] == "subscribed"
+
+
+@pytest.mark.parametrize("since", [None, "cursor"])
+async def test_null_is_no_cursor(gate: Gate, since: str | None) -> None:
+    """`since: null` is as good as none."""
+    cursor = await publish(gate, circle_id=1)
+    async with gate.client() as client:
+        value = cursor if since else None
+        answer = await client.ask(type="subscribe", rooms=["circle:1"], since=value)
+        assert answer["data"]["recovered"] is (True if since else None)
