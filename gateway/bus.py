@@ -6,14 +6,13 @@ import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import partial
 from inspect import isawaitable
 from typing import Any, Final, Protocol
 
 from gateway.core.errors import GatewayError, IdempotencyConflict
 from gateway.core.log import Receipt
 from gateway.gateway import Gateway
-from schemas.events import EventType
+from schemas.events import EventType, rfc3339
 
 logger = logging.getLogger("gateway.bus")
 
@@ -104,7 +103,7 @@ class EventBus:
             except Exception:
                 logger.exception("the handler %s failed", subscription.name)
                 continue
-            if isawaitable(result):
+            if result is not None and isawaitable(result):
                 waiting.append(_finish(result, subscription.name))
         if len(waiting) == 1:
             await waiting[0]
@@ -159,23 +158,21 @@ class EventBridge:
             self._drop(event, str(error))
 
     async def _publish(self, gateway: Gateway, tenant: str, event: Any) -> Receipt:
-        kind = str(getattr(event.type, "value", event.type))
-        publish = partial(
-            gateway.publish,
-            tenant,
-            kind,
-            event.data,
-            circle_id=event.circle_id,
-            project_id=event.project_id,
-            user_id=_text(getattr(event, "user_id", None)),
-            source_agent_id=event.source_agent_id,
-            timestamp=_rfc3339(event.timestamp),
-        )
+        id, user_id = getattr(event, "id", None), getattr(event, "user_id", None)
+        fields = {
+            "type": str(getattr(event.type, "value", event.type)),
+            "data": event.data,
+            "circle_id": event.circle_id,
+            "project_id": event.project_id,
+            "user_id": None if user_id is None else str(user_id),
+            "source_agent_id": event.source_agent_id,
+            "timestamp": None if event.timestamp is None else _rfc3339(event.timestamp),
+        }
         try:
-            return await publish(key=_text(getattr(event, "id", None)))
+            return await gateway.publish(tenant, key=None if id is None else str(id), **fields)
         except IdempotencyConflict:
             # A bus whose ids are not unique, as those made of a clock: two events, and neither may be lost.
-            return await publish()
+            return await gateway.publish(tenant, **fields)
 
     def _tenant_of(self, event: Any) -> str | None:
         if callable(self._tenant):
@@ -187,15 +184,8 @@ class EventBridge:
         logger.warning("an event of the bus was not forwarded: %s", reason)
 
 
-def _text(value: Any) -> str | None:
-    return None if value is None else str(value)
-
-
-def _rfc3339(moment: datetime | None) -> str | None:
-    if moment is None:
-        return None
-    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    return moment.isoformat(timespec="milliseconds")[:-6] + "Z"
+def _rfc3339(moment: datetime) -> str:
+    return rfc3339((moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment).timestamp())
 
 
 event_bus = EventBus()

@@ -27,7 +27,7 @@ from gateway.delivery import Delivery
 from schemas import messages
 from schemas.codes import CloseCode, ErrorCode
 from schemas.commands import AnyCommand, Auth, CommandError, Ping, Publish, Subscribe, Unsubscribe, parse_command
-from schemas.events import PublishedEvent, event_type_error, rfc3339
+from schemas.events import PublishedEvent, event_type_error, invalid_id, rfc3339
 from schemas.rooms import ROOM_GRAMMAR, user_room
 
 logger = logging.getLogger("gateway")
@@ -338,27 +338,37 @@ class Gateway:
         """
         if problem := event_type_error(type):
             raise ValueError(problem)
-        event = PublishedEvent.model_construct(
-            type=type,
-            data=dict(data),
+        if name := invalid_id(tenant, circle_id, project_id, user_id):
+            raise ValueError(f"{name} cannot stand in a room name")
+        draft = draft_of(
+            type,
+            data,
             circle_id=circle_id,
             project_id=project_id,
             user_id=user_id,
             source_agent_id=source_agent_id,
-            tenant=tenant,
-            idempotency_key=key,
+            timestamp=timestamp or rfc3339(self.clock()),
+            key=key,
+            max_bytes=self.limits.message_bytes,
         )
-        if name := event.invalid_id():
-            raise ValueError(f"{name} cannot stand in a room name")
-        draft = draft_of(event, timestamp or rfc3339(self.clock()), self.limits.message_bytes)
         return await self.log.append(tenant, draft)
 
     def draft(self, identity: Identity, event: PublishedEvent) -> tuple[str, Draft]:
         """The tenant and the draft of an event that `identity` publishes. Raises `AuthError`, `GatewayError`."""
-        if name := event.invalid_id():
-            raise GatewayError(ErrorCode.ROOM_INVALID, f"{name} cannot stand in a room name; {ROOM_GRAMMAR}")
         tenant = event.tenant or identity.tenant
-        draft = draft_of(event, rfc3339(self.clock()), self.limits.message_bytes)
+        if name := invalid_id(tenant, event.circle_id, event.project_id, event.user_id):
+            raise GatewayError(ErrorCode.ROOM_INVALID, f"{name} cannot stand in a room name; {ROOM_GRAMMAR}")
+        draft = draft_of(
+            event.type,
+            event.data,
+            circle_id=event.circle_id,
+            project_id=event.project_id,
+            user_id=event.user_id,
+            source_agent_id=event.source_agent_id,
+            timestamp=rfc3339(self.clock()),
+            key=event.idempotency_key,
+            max_bytes=self.limits.message_bytes,
+        )
         require_publish(identity, tenant, draft.rooms)
         return tenant, draft
 

@@ -67,11 +67,14 @@ RESERVED_TYPES: Final = frozenset(
 """Types of the gateway's own frames: a client must be able to trust that nobody else sent them."""
 
 MAX_TYPE_LENGTH: Final = 64
+_known_types: Final = frozenset(EventType)
 _type = re.compile(r"[a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)*").fullmatch
 
 
 def event_type_error(name: str) -> str | None:
     """What is wrong with `name` as the type of an event, or None."""
+    if name in _known_types:
+        return None
     if len(name) > MAX_TYPE_LENGTH or _type(name) is None:
         return f"an event type is lower-case words joined by dots, at most {MAX_TYPE_LENGTH} characters"
     if name in RESERVED_TYPES:
@@ -102,19 +105,28 @@ class PublishedEvent(BaseModel):
     tenant: str | None = Field(None, description="only for the scope `platform`; else the token's own")
     idempotency_key: Annotated[str, Field(min_length=1, max_length=128)] | None = None
 
-    def invalid_id(self) -> str | None:
-        """The name of the first field whose id cannot stand in a room name, or None."""
-        for name, value in (("circle_id", self.circle_id), ("project_id", self.project_id), ("tenant", self.tenant)):
-            # The length first: an integer of thousands of digits is dear to print.
-            if value is not None and not (_short(value) and is_id(str(value))):
-                return name
-        if self.user_id is not None and not is_subject(self.user_id):
-            return "user_id"
-        return None
+
+def invalid_id(
+    tenant: str, circle_id: int | str | None, project_id: int | str | None, user_id: str | None
+) -> str | None:
+    """The name of the first field that cannot stand in a room name, or None."""
+    if not is_id(tenant):
+        return "tenant"
+    if circle_id is not None and not _nameable(circle_id):
+        return "circle_id"
+    if project_id is not None and not _nameable(project_id):
+        return "project_id"
+    if user_id is not None and not is_subject(user_id):
+        return "user_id"
+    return None
 
 
-def _short(value: int | str) -> bool:
-    return len(value) <= 64 if isinstance(value, str) else value.bit_length() <= 208
+def _nameable(id: int | str) -> bool:
+    # A longer integer has over 64 digits, and one of thousands of them is dear to print.
+    return 0 <= id < _MAX_NUMBER if isinstance(id, int) else is_id(id)
+
+
+_MAX_NUMBER: Final = 10**64
 
 
 def encode_event(fields: Mapping[str, Any]) -> bytes:

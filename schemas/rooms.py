@@ -16,6 +16,8 @@ _subject = re.compile(SUBJECT_PATTERN).fullmatch
 _room = re.compile(rf"(?:circle|project):{ID_PATTERN}|user:{SUBJECT_PATTERN}|tenant").fullmatch
 _pattern = re.compile(rf"(?:circle|project):(?:{ID_PATTERN}|\*)|user:(?:{SUBJECT_PATTERN}|\*)|tenant").fullmatch
 
+ID_GRAMMAR: Final = "at most 64 letters, digits, _ and -, a letter or digit first"
+
 ROOM_GRAMMAR: Final = (
     "a room is circle:<id>, project:<id>, user:<sub> or tenant; an id starts with a letter or digit, "
     "goes on with letters, digits, _ and -, and has at most 64 characters"

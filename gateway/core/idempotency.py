@@ -1,62 +1,59 @@
 """Which idempotency keys a tenant has used of late, and for what."""
 
-from hashlib import blake2b
 from typing import Final
 
 from gateway.core.errors import IdempotencyConflict, RateLimited
 
 _GENERATIONS: Final = 4
+_FINGERPRINT: Final = (1 << 64) - 1
 
 
 class Keys:
     """The keys of one tenant, each remembered for at least `seconds` and at most a third longer.
 
-    They live in generations that are dropped whole, so that forgetting costs nothing for each key. A key is kept as
-    16 bytes of its hash, and its place and 8 bytes of the body's hash as one integer: about 150 bytes. When
-    `max_keys` are in use, further ones are refused: forgetting one early would break the promise in silence.
+    They live in generations that are dropped whole, so that forgetting costs nothing for each key. With a key are kept
+    its offset and 64 bits of a hash of the body, as one integer: about 200 bytes in all. When `max_keys` are in use,
+    further ones are refused: forgetting one early would break the promise in silence.
     """
 
-    __slots__ = ("_generations", "_length", "_max_keys", "_turned_at")
+    __slots__ = ("_generations", "_length", "_max_keys", "_older", "_turned_at")
 
-    def __init__(self, seconds: float = 120.0, max_keys: int = 1_000_000) -> None:
+    def __init__(self, seconds: float = 120.0, max_keys: int = 500_000) -> None:
         self._length = seconds / (_GENERATIONS - 1)
         self._max_keys = max_keys
-        self._generations: list[dict[bytes, int]] = [{}]
+        self._generations: list[dict[str, int]] = [{}]
+        self._older = 0
         self._turned_at = 0.0
 
-    def find(self, key: str, body: bytes, now: float) -> int | None:
-        """The offset at which `body` was appended under `key`, or None. Raises `IdempotencyConflict`.
+    def claim(self, key: str, body: bytes, offset: int, now: float) -> int | None:
+        """The offset at which `body` was appended under `key`; or None, and from now on that is `offset`.
 
-        `now` is in seconds of a clock that never goes back. `body` is without what differs from try to try.
+        `body` is without what differs from try to try, `now` in seconds of a clock that never goes back. Raises
+        `IdempotencyConflict` where the key was used for another body.
         """
-        self._turn(now)
-        digest = _digest(key.encode(), 16)
+        if now - self._turned_at >= self._length:
+            self._turn(now)
+        # Python's own hash: keyed anew in each process, and the keys live no longer than that.
+        fingerprint = hash(body) & _FINGERPRINT
         for generation in self._generations:
-            if (value := generation.get(digest)) is not None:
-                offset, fingerprint = divmod(value, 1 << 64)
-                if fingerprint != _fingerprint(body):
+            if (value := generation.get(key)) is not None:
+                if value & _FINGERPRINT != fingerprint:
                     raise IdempotencyConflict
-                return offset
-        if sum(map(len, self._generations)) >= self._max_keys:
+                return value >> 64
+        if self._older + len(self._generations[0]) >= self._max_keys:
             raise RateLimited("too many idempotency keys in use in this tenant", self._length, self._max_keys)
+        self._generations[0][key] = offset << 64 | fingerprint
         return None
 
-    def remember(self, key: str, body: bytes, offset: int) -> None:
-        self._generations[0][_digest(key.encode(), 16)] = offset << 64 | _fingerprint(body)
-
     def sweep(self, now: float) -> None:
-        self._turn(now)
+        if now - self._turned_at >= self._length:
+            self._turn(now)
 
     def _turn(self, now: float) -> None:
-        while now - self._turned_at >= self._length:
-            idle = now - self._turned_at >= self._length * _GENERATIONS
-            self._turned_at = now if idle else self._turned_at + self._length
-            self._generations = [{}] if idle else [{}, *self._generations[: _GENERATIONS - 1]]
-
-
-def _digest(data: bytes, size: int) -> bytes:
-    return blake2b(data, digest_size=size).digest()
-
-
-def _fingerprint(body: bytes) -> int:
-    return int.from_bytes(_digest(body, 8))
+        turns = int((now - self._turned_at) / self._length)
+        if turns >= _GENERATIONS:
+            self._turned_at, self._generations = now, [{}]
+        else:
+            self._turned_at += turns * self._length
+            self._generations = [*({} for _ in range(turns)), *self._generations][:_GENERATIONS]
+        self._older = sum(map(len, self._generations[1:]))

@@ -55,7 +55,7 @@ class Window:
             raise ValueError(f"offset {entry.offset} does not follow {self.head}")
         self._entries[entry.offset] = entry
         self.head = entry.offset
-        self.bytes += len(entry.frame)
+        self.bytes += len(entry.frame.wire)
         bounds = self._bounds
         # An event that alone is over the bytes stays until the next one: an accepted event can be delivered.
         while len(self._entries) > bounds.max_events or (self.bytes > bounds.max_bytes and self.first < self.head):
@@ -68,7 +68,7 @@ class Window:
             self._drop_first()
 
     def _drop_first(self) -> None:
-        self.bytes -= len(self._entries.pop(self.first).frame)
+        self.bytes -= len(self._entries.pop(self.first).frame.wire)
         self.first += 1
 
     def __getitem__(self, offset: int) -> Entry:

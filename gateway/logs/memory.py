@@ -39,15 +39,15 @@ class MemoryLog:
 
     async def append(self, tenant: str, draft: Draft) -> Receipt:
         window, keys = self._tenant(tenant)
-        if draft.key is not None and (offset := keys.find(draft.key, draft.body, self._timer())) is not None:
-            return Receipt(window.cursors.encode(self._epoch, offset), duplicate=True)
         offset = window.head + 1
+        if draft.key is not None:
+            known = keys.claim(draft.key, draft.body, offset, self._timer())
+            if known is not None:
+                return Receipt(window.cursors.encode(self._epoch, known), duplicate=True)
         event_id = window.cursors.encode(self._epoch, offset)
         frame = Frame(payload_of(draft.body, event_id, draft.timestamp))
         entry = Entry(offset, event_id, draft.rooms, frame, self._clock())
         window.append(entry)
-        if draft.key is not None:
-            keys.remember(draft.key, draft.body, offset)
         self._sink(tenant, entry)
         return Receipt(event_id, duplicate=False)
 

@@ -45,8 +45,9 @@ class _GuardedHead(H11Protocol if TYPE_CHECKING else object):  # type: ignore[mi
         super().connection_lost(exc)
 
     def _awaits_head(self) -> bool:
-        """Whether no request is being answered, and the connection is still this protocol's."""
-        return self in self.connections and (self.cycle is None or self.cycle.response_complete)
+        """Whether no request is under way, and the connection is still this protocol's."""
+        cycle = self.cycle
+        return self in self.connections and (cycle is None or (cycle.response_complete and not cycle.more_body))
 
     def _arm(self) -> None:
         self._head_bytes = 0
