@@ -288,7 +288,7 @@ export class GatewayClient {
 
   #subscribed({ rooms, recovered, replayed = 0, cursor }, answers) {
     for (const room of rooms) if (room !== `user:${this.session.user_id}`) this.#rooms.add(room);
-    if (recovered === false) this.#gap('history_trimmed');
+    if (recovered === false) this.#gap('not_recovered'); // the reply does not say why
     if (answers === this.#joining) {
       this.#joining = undefined;
       // `cursor` is the log's head. With a replay still to come, its events are what moves ours. Nor can the head be

@@ -138,7 +138,11 @@ export class Pane {
     if (state === 'reconnecting' && !this.#lostAt) this.#lostAt = Date.now();
     if (state === 'closed') this.#lostAt ||= Date.now();
     if (state === 'reconnecting') this.#say('resume', `Not connected: ${reason}. What happens now waits in the log.`);
-    if (state === 'closed') this.#say('resume', `Stopped: ${reason}. The client does not come back by itself.`, 'bad');
+    if (state === 'closed') {
+      const remedy = typeof this.grant.token === 'function' ? 'The client does not come back by itself.'
+        : 'Reload the page to give another token.';
+      this.#say('resume', `Stopped: ${reason}. ${remedy}`, 'bad');
+    }
     if (state === 'live') this.#parts.user.textContent = this.client.session.user_id;
     this.#parts.announce.textContent = `${this.grant.tenant}: ${state}${reason ? `, ${reason}` : ''}`;
     this.#parts.cut.textContent = { live: 'Cut the connection', closed: 'Connect again' }[state] ?? 'Reconnect now';
@@ -151,7 +155,7 @@ export class Pane {
     if (recovered === true) {
       this.#say('resume', `Resumed after ${away} s: ${plural(replayed, 'event')} replayed, nothing missing.`, 'good');
     } else if (recovered === false) {
-      this.#say('resume', `Back after ${away} s; the log starts later by now: events are missing.`, 'bad');
+      this.#say('resume', `Back after ${away} s, but the log was trimmed or reset meanwhile: events are missing.`, 'bad');
     }
     this.#lostAt = 0;
     if (this.grant.foreign_room && !this.#foreignTried) {
