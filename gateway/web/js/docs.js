@@ -24,7 +24,7 @@ class Reference {
 
   #operation(method, path, operation, parameters) {
     const parts = [];
-    if (operation.description) parts.push(element('p', {}, operation.description));
+    if (operation.description) parts.push(element('p', {}, ...prose(operation.description)));
     if (parameters.length) {
       parts.push(element('h4', {}, 'Parameters'), this.#fields(parameters.map((given) => {
         const { name, in: where, required, schema, description } = this.#resolve(given);
@@ -36,7 +36,7 @@ class Reference {
     parts.push(element('h4', {}, 'Answers'), ...Object.entries(operation.responses).map(([status, given]) => {
       const answer = this.#resolve(given);
       const schema = status < '300' ? this.#schemaOf(answer) : undefined;
-      const line = element('p', { class: 'answer' }, element('code', {}, status), ` ${answer.description}`);
+      const line = element('p', { class: 'answer' }, element('code', {}, status), ' ', ...prose(answer.description));
       return schema ? element('div', {}, line, this.#object(schema)) : line;
     }));
     return element('details', { class: 'card operation' },
@@ -61,7 +61,7 @@ class Reference {
     return element('dl', { class: 'schema' }, ...fields.map(({ name, schema = {}, required, note }) => {
       const about = [note, this.#type(schema), this.#resolve(schema).description].filter(Boolean).join(' · ');
       const optional = required ? '' : element('span', { class: 'hint' }, ' optional');
-      return element('div', {}, element('dt', {}, element('code', {}, name), optional), element('dd', {}, about));
+      return element('div', {}, element('dt', {}, element('code', {}, name), optional), element('dd', {}, ...prose(about)));
     }));
   }
 
@@ -90,6 +90,11 @@ class Reference {
     if (!given.$ref) return given;
     return given.$ref.slice(2).split('/').reduce((part, name) => part[name], this.description);
   }
+}
+
+/** What stands between backticks is code. */
+function prose(text) {
+  return text.split(/`([^`]+)`/).map((part, index) => (index % 2 ? element('code', {}, part) : part));
 }
 
 try {
