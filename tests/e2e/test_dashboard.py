@@ -1,0 +1,80 @@
+"""The first minute: both tenants fill, neither sees the other's, and a refusal says why."""
+
+import re
+
+import pytest
+from playwright.async_api import Browser, Locator, expect
+
+from tests.e2e.network import witness
+from tests.e2e.served import Served, until
+from tests.e2e.visit import visiting
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+TENANTS = ("acme", "globex")
+
+_ROWS = "(feed) => [...feed.children].map((row) => [row.dataset.eventId, row.querySelector('.in').textContent])"
+_PICTURE = "(canvas) => canvas.toDataURL()"
+_COLOUR = "(element) => getComputedStyle(element).color.match(/\\d+/g).map(Number)"
+
+
+async def picture(chart: Locator) -> str:
+    drawn: str = await chart.evaluate(_PICTURE)
+    return drawn
+
+
+async def test_panes_fill_with_their_own_tenants_events(browser: Browser, demo: Served) -> None:
+    """Every event of a pane is one that its tenant has, and its rows name its own rooms."""
+    given = await demo.tenants()
+    assert set(given) == set(TENANTS)
+    acme, globex = (given[tenant] for tenant in TENANTS)
+    async with (
+        witness(demo, acme["token"], acme["rooms"]) as of_acme,
+        witness(demo, globex["token"], globex["rooms"]) as of_globex,
+        visiting(browser, f"{demo.url}/") as visit,
+    ):
+        await visit.is_live(*TENANTS)
+        for tenant, own, other in (("acme", of_acme, of_globex), ("globex", of_globex, of_acme)):
+            feed = visit.pane(tenant).get_by_test_id("feed")
+            await expect(feed.get_by_test_id("feed-row").nth(7)).to_be_attached()
+            rows: list[list[str]] = await feed.evaluate(_ROWS)
+            assert {room for _, rooms in rows for room in rooms.split()} <= set(given[tenant]["rooms"])
+            received = await visit.received(tenant)
+            assert {event_id for event_id, _ in rows} <= set(received)
+            await own.until(received[-1])
+            assert received == own.part(received)
+            assert not set(received) & set(other.received)
+            shown = int(await visit.pane(tenant).get_by_test_id("count-received").inner_text())
+            assert shown >= len(rows)
+            await expect(visit.pane(tenant).get_by_test_id("count-duplicates")).to_have_text("0")
+            await expect(visit.pane(tenant).get_by_test_id("count-gaps")).to_have_text("0")
+
+
+async def test_the_charts_move(browser: Browser, demo: Served) -> None:
+    async with visiting(browser, f"{demo.url}/") as visit:
+        for tenant in TENANTS:
+            chart = visit.pane(tenant).locator("canvas")
+            before = await picture(chart)
+
+            async def moved(chart: Locator = chart, before: str = before) -> bool:
+                return await picture(chart) != before
+
+            await until(moved, f"another picture in {tenant}'s chart")
+
+
+async def test_the_other_tenants_room_is_refused_in_red_with_the_reason(browser: Browser, demo: Served) -> None:
+    """Once by itself, to be seen at all, and again by the button; the connection goes on."""
+    given = await demo.tenants()
+    async with visiting(browser, f"{demo.url}/") as visit:
+        for tenant in TENANTS:
+            foreign = given[tenant]["foreign_room"]
+            assert foreign not in given[tenant]["rooms"]
+            refused = re.compile(rf"Refused, room_forbidden: .+asked {foreign}$")
+            await visit.says(tenant, "refusal", refused, "bad")
+            red, green, blue = (await visit.pane(tenant).get_by_test_id("refusal").evaluate(_COLOUR))[:3]
+            assert red > 2 * max(green, blue)
+            await visit.pane(tenant).get_by_test_id("refusal").evaluate("(told) => { told.textContent = '' }")
+            await visit.pane(tenant).get_by_test_id("try-foreign").click()
+            await visit.says(tenant, "refusal", refused, "bad")
+            assert foreign not in await visit.pane(tenant).locator(".chip").all_inner_texts()
+        await visit.is_live(*TENANTS)

@@ -1,0 +1,113 @@
+"""The page on a phone, and readable in the light and in the dark."""
+
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from playwright.async_api import Browser, expect
+
+from tests.e2e.served import Served
+from tests.e2e.visit import Visit, visiting
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+PHONE: Final[dict[str, Any]] = {
+    "viewport": {"width": 390, "height": 844},
+    "is_mobile": True,
+    "has_touch": True,
+    "device_scale_factor": 2,
+}
+FINGER: Final = 40
+"""Pixels: what is lower is hard to hit with a finger."""
+
+_OVERFLOWING: Final = """() => [...document.querySelectorAll('body *')].filter((element) => {
+  const { left, right, width } = element.getBoundingClientRect();
+  return width > 1 && !element.closest('.skip, .feed li') && (left < -0.5 || right > innerWidth + 0.5);
+}).map((element) => element.outerHTML.slice(0, 120))"""
+
+# WCAG 2.2's ratio of each element's text to what is behind it. Rows that are just fading in are passed over.
+_FAINT: Final = """() => {
+  const canvas = document.createElement('canvas').getContext('2d', { willReadFrequently: true });
+  const rgb = (colour) => {
+    canvas.clearRect(0, 0, 1, 1);
+    canvas.fillStyle = colour;
+    canvas.fillRect(0, 0, 1, 1);
+    return [...canvas.getImageData(0, 0, 1, 1).data];
+  };
+  const light = (colour) => {
+    const linear = (c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
+    const [r, g, b] = rgb(colour).map((c) => linear(c / 255));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const behind = (element) => {
+    for (let at = element; at; at = at.parentElement) {
+      const colour = getComputedStyle(at).backgroundColor;
+      if (rgb(colour)[3] === 255) return colour;
+    }
+    return 'white';
+  };
+  const found = [];
+  for (const element of document.querySelectorAll('body *')) {
+    const text = [...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
+    if (!text || !element.checkVisibility() || element.closest('template, .new, script, noscript, datalist')) continue;
+    const [a, b] = [light(getComputedStyle(element).color), light(behind(element))].sort((a, b) => b - a);
+    const ratio = (a + 0.05) / (b + 0.05);
+    if (ratio < 4.5) found.push(`${ratio.toFixed(2)}: ${element.outerHTML.slice(0, 120)}`);
+  }
+  return found;
+}"""
+
+
+async def filled(visit: Visit) -> None:
+    """Wait until the page shows all that it can: rows, and the refusals in red."""
+    for tenant in ("acme", "globex"):
+        await expect(visit.pane(tenant).get_by_test_id("feed-row").nth(3)).to_be_attached()
+        await visit.says(tenant, "refusal", "Refused", "bad")
+
+
+async def test_on_a_phone_panes_are_stacked_and_every_control_is_within_reach(
+    browser: Browser, demo: Served, tmp_path: Path
+) -> None:
+    async with visiting(browser, f"{demo.url}/", **PHONE) as visit:
+        await filled(visit)
+        assert await visit.page.evaluate("[innerWidth, document.scrollingElement.scrollWidth]") == [390, 390]
+        assert await visit.page.evaluate(_OVERFLOWING) == []
+        first, second = [await visit.pane(tenant).bounding_box() for tenant in ("acme", "globex")]
+        assert first
+        assert second
+        assert first["x"] == second["x"]
+        assert second["y"] >= first["y"] + first["height"]
+        controls = await visit.page.locator("button, input, select, textarea, nav a").filter(visible=True).all()
+        assert len(controls) == 2 * 2 + 5 + 1 + 3 + 1
+        for control in controls:
+            await control.click(trial=True)  # scrolls to it; fails where something else is on top
+            box = await control.bounding_box()
+            assert box
+            if await control.evaluate("(element) => element.localName !== 'a'"):
+                assert box["height"] >= FINGER, await control.evaluate("(element) => element.outerHTML")
+        await visit.page.screenshot(path=tmp_path / "phone.png")
+
+
+async def test_the_reference_fits_on_a_phone(browser: Browser, demo: Served) -> None:
+    async with visiting(browser, f"{demo.url}/docs", **PHONE) as visit:
+        await expect(visit.page.locator("details")).not_to_have_count(0)
+        await visit.page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true })")
+        assert await visit.page.evaluate("[innerWidth, document.scrollingElement.scrollWidth]") == [390, 390]
+        assert await visit.page.evaluate(_OVERFLOWING) == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_all_text_can_be_read_in_the_readers_scheme(
+    browser: Browser, demo: Served, tmp_path: Path, scheme: str
+) -> None:
+    """Dark is dark, light is light, and every text has a contrast of at least 4.5 to 1."""
+    async with visiting(browser, f"{demo.url}/", color_scheme=scheme) as visit:
+        await filled(visit)
+        page = await visit.page.evaluate("getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)")
+        assert max(page) < 64 if scheme == "dark" else min(page) > 192
+        assert await visit.page.evaluate(_FAINT) == []
+        await visit.page.screenshot(path=tmp_path / f"{scheme}.png", full_page=True)
+        await visit.page.goto(f"{demo.url}/docs")
+        await expect(visit.page.locator("details")).not_to_have_count(0)
+        await visit.page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true })")
+        assert await visit.page.evaluate(_FAINT) == []
