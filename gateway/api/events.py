@@ -1,5 +1,6 @@
 """Publishing over HTTP."""
 
+import logging
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends
@@ -15,6 +16,8 @@ from schemas.admin import BatchAnswer, EventAnswer, EventBatch, EventFailure, It
 from schemas.codes import ErrorCode
 from schemas.commands import describe
 from schemas.events import PublishedEvent
+
+logger = logging.getLogger("gateway.api")
 
 
 def events_router(service: Service) -> APIRouter:
@@ -41,6 +44,10 @@ def events_router(service: Service) -> APIRouter:
                 results.append(_failure(ErrorCode.BAD_MESSAGE, describe(error)))
             except (GatewayError, AuthError) as error:
                 results.append(_failure(error.code, str(error)))
+            except Exception:
+                # Those before it are in the log, and their publisher has to learn of it.
+                logger.exception("an event of a batch could not be published")
+                results.append(_failure(ErrorCode.INTERNAL_ERROR, "the gateway failed on this event"))
         return BatchAnswer(results=results)
 
     router.add_api_route(

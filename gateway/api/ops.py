@@ -1,9 +1,10 @@
 """Whether the process lives, and whether events get through."""
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter
 from pydantic import BaseModel
 
-from gateway.api.problems import ProblemRoute
+from gateway.api.problems import PROBLEMS, ProblemRoute
+from gateway.core.errors import LogUnavailable
 from gateway.wiring import Service
 
 
@@ -19,12 +20,11 @@ def ops_router(service: Service) -> APIRouter:
         """The process answers."""
         return Health(status="ok")
 
-    @router.get("/readyz", responses={503: {"model": Health, "description": "events do not get through"}})
-    async def readyz(response: Response) -> Health:
+    @router.get("/readyz", responses={503: PROBLEMS[503]})
+    async def readyz() -> Health:
         """Events get through: connections are taken and the log takes events."""
-        if service.gateway.ready:
-            return Health(status="ready")
-        response.status_code = 503
-        return Health(status="not ready")
+        if not service.gateway.ready:
+            raise LogUnavailable("events do not get through")
+        return Health(status="ready")
 
     return router

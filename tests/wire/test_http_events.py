@@ -1,0 +1,281 @@
+"""Publishing over HTTP (PROTOCOL section 4): `POST /events` and `/events/batch`."""
+
+import json
+from typing import Any
+
+import httpx
+
+from gateway.core.errors import LogUnavailable
+from gateway.core.log import Draft, Receipt
+from gateway.logs.memory import MemoryLog
+from tests.support import Gate, running, settings_for
+from tests.wire.helpers import assert_problem, fence, http, service_with
+
+EVENT: dict[str, Any] = {"type": "task.completed", "data": {"n": 1}, "circle_id": 1}
+
+
+async def test_202_means_that_the_event_is_in_the_log(gate: Gate) -> None:
+    """With its id, whether it was there before, and the rooms that it was routed to."""
+    async with gate.client(query="&rooms=circle:1") as client, http(gate, gate.token()) as api:
+        await client.next("subscribed")
+        response = await api.post("/events", json={**EVENT, "project_id": "x"})
+        assert response.status_code == 202
+        assert response.headers["content-type"] == "application/json"
+        answer = response.json()
+        assert answer.keys() == {"event_id", "duplicate", "rooms"}
+        assert (answer["duplicate"], answer["rooms"]) == (False, ["circle:1", "project:x", "tenant"])
+        window = gate.service.gateway.log.window("acme")
+        assert window[window.head].event_id == answer["event_id"]
+        assert (await client.next("task.completed"))["event_id"] == answer["event_id"]
+
+
+async def test_the_same_idempotency_key_publishes_once(gate: Gate) -> None:
+    """The same id and `duplicate: true`; with any other body 409, and nothing is delivered."""
+    async with gate.client(query="&rooms=tenant") as client, http(gate, gate.token(scope="admin")) as api:
+        await client.next("subscribed")
+        event = {**EVENT, "idempotency_key": "key-1"}
+        first = (await api.post("/events", json=event)).json()
+        for _ in range(2):
+            again = await api.post("/events", json=event)
+            assert again.status_code == 202
+            assert again.json() == {**first, "duplicate": True}
+        # The order of members is no difference.
+        assert (await api.post("/events", json=dict(reversed(event.items())))).json()["duplicate"] is True
+        for change in ({"data": {"n": 2}}, {"type": "task.failed"}, {"circle_id": 2}, {"source_agent_id": 1}):
+            assert_problem(await api.post("/events", json={**event, **change}), 409, "idempotency_conflict")
+        assert (await client.next("task.completed"))["event_id"] == first["event_id"]
+        await fence(client)
+        other = (await api.post("/events", json={**event, "idempotency_key": "key-2"})).json()
+        assert (other["duplicate"], other["event_id"] == first["event_id"]) == (False, False)
+
+
+async def test_without_a_key_the_same_event_is_published_as_often_as_it_is_sent(gate: Gate) -> None:
+    """Twice the same is two events."""
+    async with http(gate, gate.token()) as api:
+        answers = [(await api.post("/events", json=EVENT)).json() for _ in range(2)]
+    assert answers[0]["event_id"] != answers[1]["event_id"]
+    assert not any(answer["duplicate"] for answer in answers)
+
+
+BAD_BODIES: list[Any] = [
+    [],
+    "text",
+    None,
+    {},
+    {"type": "task.completed"},
+    {"data": {}},
+    {**EVENT, "data": "text"},
+    {**EVENT, "data": None},
+    {**EVENT, "unknown": 1},
+    {**EVENT, "event_id": "evt_1"},
+    {**EVENT, "timestamp": "2026-01-01T00:00:00Z"},
+    {**EVENT, "circle_id": True},
+    {**EVENT, "circle_id": 1.0},
+    {**EVENT, "circle_id": [1]},
+    {**EVENT, "user_id": 7},
+    {**EVENT, "source_agent_id": ""},
+    {**EVENT, "source_agent_id": "x" * 129},
+    {**EVENT, "idempotency_key": ""},
+    {**EVENT, "idempotency_key": "x" * 129},
+    {**EVENT, "idempotency_key": 5},
+    {**EVENT, "type": 7},
+]
+
+
+async def test_a_body_that_is_no_event_is_a_problem_that_names_the_field(gate: Gate) -> None:
+    """422 `bad_message` for the wrong shape, and the next good event is taken."""
+    async with http(gate, gate.token(scope="admin")) as api:
+        for body in BAD_BODIES:
+            assert_problem(await api.post("/events", json=body), 422, "bad_message")
+        problem = assert_problem(await api.post("/events", json={**EVENT, "unknown": 1}), 422, "bad_message")
+        assert "unknown" in problem["detail"]
+        assert (await api.post("/events", json=EVENT)).status_code == 202
+
+
+async def test_a_body_that_is_no_json_is_a_400(gate: Gate) -> None:
+    """Also what Python's own reader would take: NaN, a lone surrogate, bytes that are no UTF-8."""
+    async with http(gate, gate.token()) as api:
+        for content in (b"", b"{", b"{'type': 1}", b'{"data": NaN}', b'"\\ud800"', b'{"type": "\xff"}', b"[" * 100_000):
+            headers = {"Content-Type": "application/json"}
+            response = await api.post("/events", content=content, headers=headers)
+            problem = assert_problem(response, 422 if content == b"" else 400, "bad_message")
+            assert "ud800" not in json.dumps(problem)
+
+
+async def test_a_body_over_the_limit_is_a_413_whether_or_not_its_length_is_told(gate: Gate) -> None:
+    """1 MiB for an event's body; it is not read to its end."""
+
+    async def chunks() -> Any:
+        for _ in range(20):
+            yield b" " * 100_000
+
+    headers = {"Content-Type": "application/json"}
+    for content in (b" " * 1_100_000, chunks()):
+        async with http(gate, gate.token()) as api:
+            try:
+                response = await api.post("/events", content=content, headers=headers)
+            except (httpx.WriteError, httpx.ReadError):
+                continue  # the answer came and the connection went while this client was still sending
+            assert_problem(response, 413, "message_too_large")
+    async with http(gate, gate.token()) as api:
+        assert (await api.post("/events", json=EVENT)).status_code == 202
+
+
+async def test_routes_answer_401_with_a_challenge(gate: Gate) -> None:
+    """Without a token, and with a bad one."""
+    for token, code in ((None, "token_missing"), ("nonsense", "token_invalid")):
+        async with http(gate, token) as api:
+            for method, path in (
+                ("POST", "/events"),
+                ("POST", "/events/batch"),
+                ("POST", "/admin/tokens"),
+                ("POST", "/admin/tokens/revoke"),
+                ("POST", "/admin/tokens/introspect"),
+                ("GET", "/admin/stats"),
+                ("GET", "/admin/connections"),
+                ("GET", "/admin/rooms"),
+                ("DELETE", "/admin/connections/con_x"),
+            ):
+                bodies: dict[str, Any] = {
+                    "/events": EVENT,
+                    "/events/batch": {"events": [EVENT]},
+                    "/admin/tokens": {"user_id": "bob", "rooms": []},
+                    "/admin/tokens/revoke": {"jti": "x"},
+                    "/admin/tokens/introspect": {"token": "x"},
+                }
+                response = await api.request(method, path, json=bodies.get(path))
+                assert_problem(response, 401, code)
+                assert response.headers["www-authenticate"].startswith("Bearer")
+
+
+# ---- batches
+
+
+async def test_a_batch_is_judged_event_by_event(gate: Gate) -> None:
+    """202 with one result for each, in order: what the single route would have answered, or its code and message."""
+    token = gate.token(rooms=["circle:1"])
+    events: list[Any] = [
+        EVENT,
+        {**EVENT, "circle_id": 2},
+        {**EVENT, "type": "pong"},
+        "text",
+        {**EVENT, "circle_id": "a b"},
+        {**EVENT, "idempotency_key": "k"},
+        {**EVENT, "idempotency_key": "k"},
+        {**EVENT, "idempotency_key": "k", "data": {}},
+        {**EVENT, "tenant": "globex"},
+        {**EVENT, "data": {"x": "y" * 70_000}},
+        {**EVENT, "data": {"last": True}},
+    ]
+    async with gate.client(token, "&rooms=circle:1") as client, http(gate, token) as api:
+        await client.next("subscribed")
+        response = await api.post("/events/batch", json={"events": events})
+        assert response.status_code == 202
+        results = response.json()["results"]
+        assert [result.get("error", {}).get("code") for result in results] == [
+            None,
+            "room_forbidden",
+            "bad_message",
+            "bad_message",
+            "room_invalid",
+            None,
+            None,
+            "idempotency_conflict",
+            "scope_missing",
+            "message_too_large",
+            None,
+        ]
+        for result in results:
+            if "error" in result:
+                assert result.keys() == {"error"}
+                assert result["error"].keys() == {"code", "message"}
+                assert result["error"]["message"]
+            else:
+                assert result.keys() == {"event_id", "duplicate", "rooms"}
+        assert [results[i]["duplicate"] for i in (0, 5, 6, 10)] == [False, False, True, False]
+        assert results[5]["event_id"] == results[6]["event_id"]
+        delivered = [(await client.next("task.completed"))["event_id"] for _ in range(3)]
+        assert delivered == [results[i]["event_id"] for i in (0, 5, 10)]
+        await fence(client)
+
+
+async def test_a_batch_holds_from_1_to_1000_events(gate: Gate) -> None:
+    """Others are refused as a whole, and nothing of them is published."""
+    async with http(gate, gate.token()) as api:
+        response = await api.post("/events/batch", json={"events": [EVENT] * 1_000})
+        assert response.status_code == 202
+        assert len({result["event_id"] for result in response.json()["results"]}) == 1_000
+        head = gate.service.gateway.log.window("acme").head
+        bodies: list[Any] = [{"events": [EVENT] * 1_001}, {"events": []}, {"events": EVENT}, {}, [EVENT], {"x": 1}]
+        for body in bodies:
+            assert_problem(await api.post("/events/batch", json=body), 422, "bad_message")
+        assert gate.service.gateway.log.window("acme").head == head
+
+
+async def test_a_batch_without_the_scope_fails_event_by_event(gate: Gate) -> None:
+    """Each is judged by itself, as PROTOCOL says: 202, and `scope_missing` for every one."""
+    async with http(gate, gate.token(scope="subscribe")) as api:
+        response = await api.post("/events/batch", json={"events": [EVENT, EVENT]})
+        assert response.status_code == 202
+        assert [result["error"]["code"] for result in response.json()["results"]] == ["scope_missing"] * 2
+
+
+async def test_a_batch_may_be_larger_than_an_event() -> None:
+    """Up to 16 MiB of body."""
+    async with running(settings_for()) as gate, http(gate, gate.token()) as api:
+        event = {**EVENT, "data": {"x": "y" * 60_000}}
+        response = await api.post("/events/batch", json={"events": [event] * 40})
+        assert response.status_code == 202
+        assert not any("error" in result for result in response.json()["results"])
+        response = await api.post("/events/batch", json={"events": [event] * 300})
+        assert_problem(response, 413, "message_too_large")
+
+
+# ---- when the log fails
+
+
+class BrokenLog(MemoryLog):
+    """A log that does not answer, or that has a fault."""
+
+    error: Exception = LogUnavailable()
+
+    async def append(self, tenant: str, draft: Draft) -> Receipt:
+        raise self.error
+
+
+async def test_what_the_log_does_not_take_is_a_503(gate: Gate) -> None:
+    """`broker_unavailable`, with `Retry-After`; in a batch for each event."""
+    log = BrokenLog((b"k" * 32,))
+    async with running(service=service_with(log=log)) as broken, http(broken, broken.token()) as api:
+        assert_problem(await api.post("/events", json=EVENT), 503, "broker_unavailable")
+        response = await api.post("/events/batch", json={"events": [EVENT] * 2})
+        assert [result["error"]["code"] for result in response.json()["results"]] == ["broker_unavailable"] * 2
+
+
+async def test_a_fault_is_a_500_that_tells_nothing(gate: Gate) -> None:
+    """`internal_error` as a problem document; the reason is in the log alone."""
+    log = BrokenLog((b"k" * 32,))
+    log.error = RuntimeError("the canary of the fault")
+    async with running(service=service_with(log=log)) as broken, http(broken, broken.token()) as api:
+        response = await api.post("/events", json=EVENT)
+        assert_problem(response, 500, "internal_error")
+        assert "canary" not in response.text
+        assert (await api.get("/healthz")).status_code == 200
+
+
+async def test_a_batch_survives_a_fault_in_one_of_its_events(gate: Gate) -> None:
+    """Each judged by itself holds for faults of ours too: those before it were published and must be answered."""
+
+    class Faulty(MemoryLog):
+        async def append(self, tenant: str, draft: Draft) -> Receipt:
+            if b"poison" in draft.body:
+                raise RuntimeError("a fault")
+            return await super().append(tenant, draft)
+
+    log = Faulty((b"k" * 32,))
+    async with running(service=service_with(log=log)) as broken, http(broken, broken.token()) as api:
+        poison = {**EVENT, "data": {"poison": 1}}
+        response = await api.post("/events/batch", json={"events": [EVENT, poison, EVENT]})
+        assert response.status_code == 202
+        codes = [result.get("error", {}).get("code") for result in response.json()["results"]]
+        assert codes == [None, "internal_error", None]
