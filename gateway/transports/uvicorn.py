@@ -93,6 +93,7 @@ class SocketTransport(asyncio.Protocol):
     """A `Transport` that is uvicorn's protocol for one connection."""
 
     __slots__ = (
+        "_closed",
         "_closing",
         "_connection",
         "_corked",
@@ -124,6 +125,7 @@ class SocketTransport(asyncio.Protocol):
         self._corked: list[bytes] | None = None
         self._full = False
         self._deflate = False
+        self._closed = False
         self._closing: asyncio.TimerHandle | None = None
         self._written = 0
         self._read = 0
@@ -174,6 +176,7 @@ class SocketTransport(asyncio.Protocol):
         if isinstance(self._ordinary, WebSocketsSansIOProtocol):
             self._ordinary.connection_lost(exc)
             return
+        self._closed = True
         if self._closing is not None:
             self._closing.cancel()
         if self._endpoint is not None:
@@ -192,7 +195,8 @@ class SocketTransport(asyncio.Protocol):
     # ---- what the gateway calls
 
     def write(self, batch: Batch) -> bool:
-        if self._closing is not None:
+        # uvloop's transport raises when it is written to after its end.
+        if self._closed:
             return True
         wire = batch.deflated if self._deflate else batch.wire
         self._written += len(wire)
@@ -203,7 +207,8 @@ class SocketTransport(asyncio.Protocol):
         return not self._full
 
     def close(self, code: int, reason: str) -> None:
-        if self._closing is None:
+        if not self._closed:
+            self._closed = True
             text = reason.encode()[:123].decode(errors="ignore")
             frame = Frame(Opcode.CLOSE, Close(code, text).serialize()).serialize(mask=False)
             if self._corked is None:
@@ -213,6 +218,7 @@ class SocketTransport(asyncio.Protocol):
             self._closing = asyncio.get_running_loop().call_later(CLOSE_SECONDS, self._transport.abort)
 
     def abort(self) -> None:
+        self._closed = True
         self._transport.abort()
 
     # ---- the handshake
@@ -282,7 +288,7 @@ class SocketTransport(asyncio.Protocol):
                 self._take(self._endpoint.host, frame)
         answers = parser.data_to_send()
         # A pong for every ping of a client that reads none would be memory without bound.
-        if answers and not self._full and self._closing is None:
+        if answers and not self._full and not self._closed:
             self._transport.write(b"".join(answers))
         if parser.close_rcvd is not None or parser.parser_exc is not None:
             self._leave()
@@ -290,7 +296,7 @@ class SocketTransport(asyncio.Protocol):
 
     def _take(self, host: Host, frame: Frame) -> None:
         connection = self._connection
-        if connection is None or self._closing is not None:
+        if connection is None or self._closed:
             return
         if frame.opcode is not Opcode.CONT:
             self._text = frame.opcode is Opcode.TEXT
@@ -320,6 +326,7 @@ class SocketTransport(asyncio.Protocol):
         """Nothing more is written; what waits has a moment to get through."""
         if self._connection is not None and self._endpoint is not None:
             self._endpoint.host.disconnect(self._connection)
+        self._closed = True
         if self._closing is None:
             self._closing = asyncio.get_running_loop().call_later(CLOSE_SECONDS, self._transport.abort)
 
@@ -334,11 +341,14 @@ class SocketTransport(asyncio.Protocol):
         elif now - self._read_at >= endpoint.stall:
             # Aborted, since a close frame would only wait behind the data.
             logger.info("a client read nothing for %g s and was given up (%d)", endpoint.stall, CloseCode.SLOW)
-            self._transport.abort()
+            self.abort()
             return
-        if now >= self._ping_at:
+        if waiting or self._closed:
+            # A ping would come behind the data, and the answer of a slow reader after its time.
+            self._ping_unanswered = False
+        elif now >= self._ping_at:
             if self._ping_unanswered:
-                self._transport.abort()
+                self.abort()
                 return
             self._ping_unanswered = True
             self._ping_at = now + endpoint.ping_interval
