@@ -1,0 +1,80 @@
+"""Both transports keep the transport's contract: behind a real uvicorn, on both event loops."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import uvicorn
+
+from gateway.core.handshake import Handshake, OriginPolicy, Secrets
+from gateway.testing import RecordingHost, TransportContract
+from gateway.transports.asgi import AsgiTransport, Receive, Send, serve
+from gateway.transports.uvicorn import STATE_KEY, Endpoint, SocketTransport
+
+
+@asynccontextmanager
+async def under_uvicorn(app: Any, **options: Any) -> AsyncIterator[int]:
+    """Serve `app` on a free port; tells the port."""
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    # Inherited by each connection: the less the kernel takes, the sooner a test has filled it and the sooner a
+    # transport sees that its client reads.
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65_536)
+    config = uvicorn.Config(app, ws_ping_interval=None, log_level="error", timeout_graceful_shutdown=1, **options)
+    server = uvicorn.Server(config)
+    server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
+    task = asyncio.create_task(server.serve(sockets=[listener]))
+    try:
+        async with asyncio.timeout(5):
+            while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
+                await asyncio.sleep(0.005)
+        yield listener.getsockname()[1]
+    finally:
+        server.should_exit = True
+        await task
+        listener.close()
+
+
+class TestAsgiTransport(TransportContract):
+    @asynccontextmanager
+    async def serving(self, host: RecordingHost, stall: float) -> AsyncIterator[str]:
+        async def app(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+            await receive()
+            await send({"type": "websocket.accept"})
+            transport = AsgiTransport(send, stall)
+            handshake = Handshake(Secrets(), None, (), None, None, scope["client"][0])
+            await serve(host, host.connect(handshake, transport), transport, receive)
+
+        async with under_uvicorn(app, ws="websockets-sansio", lifespan="off") as port:
+            yield f"ws://127.0.0.1:{port}/"
+
+
+class TestSocketTransport(TransportContract):
+    @asynccontextmanager
+    async def serving(self, host: RecordingHost, stall: float) -> AsyncIterator[str]:
+        endpoint = Endpoint("/ws/dashboard", host, OriginPolicy(()), (), 64 * 1024, 20.0, stall)
+
+        async def app(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+            assert scope["type"] == "lifespan"
+            await receive()
+            scope["state"][STATE_KEY] = endpoint
+            await endpoint.start()
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+            await endpoint.stop()
+            await send({"type": "lifespan.shutdown.complete"})
+
+        async with under_uvicorn(app, ws=SocketTransport, lifespan="on") as port:
+            yield f"ws://127.0.0.1:{port}/ws/dashboard"
+
+
+@pytest.mark.parametrize("suite", [TestAsgiTransport, TestSocketTransport])
+@pytest.mark.parametrize("name", [name for name in dir(TransportContract) if name.startswith("test_")])
+def test_under_uvloop(suite: type[TransportContract], name: str) -> None:
+    """On the event loop that `gateway serve` runs on where it is installed, whose transports are others."""
+    uvloop = pytest.importorskip("uvloop")
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(getattr(suite(), name)())
