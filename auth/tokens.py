@@ -211,11 +211,13 @@ def delegate(
     """What `holder` may have issued of what it asks for: nobody issues what they do not hold (PROTOCOL section 2).
 
     A user's own room is the user's by right, so `user:<user_id>` may always be among the rooms. `expires_in` (seconds)
-    is cut to the holder's remaining life. Raises ScopeMissing, RoomForbidden, RoomInvalid, TooManyRooms,
+    is cut to the holder's remaining life. Raises ScopeMissing, ClaimRefused, RoomForbidden, RoomInvalid, TooManyRooms,
     LifetimeTooLong, and TokenExpired for a holder who has none left.
     """
     require_admin(holder, tenant)
     asked = frozenset(scope)
+    if not asked <= _all_scopes:  # a word of the asker's own, which no message is to repeat
+        raise ClaimRefused("scope")
     for word in sorted(asked):
         if not holder.has_scope(word):
             raise ScopeMissing(word)

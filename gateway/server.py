@@ -78,7 +78,7 @@ def server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
 def _listen(settings: Settings) -> socket.socket:
     """The listening socket: made here, so that a port in use is one clear line."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    # The protocol is said, or asyncio leaves Nagle's algorithm on and a second write waits 40 ms for an acknowledgement.
+    # The protocol is said, or asyncio leaves Nagle's algorithm on, and a second write waits 40 ms.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:

@@ -15,6 +15,7 @@ from gateway.wiring import Service
 from schemas.admin import ClientInfo, ConnectionInfo, ConnectionPage, RoomInfo, RoomPage, Stats
 from schemas.codes import CloseCode, ErrorCode
 from schemas.events import rfc3339
+from schemas.rooms import ID_GRAMMAR, is_id
 
 Item = TypeVar("Item")
 
@@ -31,6 +32,8 @@ def admin_router(service: Service) -> APIRouter:
     def tenant_for(holder: Identity, tenant: str | None) -> str:
         asked = tenant or holder.tenant
         require_admin(holder, asked)
+        if not is_id(asked):
+            raise GatewayError(ErrorCode.BAD_MESSAGE, f"tenant: {ID_GRAMMAR}")
         return asked
 
     @router.get("/admin/stats")

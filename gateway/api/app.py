@@ -35,7 +35,7 @@ def create_app(service: Service | None = None) -> FastAPI:
 async def _http_problem(request: Request, error: Exception) -> Response:
     if not isinstance(error, StarletteHTTPException):
         raise error
-    return problem_for(HTTPException(error.status_code, error.detail))
+    return problem_for(HTTPException(error.status_code, error.detail, dict(error.headers or {})))
 
 
 async def _internal_problem(request: Request, error: Exception) -> Response:

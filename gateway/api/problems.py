@@ -100,7 +100,9 @@ def problem_for(error: Exception) -> Response:
         return problem(error.status_code, error.code, str(error.detail), limit=error.limit)
     if isinstance(error, HTTPException):
         code = _CODES.get(error.status_code, ErrorCode.BAD_MESSAGE)
-        return problem(error.status_code, code, str(error.detail))
+        answer = problem(error.status_code, code, str(error.detail))
+        answer.headers.update(error.headers or {})  # `Allow`, which a 405 must have (RFC 9110 section 15.5.6)
+        return answer
     raise error
 
 

@@ -24,7 +24,7 @@ from schemas.admin import (
     TokenRequest,
 )
 from schemas.codes import ErrorCode
-from schemas.rooms import is_id, is_subject
+from schemas.rooms import ID_GRAMMAR, is_id, is_subject
 
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 
@@ -172,6 +172,4 @@ def _require_names(user_id: str, tenant: str) -> None:
             ErrorCode.BAD_MESSAGE, "user_id: at most 128 letters, digits and ._@+|-, a letter or digit first"
         )
     if not is_id(tenant):
-        raise GatewayError(
-            ErrorCode.BAD_MESSAGE, "tenant: at most 64 letters, digits, _ and -, a letter or digit first"
-        )
+        raise GatewayError(ErrorCode.BAD_MESSAGE, f"tenant: {ID_GRAMMAR}")

@@ -7,7 +7,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from auth.errors import AuthError, LifetimeTooLong, RoomForbidden, RoomInvalid, ScopeMissing, TokenExpired, TooManyRooms
+from auth.errors import (
+    AuthError,
+    ClaimRefused,
+    LifetimeTooLong,
+    RoomForbidden,
+    RoomInvalid,
+    ScopeMissing,
+    TokenExpired,
+    TooManyRooms,
+)
 from auth.grants import Grants
 from auth.identity import SCOPES, Identity
 from auth.tokens import Delegation, delegate
@@ -56,8 +65,8 @@ REFUSED: dict[str, tuple[Identity, dict[str, Any], type[AuthError]]] = {
     "subscribe not held": (holder(["admin"]), {}, ScopeMissing),
     "platform not held": (ADMIN, {"scope": ["platform"]}, ScopeMissing),
     "platform among held ones": (ADMIN, {"scope": ["subscribe", "admin", "platform"]}, ScopeMissing),
-    "a scope that is none": (PLATFORM, {"scope": ["root"]}, ScopeMissing),
-    "two scopes in one word": (ADMIN, {"scope": ["subscribe admin"]}, ScopeMissing),
+    "a scope that is none": (PLATFORM, {"scope": ["root"]}, ClaimRefused),
+    "two scopes in one word": (ADMIN, {"scope": ["subscribe admin"]}, ClaimRefused),
     "another circle": (NARROW, {"rooms": ["circle:3"]}, RoomForbidden),
     "one of many not held": (NARROW, {"rooms": ["circle:1", "project:7", "circle:3"]}, RoomForbidden),
     "a whole kind of which some are held": (NARROW, {"rooms": ["circle:*"]}, RoomForbidden),
