@@ -317,7 +317,7 @@ async def test_odd_but_good_data(house: House, data: dict[str, Any]) -> None:
         assert got["event_id"] == frames["published"]["data"]["event_id"]
 
 
-@pytest.mark.parametrize("circle", [-1, 10**64, 10**4000, 2**208, "", "a:b", "7\n"], ids=lambda c: repr(c)[:12])
+@pytest.mark.parametrize("circle", [-1, 10**64, 10**4000, "", "a:b", "7\n"], ids=lambda c: repr(c)[:12])
 async def test_id_that_no_room_can_have(house: House, circle: int | str) -> None:
     """`room_invalid`, also for a number of thousands of digits."""
     async with house.gate.client() as client:
