@@ -116,6 +116,7 @@ async def test_a_restarted_server_is_found_again_and_its_empty_log_told(
             await visit.is_live("acme", "globex")
             for tenant in ("acme", "globex"):
                 await visit.says(tenant, "resume", re.compile(r"^Back after \d+\.\d s.*events are missing"), "bad")
+                await expect(visit.pane(tenant).get_by_test_id("feed-gap")).to_have_count(1)
                 await expect(visit.pane(tenant).get_by_test_id("count-gaps")).to_have_text("1")
             acme = (await served.tenants())["acme"]
             async with witness(served, acme["token"], acme["rooms"]) as seen:

@@ -23,7 +23,7 @@ export class Pane {
   #chart;
   #change = { state: 'connecting' };
   #lostAt = 0;
-  #fresh = []; // events that have no row yet
+  #fresh = []; // rows that are not in the feed yet, as functions that make them
   #painting = false;
   #own = new Set();
   #foreignTried = false;
@@ -63,7 +63,7 @@ export class Pane {
       onEvent: (event) => this.#event(event),
       onState: (change) => this.#state(change),
       onSubscribed: (data) => this.#subscribed(data),
-      onGap: ({ reason }) => this.#say('resume', `A gap: events are missing here (${reason}).`, 'bad'),
+      onGap: ({ reason }) => this.#gap(reason),
       onError: (error) => this.#say('refusal', `${error.code ?? error.name}: ${error.message}`, 'bad'),
       onFrame: ({ type }) => {
         if (ROOMS_CHANGE.has(type)) this.#showRooms(this.client.rooms);
@@ -98,7 +98,16 @@ export class Pane {
     if (this.received.length > RECEIVED) this.received.shift();
     this.#tally.add(event, now);
     this.#chart.add(kindOf(event.type), now);
-    this.#fresh.push(event);
+    this.#add((calm) => this.#row(event, calm));
+  }
+
+  #gap(reason) {
+    this.#say('resume', `A gap: events are missing here (${reason}).`, 'bad');
+    this.#add(() => element('li', { class: 'gap', 'data-testid': 'feed-gap' }, `Events are missing here (${reason})`));
+  }
+
+  #add(row) {
+    this.#fresh.push(row);
     if (this.#fresh.length > ROWS) this.#fresh.shift();
     if (this.#painting) return;
     this.#painting = true;
@@ -110,7 +119,7 @@ export class Pane {
     const { feed } = this.#parts;
     const rows = document.createDocumentFragment();
     const calm = this.#fresh.length > 3; // in a burst, to let rows appear softly costs much and tells nothing
-    for (const event of this.#fresh.reverse()) rows.append(this.#row(event, calm));
+    for (const row of this.#fresh.reverse()) rows.append(row(calm));
     this.#fresh = [];
     feed.prepend(rows);
     while (feed.childElementCount > ROWS) feed.lastElementChild.remove();
