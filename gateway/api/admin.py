@@ -4,9 +4,10 @@ from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import Annotated, Literal, TypeVar
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 
 from auth.identity import Identity, require_admin
+from gateway.api.limiting import Limited
 from gateway.api.problems import PROBLEMS, ProblemRoute
 from gateway.api.security import principal_of
 from gateway.core.connection import Connection
@@ -24,8 +25,13 @@ After = Annotated[str | None, Query(max_length=256, description="`next` of the p
 Tenant = Annotated[str | None, Query(max_length=64, description="only for the scope `platform`; else the token's own")]
 
 
-def admin_router(service: Service) -> APIRouter:
-    router = APIRouter(tags=["administration"], route_class=ProblemRoute, responses=PROBLEMS)
+def admin_router(service: Service, limited: Limited) -> APIRouter:
+    router = APIRouter(
+        tags=["administration"],
+        route_class=ProblemRoute,
+        responses=PROBLEMS,
+        dependencies=[Depends(limited.attach)],
+    )
     gateway = service.gateway
     principal = Depends(principal_of(service))
 
@@ -77,7 +83,10 @@ def admin_router(service: Service) -> APIRouter:
         return RoomPage(rooms=[_room(room, index.rooms[room]) for room in page], next=following)
 
     @router.delete("/admin/connections/{id}", status_code=204, responses={404: PROBLEMS[422]})
-    async def close_connection(id: str, holder: Annotated[Identity, principal], tenant: Tenant = None) -> Response:
+    @limited(service.settings.admin_requests_per_minute)
+    async def close_connection(
+        request: Request, id: str, holder: Annotated[Identity, principal], tenant: Tenant = None
+    ) -> Response:
         """Close one connection (4403)."""
         connection = gateway.manager.of(tenant_for(holder, tenant)).connections.get(id)
         if connection is None:

@@ -8,9 +8,10 @@ from fastapi import APIRouter
 
 from gateway.api.admin import admin_router
 from gateway.api.events import events_router
+from gateway.api.limiting import Limited
 from gateway.api.ops import ops_router
 from gateway.api.security import redact_server_logs
-from gateway.api.tokens import Limited, tokens_router
+from gateway.api.tokens import tokens_router
 from gateway.api.websocket import PATH, websocket_router
 from gateway.transports.uvicorn import STATE_KEY, Endpoint
 from gateway.wiring import Service
@@ -32,12 +33,13 @@ def create_router(service: Service, prefix: str = "") -> APIRouter:
             finally:
                 await endpoint.stop()
 
+    limited = Limited()
     router = APIRouter(prefix=prefix, lifespan=lifespan)
     for part in (
         websocket_router(service),
         events_router(service),
-        tokens_router(service, Limited()),
-        admin_router(service),
+        tokens_router(service, limited),
+        admin_router(service, limited),
         ops_router(service),
     ):
         router.include_router(part)

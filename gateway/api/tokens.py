@@ -1,16 +1,13 @@
-"""Issuing, revoking and inspecting tokens. Rates by slowapi: decorators only, for its middleware and default limits
-pass over the routes of an included router in silence."""
+"""Issuing, revoking and inspecting tokens."""
 
-from collections.abc import Callable
-from importlib.resources import files
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
-from slowapi import Limiter
 
 from auth.errors import AuthError
 from auth.identity import Identity, require_admin
 from auth.tokens import delegate
+from gateway.api.limiting import Limited
 from gateway.api.problems import PROBLEMS, ProblemRoute
 from gateway.api.security import principal_of
 from gateway.core.errors import GatewayError
@@ -25,40 +22,6 @@ from schemas.admin import (
 )
 from schemas.codes import ErrorCode
 from schemas.rooms import ID_GRAMMAR, is_id, is_subject
-
-Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
-
-
-class Limited:
-    """slowapi by principal, in this process's memory: its Redis storage would block the loop."""
-
-    def __init__(self) -> None:
-        # An empty file for its configuration, or it would read our `.env`.
-        empty = str(files("gateway") / "py.typed")
-        self._limiter = Limiter(key_func=_principal_key, key_style="endpoint", config_filename=empty)
-        self.endpoints: list[str] = []
-
-    def __call__(self, per_minute: int) -> Callable[[Endpoint], Endpoint]:
-        """A decorator for endpoints that take `request`; 0 is no limit."""
-
-        def decorate(endpoint: Endpoint) -> Endpoint:
-            if not per_minute:
-                return endpoint
-            self.endpoints.append(endpoint.__name__)
-            limited: Endpoint = self._limiter.limit(f"{per_minute}/minute")(endpoint)
-            return limited
-
-        return decorate
-
-    async def attach(self, request: Request) -> None:
-        """A dependency of the limited routes: where a refusal finds the limiter to ask when to come back."""
-        request.state.limiter = self._limiter
-
-
-def _principal_key(request: Request) -> str:
-    identity: Identity = request.state.principal
-    # `:` is in neither grammar, so that no two principals share a key.
-    return f"{identity.tenant}:{identity.user_id}"
 
 
 def tokens_router(service: Service, limited: Limited) -> APIRouter:
@@ -112,9 +75,10 @@ def tokens_router(service: Service, limited: Limited) -> APIRouter:
     @router.post("/admin/tokens/revoke")
     @limited(settings.admin_requests_per_minute)
     async def revoke_tokens(
-        request: Request, body: Revocation, holder: Annotated[Identity, principal]
+        request: Request, response: Response, body: Revocation, holder: Annotated[Identity, principal]
     ) -> RevocationAnswer:
         """End a token, or all tokens of a user or of a tenant up to now; their connections are closed at once."""
+        response.headers["Cache-Control"] = "no-store"
         tenant = body.tenant or holder.tenant
         _require_names(body.user_id or "x", tenant)
         require_admin(holder, tenant)
@@ -135,9 +99,10 @@ def tokens_router(service: Service, limited: Limited) -> APIRouter:
     @router.post("/admin/tokens/introspect", response_model_exclude_none=True)
     @limited(settings.admin_requests_per_minute)
     async def introspect_token(
-        request: Request, body: Introspection, holder: Annotated[Identity, principal]
+        request: Request, response: Response, body: Introspection, holder: Annotated[Identity, principal]
     ) -> IntrospectionAnswer:
         """What a token says (RFC 7662); of an invalid, revoked or foreign one only that it is not active."""
+        response.headers["Cache-Control"] = "no-store"
         require_admin(holder, holder.tenant)
         try:
             identity = gateway.verify(body.token)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, ip_address
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Final
 from urllib.parse import parse_qsl, urlsplit
 
@@ -174,6 +174,8 @@ def _within(address: str, networks: Sequence[Network]) -> bool:
         ip = ip_address(address)
     except ValueError:
         return False
+    if isinstance(ip, IPv6Address) and ip.ipv4_mapped is not None:
+        ip = ip.ipv4_mapped  # as a socket for both families writes an IPv4 peer
     return any(ip in network for network in networks)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from schemas.events import RESERVED_TYPES, EventType
-from tests.support import Gate
+from tests.support import Gate, running, settings_for
 from tests.wire.helpers import assert_problem, fence, http, publish
 
 DEFAULT_TYPES = [
@@ -143,9 +143,14 @@ BAD_TYPES = [
 ]
 
 
-async def test_the_gateways_own_types_and_malformed_ones_cannot_be_published(gate: Gate) -> None:
+async def test_the_gateways_own_types_and_malformed_ones_cannot_be_published() -> None:
     """Neither over HTTP nor over the WebSocket: a client can trust that `token.expiring` came from the gateway."""
-    async with gate.client(query="&rooms=circle:1") as client, http(gate, gate.token()) as api:
+    settings = settings_for(commands_per_second=0)
+    async with (
+        running(settings) as gate,
+        gate.client(query="&rooms=circle:1") as client,
+        http(gate, gate.token()) as api,
+    ):
         await client.next("subscribed")
         for kind in (*sorted(RESERVED_TYPES), *BAD_TYPES):
             event = {"type": kind, "data": {}, "circle_id": 1}

@@ -1,0 +1,45 @@
+"""Rates of HTTP routes by slowapi: decorators only, for its middleware and default limits pass over the routes of an
+included router in silence."""
+
+from collections.abc import Callable
+from importlib.resources import files
+from typing import Any, TypeVar
+
+from fastapi import Request
+from slowapi import Limiter
+
+from auth.identity import Identity
+
+Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
+
+
+class Limited:
+    """slowapi by principal, in this process's memory: its Redis storage would block the loop."""
+
+    def __init__(self) -> None:
+        # An empty file for its configuration, or it would read our `.env`.
+        empty = str(files("gateway") / "py.typed")
+        self._limiter = Limiter(key_func=_principal_key, key_style="endpoint", config_filename=empty)
+        self.endpoints: list[str] = []
+
+    def __call__(self, per_minute: int) -> Callable[[Endpoint], Endpoint]:
+        """A decorator for endpoints that take `request`; 0 is no limit."""
+
+        def decorate(endpoint: Endpoint) -> Endpoint:
+            if not per_minute:
+                return endpoint
+            self.endpoints.append(endpoint.__name__)
+            limited: Endpoint = self._limiter.limit(f"{per_minute}/minute")(endpoint)
+            return limited
+
+        return decorate
+
+    async def attach(self, request: Request) -> None:
+        """A dependency of the limited routes: where a refusal finds the limiter to ask when to come back."""
+        request.state.limiter = self._limiter
+
+
+def _principal_key(request: Request) -> str:
+    identity: Identity = request.state.principal
+    # `:` is in neither grammar, so that no two principals share a key.
+    return f"{identity.tenant}:{identity.user_id}"

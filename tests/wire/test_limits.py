@@ -1,0 +1,400 @@
+"""Limits: commands, handshakes, connections, sizes, HTTP, and whose address counts (PROTOCOL sections 5, 6 and 8)."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from ipaddress import ip_network
+from typing import Any
+
+import pytest
+from websockets.asyncio.client import connect
+
+from gateway.api.limiting import Limited
+from gateway.core.handshake import client_address
+from gateway.core.limits import address_key
+from tests.support import Client, Gate, running, settings_for
+from tests.wire.helpers import Clock, assert_problem, fence, http, publish, service_with
+
+
+@asynccontextmanager
+async def timed(**values: Any) -> AsyncIterator[tuple[Gate, Clock]]:
+    """A gateway whose rates go by a clock of the test's."""
+    timer = Clock(1_000.0)
+    async with running(settings_for(**values), service_with(timer=timer, **values)) as gate:
+        yield gate, timer
+
+
+# ---- commands of one connection
+
+
+async def test_commands_over_the_rate_are_refused_with_when_to_come_back() -> None:
+    """The burst goes through; then `rate_limited`, until the time that it names has passed."""
+    async with timed(commands_per_second=2, command_burst=3) as (gate, timer), gate.client() as client:
+        for _ in range(3):
+            assert (await client.ask(type="ping"))["type"] == "pong"
+        error = await client.ask(type="subscribe", rooms=["circle:1"])
+        assert error["data"]["code"] == "rate_limited"
+        assert error["data"]["retry_after"] == pytest.approx(0.5)
+        assert error["data"]["limit"] == 2
+        timer.advance(0.49)
+        assert (await client.ask(type="ping"))["type"] == "error"
+        timer.advance(0.01)
+        assert (await client.ask(type="ping"))["type"] == "pong"
+        timer.advance(60)
+        for _ in range(3):
+            assert (await client.ask(type="ping"))["type"] == "pong"
+        assert (await client.ask(type="ping"))["type"] == "error"
+
+
+async def test_a_refused_command_did_nothing() -> None:
+    """What is over the rate is not run later either."""
+    async with timed(commands_per_second=1, command_burst=1) as (gate, timer), gate.client() as client:
+        await client.ask(type="ping")
+        assert (await client.ask(type="subscribe", rooms=["circle:1"]))["data"]["code"] == "rate_limited"
+        timer.advance(10)
+        await publish(gate, circle_id=1)
+        await fence(client)
+
+
+async def test_who_keeps_sending_over_the_rate_is_closed_with_4429() -> None:
+    """After twice the burst of refusals, whether the commands are good, malformed or binary."""
+    for frame in ('{"type":"ping"}', "nonsense", b"binary"):
+        values = {"commands_per_second": 1, "command_burst": 4}
+        async with timed(**values) as (gate, _), gate.client() as client:
+            for _ in range(4):
+                await client.ask(type="ping")
+            for _ in range(8):
+                await client.websocket.send(frame)
+                assert (await client.next("error"))["data"]["code"] == "rate_limited"
+            await client.websocket.send(frame)
+            assert await client.closed() == (4429, "rate_limited")
+            assert list(gate.service.manager.connections()) == []
+
+
+async def test_one_clients_rate_is_not_anothers() -> None:
+    """Also of the same user."""
+    async with timed(commands_per_second=1, command_burst=1) as (gate, _), gate.client() as one, gate.client() as two:
+        for client in (one, two):
+            assert (await client.ask(type="ping"))["type"] == "pong"
+        for client in (one, two):
+            assert (await client.ask(type="ping"))["type"] == "error"
+
+
+async def test_zero_is_no_limit_on_commands() -> None:
+    """As for every limit."""
+    async with timed(commands_per_second=0, command_burst=1) as (gate, _), gate.client() as client:
+        for _ in range(100):
+            assert (await client.ask(type="ping"))["type"] == "pong"
+
+
+async def test_repeated_malformed_messages_are_closed_with_4400() -> None:
+    """Ten in a row; a good command between them starts the count anew."""
+    async with timed() as (gate, _), gate.client() as client:
+        for _ in range(9):
+            await client.websocket.send("nonsense")
+            await client.next("error")
+        await fence(client)
+        for frame in ("nonsense", b"x", '{"type":"nonsense"}', "[]", "{}", "1", "", b"", '{"type":"ping","x":1}'):
+            await client.websocket.send(frame)
+            await client.next("error")
+        await client.websocket.send("nonsense")
+        assert (await client.next("error"))["data"]["code"] == "bad_message"
+        assert await client.closed() == (4400, "bad_message")
+
+
+async def test_refusals_of_rights_are_not_malformed() -> None:
+    """A dashboard that asks for rooms it may not see is not sent away for it."""
+    async with timed() as (gate, _), gate.client() as client:
+        for _ in range(20):
+            assert (await client.ask(type="subscribe", rooms=["user:bob"]))["data"]["code"] == "room_forbidden"
+        await fence(client)
+
+
+async def test_a_message_over_the_limit_is_closed_with_1009() -> None:
+    """Bytes count, not characters, and fragments together; one that is just within the limit is read."""
+    async with timed(max_message_bytes=1_024) as (gate, _):
+        for text in ("x" * 1_025, "ü" * 513, b"x" * 1_025, ["x" * 500, "x" * 500, "x" * 500]):
+            async with gate.client() as client:
+                await client.websocket.send(text)
+                assert (await client.closed())[0] == 1009, text[:3]
+        async with gate.client() as client:
+            assert client.established["data"]["limits"]["message_bytes"] == 1_024
+            for text in ("x" * 1_024, "ü" * 512, ["x" * 500, "x" * 500]):
+                await client.websocket.send(text)
+                assert (await client.next("error"))["data"]["code"] == "bad_message"
+            await fence(client)
+        assert list(gate.service.manager.connections()) == []
+
+
+# ---- handshakes and connections
+
+
+async def refused(gate: Gate, token: str | None = None, headers: Sequence[tuple[str, str]] = ()) -> dict[str, Any]:
+    """The `error` frame before the close, with the code and the reason of the close as `closed`."""
+    token = gate.token() if token is None else token
+    async with connect(f"{gate.ws_url}?token={token}", additional_headers=headers) as websocket:
+        client = Client(websocket)
+        data: dict[str, Any] = (await client.next("error"))["data"]
+        return {**data, "closed": await client.closed()}
+
+
+async def test_handshakes_of_one_address_are_limited() -> None:
+    """4429 after an `error` with `retry_after`; bad tokens count too, and the address is let in again in time."""
+    async with timed(handshakes_per_minute=4) as (gate, timer):
+        for token in ("nonsense", gate.token(), gate.token(), "nonsense"):
+            async with connect(f"{gate.ws_url}?token={token}") as websocket:
+                await Client(websocket).closed() if token == "nonsense" else await websocket.recv()
+        data = await refused(gate)
+        assert (data["code"], data["limit"], data["closed"][0]) == ("rate_limited", 4, 4429)
+        assert data["retry_after"] == pytest.approx(15)
+        # A refusal costs nothing: whoever waits as long as it was told gets in.
+        timer.advance(14.9)
+        assert (await refused(gate))["retry_after"] == pytest.approx(0.1)
+        timer.advance(0.1)
+        async with gate.client() as client:
+            await fence(client)
+
+
+async def test_connections_of_one_user_are_limited() -> None:
+    """4409, for every address; the user of the same name in another tenant has places of its own."""
+    async with timed(max_connections_per_user=2) as (gate, _), gate.client() as one, gate.client() as two:
+        data = await refused(gate)
+        assert (data["code"], data["limit"], data["closed"][0]) == ("rate_limited", 2, 4409)
+        async with gate.client(gate.token("bob")), gate.client(gate.token(tenant="globex")):
+            pass
+        await two.websocket.close()
+        async with gate.client() as third:
+            await fence(third)
+        await fence(one)
+
+
+async def test_connections_of_one_address_are_limited() -> None:
+    """1013 with `retry_after`, whoever's they are, and a place is free again when one leaves."""
+    async with timed(max_connections_per_address=2) as (gate, _):
+        async with gate.client(), gate.client(gate.token("bob", "globex")) as leaver:
+            data = await refused(gate, gate.token("carl"))
+            assert (data["code"], data["limit"], data["closed"][0]) == ("rate_limited", 2, 1013)
+            assert data["retry_after"] > 0
+            await leaver.websocket.close()
+            async with gate.client():
+                pass
+
+
+async def test_connections_of_one_tenant_are_limited() -> None:
+    """1013; the neighbours' places are their own."""
+    async with timed(max_connections_per_tenant=2) as (gate, _):
+        async with gate.client(), gate.client(gate.token("bob")):
+            data = await refused(gate, gate.token("carl"))
+            assert (data["code"], data["limit"], data["closed"][0]) == ("rate_limited", 2, 1013)
+            assert data["retry_after"] > 0
+            async with gate.client(gate.token(tenant="globex")):
+                pass
+
+
+async def test_zero_is_no_limit_on_connections() -> None:
+    """Of an address, a user or a tenant."""
+    nothing = dict.fromkeys(
+        ("max_connections_per_user", "max_connections_per_address", "max_connections_per_tenant"), 0
+    )
+    async with timed(**nothing) as (gate, _), AsyncExitStack() as stack:
+        for _ in range(12):
+            await stack.enter_async_context(gate.client())
+
+
+async def test_a_refused_client_takes_no_place() -> None:
+    """Neither in the address's count nor in any list, and one that vanished leaves none behind."""
+    limits = {"max_connections_per_user": 1, "max_connections_per_address": 2}
+    async with timed(**limits) as (gate, _), gate.client() as first:
+        for _ in range(5):
+            assert (await refused(gate))["closed"][0] == 4409
+        for _ in range(3):
+            async with gate.client(gate.token("bob")) as client:
+                client.websocket.transport.abort()
+                await client.websocket.wait_closed()
+            async with gate.client(gate.token("carl")):
+                pass
+        assert len(list(gate.service.manager.connections())) == 1
+        await fence(first)
+
+
+# ---- whose address it is
+
+PROXIES = ("127.0.0.1", "10.0.0.0/8", "2001:db8:ffff::/48")
+FORWARDED: list[tuple[tuple[str, ...], list[str], str]] = [
+    ((), ["203.0.113.9"], "127.0.0.1"),
+    (("10.0.0.0/8",), ["203.0.113.9"], "127.0.0.1"),
+    (PROXIES, [], "127.0.0.1"),
+    (PROXIES, ["203.0.113.9"], "203.0.113.9"),
+    (PROXIES, ["1.1.1.1, 203.0.113.9"], "203.0.113.9"),
+    (PROXIES, ["1.1.1.1, 203.0.113.9, 10.1.2.3"], "203.0.113.9"),
+    (PROXIES, ["1.1.1.1", "203.0.113.9", "10.1.2.3"], "203.0.113.9"),
+    (PROXIES, ["1.1.1.1, 203.0.113.9", "10.1.2.3,10.9.9.9"], "203.0.113.9"),
+    (PROXIES, ["10.1.1.1, 10.2.2.2"], "10.1.1.1"),
+    (PROXIES, ["2001:db8::7"], "2001:db8::7"),
+    (PROXIES, ["2001:DB8:0:0::7"], "2001:db8::7"),
+    (PROXIES, ["[2001:db8::7]:4711"], "2001:db8::7"),
+    (PROXIES, ["203.0.113.9:4711"], "203.0.113.9"),
+    (PROXIES, ["1.1.1.1, 2001:db8::7, 2001:db8:ffff::1"], "2001:db8::7"),
+    (PROXIES, ["nonsense"], "127.0.0.1"),
+    (PROXIES, [""], "127.0.0.1"),
+    (PROXIES, ["203.0.113.9, nonsense"], "127.0.0.1"),
+    (PROXIES, ["203.0.113.9, "], "127.0.0.1"),
+    (PROXIES, ["1.1.1.1, nonsense, 10.1.2.3"], "10.1.2.3"),
+    (PROXIES, ["203.0.113.9, 999.1.1.1, 10.1.2.3"], "10.1.2.3"),
+    (PROXIES, ["unknown", "203.0.113.9"], "203.0.113.9"),
+    (PROXIES, ["x" * 4_000], "127.0.0.1"),
+]
+
+
+async def test_x_forwarded_for_is_believed_from_trusted_proxies_only() -> None:
+    """Read from its end for as long as proxies of ours speak; what stands left of the first other is invented."""
+    for trusted in dict.fromkeys(case[0] for case in FORWARDED):
+        async with running(settings_for(trusted_proxies=trusted)) as gate:
+            for _, hops, expected in (case for case in FORWARDED if case[0] == trusted):
+                headers = [("X-Forwarded-For", hop) for hop in hops]
+                async with gate.client(additional_headers=headers):
+                    addresses = [connection.address for connection in gate.service.manager.connections()]
+                    assert addresses == [expected], hops
+
+
+def test_a_proxy_is_known_through_a_dual_stack_socket_too() -> None:
+    """There the kernel writes an IPv4 peer as ::ffff:10.1.2.3, and 10.0.0.0/8 means it all the same."""
+    headers = [(b"x-forwarded-for", b"203.0.113.9")]
+    proxies = [ip_network("10.0.0.0/8")]
+    assert client_address("::ffff:10.1.2.3", headers, proxies) == "203.0.113.9"
+    assert client_address("::ffff:11.1.2.3", headers, proxies) == "::ffff:11.1.2.3"
+    hops = [(b"x-forwarded-for", b"203.0.113.9, ::ffff:10.7.7.7")]
+    assert client_address("::ffff:10.1.2.3", hops, proxies) == "203.0.113.9"
+
+
+async def test_limits_count_the_address_behind_the_proxy() -> None:
+    """One client behind it does not use up another's places; inventing addresses gains none."""
+    values = {"max_connections_per_address": 1, "trusted_proxies": ("127.0.0.1",)}
+    async with timed(**values) as (gate, _):
+        async with gate.client(additional_headers=[("X-Forwarded-For", "203.0.113.9")]):
+            async with gate.client(additional_headers=[("X-Forwarded-For", "203.0.113.10")]):
+                pass
+            for hops in ("203.0.113.9", "1.1.1.1, 203.0.113.9"):
+                assert (await refused(gate, headers=[("X-Forwarded-For", hops)]))["closed"][0] == 1013
+    async with timed(max_connections_per_address=1) as (gate, _), gate.client():
+        assert (await refused(gate, headers=[("X-Forwarded-For", "203.0.113.9")]))["closed"][0] == 1013
+
+
+async def test_an_ipv6_64_is_one_address() -> None:
+    """Within it a client can move at will; the next /64 is somebody else."""
+    values = {"max_connections_per_address": 1, "trusted_proxies": ("127.0.0.1",)}
+
+    def of(address: str) -> list[tuple[str, str]]:
+        return [("X-Forwarded-For", address)]
+
+    async with timed(**values) as (gate, _), gate.client(additional_headers=of("2001:db8:1:2::1")):
+        assert (await refused(gate, headers=of("2001:db8:1:2:ffff::9")))["closed"][0] == 1013
+        async with gate.client(additional_headers=of("2001:db8:1:3::1")):
+            pass
+    async with timed(handshakes_per_minute=1, trusted_proxies=("127.0.0.1",)) as (gate, _):
+        async with gate.client(additional_headers=of("2001:db8:1:2::1")):
+            assert (await refused(gate, headers=of("2001:db8:1:2::2")))["closed"][0] == 4429
+
+
+@pytest.mark.parametrize(
+    ("address", "key"),
+    [
+        ("203.0.113.9", "203.0.113.9"),
+        ("::ffff:203.0.113.9", "203.0.113.9"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("unknown", "unknown"),
+    ],
+)
+def test_what_counts_as_one_address(address: str, key: str) -> None:
+    """An IPv4 one however it is written, the /64 of an IPv6 one, and what is no address as itself."""
+    assert address_key(address) == key
+
+
+# ---- HTTP
+
+
+async def test_issuing_tokens_is_limited_for_each_principal() -> None:
+    """429 with `Retry-After` and the limit, in PROTOCOL's words; another administrator is not concerned."""
+    async with timed(tokens_per_minute=2) as (gate, _):
+        body = {"user_id": "bob", "rooms": []}
+        async with http(gate, gate.token("root", scope="admin subscribe")) as api:
+            for _ in range(2):
+                assert (await api.post("/admin/tokens", json=body)).status_code == 201
+            problem = assert_problem(await api.post("/admin/tokens", json=body), 429, "rate_limited")
+            assert problem["limit"] == 2
+            assert 1 <= problem["retry_after"] <= 60
+        # A second token of the same principal is no second principal; another user or tenant is.
+        async with http(gate, gate.token("root", scope="admin")) as api:
+            assert_problem(await api.post("/admin/tokens", json=body), 429, "rate_limited")
+        for other in (
+            gate.token("root2", scope="admin subscribe"),
+            gate.token("root", "globex", (), "admin subscribe"),
+        ):
+            async with http(gate, other) as api:
+                assert (await api.post("/admin/tokens", json=body)).status_code == 201
+
+
+async def test_an_address_in_a_header_is_no_way_around_the_limit() -> None:
+    """The principal counts, not X-Forwarded-For, and not the query."""
+    async with timed(tokens_per_minute=1) as (gate, _), http(gate, gate.token("root", scope="admin subscribe")) as api:
+        body = {"user_id": "bob", "rooms": []}
+        assert (await api.post("/admin/tokens", json=body)).status_code == 201
+        response = await api.post("/admin/tokens?x=1", json=body, headers={"X-Forwarded-For": "203.0.113.9"})
+        assert_problem(response, 429, "rate_limited")
+
+
+async def test_refused_requests_count_too() -> None:
+    """Or the rate would be no limit on trying what one may not."""
+    async with timed(tokens_per_minute=1) as (gate, _), http(gate, gate.token(scope="subscribe")) as api:
+        body = {"user_id": "bob", "rooms": []}
+        assert_problem(await api.post("/admin/tokens", json=body), 403, "scope_missing")
+        assert_problem(await api.post("/admin/tokens", json=body), 429, "rate_limited")
+
+
+CHANGES: list[tuple[str, str, Any]] = [
+    ("POST", "/admin/tokens/revoke", {"jti": "x"}),
+    ("POST", "/admin/tokens/introspect", {"token": "x"}),
+    ("DELETE", "/admin/connections/con_x", None),
+]
+
+
+async def test_every_route_that_changes_tokens_or_connections_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Walked: each route under /admin that is no GET answers 429 at its second request; a new one has to be added."""
+    asked: list[int] = []
+    decorate = Limited.__call__
+
+    def noted(self: Limited, per_minute: int) -> Any:
+        asked.append(per_minute)
+        return decorate(self, per_minute)
+
+    monkeypatch.setattr(Limited, "__call__", noted)
+    async with timed(tokens_per_minute=1, admin_requests_per_minute=1) as (gate, _):
+        async with http(gate, gate.token("root", scope="admin subscribe")) as api:
+            paths = (await api.get("/openapi.json")).json()["paths"]
+            changing = {
+                (method.upper(), path)
+                for path, item in paths.items()
+                for method in item
+                if path.startswith("/admin") and method != "get"
+            }
+            known = {(method, path.replace("con_x", "{id}")) for method, path, _ in CHANGES}
+            assert changing == {*known, ("POST", "/admin/tokens")}
+            for method, path, body in CHANGES:
+                assert (await api.request(method, path, json=body)).status_code != 429, path
+                assert_problem(await api.request(method, path, json=body), 429, "rate_limited")
+    assert len(asked) == len(CHANGES) + 1
+
+
+async def test_a_path_parameter_is_no_way_around_the_limit() -> None:
+    """slowapi's default counts by URL; here the route counts."""
+    async with timed(admin_requests_per_minute=1) as (gate, _), http(gate, gate.token("root", scope="admin")) as api:
+        assert_problem(await api.delete("/admin/connections/con_1"), 404, "not_found")
+        assert_problem(await api.delete("/admin/connections/con_2"), 429, "rate_limited")
+
+
+async def test_two_gateways_in_one_process_count_apart() -> None:
+    """Nothing of the limits is global."""
+    for _ in range(2):
+        async with timed(tokens_per_minute=1) as (gate, _):
+            async with http(gate, gate.token("root", scope="admin subscribe")) as api:
+                assert (await api.post("/admin/tokens", json={"user_id": "b", "rooms": []})).status_code == 201
