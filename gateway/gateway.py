@@ -305,6 +305,11 @@ class Gateway:
             receipt = await self.log.append(tenant, draft)
         except GatewayError as error:
             self.reply(connection, refusal(error), id)
+        except Exception:
+            # Without an answer the publisher would wait for ever, and not know whether to try again.
+            logger.exception("an event could not be published")
+            failed = messages.Error(code=ErrorCode.INTERNAL_ERROR, message="the gateway failed on this event")
+            self.reply(connection, failed, id)
         else:
             self.reply(connection, messages.Published(event_id=receipt.event_id, duplicate=receipt.duplicate), id)
 
