@@ -23,7 +23,9 @@ class ConfigError(Exception):
 class Settings(BaseSettings):
     """Every setting, read from `GATEWAY_…` variables and a `.env` file. Counts and rates: 0 is no limit."""
 
-    model_config = SettingsConfigDict(env_prefix="GATEWAY_", env_file=".env", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="GATEWAY_", env_file=".env", extra="ignore", frozen=True, hide_input_in_errors=True
+    )
 
     jwt_secret: SecretStr | None = Field(
         None, description="HS256 key, at least 32 bytes; signs unless a private key does"

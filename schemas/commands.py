@@ -51,7 +51,10 @@ class Publish(_Command):
 
 AnyCommand = Ping | Subscribe | Unsubscribe | Auth | Publish
 
-_adapter: TypeAdapter[AnyCommand] = TypeAdapter(Annotated[AnyCommand, Field(discriminator="type")])
+_adapter: TypeAdapter[AnyCommand] = TypeAdapter(
+    Annotated[AnyCommand, Field(discriminator="type")],
+    config=ConfigDict(hide_input_in_errors=True),  # it may be a token
+)
 COMMAND_TYPES: Final = ("ping", "subscribe", "unsubscribe", "auth", "publish")
 
 

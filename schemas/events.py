@@ -94,7 +94,7 @@ class PublishedEvent(BaseModel):
     The ids' grammar is not a matter of shape: `invalid_id` judges it, so that the answer can be `room_invalid`.
     """
 
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, hide_input_in_errors=True)
 
     type: Annotated[str, Field(max_length=MAX_TYPE_LENGTH, examples=["task.completed"]), AfterValidator(_check_type)]
     data: dict[str, Any]
