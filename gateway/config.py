@@ -54,7 +54,11 @@ class Settings(BaseSettings):
         (), description="addresses or networks whose X-Forwarded-For is believed, comma-separated"
     )
 
-    log_url: str = Field("memory://", description="where the event log is kept")
+    log_url: str = Field("memory://", repr=False, description="where the event log is kept: memory:// or redis://")
+    redis_prefix: str = Field(
+        "gathering", pattern=r"^[A-Za-z0-9_.-]+$", description="what the keys in Redis begin with"
+    )
+    redis_trust_restarts: bool = Field(False, description="keep positions over a restart of Redis: appendfsync always")
     log_max_events: int = Field(10_000, ge=1, description="events a tenant's log keeps")
     log_max_bytes: int = Field(16 * 1024 * 1024, ge=1, description="bytes a tenant's log keeps")
     log_min_seconds: int = Field(120, ge=1, description="a younger event is dropped only when count or bytes force it")

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final
 
 from auth.errors import AuthError, TokenMismatch
@@ -16,6 +16,7 @@ from gateway.core import subscription
 from gateway.core.admission import Admission, Limits
 from gateway.core.agenda import Agenda
 from gateway.core.connection import Connection, Transport
+from gateway.core.delivery import skip
 from gateway.core.errors import ConnectionRefused, CursorInvalid, GatewayError, RateLimited
 from gateway.core.frame import Batch, Frame
 from gateway.core.handshake import Handshake
@@ -23,6 +24,7 @@ from gateway.core.limits import Rate
 from gateway.core.log import Draft, Log, Receipt
 from gateway.core.manager import ConnectionManager
 from gateway.core.publication import draft_of
+from gateway.core.window import Gap
 from gateway.delivery import Delivery
 from schemas import messages
 from schemas.codes import CloseCode, ErrorCode
@@ -34,6 +36,9 @@ logger = logging.getLogger("gateway")
 
 TICK: Final = 0.5
 """Seconds between looks at what is due: expired tokens, old entries, unused counters."""
+
+IDLE_SECONDS: Final = 30.0
+"""How long the log of a tenant without connections here is followed: somebody may be back soon."""
 
 MAX_CLIENT_ID: Final = 64
 
@@ -69,6 +74,9 @@ class Gateway:
         self._refusal_rate = Rate(self.limits.commands_per_second, 2 * self.limits.command_burst)
         self._tasks: set[asyncio.Task[None]] = set()
         self._ticker: asyncio.Task[None] | None = None
+        self._idle: dict[str, float] = {}
+        self._degraded_since = 0.0
+        log.watch(self)
         self._delivery = Delivery(self.manager, log, timer, self._tell_gap, self._run_deferred)
 
     # ---- life
@@ -76,6 +84,7 @@ class Gateway:
     async def start(self) -> None:
         """Begin to look after what falls due. Needed once before connections come."""
         if self._ticker is None:
+            await self.log.start()
             self._ticker = asyncio.create_task(self._tick_forever())
 
     async def stop(self) -> None:
@@ -87,11 +96,12 @@ class Gateway:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self.log.stop()
 
     @property
     def ready(self) -> bool:
         """Whether events get through and connections are taken."""
-        return self._ticker is not None and not self._ticker.done()
+        return self._ticker is not None and not self._ticker.done() and self.log.ready
 
     # ---- the way of a connection
 
@@ -110,8 +120,27 @@ class Gateway:
             self._tell(transport, refusal(error))
             transport.close(CloseCode.MALFORMED, error.code)
             return None
-        self._begin(connection, handshake)
+        self.manager.add(connection)
+        self._admission.enter(connection)
+        self._watch_expiry(connection)
+        self._idle.pop(connection.identity.tenant, None)
+        following = self.log.follow(connection.identity.tenant)
+        if following is None:
+            self._begin(connection, handshake)
+        else:
+            self._spawn(self._begin_later(following, connection, handshake))
         return connection
+
+    async def _begin_later(self, following: Awaitable[None], connection: Connection, handshake: Handshake) -> None:
+        try:
+            await following
+        except GatewayError as error:
+            self.reply(connection, refusal(error))
+            self.close(connection, CloseCode.NO_ROOM, error.code)
+        else:
+            if self._is_open(connection):
+                self._begin(connection, handshake)
+                self._run_deferred(connection)
 
     def _admit(self, handshake: Handshake, transport: Transport) -> Connection:
         self._admission.knock(handshake.address, self._timer())
@@ -134,9 +163,7 @@ class Gateway:
         self._delivery.flush()
         identity = connection.identity
         window = self.log.window(identity.tenant)
-        self.manager.add(connection)
-        self._admission.enter(connection)
-        self._watch_expiry(connection)
+        connection.begun = True
         own = user_room(identity.user_id)
         # With a cursor the user's own room is resumed too, even where the other rooms are refused.
         rooms = [own] if handshake.since is not None else []
@@ -221,6 +248,8 @@ class Gateway:
         if self.manager.remove(connection):
             self._agenda.forget(connection)
             self._admission.leave(connection)
+            if not self.manager.of(connection.identity.tenant).connections:
+                self._idle[connection.identity.tenant] = self._timer()
 
     def close(self, connection: Connection, code: CloseCode, reason: str) -> None:
         """Send a client away: from here on nothing more is written to it."""
@@ -235,7 +264,8 @@ class Gateway:
 
     def _run(self, connection: Connection, command: AnyCommand) -> None:
         # One replay at a time, or an event of two rooms might come twice or not at all.
-        if isinstance(command, Subscribe | Unsubscribe) and (connection.replay is not None or connection.deferred):
+        changes_rooms = isinstance(command, Subscribe | Unsubscribe)
+        if not connection.begun or (changes_rooms and (connection.replay is not None or connection.deferred)):
             if len(connection.deferred) < self.limits.deferred:
                 connection.deferred = (*connection.deferred, command)
             else:
@@ -379,6 +409,27 @@ class Gateway:
 
     # ---- what falls due
 
+    def on_reset(self, tenant: str, reason: Gap) -> None:
+        """The tenant's log began anew: places in the old one mean nothing, and everybody is told."""
+        self._delivery.flush()
+        window = self.log.window(tenant)
+        for connection in list(self.manager.of(tenant).connections.values()):
+            if connection.begun:
+                connection.rooms = dict.fromkeys(connection.rooms, window.head)
+                skip(connection)
+                self.reply(connection, messages.StreamGap(reason=reason, cursor=window.cursor))
+                self._run_deferred(connection)
+
+    def on_degraded(self, degraded: bool) -> None:
+        """The log does not answer: sockets stay, and their clients are told that what they see may be old."""
+        now = self.clock()
+        if degraded:
+            self._degraded_since = now
+        kind = messages.StreamDegraded if degraded else messages.StreamRestored
+        for connection in list(self.manager.connections()):
+            if connection.begun:
+                self.reply(connection, kind(since=rfc3339(self._degraded_since)))
+
     def _watch_expiry(self, connection: Connection) -> None:
         identity = connection.identity
         lead = min(60.0, (identity.expires_at - identity.issued_at) / 4)
@@ -402,6 +453,9 @@ class Gateway:
                 self.reply(connection, messages.TokenExpiring(expires_at=rfc3339(connection.identity.expires_at)))
                 self._watch_expiry(connection)
         self.log.sweep()
+        for tenant in [tenant for tenant, since in self._idle.items() if elapsed - since >= IDLE_SECONDS]:
+            del self._idle[tenant]
+            self.log.release(tenant)
         self._admission.sweep(elapsed)
         self.revocations.sweep(now)
 

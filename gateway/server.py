@@ -14,6 +14,7 @@ from gateway.api.security import redact_server_logs
 from gateway.config import ConfigError, Settings
 from gateway.demo import demo_traffic
 from gateway.development import banner, development_router
+from gateway.transports.kernel import limit_unsent
 from gateway.transports.uvicorn import SocketTransport
 from gateway.transports.uvicorn_http import HttpProtocol
 from gateway.wiring import Service, create_service
@@ -81,6 +82,7 @@ def _listen(settings: Settings) -> socket.socket:
     # The protocol is said, or asyncio leaves Nagle's algorithm on, and a second write waits 40 ms.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    limit_unsent(listener)
     try:
         listener.bind((settings.host, settings.port))
     except (OSError, OverflowError) as error:

@@ -119,11 +119,28 @@ def _external(settings: Settings) -> JwksRefresher | None:
 
 
 def _log(settings: Settings, cursor_keys: tuple[bytes, ...]) -> Log:
-    scheme = settings.log_url.partition(":")[0]
-    if scheme != "memory":
-        raise ConfigError("GATEWAY_LOG_URL: memory:// is the one log of this version")
     seconds = max(settings.log_min_seconds, settings.log_max_seconds)
-    return MemoryLog(cursor_keys, Bounds(settings.log_max_events, settings.log_max_bytes, seconds))
+    bounds = Bounds(settings.log_max_events, settings.log_max_bytes, seconds)
+    scheme = settings.log_url.partition(":")[0]
+    if scheme == "memory":
+        return MemoryLog(cursor_keys, bounds)
+    if scheme not in ("redis", "rediss"):
+        raise ConfigError("GATEWAY_LOG_URL: starts with memory://, redis:// or rediss://")
+    try:
+        # Here and not above: the package of this driver is an extra.
+        from gateway.logs.redis import RedisLog
+
+        return RedisLog(
+            settings.log_url,
+            cursor_keys,
+            bounds,
+            prefix=settings.redis_prefix,
+            trust_restarts=settings.redis_trust_restarts,
+        )
+    except ImportError:
+        raise ConfigError("GATEWAY_LOG_URL: Redis needs pip install gathering-gateway[redis]") from None
+    except ValueError as error:
+        raise ConfigError(f"GATEWAY_LOG_URL: {error}") from None
 
 
 def _limits(settings: Settings) -> Limits:

@@ -96,6 +96,18 @@ class StreamGap(Message):
     cursor: str
 
 
+class StreamDegraded(Message):
+    name = "stream.degraded"
+
+    since: str
+
+
+class StreamRestored(Message):
+    name = "stream.restored"
+
+    since: str
+
+
 class Pong(Message):
     name = "pong"
 

@@ -1,6 +1,7 @@
 """Publishing over HTTP."""
 
 import logging
+from collections.abc import Awaitable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends
@@ -11,6 +12,7 @@ from auth.identity import Identity
 from gateway.api.problems import PROBLEMS, BatchRoute, ProblemRoute
 from gateway.api.security import principal_of
 from gateway.core.errors import GatewayError
+from gateway.core.log import Receipt
 from gateway.wiring import Service
 from schemas.admin import BatchAnswer, EventAnswer, EventBatch, EventFailure, ItemError
 from schemas.codes import ErrorCode
@@ -25,29 +27,30 @@ def events_router(service: Service) -> APIRouter:
     principal = Depends(principal_of(service))
     conflict: dict[int | str, dict[str, Any]] = {409: {"description": "the idempotency_key was used for another event"}}
 
-    async def append(identity: Identity, event: PublishedEvent) -> EventAnswer:
+    def append(identity: Identity, event: PublishedEvent) -> tuple[Awaitable[Receipt], tuple[str, ...]]:
         tenant, draft = service.gateway.draft(identity, event)
-        receipt = await service.gateway.log.append(tenant, draft)
-        return EventAnswer(event_id=receipt.event_id, duplicate=receipt.duplicate, rooms=draft.rooms)
+        return service.gateway.log.append(tenant, draft), draft.rooms
 
     async def publish(event: PublishedEvent, identity: Annotated[Identity, principal]) -> EventAnswer:
         """Append one event to the tenant's log. The answer 202 means that it is there."""
-        return await append(identity, event)
+        return await _answer(*append(identity, event))
 
     async def publish_batch(batch: EventBatch, identity: Annotated[Identity, principal]) -> BatchAnswer:
         """Append up to 1,000 events, each judged by itself; the results are in the order of the events."""
-        results: list[EventAnswer | EventFailure] = []
+        # All are on their way before the first is awaited: a log that is elsewhere takes them in one go.
+        under_way: list[tuple[Awaitable[Receipt], tuple[str, ...]] | EventFailure] = []
         for item in batch.events:
             try:
-                results.append(await append(identity, PublishedEvent.model_validate(item)))
-            except ValidationError as error:
-                results.append(_failure(ErrorCode.BAD_MESSAGE, describe(error)))
-            except (GatewayError, AuthError) as error:
-                results.append(_failure(error.code, str(error)))
-            except Exception:
-                # Those before it are in the log, and their publisher has to learn of it.
-                logger.exception("an event of a batch could not be published")
-                results.append(_failure(ErrorCode.INTERNAL_ERROR, "the gateway failed on this event"))
+                under_way.append(append(identity, PublishedEvent.model_validate(item)))
+            except Exception as error:
+                under_way.append(_failure(error))
+        results: list[EventAnswer | EventFailure] = []
+        for sent in under_way:
+            try:
+                results.append(sent if isinstance(sent, EventFailure) else await _answer(*sent))
+            except Exception as error:
+                # Others are in the log, and their publisher has to learn of it.
+                results.append(_failure(error))
         return BatchAnswer(results=results)
 
     router.add_api_route(
@@ -59,5 +62,16 @@ def events_router(service: Service) -> APIRouter:
     return router
 
 
-def _failure(code: ErrorCode, message: str) -> EventFailure:
-    return EventFailure(error=ItemError(code=code, message=message))
+async def _answer(appended: Awaitable[Receipt], rooms: tuple[str, ...]) -> EventAnswer:
+    receipt = await appended
+    return EventAnswer(event_id=receipt.event_id, duplicate=receipt.duplicate, rooms=rooms)
+
+
+def _failure(error: Exception) -> EventFailure:
+    """What the publisher is told of one event that was not appended."""
+    if isinstance(error, ValidationError):
+        return EventFailure(error=ItemError(code=ErrorCode.BAD_MESSAGE, message=describe(error)))
+    if isinstance(error, GatewayError | AuthError):
+        return EventFailure(error=ItemError(code=error.code, message=str(error)))
+    logger.error("an event of a batch could not be published", exc_info=error)
+    return EventFailure(error=ItemError(code=ErrorCode.INTERNAL_ERROR, message="the gateway failed on this event"))

@@ -13,7 +13,7 @@ from gateway.api.ops import ops_router
 from gateway.api.security import redact_server_logs
 from gateway.api.tokens import tokens_router
 from gateway.api.websocket import PATH, websocket_router
-from gateway.transports.uvicorn import STATE_KEY, Endpoint
+from gateway.transports.endpoint import STATE_KEY, Endpoint
 from gateway.wiring import Service
 
 

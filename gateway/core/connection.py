@@ -7,7 +7,7 @@ from auth.identity import Identity
 from gateway.core.frame import Batch
 from gateway.core.handshake import Handshake
 from gateway.core.window import Entry
-from schemas.commands import Subscribe, Unsubscribe
+from schemas.commands import AnyCommand
 
 
 class Transport(Protocol):
@@ -70,7 +70,7 @@ class Connection:
     At most `rate` events a second are written to it (0: no limit), and as many at once after a quiet second.
 
     `rooms` maps each room to the offset after which its events are for this connection. `deferred` are commands that
-    wait for the end of the replay.
+    wait for the end of a replay, or for the beginning: it has `begun` once its first frame was written.
     """
 
     __slots__ = (
@@ -79,6 +79,7 @@ class Connection:
         "_quota_at",
         "address",
         "awaits_turn",
+        "begun",
         "client_id",
         "commands_due",
         "connected_at",
@@ -116,8 +117,9 @@ class Connection:
         self.rooms: dict[str, int] = {}
         self.place: int | None = None
         self.replay: Replay | None = None
-        self.deferred: tuple[Subscribe | Unsubscribe, ...] = ()
+        self.deferred: tuple[AnyCommand, ...] = ()
         self.awaits_turn = False
+        self.begun = False
         self.sent = 0
         # `sent` may grow up to the quota before the clock is asked: the rate costs a comparison, not a system call.
         self._quota_at = 0.0

@@ -1,13 +1,23 @@
 """The seam of the log: what an engine must do for the rest to keep its promise."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from gateway.core.window import Entry, Window
+from gateway.core.window import Entry, Gap, Window
 
 Sink = Callable[[str, Entry], None]
 """Told of each entry: the tenant and the entry."""
+
+
+class Watcher(Protocol):
+    """Told of what befalls a log beside its entries."""
+
+    def on_reset(self, tenant: str, reason: Gap) -> None:
+        """The tenant's window has begun anew, with something missing before it; its entries come next."""
+
+    def on_degraded(self, degraded: bool) -> None:
+        """The engine does not answer any more, or (False) it does again."""
 
 
 @dataclass(slots=True, eq=False)
@@ -45,11 +55,31 @@ class Log(Protocol):
     - After a loss of entries the epoch is another one.
     """
 
+    @property
+    def ready(self) -> bool:
+        """Whether it takes and delivers events, as far as is known."""
+
     def attach(self, sink: Sink) -> None:
         """Say who is told of entries. Before the first append."""
 
-    async def append(self, tenant: str, draft: Draft) -> Receipt:
-        """Give the event its place. Raises `IdempotencyConflict`, `RateLimited`, `LogUnavailable`."""
+    def watch(self, watcher: Watcher) -> None:
+        """Say who is told of the rest. Before the first append."""
+
+    async def start(self) -> None:
+        """Begin to work; before the first append."""
+
+    async def stop(self) -> None:
+        """Let go of everything; nothing is called after it."""
+
+    def append(self, tenant: str, draft: Draft) -> Awaitable[Receipt]:
+        """Give the event its place; in the order of the calls, if they are also awaited in it. Raises
+        `IdempotencyConflict`, `RateLimited`, `LogUnavailable` when awaited."""
+
+    def follow(self, tenant: str) -> Awaitable[None] | None:
+        """Have the window of a tenant kept up to date; None where it is. Raises `LogUnavailable` when awaited."""
+
+    def release(self, tenant: str) -> None:
+        """Nobody here needs the tenant's window for now."""
 
     def window(self, tenant: str) -> Window:
         """What this node holds of the tenant's log, up to the newest entry that the sink was told of."""

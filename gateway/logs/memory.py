@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from gateway.core.frame import Frame
 from gateway.core.idempotency import Keys
-from gateway.core.log import Draft, Receipt, Sink, payload_of
+from gateway.core.log import Draft, Receipt, Sink, Watcher, payload_of
 from gateway.core.position import EPOCH_BYTES, Cursors
 from gateway.core.window import Bounds, Entry, Window
 
@@ -34,8 +34,27 @@ class MemoryLog:
         self._tenants: dict[str, tuple[Window, Keys]] = {}
         self._sink: Sink = lambda tenant, entry: None
 
+    @property
+    def ready(self) -> bool:
+        return True
+
     def attach(self, sink: Sink) -> None:
         self._sink = sink
+
+    def watch(self, watcher: Watcher) -> None:
+        """Nothing befalls it: it lives and dies with its gateway."""
+
+    async def start(self) -> None:
+        """There is nothing to begin."""
+
+    async def stop(self) -> None:
+        """There is nothing to let go of."""
+
+    def follow(self, tenant: str) -> None:
+        """Every window is up to date."""
+
+    def release(self, tenant: str) -> None:
+        """The window is the log itself, and stays."""
 
     async def append(self, tenant: str, draft: Draft) -> Receipt:
         window, keys = self._tenant(tenant)

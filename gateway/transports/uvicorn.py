@@ -7,9 +7,8 @@ ordinary way. It finds the gateway as the `Endpoint` in the application's lifesp
 
 import asyncio
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final
+from urllib.parse import unquote_to_bytes
 
 from uvicorn.config import Config
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
@@ -19,12 +18,14 @@ from websockets.protocol import OPEN, SERVER, Protocol
 
 from gateway.core.connection import Connection, Host
 from gateway.core.frame import Batch
-from gateway.core.handshake import Network, OriginPolicy, bearer_tokens, client_address, read_handshake
+from gateway.core.handshake import bearer_tokens, client_address, read_handshake
+from gateway.core.limits import Rate
 from gateway.core.opening import Headers, accept, fault_of, read_request, refuse, too_long
 from gateway.transports.deflate import negotiate, takes_prepared_frames
+from gateway.transports.endpoint import STATE_KEY, Endpoint
+from gateway.transports.kernel import unacknowledged
 from schemas.codes import CloseCode, ErrorCode
 
-STATE_KEY: Final = "gateway.endpoint"
 HIGH_WATER: Final = 256 * 1024
 """Bytes that wait in the process before the transport counts as full; the kernel buffers some more."""
 
@@ -34,59 +35,20 @@ CLOSE_SECONDS: Final = 2.0
 MAX_FRAGMENTS: Final = 64
 """Frames of one message: empty ones cost the sender two bytes, and no limit of size counts them."""
 
+CONTROL_FRAMES: Final = Rate(per_second=20.0, burst=100)
+"""Pings and pongs of one client, and whatever it sends after it was sent away: they cost it six bytes each."""
+
+_PIECE: Final = 2 * 1024
+"""Bytes that are parsed before the next look at whether there are too many frames among them. A read brings 256 kB:
+that can be 43,000 pings, which would hold up the loop for 360 ms and take 20 MB."""
+
+_DATA: Final = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
 _PING: Final = Frame(Opcode.PING, b"").serialize(mask=False)
-_SLICES: Final = 20
 
 logger = logging.getLogger("gateway.transport")
 # Every frame of every client at DEBUG would tell tokens: the `auth` command holds one.
 _silent = logging.getLogger("gateway.transport.frames")
 _silent.setLevel(logging.CRITICAL)
-
-
-@dataclass(slots=True, eq=False)
-class Endpoint:
-    """Where the gateway is to be found, for the protocols that uvicorn makes. Seconds and bytes.
-
-    Looks after its clients in slices, each once a second: sends pings, and gives up those that answer none or read
-    nothing while data waits.
-    """
-
-    path: str
-    host: Host
-    origins: OriginPolicy
-    proxies: Sequence[Network]
-    message_bytes: int
-    ping_interval: float
-    stall: float
-    compression: bool = False
-    clients: list[set["SocketTransport"]] = field(default_factory=lambda: [set() for _ in range(_SLICES)])
-    _joined: int = 0
-    _care: asyncio.Task[None] | None = None
-
-    def add(self, client: "SocketTransport") -> None:
-        client.slice = self._joined % _SLICES
-        self._joined += 1
-        self.clients[client.slice].add(client)
-
-    def discard(self, client: "SocketTransport") -> None:
-        self.clients[client.slice].discard(client)
-
-    async def start(self) -> None:
-        self._care = asyncio.create_task(self._look_after())
-
-    async def stop(self) -> None:
-        if self._care is not None:
-            self._care.cancel()
-            await asyncio.gather(self._care, return_exceptions=True)
-
-    async def _look_after(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            for clients in self.clients:
-                now = loop.time()
-                for client in list(clients):
-                    client.look(now, self)
-                await asyncio.sleep(1 / _SLICES)
 
 
 class SocketTransport(asyncio.Protocol):
@@ -96,6 +58,7 @@ class SocketTransport(asyncio.Protocol):
         "_closed",
         "_closing",
         "_connection",
+        "_control_due",
         "_corked",
         "_deflate",
         "_endpoint",
@@ -122,6 +85,7 @@ class SocketTransport(asyncio.Protocol):
         self._parser: Protocol | None = None
         self._fragments: list[bytes] = []
         self._text = True
+        self._control_due = 0.0
         self._corked: list[bytes] | None = None
         self._full = False
         self._deflate = False
@@ -146,12 +110,14 @@ class SocketTransport(asyncio.Protocol):
             self._receive(data)
         elif isinstance(self._ordinary, WebSocketsSansIOProtocol):
             self._ordinary.data_received(data)
-        else:
+        elif self._ordinary is not None:  # else it was refused, and what comes is nobody's
             self._begin(data)
 
     def eof_received(self) -> None:
         if isinstance(self._ordinary, WebSocketsSansIOProtocol):
             self._ordinary.eof_received()
+        else:  # and the loop closes the transport, once what waits is through
+            self._leave()
 
     def pause_writing(self) -> None:
         if isinstance(self._ordinary, WebSocketsSansIOProtocol):
@@ -210,16 +176,25 @@ class SocketTransport(asyncio.Protocol):
         if not self._closed:
             self._closed = True
             text = reason.encode()[:123].decode(errors="ignore")
-            frame = Frame(Opcode.CLOSE, Close(code, text).serialize()).serialize(mask=False)
-            if self._corked is None:
-                self._transport.write(frame)
-            else:
-                self._corked.append(frame)
+            self._send(Frame(Opcode.CLOSE, Close(code, text).serialize()).serialize(mask=False))
             self._closing = asyncio.get_running_loop().call_later(CLOSE_SECONDS, self._transport.abort)
 
     def abort(self) -> None:
         self._closed = True
         self._transport.abort()
+
+    def _send(self, wire: bytes) -> None:
+        """What is no batch."""
+        self._written += len(wire)
+        if self._corked is None:
+            self._transport.write(wire)
+        else:
+            self._corked.append(wire)
+
+    def _uncork(self) -> None:
+        corked, self._corked = self._corked, None
+        if corked:
+            self._transport.write(corked[0] if len(corked) == 1 else b"".join(corked))
 
     # ---- the handshake
 
@@ -230,7 +205,8 @@ class SocketTransport(asyncio.Protocol):
             self._refuse(b"431 Request Header Fields Too Large", "the request line or its headers are too long")
             return
         path, _, query = line.split(b" ")[1].partition(b"?")
-        if self._endpoint is None or path != self._endpoint.path.encode():
+        # A percent sign leads to the same route, so it must not lead around this transport.
+        if self._endpoint is None or unquote_to_bytes(path) != self._endpoint.path.encode():
             self._go_ordinary_way(request)
         elif fault := fault_of(line, headers):
             self._refuse(b"400 Bad Request", fault)
@@ -241,6 +217,8 @@ class SocketTransport(asyncio.Protocol):
 
     def _open(self, endpoint: Endpoint, query: bytes, headers: Headers) -> None:
         self._ordinary = None
+        # uvicorn does it after this, and until then tells its HTTP protocol when the transport is full.
+        self._transport.set_protocol(self)
         peer = self._transport.get_extra_info("peername")
         address = client_address(peer[0] if peer else "unknown", headers, endpoint.proxies)
         handshake = read_handshake(query, headers, bearer_tokens(query, headers), address)
@@ -261,8 +239,7 @@ class SocketTransport(asyncio.Protocol):
             logger.exception("a client could not be connected")
             self.close(CloseCode.INTERNAL_ERROR, ErrorCode.INTERNAL_ERROR)
         finally:
-            corked, self._corked = self._corked, None
-            self._transport.write(b"".join(corked))
+            self._uncork()
 
     def _refuse(self, status: bytes, reason: str) -> None:
         self._ordinary = None
@@ -281,22 +258,45 @@ class SocketTransport(asyncio.Protocol):
         if self._parser is None or self._endpoint is None:
             return
         self._ping_unanswered = False
-        parser = self._parser
-        parser.receive_data(data)
-        for frame in parser.events_received():
-            if isinstance(frame, Frame) and frame.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
-                self._take(self._endpoint.host, frame)
-        answers = parser.data_to_send()
-        # A pong for every ping of a client that reads none would be memory without bound.
-        if answers and not self._full and not self._closed:
-            self._transport.write(b"".join(answers))
-        if parser.close_rcvd is not None or parser.parser_exc is not None:
+        # The answers to what came together leave together.
+        self._corked = []
+        try:
+            for start in range(0, len(data), _PIECE):
+                if not self._parse(self._parser, data[start : start + _PIECE], self._endpoint.host):
+                    break
+        finally:
+            self._uncork()
+        if self._parser.close_rcvd is not None or self._parser.parser_exc is not None:
             self._leave()
             self._transport.close()
 
+    def _parse(self, parser: Protocol, piece: bytes, host: Host) -> bool:
+        """Deal with a piece of what came; False where nothing more of this client is worth a look."""
+        parser.receive_data(piece)
+        for frame in parser.events_received():
+            if isinstance(frame, Frame) and frame.opcode in _DATA and not self._closed:
+                self._take(host, frame)
+            elif not self._within_rate():
+                return False
+        answers = parser.data_to_send()
+        # A pong for every ping of a client that reads none would be memory without bound.
+        if answers and not self._full and not self._closed:
+            self._send(b"".join(answers))
+        return True
+
+    def _within_rate(self) -> bool:
+        self._control_due, over = CONTROL_FRAMES.take(self._control_due, asyncio.get_running_loop().time())
+        if over and not self._closed:
+            self._end(CloseCode.RATE_LIMITED, ErrorCode.RATE_LIMITED)
+        elif over:
+            # It has its close code, and until that has run out nobody listens.
+            self._transport.pause_reading()
+            return False
+        return True
+
     def _take(self, host: Host, frame: Frame) -> None:
         connection = self._connection
-        if connection is None or self._closed:
+        if connection is None:
             return
         if frame.opcode is not Opcode.CONT:
             self._text = frame.opcode is Opcode.TEXT
@@ -335,7 +335,8 @@ class SocketTransport(asyncio.Protocol):
     def look(self, now: float, endpoint: Endpoint) -> None:
         """Give up a client that reads nothing or answers no ping; send the next ping."""
         waiting = self._transport.get_write_buffer_size()
-        read = self._written - waiting
+        # Of a slow reader the kernel takes seldom and much: what it still holds is what tells that there is a reader.
+        read = self._written - waiting - (unacknowledged(self._transport) if waiting else 0)
         if not waiting or read != self._read:
             self._read, self._read_at = read, now
         elif now - self._read_at >= endpoint.stall:
@@ -347,10 +348,9 @@ class SocketTransport(asyncio.Protocol):
             # A ping would come behind the data, and the answer of a slow reader after its time.
             self._ping_unanswered = False
         elif now >= self._ping_at:
-            if self._ping_unanswered:
-                self.abort()
-                return
-            self._ping_unanswered = True
             self._ping_at = now + endpoint.ping_interval
-            self._written += len(_PING)
-            self._transport.write(_PING)
+            if not self._ping_unanswered:
+                self._ping_unanswered = True
+                self._send(_PING)
+            elif self._read == (self._read := self._written - unacknowledged(self._transport)):
+                self.abort()

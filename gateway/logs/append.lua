@@ -1,0 +1,51 @@
+-- Gives an event its place in a tenant's log: one atomic step for the fence, the idempotency key, the append, the
+-- trimming and the telling.
+-- KEYS: log (stream), meta (hash), key (string)
+-- ARGV: fresh epoch, event, fingerprint ('' without a key), seconds a key lives, max events, max bytes, max seconds,
+--       channel, '1' to trust what a restarted server has, seconds until an idle log is forgotten
+local fence = fence_of(KEYS[1], KEYS[2], ARGV[1], ARGV[9])
+local epoch, offset, bytes = fence[1], fence[2], fence[3]
+
+if ARGV[3] ~= '' then
+  local known = redis.call('GET', KEYS[3])
+  if known then
+    local at_epoch, at_offset, fingerprint = string.match(known, '^(%w+):(%d+):(%w+)$')
+    if fingerprint ~= ARGV[3] then
+      return {'conflict', '', 0, ''}
+    end
+    return {'duplicate', at_epoch, tonumber(at_offset), ''}
+  end
+end
+
+offset = offset + 1
+local time = redis.call('TIME')
+local at = time[1] .. '.' .. string.format('%06d', time[2])
+local entry = at .. '\n' .. ARGV[2]
+local length = redis.call('XLEN', KEYS[1]) + 1
+redis.call('XADD', KEYS[1], offset .. '-0', 'e', entry)
+bytes = bytes + #entry
+
+local max_events, max_bytes = tonumber(ARGV[5]), tonumber(ARGV[6])
+local oldest = tonumber(time[1]) - tonumber(ARGV[7])
+-- A few at a time for the old ones: an idle log that wakes up must not hold up the server.
+local patience = 32
+while length > 1 do
+  local first = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1]
+  local old = patience > 0 and tonumber(string.match(first[2][2], '^%d+')) < oldest
+  if length <= max_events and bytes <= max_bytes and not old then
+    break
+  end
+  redis.call('XDEL', KEYS[1], first[1])
+  bytes = bytes - #first[2][2]
+  length = length - 1
+  patience = patience - 1
+end
+
+redis.call('HSET', KEYS[2], 'offset', offset, 'bytes', bytes)
+redis.call('EXPIRE', KEYS[1], ARGV[10])
+redis.call('EXPIRE', KEYS[2], ARGV[10])
+if ARGV[3] ~= '' then
+  redis.call('SET', KEYS[3], epoch .. ':' .. offset .. ':' .. ARGV[3], 'EX', ARGV[4])
+end
+redis.call('PUBLISH', ARGV[8], epoch .. '\n' .. offset .. '\n' .. entry)
+return {'appended', epoch, offset, at}
