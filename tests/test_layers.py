@@ -1,0 +1,317 @@
+"""The house as DESIGN section 3 draws it, held against every module: arrows point down only, and each driver is
+imported in one place. That the gateway works without FastAPI is then a fact of structure."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+from tests.support import SECRET
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("schemas", "auth", "gateway")
+
+LEVELS = {
+    "schemas": 0,
+    "auth": 1,
+    "gateway.core": 2,
+    "gateway.logs": 3,
+    "gateway.transports": 3,
+    "gateway.answers": 4,
+    "gateway.broadcast": 4,
+    "gateway.delivery": 4,
+    "gateway.gateway": 4,
+    "gateway.bus": 5,
+    "gateway.config": 5,
+    "gateway.jwks": 5,
+    "gateway.wiring": 5,
+    "gateway": 5,  # the package's own names: what works without a server
+    "gateway.__main__": 6,
+    "gateway.api": 6,
+    "gateway.app": 6,
+    "gateway.cli": 6,
+    "gateway.client": 6,
+    "gateway.demo": 6,
+    "gateway.development": 6,
+    "gateway.server": 6,
+    "gateway.testing": 6,
+}
+"""A package stands for what is in it; a module that nothing here names has to be given its place."""
+
+DRIVERS = {
+    "fastapi": ("gateway.api", "gateway.server", "gateway.development"),
+    "starlette": ("gateway.api",),
+    "slowapi": ("gateway.api",),
+    "limits": ("gateway.api",),
+    "uvicorn": ("gateway.server", "gateway.transports.uvicorn", "gateway.transports.uvicorn_http"),
+    "websockets": ("gateway.client", "gateway.testing", "gateway.transports"),
+    "typer": ("gateway.cli",),
+    "redis": ("gateway.logs.redis",),
+    "jwt": ("auth.tokens",),
+    "cryptography": ("auth.keys", "auth.jwk"),
+    "pydantic": ("schemas", "auth", "gateway.api", "gateway.config", "gateway.development"),
+    "pydantic_core": ("schemas", "gateway.api", "gateway.broadcast"),
+    "pydantic_settings": ("gateway.config",),
+}
+"""Who may import what of others; what is not named here nobody may."""
+
+PURE = {
+    "__future__",
+    "abc",
+    "base64",
+    "binascii",
+    "bisect",
+    "collections",
+    "dataclasses",
+    "enum",
+    "functools",
+    "hashlib",
+    "hmac",
+    "ipaddress",
+    "itertools",
+    "math",
+    "operator",
+    "re",
+    "struct",
+    "types",
+    "typing",
+    "urllib.parse",
+    "zlib",
+}
+"""Of the standard library, what knows no clock, chance, loop, file or socket."""
+
+IMPURE = {
+    "asyncio",
+    "http",
+    "io",
+    "logging",
+    "os",
+    "pathlib",
+    "random",
+    "select",
+    "signal",
+    "socket",
+    "ssl",
+    "subprocess",
+    "sys",
+    "tempfile",
+    "threading",
+    "time",
+    "urllib.request",
+}
+"""What tokens and schemas, which may draw a `jti` and read JSON, have no use for."""
+
+MAX_LINES = 400
+MAX_FAN_OUT = 25
+SUITES = "gateway/testing.py"
+
+
+@cache
+def modules() -> dict[str, ast.Module]:
+    """Every module of the distribution by its name."""
+    found = {}
+    for package in PACKAGES:
+        for path in sorted((ROOT / package).rglob("*.py")):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+            found[name] = ast.parse(path.read_text(), str(path))
+    return found
+
+
+def imports(name: str) -> Iterator[tuple[str, int]]:
+    """Each module that `name` imports, wherever in it, and the line."""
+    for node in ast.walk(modules()[name]):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name, node.lineno
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name}:{node.lineno}: imports are absolute here"
+            assert node.module is not None
+            for alias in node.names:
+                # `from package import module` imports the module.
+                deeper = f"{node.module}.{alias.name}"
+                yield deeper if deeper in modules() else node.module, node.lineno
+
+
+def place(name: str) -> str:
+    """The entry of `LEVELS` that `name` belongs to."""
+    if name in LEVELS:
+        return name
+    parent = name.rpartition(".")[0]
+    assert parent not in ("", "gateway"), f"{name} has no place in the table of layers"
+    return place(parent)
+
+
+def within(name: str, allowed: tuple[str, ...]) -> bool:
+    return any(name == one or name.startswith(f"{one}.") for one in allowed)
+
+
+def internal(name: str) -> bool:
+    return name.partition(".")[0] in PACKAGES
+
+
+def standard(name: str) -> bool:
+    return name.partition(".")[0] in sys.stdlib_module_names
+
+
+def test_every_module_has_its_place_and_every_place_a_module() -> None:
+    """Whoever adds a module says where it belongs; whoever removes one, too."""
+    assert {place(name) for name in modules()} == set(LEVELS)
+
+
+def test_arrows_point_down() -> None:
+    """A module imports what is at its own level or below."""
+    wrong = [
+        f"{name}:{line} (level {LEVELS[place(name)]}) imports {other} (level {LEVELS[place(other)]})"
+        for name in modules()
+        for other, line in imports(name)
+        if internal(other) and LEVELS[place(other)] > LEVELS[place(name)]
+    ]
+    assert wrong == []
+
+
+def test_nothing_goes_round_in_a_circle() -> None:
+    """Within a level there is an order too."""
+    graph = {name: {other for other, _ in imports(name) if internal(other)} - {name} for name in modules()}
+    TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
+
+
+def test_logs_and_transports_never_know_of_one_another() -> None:
+    """Nor one log of another log; the parts of one transport may."""
+    for name in modules():
+        if place(name) in ("gateway.logs", "gateway.transports"):
+            known = {other for other, _ in imports(name) if internal(other) and LEVELS[place(other)] == 3}
+            assert all(driver(other) == driver(name) for other in known), (name, known)
+
+
+def driver(name: str) -> str:
+    """Whose part a module is: `uvicorn_http` is the uvicorn transport's, `deflate` anybody's that compresses."""
+    package, _, module = name.rpartition(".")
+    return f"{package}.{'uvicorn' if module == 'deflate' else module.partition('_')[0]}"
+
+
+def test_each_driver_is_imported_where_it_belongs() -> None:
+    """And what is no driver of ours is not imported at all."""
+    wrong = []
+    for name in modules():
+        for other, line in imports(name):
+            package = other.partition(".")[0]
+            if not internal(other) and not standard(other) and not within(name, DRIVERS.get(package, ())):
+                wrong.append(f"{name}:{line} imports {other}")
+    assert wrong == []
+
+
+def test_the_core_is_pure() -> None:
+    """No asyncio, clock, chance, socket, file or log: time comes in as an argument, and of others nothing at all."""
+    wrong = [
+        f"{name}:{line} imports {other}"
+        for name in modules()
+        if within(name, ("gateway.core",))
+        for other, line in imports(name)
+        if not internal(other) and other not in PURE and other.partition(".")[0] not in PURE
+    ]
+    assert wrong == []
+
+
+def test_the_core_has_no_coroutines_and_opens_nothing() -> None:
+    """It is called, and answers. The seam of the log alone has functions that wait, for others to write."""
+    for name, tree in modules().items():
+        if within(name, ("gateway.core",)):
+            for node in ast.walk(tree):
+                assert not isinstance(node, ast.Await | ast.AsyncFor | ast.AsyncWith), f"{name}:{node.lineno}"
+                if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                    assert node.func.id not in ("open", "print", "input", "eval", "exec"), f"{name}:{node.lineno}"
+
+
+def test_tokens_and_schemas_do_no_input_or_output() -> None:
+    """Verifying asks nobody and reads no clock (`now` is an argument)."""
+    wrong = [
+        f"{name}:{line} imports {other}"
+        for name in modules()
+        if within(name, ("auth", "schemas"))
+        for other, line in imports(name)
+        if other in IMPURE or other.partition(".")[0] in IMPURE
+    ]
+    assert wrong == []
+
+
+def test_one_module_reads_the_environment() -> None:
+    """`gateway.config`; the command line names two variables to typer besides, for its `--url` and `--token`."""
+    readers, options = set(), set()
+    for name, tree in modules().items():
+        for node in ast.walk(tree):
+            words = {ast.Attribute: "attr", ast.Name: "id", ast.alias: "name", ast.keyword: "arg"}
+            word = getattr(node, words.get(type(node), ""), None) if type(node) in words else None
+            if word in ("environ", "environb", "getenv", "getenvb", "BaseSettings"):
+                readers.add(name)
+            elif word == "envvar":
+                options.add(name)
+    assert readers == {"gateway.config"}
+    assert options <= {"gateway.cli"}
+
+
+def test_nothing_is_imported_behind_the_table() -> None:
+    """By a name in a string, that is."""
+    for name, tree in modules().items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call):
+                function = node.func
+                word = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+                assert word not in ("import_module", "__import__"), f"{name}:{node.lineno}"
+
+
+def test_modules_stay_readable() -> None:
+    """At most 400 lines each, but for the contract suites, which are read test by test; DESIGN asks for a median of at
+    most 150."""
+    sizes = {
+        str(path.relative_to(ROOT)): len(path.read_text().splitlines())
+        for package in PACKAGES
+        for path in (ROOT / package).rglob("*.py")
+    }
+    assert {name: size for name, size in sizes.items() if size > MAX_LINES and name != SUITES} == {}
+    real = sorted(size for name, size in sizes.items() if not name.endswith("__init__.py"))
+    assert real[len(real) // 2] <= 150
+
+
+def test_the_fan_out_loop_stays_small() -> None:
+    """At most 25 lines of code: a feature is a new module, never one more branch here."""
+    (function,) = (
+        node
+        for node in ast.walk(modules()["gateway.core.manager"])
+        if isinstance(node, ast.FunctionDef) and node.name == "deliver"
+    )
+    body = function.body[1:] if ast.get_docstring(function) else function.body
+    source = (ROOT / "gateway/core/manager.py").read_text().splitlines()
+    lines = [line for line in source[body[0].lineno - 1 : body[-1].end_lineno] if line.strip()]
+    code = [line for line in lines if not line.lstrip().startswith("#")]
+    assert len(code) <= MAX_FAN_OUT
+
+
+def test_the_docstrings_say_what_a_module_is() -> None:
+    """Each module, in its first line."""
+    assert [name for name, tree in modules().items() if not ast.get_docstring(tree)] == []
+
+
+WITHOUT = ["fastapi", "starlette", "uvicorn", "slowapi", "redis"]
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import gateway; print(gateway.ConnectionManager().get_client_count())",
+        "from gateway import *; print(EventBus() and setup_websocket_broadcasting() and 0)",
+        "import gateway as g; print(g.create_service(g.Settings(_env_file=None, jwt_secret=SECRET)).gateway and 0)",
+        "import gateway.client; print(0)",
+    ],
+)
+def test_the_gateway_works_without_a_server(code: str) -> None:
+    """With FastAPI, Starlette, uvicorn, slowapi and Redis out of reach, as on a machine that has none of them."""
+    block = f"import sys; sys.modules.update(dict.fromkeys({WITHOUT!r}))"
+    code = code.replace("SECRET", repr(SECRET))
+    done = subprocess.run([sys.executable, "-c", f"{block}\n{code}"], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout.strip()) == (0, "0"), done.stderr
