@@ -55,6 +55,7 @@ class SocketTransport(asyncio.Protocol):
     """A `Transport` that is uvicorn's protocol for one connection."""
 
     __slots__ = (
+        "_acknowledged",
         "_closed",
         "_closing",
         "_connection",
@@ -95,6 +96,7 @@ class SocketTransport(asyncio.Protocol):
         self._read = 0
         self._read_at = 0.0
         self._ping_at = 0.0
+        self._acknowledged = 0
         self._ping_unanswered = False
         self.slice = 0
         self._transport: asyncio.Transport
@@ -348,9 +350,13 @@ class SocketTransport(asyncio.Protocol):
             # A ping would come behind the data, and the answer of a slow reader after its time.
             self._ping_unanswered = False
         elif now >= self._ping_at:
-            self._ping_at = now + endpoint.ping_interval
+            unread = unacknowledged(self._transport)
+            acknowledged = self._written - unread
+            if self._ping_unanswered and (not unread or acknowledged == self._acknowledged):
+                self.abort()
+                return
+            # A ping goes unanswered for as long as it stands behind what a slow reader has yet to read.
+            self._ping_at, self._acknowledged = now + endpoint.ping_interval, acknowledged
             if not self._ping_unanswered:
                 self._ping_unanswered = True
                 self._send(_PING)
-            elif self._read == (self._read := self._written - unacknowledged(self._transport)):
-                self.abort()

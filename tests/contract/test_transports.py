@@ -12,7 +12,8 @@ import uvicorn
 from gateway.core.handshake import Handshake, OriginPolicy, Secrets
 from gateway.testing import RecordingHost, TransportContract
 from gateway.transports.asgi import AsgiTransport, Receive, Send, serve
-from gateway.transports.uvicorn import STATE_KEY, Endpoint, SocketTransport
+from gateway.transports.endpoint import STATE_KEY, Endpoint
+from gateway.transports.uvicorn import SocketTransport
 
 
 @asynccontextmanager
@@ -24,17 +25,14 @@ async def under_uvicorn(app: Any, **options: Any) -> AsyncIterator[int]:
     # transport sees that its client reads.
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65_536)
     config = uvicorn.Config(app, ws_ping_interval=None, log_level="error", timeout_graceful_shutdown=1, **options)
+    config.load()
     server = uvicorn.Server(config)
-    server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
-    task = asyncio.create_task(server.serve(sockets=[listener]))
+    server.lifespan = config.lifespan_class(config)
+    await server.startup(sockets=[listener])  # without its main loop, which looks ten times a second whether to end
     try:
-        async with asyncio.timeout(5):
-            while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
-                await asyncio.sleep(0.005)
         yield listener.getsockname()[1]
     finally:
-        server.should_exit = True
-        await task
+        await server.shutdown(sockets=[listener])
         listener.close()
 
 
