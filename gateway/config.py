@@ -84,10 +84,12 @@ class Settings(BaseSettings):
     @field_validator("*", mode="before")
     @classmethod
     def _split(cls, value: Any, info: ValidationInfo) -> Any:
+        default = cls.model_fields[str(info.field_name)].default
         # The settings that are lists are those whose default is an empty one.
-        if isinstance(value, str) and cls.model_fields[str(info.field_name)].default == ():
+        if isinstance(value, str) and default == ():
             return tuple(part.strip() for part in value.split(",") if part.strip())
-        return value
+        # An empty variable, as a container's configuration passes it on, is one that was not set.
+        return None if value == "" and default is None else value
 
     @field_validator("trusted_proxies")
     @classmethod
