@@ -38,10 +38,14 @@ async def next_accepted(visit: Visit, before: str) -> str:
 
 async def copied(visit: Visit, what: str) -> str:
     """What the button puts where Ctrl+V takes from."""
-    await visit.page.get_by_test_id(f"copy-{what}").click()
-    await expect(visit.page.locator("#copy-result")).to_have_text("Copied.")
     field = visit.page.get_by_test_id("publish-data")
     before = await field.input_value()
+    await field.fill("what another test left there")
+    await field.press("Control+a")
+    await field.press("Control+c")
+    await field.fill(before)
+    await visit.page.get_by_test_id(f"copy-{what}").click()
+    await expect(visit.page.locator("#copy-result")).to_have_text("Copied.")
     await field.fill("")
     await field.press("Control+v")
     text = await field.input_value()
