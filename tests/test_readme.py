@@ -36,7 +36,7 @@ NODE = shutil.which("node")
 
 def block(kind: str, *words: str) -> str:
     """The one block of this kind with all of these words in it."""
-    found = [code for name, code in BLOCKS if name == kind and all(word in code for word in words)]
+    found: list[str] = [code for name, code in BLOCKS if name == kind and all(word in code for word in words)]
     assert len(found) == 1, f"{len(found)} blocks of {kind} with {words}"
     return found[0]
 
