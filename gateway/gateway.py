@@ -7,20 +7,20 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final
 
-from auth.errors import AuthError, TokenMismatch
+from auth.errors import AuthError
 from auth.identity import Identity, require_publish
 from auth.revocation import Revocations
 from auth.tokens import TokenVerifier
 from gateway.answers import established, refusal
+from gateway.commands import Commands
 from gateway.core import subscription
 from gateway.core.admission import Admission, Limits
 from gateway.core.agenda import Agenda
 from gateway.core.connection import Connection, Transport
 from gateway.core.delivery import skip
-from gateway.core.errors import ConnectionRefused, CursorInvalid, GatewayError, RateLimited
+from gateway.core.errors import ConnectionRefused, CursorInvalid, GatewayError
 from gateway.core.frame import Batch, Frame
 from gateway.core.handshake import Handshake
-from gateway.core.limits import Rate
 from gateway.core.log import Draft, Log, Receipt
 from gateway.core.manager import ConnectionManager
 from gateway.core.publication import draft_of
@@ -28,7 +28,7 @@ from gateway.core.window import Gap
 from gateway.delivery import Delivery
 from schemas import messages
 from schemas.codes import CloseCode, ErrorCode
-from schemas.commands import AnyCommand, Auth, CommandError, Ping, Publish, Subscribe, Unsubscribe, parse_command
+from schemas.commands import Subscribe
 from schemas.events import PublishedEvent, event_type_error, invalid_id, rfc3339
 from schemas.rooms import ROOM_GRAMMAR, user_room
 
@@ -69,15 +69,13 @@ class Gateway:
         self._timer = timer
         self._admission = Admission(self.limits.ceilings)
         self._agenda: Agenda[Connection] = Agenda()
-        self._command_rate = Rate(self.limits.commands_per_second, self.limits.command_burst)
-        # Refusals are cheap but not free: who goes on at twice its rate is sent away.
-        self._refusal_rate = Rate(self.limits.commands_per_second, 2 * self.limits.command_burst)
         self._tasks: set[asyncio.Task[None]] = set()
         self._ticker: asyncio.Task[None] | None = None
         self._idle: dict[str, float] = {}
         self._degraded_since = 0.0
         log.watch(self)
-        self._delivery = Delivery(self.manager, log, timer, self._tell_gap, self._run_deferred)
+        self._commands = Commands(self, self.limits, timer)
+        self.delivery = Delivery(self.manager, log, timer, self._tell_gap, self._commands.run_deferred)
 
     # ---- life
 
@@ -122,13 +120,13 @@ class Gateway:
             return None
         self.manager.add(connection)
         self._admission.enter(connection)
-        self._watch_expiry(connection)
+        self.watch_expiry(connection)
         self._idle.pop(connection.identity.tenant, None)
         following = self.log.follow(connection.identity.tenant)
         if following is None:
             self._begin(connection, handshake)
         else:
-            self._spawn(self._begin_later(following, connection, handshake))
+            self.spawn(self._begin_later(following, connection, handshake))
         return connection
 
     async def _begin_later(self, following: Awaitable[None], connection: Connection, handshake: Handshake) -> None:
@@ -138,9 +136,9 @@ class Gateway:
             self.reply(connection, refusal(error))
             self.close(connection, CloseCode.NO_ROOM, error.code)
         else:
-            if self._is_open(connection):
+            if self.is_open(connection):
                 self._begin(connection, handshake)
-                self._run_deferred(connection)
+                self._commands.run_deferred(connection)
 
     def _admit(self, handshake: Handshake, transport: Transport) -> Connection:
         self._admission.knock(handshake.address, self._timer())
@@ -156,11 +154,11 @@ class Gateway:
             self.clock(),
             handshake.address,
             label or None,
-            self._event_rate(identity),
+            self.event_rate(identity),
         )
 
     def _begin(self, connection: Connection, handshake: Handshake) -> None:
-        self._delivery.flush()
+        self.delivery.flush()
         identity = connection.identity
         window = self.log.window(identity.tenant)
         connection.begun = True
@@ -183,9 +181,9 @@ class Gateway:
         if refused is not None:
             self.reply(connection, refusal(refused))
         if rooms:
-            self._run(connection, Subscribe(type="subscribe", rooms=rooms, since=handshake.since))
+            self._commands.run(connection, Subscribe(type="subscribe", rooms=rooms, since=handshake.since))
 
-    def _event_rate(self, identity: Identity) -> int:
+    def event_rate(self, identity: Identity) -> int:
         """Events a second for a connection: the configured rate, or the token's where that is lower; 0 is no limit."""
         return min((rate for rate in (self.limits.events_per_second, identity.rate) if rate), default=0)
 
@@ -196,50 +194,14 @@ class Gateway:
         return identity
 
     def receive(self, connection: Connection, text: str) -> None:
-        """One text frame of a client: run it, or answer why not."""
-        if not self._is_open(connection):
-            return
-        connection.received += 1
-        if len(text) > self.limits.message_bytes or len(text.encode()) > self.limits.message_bytes:
-            self.close(connection, CloseCode.MESSAGE_TOO_LARGE, ErrorCode.MESSAGE_TOO_LARGE)
-            return
-        try:
-            command = parse_command(text)
-        except CommandError as error:
-            if self._within_rate(connection, error.id):
-                self._malformed(connection, error)
-            return
-        connection.malformed = 0
-        if self._within_rate(connection, command.id):
-            self._run(connection, command)
+        """One text frame of a client."""
+        self._commands.receive(connection, text)
 
     def receive_binary(self, connection: Connection) -> None:
-        """The protocol has no binary frames."""
-        if not self._is_open(connection):
-            return
-        connection.received += 1
-        if self._within_rate(connection, None):
-            self._malformed(connection, CommandError(ErrorCode.BAD_MESSAGE, "a command is a text frame"))
+        """One binary frame of a client."""
+        self._commands.receive_binary(connection)
 
-    def _malformed(self, connection: Connection, error: CommandError) -> None:
-        self.reply(connection, messages.Error(code=error.code, message=str(error)), error.id)
-        connection.malformed += 1
-        if connection.malformed >= self.limits.malformed:
-            self.close(connection, CloseCode.MALFORMED, ErrorCode.BAD_MESSAGE)
-
-    def _within_rate(self, connection: Connection, id: str | int | None) -> bool:
-        now = self._timer()
-        connection.commands_due, wait = self._command_rate.take(connection.commands_due, now)
-        if not wait:
-            return True
-        limit = self._command_rate.per_second
-        self.reply(connection, refusal(RateLimited(f"at most {limit:g} commands a second", wait, limit)), id)
-        connection.refusals_due, over = self._refusal_rate.take(connection.refusals_due, now)
-        if over:
-            self.close(connection, CloseCode.RATE_LIMITED, ErrorCode.RATE_LIMITED)
-        return False
-
-    def _is_open(self, connection: Connection) -> bool:
+    def is_open(self, connection: Connection) -> bool:
         """Whether it was not closed: what a client sent before it noticed that counts for nothing."""
         return connection.id in self.manager.of(connection.identity.tenant).connections
 
@@ -258,90 +220,11 @@ class Gateway:
 
     def drained(self, connection: Connection) -> None:
         """The transport was full and is not any more."""
-        self._delivery.drained(connection)
-
-    # ---- commands
-
-    def _run(self, connection: Connection, command: AnyCommand) -> None:
-        # One replay at a time, or an event of two rooms might come twice or not at all.
-        changes_rooms = isinstance(command, Subscribe | Unsubscribe)
-        if not connection.begun or (changes_rooms and (connection.replay is not None or connection.deferred)):
-            if len(connection.deferred) < self.limits.deferred:
-                connection.deferred = (*connection.deferred, command)
-            else:
-                full = RateLimited("read the replayed events first", 1.0, self.limits.deferred)
-                self.reply(connection, refusal(full), command.id)
-        else:
-            self._execute(connection, command)
-
-    def _run_deferred(self, connection: Connection) -> None:
-        while connection.deferred and connection.replay is None:
-            command, *rest = connection.deferred
-            connection.deferred = tuple(rest)
-            self._execute(connection, command)
-
-    def _execute(self, connection: Connection, command: AnyCommand) -> None:
-        try:
-            if isinstance(command, Subscribe | Unsubscribe):
-                self._change_rooms(connection, command)
-            elif isinstance(command, Ping):
-                self.reply(connection, messages.Pong(), command.id)
-            elif isinstance(command, Auth):
-                self._refresh(connection, command)
-            else:
-                self._publish_for(connection, command)
-        except (GatewayError, AuthError) as error:
-            self.reply(connection, refusal(error), command.id)
-
-    def _change_rooms(self, connection: Connection, command: Subscribe | Unsubscribe) -> None:
-        self._delivery.flush()
-        if isinstance(command, Unsubscribe):
-            self.reply(connection, subscription.unsubscribe(self.manager, connection, command.rooms), command.id)
-            return
-        window = self.log.window(connection.identity.tenant)
-        was_live = connection.live
-        answer = subscription.subscribe(
-            self.manager, window, connection, command.rooms, command.since, command.history, self.limits.rooms
-        )
-        self.reply(connection, answer, command.id)
-        if was_live:  # else it waits for its transport or its next turn already
-            self._delivery.catch_up(connection)
+        self.delivery.drained(connection)
 
     def _tell_gap(self, connection: Connection) -> None:
         cursor = self.log.window(connection.identity.tenant).cursor
         self.reply(connection, messages.StreamGap(reason="history_trimmed", cursor=cursor))
-
-    def _refresh(self, connection: Connection, command: Auth) -> None:
-        identity = self.verify(command.token)
-        if (identity.user_id, identity.tenant) != (connection.identity.user_id, connection.identity.tenant):
-            raise TokenMismatch
-        self._delivery.flush()
-        connection.identity = identity
-        connection.set_rate(self._event_rate(identity))
-        connection.expiry_told = False
-        self._watch_expiry(connection)
-        dropped = subscription.drop_ungranted(self.manager, connection)
-        answer = messages.Authenticated(
-            expires_at=rfc3339(identity.expires_at), rooms=identity.grants.patterns, dropped=dropped
-        )
-        self.reply(connection, answer, command.id)
-
-    def _publish_for(self, connection: Connection, command: Publish) -> None:
-        tenant, draft = self.draft(connection.identity, command.event)
-        self._spawn(self._publish_and_reply(connection, tenant, draft, command.id))
-
-    async def _publish_and_reply(self, connection: Connection, tenant: str, draft: Draft, id: str | int | None) -> None:
-        try:
-            receipt = await self.log.append(tenant, draft)
-        except GatewayError as error:
-            self.reply(connection, refusal(error), id)
-        except Exception:
-            # Without an answer the publisher would wait for ever, and not know whether to try again.
-            logger.exception("an event could not be published")
-            failed = messages.Error(code=ErrorCode.INTERNAL_ERROR, message="the gateway failed on this event")
-            self.reply(connection, failed, id)
-        else:
-            self.reply(connection, messages.Published(event_id=receipt.event_id, duplicate=receipt.duplicate), id)
 
     def reply(self, connection: Connection, message: messages.Message, id: str | int | None = None) -> None:
         """Write one of the gateway's own frames, also to who is behind: it has no place in the log."""
@@ -411,14 +294,14 @@ class Gateway:
 
     def on_reset(self, tenant: str, reason: Gap) -> None:
         """The tenant's log began anew: places in the old one mean nothing, and everybody is told."""
-        self._delivery.flush()
+        self.delivery.flush()
         window = self.log.window(tenant)
         for connection in list(self.manager.of(tenant).connections.values()):
             if connection.begun:
                 connection.rooms = dict.fromkeys(connection.rooms, window.head)
                 skip(connection)
                 self.reply(connection, messages.StreamGap(reason=reason, cursor=window.cursor))
-                self._run_deferred(connection)
+                self._commands.run_deferred(connection)
 
     def on_degraded(self, degraded: bool) -> None:
         """The log does not answer: sockets stay, and their clients are told that what they see may be old."""
@@ -430,7 +313,7 @@ class Gateway:
             if connection.begun:
                 self.reply(connection, kind(since=rfc3339(self._degraded_since)))
 
-    def _watch_expiry(self, connection: Connection) -> None:
+    def watch_expiry(self, connection: Connection) -> None:
         identity = connection.identity
         lead = min(60.0, (identity.expires_at - identity.issued_at) / 4)
         self._agenda.set(connection, identity.expires_at if connection.expiry_told else identity.expires_at - lead)
@@ -451,7 +334,7 @@ class Gateway:
             else:
                 connection.expiry_told = True
                 self.reply(connection, messages.TokenExpiring(expires_at=rfc3339(connection.identity.expires_at)))
-                self._watch_expiry(connection)
+                self.watch_expiry(connection)
         self.log.sweep()
         for tenant in [tenant for tenant, since in self._idle.items() if elapsed - since >= IDLE_SECONDS]:
             del self._idle[tenant]
@@ -471,7 +354,7 @@ class Gateway:
             self.close(connection, CloseCode.UNAUTHENTICATED, ErrorCode.TOKEN_REVOKED)
         return len(revoked)
 
-    def _spawn(self, coroutine: Any) -> None:
+    def spawn(self, coroutine: Any) -> None:
         task = asyncio.create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
