@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Final
 
-from benchmarks.load.fleet import Fleet
-from benchmarks.load.publisher import Publisher
+from benchmarks.load.fleet import Dialogue, Fleet
+from benchmarks.load.publisher import Order, Publisher
 from benchmarks.load.receiver import Receiver, Receivers
 from benchmarks.machine import Cores, core_idle
 from benchmarks.peers import Peer
@@ -17,6 +17,12 @@ from benchmarks.process import Server
 
 PATIENCE: Final = 10.0
 """Seconds that a server may take to deliver what was published."""
+
+ALL: Final = 1 << 62
+"""A count that is never reached."""
+
+SMALL_BUFFER: Final = 4_096
+"""Bytes of the kernel's receive buffer of a slow client."""
 
 
 class Stalled(Exception):
@@ -109,7 +115,7 @@ class Session:
         pad = 0
         for _ in range(5):
             self.receiver.reset(0)
-            self.publisher.publish(1, pad, rooms)
+            self.publisher.publish(Order.now(1, pad, rooms))
             self.await_count(listeners)
             self.receiver.drain(listeners + 1, 0.05)
             self.publisher.poll()
@@ -119,16 +125,20 @@ class Session:
                     f"{listeners} listeners got {self.receiver.total} messages of {self.receiver.payload} bytes"
                 )
             if each == size:
-                self.receiver.reset(0 if self.peer.unit_is_message else size)
+                self.receiver.reset(self.unit(size))
                 return pad
             pad = pad + size - each
             if pad < 0:
                 raise Stalled(f"an event without padding has {each} bytes already, which is more than {size}")
         raise Stalled(f"no padding makes an event of {size} bytes")
 
-    def await_count(self, count: int) -> None:
-        """Receive until `count` are counted; raise Stalled where they do not come."""
-        if self.receiver.drain(count, PATIENCE) < count:
+    def unit(self, size: int) -> int:
+        """What to count by, where events have `size` bytes."""
+        return 0 if self.peer.unit_is_message else size
+
+    def await_count(self, count: int, patience: float = PATIENCE) -> None:
+        """Receive until `count` are counted; raise Stalled where they do not come within `patience` seconds."""
+        if self.receiver.drain(count, patience) < count:
             self.publisher.poll()
             raise Stalled(f"{self.receiver.total} of {count} arrived, {self.receiver.closed} connections were closed")
         self.publisher.poll()
@@ -145,10 +155,36 @@ class Session:
         base = self.receiver.total
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            self.publisher.publish(1, pad, rooms)
+            self.publisher.publish(Order.now(1, pad, rooms))
             count += listeners
             self.await_count(base + count)
         return count
+
+    def steady(
+        self,
+        seconds: float,
+        rate: float,
+        pad: int,
+        audiences: Sequence[Sequence[str]],
+        count: int = 1,
+        each: Callable[[], None] | None = None,
+    ) -> int:
+        """Give `rate` orders a second, of `count` events each, to one of `audiences` after the other, and receive.
+
+        An event's latency counts from when it fell due, so that a load client that is late does not flatter the server.
+        `each` is called after every order. Returns the orders.
+        """
+        start = time.monotonic_ns()
+        orders = int(seconds * rate)
+        for i in range(orders):
+            due = start + int(i * 1e9 / rate)
+            while (left := due - time.monotonic_ns()) > 0:
+                self.receiver.drain(ALL, left / 1e9)
+            self.publisher.publish(Order(count, pad, audiences[i % len(audiences)], due))
+            self.publisher.poll()
+            if each is not None:
+                each()
+        return orders
 
     def saturated(self, seconds: float, pad: int, rooms: Sequence[str], listeners: int, chunk: int, window: int) -> int:
         """Publish `chunk` events at a time and never wait, but for `window` events that are not everywhere yet.
@@ -161,7 +197,7 @@ class Session:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             while published - (self.receiver.total - base) // listeners < window:
-                self.publisher.publish(chunk, pad, rooms)
+                self.publisher.publish(Order.now(chunk, pad, rooms))
                 published += chunk
             self.await_count(base + (published - window + chunk) * listeners)
         self.await_count(base + published * listeners)
@@ -170,13 +206,28 @@ class Session:
 
 @contextlib.contextmanager
 def session(
-    bench: Bench, peer: Peer, clients: int, rooms: Callable[[int], Sequence[str]], sample_every: int = 0
+    bench: Bench,
+    peer: Peer,
+    clients: int,
+    rooms: Callable[[int], Sequence[str]],
+    sampled: bool = False,
+    slow: int = 0,
 ) -> Iterator[Session]:
-    """`peer` with `clients` connections, the n-th of them in `rooms(n)`."""
+    """`peer` with `clients` connections, the n-th of them in `rooms(n)`.
+
+    The last `slow` of them have next to no receive buffer and are not sampled; they are read like the others until
+    somebody stops it.
+    """
     with peer.start(bench.cores.server) as server:
         with contextlib.closing(bench.receivers.make(clients)) as receiver, Fleet(server.port, receiver) as fleet:
-            fleet.connect(clients, lambda number: peer.dialogue(server, rooms(number), number), sample_every)
+
+            def dialogue(number: int) -> Dialogue:
+                return peer.dialogue(server, rooms(number), number)
+
+            fleet.connect(clients - slow, dialogue, sampled)
+            if slow:
+                fleet.connect(slow, dialogue, receive_buffer=SMALL_BUFFER)
             with contextlib.closing(peer.publisher(server)) as publisher:
                 server.settle(2.0)
-                receiver.drain(1 << 62, 0.1)
+                receiver.drain(ALL, 0.1)
                 yield Session(peer, server, fleet, publisher)

@@ -26,14 +26,19 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """What is measured and how it is shown. `peers` limits it to some; empty is all."""
+    """What is measured and how it is shown."""
 
     name: str
     title: str
     method: str
     run: Callable[["Bench", "Peer"], Iterator["Figure"]]
     columns: Sequence[Column]
-    peers: frozenset[str] = frozenset()
+    suits: Callable[["Peer"], bool] = lambda peer: peer.name != "gateway-bus"
+    """Which peers can do this work."""
+    most_rounds: int | None = None
+    """For one that takes long."""
+    one_table: bool = False
+    """Whether the cases are the columns of one table, of the first metric; else each has a table."""
 
 
 @dataclass(slots=True)
@@ -75,6 +80,9 @@ def tables(workload: Workload, results: Results, titles: Mapping[str, str]) -> I
 
     `titles` are the peers' by name, in the order of the rows.
     """
+    if workload.one_table:
+        yield "", _one_table(workload, results, titles)
+        return
     for case in results.cases(workload.name):
         reference = next((name for name in REFERENCE if any(_row(results, workload, case, name))), None)
         columns = [
@@ -98,6 +106,16 @@ def tables(workload: Workload, results: Results, titles: Mapping[str, str]) -> I
                     row.append(spread_text(ratio, "{:.2f} times"))
             rows.append(row)
         yield case, rows
+
+
+def _one_table(workload: Workload, results: Results, titles: Mapping[str, str]) -> list[list[str]]:
+    cases, column = results.cases(workload.name), workload.columns[0]
+    rows = [["", *cases]]
+    for peer, title in titles.items():
+        spreads = [results.spread(workload.name, case, peer, column.metric) for case in cases]
+        if any(spreads):
+            rows.append([title, *(spread_text(spread, column.form) for spread in spreads)])
+    return rows
 
 
 def _row(results: Results, workload: Workload, case: str, peer: str) -> list[Spread]:

@@ -102,12 +102,17 @@ class Fleet:
         return len(self.sockets)
 
     def connect(
-        self, count: int, dialogue: Callable[[int], Dialogue], sample_every: int = 0, in_flight: int = 64
+        self,
+        count: int,
+        dialogue: Callable[[int], Dialogue],
+        sampled: bool = False,
+        receive_buffer: int | None = None,
+        in_flight: int = 64,
     ) -> float:
         """Open `count` more connections, `in_flight` at a time; `dialogue` gets each one's number in the fleet.
 
-        Every `sample_every`-th is sampled for latency. Returns the seconds from the start until the last one
-        is ready. Raises ConnectFailed.
+        Of sampled ones the latencies are kept. `receive_buffer` is bytes of the kernel's, else as it sees fit. Returns
+        the seconds from the start until the last one is ready. Raises ConnectFailed.
         """
         first = len(self.sockets)
         dialogues = [dialogue(first + i) for i in range(count)]
@@ -119,7 +124,7 @@ class Fleet:
         try:
             while len(ready) < count:
                 while len(self.sockets) - first < count and len(opening) < in_flight:
-                    one = _Opening(self._open(), dialogues[len(self.sockets) - 1 - first])
+                    one = _Opening(self._open(receive_buffer), dialogues[len(self.sockets) - 1 - first])
                     one.socket.sendall(one.dialogue.request)
                     opening[one.socket.fileno()] = one
                     epoll.register(one.socket.fileno(), select.EPOLLIN)
@@ -132,8 +137,8 @@ class Fleet:
         finally:
             epoll.close()
         seconds = time.monotonic() - start
-        for number, connection in enumerate(self.sockets[first:], first):
-            index = self.receiver.add(connection, bool(sample_every) and number % sample_every == 0)
+        for connection in self.sockets[first:]:
+            index = self.receiver.add(connection, sampled)
             if rest := ready[connection.fileno()].received:
                 self.receiver.feed(index, rest)
             connection.setblocking(False)
@@ -148,8 +153,12 @@ class Fleet:
             connection.close()
         self.sockets.clear()
 
-    def _open(self) -> socket.socket:
-        connection = socket.create_connection(("127.0.0.1", self._port), CONNECT_SECONDS)
+    def _open(self, receive_buffer: int | None) -> socket.socket:
+        connection = socket.socket()
+        if receive_buffer is not None:  # before the handshake, which announces the window
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.settimeout(CONNECT_SECONDS)
+        connection.connect(("127.0.0.1", self._port))
         self.sockets.append(connection)
         return connection

@@ -1,22 +1,25 @@
 """How events get into a server: in a line to a server that publishes from inside, or over HTTP or its own protocol."""
 
 import json
+import select
 import socket
 import struct
 import time
 from collections.abc import Callable, Sequence
-from typing import IO, Final, Protocol
+from dataclasses import dataclass
+from typing import IO, Any, Final, Protocol
 
 TIMEOUT: Final = 10.0
 """Seconds that a server may take to accept what is published."""
 
+_ANSWER: Final = b"HTTP/1.1 2"
+
 
 class Publisher(Protocol):
-    """Publishes events whose data is `{"at": "<20 digits>", "pad": "<pad characters>"}`, where `at` is the monotonic
-    clock in nanoseconds at publishing."""
+    """Publishes events whose data is `{"at": "<20 digits>", "pad": "<pad characters>"}`."""
 
-    def publish(self, count: int, pad: int, rooms: Sequence[str]) -> None:
-        """Publish `count` events at once, each to `rooms`."""
+    def publish(self, order: "Order") -> None:
+        """Have the events of an order published, all at once."""
 
     def poll(self) -> None:
         """Read the answers that have come, and raise PublishFailed where one is a refusal."""
@@ -25,12 +28,30 @@ class Publisher(Protocol):
         """Let go of the server."""
 
 
+@dataclass(frozen=True, slots=True)
+class Order:
+    """`count` events, each to all of `rooms`; `at` is the monotonic clock in nanoseconds when they fell due."""
+
+    count: int
+    pad: int
+    rooms: Sequence[str]
+    at: int
+
+    @classmethod
+    def now(cls, count: int, pad: int, rooms: Sequence[str]) -> "Order":
+        return cls(count, pad, rooms, time.monotonic_ns())
+
+    def event(self) -> dict[str, object]:
+        """One of its events, as a publisher writes it."""
+        return event(self.pad, self.rooms, self.at)
+
+
 class PublishFailed(Exception):
     """The server refused an event."""
 
 
 class LinePublisher:
-    """Orders in-process publishing by a line on the server's standard input: `<count> <pad> <room>...`.
+    """Orders in-process publishing by a line on the server's standard input: `<count> <pad> <at> <room>...`.
 
     The server publishes the events of one line in one turn of its loop, and those of the next line in the next turn.
     """
@@ -38,8 +59,8 @@ class LinePublisher:
     def __init__(self, stdin: IO[bytes]) -> None:
         self._stdin = stdin
 
-    def publish(self, count: int, pad: int, rooms: Sequence[str]) -> None:
-        self._stdin.write(f"{count} {pad} {' '.join(rooms)}\n".encode())
+    def publish(self, order: Order) -> None:
+        self._stdin.write(f"{order.count} {order.pad} {order.at} {' '.join(order.rooms)}\n".encode())
         self._stdin.flush()
 
     def poll(self) -> None:
@@ -50,15 +71,17 @@ class LinePublisher:
 
 
 class SocketPublisher:
-    """Sends what `encode(count, pad, rooms)` makes over one connection, without waiting for the answers."""
+    """Sends what `encode` makes of an order over one connection, without waiting for the answers.
 
-    def __init__(
-        self, port: int, encode: Callable[[int, int, Sequence[str]], bytes], refusal: bytes, greeting: bytes = b""
-    ) -> None:
-        """`refusal` is what an answer contains that is none; `greeting` is sent first."""
+    `answers` is how many HTTP answers `poll` has seen.
+    """
+
+    def __init__(self, port: int, encode: Callable[[Order], bytes], refusal: bytes, greeting: bytes = b"") -> None:
+        """`refusal` is what an answer contains that refuses; `greeting` is sent first."""
         self._encode = encode
         self._refusal = refusal
         self._tail = b""
+        self.answers = 0
         self._socket = socket.create_connection(("127.0.0.1", port), TIMEOUT)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         # Not settimeout(): with it MSG_DONTWAIT waits all the same.
@@ -67,8 +90,17 @@ class SocketPublisher:
         if greeting:
             self._socket.sendall(greeting)
 
-    def publish(self, count: int, pad: int, rooms: Sequence[str]) -> None:
-        self._socket.sendall(self._encode(count, pad, rooms))
+    def publish(self, order: Order) -> None:
+        self._socket.sendall(self._encode(order))
+
+    def send(self, data: bytes) -> None:
+        """Send something else than an order."""
+        self._socket.sendall(data)
+
+    def wait(self) -> None:
+        """Wait until there is something to `poll`, for at most `TIMEOUT`."""
+        if not select.select([self._socket], [], [], TIMEOUT)[0]:
+            raise PublishFailed(f"no answer within {TIMEOUT:.0f} s")
 
     def poll(self) -> None:
         while True:
@@ -79,23 +111,28 @@ class SocketPublisher:
             if not data:
                 raise PublishFailed("the server closed the publisher's connection")
             text = self._tail + data
+            self.answers += text.count(_ANSWER) - self._tail.count(_ANSWER)
             if (at := text.find(self._refusal)) >= 0:
                 raise PublishFailed(repr(text[at : at + 400]))
-            self._tail = text[-len(self._refusal) :]
+            self._tail = text[-max(len(self._refusal), len(_ANSWER)) + 1 :]
 
     def close(self) -> None:
         self._socket.close()
 
 
-def data(pad: int) -> dict[str, str]:
-    """The data of an event that is published now."""
-    return {"at": f"{time.monotonic_ns():020}", "pad": "x" * pad}
+def data(pad: int, at: int) -> dict[str, str]:
+    """The data of an event that fell due at `at`."""
+    return {"at": f"{at:020}", "pad": "x" * pad}
 
 
-def event(pad: int, rooms: Sequence[str]) -> dict[str, object]:
-    """An event of circle and project rooms, as a publisher writes it."""
-    fields = {f"{kind}_id": int(name) for kind, _, name in (room.partition(":") for room in rooms)}
-    return {"type": "task.completed", "data": data(pad), **fields}
+def ids(rooms: Sequence[str]) -> dict[str, Any]:
+    """The fields that route an event to `rooms`: `circle:7` is `circle_id` 7."""
+    return {f"{kind}_id": int(name) for kind, _, name in (room.partition(":") for room in rooms)}
+
+
+def event(pad: int, rooms: Sequence[str], at: int) -> dict[str, object]:
+    """An event as a publisher writes it."""
+    return {"type": "task.completed", "data": data(pad, at), **ids(rooms)}
 
 
 def post(path: str, body: bytes, headers: str = "") -> bytes:

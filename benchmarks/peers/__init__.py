@@ -2,7 +2,7 @@
 
 from benchmarks.peers.base import Peer
 from benchmarks.peers.floor import Floor
-from benchmarks.peers.gateway import GatewayEmbedded, GatewayOverHttp
+from benchmarks.peers.gateway import GatewayEmbedded, GatewayOnBus, GatewayOverHttp
 from benchmarks.peers.nats import Nats
 from benchmarks.peers.nchan import Nchan
 from benchmarks.peers.node import SocketIO, Ws
@@ -14,4 +14,5 @@ __all__ = ["Peer", "all_peers"]
 
 def all_peers() -> list[Peer]:
     """Every peer, this build first."""
-    return [GatewayEmbedded(), GatewayOverHttp(), Seed(), Ws(), SocketIO(), UWebSockets(), Nchan(), Nats(), Floor()]
+    ours: list[Peer] = [GatewayEmbedded(), GatewayOverHttp(), GatewayOnBus()]
+    return [*ours, Seed(), Ws(), SocketIO(), UWebSockets(), Nchan(), Nats(), Floor()]

@@ -11,7 +11,7 @@ from auth.keys import KeyRing, hmac_key
 from auth.tokens import TokenIssuer
 from benchmarks.frames import upgrade
 from benchmarks.load.fleet import Dialogue
-from benchmarks.load.publisher import LinePublisher, Publisher, SocketPublisher, compact, event, post
+from benchmarks.load.publisher import LinePublisher, Order, Publisher, SocketPublisher, compact, post
 from benchmarks.peers.base import package_version, python_server
 from benchmarks.process import Server, free_port
 
@@ -35,15 +35,16 @@ def token(user: str, scope: Sequence[str], rooms: Sequence[str] = ROOMS) -> str:
     return issued.access_token
 
 
+def batch_headers() -> str:
+    """The headers of a publisher's requests, with its token."""
+    return f"Authorization: Bearer {token('publisher', ['publish'])}\r\nContent-Type: application/json\r\n"
+
+
 class _Gateway:
     """Every client has a token of its own, verified at connect; limits that a single address would meet are off."""
 
     unit_is_message = True
     has_rooms = True
-
-    def __init__(self, **settings: object) -> None:
-        """`settings` override: `events_per_second=500`."""
-        self._settings = {f"GATEWAY_{name.upper()}": str(value) for name, value in settings.items()}
 
     def missing(self) -> str | None:
         return None
@@ -58,7 +59,7 @@ class _Gateway:
 
     def _env(self, port: int) -> dict[str, str]:
         limits = {f"GATEWAY_{name}": "0" for name in _unlimited}
-        return {"GATEWAY_JWT_SECRET": _secret, "GATEWAY_PORT": str(port), **limits, **self._settings}
+        return {"GATEWAY_JWT_SECRET": _secret, "GATEWAY_PORT": str(port), **limits}
 
 
 class GatewayOverHttp(_Gateway):
@@ -72,11 +73,10 @@ class GatewayOverHttp(_Gateway):
         return Server([sys.executable, "-m", "gateway", "serve"], port, core, self._env(port))
 
     def publisher(self, server: Server) -> Publisher:
-        headers = f"Authorization: Bearer {token('publisher', ['publish'])}\r\nContent-Type: application/json\r\n"
+        headers = batch_headers()
 
-        def batch(count: int, pad: int, rooms: Sequence[str]) -> bytes:
-            events = [event(pad, rooms) for _ in range(count)]
-            return post("/events/batch", compact({"events": events}), headers)
+        def batch(order: Order) -> bytes:
+            return post("/events/batch", compact({"events": [order.event()] * order.count}), headers)
 
         return SocketPublisher(server.port, batch, refusal=b'"code":')
 
@@ -86,10 +86,19 @@ class GatewayEmbedded(_Gateway):
 
     name = "gateway"
     title = "**this gateway**, from inside"
+    way = "directly"
 
     def start(self, core: int) -> Server:
         port = free_port()
-        return python_server("embedded", port, core, self._env(port))
+        return python_server("embedded", port, core, {**self._env(port), "BENCH_PUBLISH": self.way})
 
     def publisher(self, server: Server) -> Publisher:
         return LinePublisher(server.stdin)
+
+
+class GatewayOnBus(GatewayEmbedded):
+    """The same, its events taking the way over an EventBus and the bridge."""
+
+    name = "gateway-bus"
+    title = "**this gateway**, over its EventBus"
+    way = "bus"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarks.frames import upgrade
 from benchmarks.load.fleet import Dialogue
-from benchmarks.load.publisher import Publisher, SocketPublisher, compact, event, post
+from benchmarks.load.publisher import Order, Publisher, SocketPublisher, compact, post
 from benchmarks.peers.base import printed
 from benchmarks.process import Server, free_port
 
@@ -46,12 +46,9 @@ http {{
 """
 
 
-def _publish(count: int, pad: int, rooms: Sequence[str]) -> bytes:
-    requests = []
-    for _ in range(count):
-        body = compact(event(pad, rooms))
-        requests += [post(f"/pub/{room}", body) for room in rooms]
-    return b"".join(requests)
+def _publish(order: Order) -> bytes:
+    body = compact(order.event())
+    return b"".join(post(f"/pub/{room}", body) for room in order.rooms) * order.count
 
 
 class Nchan:

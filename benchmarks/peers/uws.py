@@ -4,13 +4,14 @@ from collections.abc import Sequence
 
 from benchmarks.frames import upgrade
 from benchmarks.load.fleet import Dialogue
-from benchmarks.load.publisher import Publisher, SocketPublisher
+from benchmarks.load.publisher import Order, Publisher, SocketPublisher
 from benchmarks.peers.base import CACHE, INSTALL, package_version, python_server
 from benchmarks.process import Server, free_port
 
 
-def _order(count: int, pad: int, rooms: Sequence[str]) -> bytes:
-    return f"GET /publish/{count}/{pad}/{','.join(rooms)} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()
+def _order(order: Order) -> bytes:
+    path = f"/publish/{order.count}/{order.pad}/{order.at}/{','.join(order.rooms)}"
+    return f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()
 
 
 class UWebSockets:

@@ -1,25 +1,41 @@
-"""The gateway with a publisher in its process: configured by the environment as `gateway serve` is."""
+"""The gateway with a publisher in its process: configured by the environment as `gateway serve` is.
+
+With BENCH_PUBLISH=bus events take the way over an EventBus and its bridge, else that of `Gateway.publish`.
+"""
 
 import asyncio
-from collections.abc import Sequence
-from typing import Any
+import os
 
 import uvicorn
 
-from benchmarks.load.publisher import data
+from benchmarks.load.publisher import Order, data, ids
 from benchmarks.peers.gateway import TENANT
-from benchmarks.servers.orders import follow
+from benchmarks.servers.orders import Publish, follow
+from gateway import Event, EventBridge, EventBus, EventType, Gateway, create_service
 from gateway.api import create_app
+from gateway.api.security import redact_server_logs
 from gateway.config import load_settings
 from gateway.server import server_config
-from gateway.wiring import create_service
 
 
-async def main(server: uvicorn.Server, gateway: Any) -> None:
-    async def publish(pad: int, rooms: Sequence[str]) -> None:
-        ids = {f"{kind}_id": int(name) for kind, _, name in (room.partition(":") for room in rooms)}
-        await gateway.publish(TENANT, "task.completed", data(pad), **ids)
+def directly(gateway: Gateway) -> Publish:
+    async def publish(order: Order) -> None:
+        await gateway.publish(TENANT, EventType.TASK_COMPLETED, data(order.pad, order.at), **ids(order.rooms))
 
+    return publish
+
+
+def by_bus(gateway: Gateway) -> Publish:
+    bus = EventBus()
+    EventBridge(gateway, TENANT).attach(bus, [EventType.TASK_COMPLETED])
+
+    async def publish(order: Order) -> None:
+        await bus.publish(Event(EventType.TASK_COMPLETED, dict(data(order.pad, order.at)), **ids(order.rooms)))
+
+    return publish
+
+
+async def main(server: uvicorn.Server, publish: Publish) -> None:
     orders = asyncio.create_task(follow(publish))
     try:
         await server.serve()
@@ -31,5 +47,7 @@ if __name__ == "__main__":
     settings = load_settings()
     service = create_service(settings)
     config = server_config(create_app(service), settings)
+    redact_server_logs()
+    way = by_bus if os.environ.get("BENCH_PUBLISH") == "bus" else directly
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
-        runner.run(main(uvicorn.Server(config), service.gateway))
+        runner.run(main(uvicorn.Server(config), way(service.gateway)))

@@ -1,7 +1,7 @@
 /* The kernel's floor: `floor PORT` accepts WebSocket clients and sends frames to all of them by one send() each.
  *
- * An order on standard input, `<count> <pad> <room>...`, makes <count> frames and puts them into one buffer; the rooms are
- * ignored. No event is encoded but for its time, nothing is indexed, and a full socket blocks everybody. */
+ * An order on standard input, `<count> <pad> <at> <room>...`, makes <count> frames and puts them into one buffer; the
+ * rooms are ignored. No event is encoded but for its time, nothing is indexed, and a full socket blocks everybody. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <poll.h>
@@ -13,7 +13,6 @@
 #include <sys/socket.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <time.h>
 #include <unistd.h>
 
 #define CLIENTS 65536
@@ -22,13 +21,10 @@ static const char answer[] = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: webso
                              "Sec-WebSocket-Accept: x\r\n\r\n";
 static int clients[CLIENTS], count;
 
-static char *frame(char *out, int pad)
+static char *frame(char *out, int pad, long long at)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
     char head[64];
-    int length = snprintf(head, sizeof head, "{\"data\":{\"at\":\"%020lld\",\"pad\":\"",
-                          t.tv_sec * 1000000000LL + t.tv_nsec);
+    int length = snprintf(head, sizeof head, "{\"data\":{\"at\":\"%020lld\",\"pad\":\"", at);
     int size = length + pad + 3;
     *out++ = (char)0x81;
     if (size < 126) *out++ = (char)size;
@@ -40,10 +36,10 @@ static char *frame(char *out, int pad)
     return out + size;
 }
 
-static void publish(int frames, int pad)
+static void publish(int frames, int pad, long long at)
 {
     char *buffer = malloc((size_t)frames * (pad + 128)), *end = buffer;
-    for (int i = 0; i < frames; i++) end = frame(end, pad);
+    for (int i = 0; i < frames; i++) end = frame(end, pad, at);
     for (int i = 0; i < count; i++) {
         if (clients[i] < 0) continue;
         if (send(clients[i], buffer, end - buffer, MSG_NOSIGNAL) < 0) clients[i] = -1;
@@ -91,8 +87,9 @@ int main(int argc, char **argv)
                 char *line = orders, *end;
                 while ((end = memchr(line, '\n', orders + have - line))) {
                     int frames, pad;
+                    long long at;
                     *end = 0;
-                    if (sscanf(line, "%d %d", &frames, &pad) == 2) publish(frames, pad);
+                    if (sscanf(line, "%d %d %lld", &frames, &pad, &at) == 3) publish(frames, pad, at);
                     line = end + 1;
                 }
                 have -= line - orders;

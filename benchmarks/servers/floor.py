@@ -13,8 +13,8 @@ ANSWER = (
 )
 
 
-def frame(pad: int) -> bytes:
-    payload = compact({"data": data(pad)})
+def frame(pad: int, at: int) -> bytes:
+    payload = compact({"data": data(pad, at)})
     size = len(payload)
     return bytes((0x81, size)) + payload if size < 126 else b"\x81\x7e" + size.to_bytes(2) + payload
 
@@ -46,8 +46,8 @@ def main(port: int) -> None:
                     return
                 *lines, rest = (rest + orders).split(b"\n")
                 for line in lines:
-                    count, pad = map(int, line.split()[:2])
-                    frames = b"".join(frame(pad) for _ in range(count))
+                    count, pad, at = map(int, line.split()[:3])
+                    frames = frame(pad, at) * count
                     for client in clients:
                         with contextlib.suppress(OSError):
                             client.sendall(frames)

@@ -1,4 +1,4 @@
-// Orders to a server that publishes from inside: lines `<count> <pad> <room>...` on standard input.
+// Orders to a server that publishes from inside: lines `<count> <pad> <at> <room>...` on standard input.
 'use strict';
 
 /** Publish what is ordered: the events of one line in one turn of the loop. */
@@ -6,8 +6,8 @@ exports.follow = (publish) => {
   const lines = [];
   let rest = '';
   const next = () => {
-    const [count, pad, ...rooms] = lines.shift().split(' ');
-    for (let i = 0; i < Number(count); i++) publish(Number(pad), rooms);
+    const [count, pad, at, ...rooms] = lines.shift().split(' ');
+    for (let i = 0; i < Number(count); i++) publish(Number(pad), at, rooms);
     if (lines.length) setImmediate(next);
   };
   process.stdin.on('data', (data) => {
@@ -21,11 +21,11 @@ exports.follow = (publish) => {
 
 let published = 0;
 
-/** An event of the gateway's shape, published now. */
-exports.event = (pad, rooms) => {
+/** An event of the gateway's shape, published now, that fell due at `at`. */
+exports.event = (pad, at, rooms) => {
   const event = {
     type: 'task.completed',
-    data: { at: process.hrtime.bigint().toString().padStart(20, '0'), pad: 'x'.repeat(pad) },
+    data: { at: at.padStart(20, '0'), pad: 'x'.repeat(pad) },
   };
   for (const room of rooms) {
     const [kind, name] = room.split(':');

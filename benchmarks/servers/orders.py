@@ -1,11 +1,13 @@
-"""Orders to a server that publishes from inside: lines `<count> <pad> <room>...` on standard input."""
+"""Orders to a server that publishes from inside: lines `<count> <pad> <at> <room>...` on standard input."""
 
 import asyncio
 import os
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 
-Publish = Callable[[int, Sequence[str]], Awaitable[object]]
+from benchmarks.load.publisher import Order
+
+Publish = Callable[[Order], Awaitable[object]]
 
 
 async def follow(publish: Publish) -> None:
@@ -30,7 +32,8 @@ async def follow(publish: Publish) -> None:
         await arrived.wait()
         arrived.clear()
         while lines:
-            count, pad, *rooms = lines.popleft().decode().split()
-            for _ in range(int(count)):
-                await publish(int(pad), rooms)
+            count, pad, at, *rooms = lines.popleft().decode().split()
+            order = Order(int(count), int(pad), rooms, int(at))
+            for _ in range(order.count):
+                await publish(order)
             await asyncio.sleep(0)

@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -11,7 +11,7 @@ from uuid import uuid4
 import uvicorn
 from fastapi import FastAPI, WebSocket, WebSocketDisconnect
 
-from benchmarks.load.publisher import event
+from benchmarks.load.publisher import Order
 from benchmarks.servers.orders import follow
 
 
@@ -51,8 +51,8 @@ class ConnectionManager:
 manager = ConnectionManager()
 
 
-async def publish(pad: int, rooms: Sequence[str]) -> None:
-    message = {**event(pad, rooms), "event_id": f"evt_{uuid4().hex[:28]}", "timestamp": now()}
+async def publish(order: Order) -> None:
+    message = {**order.event(), "event_id": f"evt_{uuid4().hex[:28]}", "timestamp": now()}
     await manager.broadcast(message)
 
 

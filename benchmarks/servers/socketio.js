@@ -13,4 +13,4 @@ io.on('connection', (socket) => {
 });
 http.listen({ host: '127.0.0.1', port: Number(process.argv[2]), backlog: 4096 });
 
-follow((pad, names) => io.to(names).emit('event', event(pad, names)));
+follow((pad, at, names) => io.to(names).emit('event', event(pad, at, names)));

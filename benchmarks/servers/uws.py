@@ -12,7 +12,7 @@ from benchmarks.load.publisher import compact, event
 
 app: Any = App()
 numbers = count(1)
-orders: deque[tuple[str, str, str]] = deque()
+orders: deque[tuple[str, ...]] = deque()
 timers: deque[Any] = deque(maxlen=1000)  # kept alive until they have fired
 
 
@@ -27,7 +27,7 @@ def opened(socket: Any) -> None:
 
 
 def order(response: Any, request: Any) -> None:
-    orders.append(tuple(request.get_parameter(i) for i in range(3)))
+    orders.append(tuple(request.get_parameter(i) for i in range(4)))
     if len(orders) == 1:
         soon()
     response.end("")
@@ -35,11 +35,11 @@ def order(response: Any, request: Any) -> None:
 
 def publish(_: Any) -> None:
     """Carry out one order in a turn of the loop of its own: within an HTTP handler uWebSockets would join nothing."""
-    events, pad, rooms = orders.popleft()
+    events, pad, at, rooms = orders.popleft()
     names = rooms.split(",")
     for _ in range(int(events)):
         timestamp = datetime.now(UTC).isoformat(timespec="milliseconds")
-        fields = {**event(int(pad), names), "event_id": f"evt_{next(numbers):028}", "timestamp": timestamp}
+        fields = {**event(int(pad), names, int(at)), "event_id": f"evt_{next(numbers):028}", "timestamp": timestamp}
         body = compact(fields)
         for name in names:
             app.publish(name, body, OpCode.TEXT)
@@ -61,6 +61,6 @@ app.ws(
         "open": opened,
     },
 )
-app.get("/publish/:count/:pad/:rooms", order)
+app.get("/publish/:count/:pad/:at/:rooms", order)
 app.listen(AppListenOptions(port=int(sys.argv[1]), host="127.0.0.1"))
 app.loop.uv_loop.run()

@@ -23,8 +23,8 @@ server.on('connection', (socket, request) => {
   });
 });
 
-follow((pad, names) => {
-  const data = Buffer.from(JSON.stringify(event(pad, names)));
+follow((pad, at, names) => {
+  const data = Buffer.from(JSON.stringify(event(pad, at, names)));
   if (names.length === 1) {
     for (const socket of rooms.get(names[0]) ?? []) socket.send(data, { binary: false });
     return;

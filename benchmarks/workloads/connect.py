@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from benchmarks.load.fleet import Fleet
-from benchmarks.measure import Bench, Figure, Meter
+from benchmarks.measure import ALL, Bench, Figure, Meter
 from benchmarks.peers import Peer
 from benchmarks.report import Column, Workload
 
@@ -42,7 +42,7 @@ def run(bench: Bench, peer: Peer) -> Iterator[Figure]:
             yield Figure(_CPU, "microseconds", meter.server / measured * 1e6)
             yield Figure(_CPU, "throughput", measured / seconds)
             connect(held - measured)
-            receiver.drain(1 << 62, 0.5)
+            receiver.drain(ALL, 0.5)
             yield Figure(_MEMORY, "bytes", (server.settled_memory() - before) / held)
             assert receiver.closed == 0, f"{receiver.closed} idle connections were closed"
 
