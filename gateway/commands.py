@@ -1,32 +1,54 @@
 """What a client's commands do: each is judged by its rate, run, and answered."""
 
 import logging
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
 
 from auth.errors import AuthError, TokenMismatch
+from auth.identity import Identity
 from gateway.answers import refusal
 from gateway.core import subscription
 from gateway.core.admission import Limits
 from gateway.core.connection import Connection
 from gateway.core.errors import GatewayError, RateLimited
 from gateway.core.limits import Rate
-from gateway.core.log import Draft
+from gateway.core.log import Draft, Log
+from gateway.core.manager import ConnectionManager
+from gateway.delivery import Delivery
 from schemas import messages
 from schemas.codes import CloseCode, ErrorCode
 from schemas.commands import AnyCommand, Auth, CommandError, Ping, Publish, Subscribe, Unsubscribe, parse_command
-from schemas.events import rfc3339
-
-if TYPE_CHECKING:
-    from gateway.gateway import Gateway
+from schemas.events import PublishedEvent, rfc3339
 
 logger = logging.getLogger("gateway")
+
+
+class Orchestrator(Protocol):
+    """What commands need of the gateway that they belong to."""
+
+    log: Log
+    manager: ConnectionManager
+    delivery: Delivery
+
+    def verify(self, token: str) -> Identity: ...
+
+    def is_open(self, connection: Connection) -> bool: ...
+
+    def reply(self, connection: Connection, message: messages.Message, id: str | int | None = None) -> None: ...
+
+    def close(self, connection: Connection, code: CloseCode, reason: str) -> None: ...
+
+    def draft(self, identity: Identity, event: PublishedEvent) -> tuple[str, Draft]: ...
+
+    def refresh(self, connection: Connection, identity: Identity) -> None: ...
+
+    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None: ...
 
 
 class Commands:
     """The clients' side of `gateway`. `timer` is seconds of a clock that never goes back."""
 
-    def __init__(self, gateway: "Gateway", limits: Limits, timer: Callable[[], float]) -> None:
+    def __init__(self, gateway: Orchestrator, limits: Limits, timer: Callable[[], float]) -> None:
         self._gateway = gateway
         self._limits = limits
         self._timer = timer
@@ -112,9 +134,8 @@ class Commands:
     def _change_rooms(self, connection: Connection, command: Subscribe | Unsubscribe) -> None:
         self._gateway.delivery.flush()
         if isinstance(command, Unsubscribe):
-            self._gateway.reply(
-                connection, subscription.unsubscribe(self._gateway.manager, connection, command.rooms), command.id
-            )
+            left = subscription.unsubscribe(self._gateway.manager, connection, command.rooms)
+            self._gateway.reply(connection, left, command.id)
             return
         window = self._gateway.log.window(connection.identity.tenant)
         was_live = connection.live
@@ -129,11 +150,7 @@ class Commands:
         identity = self._gateway.verify(command.token)
         if (identity.user_id, identity.tenant) != (connection.identity.user_id, connection.identity.tenant):
             raise TokenMismatch
-        self._gateway.delivery.flush()
-        connection.identity = identity
-        connection.set_rate(self._gateway.event_rate(identity))
-        connection.expiry_told = False
-        self._gateway.watch_expiry(connection)
+        self._gateway.refresh(connection, identity)
         dropped = subscription.drop_ungranted(self._gateway.manager, connection)
         answer = messages.Authenticated(
             expires_at=rfc3339(identity.expires_at), rooms=identity.grants.patterns, dropped=dropped

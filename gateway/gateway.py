@@ -4,7 +4,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from typing import Any, Final
 
 from auth.errors import AuthError
@@ -120,7 +120,7 @@ class Gateway:
             return None
         self.manager.add(connection)
         self._admission.enter(connection)
-        self.watch_expiry(connection)
+        self._watch_expiry(connection)
         self._idle.pop(connection.identity.tenant, None)
         following = self.log.follow(connection.identity.tenant)
         if following is None:
@@ -154,7 +154,7 @@ class Gateway:
             self.clock(),
             handshake.address,
             label or None,
-            self.event_rate(identity),
+            self._event_rate(identity),
         )
 
     def _begin(self, connection: Connection, handshake: Handshake) -> None:
@@ -183,7 +183,15 @@ class Gateway:
         if rooms:
             self._commands.run(connection, Subscribe(type="subscribe", rooms=rooms, since=handshake.since))
 
-    def event_rate(self, identity: Identity) -> int:
+    def refresh(self, connection: Connection, identity: Identity) -> None:
+        """The client has shown a fresh token: its grants, rate and expiry count from here on."""
+        self.delivery.flush()
+        connection.identity = identity
+        connection.set_rate(self._event_rate(identity))
+        connection.expiry_told = False
+        self._watch_expiry(connection)
+
+    def _event_rate(self, identity: Identity) -> int:
         """Events a second for a connection: the configured rate, or the token's where that is lower; 0 is no limit."""
         return min((rate for rate in (self.limits.events_per_second, identity.rate) if rate), default=0)
 
@@ -313,7 +321,7 @@ class Gateway:
             if connection.begun:
                 self.reply(connection, kind(since=rfc3339(self._degraded_since)))
 
-    def watch_expiry(self, connection: Connection) -> None:
+    def _watch_expiry(self, connection: Connection) -> None:
         identity = connection.identity
         lead = min(60.0, (identity.expires_at - identity.issued_at) / 4)
         self._agenda.set(connection, identity.expires_at if connection.expiry_told else identity.expires_at - lead)
@@ -334,7 +342,7 @@ class Gateway:
             else:
                 connection.expiry_told = True
                 self.reply(connection, messages.TokenExpiring(expires_at=rfc3339(connection.identity.expires_at)))
-                self.watch_expiry(connection)
+                self._watch_expiry(connection)
         self.log.sweep()
         for tenant in [tenant for tenant, since in self._idle.items() if elapsed - since >= IDLE_SECONDS]:
             del self._idle[tenant]
@@ -354,7 +362,7 @@ class Gateway:
             self.close(connection, CloseCode.UNAUTHENTICATED, ErrorCode.TOKEN_REVOKED)
         return len(revoked)
 
-    def spawn(self, coroutine: Any) -> None:
+    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

@@ -125,7 +125,7 @@ async def test_nothing_in_failures(
                     await heard.websocket(f"/ws/dashboard?token={secret}")
                     await heard.websocket(f"/ws/%64ashboard?token={secret}")
             with monkeypatch.context() as patched:
-                patched.setattr(service.gateway, "_execute", broken)
+                patched.setattr(service.gateway._commands, "_execute", broken)
                 await heard.websocket(f"/ws/dashboard?token={hide.tokens['valid']}", sends=[{"type": "ping"}])
     assert any(record.exc_info for record in watch.records)
     assert hide.found_in("\n".join(heard.said)) == []
