@@ -23,7 +23,7 @@ from gateway.core.limits import Rate
 from gateway.core.opening import Headers, accept, fault_of, read_request, refuse, too_long
 from gateway.transports.deflate import negotiate, takes_prepared_frames
 from gateway.transports.endpoint import STATE_KEY, Endpoint
-from gateway.transports.kernel import unacknowledged
+from gateway.transports.kernel import reset, unacknowledged
 from schemas.codes import CloseCode, ErrorCode
 
 HIGH_WATER: Final = 256 * 1024
@@ -179,11 +179,11 @@ class SocketTransport(asyncio.Protocol):
             self._closed = True
             text = reason.encode()[:123].decode(errors="ignore")
             self._send(Frame(Opcode.CLOSE, Close(code, text).serialize()).serialize(mask=False))
-            self._closing = asyncio.get_running_loop().call_later(CLOSE_SECONDS, self._transport.abort)
+            self._closing = asyncio.get_running_loop().call_later(CLOSE_SECONDS, self.abort)
 
     def abort(self) -> None:
         self._closed = True
-        self._transport.abort()
+        reset(self._transport)
 
     def _send(self, wire: bytes) -> None:
         """What is no batch."""
@@ -330,7 +330,7 @@ class SocketTransport(asyncio.Protocol):
             self._endpoint.host.disconnect(self._connection)
         self._closed = True
         if self._closing is None:
-            self._closing = asyncio.get_running_loop().call_later(CLOSE_SECONDS, self._transport.abort)
+            self._closing = asyncio.get_running_loop().call_later(CLOSE_SECONDS, self.abort)
 
     # ---- care
 
