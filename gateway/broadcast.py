@@ -6,6 +6,7 @@ never a tenant's events; clients of the gateway get the broadcasts too, of whate
 
 import asyncio
 import logging
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -16,6 +17,7 @@ from gateway.core.connection import Connection
 from gateway.core.frame import Batch, Frame
 from gateway.core.manager import ConnectionManager
 from schemas.codes import CloseCode
+from schemas.events import rfc3339
 
 logger = logging.getLogger("gateway.broadcast")
 
@@ -79,7 +81,7 @@ class BroadcastManager(ConnectionManager):
         What concerns one tenant is to be published to it instead. A client that fails is dropped, no other notices;
         it is still listed when this returns, and gone a turn of the loop later.
         """
-        message = {**message, "timestamp": message.get("timestamp") or datetime.now(UTC).isoformat()}
+        message = {**message, "timestamp": message.get("timestamp") or rfc3339(time.time())}
         connections = list(self.connections())
         # What JSON cannot hold can still go to websockets of this process, which encode for themselves.
         frame = Frame(to_json(message)) if connections else None

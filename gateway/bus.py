@@ -73,7 +73,7 @@ class EventBus:
     ) -> str:
         """Call `handler` with each event of this type that `filter_fn` is true for; returns an id for `unsubscribe`."""
         self._issued += 1
-        kind = str(event_type)
+        kind = _name(event_type)
         subscription = _Subscription(
             f"{kind}:{self._issued}", handler, filter_fn, name or str(getattr(handler, "__name__", handler))
         )
@@ -95,7 +95,7 @@ class EventBus:
     async def publish(self, event: Event) -> None:
         """Hand the event to its handlers, each once; returns when they are done. One that raises hurts nobody else."""
         waiting: list[Awaitable[None]] = []
-        for subscription in self._subscriptions.get(event.type, ()):
+        for subscription in self._subscriptions.get(_name(event.type), ()):
             try:
                 if subscription.filter_fn is not None and not subscription.filter_fn(event):
                     continue
@@ -109,6 +109,11 @@ class EventBus:
             await waiting[0]
         elif waiting:
             await asyncio.gather(*waiting)
+
+
+def _name(event_type: Any) -> str:
+    """A type as text: of our own enum, of another system's, or text already."""
+    return str(getattr(event_type, "value", event_type))
 
 
 async def _finish(result: Awaitable[Any], name: str) -> None:
@@ -156,11 +161,15 @@ class EventBridge:
             self.forwarded += 1
         except (GatewayError, ValueError, TypeError, AttributeError) as error:
             self._drop(event, str(error))
+        except Exception:
+            # A fault of ours or of the function that names the tenant, within a bus that others need.
+            logger.exception("an event of the bus failed")
+            self._drop(event, "it failed")
 
     async def _publish(self, gateway: Gateway, tenant: str, event: Any) -> Receipt:
         id, user_id = getattr(event, "id", None), getattr(event, "user_id", None)
         fields = {
-            "type": str(getattr(event.type, "value", event.type)),
+            "type": _name(event.type),
             "data": event.data,
             "circle_id": event.circle_id,
             "project_id": event.project_id,
@@ -169,7 +178,7 @@ class EventBridge:
             "timestamp": None if event.timestamp is None else _rfc3339(event.timestamp),
         }
         try:
-            return await gateway.publish(tenant, key=None if id is None else str(id), **fields)
+            return await gateway.publish(tenant, key=str(id) if id not in (None, "") else None, **fields)
         except IdempotencyConflict:
             # A bus whose ids are not unique, as those made of a clock: two events, and neither may be lost.
             return await gateway.publish(tenant, **fields)

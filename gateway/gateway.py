@@ -266,6 +266,8 @@ class Gateway:
             raise ValueError(problem)
         if name := invalid_id(tenant, circle_id, project_id, user_id):
             raise ValueError(f"{name} cannot stand in a room name")
+        if not isinstance(data, Mapping):
+            raise ValueError("the data of an event is an object")
         draft = draft_of(
             type,
             data,
