@@ -1,0 +1,144 @@
+"""Requests that never come, never end or are too long (field/reliability.md section 0, items 4 and 5)."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from gateway.core.opening import MAX_HEADERS, MAX_REQUEST_LINE
+from gateway.transports.uvicorn_http import HEAD_BYTES, HEAD_SECONDS
+from tests.engine.raw import frame, handshake, raw
+from tests.engine.served import MIB, Served, healthy, serving, token
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+LATE = HEAD_SECONDS + 2.0
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def served(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Served]:
+    async with serving(tmp_path_factory.mktemp("heads")) as served:
+        yield served
+
+
+async def test_whoever_sends_no_whole_head_is_gone_after_5_s(served: Served) -> None:
+    """No byte, half a line, half a head, a byte each 0.2 s, half of a second request: none holds its place."""
+    whole = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+
+    async def silent(start: bytes, answers: int, drip: bytes = b"") -> float:
+        async with raw(served.port) as client:
+            began = time.monotonic()
+            await client.send(start)
+            for _ in range(answers):
+                await client.head()
+            if drip:
+
+                async def drop() -> None:
+                    while True:
+                        await client.send(drip)
+                        await asyncio.sleep(0.2)
+
+                dropping = asyncio.create_task(drop())
+            rest = await client.rest(timeout=LATE)
+            if drip:
+                dropping.cancel()
+                await asyncio.gather(dropping, return_exceptions=True)
+            # A keep-alive connection that asks nothing more just ends.
+            assert rest.startswith(b"HTTP/1.1 408 ") or (answers and b"408" not in rest), rest
+            return time.monotonic() - began
+
+    async with healthy(served):
+        took = await asyncio.gather(
+            silent(b"", 0),
+            silent(b"GET /ws/dash", 0),
+            silent(whole[:-2], 0),
+            silent(handshake("/ws/dashboard")[:-2], 0),
+            silent(b"GET / HTTP/1.1\r\nX: ", 0, drip=b"x"),
+            silent(whole, 1),
+            silent(whole + whole[:-2], 1),
+        )
+    assert min(took) > HEAD_SECONDS - 0.5, took
+    assert max(took) < LATE, took
+
+
+TOO_LONG = [
+    ("a request line over 8 KB", handshake("/ws/dashboard?token=" + "x" * MAX_REQUEST_LINE)),
+    ("of 60 KB", handshake("/ws/dashboard?token=" + "x" * 60_000)),
+    ("on another path", handshake("/somewhere?" + "x" * 60_000)),
+    ("101 headers", handshake("/ws/dashboard", *[f"X-{i}: y" for i in range(MAX_HEADERS - 4)])),
+    ("129 headers", handshake("/ws/dashboard", *[f"X-{i}: y" for i in range(124)])),
+    ("1,000 headers on another path", handshake("/somewhere", *[f"X-{i}: y" for i in range(1_000)])),
+    ("a header of 63 KB", handshake("/ws/dashboard", "X: " + "y" * 63_000)),
+]
+
+
+@pytest.mark.parametrize("request_", [r for _, r in TOO_LONG], ids=[name for name, _ in TOO_LONG])
+async def test_a_head_that_is_too_long_is_answered_and_ended_at_once(served: Served, request_: bytes) -> None:
+    """431 or, for what is large and yet in order, whatever its token deserves; within a second, never silence."""
+    async with raw(served.port) as client:
+        began = time.monotonic()
+        await client.send(request_)
+        head = await client.head()
+        assert head.split()[1] in ("431", "101"), head
+        if "431" in head:
+            await client.rest()
+        else:
+            assert await client.close_code() == 4401
+        assert time.monotonic() - began < 1.0
+
+
+@pytest.mark.parametrize("piece", [b"x" * 1_000, b"X: y\r\n" * 100], ids=["one header", "many headers"])
+async def test_a_head_without_an_end_is_cut(served: Served, piece: bytes) -> None:
+    """After 64 KiB: 431, and 16 MB of it cost under 5 MB."""
+    before = served.rss
+    async with healthy(served), raw(served.port) as client:
+        growing = asyncio.create_task(served.growth(1.0, before))
+        await client.send(b"GET / HTTP/1.1\r\nHost: x\r\nX: " + piece)
+        reading = asyncio.create_task(client.rest())
+        sent = await client.flood(piece * (100_000 // len(piece)), 16 * MIB, 2.0)
+        rest = await reading
+        assert b" 431 " in rest or rest == b""  # "": the reset, for what it still sent, overtook the answer
+        assert sent < 16 * MIB
+        assert await growing < 5 * MIB
+    assert HEAD_BYTES == 64 * 1024
+
+
+async def test_the_longest_line_and_the_most_headers_are_fine(served: Served) -> None:
+    """A token of 4,096 characters leaves room, and so do the headers that proxies add."""
+    target = f"/ws/dashboard?token={token()}&client_id=me&x="
+    target += "x" * (MAX_REQUEST_LINE - len(f"GET {target} HTTP/1.1"))
+    async with raw(served.port) as client:
+        await client.send(handshake(target, *[f"X-{i}: y" for i in range(MAX_HEADERS - 5)]))
+        assert (await client.head()).startswith("HTTP/1.1 101 ")
+        assert (await client.message())["type"] == "connection.established"
+
+
+async def test_a_handshake_that_drips_in_is_answered(served: Served) -> None:
+    """A byte at a time, within the deadline; frames after it as well."""
+    async with raw(served.port) as client:
+        for byte in handshake(f"/ws/dashboard?token={token()}"):
+            await client.send(bytes((byte,)))
+        assert (await client.head()).startswith("HTTP/1.1 101 ")
+        assert (await client.message())["type"] == "connection.established"
+        for byte in frame(1, b'{"type": "ping"}'):
+            await client.send(bytes((byte,)))
+        assert (await client.message())["type"] == "pong"
+
+
+async def test_two_hundred_connections_that_ask_nothing_cost_little(served: Served) -> None:
+    """Under 5 MB, and the healthy notice nothing."""
+    before = served.rss
+
+    async def hold() -> None:
+        async with raw(served.port) as client:
+            await client.send(b"GET / HTTP/1.1\r\n")
+            await asyncio.sleep(1.0)
+            client.reset()
+
+    async with healthy(served):
+        growing = asyncio.create_task(served.growth(1.2, before))
+        await asyncio.gather(*(hold() for _ in range(200)))
+        growth = await growing
+    assert growth < 5 * MIB, f"{growth / MIB:.1f} MiB"
