@@ -1,7 +1,7 @@
-"""uvicorn's HTTP protocols with what they lack: a deadline and a size for the head of a request.
+"""uvicorn's HTTP protocols with what they lack: a deadline and a size for the head of a request, and a deadline for its
+body.
 
-Without them a client that sends no request, or never ends its head, holds a connection for ever, or memory without
-bound.
+Without them a client that sends no request, or never ends it, holds a connection for ever, or memory without bound.
 """
 
 import asyncio
@@ -11,13 +11,16 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 HEAD_SECONDS: Final = 5.0
 HEAD_BYTES: Final = 64 * 1024
+BODY_SECONDS: Final = 30.0
+"""For the whole body: 16 MiB of a batch at the speed of a telephone."""
 
 _TOO_LARGE: Final = b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 _TOO_SLOW: Final = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
 class _GuardedHead(H11Protocol if TYPE_CHECKING else object):  # type: ignore[misc]  # a mixin for either protocol
-    """Closes a connection whose next request has no complete head after `HEAD_SECONDS` or `HEAD_BYTES`.
+    """Closes a connection whose next request has no complete head after `HEAD_SECONDS` or `HEAD_BYTES`, or no complete
+    body `BODY_SECONDS` later.
 
     Between two requests uvicorn's own keep-alive timeout holds.
     """
@@ -27,18 +30,21 @@ class _GuardedHead(H11Protocol if TYPE_CHECKING else object):  # type: ignore[mi
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        self._arm()
+        self._arm(HEAD_SECONDS)
 
     def data_received(self, data: bytes) -> None:
         if self._awaits_head():
             if self._deadline is None:
-                self._arm()
+                self._arm(HEAD_SECONDS)
             self._head_bytes += len(data)
         super().data_received(data)
-        if not self._awaits_head():
+        if self._awaits_head():
+            if self._head_bytes > HEAD_BYTES:
+                self._give_up(_TOO_LARGE)
+        elif not self._awaits_body():
             self._disarm()
-        elif self._head_bytes > HEAD_BYTES:
-            self._give_up(_TOO_LARGE)
+        elif self._head_bytes:  # the head has just come to its end
+            self._arm(BODY_SECONDS)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._disarm()
@@ -49,9 +55,13 @@ class _GuardedHead(H11Protocol if TYPE_CHECKING else object):  # type: ignore[mi
         cycle = self.cycle
         return self in self.connections and (cycle is None or (cycle.response_complete and not cycle.more_body))
 
-    def _arm(self) -> None:
+    def _awaits_body(self) -> bool:
+        return self in self.connections and self.cycle.more_body
+
+    def _arm(self, seconds: float) -> None:
+        self._disarm()
         self._head_bytes = 0
-        self._deadline = self.loop.call_later(HEAD_SECONDS, self._give_up, _TOO_SLOW)
+        self._deadline = self.loop.call_later(seconds, self._give_up, _TOO_SLOW)
 
     def _disarm(self) -> None:
         if self._deadline is not None:
@@ -61,7 +71,9 @@ class _GuardedHead(H11Protocol if TYPE_CHECKING else object):  # type: ignore[mi
     def _give_up(self, answer: bytes) -> None:
         self._disarm()
         if not self.transport.is_closing():
-            self.transport.write(answer)
+            # A request that was answered before its body had come to its end does not get a second answer.
+            if self.cycle is None or not (self.cycle.more_body and self.cycle.response_started):
+                self.transport.write(answer)
             self.transport.close()
 
 

@@ -11,6 +11,7 @@ from gateway.core.opening import MAX_HEADERS, MAX_REQUEST_LINE
 from gateway.transports.uvicorn_http import HEAD_BYTES, HEAD_SECONDS
 from tests.engine.raw import frame, handshake, raw
 from tests.engine.served import MIB, Served, healthy, serving, token
+from tests.support import running
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -142,3 +143,32 @@ async def test_two_hundred_connections_that_ask_nothing_cost_little(served: Serv
         await asyncio.gather(*(hold() for _ in range(200)))
         growth = await growing
     assert growth < 5 * MIB, f"{growth / MIB:.1f} MiB"
+
+
+async def test_a_body_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """408 where nothing was answered yet, and no second answer where it was; the deadline is for the whole body."""
+    monkeypatch.setattr("gateway.transports.uvicorn_http.BODY_SECONDS", 0.3)
+    async with running() as gate:
+        for sent in (b"", b'{"type":'):
+            async with raw(gate.port) as client:
+                head = f"POST /events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {gate.token()}\r\n"
+                await client.send(
+                    head.encode() + b"Content-Type: application/json\r\nContent-Length: 100\r\n\r\n" + sent
+                )
+                assert (await client.rest(timeout=2)).startswith(b"HTTP/1.1 408 ")
+        async with raw(gate.port) as client:
+            # 413 at once, for what it says that it will send.
+            await client.send(b"POST /events HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n")
+            await client.send(b"Content-Length: 99999999\r\n\r\n" + b"x" * 2_000_000)
+            answers = await client.rest(timeout=5)
+            assert answers.count(b"HTTP/1.1 ") <= 1, answers
+        async with raw(gate.port) as client:
+            whole = b'{"type": "task.completed", "data": {}}'
+            for _ in range(2):  # each of two requests has a deadline of its own
+                await client.send(head.encode() + b"Content-Type: application/json\r\n")
+                await client.send(b"Content-Length: %d\r\n\r\n" % len(whole))
+                await asyncio.sleep(0.2)
+                await client.send(whole)
+                answer = await client.head()
+                assert answer.startswith("HTTP/1.1 202 "), answer
+                await client.exactly(int(answer.lower().partition("content-length: ")[2].split()[0]))
