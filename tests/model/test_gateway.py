@@ -1,0 +1,289 @@
+"""The gateway against the promise, at random: joining, leaving, publishing, refreshing, revoking, reading slowly and
+coming back; several clients of two tenants, one turn of the event loop at a time.
+
+`HYPOTHESIS_PROFILE=long pytest tests/model` looks further: other examples each time, and thirty times as many.
+"""
+
+import os
+from contextlib import suppress
+from unittest.mock import patch
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
+
+from gateway.core.errors import IdempotencyConflict
+from tests.model.world import NEVER, Client, FakeTransport, Subscription, Token, World
+
+LONG = os.environ.get("HYPOTHESIS_PROFILE") == "long"
+
+TENANTS = ("acme", "bolt")
+USERS = ("ada", "bob")
+PATTERNS = (
+    ("circle:*", "project:*", "tenant"),
+    ("circle:*", "project:*", "tenant"),
+    ("circle:1", "project:1"),
+    ("circle:1", "circle:2"),
+    ("tenant",),
+    (),
+)
+ROOMS = ("circle:1", "circle:2", "project:1", "tenant", "user:ada", "user:bob")
+
+tenants = st.sampled_from(TENANTS)
+users = st.sampled_from(USERS)
+patterns = st.sampled_from(PATTERNS)
+scopes = st.sampled_from([("subscribe", "publish")] * 3 + [("subscribe",), ("publish",)])
+some_rooms = st.lists(st.sampled_from(ROOMS), min_size=1, max_size=3)
+which = st.integers(0, 11)
+lifetimes = st.sampled_from((60, 600, 3600))
+events = st.fixed_dictionaries(
+    {},
+    optional={
+        "circle_id": st.sampled_from((1, 2)),
+        "project_id": st.just(1),
+        "user_id": st.sampled_from(USERS),
+        "idempotency_key": st.sampled_from(("k1", "k2")),
+    },
+)
+
+
+class GatewayMachine(RuleBasedStateMachine):
+    """`capacities` are bytes that a client's transport takes before it is full, `rates` its token's events a second."""
+
+    capacities: tuple[int, ...] = (1 << 40,)
+    rates: tuple[int | None, ...] = (None,)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = World()
+        self.count = 0
+
+    # ---- clients
+
+    @rule(
+        tenant=tenants,
+        user=users,
+        patterns=patterns,
+        scope=scopes,
+        lifetime=lifetimes,
+        rooms=st.lists(st.sampled_from(ROOMS), max_size=3),
+        since=st.none() | st.integers(0, 15),
+        shape=st.integers(0, 63),
+    )
+    def connect(
+        self,
+        tenant: str,
+        user: str,
+        patterns: tuple[str, ...],
+        scope: tuple[str, ...],
+        lifetime: int,
+        rooms: list[str],
+        since: int | None,
+        shape: int,
+    ) -> None:
+        token = self.world.token(tenant, user, patterns, scope, lifetime, self.rates[shape % len(self.rates)])
+        self._connect(token, rooms, None if since is None else self._cursor(tenant, since), shape)
+
+    @precondition(lambda self: self.world.tokens)
+    @rule(which=which, shape=st.integers(0, 63))
+    def connect_with_a_known_token(self, which: int, shape: int) -> None:
+        """Which may have expired or been revoked."""
+        self._connect(self.world.tokens[which % len(self.world.tokens)], ["tenant"], None, shape)
+
+    @precondition(lambda self: any(client.closed for client in self.world.clients))
+    @rule(which=which, shape=st.integers(0, 63))
+    def come_back(self, which: int, shape: int) -> None:
+        """A client that is gone resumes where it was: at the last event that it saw."""
+        gone = [client for client in self.world.clients if client.closed]
+        before = gone[which % len(gone)]
+        old = before.token
+        token = self.world.token(old.tenant, old.user, old.rooms, old.scope, 600, old.rate)
+        self._connect(token, [room for room in before.rooms if token.may_follow(room)], before.last_seen, shape)
+
+    def _connect(self, token: Token, rooms: list[str], since: str | None, shape: int) -> None:
+        client = Client(self.world, token)
+        client.transport = FakeTransport(client, self.capacities[shape // 2 % len(self.capacities)], bool(shape % 2))
+        self.world.clients.append(client)
+        client.connect(rooms, since)
+
+    @precondition(lambda self: self.world.open_clients())
+    @rule(which=which)
+    def vanish(self, which: int) -> None:
+        client = self._open(which)
+        self.world.call(client.vanish)
+
+    # ---- commands
+
+    @precondition(lambda self: self.world.open_clients())
+    @rule(which=which, rooms=some_rooms, since=st.none() | st.integers(0, 15), history=st.integers(0, 6))
+    def subscribe(self, which: int, rooms: list[str], since: int | None, history: int) -> None:
+        client = self._open(which)
+        asked = Subscription(rooms, None if since is None else self._cursor(client.token.tenant, since), history)
+        more = {} if asked.since is None else {"since": asked.since}
+        client.send(asked, type="subscribe", rooms=rooms, history=history, **more)
+
+    @precondition(lambda self: self.world.open_clients())
+    @rule(which=which, rooms=some_rooms, joined=st.booleans())
+    def unsubscribe(self, which: int, rooms: list[str], joined: bool) -> None:
+        client = self._open(which)
+        if joined:
+            rooms = list(client.rooms)[: len(rooms)] or rooms
+        client.send(rooms, type="unsubscribe", rooms=rooms)
+
+    @precondition(lambda self: self.world.open_clients())
+    @rule(which=which, patterns=patterns, scope=scopes, lifetime=lifetimes, known=st.none() | which)
+    def refresh(
+        self, which: int, patterns: tuple[str, ...], scope: tuple[str, ...], lifetime: int, known: int | None
+    ) -> None:
+        client = self._open(which)
+        token = client.token
+        if known is None:
+            fresh = self.world.token(token.tenant, token.user, patterns, scope, lifetime, token.rate)
+        else:
+            fresh = self.world.tokens[known % len(self.world.tokens)]
+        client.send(fresh, type="auth", token=fresh.text)
+
+    @precondition(lambda self: self.world.open_clients())
+    @rule(which=which, event=events)
+    def publish_by_client(self, which: int, event: dict[str, object]) -> None:
+        event = {"type": "task.created", "data": self._data(event), **event}
+        self._open(which).publish(event)
+
+    @precondition(lambda self: self.world.open_clients())
+    @rule(which=which)
+    def ping(self, which: int) -> None:
+        self._open(which).send(None, type="ping")
+
+    @precondition(lambda self: any(client.closed and client.transport.connection for client in self.world.clients))
+    @rule(which=which, rooms=some_rooms)
+    def speak_after_the_end(self, which: int, rooms: list[str]) -> None:
+        """What a client had sent before it heard that it was sent away does nothing."""
+        gone = [client for client in self.world.clients if client.closed and client.transport.connection]
+        client = gone[which % len(gone)]
+        self.world.turn(2)  # what others publish is in the log
+        heads = {tenant: self.world.head(tenant) for tenant in TENANTS}
+        client.send(None, type="subscribe", rooms=rooms)
+        client.send(None, type="publish", event={"type": "task.created", "data": {}})
+        self.world.turn(3)
+        assert heads == {tenant: self.world.head(tenant) for tenant in TENANTS}
+
+    # ---- events
+
+    @rule(tenant=tenants, several=st.lists(events, min_size=1, max_size=6))
+    def publish(self, tenant: str, several: list[dict[str, object]]) -> None:
+        for event in several:
+            self._publish(tenant, event)
+
+    @rule(tenant=tenants, several=st.lists(events, min_size=8, max_size=16))
+    def publish_many(self, tenant: str, several: list[dict[str, object]]) -> None:
+        """More than the window holds, a few in each turn."""
+        for n, event in enumerate(several):
+            self._publish(tenant, event)
+            if n % 4 == 3:
+                self.world.turn()
+
+    def _publish(self, tenant: str, event: dict[str, object]) -> None:
+        ids = {name: value for name, value in event.items() if name != "idempotency_key"}
+        data = self._data(event)
+        head = self.world.head(tenant)
+        publishing = self.world.gateway.publish(tenant, "task.created", data, key=event.get("idempotency_key"), **ids)  # type: ignore[arg-type]
+        with suppress(IdempotencyConflict):  # which the world has judged
+            self.world.run(publishing)
+        self.world.check()
+        if self.world.head(tenant) > head:
+            frame = self.world.events[tenant][-1].frame
+            assert {name: frame[name] for name in ids} == ids
+            assert frame["data"] == data
+
+    def _data(self, event: dict[str, object]) -> dict[str, object]:
+        """A body of its own, or, with a key, one of two."""
+        self.count += 1
+        return {"n": self.count % 2 if "idempotency_key" in event else self.count}
+
+    # ---- time, and what the operator does
+
+    @rule(count=st.integers(1, 3))
+    def turn(self, count: int) -> None:
+        self.world.turn(count)
+
+    @rule(seconds=st.sampled_from((0.1, 1.0, 20.0, 50.0)))
+    def wait(self, seconds: float) -> None:
+        self.world.advance(seconds)
+
+    @precondition(lambda self: self.world.open_clients())
+    @rule(which=which, count=st.sampled_from((200, 1000, 1 << 40)))
+    def drain(self, which: int, count: int) -> None:
+        client = self._open(which)
+        self.world.call(lambda: client.transport.drain(count))
+
+    @precondition(lambda self: self.world.tokens)
+    @rule(kind=st.sampled_from(("token", "token", "user", "tenant")), which=which)
+    def revoke(self, kind: str, which: int) -> None:
+        self.world.revoke(kind, self.world.tokens[-1 - which % len(self.world.tokens)])
+
+    @rule()
+    def settle(self) -> None:
+        self.world.settle()
+
+    def teardown(self) -> None:
+        try:
+            if not self.world.failures:
+                self.world.end()
+        finally:
+            self.world.close()
+
+    # ---- choosing
+
+    def _open(self, which: int) -> Client:
+        clients = self.world.open_clients()
+        return clients[which % len(clients)]
+
+    def _cursor(self, tenant: str, back: int) -> str:
+        """The cursor `back` events before the head; or of the other tenant, of an earlier life, or of nobody."""
+        cursors = list(self.world.cursors.get(tenant, {}))
+        if back < 13 and cursors:
+            return cursors[max(0, len(cursors) - 1 - back)]
+        other = list(self.world.cursors.get(TENANTS[tenant == TENANTS[0]], {}))
+        return {13: self.world.old_cursors[tenant], 14: NEVER[0], 15: other[-1] if other else NEVER[1]}.get(
+            back, NEVER[1]
+        )
+
+
+class SlowMachine(GatewayMachine):
+    """Clients whose transports are full after an event or a few: BEHIND, and caught up from the log."""
+
+    capacities = (300, 900, 3_000)
+
+
+class ThrottledMachine(GatewayMachine):
+    """Clients that may get a few events a second, and some whose transports are slow besides."""
+
+    capacities = (900, 1 << 40)
+    rates = (3, 10, None)
+
+
+@pytest.mark.timeout(3600 if LONG else 120)
+@pytest.mark.parametrize(
+    ("machine", "examples", "batch_bytes", "scan"),
+    [
+        pytest.param(GatewayMachine, 80, 1 << 16, 2_000, id="fast"),
+        # Batches of a few events, so that a replay takes several turns and commands have to wait for its end.
+        pytest.param(GatewayMachine, 80, 300, 3, id="fast-small-steps"),
+        pytest.param(SlowMachine, 100, 1 << 16, 2_000, id="slow"),
+        pytest.param(SlowMachine, 120, 300, 3, id="slow-small-steps"),
+        pytest.param(ThrottledMachine, 80, 600, 5, id="throttled"),
+    ],
+)
+def test_promise(machine: type[GatewayMachine], examples: int, batch_bytes: int, scan: int) -> None:
+    """Nothing foreign, nothing twice, nothing missing, in log order; counts right, and every gap told before any later
+    event."""
+    bounded = settings(
+        max_examples=examples * 30 if LONG else examples,
+        stateful_step_count=50,
+        deadline=None,
+        derandomize=not LONG,
+        suppress_health_check=list(HealthCheck),
+    )
+    with patch("gateway.core.delivery.BATCH_BYTES", batch_bytes), patch("gateway.core.delivery._SCAN", scan):
+        run_state_machine_as_test(machine, settings=bounded)
