@@ -37,10 +37,9 @@ def serve(
     chosen: dict[str, Any] = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
     try:
         if dev:
+            development.require_loopback(load_settings(**chosen).host)
             chosen["jwt_secret"] = development.development_secret()
         settings = load_settings(**chosen)
-        if dev:
-            development.require_loopback(settings.host)
         if not server.serve(settings, development=dev, demo=demo):
             raise typer.Exit(1)
     except ConfigError as error:
@@ -134,8 +133,10 @@ def check() -> None:
 
 
 def _id(text: str | None) -> int | str | None:
-    """As the seed's domain has it: what looks like a number is one."""
-    return int(text) if text is not None and text.isascii() and text.isdigit() and len(text) < 16 else text
+    """As the seed's domain has it: what is written as a number is one; `007` is not, being another room than 7."""
+    if text is None or not (text.isascii() and text.isdigit() and len(text) < 16):
+        return text
+    return int(text) if str(int(text)) == text else text
 
 
 def _settings() -> Settings:

@@ -52,18 +52,18 @@ def follow(url: str, token: str, rooms: Sequence[str], since: str | None) -> Ite
     address = f"{'wss' if scheme == 'https' else 'ws'}://{rest}/ws/dashboard"
     # The token as a subprotocol: a URL ends up in more places than a header.
     offered = [Subprotocol(SUBPROTOCOL), Subprotocol(_BEARER + _header(token))]
-    pause = _FIRST_PAUSE
+    pause, met = _FIRST_PAUSE, False
     while True:
         query = urlencode({"rooms": ",".join(rooms), **({"since": since} if since else {}), "client_id": "gateway-cli"})
         try:
             with connect(f"{address}?{query}", subprotocols=offered, max_size=None) as ws:
                 for text in ws:
                     frame = json.loads(text)
-                    pause = _FIRST_PAUSE
+                    pause, met = _FIRST_PAUSE, True
                     if "event_id" in frame:
                         since = frame["event_id"]
                         yield frame
-                    elif frame["type"] == "error":
+                    elif frame["type"] == "error" and frame["data"]["code"] != "rate_limited":
                         raise ClientError(f"{frame['data']['code']}: {frame['data']['message']}")
                     elif "cursor" in frame["data"]:
                         gap = frame["type"] == "stream.gap" or frame["data"].get("recovered") is False
@@ -75,7 +75,7 @@ def follow(url: str, token: str, rooms: Sequence[str], since: str | None) -> Ite
             if error.rcvd is not None and error.rcvd.code in _TERMINAL:
                 raise ClientError(f"closed: {error.rcvd.reason} ({error.rcvd.code})") from None
         except (OSError, WebSocketException, ValueError) as error:
-            if since is None:
+            if not met:  # a wrong address, rather than a server that is away for a moment
                 raise ClientError(f"cannot connect to {url}: {error}") from None
         time.sleep(random.uniform(0, pause))  # noqa: S311 - full jitter, so that clients do not come back all at once
         pause = min(_LONGEST_PAUSE, pause * 2)

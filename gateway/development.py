@@ -4,6 +4,7 @@ import json
 import os
 import secrets
 import shlex
+from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
@@ -24,13 +25,16 @@ def development_secret(file: Path = KEY_FILE) -> str:
     """The random key of this checkout, kept so that a restart keeps its tokens good. Raises `ConfigError`."""
     try:
         file.parent.mkdir(mode=0o700, exist_ok=True)
-        try:
-            # Created with its mode, never for a moment readable by others.
-            with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as created:
+        if not file.exists():
+            # Created with its mode, never for a moment readable by others; and whole, for a second one that starts.
+            made = file.with_suffix(f".{os.getpid()}")
+            with open(os.open(made, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as created:
                 created.write(secrets.token_urlsafe(48))
-        except FileExistsError:
-            if file.stat().st_mode & 0o077:
-                raise ConfigError(f"{file} can be read by others: chmod 600 it, or remove it") from None
+            with suppress(FileExistsError):
+                os.link(made, file)
+            made.unlink()
+        if file.stat().st_mode & 0o077:
+            raise ConfigError(f"{file} can be read by others: chmod 600 it, or remove it")
         return file.read_text().strip()
     except OSError as error:
         raise ConfigError(f"{file}: {error.strerror}") from None

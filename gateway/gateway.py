@@ -23,9 +23,11 @@ from gateway.core.frame import Batch, Frame
 from gateway.core.handshake import Handshake
 from gateway.core.log import Draft, Log, Receipt
 from gateway.core.manager import ConnectionManager
+from gateway.core.nodes import Nodes, Notice
 from gateway.core.publication import draft_of
 from gateway.core.window import Gap
 from gateway.delivery import Delivery
+from gateway.nodes.single import SingleNode
 from schemas import messages
 from schemas.codes import CloseCode, ErrorCode
 from schemas.commands import Subscribe
@@ -55,7 +57,7 @@ class Gateway:
         verifier: TokenVerifier,
         *,
         manager: ConnectionManager | None = None,
-        revocations: Revocations | None = None,
+        nodes: Nodes | None = None,
         limits: Limits | None = None,
         clock: Callable[[], float] = time.time,
         timer: Callable[[], float] = time.monotonic,
@@ -63,7 +65,9 @@ class Gateway:
         self.log = log
         self.verifier = verifier
         self.manager = ConnectionManager() if manager is None else manager
-        self.revocations = Revocations() if revocations is None else revocations
+        self.nodes = SingleNode() if nodes is None else nodes
+        self.nodes.attach(self.on_notice)
+        self.revocations = Revocations()
         self.limits = limits or Limits()
         self.clock = clock
         self._timer = timer
@@ -82,6 +86,7 @@ class Gateway:
     async def start(self) -> None:
         """Begin to look after what falls due. Needed once before connections come."""
         if self._ticker is None:
+            await self.nodes.start()
             await self.log.start()
             self._ticker = asyncio.create_task(self._tick_forever())
 
@@ -95,6 +100,7 @@ class Gateway:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self.log.stop()
+        await self.nodes.stop()
 
     @property
     def ready(self) -> bool:
@@ -351,6 +357,29 @@ class Gateway:
             self.log.release(tenant)
         self._admission.sweep(elapsed)
         self.revocations.sweep(now)
+
+    async def tell(self, notice: Notice) -> int:
+        """Act on a notice here and have every node act on it; returns how many connections it closed here. Raises
+        `LogUnavailable` where the other nodes may not know of it yet."""
+        closed = self.on_notice(notice)
+        await self.nodes.tell(notice)
+        return closed
+
+    def on_notice(self, notice: Notice) -> int:
+        """Act on what one of the nodes wants all of them to know; returns how many connections it closed."""
+        revocations, tenant = self.revocations, notice.tenant
+        if notice.kind == "connection_closed":
+            connection = self.manager.of(tenant or "").connections.get(notice.name)
+            if connection is not None:
+                self.close(connection, CloseCode.FORBIDDEN, "closed by an administrator")
+            return int(connection is not None)
+        if notice.kind == "token_revoked":
+            revocations.revoke_token(tenant, notice.name, notice.until)
+        elif notice.kind == "user_revoked" and tenant is not None:
+            revocations.revoke_user(tenant, notice.name, notice.at, notice.until)
+        elif notice.kind == "tenant_revoked" and tenant is not None:
+            revocations.revoke_tenant(tenant, notice.at, notice.until)
+        return self.close_revoked(list(self.manager.tenants()) if tenant is None else [tenant])
 
     def close_revoked(self, tenants: Iterable[str]) -> int:
         """Close the connections of these tenants whose tokens are revoked by now; returns how many."""

@@ -15,10 +15,12 @@ from gateway.config import HOW_TO_MAKE_ONE, ConfigError, Settings, load_settings
 from gateway.core.admission import Ceilings, Limits
 from gateway.core.handshake import OriginPolicy
 from gateway.core.log import Log
+from gateway.core.nodes import Nodes
 from gateway.core.window import Bounds
 from gateway.gateway import Gateway
 from gateway.jwks import JwksRefresher
 from gateway.logs.memory import MemoryLog
+from gateway.nodes.single import SingleNode
 
 Made = TypeVar("Made")
 
@@ -70,7 +72,9 @@ def create_service(settings: Settings | None = None) -> Service:
         trusted, settings.jwt_audience, settings.max_token_lifetime, settings.max_admin_token_lifetime
     )
     manager = claim_connection_manager()
-    gateway = Gateway(_log(settings, cursor_keys), verifier, manager=manager, limits=_limits(settings))
+    gateway = Gateway(
+        _log(settings, cursor_keys), verifier, manager=manager, nodes=_nodes(settings), limits=_limits(settings)
+    )
     return Service(settings, gateway, manager, keyring, issuer, OriginPolicy(settings.allowed_origins), jwks)
 
 
@@ -141,6 +145,15 @@ def _log(settings: Settings, cursor_keys: tuple[bytes, ...]) -> Log:
         raise ConfigError("GATEWAY_LOG_URL: Redis needs pip install gathering-gateway[redis]") from None
     except ValueError as error:
         raise ConfigError(f"GATEWAY_LOG_URL: {error}") from None
+
+
+def _nodes(settings: Settings) -> Nodes:
+    if settings.log_url.startswith("memory:"):
+        return SingleNode()
+    from gateway.nodes.redis import RedisNodes
+
+    longest = max(settings.max_token_lifetime, settings.max_admin_token_lifetime)
+    return RedisNodes(settings.log_url, prefix=settings.redis_prefix, retention=longest + 60)
 
 
 def _limits(settings: Settings) -> Limits:

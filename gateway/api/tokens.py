@@ -11,6 +11,7 @@ from gateway.api.limiting import Limited
 from gateway.api.problems import PROBLEMS, ProblemRoute
 from gateway.api.security import principal_of
 from gateway.core.errors import GatewayError
+from gateway.core.nodes import Notice
 from gateway.wiring import Service
 from schemas.admin import (
     Introspection,
@@ -82,19 +83,16 @@ def tokens_router(service: Service, limited: Limited) -> APIRouter:
         tenant = body.tenant or holder.tenant
         _require_names(body.user_id or "x", tenant)
         require_admin(holder, tenant)
-        now, revocations = gateway.clock(), gateway.revocations
+        now = gateway.clock()
         if body.jti is not None:
             # A platform's administrator may not know whose it is.
             everywhere = holder.has_scope("platform") and body.tenant is None
-            revocations.revoke_token(None if everywhere else tenant, body.jti, now + longest)
-            tenants = list(gateway.manager.tenants()) if everywhere else [tenant]
+            notice = Notice("token_revoked", None if everywhere else tenant, body.jti, now, now + longest)
+        elif body.user_id is not None:
+            notice = Notice("user_revoked", tenant, body.user_id, now, now + longest)
         else:
-            tenants = [tenant]
-            if body.user_id is not None:
-                revocations.revoke_user(tenant, body.user_id, now, now + longest)
-            else:
-                revocations.revoke_tenant(tenant, now, now + longest)
-        return RevocationAnswer(revoked=True, disconnected=gateway.close_revoked(tenants))
+            notice = Notice("tenant_revoked", tenant, "", now, now + longest)
+        return RevocationAnswer(revoked=True, disconnected=await gateway.tell(notice))
 
     @router.post("/admin/tokens/introspect", response_model_exclude_none=True)
     @limited(settings.admin_requests_per_minute)

@@ -123,6 +123,8 @@ class Connection:
         self.sent = 0
         # `sent` may grow up to the quota before the clock is asked: the rate costs a comparison, not a system call.
         self._quota_at = 0.0
+        self._quota = _UNLIMITED
+        self.rate = 0
         self.set_rate(rate)
         self.received = 0
         self.malformed = 0
@@ -151,6 +153,8 @@ class Connection:
         return False
 
     def set_rate(self, rate: int) -> None:
+        if rate == self.rate:  # or a client could ask for more by showing its token again and again
+            return
         self.rate = rate
         self._quota = self.sent + rate if rate else _UNLIMITED
 
@@ -162,7 +166,8 @@ class Connection:
         earned = int((now - self._quota_at) * self.rate)
         if earned:
             left = min(self.rate, left + earned)
-            self._quota_at = now
+            # What is left of an event's time counts on, or 30 a second, asked for every 50 ms, would be 20.
+            self._quota_at = now if earned >= self.rate else self._quota_at + earned / self.rate
             self._quota = self.sent + left
         return left
 

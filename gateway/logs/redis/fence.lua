@@ -1,12 +1,12 @@
 -- The log's epoch, head and bytes. A new epoch where the log may have lost entries: it is not known, or its stream is
--- gone, or another life of the server wrote it (a restart, or a replica that was promoted with entries missing, whose
--- offsets would otherwise be given out a second time). The server's id is read in here: a client may have been handed
--- over to another server since it last looked.
-local function fence_of(log, meta, fresh, trust)
+-- gone, or somebody has seen more of it than is here, or another life of the server wrote it (a restart, or a replica
+-- that was promoted with entries missing, whose offsets would otherwise be given out a second time). The server's id is
+-- read in here: a client may have been handed over to another server since it last looked.
+local function fence_of(log, meta, fresh, trust, seen_epoch, seen_offset)
   local run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)')
   local known = redis.call('HMGET', meta, 'epoch', 'run', 'offset', 'bytes')
   local epoch, offset, bytes = known[1], tonumber(known[3] or 0), tonumber(known[4] or 0)
-  local lost = offset > 0 and redis.call('EXISTS', log) == 0
+  local lost = (offset > 0 and redis.call('EXISTS', log) == 0) or (epoch == seen_epoch and seen_offset > offset)
   if epoch and not lost and (known[2] == run or trust == '1') then
     return {epoch, offset, bytes}
   end

@@ -3,7 +3,7 @@
 -- KEYS: log (stream), meta (hash), key (string)
 -- ARGV: fresh epoch, event, fingerprint ('' without a key), seconds a key lives, max events, max bytes, max seconds,
 --       channel, '1' to trust what a restarted server has, seconds until an idle log is forgotten
-local fence = fence_of(KEYS[1], KEYS[2], ARGV[1], ARGV[9])
+local fence = fence_of(KEYS[1], KEYS[2], ARGV[1], ARGV[9], '', 0)
 local epoch, offset, bytes = fence[1], fence[2], fence[3]
 
 if ARGV[3] ~= '' then
@@ -27,9 +27,10 @@ bytes = bytes + #entry
 
 local max_events, max_bytes = tonumber(ARGV[5]), tonumber(ARGV[6])
 local oldest = tonumber(time[1]) - tonumber(ARGV[7])
--- A few at a time for the old ones: an idle log that wakes up must not hold up the server.
+-- A few at a time for the old ones: an idle log that wakes up must not hold up the server. Nor may one whose bounds were
+-- lowered; the most that one event can push out is as many as its bytes.
 local patience = 32
-while length > 1 do
+while length > 1 and patience > -2000 do
   local first = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1]
   local old = patience > 0 and tonumber(string.match(first[2][2], '^%d+')) < oldest
   if length <= max_events and bytes <= max_bytes and not old then

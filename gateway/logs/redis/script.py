@@ -1,0 +1,39 @@
+"""The scripts that run in Redis."""
+
+from hashlib import sha1
+from importlib.resources import files
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.exceptions import NoScriptError
+
+Call = tuple[list[str], list[Any]]
+"""A script's keys and its arguments."""
+
+
+class Script:
+    """A script of this package, run by its hash, many calls in one round trip."""
+
+    def __init__(self, name: str) -> None:
+        folder = files("gateway.logs.redis")
+        # The server loads one text: what the scripts share goes in front.
+        self.text = (folder / "fence.lua").read_text() + (folder / f"{name}.lua").read_text()
+
+    async def run_all(self, redis: "Redis", calls: list[Call]) -> list[Any]:
+        """The answers in order, exceptions among them. Raises where the connection fails."""
+        answers = await self._run(redis, calls)
+        # A server that was restarted, or told to forget them, knows no scripts; it has carried out none of these. Once
+        # only: one that still does not know it is not the one that was told.
+        missing = [i for i, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
+        if missing:
+            await redis.script_load(self.text)
+            for i, answer in zip(missing, await self._run(redis, [calls[i] for i in missing]), strict=True):
+                answers[i] = answer
+        return answers
+
+    async def _run(self, redis: "Redis", calls: list[Call]) -> list[Any]:
+        sha = sha1(self.text.encode(), usedforsecurity=False).hexdigest()  # which Redis knows it by
+        async with redis.pipeline(transaction=False) as pipeline:
+            for keys, arguments in calls:
+                pipeline.evalsha(sha, len(keys), *keys, *arguments)
+            return list(await pipeline.execute(raise_on_error=False))

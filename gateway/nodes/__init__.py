@@ -1,0 +1,1 @@
+"""The ways from node to node, one driver each."""

@@ -1,0 +1,148 @@
+"""Nodes that meet on Redis: notices are one stream that each node reads from its own place."""
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any, Final
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from gateway.core.errors import LogUnavailable
+from gateway.core.nodes import Notice, OnNotice
+
+ANSWER_SECONDS: Final = 1.0
+_BLOCK_SECONDS: Final = 1.0
+_PAGE: Final = 1_000
+_TAKE: Final = "local value = redis.call('GET', KEYS[1]) redis.call('DEL', KEYS[1]) return value"
+
+Failures = (RedisError, OSError, TimeoutError)
+
+logger = logging.getLogger("gateway.nodes")
+
+
+class RedisNodes:
+    """`Nodes` on the Redis of the log. `url` and `prefix` as there; `clock` is seconds since the epoch.
+
+    The stream is kept for `retention` seconds, which must be the longest life of a token. When Redis comes back with
+    nothing, each node tells again what it knows to be in force.
+    """
+
+    def __init__(self, url: str, *, prefix: str, retention: int, clock: Callable[[], float] = time.time) -> None:
+        # No retries: a notice told twice does no harm, but a ticket taken twice is lost.
+        options: dict[str, Any] = {"retry": Retry(NoBackoff(), 0), "socket_connect_timeout": ANSWER_SECONDS}
+        self._redis = Redis.from_url(url, socket_timeout=ANSWER_SECONDS, **options)
+        self._reader = Redis.from_url(url, socket_timeout=_BLOCK_SECONDS + ANSWER_SECONDS, **options)
+        self._stream = f"{prefix}:notices"
+        self._kept = f"{prefix}:kept:"
+        self._retention = retention
+        self._clock = clock
+        self._on_notice: OnNotice = lambda notice: None
+        self._in_force: dict[Notice, None] = {}
+        self._place = "0"
+        self._server = ""
+        self._listener: asyncio.Task[None] | None = None
+
+    def attach(self, on_notice: OnNotice) -> None:
+        self._on_notice = on_notice
+
+    async def start(self) -> None:
+        try:
+            await self._meet()
+            while await self._read(block=None):
+                pass
+        except Failures as error:
+            logger.warning("what other nodes told cannot be read yet: %s", type(error).__name__)
+        self._listener = asyncio.create_task(self._listen())
+
+    async def stop(self) -> None:
+        if self._listener is not None:
+            self._listener.cancel()
+            await asyncio.gather(self._listener, return_exceptions=True)
+        await self._redis.aclose()
+        await self._reader.aclose()
+
+    async def tell(self, notice: Notice) -> None:
+        # Known from here on, so that it is not acted on again when it comes back, and told again if it is lost.
+        self._remember(notice)
+        try:
+            await self._add([notice])
+        except Failures as error:
+            raise LogUnavailable(f"the other nodes could not be told: {type(error).__name__}") from None
+
+    async def keep(self, key: str, value: str, seconds: int) -> None:
+        try:
+            await self._redis.set(self._kept + key, value, ex=seconds)
+        except Failures:
+            raise LogUnavailable from None
+
+    async def take(self, key: str) -> str | None:
+        try:
+            # A script and not GETDEL, so that Redis 6.0 would do too, and the two cannot come apart.
+            value = await self._redis.eval(_TAKE, 1, self._kept + key)
+        except Failures:
+            raise LogUnavailable from None
+        return None if value is None else value.decode()
+
+    def _act(self, notice: Notice) -> None:
+        if notice.until > self._clock() and notice not in self._in_force:
+            self._remember(notice)
+            self._on_notice(notice)
+
+    def _remember(self, notice: Notice) -> None:
+        now = self._clock()
+        self._in_force = {known: None for known in self._in_force if known.until > now}
+        self._in_force[notice] = None
+
+    async def _add(self, notices: list[Notice]) -> None:
+        oldest = int((self._clock() - self._retention) * 1000)
+        async with self._redis.pipeline(transaction=False) as pipeline:
+            for notice in notices:
+                pipeline.xadd(self._stream, {"notice": json.dumps(asdict(notice))}, minid=max(0, oldest))
+            await pipeline.execute()
+
+    async def _listen(self) -> None:
+        failing = False
+        while True:
+            try:
+                if failing:
+                    await self._meet()
+                await self._read(block=int(_BLOCK_SECONDS * 1000))
+                failing = False
+            except Failures as error:
+                if not failing:
+                    logger.warning("the other nodes are out of reach: %s", type(error).__name__)
+                failing = True
+                await asyncio.sleep(0.2)
+            except Exception:
+                logger.exception("a notice could not be acted on")
+                await asyncio.sleep(0.2)
+
+    async def _meet(self) -> None:
+        """Tell again what is in force where the server is another one, or has lost the notices."""
+        server = (await self._redis.info("server"))["run_id"]
+        if self._server and server != self._server and self._in_force:
+            await self._add(list(self._in_force))
+        if server != self._server:
+            # Its clock makes the ids, and may be behind the one before: reading all again does no harm.
+            self._place = "0"
+        self._server = server
+
+    async def _read(self, block: int | None) -> bool:
+        """Act on what has come since the last time; whether there was anything."""
+        answer: Any = await self._reader.xread({self._stream: self._place}, count=_PAGE, block=block)
+        for _, entries in answer:
+            for id, fields in entries:
+                self._place = id
+                try:
+                    notice = Notice(**json.loads(fields[b"notice"]))
+                except (ValueError, TypeError, KeyError):
+                    logger.warning("a notice that is none was passed over")
+                    continue
+                self._act(notice)
+        return bool(answer)
