@@ -96,6 +96,7 @@ async def test_nothing_in_failures(
     hide = hide_keys(hidden())
     chosen = settings(tmp_path)
     service = create_service(chosen)
+    seen: list[str] = []
 
     def broken(*args: Any, **more: Any) -> Any:
         token, scope = hide.tokens["valid"], args
@@ -107,6 +108,7 @@ async def test_nothing_in_failures(
         @app.get("/boom")
         async def boom(request: Request) -> None:
             scope, text = request.scope, str(request.url)
+            seen.append(f"{text} {scope['query_string']!r} {dict(request.query_params)}")
             raise RuntimeError(f"{len(scope)} {text}")
 
         return app
@@ -118,6 +120,8 @@ async def test_nothing_in_failures(
             heard.said.append("")
             for secret in (hide.tokens["valid"], PLAIN):
                 await heard.http("GET", f"/boom?token={secret}", {"Authorization": f"Bearer {secret}"})
+                for name in ("%74oken", "tok%65n", "%74%6f%6B%65%6e", "%74icket"):
+                    await heard.http("GET", f"/boom?rooms=circle:7&{name}={secret}&x")
             with monkeypatch.context() as patched:
                 patched.setattr(service.gateway.verifier, "verify", broken)
                 for secret in (hide.tokens["valid"], PLAIN):
@@ -128,6 +132,8 @@ async def test_nothing_in_failures(
                 patched.setattr(service.gateway._commands, "_execute", broken)
                 await heard.websocket(f"/ws/dashboard?token={hide.tokens['valid']}", sends=[{"type": "ping"}])
     assert any(record.exc_info for record in watch.records)
+    assert len(seen) == 10
+    assert hide.found_in("\n".join(seen)) == []
     assert hide.found_in("\n".join(heard.said)) == []
     assert hide.found_in(watch.text()) == []
     assert hide.found_in("".join(capfd.readouterr())) == []
