@@ -21,7 +21,7 @@ app = typer.Typer(
 )
 
 Url = Annotated[str, typer.Option(help="where the gateway is", envvar="GATEWAY_URL")]
-Token = Annotated[str, typer.Option(help="a token of its", envvar="GATEWAY_TOKEN", show_envvar=True)]
+Token = Annotated[str, typer.Option(help="a token that it takes", envvar="GATEWAY_TOKEN", show_envvar=True)]
 
 
 @app.command()
@@ -120,7 +120,7 @@ def subscribe(
 
 @app.command()
 def check() -> None:
-    """Judge the configuration: exit 1 where it does not do, and say what in it is weak."""
+    """Judge the configuration: say what in it is weak; exit 2 where it will not do."""
     settings = _settings()
     try:
         create_service(settings)

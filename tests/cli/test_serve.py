@@ -1,0 +1,185 @@
+"""`gateway serve`: what it refuses to start with, and development mode."""
+
+import re
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.cli.helpers import DEADLINE, environment, invoke, processor_seconds, run, serving, started
+from tests.support import SECRET
+
+COMMANDS = {"gateway serve": ("gateway", ["serve"]), "uvicorn": ("uvicorn", ["gateway.app:app", "--port", "0"])}
+SECRETS = {"missing": None, "short": "a-short-canary", "plain": "canary" * 10}
+
+
+def only_line(text: str) -> str:
+    """The one line of an error output."""
+    lines = text.splitlines()
+    assert len(lines) == 1, text
+    return lines[0]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("secret", SECRETS)
+def test_a_missing_or_weak_secret_stops_it_with_one_line(command: str, secret: str, tmp_path: Path) -> None:
+    """Within 2 s, naming the setting and how to make a good one, and showing no secret."""
+    module, arguments = COMMANDS[command]
+    value = SECRETS[secret]
+    with processor_seconds(2):
+        done = run(*arguments, cwd=tmp_path, env={"GATEWAY_JWT_SECRET": value} if value else {}, module=module)
+    assert done.returncode not in (0, None)
+    assert done.stdout == ""
+    line = only_line(done.stderr)
+    assert "GATEWAY_JWT_SECRET" in line
+    assert "canary" not in line
+    assert list(tmp_path.iterdir()) == []
+    # What it says to type makes a secret that does.
+    recipe = re.search(r'python3 -c "(.*)"', line)
+    assert recipe is not None
+    made = subprocess.run(
+        ["sh", "-c", recipe.group()], env=environment(), capture_output=True, text=True, check=True
+    ).stdout.strip()
+    assert len(made) >= 32
+
+
+def test_development_mode_is_for_loopback_only(tmp_path: Path) -> None:
+    """It hands out tokens; one line says so, wherever the address came from, and no key is made."""
+    done = run("serve", "--dev", "--host", "0.0.0.0", cwd=tmp_path)  # noqa: S104 - what is refused
+    assert done.returncode != 0
+    assert "loopback" in only_line(done.stderr)
+    for host in ("::", "192.0.2.1", "gateway.example"):
+        result = invoke("serve", "--dev", "--host", host, cwd=tmp_path)
+        assert result.exit_code != 0
+        assert "loopback" in only_line(result.stderr), host
+    result = invoke("serve", "--dev", cwd=tmp_path, env={"GATEWAY_HOST": "192.0.2.1"})
+    assert "loopback" in only_line(result.stderr)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_key_that_others_can_read_is_refused(tmp_path: Path) -> None:
+    """It may have been read."""
+    (tmp_path / ".gateway-dev").mkdir()
+    key = tmp_path / ".gateway-dev" / "secret"
+    key.write_text(SECRET)
+    key.chmod(0o644)
+    done = invoke("serve", "--dev", "--port", "0", cwd=tmp_path)
+    assert done.exit_code != 0
+    assert "chmod 600" in only_line(done.stderr)
+    assert SECRET not in done.stderr
+
+
+@pytest.mark.parametrize("setting", [{"GATEWAY_PORT": "eighty"}, {"GATEWAY_LOG_URL": "nonsense://"}])
+def test_a_wrong_setting_stops_it_with_one_line(setting: dict[str, str], tmp_path: Path) -> None:
+    """Naming it."""
+    done = invoke("serve", cwd=tmp_path, env={"GATEWAY_JWT_SECRET": SECRET, **setting})
+    assert done.exit_code != 0
+    assert only_line(done.stderr).startswith(f"gateway: {next(iter(setting))}")
+
+
+def test_a_port_in_use_is_one_line(tmp_path: Path) -> None:
+    """With the address, and what to do."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = run("serve", "--port", str(port), cwd=tmp_path, env={"GATEWAY_JWT_SECRET": SECRET})
+    assert done.returncode != 0
+    line = only_line(done.stderr)
+    assert str(port) in line
+    assert "--port" in line
+
+
+def answers(port: int) -> httpx.Response:
+    return httpx.get(f"http://127.0.0.1:{port}/readyz", trust_env=False, timeout=DEADLINE)
+
+
+@pytest.mark.parametrize("with_signal", [signal.SIGINT, signal.SIGTERM])
+def test_port_0_takes_a_free_one_and_a_signal_ends_it(tmp_path: Path, with_signal: int) -> None:
+    """Cleanly, with no traceback."""
+    with serving(tmp_path) as (process, port):
+        assert port > 0
+        assert answers(port).status_code == 200
+        process.stop(with_signal)
+        assert "Traceback" not in "\n".join(process.err)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_development_mode_keeps_its_key_and_so_its_tokens(tmp_path: Path) -> None:
+    """A random key in a file of mode 0600, so that a restart keeps tokens good; the banner's commands work as typed."""
+    port = ""
+    tokens = []
+    for _ in range(2):
+        with started("serve", "--dev", "--port", "0", cwd=tmp_path) as process:
+            port = process.line(r"Dashboard +http://127\.0\.0\.1:(\d+)/")
+            curl = process.line(r"Publish +(curl .*)")
+            process.line(r"gateway publish")
+            tokens.append(process.line(r"WebSocket +ws://127\.0\.0\.1:\d+/ws/dashboard\?token=(\S+)"))
+            if shutil.which("curl"):
+                done = subprocess.run(["sh", "-c", curl], env=environment(), capture_output=True, text=True)
+                assert '"event_id":"evt_' in done.stdout.replace(" ", ""), (done.stdout, done.stderr)
+            for token in tokens:
+                answer = httpx.post(
+                    f"http://127.0.0.1:{port}/events",
+                    headers={"Authorization": f"Bearer {token}"},
+                    json={"type": "task.completed", "data": {}, "circle_id": 1},
+                    trust_env=False,
+                )
+                assert answer.status_code == 202
+            banner = "\n".join(process.out)
+            # The lines of the command line, as they stand there.
+            exports = re.search(r"export GATEWAY_URL=\S+ GATEWAY_TOKEN=\S+", banner)
+            publish = re.search(r"gateway publish .*", banner)
+            assert exports is not None
+            assert publish is not None
+            script = f"{exports.group()}\n{publish.group()}"
+            done = subprocess.run(["sh", "-c", script], cwd=tmp_path, env=environment(), capture_output=True, text=True)
+            assert done.stdout.startswith("evt_"), done.stderr
+            assert not any(token in line for token in tokens for line in process.err)
+    assert len(tokens) == 2
+    key = tmp_path / ".gateway-dev" / "secret"
+    assert stat.S_IMODE(key.stat().st_mode) == 0o600
+    assert stat.S_IMODE(key.parent.stat().st_mode) == 0o700
+    assert [path.name for path in key.parent.iterdir()] == ["secret"]
+    assert len(key.read_text()) >= 43
+    assert key.read_text() not in banner
+
+
+def test_demo_traffic_flows_for_two_tenants(tmp_path: Path) -> None:
+    """Believable events within moments, without anybody publishing."""
+    with started("serve", "--dev", "--demo", "--port", "0", cwd=tmp_path) as process:
+        port = process.line(r"Dashboard +http://127\.0\.0\.1:(\d+)/")
+        url = f"http://127.0.0.1:{port}"
+        answer = httpx.post(f"{url}/dev/session", json={}, trust_env=False)
+        tenants = answer.json()["tenants"]
+        assert len({tenant["tenant"] for tenant in tenants}) == 2
+        token = process.line(r"token=(\S+)")
+        head = {"Authorization": f"Bearer {token}"}
+        end = time.monotonic() + DEADLINE
+        while not httpx.get(f"{url}/admin/stats", headers=head, trust_env=False).json()["log_events"]:
+            assert time.monotonic() < end
+
+
+def test_the_session_of_the_page_is_for_this_machine_only(tmp_path: Path) -> None:
+    """Not for another page's script, nor for a name that somebody's DNS points here."""
+    with started("serve", "--dev", "--port", "0", cwd=tmp_path) as process:
+        port = process.line(r"Dashboard +http://127\.0\.0\.1:(\d+)/")
+        url = f"http://127.0.0.1:{port}/dev/session"
+        good = httpx.post(url, json={}, trust_env=False)
+        assert good.status_code == 200
+        assert good.headers["cache-control"] == "no-store"
+        for headers in (
+            {"Origin": "http://evil.example"},
+            {"Origin": "null"},
+            {"Host": "evil.example"},
+            {"Host": f"evil.example:{port}", "Origin": f"http://evil.example:{port}"},
+        ):
+            answer = httpx.post(url, json={}, headers=headers, trust_env=False)
+            assert answer.status_code == 403, headers
+            assert "token" not in answer.text
