@@ -75,8 +75,9 @@ class Log(Protocol):
         """Give the event its place; in the order of the calls, if they are also awaited in it. Raises
         `IdempotencyConflict`, `RateLimited`, `LogUnavailable` when awaited."""
 
-    def follow(self, tenant: str) -> Awaitable[None] | None:
-        """Have the window of a tenant kept up to date; None where it is. Raises `LogUnavailable` when awaited."""
+    def follow(self, tenant: str, since: str | None = None) -> Awaitable[None] | None:
+        """Have the window of a tenant kept up to date, the place of the cursor `since` included, which another node
+        may have given out before this one heard of it; None where it is. Raises `LogUnavailable` when awaited."""
 
     def release(self, tenant: str) -> None:
         """Nobody here needs the tenant's window for now."""

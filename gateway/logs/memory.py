@@ -50,7 +50,7 @@ class MemoryLog:
     async def stop(self) -> None:
         """There is nothing to let go of."""
 
-    def follow(self, tenant: str) -> None:
+    def follow(self, tenant: str, since: str | None = None) -> None:
         """Every window is up to date."""
 
     def release(self, tenant: str) -> None:

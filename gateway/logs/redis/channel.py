@@ -61,6 +61,7 @@ class Channels:
         self._changed.set()
 
     async def run(self) -> None:
+        self._heard_at = self._timer()
         while True:
             try:
                 async with self._redis.pubsub() as channels:
