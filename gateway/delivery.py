@@ -60,10 +60,13 @@ class Delivery:
         self.flush()
         if connection.id not in self._manager.of(connection.identity.tenant).connections:
             return
-        progress = advance(connection, self._log.window(connection.identity.tenant), self._timer())
+        window = self._log.window(connection.identity.tenant)
+        progress = advance(connection, window, self._timer())
         if progress is Progress.GAP:
-            skip(connection)
+            skip(connection, window)
             self._on_gap(connection)
+            if not connection.live:  # what was lost is a replay's: the rest is still to come
+                self._later(connection, 0)
         elif progress is Progress.MORE:
             self._later(connection, 0)
         elif progress is Progress.THROTTLED:

@@ -5,6 +5,7 @@ import logging
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from math import ceil
 from typing import Any, Final
 
 from auth.errors import AuthError
@@ -17,7 +18,7 @@ from gateway.core import subscription
 from gateway.core.admission import Admission, Limits
 from gateway.core.agenda import Agenda
 from gateway.core.connection import Connection, Transport
-from gateway.core.delivery import skip
+from gateway.core.delivery import go_to_head
 from gateway.core.errors import ConnectionRefused, CursorInvalid, GatewayError
 from gateway.core.frame import Batch, Frame
 from gateway.core.handshake import Handshake
@@ -187,7 +188,9 @@ class Gateway:
         if refused is not None:
             self.reply(connection, refusal(refused))
         if rooms:
-            self._commands.run(connection, Subscribe(type="subscribe", rooms=rooms, since=handshake.since))
+            # Judged above, and without the model's bound: the configured number of rooms counts.
+            command = Subscribe.model_construct(type="subscribe", rooms=rooms, since=handshake.since)
+            self._commands.run(connection, command)
 
     def refresh(self, connection: Connection, identity: Identity) -> None:
         """The client has shown a fresh token: its grants, rate and expiry count from here on."""
@@ -237,12 +240,13 @@ class Gateway:
         self.delivery.drained(connection)
 
     def _tell_gap(self, connection: Connection) -> None:
-        cursor = self.log.window(connection.identity.tenant).cursor
+        window = self.log.window(connection.identity.tenant)
+        cursor = window.cursor if connection.place is None else window.cursors.encode(window.epoch, connection.place)
         self.reply(connection, messages.StreamGap(reason="history_trimmed", cursor=cursor))
 
     def reply(self, connection: Connection, message: messages.Message, id: str | int | None = None) -> None:
         """Write one of the gateway's own frames, also to who is behind: it has no place in the log."""
-        connection.sent += 1
+        connection.count_reply()
         self._tell(connection.transport, message, id)
 
     def _tell(self, transport: Transport, message: messages.Message, id: str | int | None = None) -> None:
@@ -314,8 +318,7 @@ class Gateway:
         window = self.log.window(tenant)
         for connection in list(self.manager.of(tenant).connections.values()):
             if connection.begun:
-                connection.rooms = dict.fromkeys(connection.rooms, window.head)
-                skip(connection)
+                go_to_head(connection, window)
                 self.reply(connection, messages.StreamGap(reason=reason, cursor=window.cursor))
                 self._commands.run_deferred(connection)
 
@@ -331,7 +334,8 @@ class Gateway:
 
     def _watch_expiry(self, connection: Connection) -> None:
         identity = connection.identity
-        lead = min(60.0, (identity.expires_at - identity.issued_at) / 4)
+        # A second at least, which is what the agenda tells apart.
+        lead = ceil(min(60.0, (identity.expires_at - identity.issued_at) / 4))
         self._agenda.set(connection, identity.expires_at if connection.expiry_told else identity.expires_at - lead)
 
     async def _tick_forever(self) -> None:

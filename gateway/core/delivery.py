@@ -1,5 +1,6 @@
 """How a connection that is behind is caught up from the log: resume, history and slow clients, one mechanism."""
 
+from bisect import bisect_right
 from enum import Enum
 from typing import Final
 
@@ -19,7 +20,7 @@ class Progress(Enum):
     MORE = "call again, in a later turn if others wait"
     FULL = "the transport is full: call again when it has drained"
     THROTTLED = "the connection has had its share of events: call again a little later"
-    GAP = "the log no longer reaches back to the place; the connection has to be told, and goes on at the head"
+    GAP = "the log no longer reaches back to the place: skip, tell the connection where it goes on, and call again"
 
 
 def plan(connection: Connection, window: Window, rooms: list[str], since: int) -> int:
@@ -30,22 +31,25 @@ def plan(connection: Connection, window: Window, rooms: list[str], since: int) -
     and is not written again.
     """
     until = window.head if connection.place is None else connection.place
-    replay = Replay(dict.fromkeys(rooms, since), since, until, seen=dict(connection.rooms))
-    if since < until:
-        connection.replay = replay
-    connection.place = until
-    return sum(replay.wants(window[offset]) for offset in range(since + 1, window.head + 1))
+    seen = dict(connection.rooms)
+    missed = [offset for offset in window.offsets(rooms, since) if not follows(seen, window[offset])]
+    owed = missed[: bisect_right(missed, until)]
+    if owed:
+        # Only from the first of them to the last: nothing else need be looked at.
+        connection.replay = Replay(dict.fromkeys(rooms, since), owed[0] - 1, owed[-1], seen)
+        connection.place = until
+    return len(missed)
 
 
 def latest(connection: Connection, window: Window, rooms: list[str], count: int) -> int:
     """The offset after which there are at most `count` events that `plan` would replay."""
-    wanted = dict.fromkeys(rooms, 0)
-    offset = window.head
-    while offset >= window.first and count > 0:
-        entry = window[offset]
-        count -= follows(wanted, entry) and not connection.wants(entry)
-        offset -= 1
-    return offset
+    found = 0
+    for offset in reversed(window.offsets(rooms, window.first - 1)):
+        if not connection.wants(window[offset]):
+            found += 1
+            if found == count:
+                return offset - 1
+    return window.first - 1
 
 
 def forget(connection: Connection, room: str) -> None:
@@ -54,10 +58,26 @@ def forget(connection: Connection, room: str) -> None:
         connection.replay.rooms.pop(room, None)
 
 
-def skip(connection: Connection) -> None:
-    """Give up what is owed: the connection goes on at the head."""
+def skip(connection: Connection, window: Window) -> None:
+    """Give up what can no longer be had: what is left of a replay, or else everything up to the head.
+
+    No room has brought what is given up: whoever asks for it again, as far as it is still there, must get it.
+    """
+    replay = connection.replay
+    if replay is None or window.misses(replay.until):
+        go_to_head(connection, window)
+        return
+    connection.replay = None
+    for room in replay.rooms:
+        connection.rooms[room] = min(replay.seen.get(room, replay.until), replay.until)
+
+
+def go_to_head(connection: Connection, window: Window) -> None:
+    """Owe nothing of what there is: the connection goes on with what comes."""
     connection.replay = None
     connection.place = None
+    for room in connection.rooms:
+        connection.rooms[room] = window.head
 
 
 def advance(connection: Connection, window: Window, now: float) -> Progress:
