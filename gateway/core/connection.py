@@ -75,8 +75,9 @@ class Connection:
 
     __slots__ = (
         "__weakref__",
+        "_bucket",
+        "_bucket_at",
         "_quota",
-        "_quota_at",
         "address",
         "awaits_turn",
         "begun",
@@ -122,7 +123,8 @@ class Connection:
         self.begun = False
         self.sent = 0
         # `sent` may grow up to the quota before the clock is asked: the rate costs a comparison, not a system call.
-        self._quota_at = 0.0
+        self._bucket = 0.0
+        self._bucket_at = 0.0
         self._quota = _UNLIMITED
         self.rate = 0
         self.set_rate(rate)
@@ -152,24 +154,26 @@ class Connection:
             self.place = batch.last
         return False
 
+    def count_reply(self) -> None:
+        """One frame more was written that is no event: it counts as sent, but not against the rate."""
+        self.sent += 1
+        self._quota += 1
+
     def set_rate(self, rate: int) -> None:
         if rate == self.rate:  # or a client could ask for more by showing its token again and again
             return
         self.rate = rate
-        self._quota = self.sent + rate if rate else _UNLIMITED
+        self._quota = self.sent if rate else _UNLIMITED
 
     def allowance(self, now: float) -> int:
         """How many events may be written now."""
         if not self.rate:
             return _UNLIMITED
-        left = max(0, self._quota - self.sent)
-        earned = int((now - self._quota_at) * self.rate)
-        if earned:
-            left = min(self.rate, left + earned)
-            # What is left of an event's time counts on, or 30 a second, asked for every 50 ms, would be 20.
-            self._quota_at = now if earned >= self.rate else self._quota_at + earned / self.rate
-            self._quota = self.sent + left
-        return left
+        # A bucket of `rate` events. A tenth of what is in it becomes the quota; what was written beyond that is owed.
+        left = min(self.rate, self._bucket + (now - self._bucket_at) * self.rate + self._quota - self.sent)
+        quota = min(max(int(left), 0), self.rate // 10 + 1)
+        self._quota, self._bucket, self._bucket_at = self.sent + quota, left - quota, now
+        return max(int(left), 0)
 
     def wants(self, entry: Entry) -> bool:
         return follows(self.rooms, entry)

@@ -93,6 +93,13 @@ class Raw:
         self.received += len(data)
         return data
 
+    def sip(self, most: int) -> None:
+        """Take a few bytes out of the kernel, if there are any, to be looked at later."""
+        with suppress(BlockingIOError):
+            data = self.sock.recv(most)
+            self.received += len(data)
+            self._buffer += data
+
     async def exactly(self, count: int, timeout: float = PATIENCE) -> bytes:
         async with asyncio.timeout(timeout):
             while len(self._buffer) < count:

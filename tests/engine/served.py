@@ -7,11 +7,12 @@ import re
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
+import httpx
 import psutil
 from websockets.asyncio.client import ClientConnection, connect
 
@@ -59,6 +60,14 @@ class Served:
     def sockets(self) -> int:
         """Connections that it has, its listener not among them."""
         return sum(bool(connection.raddr) for connection in self.memory.net_connections("tcp"))
+
+    async def publish(self, data: Iterable[dict[str, Any]]) -> None:
+        """An event in circle:load with each of these data."""
+        events = [{"type": "task.completed", "data": each, "circle_id": "load"} for each in data]
+        headers = {"Authorization": f"Bearer {token()}"}
+        async with httpx.AsyncClient(trust_env=False, headers=headers) as client:
+            answer = await client.post(f"http://127.0.0.1:{self.port}/events/batch", json={"events": events})
+        assert answer.status_code == 202, answer.text
 
     async def growth(self, seconds: float, before: int) -> int:
         """The most that its memory grows over `before` within `seconds`."""

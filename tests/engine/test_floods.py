@@ -5,7 +5,6 @@ good time. Memory is the server's resident set, sampled while the flood lasts.
 """
 
 import asyncio
-import json
 import time
 import zlib
 from collections.abc import AsyncIterator
@@ -141,14 +140,12 @@ async def test_a_client_that_stops_reading_is_aborted_and_costs_little(served: S
 
     The close code 4408 would only wait behind the events: they are reset.
     """
-    async with several(10, served.port, token(), "&rooms=circle:flood", receive_buffer=4_096) as clients:
-        async with healthy(served), served.client() as publisher:
+    async with several(10, served.port, token(), "&rooms=circle:load", receive_buffer=4_096) as clients:
+        async with healthy(served):
             before = served.rss
             growing = asyncio.create_task(served.growth(STALL + 2.5, before))
-            event = {"type": "task.completed", "data": {"x": "y" * 30_000}, "circle_id": "flood"}
             began = time.monotonic()
-            for _ in range(60):
-                await publisher.send(json.dumps({"type": "publish", "event": event}))
+            await served.publish([{"x": "y" * 30_000}] * 60)
             await asyncio.gather(*(client.gone(STALL + 4) for client in clients))
             took = time.monotonic() - began
             growth = await growing

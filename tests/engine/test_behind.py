@@ -1,0 +1,398 @@
+"""BEHIND over real sockets: who cannot take more keeps its place, and is caught up from the log.
+
+The window that the kernels keep for a client is made small (SO_RCVBUF here, unsent bytes there), so that a few hundred
+events are enough to fall behind.
+"""
+
+import asyncio
+import json
+import socket
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.core.connection import Connection
+from gateway.core.window import Bounds
+from gateway.server import Server
+from gateway.transports.kernel import limit_unsent
+from gateway.transports.uvicorn import SocketTransport
+from tests.engine.raw import PATIENCE, PING, PONG, Raw, command, frame, opened, several
+from tests.engine.served import healthy, serving, token
+from tests.support import Gate, running, settings_for
+
+BIG = {"x": "y" * 2_000}
+
+
+@asynccontextmanager
+async def gateway(**settings: Any) -> AsyncIterator[Gate]:
+    """A gateway of this process, whose sockets are as `gateway serve` makes them."""
+    values = {"events_per_second": 0, "commands_per_second": 0, **settings}
+    startup = Server.startup
+
+    async def limited(self: Server, sockets: list[socket.socket] | None = None) -> None:
+        for listener in sockets or []:
+            limit_unsent(listener)
+        await startup(self, sockets)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Server, "startup", limited)
+        async with running(settings_for(**values)) as gate:
+            yield gate
+
+
+async def until(true: Callable[[], object], seconds: float = PATIENCE) -> None:
+    async with asyncio.timeout(seconds):
+        while not true():  # noqa: ASYNC110 - what is waited for has no event
+            await asyncio.sleep(0.005)
+
+
+async def publish(gate: Gate, count: int, data: dict[str, Any] = BIG, **rooms: Any) -> list[str]:
+    """So many events, ten to a turn of the loop; their ids."""
+    ids = []
+    for number in range(count):
+        receipt = await gate.service.gateway.publish("acme", "task.completed", data, **(rooms or {"circle_id": 1}))
+        ids.append(receipt.event_id)
+        if number % 10 == 9:
+            await asyncio.sleep(0)
+    return ids
+
+
+def connection_of(gate: Gate, user_id: str = "ada") -> Connection:
+    (connection,) = gate.service.gateway.manager.of("acme").users[user_id]
+    return connection
+
+
+def unsent(connection: Connection) -> int:
+    """Bytes that wait for the client in the gateway."""
+    assert isinstance(connection.transport, SocketTransport)
+    return connection.transport._transport.get_write_buffer_size()
+
+
+@asynccontextmanager
+async def slow(gate: Gate, query: str = "&rooms=circle:1", **more: Any) -> AsyncIterator[Raw]:
+    """A client that reads only when the test does, and so falls behind soon."""
+    async with opened(gate.port, gate.token(**more), query, receive_buffer=4_096) as client:
+        yield client
+
+
+async def fall_behind(gate: Gate, **rooms: Any) -> list[str]:
+    """Publish until the one connection of ada is behind with nothing more to come from its transport."""
+    connection, ids = connection_of(gate), []
+    while connection.live:
+        ids += await publish(gate, 10, **rooms)
+    return ids + await publish(gate, 50, **rooms)
+
+
+async def events(client: Raw, count: int) -> list[str]:
+    """The ids of the next events; what else comes is passed over."""
+    ids: list[str] = []
+    while len(ids) < count:
+        message = await client.message()
+        if "event_id" in message and message["type"] == "task.completed":
+            ids.append(message["event_id"])
+    return ids
+
+
+async def until_reply(client: Raw, id: str) -> tuple[list[str], dict[str, Any]]:
+    """The ids of the events before a reply, and the reply."""
+    ids: list[str] = []
+    while (message := await client.message()).get("id") != id:
+        if "event_id" in message:
+            ids.append(message["event_id"])
+    return ids, message
+
+
+# ---- slow readers
+
+
+async def test_a_slow_reader_gets_every_event_in_order_and_is_live_again() -> None:
+    """What it has yet to read, ten times what its transport holds, waits in the log and not in memory of its own."""
+    async with gateway() as gate, slow(gate) as client:
+        ids = await fall_behind(gate) + await publish(gate, 1_500)
+        connection = connection_of(gate)
+        assert not connection.live
+        assert unsent(connection) < 512 * 1024
+        assert await events(client, len(ids)) == ids
+        await until(lambda: connection.live)
+        (last,) = await publish(gate, 1)
+        assert await events(client, 1) == [last]
+        await client.send(command(type="ping", id="end"))
+        assert (await until_reply(client, "end"))[0] == []
+
+
+async def test_a_reader_of_1_kb_a_second_is_not_taken_for_one_that_stopped(tmp_path: Path) -> None:
+    """It stays, behind for three times as long as a client may read nothing; then it reads the rest, in order."""
+    async with serving(tmp_path, stall_seconds=3.0, ping_interval=1.0) as served:
+        async with opened(served.port, token(), "&rooms=circle:load", receive_buffer=2_048) as client:
+            await served.publish({"number": number, **BIG} for number in range(400))
+            began = time.monotonic()
+            async with healthy(served):
+                while (passed := time.monotonic() - began) < 9.0:
+                    if client.received < 1_000 * passed:
+                        client.sip(100)
+                    await asyncio.sleep(0.02)
+            numbers: list[int] = []
+            while len(numbers) < 400:
+                message = await client.message()
+                if message["type"] == "task.completed":
+                    numbers.append(message["data"]["number"])
+            assert numbers == list(range(400))
+
+
+async def test_one_that_stops_is_gone_and_comes_back_to_what_it_missed() -> None:
+    """Given up within `stall_seconds` + 2 s, nothing of it left; with its cursor it goes on where it was."""
+    async with gateway(stall_seconds=0.5) as gate:
+        async with slow(gate) as client:
+            ids = await fall_behind(gate)
+            seen = await events(client, 3)
+            assert await client.gone() < 2.5
+            await until(lambda: not list(gate.service.gateway.manager.connections()))
+        assert seen == ids[:3]
+        async with slow(gate, f"&rooms=circle:1&since={seen[-1]}") as client:
+            assert (await client.message())["data"]["recovered"] is True
+            assert await events(client, len(ids) - 3) == ids[3:]
+
+
+async def test_who_falls_out_of_the_window_is_told_before_anything_later() -> None:
+    """What was written before comes first, in order; then `stream.gap` with a cursor; then everything after that."""
+    async with gateway(log_max_events=100) as gate, slow(gate) as client:
+        ids = await fall_behind(gate) + await publish(gate, 300)
+        before: list[str] = []
+        while (message := await client.message())["type"] != "stream.gap":
+            if message["type"] == "task.completed":
+                before.append(message["event_id"])
+        assert before == ids[: len(before)]
+        assert message["data"] == {"reason": "history_trimmed", "cursor": ids[-1]}
+        later = await publish(gate, 30)
+        assert await events(client, 30) == later
+        assert connection_of(gate).live
+
+
+async def test_a_place_that_is_just_still_there_is_no_gap() -> None:
+    """The window ends at exactly the event after its place: nothing is missed."""
+    async with gateway() as gate, slow(gate) as client:
+        ids = await fall_behind(gate)
+        connection, window = connection_of(gate), gate.service.gateway.log.window("acme")
+        assert connection.place is not None
+        window._bounds = Bounds(max_events=window.head - connection.place + 1)
+        ids += await publish(gate, 1)
+        assert window.first == connection.place + 1
+        assert await events(client, len(ids)) == ids
+
+
+async def test_many_are_behind_at_once_and_a_healthy_one_is_not_delayed() -> None:
+    """40 slow readers: each gets everything, in order; meanwhile a healthy client is never behind."""
+    async with gateway() as gate, gate.client(gate.token("bob"), "&rooms=circle:1") as healthy_one:
+        readers = [slow(gate, **{"user_id": f"slow{i}"}) for i in range(40)]
+        async with AsyncExitStack() as stack:
+            clients = [await stack.enter_async_context(reader) for reader in readers]
+            ids, heard = [], []
+            await healthy_one.next("subscribed")
+            connection = connection_of(gate, "bob")
+            for _ in range(40):
+                ids += await publish(gate, 10)
+                heard += [(await healthy_one.next("task.completed", timeout=1.0))["event_id"] for _ in range(10)]
+                assert connection.live
+            assert heard == ids
+            assert not any(connection_of(gate, f"slow{i}").live for i in range(40))
+            for got in await asyncio.gather(*(events(client, len(ids)) for client in clients)):
+                assert got == ids
+
+
+async def test_one_that_reads_not_at_all_delays_nobody(tmp_path: Path) -> None:
+    """30 of them beside a healthy client, at a `gateway serve`: it gets each event, 99 of 100 within 250 ms."""
+    async with serving(tmp_path) as served, several(30, served.port, token(), "&rooms=circle:pulse,circle:load"):
+        async with healthy(served):
+            for _ in range(20):
+                await served.publish([BIG] * 30)
+                await asyncio.sleep(0.05)
+
+
+# ---- over their rate
+
+
+@pytest.mark.parametrize(("configured", "claimed"), [(100, None), (500, 100), (100, 500), (0, 100)])
+async def test_over_its_rate_a_client_gets_everything_a_little_later(configured: int, claimed: int | None) -> None:
+    """The lower of the setting and the token's `rate`: 100 at once, then 100 a second; then it is live again."""
+    async with gateway(events_per_second=configured) as gate:
+        async with gate.client(gate.token(rate=claimed), "&rooms=circle:1") as client:
+            assert client.established["data"]["limits"]["events_per_second"] == 100
+            await client.next("subscribed")
+            began = time.monotonic()
+            ids = await publish(gate, 250, {})
+            got = [(await client.next("task.completed"))["event_id"] for _ in range(250)]
+            took = time.monotonic() - began
+            assert got == ids
+            assert 1.4 < took < 2.5, took
+            await until(lambda: connection_of(gate).live)
+            (last,) = await publish(gate, 1)
+            assert (await client.next())["event_id"] == last
+
+
+async def test_a_rate_that_a_turn_does_not_divide_is_kept() -> None:
+    """30 a second, caught up every 50 ms: 30 a second it is, and not 20."""
+    async with gateway(events_per_second=30) as gate, gate.client(query="&rooms=circle:1") as client:
+        await client.next("subscribed")
+        began = time.monotonic()
+        ids = await publish(gate, 90, {})
+        assert [(await client.next("task.completed"))["event_id"] for _ in range(90)] == ids
+        assert 1.9 < time.monotonic() - began < 2.8
+
+
+async def test_replies_and_pings_are_answered_while_behind() -> None:
+    """At once, between the events that wait for their time."""
+    async with gateway(events_per_second=20) as gate:
+        async with opened(gate.port, gate.token(), "&rooms=circle:1") as client:
+            ids = await publish(gate, 60, {})
+            began = time.monotonic()
+            await client.send(frame(PING, b"?"))
+            await client.send(command(type="ping", id="now"))
+            await client.send(command(type="publish", event={"type": "a.b", "data": {}, "project_id": 1}, id="too"))
+            seen = 0
+            answers: list[str] = []
+            while len(answers) < 3:
+                opcode, payload = await client.frame()
+                if opcode == PONG:
+                    answers.append(payload.decode())
+                    continue
+                message = json.loads(payload)
+                seen += "event_id" in message
+                if "id" in message:
+                    answers.append(message["id"])
+            assert sorted(answers) == ["?", "now", "too"]
+            assert time.monotonic() - began < 1.0
+            assert not connection_of(gate).live
+            assert await events(client, 60 - seen) == ids[seen:]
+
+
+async def test_showing_the_token_again_earns_no_more_events() -> None:
+    """A fresh token of the same rate is no new allowance."""
+    async with gateway(events_per_second=20) as gate, gate.client(query="&rooms=circle:1") as client:
+        await client.next("subscribed")
+        began = time.monotonic()
+        ids = await publish(gate, 60, {})
+        got: list[str] = []
+        while len(got) < 60:
+            frame = await client.next()
+            if frame["type"] == "task.completed":
+                got.append(frame["event_id"])
+                await client.send(type="auth", token=gate.token())
+        assert got == ids
+        assert 1.5 < time.monotonic() - began < 3.0
+
+
+# ---- rooms that change meanwhile
+
+
+async def test_what_is_left_while_behind_is_not_brought_after_the_reply() -> None:
+    """`unsubscribe`: the other room goes on, without a hole."""
+    async with gateway() as gate, slow(gate, "&rooms=circle:1,circle:2") as client:
+        await fall_behind(gate, circle_id=1)
+        kept = await publish(gate, 5, circle_id=2) + await publish(gate, 5, circle_id=1, project_id=9)
+        await client.send(command(type="unsubscribe", rooms=["circle:1"], id="out"))
+        connection = connection_of(gate)
+        reading = asyncio.create_task(until_reply(client, "out"))
+        await until(lambda: "circle:1" not in connection.rooms or reading.done())
+        await reading
+        (last,) = await publish(gate, 1, circle_id=2)
+        rest = await events(client, 1)
+        while rest[-1] != last:
+            rest += await events(client, 1)
+        # Of circle:2 everything is still owed, or was brought before the reply.
+        assert set(rest) <= {*kept[:5], last}
+        assert rest == sorted(rest, key=[*kept, last].index)
+
+
+async def test_rooms_that_are_joined_while_behind_are_brought_from_there_on() -> None:
+    """Over its rate, so that its commands are heard: with `since`, with `history` and with neither."""
+    async with gateway(events_per_second=40) as gate, gate.client(query="&rooms=circle:1") as client:
+        await client.next("subscribed")
+        (start,) = await publish(gate, 1, {}, circle_id=2)
+        missed = await publish(gate, 3, {}, circle_id=2)
+        old = await publish(gate, 4, {}, circle_id=3)
+        await publish(gate, 2, {}, circle_id=4)
+        ones = await publish(gate, 60, {})
+        connection = connection_of(gate)
+        await until(lambda: not connection.live)
+        both = await publish(gate, 1, {}, circle_id=1, project_id=2)
+        await client.send(type="subscribe", rooms=["circle:2"], since=start, id="since")
+        await client.send(type="subscribe", rooms=["circle:3"], history=2, id="history")
+        await client.send(type="subscribe", rooms=["circle:4", "project:2"], id="now")
+        frames = [await client.next() for _ in range(60)]
+        later = await publish(gate, 1, {}, circle_id=4)
+        while (frame := await client.next()).get("event_id") != later[0]:
+            frames.append(frame)
+        ids = [frame["event_id"] for frame in frames if "event_id" in frame]
+        assert len(ids) == len(set(ids)), "nothing twice"
+        assert sorted(ids) == sorted([*ones, *missed, *old[2:], *both])
+        assert [i for i in ids if i in {*ones, *both}] == [*ones, *both], "the log's order"
+        assert [i for i in ids if i in missed] == missed
+        replies = {frame["id"]: position for position, frame in enumerate(frames) if "id" in frame}
+        assert list(replies) == ["since", "history", "now"]
+        places = {event_id: i for i, event_id in enumerate(frame.get("event_id") for frame in frames)}
+        assert places[missed[0]] > replies["since"]
+        assert places[old[2]] > replies["history"]
+
+
+async def test_rooms_that_a_fresh_token_no_longer_grants_are_dropped_while_behind() -> None:
+    """`auth` with fewer rooms: what waited in them is not brought any more, what waited in the others is."""
+    async with gateway(events_per_second=30) as gate, gate.client(query="&rooms=circle:1,circle:2") as client:
+        await client.next("subscribed")
+        await publish(gate, 40, {}, circle_id=1)
+        twos = await publish(gate, 10, {}, circle_id=2)
+        await client.send(type="auth", token=gate.token(rooms=["circle:2"]), id="auth")
+        before = []
+        while (frame := await client.next()).get("id") != "auth":
+            before.append(frame)
+        assert frame["data"]["dropped"] == ["circle:1"]
+        assert not connection_of(gate).live
+        assert len(before) < 40
+        assert [(await client.next("task.completed"))["event_id"] for _ in range(10)] == twos
+        await until(lambda: connection_of(gate).live)
+        await client.quiet(0.1)
+
+
+# ---- resume and history are the same
+
+
+@pytest.mark.parametrize("how", ["since", "history"])
+async def test_a_replay_of_many_batches_goes_over_into_what_is_new(how: str) -> None:
+    """2 MB to a reader of its own speed, events coming all the while: each once, in order, none between."""
+    count = 1_000 if how == "since" else 100
+    data = BIG if how == "since" else {"x": "y" * 20_000}
+    async with gateway() as gate:
+        (start,) = await publish(gate, 1)
+        ids = await publish(gate, count, data)
+        async with slow(gate, "") as client:
+            asked = {"since": start} if how == "since" else {"history": 100}
+            await client.send(command(type="subscribe", rooms=["circle:1"], id="all", **asked))
+            reply = await client.message()
+            assert (reply["id"], reply["data"]["replayed"]) == ("all", count)
+            reading = asyncio.create_task(events(client, count + 200))
+            for _ in range(20):
+                ids += await publish(gate, 10)
+                await asyncio.sleep(0.001)
+            assert await reading == ids
+            await until(lambda: connection_of(gate).live)
+
+
+async def test_a_replay_that_falls_out_of_the_window_is_a_gap() -> None:
+    """Promised by `recovered: true` and then overtaken by the log: told, before anything later."""
+    async with gateway(log_max_events=500) as gate:
+        (start,) = await publish(gate, 1)
+        ids = await publish(gate, 400)
+        async with slow(gate, f"&rooms=circle:1&since={start}") as client:
+            assert (await client.message())["data"]["recovered"] is True
+            await until(lambda: unsent(connection_of(gate)) > 200_000)
+            ids += await publish(gate, 600)
+            before: list[str] = []
+            while (message := await client.message())["type"] == "task.completed":
+                before.append(message["event_id"])
+            assert message["type"] == "stream.gap"
+            assert before == ids[: len(before)]
+            later = await publish(gate, 10)
+            assert await events(client, 10) == later
