@@ -24,6 +24,7 @@ class Identity:
     issued_at: int
     expires_at: int
     rate: int | None = None
+    issuer: str = ""
 
     def has_scope(self, scope: str) -> bool:
         """Whether the token has `scope`; `platform` is `admin` everywhere and so includes it."""

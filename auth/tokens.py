@@ -88,7 +88,15 @@ class TokenVerifier:
         if claims.exp <= now:
             raise TokenExpired(claims.exp)
         return Identity(
-            claims.sub, claims.tenant, grants, scopes, claims.jti, claims.iat, claims.exp, claims.rate or None
+            claims.sub,
+            claims.tenant,
+            grants,
+            scopes,
+            claims.jti,
+            claims.iat,
+            claims.exp,
+            claims.rate or None,
+            claims.iss,
         )
 
     def _signed_claims(self, token: str) -> Claims:

@@ -9,7 +9,6 @@ from schemas.codes import ErrorCode
 from schemas.events import PublishedEvent
 
 MAX_HISTORY: Final = 100
-MAX_CURSOR_LENGTH: Final = 64
 _MAX_ID_LENGTH: Final = 64
 
 CommandId = Annotated[str, Field(max_length=_MAX_ID_LENGTH)] | Annotated[int, Field(ge=-(10**63), lt=10**63)]

@@ -112,6 +112,7 @@ def tokens_router(service: Service, limited: Limited) -> APIRouter:
             scope=" ".join(sorted(identity.scopes)),
             sub=identity.user_id,
             aud=settings.jwt_audience,
+            iss=identity.issuer,
             exp=identity.expires_at,
             iat=identity.issued_at,
             jti=identity.token_id,

@@ -1,10 +1,14 @@
 """The part of one tenant's log that is still there: ordered, without holes, bounded by count, bytes and age."""
 
+from collections import deque
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Literal
 
 from gateway.core.frame import Frame
 from gateway.core.position import Cursors, Position
+from schemas.rooms import TENANT_ROOM
 
 Gap = Literal["history_trimmed", "log_reset"]
 
@@ -35,7 +39,7 @@ class Entry:
 class Window:
     """The newest entries of one tenant's log, at offsets `first` to `head`, each exactly one after the last."""
 
-    __slots__ = ("_bounds", "_entries", "bytes", "cursors", "epoch", "first", "head")
+    __slots__ = ("_bounds", "_entries", "_rooms", "bytes", "cursors", "epoch", "first", "head")
 
     def __init__(self, epoch: bytes, cursors: Cursors, bounds: Bounds, head: int = 0) -> None:
         self.epoch = epoch
@@ -45,6 +49,8 @@ class Window:
         self.bytes = 0
         self._bounds = bounds
         self._entries: dict[int, Entry] = {}
+        # By room, but for that of the whole tenant, where everything is: a deep look must not cost the whole window.
+        self._rooms: dict[str, deque[int]] = {}
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -56,6 +62,12 @@ class Window:
         self._entries[entry.offset] = entry
         self.head = entry.offset
         self.bytes += len(entry.frame.wire)
+        for room in entry.rooms:
+            if room != TENANT_ROOM:
+                offsets = self._rooms.get(room)
+                if offsets is None:
+                    offsets = self._rooms[room] = deque()
+                offsets.append(entry.offset)
         bounds = self._bounds
         # An event that alone is over the bytes stays until the next one: an accepted event can be delivered.
         while len(self._entries) > bounds.max_events or (self.bytes > bounds.max_bytes and self.first < self.head):
@@ -68,12 +80,28 @@ class Window:
             self._drop_first()
 
     def _drop_first(self) -> None:
-        self.bytes -= len(self._entries.pop(self.first).frame.wire)
+        entry = self._entries.pop(self.first)
+        self.bytes -= len(entry.frame.wire)
         self.first += 1
+        for room in entry.rooms:
+            if room != TENANT_ROOM:
+                offsets = self._rooms[room]
+                offsets.popleft()
+                if not offsets:
+                    del self._rooms[room]
 
     def __getitem__(self, offset: int) -> Entry:
         """The entry at `offset`, which must be from `first` to `head`."""
         return self._entries[offset]
+
+    def offsets(self, rooms: Iterable[str], after: int) -> Sequence[int]:
+        """The offsets above `after` of the entries in any of `rooms`, in order, at the cost of as many as there are."""
+        if TENANT_ROOM in rooms:
+            return range(max(after + 1, self.first), self.head + 1)
+        found: set[int] = set()
+        for room in rooms:
+            found.update(takewhile(lambda offset: offset > after, reversed(self._rooms.get(room, ()))))
+        return sorted(found)
 
     @property
     def cursor(self) -> str:
