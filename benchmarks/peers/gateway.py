@@ -66,7 +66,7 @@ class GatewayOverHttp(_Gateway):
     """`gateway serve`; events come in batches by `POST /events/batch` on one connection that stays open."""
 
     name = "gateway-http"
-    title = "**this gateway**, by `POST /events/batch`"
+    title = "**this gateway**, over HTTP"
 
     def start(self, core: int) -> Server:
         port = free_port()
@@ -85,7 +85,7 @@ class GatewayEmbedded(_Gateway):
     """The same application with a publisher in its process, as the other servers that publish from inside have one."""
 
     name = "gateway"
-    title = "**this gateway**, from inside"
+    title = "**this gateway**"
     way = "directly"
 
     def start(self, core: int) -> Server:
@@ -100,5 +100,5 @@ class GatewayOnBus(GatewayEmbedded):
     """The same, its events taking the way over an EventBus and the bridge."""
 
     name = "gateway-bus"
-    title = "**this gateway**, over its EventBus"
+    title = "**this gateway**, by EventBus"
     way = "bus"

@@ -1,0 +1,104 @@
+"""What is aimed for, and whether a run reached it."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from benchmarks.report import Results, spread_text
+from benchmarks.stats import Spread
+
+_SATURATED: Final = "200 bytes, saturated, 16 a turn"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A bound on the median of one figure."""
+
+    title: str
+    bound: float
+    at_most: bool
+    form: str
+    find: Callable[[Results], Spread | None]
+
+    def met(self, found: Spread) -> bool:
+        return found.median <= self.bound if self.at_most else found.median >= self.bound
+
+    def row(self, results: Results) -> list[str]:
+        """Title, bound, what was found, and a verdict."""
+        bound = f"at {'most' if self.at_most else 'least'} {self.form.format(self.bound)}"
+        found = self.find(results)
+        if found is None:
+            return [self.title, bound, "", "not measured"]
+        return [self.title, bound, spread_text(found, self.form), "met" if self.met(found) else "**missed**"]
+
+
+def rows(results: Results) -> Iterator[list[str]]:
+    """The table of targets, its header first."""
+    yield ["what", "wanted", "measured", ""]
+    for target in TARGETS:
+        yield target.row(results)
+
+
+def _beside(workload: str, case: str, metric: str, other: str) -> Callable[[Results], Spread | None]:
+    return lambda results: results.ratio(workload, case, metric, "gateway", other)
+
+
+def _of(workload: str, case: str, metric: str, peer: str = "gateway") -> Callable[[Results], Spread | None]:
+    return lambda results: results.spread(workload, case, peer, metric)
+
+
+def _fanout(case: str, other: str) -> Callable[[Results], Spread | None]:
+    return _beside("fanout", case, "deliveries", other)
+
+
+TARGETS: Final = (
+    Target("paced fan-out beside the bare send loop", 0.75, False, "{:.2f}", _fanout("200 bytes, paced", "floor")),
+    Target("saturated fan-out beside nats-server", 2.0, False, "{:.1f}", _fanout(_SATURATED, "nats")),
+    Target("saturated fan-out beside Nchan", 5.0, False, "{:.1f}", _fanout(_SATURATED, "nchan")),
+    Target("saturated fan-out beside uWebSockets", 5.0, False, "{:.1f}", _fanout(_SATURATED, "uws")),
+    Target("saturated fan-out beside `ws`", 8.0, False, "{:.1f}", _fanout(_SATURATED, "ws")),
+    Target("saturated fan-out beside Socket.IO", 12.0, False, "{:.1f}", _fanout(_SATURATED, "socketio")),
+    Target("saturated fan-out beside the seed's design", 2.0, False, "{:.1f}", _fanout(_SATURATED, "seed")),
+    Target(
+        "CPU per connect, token verified, beside `ws` without a token",
+        1.5,
+        True,
+        "{:.2f}",
+        _beside("connect", "making a connection", "microseconds", "ws"),
+    ),
+    Target(
+        "memory per idle connection in one room, bytes",
+        8_000,
+        True,
+        "{:,.0f}",
+        _of("connect", "holding a connection", "bytes"),
+    ),
+    Target(
+        "in-process ingest, no subscribers, events per CPU-second",
+        100_000,
+        False,
+        "{:,.0f}",
+        _of("ingest", "in process", "deliveries"),
+    ),
+    Target(
+        "HTTP ingest in batches of 100, events per CPU-second",
+        30_000,
+        False,
+        "{:,.0f}",
+        _of("ingest", "`POST /events/batch` of 100", "deliveries", "gateway-http"),
+    ),
+    Target(
+        "healthy clients' p99 with 10 % slow readers, times that with none",
+        1.5,
+        True,
+        "{:.2f}",
+        _of("slow", "10 of 100 read slowly", "p99_ratio"),
+    ),
+    Target(
+        "memory growth with 200 of 1,000 that never read, MiB",
+        64,
+        True,
+        "{:.1f}",
+        _of("stuck", "200 of 1,000 never read", "growth"),
+    ),
+)
