@@ -1,6 +1,7 @@
 """Hostile HTTP (P1): bodies, methods, paths, pages. A problem document each, and the next request works."""
 
 import json
+import socket
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
@@ -8,8 +9,9 @@ from urllib.parse import quote
 import pytest
 from websockets.asyncio.client import connect
 
+from gateway.server import _listen
 from tests.hostile.house import MARK, House, clear, problem, request, wire
-from tests.support import Client
+from tests.support import Client, settings_for
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -330,3 +332,9 @@ async def test_echo(house: House) -> None:
         assert MARK not in answer.body.decode()
     answer = await house.http("GET", f"/admin/stats?tenant={quote(MARK)}", token=admin(house))
     problem(answer, 403, "scope_missing")
+
+
+async def test_nothing_waits_for_an_acknowledgement() -> None:
+    """Accepted sockets are TCP by name, which is what makes asyncio switch Nagle's algorithm off on them."""
+    with _listen(settings_for()) as listener:
+        assert listener.proto == socket.IPPROTO_TCP

@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -54,7 +55,8 @@ def worlds(draw: st.DrawFn) -> tuple[list[str], list[tuple[int, str, list[str]]]
         st.builds("user:{}".format, who),
         st.just("tenant"),
     )
-    clients = draw(st.lists(st.tuples(which, who, st.lists(room, max_size=4, unique=True)), min_size=2, max_size=8))
+    rooms = st.lists(room, max_size=4, unique=True) | st.just(["tenant"])
+    clients = draw(st.lists(st.tuples(which, who, rooms), min_size=2, max_size=8))
     event = st.fixed_dictionaries(
         {
             "tenant": which,
@@ -149,3 +151,18 @@ def revocation(lab: Lab, tenants: list[str], clients: list[Any], tapes: list[Tap
 def test_tenants_never_meet(world: tuple[list[str], list[tuple[int, str, list[str]]], list[dict[str, Any]]]) -> None:
     """Each client gets exactly its own tenant's events of its rooms, once, in order."""
     asyncio.run(live(*world))
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids="/".join)
+def test_look_alikes_never_meet(family: list[str]) -> None:
+    """The same, for tenants that look alike with users and rooms of one name, everybody following everything."""
+    clients = [(tenant, "n", ["tenant", "circle:1", "project:1"]) for tenant in range(len(family)) for _ in range(2)]
+    routes: list[dict[str, Any]] = [{}, {"circle_id": "1"}, {"project_id": "1"}, {"user_id": "n"}]
+    nowhere = {"circle_id": None, "project_id": None, "user_id": None, "key": None}
+    events = [
+        {**nowhere, **route, "tenant": tenant, "way": way}
+        for tenant in range(len(family))
+        for route in routes
+        for way in ("code", "client", "platform")
+    ]
+    asyncio.run(live(family, clients, events))
