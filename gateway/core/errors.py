@@ -1,6 +1,7 @@
 """What the domain refuses, with the fields that an answer needs."""
 
 from collections.abc import Sequence
+from math import ceil
 
 from schemas.codes import CloseCode, ErrorCode
 
@@ -24,11 +25,16 @@ class GatewayError(Exception):
         self.limit = limit
 
 
+def milliseconds_up(seconds: float) -> float:
+    """Rounded up: who comes back at the time that it was told must not be early."""
+    return ceil(seconds * 1000) / 1000
+
+
 class RateLimited(GatewayError):
     """Too much, too fast; `retry_after` is in seconds."""
 
     def __init__(self, message: str, retry_after: float, limit: float) -> None:
-        super().__init__(ErrorCode.RATE_LIMITED, message, retry_after=round(retry_after, 3), limit=limit)
+        super().__init__(ErrorCode.RATE_LIMITED, message, retry_after=milliseconds_up(retry_after), limit=limit)
 
 
 class ConnectionRefused(GatewayError):

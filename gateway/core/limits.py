@@ -24,8 +24,8 @@ class Rate:
             return due, 0.0
         after = max(due, now) + cost / self.per_second
         wait = after - now - self.burst / self.per_second
-        # The float's last bits must not refuse the last one of a burst.
-        return (after, 0.0) if wait <= 1e-9 else (due, wait)
+        # The float's last bits must not refuse the last one of a burst: after months they are worth 2 ns each.
+        return (after, 0.0) if wait <= 1e-6 else (due, wait)
 
 
 K = TypeVar("K", bound=Hashable)

@@ -47,10 +47,10 @@ class Cursors:
 
     def decode(self, cursor: str) -> Position:
         """Raises `CursorInvalid` for everything that `encode` did not make for this tenant with a key still known."""
-        if len(cursor) != _LENGTH or not cursor.startswith(_PREFIX):
+        if len(cursor) != _LENGTH or not cursor.startswith(_PREFIX) or "+" in cursor or "/" in cursor:
             raise CursorInvalid
         try:
-            # The decoder skips what is outside the alphabet, and so would take many texts for one cursor.
+            # The decoder takes both alphabets of base64 and skips what is in neither: many texts for one cursor.
             raw = urlsafe_b64decode(cursor[len(_PREFIX) :])
             if len(raw) != _TAG_BYTES + _PLAIN_BYTES:
                 raise CursorInvalid

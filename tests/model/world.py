@@ -191,7 +191,7 @@ class World:
         raise AssertionError("it waits")
 
     def call(self, function: Callable[[], Any]) -> Any:
-        with self.loop.running():
+        with self.judging(), self.loop.running():
             result = function()
         self.check()
         return result
@@ -320,7 +320,7 @@ class World:
             expires_in=expires_in,
             now=self.clock(),
             rate=rate,
-            not_before_iat=self.gateway.revocations.earliest_iat(tenant, user),
+            not_before_iat=self.gateway.authority.revocations.earliest_iat(tenant, user),
         )
         token = Token(
             issued.access_token, tenant, user, tuple(rooms), tuple(scope), issued.token_id, issued.expires_at, rate
@@ -336,7 +336,7 @@ class World:
     def revoke(self, kind: str, token: Token) -> None:
         """Revoke one token, a user's or a tenant's; those connections end, and no others."""
         self.advance(2.0)  # a revocation counts whole seconds
-        now, revocations = self.clock(), self.gateway.revocations
+        now, revocations = self.clock(), self.gateway.authority.revocations
         if kind == "token":
             revocations.revoke_token(token.tenant, token.jti, token.expires_at)
         elif kind == "user":
@@ -351,7 +351,7 @@ class World:
             ):
                 other.revoked = True
         before = self.open_clients()
-        count = self.call(lambda: self.gateway.close_revoked([token.tenant]))
+        count = self.call(lambda: self.gateway.authority.close_revoked([token.tenant]))
         ended = [client for client in before if client.token.revoked]
         assert count == len(ended)
         for client in before:

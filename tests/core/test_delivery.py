@@ -1,0 +1,172 @@
+"""Fan-out, and catching up from the log."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.core.connection import Connection
+from gateway.core.delivery import Progress, advance, forget, latest, plan, skip
+from gateway.core.manager import Batches, ConnectionManager
+from gateway.core.window import Bounds, Window
+from tests.core.entries import Sheet, connection, entry, window
+
+A, B = "circle:1", "project:1"
+memberships = st.lists(st.lists(st.sampled_from([A, B]), unique=True), min_size=1, max_size=40)
+
+
+def finish(one: Connection, held: Window, limit: int = 100) -> None:
+    for _ in range(limit):
+        if advance(one, held, 0.0) is Progress.LIVE:
+            return
+    raise AssertionError("it never comes to an end")
+
+
+@given(memberships)
+def test_batches_hold_what_their_mask_says(rooms: list[list[str]]) -> None:
+    """Bit i stands for the i-th entry; equal masks share one batch; first and last are offsets in the log."""
+    entries = [entry(10 + i, *names) for i, names in enumerate(rooms)]
+    batches = Batches(entries)
+    for mask in {1, (1 << len(entries)) - 1, 1 << (len(entries) - 1)}:
+        chosen = [e for i, e in enumerate(entries) if mask >> i & 1]
+        batch = batches[mask]
+        assert [frame.text for frame in batch.frames] == [str(e.offset) for e in chosen]
+        assert (batch.first, batch.last) == (chosen[0].offset, chosen[-1].offset)
+        assert batches[mask] is batch
+
+
+@given(memberships, st.lists(st.sets(st.sampled_from([A, B, "tenant"])), min_size=1, max_size=6))
+def test_each_gets_its_rooms_once_in_order(rooms: list[list[str]], clients: list[set[str]]) -> None:
+    """One turn's entries reach who is in any of their rooms, once, in log order, and nobody of another tenant."""
+    manager = ConnectionManager()
+    sheets = [(joined, connection(manager, dict.fromkeys(joined, 0), id=str(n))[1]) for n, joined in enumerate(clients)]
+    foreign = connection(manager, {A: 0, B: 0, "tenant": 0}, tenant="bolt")[1]
+    entries = [entry(1 + i, *names) for i, names in enumerate(rooms)]
+    manager.deliver("acme", entries, 0.0)
+    for joined, sheet in sheets:
+        assert sheet.offsets == [e.offset for e in entries if joined & set(e.rooms)]
+    assert foreign.offsets == []
+
+
+def test_nobody_new_is_found_in_an_empty_room() -> None:
+    """Who leaves leaves nothing behind in the index."""
+    manager = ConnectionManager()
+    one, _ = connection(manager, {A: 0, B: 0})
+    manager.leave(one, A)
+    assert list(manager.of("acme").rooms) == [B]
+    assert manager.remove(one)
+    assert not manager.remove(one)
+    index = manager.of("acme")
+    assert (index.rooms, index.users, index.connections) == ({}, {}, {})
+
+
+def test_plan_owes_what_came_since() -> None:
+    """Exactly what lies after the place, in the rooms that are new, and is not brought by others."""
+    held = window([[A], [B], [A, B], [], [B], [A, B]])
+    manager = ConnectionManager()
+    one, sheet = connection(manager, {A: 2})
+    assert plan(one, held, [B], 1) == 2  # 2 and 5; 3 and 6 came by A
+    manager.join(one, B, 1)
+    finish(one, held)
+    assert sheet.offsets == [2, 5]
+    assert one.live
+
+
+def test_plan_of_who_is_behind_comes_before_the_rest() -> None:
+    """A replay ends where the connection is; from there both rooms go on together, in order."""
+    held = window([[A], [B], [A], [B], [A, B], [B], [A]])
+    manager = ConnectionManager()
+    one, sheet = connection(manager, {A: 0})
+    one.place = 3
+    assert plan(one, held, [B], 1) == 3  # 2, 4, 6; 5 will come by A
+    manager.join(one, B, 1)
+    finish(one, held)
+    assert sheet.offsets == [2, 4, 5, 6, 7]
+
+
+@given(memberships, st.integers(1, 10), st.integers(0, 40))
+def test_latest_finds_the_newest(rooms: list[list[str]], count: int, joined: int) -> None:
+    """After its offset lie the newest `count` events that the room would bring anew, or all that there are."""
+    held = window(rooms, Bounds(max_events=25))
+    manager = ConnectionManager()
+    one, sheet = connection(manager, {A: joined})
+    unseen = [
+        o for o in range(held.first, held.head + 1) if B in held[o].rooms and not (A in held[o].rooms and o > joined)
+    ]
+    after = latest(one, held, [B], count)
+    expected = unseen[max(0, len(unseen) - count) :]
+    assert plan(one, held, [B], after) == len(expected)
+    manager.join(one, B, after)
+    finish(one, held)
+    assert sheet.offsets == expected
+
+
+def test_advance_stops_where_the_transport_is_full() -> None:
+    """What was written counts as written; the connection goes on after it, and is live at the head."""
+    held = window([[A]] * 5)
+    one, sheet = connection(ConnectionManager(), {A: 0})
+    one.place = 0
+    sheet.full = True
+    assert advance(one, held, 0.0) is Progress.FULL
+    assert sheet.offsets == [1, 2, 3, 4, 5]
+    held.append(entry(6, A))
+    sheet.full = False
+    assert advance(one, held, 0.0) is Progress.LIVE
+    assert sheet.offsets == [1, 2, 3, 4, 5, 6]
+    assert advance(one, held, 0.0) is Progress.LIVE
+
+
+def behind_the_window(rooms: dict[str, int], place: int) -> tuple[Connection, Sheet, Window]:
+    held = window([[A, B]] * 10, Bounds(max_events=4))  # 7 to 10 are there
+    one, sheet = connection(ConnectionManager(), rooms)
+    one.place = place
+    return one, sheet, held
+
+
+def test_gap_gives_up_and_goes_on_at_the_head() -> None:
+    """What has been let go of cannot be had; what was given up with it was brought by no room."""
+    one, sheet, held = behind_the_window({A: 2}, 5)
+    assert advance(one, held, 0.0) is Progress.GAP
+    assert sheet.offsets == []
+    skip(one, held)
+    assert one.live
+    after = latest(one, held, [B], 3)
+    assert plan(one, held, [B], after) == 3
+    finish(one, held)
+    assert sheet.offsets == [8, 9, 10]
+
+
+def test_place_at_the_very_edge_is_no_gap() -> None:
+    """One place further on nothing is missing."""
+    one, sheet, held = behind_the_window({A: 2}, 6)
+    finish(one, held)
+    assert sheet.offsets == [7, 8, 9, 10]
+
+
+def test_gap_of_a_replay_costs_the_replay_alone() -> None:
+    """Where the connection itself is not too far behind, its other rooms lose nothing."""
+    held = window([[A, B]] * 4, Bounds(max_events=4))
+    manager = ConnectionManager()
+    one, sheet = connection(manager, {A: 3})
+    one.place = 3
+    assert plan(one, held, [B], 0) == 3  # 1 to 3; 4 will come by A
+    manager.join(one, B, 0)
+    for offset in (5, 6):
+        held.append(entry(offset, A, B))
+    assert advance(one, held, 0.0) is Progress.GAP
+    skip(one, held)
+    assert (one.place, one.replay, one.rooms) == (3, None, {A: 3, B: 3})
+    finish(one, held)
+    assert sheet.offsets == [4, 5, 6]
+
+
+def test_room_that_was_left_is_owed_nothing() -> None:
+    """Leaving in the middle of a replay ends it for that room, and for that alone."""
+    held = window([[A], [B], [A], [B]])
+    manager = ConnectionManager()
+    one, sheet = connection(manager)
+    assert plan(one, held, [A, B], 0) == 4
+    for room in (A, B):
+        manager.join(one, room, 0)
+    manager.leave(one, A)
+    forget(one, A)
+    finish(one, held)
+    assert sheet.offsets == [2, 4]

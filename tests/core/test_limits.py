@@ -1,0 +1,93 @@
+"""Rates, counts, and what counts as one address."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.core.errors import RateLimited
+from gateway.core.limits import KeyedRate, Population, Rate, address_key
+
+
+@given(st.sampled_from([0.3, 1, 2, 20, 1e3]), st.integers(1, 60), st.floats(0, 1e7))
+def test_burst_is_granted_whole(per_second: float, burst: int, now: float) -> None:
+    """After a pause the whole burst is granted at once and not one more, at any time since the machine's start."""
+    rate, due = Rate(per_second, burst), 0.0
+    for _ in range(burst):
+        due, wait = rate.take(due, now)
+        assert wait == 0
+    unchanged, wait = rate.take(due, now)
+    assert wait == pytest.approx(1 / per_second, abs=1e-5)
+    assert unchanged == due
+
+
+@given(st.sampled_from([1, 5, 20]), st.integers(1, 40), st.lists(st.floats(0, 0.2), max_size=300), st.floats(0, 1e7))
+def test_never_more_than_the_average_and_the_burst(
+    per_second: int, burst: int, steps: list[float], start: float
+) -> None:
+    """In any span at most its length times the rate and one burst are granted; refusals cost nothing."""
+    rate, due, now, granted = Rate(per_second, burst), 0.0, start, 0
+    for step in steps:
+        now += step
+        due, wait = rate.take(due, now)
+        granted += not wait
+        assert granted <= (now - start) * per_second + burst + 1e-3
+
+
+@given(st.sampled_from([0.7, 3, 20, 333]), st.integers(1, 10), st.floats(1, 1e6))
+def test_who_waits_as_told_is_granted(per_second: float, burst: int, now: float) -> None:
+    """`retry_after`, as the client is told it, is long enough."""
+    rate, due = Rate(per_second, burst), 0.0
+    wait = 0.0
+    while not wait:
+        due, wait = rate.take(due, now)
+    told = RateLimited("", wait, 1).retry_after
+    assert told is not None
+    assert rate.take(due, now + told)[1] == 0
+
+
+def test_no_limit() -> None:
+    """A rate of 0 grants everything and keeps nothing."""
+    assert Rate(0, 0).take(0.0, 5.0) == (0.0, 0.0)
+    keyed: KeyedRate[str] = KeyedRate(Rate(0, 0))
+    assert all(keyed.take("k", 1.0) == 0 for _ in range(100))
+
+
+def test_keyed_rate_is_one_for_each_and_forgets() -> None:
+    """Keys do not spend each other's; after the sweep a full bucket takes no memory."""
+    keyed: KeyedRate[str] = KeyedRate(Rate(1, 2))
+    assert [keyed.take("a", 10.0) > 0 for _ in range(3)] == [False, False, True]
+    assert keyed.take("b", 10.0) == 0
+    keyed.sweep(11.5)
+    assert list(keyed._due) == ["a"]
+    keyed.sweep(12.5)
+    assert not keyed._due
+
+
+def test_population_counts_who_is_there() -> None:
+    """None is counted that has gone, and nobody's absence takes memory."""
+    population: Population[str] = Population()
+    for key in "aab":
+        population.add(key)
+    assert (population["a"], population["b"], population["c"], len(population)) == (2, 1, 0, 2)
+    for key in "aab":
+        population.remove(key)
+    assert (population["a"], len(population)) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("host", "key"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::", "2001:db8:1:2::/64"),
+        ("2001:DB8:1:3::1", "2001:db8:1:3::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("::1", "::/64"),
+        ("unknown", "unknown"),
+        ("", ""),
+    ],
+)
+def test_address_key(host: str, key: str) -> None:
+    """An IPv4 address is one, mapped or not; an IPv6 client moves within its /64."""
+    assert address_key(host) == key
