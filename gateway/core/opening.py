@@ -34,6 +34,8 @@ def fault_of(request_line: bytes, headers: list[tuple[bytes, bytes]]) -> str | N
         values.setdefault(name, []).append(value.strip())
     if not request_line.startswith(b"GET "):
         return "a WebSocket is opened with GET"
+    if len(values.get(b"host", [])) != 1:
+        return "Host is needed, once"
     if b"upgrade" not in b",".join(values.get(b"connection", [])).lower().replace(b" ", b"").split(b","):
         return "Connection: Upgrade is missing"
     if values.get(b"sec-websocket-version") != [b"13"]:
@@ -61,5 +63,6 @@ def accept(headers: Headers, subprotocol: str | None, extensions: bytes | None) 
 def refuse(status: bytes, reason: str) -> bytes:
     """An answer that is no WebSocket; the connection is closed after it. `status` such as `b"403 Forbidden"`."""
     body = reason.encode()
-    head = b"HTTP/1.1 %b\r\nContent-Type: text/plain\r\nContent-Length: %d\r\nConnection: close\r\n\r\n"
-    return head % (status, len(body)) + body
+    # Section 4.4: whoever speaks another version is told which one is spoken here.
+    head = b"HTTP/1.1 %b\r\nSec-WebSocket-Version: 13\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n"
+    return head % (status, len(body)) + b"Connection: close\r\n\r\n" + body

@@ -7,6 +7,7 @@ Without them a client that sends no request, or never ends it, holds a connectio
 import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
+from h11 import Request
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 HEAD_SECONDS: Final = 5.0
@@ -16,6 +17,8 @@ BODY_SECONDS: Final = 30.0
 
 _TOO_LARGE: Final = b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 _TOO_SLOW: Final = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
+_TOO_OLD: Final = "A WebSocket is opened with HTTP/1.1."  # RFC 6455 section 4.1; uvicorn takes HTTP/1.0 too
 
 
 class _GuardedHead(H11Protocol if TYPE_CHECKING else object):  # type: ignore[misc]  # a mixin for either protocol
@@ -80,6 +83,12 @@ class _GuardedHead(H11Protocol if TYPE_CHECKING else object):  # type: ignore[mi
 class GuardedH11(_GuardedHead, H11Protocol):
     """With the parser written in Python."""
 
+    def handle_websocket_upgrade(self, event: Request) -> None:
+        if event.http_version < b"1.1":
+            self.send_400_response(_TOO_OLD)
+        else:
+            super().handle_websocket_upgrade(event)
+
 
 try:
     from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -89,5 +98,11 @@ else:
 
     class GuardedHttpTools(_GuardedHead, HttpToolsProtocol):
         """With the parser written in C."""
+
+        def handle_websocket_upgrade(self) -> None:
+            if self.scope["http_version"] < "1.1":
+                self.send_400_response(_TOO_OLD)
+            else:
+                super().handle_websocket_upgrade()
 
     HttpProtocol = GuardedHttpTools

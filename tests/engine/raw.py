@@ -73,6 +73,10 @@ class Raw:
     async def send(self, data: bytes) -> None:
         await self._loop.sock_sendall(self.sock, data)
 
+    async def send_if_it_can(self, data: bytes) -> None:
+        with suppress(ConnectionError):
+            await self.send(data)
+
     async def flood(self, chunk: bytes, most: int, seconds: float) -> int:
         """Send `chunk` again and again, until the server no longer takes it; returns the bytes that it took.
 
