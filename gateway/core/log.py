@@ -20,6 +20,10 @@ class Watcher(Protocol):
         """The engine does not answer any more, or (False) it does again."""
 
 
+Removal = tuple[str, str]
+"""The id of a user, and the room that is taken from it."""
+
+
 @dataclass(slots=True, eq=False)
 class Draft:
     """An event on its way to the log: the rooms it is routed to, its JSON object without `event_id` and `timestamp`
@@ -30,6 +34,7 @@ class Draft:
     body: bytes
     timestamp: str
     key: str | None = None
+    removal: Removal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +50,8 @@ class Log(Protocol):
 
     - Appends of one tenant get offsets 1, 2, 3 and on without a hole, in the order in which they were accepted; the
       tenants know nothing of each other.
-    - The sink is told of each entry exactly once, in order, whoever appended it, after the entry is in the window; on
-      one node it was told by the time `append` returns.
+    - The sink is told of each entry of a tenant that is followed exactly once, in order, whoever appended it, after the
+      entry is in the window; on one node it was told by the time `append` returns.
     - An event that `append` returned a receipt for is in the log; for any other there was an error, within 2 seconds.
     - The same key within 120 seconds returns the receipt of the first append, marked `duplicate`, and appends
       nothing; with another body it raises `IdempotencyConflict` and appends nothing.

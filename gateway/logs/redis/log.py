@@ -75,9 +75,12 @@ class RedisLog:
             self._tasks.append(asyncio.create_task(_keep(work)))
 
     async def stop(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        ending = set(self._tasks)
+        while ending:
+            # Again and again: Python 3.11 loses a cancellation where an answer comes in the same turn.
+            for task in ending:
+                task.cancel()
+            _, ending = await asyncio.wait(ending, timeout=0.1)
         self._writer.stop()
         for tenant in list(self._follower.followed):
             self.release(tenant)

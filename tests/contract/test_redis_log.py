@@ -1,0 +1,65 @@
+"""The log on Redis keeps the log's contract, and beyond one node the shared one."""
+
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from gateway.core.window import Bounds
+from gateway.logs.redis import RedisLog
+from gateway.testing import CURSOR_KEY, LogUnderTest, SharedLogContract
+from tests.redis.nodes import Time
+from tests.redis.server import Server, executable, executables, serving
+
+
+class TestRedisLog(SharedLogContract):
+    """With each Redis that there is: 7 on the PATH, say, and the 6.2 of the wheel."""
+
+    @pytest.fixture(autouse=True, params=executables() or [""])
+    async def _serve(self, request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[None]:
+        async with serving(tmp_path / "redis", request.param or executable()) as self.server:
+            yield
+
+    server: Server
+
+    @asynccontextmanager
+    async def open(self, bounds: Bounds, keys: tuple[bytes, ...]) -> AsyncIterator[LogUnderTest]:
+        self.prefix = secrets.token_hex(4)
+        self.time = Time(self.server, self.prefix)
+        async with self._node(bounds, keys) as subject:
+            yield subject
+
+    @asynccontextmanager
+    async def join(self, subject: LogUnderTest) -> AsyncIterator[LogUnderTest]:
+        async with self._node(Bounds(), (CURSOR_KEY,)) as other:
+            yield other
+
+    @asynccontextmanager
+    async def _node(self, bounds: Bounds, keys: tuple[bytes, ...]) -> AsyncIterator[LogUnderTest]:
+        log = RedisLog(self.server.url, keys, bounds, prefix=self.prefix)
+        await self.time.rule(log)
+
+        async def pass_time(seconds: float) -> None:
+            await self.time.advance(seconds)
+            log.sweep()
+
+        subject = LogUnderTest(log, pass_time)
+        await log.start()
+        try:
+            yield subject
+        finally:
+            await log.stop()
+
+    @asynccontextmanager
+    async def unreachable(self, subject: LogUnderTest) -> AsyncIterator[None]:
+        self.server.stall()
+        try:
+            yield
+        finally:
+            self.server.go_on()
+
+    async def lose(self, subject: LogUnderTest) -> None:
+        await self.server.ask("FLUSHALL")
+        await self.time.advance(0)

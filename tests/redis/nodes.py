@@ -1,0 +1,55 @@
+"""Logs on one Redis, each as a node would have it."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from redis.asyncio import Redis
+
+from gateway.core.window import Bounds
+from gateway.logs.redis import RedisLog
+from gateway.testing import CURSOR_KEY, Clock, LogUnderTest
+from tests.redis.server import Server
+
+
+@asynccontextmanager
+async def node(url: str, bounds: Bounds | None = None, **options: Any) -> AsyncIterator[LogUnderTest]:
+    """A running log and what its sink was told; no time passes for it but real time."""
+    log = RedisLog(url, (CURSOR_KEY,), bounds, **options)
+
+    async def wait(seconds: float) -> None:
+        raise NotImplementedError
+
+    subject = LogUnderTest(log, wait)
+    await log.start()
+    try:
+        yield subject
+    finally:
+        await log.stop()
+
+
+class Time:
+    """Time that passes at once, for one key prefix of a server: its scripts read it, keys have less of theirs left."""
+
+    def __init__(self, server: Server, prefix: str) -> None:
+        self._server = server
+        self._prefix = prefix
+        self.clock = Clock()
+
+    async def rule(self, log: RedisLog) -> None:
+        """Have `log` live by this time."""
+        script = log._script
+        script.text = script.text.replace("redis.call('TIME')", f"{{redis.call('GET', '{self._prefix}:now'), 0}}")
+        log._lookout.now = self.clock  # type: ignore[method-assign]
+        await self._set()
+
+    async def advance(self, seconds: float) -> None:
+        await self.clock.advance(seconds)
+        await self._set()
+        async with Redis.from_url(self._server.url) as client:
+            async for key in client.scan_iter(f"{self._prefix}:*:key:*"):
+                left = await client.pttl(key) - int(seconds * 1_000)
+                await client.pexpire(key, max(left, 0))  # which deletes it where nothing is left
+
+    async def _set(self) -> None:
+        await self._server.ask("SET", f"{self._prefix}:now", int(self.clock()))

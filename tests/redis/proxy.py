@@ -1,0 +1,123 @@
+"""A network between a node and Redis, with faults."""
+
+import asyncio
+import socket
+import struct
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+_RESET = struct.pack("ii", 1, 0)
+_PUSHED = b"*3\r\n$7\r\nmessage\r\n"
+
+
+class Proxy:
+    """Carries bytes both ways, each way through the faults that are set.
+
+    `target` is the port that new connections lead to; `latency` seconds before bytes go on; `rate` bytes a second, 0
+    for no limit; `swallow` forwards commands and their answers, but not what comes on a channel.
+    """
+
+    def __init__(self, target: int) -> None:
+        self.target = target
+        self.latency = 0.0
+        self.rate = 0
+        self.swallow = False
+        self.port = 0
+        self.opened = 0
+        self._open = asyncio.Event()
+        self._open.set()
+        self._server: asyncio.Server | None = None
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}"
+
+    def partition(self) -> None:
+        """Nothing gets through any more, and nobody is told: connections stay open, new ones get no answer."""
+        self._open.clear()
+
+    def heal(self) -> None:
+        self._open.set()
+
+    def reset(self) -> None:
+        """End every connection with a TCP RST."""
+        for writer in list(self._writers):
+            sock = writer.get_extra_info("socket")
+            if sock is not None and sock.fileno() >= 0:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            writer.transport.abort()
+
+    async def start(self) -> None:
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def stop(self) -> None:
+        if self._server is not None:
+            self._server.close()
+        self.reset()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        self._writers.add(writer)
+        self.opened += 1
+        with suppress(OSError, asyncio.CancelledError):
+            await self._open.wait()
+            there_reader, there = await asyncio.open_connection("127.0.0.1", self.target)
+            self._writers.add(there)
+            ways = (self._carry(reader, there, False), self._carry(there_reader, writer, True))
+            carrying = [asyncio.create_task(way) for way in ways]
+            try:
+                await asyncio.wait(carrying, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for way in carrying:
+                    way.cancel()
+                await asyncio.gather(*carrying, return_exceptions=True)
+                there.transport.abort()
+                self._writers.discard(there)
+        writer.transport.abort()
+        self._writers.discard(writer)
+        self._tasks.discard(task)
+
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, answers: bool) -> None:
+        """Bytes in order, each `latency` late, however many are on their way."""
+        loop = asyncio.get_running_loop()
+        line: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(64)
+
+        async def take() -> None:
+            while data := await reader.read(65_536):
+                await line.put((loop.time() + self.latency, data))
+            await line.put((0.0, b""))
+
+        taking = asyncio.create_task(take())
+        try:
+            while True:
+                due, data = await line.get()
+                if not data:
+                    return
+                await asyncio.sleep(due - loop.time())
+                await self._open.wait()
+                if self.rate:
+                    await asyncio.sleep(len(data) / self.rate)
+                # The connection of a channel carries nothing but what is told there, once it has been confirmed.
+                if not (answers and self.swallow and data.startswith(_PUSHED)):
+                    writer.write(data)
+                    await writer.drain()
+        finally:
+            taking.cancel()
+
+
+@asynccontextmanager
+async def proxied(target: int) -> AsyncIterator[Proxy]:
+    proxy = Proxy(target)
+    await proxy.start()
+    try:
+        yield proxy
+    finally:
+        await proxy.stop()
