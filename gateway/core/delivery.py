@@ -64,7 +64,7 @@ def skip(connection: Connection, window: Window) -> None:
     No room has brought what is given up: whoever asks for it again, as far as it is still there, must get it.
     """
     replay = connection.replay
-    if replay is None or window.misses(replay.until):
+    if replay is None or connection.place is None or window.misses(connection.place):
         go_to_head(connection, window)
         return
     connection.replay = None
