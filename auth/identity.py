@@ -1,7 +1,7 @@
 """Who holds a verified token, and what the holder may do (PROTOCOL section 2)."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from auth.errors import RoomForbidden, ScopeMissing
@@ -25,6 +25,8 @@ class Identity:
     expires_at: int
     rate: int | None = None
     issuer: str = ""
+    barred: frozenset[str] = frozenset()
+    """Rooms that the holder was removed from after the token was issued: not granted, whatever the patterns say."""
 
     def has_scope(self, scope: str) -> bool:
         """Whether the token has `scope`; `platform` is `admin` everywhere and so includes it."""
@@ -32,7 +34,11 @@ class Identity:
 
     def allows(self, room: str) -> bool:
         """Whether the room is granted, the user's own being so without saying."""
-        return self.grants.allows(room) or room == user_room(self.user_id)
+        return (self.grants.allows(room) and room not in self.barred) or room == user_room(self.user_id)
+
+    def barred_from(self, room: str) -> "Identity":
+        """The same holder without `room`."""
+        return replace(self, barred=self.barred | {room})
 
 
 def require_subscribe(identity: Identity, rooms: Iterable[str]) -> None:

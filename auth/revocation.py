@@ -29,6 +29,7 @@ class Revocations:
         self._tokens: dict[tuple[str | None, str], float] = {}
         self._users: dict[tuple[str, str], _Cutoff] = {}
         self._tenants: dict[str, _Cutoff] = {}
+        self._bars: dict[tuple[str, str], dict[str, _Cutoff]] = {}
 
     def revoke_token(self, tenant: str | None, token_id: str, until: float) -> None:
         """End one token of `tenant`, or with None of every tenant; `until` is when it expires."""
@@ -55,6 +56,18 @@ class Revocations:
         if self.is_revoked(identity):
             raise TokenRevoked
 
+    def bar_room(self, tenant: str, user_id: str, room: str, now: float, until: float) -> None:
+        """Take `room` from a user's tokens issued up to `now`; by `until` the last of them has expired."""
+        rooms = self._bars.setdefault((tenant, user_id), {})
+        known = rooms.get(room)
+        if known is None or known.at < int(now):
+            rooms[room] = _Cutoff(int(now), until if known is None else max(until, known.until))
+
+    def barred(self, identity: Identity) -> frozenset[str]:
+        """The rooms that were taken from the token of `identity`."""
+        rooms = self._bars.get((identity.tenant, identity.user_id), {})
+        return frozenset(room for room, cutoff in rooms.items() if identity.issued_at <= cutoff.at)
+
     def earliest_iat(self, tenant: str, user_id: str) -> int:
         """The first `iat` of a user's tokens that is not revoked; 0 if all are good.
 
@@ -68,6 +81,10 @@ class Revocations:
         self._tokens = {key: until for key, until in self._tokens.items() if until > now}
         self._users = {key: cutoff for key, cutoff in self._users.items() if cutoff.until > now}
         self._tenants = {key: cutoff for key, cutoff in self._tenants.items() if cutoff.until > now}
+        for user, rooms in list(self._bars.items()):
+            self._bars[user] = {room: cutoff for room, cutoff in rooms.items() if cutoff.until > now}
+            if not self._bars[user]:
+                del self._bars[user]
 
 
 def _later(known: _Cutoff | None, now: float, until: float) -> _Cutoff:

@@ -1,7 +1,7 @@
 """What a client's commands do: each is judged by its rate, run, and answered."""
 
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Protocol
 
 from auth.errors import AuthError, TokenMismatch
@@ -12,7 +12,7 @@ from gateway.core.admission import Limits
 from gateway.core.connection import Connection
 from gateway.core.errors import GatewayError, RateLimited
 from gateway.core.limits import Rate
-from gateway.core.log import Draft, Log
+from gateway.core.log import Draft, Log, Receipt
 from gateway.core.manager import ConnectionManager
 from gateway.delivery import Delivery
 from schemas import messages
@@ -39,6 +39,8 @@ class Orchestrator(Protocol):
     def close(self, connection: Connection, code: CloseCode, reason: str) -> None: ...
 
     def draft(self, identity: Identity, event: PublishedEvent) -> tuple[str, Draft]: ...
+
+    def append(self, tenant: str, draft: Draft) -> Awaitable[Receipt]: ...
 
     def refresh(self, connection: Connection, identity: Identity) -> None: ...
 
@@ -109,8 +111,29 @@ class Commands:
             else:
                 full = RateLimited("read the replayed events first", 1.0, self._limits.deferred)
                 self._gateway.reply(connection, refusal(full), command.id)
+        elif isinstance(command, Subscribe) and command.since is not None:
+            self._resume(connection, command, command.since)
         else:
             self._execute(connection, command)
+
+    def _resume(self, connection: Connection, command: Subscribe, since: str) -> None:
+        following = self._gateway.log.follow(connection.identity.tenant, since)
+        if following is None:
+            self._execute(connection, command)
+        else:
+            # Another node gave out this cursor before the channel told this one of the place.
+            connection.deferred = (command,)
+            self._gateway.spawn(self._resume_later(following, connection, command))
+
+    async def _resume_later(self, following: Awaitable[None], connection: Connection, command: Subscribe) -> None:
+        try:
+            await following
+        except GatewayError as error:
+            if command in connection.deferred:
+                connection.deferred = tuple(other for other in connection.deferred if other is not command)
+                self._gateway.reply(connection, refusal(error), command.id)
+        if self._gateway.is_open(connection):
+            self.run_deferred(connection)
 
     def run_deferred(self, connection: Connection) -> None:
         while connection.deferred and connection.replay is None:
@@ -163,7 +186,7 @@ class Commands:
 
     async def _publish_and_reply(self, connection: Connection, tenant: str, draft: Draft, id: str | int | None) -> None:
         try:
-            receipt = await self._gateway.log.append(tenant, draft)
+            receipt = await self._gateway.append(tenant, draft)
         except GatewayError as error:
             self._gateway.reply(connection, refusal(error), id)
         except Exception:

@@ -6,8 +6,9 @@ from typing import Final
 
 from gateway.core.connection import Connection
 from gateway.core.delivery import BATCH_BYTES, Progress, advance, skip
-from gateway.core.log import Log
+from gateway.core.log import Log, Removal
 from gateway.core.manager import ConnectionManager
+from gateway.core.removal import removal_in
 from gateway.core.window import Entry
 
 PACE: Final = 0.05
@@ -16,7 +17,8 @@ PACE: Final = 0.05
 
 class Delivery:
     """Follows the logs. `timer` is seconds of a clock that never goes back; `on_gap` tells a connection that the log no
-    longer reached back to its place, before anything later is written; `on_replayed` is told at the end of a replay.
+    longer reached back to its place, before anything later is written; `on_replayed` is told at the end of a replay;
+    `on_removal` of a user who was removed from a room at a time, before anything later is delivered.
     """
 
     def __init__(
@@ -26,26 +28,31 @@ class Delivery:
         timer: Callable[[], float],
         on_gap: Callable[[Connection], None],
         on_replayed: Callable[[Connection], None],
+        on_removal: Callable[[str, Removal, float], object],
     ) -> None:
         self._manager = manager
         self._log = log
         self._timer = timer
         self._on_gap = on_gap
         self._on_replayed = on_replayed
+        self._on_removal = on_removal
         self._pending: dict[str, list[Entry]] = {}
         self._pending_bytes = 0
         log.attach(self._on_appended)
 
     def _on_appended(self, tenant: str, entry: Entry) -> None:
         """A new entry: it is delivered at the end of this turn of the loop, with what else comes in it."""
-        if not self._manager.of(tenant).connections:
-            return
-        if not self._pending:
-            asyncio.get_running_loop().call_soon(self.flush)
-        self._pending.setdefault(tenant, []).append(entry)
-        self._pending_bytes += len(entry.frame)
-        if self._pending_bytes >= BATCH_BYTES:
-            self.flush()
+        removal = removal_in(entry)
+        if self._manager.of(tenant).connections:
+            if not self._pending:
+                asyncio.get_running_loop().call_soon(self.flush)
+            self._pending.setdefault(tenant, []).append(entry)
+            self._pending_bytes += len(entry.frame)
+            if removal is not None or self._pending_bytes >= BATCH_BYTES:
+                self.flush()
+        if removal is not None:
+            # Whoever is removed has got this event, and gets none that comes after it.
+            self._on_removal(tenant, removal, entry.at)
 
     def flush(self) -> None:
         """Deliver what is pending. Before every change of the index, so that an event reaches who was there for it."""

@@ -107,7 +107,7 @@ def _session(service: Service, tenant: DemoTenant) -> DemoSession:
 
 
 def _token(service: Service, tenant: DemoTenant, scope: tuple[str, ...], lifetime: int) -> str:
-    revocations = service.gateway.revocations
+    revocations = service.gateway.authority.revocations
     issued = service.issuer.issue(
         user_id=tenant.user_id,
         tenant=tenant.tenant,

@@ -4,15 +4,16 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import replace
 from math import ceil
 from typing import Any, Final
 
 from auth.errors import AuthError
 from auth.identity import Identity, require_publish
-from auth.revocation import Revocations
 from auth.tokens import TokenVerifier
 from gateway.answers import established, refusal
+from gateway.authority import Authority
 from gateway.commands import Commands
 from gateway.core import subscription
 from gateway.core.admission import Admission, Limits
@@ -22,7 +23,7 @@ from gateway.core.delivery import go_to_head
 from gateway.core.errors import ConnectionRefused, CursorInvalid, GatewayError
 from gateway.core.frame import Batch, Frame
 from gateway.core.handshake import Handshake
-from gateway.core.log import Draft, Log, Receipt
+from gateway.core.log import Draft, Log, Receipt, Removal
 from gateway.core.manager import ConnectionManager
 from gateway.core.nodes import Nodes, Notice
 from gateway.core.publication import draft_of
@@ -67,9 +68,8 @@ class Gateway:
         self.verifier = verifier
         self.manager = ConnectionManager() if manager is None else manager
         self.nodes = SingleNode() if nodes is None else nodes
-        self.nodes.attach(self.on_notice)
-        self.revocations = Revocations()
         self.limits = limits or Limits()
+        self.authority = Authority(self, self.manager, self.nodes, self.limits.longest_token)
         self.clock = clock
         self._timer = timer
         self._admission = Admission(self.limits.ceilings)
@@ -80,7 +80,9 @@ class Gateway:
         self._degraded_since = 0.0
         log.watch(self)
         self._commands = Commands(self, self.limits, timer)
-        self.delivery = Delivery(self.manager, log, timer, self._tell_gap, self._commands.run_deferred)
+        self.delivery = Delivery(
+            self.manager, log, timer, self._tell_gap, self._commands.run_deferred, self.authority.remove
+        )
 
     # ---- life
 
@@ -129,7 +131,7 @@ class Gateway:
         self._admission.enter(connection)
         self._watch_expiry(connection)
         self._idle.pop(connection.identity.tenant, None)
-        following = self.log.follow(connection.identity.tenant)
+        following = self.log.follow(connection.identity.tenant, handshake.since)
         if following is None:
             self._begin(connection, handshake)
         else:
@@ -207,8 +209,9 @@ class Gateway:
     def verify(self, token: str) -> Identity:
         """Who holds this token, as of now. Raises `AuthError`."""
         identity = self.verifier.verify(token, self.clock())
-        self.revocations.check(identity)
-        return identity
+        self.authority.revocations.check(identity)
+        barred = self.authority.revocations.barred(identity)
+        return replace(identity, barred=barred) if barred else identity
 
     def receive(self, connection: Connection, text: str) -> None:
         """One text frame of a client."""
@@ -289,7 +292,19 @@ class Gateway:
             key=key,
             max_bytes=self.limits.message_bytes,
         )
-        return await self.log.append(tenant, draft)
+        return await self.append(tenant, draft)
+
+    def append(self, tenant: str, draft: Draft) -> Awaitable[Receipt]:
+        """Give a draft its place, under way from the call on. A removal is also kept for nodes that do not read it."""
+        appended = self.log.append(tenant, draft)
+        return appended if draft.removal is None else self._append_removal(appended, tenant, draft.removal)
+
+    async def _append_removal(self, appended: Awaitable[Receipt], tenant: str, removal: Removal) -> Receipt:
+        receipt = await appended
+        now = self.clock()
+        user_id, room = removal
+        await self.authority.tell(Notice("room_barred", tenant, user_id, now, now + self.limits.longest_token, room))
+        return receipt
 
     def draft(self, identity: Identity, event: PublishedEvent) -> tuple[str, Draft]:
         """The tenant and the draft of an event that `identity` publishes. Raises `AuthError`, `GatewayError`."""
@@ -360,42 +375,7 @@ class Gateway:
             del self._idle[tenant]
             self.log.release(tenant)
         self._admission.sweep(elapsed)
-        self.revocations.sweep(now)
-
-    async def tell(self, notice: Notice) -> int:
-        """Act on a notice here and have every node act on it; returns how many connections it closed here. Raises
-        `LogUnavailable` where the other nodes may not know of it yet."""
-        closed = self.on_notice(notice)
-        await self.nodes.tell(notice)
-        return closed
-
-    def on_notice(self, notice: Notice) -> int:
-        """Act on what one of the nodes wants all of them to know; returns how many connections it closed."""
-        revocations, tenant = self.revocations, notice.tenant
-        if notice.kind == "connection_closed":
-            connection = self.manager.of(tenant or "").connections.get(notice.name)
-            if connection is not None:
-                self.close(connection, CloseCode.FORBIDDEN, "closed by an administrator")
-            return int(connection is not None)
-        if notice.kind == "token_revoked":
-            revocations.revoke_token(tenant, notice.name, notice.until)
-        elif notice.kind == "user_revoked" and tenant is not None:
-            revocations.revoke_user(tenant, notice.name, notice.at, notice.until)
-        elif notice.kind == "tenant_revoked" and tenant is not None:
-            revocations.revoke_tenant(tenant, notice.at, notice.until)
-        return self.close_revoked(list(self.manager.tenants()) if tenant is None else [tenant])
-
-    def close_revoked(self, tenants: Iterable[str]) -> int:
-        """Close the connections of these tenants whose tokens are revoked by now; returns how many."""
-        revoked = [
-            connection
-            for tenant in tenants
-            for connection in self.manager.of(tenant).connections.values()
-            if self.revocations.is_revoked(connection.identity)
-        ]
-        for connection in revoked:
-            self.close(connection, CloseCode.UNAUTHENTICATED, ErrorCode.TOKEN_REVOKED)
-        return len(revoked)
+        self.authority.revocations.sweep(now)
 
     def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(coroutine)

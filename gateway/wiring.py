@@ -164,6 +164,7 @@ def _limits(settings: Settings) -> Limits:
         command_burst=settings.command_burst,
         events_per_second=settings.events_per_second,
         ping_interval=settings.ping_interval,
+        longest_token=max(settings.max_token_lifetime, settings.max_admin_token_lifetime),
         ceilings=Ceilings(
             per_user=settings.max_connections_per_user,
             per_address=settings.max_connections_per_address,

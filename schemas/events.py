@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
-from pydantic_core import to_json
+from pydantic_core import from_json, to_json
 
 from schemas.rooms import ID_PATTERN, SUBJECT_PATTERN, is_id, is_subject
 
@@ -140,6 +140,12 @@ def encode_event(fields: Mapping[str, Any]) -> bytes:
         return to_json(fields, inf_nan_mode="null")
     except Exception as error:  # PydanticSerializationError, RecursionError, UnicodeEncodeError: one answer for all
         raise ValueError(f"the event cannot be written as JSON: {error}") from error
+
+
+def decode_event(payload: bytes) -> dict[str, Any]:
+    """The fields of an event's JSON object, as a log brought it."""
+    event: dict[str, Any] = from_json(payload)
+    return event
 
 
 def rfc3339(seconds: float) -> str:

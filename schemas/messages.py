@@ -83,6 +83,13 @@ class Published(Message):
     duplicate: bool
 
 
+class SubscriptionRevoked(Message):
+    name = "subscription.revoked"
+
+    rooms: tuple[str, ...]
+    reason: str
+
+
 class TokenExpiring(Message):
     name = "token.expiring"
 

@@ -24,6 +24,7 @@ LEVELS = {
     "gateway.nodes": 3,
     "gateway.transports": 3,
     "gateway.answers": 4,
+    "gateway.authority": 4,
     "gateway.broadcast": 4,
     "gateway.commands": 4,
     "gateway.delivery": 4,

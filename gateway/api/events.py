@@ -29,7 +29,7 @@ def events_router(service: Service) -> APIRouter:
 
     def append(identity: Identity, event: PublishedEvent) -> tuple[Awaitable[Receipt], tuple[str, ...]]:
         tenant, draft = service.gateway.draft(identity, event)
-        return service.gateway.log.append(tenant, draft), draft.rooms
+        return service.gateway.append(tenant, draft), draft.rooms
 
     async def publish(event: PublishedEvent, identity: Annotated[Identity, principal]) -> EventAnswer:
         """Append one event to the tenant's log. The answer 202 means that it is there."""

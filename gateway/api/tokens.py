@@ -61,7 +61,7 @@ def tokens_router(service: Service, limited: Limited) -> APIRouter:
             scope=granted.scope,
             expires_in=granted.expires_in,
             now=now,
-            not_before_iat=gateway.revocations.earliest_iat(tenant, body.user_id),
+            not_before_iat=gateway.authority.revocations.earliest_iat(tenant, body.user_id),
         )
         response.headers["Cache-Control"] = "no-store"
         return TokenAnswer(
@@ -92,7 +92,7 @@ def tokens_router(service: Service, limited: Limited) -> APIRouter:
             notice = Notice("user_revoked", tenant, body.user_id, now, now + longest)
         else:
             notice = Notice("tenant_revoked", tenant, "", now, now + longest)
-        return RevocationAnswer(revoked=True, disconnected=await gateway.tell(notice))
+        return RevocationAnswer(revoked=True, disconnected=await gateway.authority.tell(notice))
 
     @router.post("/admin/tokens/introspect", response_model_exclude_none=True)
     @limited(settings.admin_requests_per_minute)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from auth.identity import Identity
 from gateway.core.connection import Connection
-from gateway.core.errors import ConnectionRefused
+from gateway.core.errors import ConnectionRefused, milliseconds_up
 from gateway.core.limits import KeyedRate, Population, Rate, address_key
 from gateway.core.manager import TenantIndex
 from schemas.codes import CloseCode
@@ -32,6 +32,7 @@ class Limits:
     malformed: int = 10
     deferred: int = 100
     ping_interval: float = 20.0
+    longest_token: int = 86_400
     ceilings: Ceilings = field(default_factory=Ceilings)
 
 
@@ -51,7 +52,10 @@ class Admission:
         if wait := self._handshakes.take(key, now):
             limit = self._ceilings.handshakes_per_minute
             raise ConnectionRefused(
-                CloseCode.RATE_LIMITED, f"at most {limit} handshakes a minute from one address", limit, round(wait, 3)
+                CloseCode.RATE_LIMITED,
+                f"at most {limit} handshakes a minute from one address",
+                limit,
+                milliseconds_up(wait),
             )
         limit = self._ceilings.per_address
         if limit and self._addresses[key] >= limit:

@@ -5,6 +5,7 @@ from typing import Any
 
 from gateway.core.errors import GatewayError
 from gateway.core.log import Draft
+from gateway.core.removal import removal_of
 from schemas.codes import ErrorCode
 from schemas.events import encode_event
 from schemas.rooms import rooms_of
@@ -36,4 +37,5 @@ def draft_of(
     if len(body) > max_bytes:
         message = f"an event has at most {max_bytes} bytes"
         raise GatewayError(ErrorCode.MESSAGE_TOO_LARGE, message, limit=max_bytes)
-    return Draft(rooms_of(circle_id, project_id, user_id), body, timestamp, key)
+    removal = removal_of(type, data, circle_id, project_id)
+    return Draft(rooms_of(circle_id, project_id, user_id), body, timestamp, key, removal)

@@ -78,7 +78,7 @@ class Lab:
             scope=scope.split(),
             expires_in=expires_in,
             now=self.now,
-            not_before_iat=self.gateway.revocations.earliest_iat(tenant, user),
+            not_before_iat=self.gateway.authority.revocations.earliest_iat(tenant, user),
         )
         return issued.access_token, issued.token_id
 
@@ -101,14 +101,14 @@ class Lab:
 
     def revoke(self, jti: str | None = None, user: str | None = None, tenant: str = "acme") -> int:
         """As `POST /admin/tokens/revoke` does."""
-        revocations, until = self.gateway.revocations, self.now + 86_400
+        revocations, until = self.gateway.authority.revocations, self.now + 86_400
         if jti is not None:
             revocations.revoke_token(tenant, jti, until)
         elif user is not None:
             revocations.revoke_user(tenant, user, self.now, until)
         else:
             revocations.revoke_tenant(tenant, self.now, until)
-        return self.gateway.close_revoked([tenant])
+        return self.gateway.authority.close_revoked([tenant])
 
     def expire(self, seconds: float) -> None:
         self.now += seconds

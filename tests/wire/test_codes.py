@@ -58,7 +58,7 @@ def closing(query: Callable[[Gate], str]) -> Callable[[Gate], Awaitable[str]]:
 
 async def token_revoked(gate: Gate) -> str:
     token, clock = gate.token(), gate.service.gateway.clock
-    gate.service.gateway.revocations.revoke_user("acme", "ada", clock(), clock() + 600)
+    gate.service.gateway.authority.revocations.revoke_user("acme", "ada", clock(), clock() + 600)
     return await closing(lambda gate: f"?token={token}")(gate)
 
 

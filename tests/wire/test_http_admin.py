@@ -133,7 +133,7 @@ async def test_introspection_tells_of_the_own_tenants_good_tokens_only(gate: Gat
     clock = gate.service.gateway.clock
     good, revoked = gate.token("bob", rooms=["circle:1"], scope="publish subscribe"), gate.token("bob")
     claims = gate.service.gateway.verify(good)
-    gate.service.gateway.revocations.revoke_token(
+    gate.service.gateway.authority.revocations.revoke_token(
         "acme", gate.service.gateway.verify(revoked).token_id, clock() + 1_000
     )
     async with http(gate, gate.token("root", scope="admin")) as api:

@@ -118,10 +118,10 @@ async def test_auth_of_somebody_else_is_a_mismatch_and_changes_nothing(gate: Gat
 async def test_auth_with_a_bad_token_says_why_and_changes_nothing(gate: Gate) -> None:
     """The connection goes on with the token that it has."""
     now = gate.service.gateway.clock()
-    gate.service.gateway.revocations.revoke_token("acme", "none", now)
+    gate.service.gateway.authority.revocations.revoke_token("acme", "none", now)
     revoked = gate.token()
     identity = gate.service.gateway.verify(revoked)
-    gate.service.gateway.revocations.revoke_token("acme", identity.token_id, now + 600)
+    gate.service.gateway.authority.revocations.revoke_token("acme", identity.token_id, now + 600)
     cases = {
         "token_invalid": "nonsense",
         "token_missing": "",
