@@ -51,6 +51,7 @@ DRIVERS = {
     "starlette": ("gateway.api",),
     "slowapi": ("gateway.api",),
     "limits": ("gateway.api",),
+    "h11": ("gateway.transports.uvicorn_http",),
     "uvicorn": ("gateway.server", "gateway.transports.uvicorn", "gateway.transports.uvicorn_http"),
     "websockets": ("gateway.client", "gateway.testing", "gateway.transports"),
     "typer": ("gateway.cli",),
