@@ -85,8 +85,16 @@ class Served:
             yield websocket
 
 
+_SERVE: Final = ("-m", "gateway", "serve", "--port", "0")
+_BARE: Final = (
+    "import sys; sys.modules.update(uvloop=None, httptools=None); sys.argv[1:] = ['serve', '--port', '0'];"
+    "from gateway.cli import main; main()"
+)
+"""Without the extra `fast`: asyncio's event loop, and the HTTP parser that is written in Python."""
+
+
 @asynccontextmanager
-async def serving(tmp_path: Path, *options: str, **settings: Any) -> AsyncIterator[Served]:
+async def serving(tmp_path: Path, bare: bool = False, **settings: Any) -> AsyncIterator[Served]:
     """Start `gateway serve` with these settings; afterwards it must end when it is told to, with nothing to regret."""
     log = tmp_path / "stderr.txt"
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY_")}
@@ -94,7 +102,7 @@ async def serving(tmp_path: Path, *options: str, **settings: Any) -> AsyncIterat
     environment = {f"GATEWAY_{name.upper()}": str(value) for name, value in values.items()}
     with open(log, "wb") as output:  # noqa: ASYNC230 - a moment
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "gateway", "serve", "--port", "0", *options),
+            *(sys.executable, *(("-c", _BARE) if bare else _SERVE)),
             cwd=tmp_path,
             env={**inherited, **environment},
             stderr=output,
@@ -105,7 +113,8 @@ async def serving(tmp_path: Path, *options: str, **settings: Any) -> AsyncIterat
                 assert process.returncode is None, log.read_text()
                 await asyncio.sleep(0.02)
         yield Served(process, int(found[1]), log)
-        process.send_signal(signal.SIGTERM)
+        with suppress(ProcessLookupError):  # the test has done it
+            process.send_signal(signal.SIGTERM)
         async with asyncio.timeout(PATIENCE):
             assert await process.wait() in (0, -signal.SIGTERM)
     finally:

@@ -6,6 +6,7 @@ import zlib
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -125,6 +126,21 @@ CASES = [
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
 async def test_what_frames_get(served: Served, case: Case) -> None:
     """The close code, once, with nothing after it and the connection ended; or else life goes on."""
+    await holds(served, case)
+
+
+async def test_frames_get_the_same_without_uvloop_and_httptools(tmp_path: Path) -> None:
+    """On asyncio's own event loop, where transports behave a little differently."""
+    async with serving(tmp_path, bare=True) as served:
+        for case in CASES:
+            try:
+                await holds(served, case)
+            except Exception as error:
+                error.add_note(case.name)
+                raise
+
+
+async def holds(served: Served, case: Case) -> None:
     async with opened(served.port, token()) as client:
         await client.send(case.sent)
         if case.code is None:
