@@ -64,8 +64,8 @@ def document(run: Run, chart: bool) -> str:
     parts += [markdown_table(versions), paragraphs(benchmarks.__doc__)]
     parts.append(
         f"Rounds: {run.rounds}. Load client: in {run.client}. All traffic is on the loopback interface, without TLS and"
-        " without compression, in production settings otherwise. A table's “this gateway is” is the gateway's figure "
-        "divided by the row's: for deliveries more than 1 is better, for costs less."
+        " without compression, in production settings otherwise. A table's “this gateway is, times” is the gateway's "
+        "figure divided by the row's: for deliveries more than 1 is better, for costs less."
     )
     return "\n\n".join([*parts, *sections(run)]) + "\n"
 

@@ -92,7 +92,7 @@ def tables(workload: Workload, results: Results, titles: Mapping[str, str]) -> I
         ]
         header = [""]
         for column in columns:
-            header += [column.title, "this gateway is"] if column.compared else [column.title]
+            header += [column.title, "this gateway is, times"] if column.compared else [column.title]
         rows = [header]
         for peer, title in titles.items():
             if not any(_row(results, workload, case, peer)):
@@ -103,7 +103,7 @@ def tables(workload: Workload, results: Results, titles: Mapping[str, str]) -> I
                 if column.compared:
                     same = reference is None or peer == reference
                     ratio = None if same else results.ratio(workload.name, case, column.metric, str(reference), peer)
-                    row.append(spread_text(ratio, "{:.2f} times"))
+                    row.append(spread_text(ratio, "{:.2f}"))
             rows.append(row)
         yield case, rows
 

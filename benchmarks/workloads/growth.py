@@ -83,6 +83,6 @@ WORKLOAD: Final = Workload(
     method=__doc__,
     run=run,
     columns=(Column("microseconds", "µs of CPU a delivery", "{:.2f}"),),
-    suits=lambda peer: peer.name in ("gateway", "ws", "uws", "nats", "floor"),
+    suits=lambda peer: peer.name in ("gateway", "ws", "uws", "floor"),
     one_table=True,
 )

@@ -10,14 +10,19 @@ from websockets.frames import Frame, Opcode
 from benchmarks.load.receiver import PythonReceiver, Receiver, Receivers
 
 
+@pytest.fixture(scope="module")
+def receivers() -> Iterator[Receivers]:
+    with Receivers() as made:
+        yield made
+
+
 @pytest.fixture(params=["C", "Python"])
-def receiver(request: pytest.FixtureRequest) -> Iterator[Receiver]:
-    with Receivers() as receivers:
-        if request.param == "C" and receivers.kind != "C":
-            pytest.skip("there is no C compiler")
-        one: Receiver = receivers.make(10) if request.param == "C" else PythonReceiver()
-        yield one
-        one.close()
+def receiver(request: pytest.FixtureRequest, receivers: Receivers) -> Iterator[Receiver]:
+    if request.param == "C" and receivers.kind != "C":
+        pytest.skip("there is no C compiler")
+    one: Receiver = receivers.make(10) if request.param == "C" else PythonReceiver()
+    yield one
+    one.close()
 
 
 @pytest.fixture

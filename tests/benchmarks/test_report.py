@@ -36,9 +36,9 @@ def test_a_table_has_medians_spreads_and_the_ratios_to_this_gateway(results: Res
         (
             CASE,
             [
-                ["", "deliveries", "this gateway is"],
+                ["", "deliveries", "this gateway is, times"],
                 ["**this gateway**", "225,000 (150,000 to 300,000)", ""],
-                ["`ws` & <others>", "150,000 (100,000 to 200,000)", "1.50 times"],
+                ["`ws` & <others>", "150,000 (100,000 to 200,000)", "1.50"],
             ],
         )
     ]
