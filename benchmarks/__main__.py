@@ -23,7 +23,12 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", help=f"of {', '.join(names)}; all by default")
     peers = ", ".join(peer.name for peer in all_peers())
     parser.add_argument("--peers", metavar="A,B", help=f"only these of {peers}")
-    parser.add_argument("--rounds", type=int, metavar="N", help="how often each is measured; 5, or 1 with --quick")
+    parser.add_argument(
+        "--rounds",
+        type=int,
+        metavar="N",
+        help="how often each is measured: 3 (some 40 minutes for all), or 1 with --quick (6)",
+    )
     parser.add_argument("--quick", action="store_true", help="short and small: to see that it works, not to quote")
     parser.add_argument("--write", action="store_true", help="write benchmarks/RESULTS.md and its chart")
     parser.add_argument("--install", action="store_true", help="install the peers that come from PyPI and npm first")
@@ -85,7 +90,7 @@ def main() -> int:
         print("There is one core only: server and load are in each other's way, and no figure means much.")
     peers, missing = find_peers(chosen.peers)
     workloads = [w for w in all_workloads() if not chosen.workloads or w.name in chosen.workloads]
-    rounds = chosen.rounds or (1 if chosen.quick else 5)
+    rounds = chosen.rounds or (1 if chosen.quick else 3)
     with Receivers() as receivers:
         print(f"load client in {receivers.kind}")
         run = Run(workloads, peers, missing, rounds, chosen.quick, receivers.kind)
