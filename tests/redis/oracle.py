@@ -162,7 +162,7 @@ async def stage(*urls: str, prefix: str, **settings: Any) -> AsyncIterator[Stage
         readers: list[Reader] = []
         canaries: list[Reader] = []
         for url in urls:
-            values = {"log_url": url, "redis_prefix": prefix, **settings}
+            values = {"log_url": url, "redis_prefix": prefix, "events_per_second": 0, **settings}
             gate = await stack.enter_async_context(running(settings_for(**values)))
             gates.append(gate)
             for tenant, to in ((TENANT, readers), (CANARY, canaries)):

@@ -105,8 +105,7 @@ class Proxy:
                 await self._open.wait()
                 if self.rate:
                     await asyncio.sleep(len(data) / self.rate)
-                # The connection of a channel carries nothing but what is told there, once it has been confirmed.
-                if not (answers and self.swallow and data.startswith(_PUSHED)):
+                if not (answers and self.swallow and _PUSHED in data):
                     writer.write(data)
                     await writer.drain()
         finally:

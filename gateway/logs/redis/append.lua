@@ -17,13 +17,21 @@ if ARGV[3] ~= '' then
   end
 end
 
-offset = offset + 1
 local time = redis.call('TIME')
 local at = time[1] .. '.' .. string.format('%06d', time[2])
 local entry = at .. '\n' .. ARGV[2]
-local length = redis.call('XLEN', KEYS[1]) + 1
-redis.call('XADD', KEYS[1], offset .. '-0', 'e', entry)
-bytes = bytes + #entry
+local added = redis.pcall('XADD', KEYS[1], (offset + 1) .. '-0', 'e', entry)
+if type(added) == 'table' and added.err then
+  if not (string.find(added.err, 'equal or smaller') or string.find(added.err, 'WRONGTYPE')) then
+    return added
+  end
+  -- Somebody else has written to the stream: it is not ours any more.
+  fence = begin_anew(KEYS[1], KEYS[2], ARGV[1], fence[4])
+  epoch, offset, bytes = fence[1], fence[2], fence[3]
+  redis.call('XADD', KEYS[1], '1-0', 'e', entry)
+end
+offset, bytes = offset + 1, bytes + #entry
+local length = redis.call('XLEN', KEYS[1])
 
 local max_events, max_bytes = tonumber(ARGV[5]), tonumber(ARGV[6])
 local oldest = tonumber(time[1]) - tonumber(ARGV[7])

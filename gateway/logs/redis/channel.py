@@ -82,7 +82,7 @@ class Channels:
             group.create_task(self._subscribe(channels))
 
     async def _subscribe(self, channels: PubSub) -> None:
-        while True:
+        while not _ending():
             await self._changed.wait()
             some = list(islice(self._changes, _AT_ONCE))
             for channel in some:
@@ -96,7 +96,7 @@ class Channels:
 
     async def _hear(self, channels: PubSub) -> None:
         since = self._timer()
-        while True:
+        while not _ending():
             message = await channels.get_message(timeout=_POLL)
             if message is None:
                 # Only where nothing waits to be read: after a stall of this process there is a probe in there.
@@ -114,3 +114,10 @@ class Channels:
                 self._on_message(channel, message["data"])
             else:
                 self._on_listening(channel)
+
+
+def _ending() -> bool:
+    """Whether this task was cancelled, though a command of redis-py has lost that: under Python 3.11 `wait_for` does
+    where the answer comes in the same turn. A group of tasks would wait for it for ever."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

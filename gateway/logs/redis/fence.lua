@@ -1,3 +1,10 @@
+-- A log that begins anew: offsets count from 1 again, and nobody can take them for the earlier ones.
+local function begin_anew(log, meta, fresh, run)
+  redis.call('DEL', log)
+  redis.call('HSET', meta, 'epoch', fresh, 'run', run, 'offset', 0, 'bytes', 0)
+  return {fresh, 0, 0, run}
+end
+
 -- The log's epoch, head and bytes. A new epoch where the log may have lost entries: it is not known, or its stream is
 -- gone, or somebody has seen more of it than is here, or another life of the server wrote it (a restart, or a replica
 -- that was promoted with entries missing, whose offsets would otherwise be given out a second time). The server's id is
@@ -8,10 +15,8 @@ local function fence_of(log, meta, fresh, trust, seen_epoch, seen_offset)
   local epoch, offset, bytes = known[1], tonumber(known[3] or 0), tonumber(known[4] or 0)
   local lost = (offset > 0 and redis.call('EXISTS', log) == 0) or (epoch == seen_epoch and seen_offset > offset)
   if epoch and not lost and (known[2] == run or trust == '1') then
-    return {epoch, offset, bytes}
+    return {epoch, offset, bytes, run}
   end
-  redis.call('DEL', log)
-  redis.call('HSET', meta, 'epoch', fresh, 'run', run, 'offset', 0, 'bytes', 0)
-  return {fresh, 0, 0}
+  return begin_anew(log, meta, fresh, run)
 end
 
