@@ -15,9 +15,11 @@ from gateway.core.limits import Rate
 from gateway.core.log import Draft, Log, Receipt
 from gateway.core.manager import ConnectionManager
 from gateway.delivery import Delivery
+from gateway.presence import Presence
 from schemas import messages
 from schemas.codes import CloseCode, ErrorCode
 from schemas.commands import AnyCommand, Auth, CommandError, Ping, Publish, Subscribe, Unsubscribe, parse_command
+from schemas.commands import Presence as PresenceCommand
 from schemas.events import PublishedEvent, rfc3339
 
 logger = logging.getLogger("gateway")
@@ -29,6 +31,7 @@ class Orchestrator(Protocol):
     log: Log
     manager: ConnectionManager
     delivery: Delivery
+    presence: Presence
 
     def verify(self, token: str) -> Identity: ...
 
@@ -149,6 +152,8 @@ class Commands:
                 self._gateway.reply(connection, messages.Pong(), command.id)
             elif isinstance(command, Auth):
                 self._refresh(connection, command)
+            elif isinstance(command, PresenceCommand):
+                self._gateway.presence.run(connection, command)
             else:
                 self._publish_for(connection, command)
         except (GatewayError, AuthError) as error:
@@ -165,6 +170,10 @@ class Commands:
         answer = subscription.subscribe(
             self._gateway.manager, window, connection, command.rooms, command.since, command.history, self._limits.rooms
         )
+        if command.presence:
+            self._gateway.presence.watch(connection, answer.rooms)
+        elif command.presence is False:
+            self._gateway.presence.unwatch(connection, answer.rooms)
         self._gateway.reply(connection, answer, command.id)
         if was_live:  # else it waits for its transport or its next turn already
             self._gateway.delivery.catch_up(connection)

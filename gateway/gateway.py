@@ -30,6 +30,7 @@ from gateway.core.publication import draft_of
 from gateway.core.window import Gap
 from gateway.delivery import Delivery
 from gateway.nodes.single import SingleNode
+from gateway.presence import Presence
 from schemas import messages
 from schemas.codes import CloseCode, ErrorCode
 from schemas.commands import Subscribe
@@ -79,6 +80,7 @@ class Gateway:
         self._idle: dict[str, float] = {}
         self._degraded_since = 0.0
         log.watch(self)
+        self.presence = Presence(self, self.nodes.members, timer)
         self._commands = Commands(self, self.limits, timer)
         self.delivery = Delivery(
             self.manager, log, timer, self._tell_gap, self._commands.run_deferred, self.authority.remove
@@ -201,6 +203,7 @@ class Gateway:
         connection.set_rate(self._event_rate(identity))
         connection.expiry_told = False
         self._watch_expiry(connection)
+        self.presence.renewed(connection)
 
     def _event_rate(self, identity: Identity) -> int:
         """Events a second for a connection: the configured rate, or the token's where that is lower; 0 is no limit."""

@@ -27,10 +27,14 @@ class Ping(_Command):
 
 
 class Subscribe(_Command):
+    """`presence: true` asks for `presence.joined` and `presence.left` of these rooms as well, until they are left or
+    subscribed to again with `false`; without the field that stays as it is."""
+
     type: Literal["subscribe"]
     rooms: RoomNames
     since: str | None = None
     history: Annotated[int, Field(ge=0, le=MAX_HISTORY)] = 0
+    presence: bool | None = None
 
 
 class Unsubscribe(_Command):
@@ -48,13 +52,20 @@ class Publish(_Command):
     event: PublishedEvent
 
 
-AnyCommand = Ping | Subscribe | Unsubscribe | Auth | Publish
+class Presence(_Command):
+    """Who is in a room that the asker may subscribe to; it need not be subscribed."""
+
+    type: Literal["presence"]
+    room: Annotated[str, Field(max_length=256)]
+
+
+AnyCommand = Ping | Subscribe | Unsubscribe | Auth | Publish | Presence
 
 _adapter: TypeAdapter[AnyCommand] = TypeAdapter(
     Annotated[AnyCommand, Field(discriminator="type")],
     config=ConfigDict(hide_input_in_errors=True),  # it may be a token
 )
-COMMAND_TYPES: Final = ("ping", "subscribe", "unsubscribe", "auth", "publish")
+COMMAND_TYPES: Final = ("ping", "subscribe", "unsubscribe", "auth", "publish", "presence")
 
 
 class CommandError(Exception):
@@ -97,7 +108,8 @@ def describe(error: ValidationError) -> str:
 
 def _path(location: tuple[int | str, ...]) -> str:
     # A field's name may be the sender's own words where it is an unknown one: keep it short and printable.
-    words = [str(part)[:40] for part in location if part not in COMMAND_TYPES]
+    fields = location[1:] if location and location[0] in COMMAND_TYPES else location
+    words = [str(part)[:40] for part in fields]
     path = ".".join(word if word.isprintable() else "?" for word in words)
     return f"{path}: " if path else ""
 

@@ -1,5 +1,6 @@
 """What the gateway itself says over the WebSocket: one model for the `data` of each frame (PROTOCOL section 3)."""
 
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -88,6 +89,45 @@ class SubscriptionRevoked(Message):
 
     rooms: tuple[str, ...]
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class UserPresence:
+    """One user and how many connections it has in the room."""
+
+    user_id: str
+    connections: int
+
+
+class Presence(Message):
+    """Who is in a room, users in order. `partial` is only there, and true, while other nodes may have connections that
+    this one cannot learn of."""
+
+    name = "presence"
+    omit_absent = True
+
+    room: str
+    users: tuple[UserPresence, ...]
+    connections: int
+    partial: Literal[True] | None = None
+
+
+class PresenceJoined(Message):
+    """A user's first connection has come into the room."""
+
+    name = "presence.joined"
+
+    room: str
+    user_id: str
+
+
+class PresenceLeft(Message):
+    """A user's last connection has left the room, some seconds ago."""
+
+    name = "presence.left"
+
+    room: str
+    user_id: str
 
 
 class TokenExpiring(Message):

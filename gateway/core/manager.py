@@ -1,6 +1,7 @@
 """The connection manager: which connections are in which rooms, and the fan-out to them."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Protocol
 
 from gateway.core.connection import Connection
 from gateway.core.frame import Batch
@@ -23,6 +24,18 @@ class TenantIndex:
         self.broadcasts = 0
 
 
+class Observer(Protocol):
+    """Is told of every change of the index, after it."""
+
+    def added(self, connection: Connection) -> None: ...
+
+    def joined(self, connection: Connection, room: str) -> None:
+        """It was not in the room before."""
+
+    def left(self, connection: Connection, rooms: Iterable[str]) -> None:
+        """It has left these rooms, or all that it was in because it is gone."""
+
+
 class Batches(dict[int, Batch]):
     """The batches of one turn by which of its entries they hold (bit i: the i-th), made when first asked for."""
 
@@ -43,6 +56,7 @@ class ConnectionManager:
     def __init__(self) -> None:
         # An index stays when its last connection has gone: it holds the tenant's totals.
         self._tenants: dict[str, TenantIndex] = {}
+        self.observer: Observer | None = None
 
     def add(self, connection: Connection) -> None:
         """Take in a connection that is in no room yet."""
@@ -50,27 +64,36 @@ class ConnectionManager:
         index.connections[connection.id] = connection
         index.users.setdefault(connection.identity.user_id, {})[connection] = None
         index.connections_seen += 1
+        if self.observer is not None:
+            self.observer.added(connection)
 
     def remove(self, connection: Connection) -> bool:
         """Forget a connection; False where it was not known (any more)."""
         index = self.of(connection.identity.tenant)
         if index.connections.pop(connection.id, None) is None:
             return False
-        for room in connection.rooms:
+        rooms, connection.rooms = connection.rooms, {}
+        for room in rooms:
             _discard(index.rooms, room, connection)
-        connection.rooms = {}
         _discard(index.users, connection.identity.user_id, connection)
         index.messages_sent += connection.sent
+        if self.observer is not None:
+            self.observer.left(connection, rooms)
         return True
 
     def join(self, connection: Connection, room: str, after: int) -> None:
         """Put a connection into a room, for events at offsets above `after`."""
         self.of(connection.identity.tenant).rooms.setdefault(room, {})[connection] = None
+        new = room not in connection.rooms
         connection.rooms[room] = after
+        if new and self.observer is not None:
+            self.observer.joined(connection, room)
 
     def leave(self, connection: Connection, room: str) -> None:
         del connection.rooms[room]
         _discard(self.of(connection.identity.tenant).rooms, room, connection)
+        if self.observer is not None:
+            self.observer.left(connection, (room,))
 
     def deliver(self, tenant: str, entries: Sequence[Entry], now: float) -> list[Connection]:
         """Offer a turn's entries, in log order, to the connections in their rooms: to each connection once.

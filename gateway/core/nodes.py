@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from gateway.core.members import Members
+
 NoticeKind = Literal["token_revoked", "user_revoked", "tenant_revoked", "room_barred", "connection_closed"]
 
 
@@ -30,7 +32,12 @@ class Nodes(Protocol):
       all whose `until` has not passed. The node that tells has acted on it by itself.
     - Where a notice could not be stored, `tell` raises `LogUnavailable`, and the others hear of it when they can.
     - What `keep` was given, exactly one `take` on whatever node gets, and none after its seconds.
+
+    `members` are their connections; it starts and stops with this.
     """
+
+    @property
+    def members(self) -> Members: ...
 
     def attach(self, on_notice: OnNotice) -> None:
         """Say who acts on notices. Before `start`."""

@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 
 from gateway.core.errors import LogUnavailable
 from gateway.core.nodes import Notice, OnNotice
+from gateway.nodes.membership import LEASE, RedisMembers
 
 ANSWER_SECONDS: Final = 1.0
 _BLOCK_SECONDS: Final = 1.0
@@ -30,14 +31,24 @@ class RedisNodes:
     """`Nodes` on the Redis of the log. `url` and `prefix` as there; `clock` is seconds since the epoch.
 
     The stream is kept for `retention` seconds, which must be the longest life of a token. When Redis comes back with
-    nothing, each node tells again what it knows to be in force.
+    nothing, each node tells again what it knows to be in force. `lease` is for how many seconds the connections of a
+    node that was killed count.
     """
 
-    def __init__(self, url: str, *, prefix: str, retention: int, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        prefix: str,
+        retention: int,
+        clock: Callable[[], float] = time.time,
+        lease: float = LEASE,
+    ) -> None:
         # No retries: a notice told twice does no harm, but a ticket taken twice is lost.
         options: dict[str, Any] = {"retry": Retry(NoBackoff(), 0), "socket_connect_timeout": ANSWER_SECONDS}
         self._redis = Redis.from_url(url, socket_timeout=ANSWER_SECONDS, **options)
         self._reader = Redis.from_url(url, socket_timeout=_BLOCK_SECONDS + ANSWER_SECONDS, **options)
+        self.members = RedisMembers(self._redis, prefix=prefix, lease=lease)
         self._stream = f"{prefix}:notices"
         self._kept = f"{prefix}:kept:"
         self._retention = retention
@@ -59,8 +70,10 @@ class RedisNodes:
         except Failures as error:
             logger.warning("what other nodes told cannot be read yet: %s", type(error).__name__)
         self._listener = asyncio.create_task(self._listen())
+        await self.members.start()
 
     async def stop(self) -> None:
+        await self.members.stop()
         if self._listener is not None:
             self._listener.cancel()
             await asyncio.gather(self._listener, return_exceptions=True)

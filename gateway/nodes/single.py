@@ -4,12 +4,14 @@ import time
 from collections.abc import Callable
 
 from gateway.core.nodes import Notice, OnNotice
+from gateway.nodes.alone import Alone
 
 
 class SingleNode:
     """`Nodes` without others. `timer` is seconds of a clock that never goes back."""
 
     def __init__(self, timer: Callable[[], float] = time.monotonic) -> None:
+        self.members = Alone()
         self._timer = timer
         self._kept: dict[str, tuple[float, str]] = {}
 

@@ -79,8 +79,8 @@ def unknown_types() -> Iterator[tuple[str, Any]]:
     """Types of no command, those of server frames among them."""
     for kind in (
         "", "Ping", "PING", " ping", "ping ", "ping\n", "pong", "error", "event", "connection.established", "published",
-        "presence", "token.expiring", "admin", "__init__", "__class__", "constructor", "eval", "ping\x00", "p\u0131ng",
-        MARK, MARK * 1000,
+        "presence.left", "token.expiring", "admin", "__init__", "__class__", "constructor", "eval", "ping\x00",
+        "p\u0131ng", MARK, MARK * 1000,
     ):  # fmt: skip
         yield repr(kind[:20]), kind
 
@@ -100,6 +100,7 @@ def wrong_fields() -> Iterator[tuple[str, dict[str, Any]]]:
         "unsubscribe": {"rooms": ["circle:7"]},
         "auth": {"token": MARK},
         "publish": {"event": EVENT},
+        "presence": {"room": "circle:7"},
     }
     for kind, fields in good.items():
         yield f"{kind} with one field more", {"type": kind, **fields, MARK: 1}

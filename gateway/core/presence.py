@@ -1,0 +1,98 @@
+"""What those who watch a room are told: who came and who left, and not who only flickered."""
+
+from collections.abc import Callable, Hashable
+from typing import Generic, NamedTuple, TypeVar
+
+W = TypeVar("W", bound=Hashable)
+
+
+class News(NamedTuple):
+    """A user's first connection has come into the room (`joined`), or the last one has left it."""
+
+    user_id: str
+    joined: bool
+
+
+class WatchedRoom(Generic[W]):
+    """One room that somebody watches. Who is in it is not kept here: it is told of first and last connections.
+
+    Who leaves is only told of after `grace` seconds, and who is back by then was never away. A user's `left` is thus at
+    least `grace` after the `joined` before it, and so is the next `left`. Times are seconds of a clock that never goes
+    back. Each call costs what is new, however many are in the room.
+    """
+
+    __slots__ = ("_back", "_grace", "_leaving", "_looked", "_news", "_watchers")
+
+    def __init__(self, grace: float) -> None:
+        self._grace = grace
+        # From which of the news on each watcher is to be told, so that nobody hears of what was before, such as its
+        # own arrival.
+        self._watchers: dict[W, int] = {}
+        self._news: list[News] = []
+        self._leaving: dict[str, float] = {}
+        self._looked: dict[W, float] = {}
+        self._back: list[tuple[W, str]] = []
+
+    @property
+    def watchers(self) -> int:
+        return len(self._watchers)
+
+    @property
+    def has_news(self) -> bool:
+        return bool(self._news or self._back)
+
+    def watch(self, watcher: W, now: float) -> None:
+        if watcher not in self._watchers:
+            self._watchers[watcher] = len(self._news)
+            self.look(watcher, now)
+
+    def unwatch(self, watcher: W) -> None:
+        self._watchers.pop(watcher, None)
+        self._looked.pop(watcher, None)
+
+    def look(self, watcher: W, now: float) -> None:
+        """The watcher has seen who is in the room, which does not count those who have left and may be back."""
+        if watcher in self._watchers:
+            self._looked.pop(watcher, None)
+            self._looked[watcher] = now
+            while (first := next(iter(self._looked))) != watcher and self._looked[first] < now - self._grace:
+                del self._looked[first]
+
+    def enter(self, user_id: str) -> None:
+        """The user's first connection is in."""
+        left_at = self._leaving.pop(user_id, None)
+        if left_at is None:
+            self._news.append(News(user_id, True))
+            return
+        for watcher, at in reversed(self._looked.items()):
+            if at < left_at:
+                break
+            # It has not seen the user, and nobody would tell it otherwise.
+            self._back.append((watcher, user_id))
+
+    def leave(self, user_id: str, now: float) -> None:
+        """The user's last connection is out."""
+        self._leaving.pop(user_id, None)
+        self._leaving[user_id] = now
+
+    def settle(self, now: float, is_in: Callable[[str], bool]) -> None:
+        """Those whose grace is over have left, but for who `is_in` nevertheless."""
+        while self._leaving:
+            user_id, left_at = next(iter(self._leaving.items()))
+            if left_at + self._grace > now:
+                break
+            del self._leaving[user_id]
+            if not is_in(user_id):
+                self._news.append(News(user_id, False))
+
+    def take(self) -> list[tuple[list[News], list[W]]]:
+        """What is to be told, in order, and to whom; it is told after that."""
+        groups: dict[int, list[W]] = {}
+        for watcher, start in self._watchers.items():
+            if start < len(self._news):
+                groups.setdefault(start, []).append(watcher)
+        told = [(self._news[start:], watchers) for start, watchers in groups.items()]
+        told += [([News(user_id, True)], [watcher]) for watcher, user_id in self._back if watcher in self._watchers]
+        self._news, self._back = [], []
+        self._watchers = dict.fromkeys(self._watchers, 0)
+        return told
