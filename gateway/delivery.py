@@ -1,6 +1,7 @@
 """Delivery on the event loop: what was appended in a turn leaves together, and who is behind is caught up in turns."""
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from typing import Final
 
@@ -13,6 +14,10 @@ from gateway.core.window import Entry
 
 PACE: Final = 0.05
 """Seconds between two batches to a connection that is over its rate of events."""
+
+TURN: Final = 0.005
+"""Seconds of one turn of the loop for those who are behind: after a restart all of them are, and together they would
+hold up the others for a second."""
 
 
 class Delivery:
@@ -38,6 +43,8 @@ class Delivery:
         self._on_removal = on_removal
         self._pending: dict[str, list[Entry]] = {}
         self._pending_bytes = 0
+        self._turns: deque[Connection] = deque()
+        self._taking_turns = False
         log.attach(self._on_appended)
 
     def _on_appended(self, tenant: str, entry: Entry) -> None:
@@ -75,7 +82,7 @@ class Delivery:
             if not connection.live:  # what was lost is a replay's: the rest is still to come
                 self._later(connection, 0)
         elif progress is Progress.MORE:
-            self._later(connection, 0)
+            self._soon(connection)
         elif progress is Progress.THROTTLED:
             self._later(connection, PACE)
         if connection.replay is None:
@@ -85,6 +92,27 @@ class Delivery:
         """The connection's transport was full and is not any more."""
         if not connection.awaits_turn:
             self.catch_up(connection)
+
+    def _soon(self, connection: Connection) -> None:
+        if not connection.awaits_turn:
+            connection.awaits_turn = True
+            self._turns.append(connection)
+            if not self._taking_turns:
+                self._taking_turns = True
+                asyncio.get_running_loop().call_soon(self._take_turns)
+
+    def _take_turns(self) -> None:
+        """Catch up those who wait for it, one batch each, for as long as a turn of the loop may take."""
+        ends = self._timer() + TURN
+        try:
+            for _ in range(len(self._turns)):
+                self._take_turn(self._turns.popleft())
+                if self._timer() >= ends:
+                    break
+        finally:  # a fault of one must not hold up the others for ever
+            self._taking_turns = bool(self._turns)
+            if self._taking_turns:
+                asyncio.get_running_loop().call_soon(self._take_turns)
 
     def _later(self, connection: Connection, delay: float) -> None:
         # One at a time for each connection, or every time its transport drains would add another.
