@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Hashable
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from typing import Generic, TypeVar
 
@@ -70,6 +71,7 @@ class Population(Generic[K]):
             del self._counts[key]
 
 
+@lru_cache(maxsize=4096)  # reading an address takes longer than verifying that a connection may come from it
 def address_key(host: str) -> str:
     """What counts as one address: an IPv4 one, or the /64 of an IPv6 one, within which a client can move at will."""
     try:
