@@ -1,0 +1,231 @@
+"""The one oracle: what publishers were acknowledged, against what each client received over all its connections."""
+
+import asyncio
+import json
+import random
+import time
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import httpx
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage
+
+from auth.keys import KeyRing, hmac_key
+from auth.tokens import TokenIssuer
+from gateway.testing import until
+from tests.redis.oracle import Reader, hold
+from tests.support import SECRET
+
+TENANT = "acme"
+FOREIGN = "canary"
+_ISSUER = TokenIssuer(KeyRing([hmac_key(SECRET.encode())]), "gathering-gateway", "gathering-gateway")
+_LOST = (OSError, TimeoutError, ConnectionClosed, InvalidHandshake, InvalidMessage, EOFError)
+
+
+def seeded(seed: int | None = None) -> random.Random:
+    """Chance that can be had again: its seed is printed, and shown where a test fails."""
+    seed = random.SystemRandom().randrange(1 << 32) if seed is None else seed
+    print(f"seed {seed}")
+    return random.Random(seed)
+
+
+def token(
+    user_id: str = "ada",
+    tenant: str = TENANT,
+    scope: str = "subscribe publish",
+    rooms: Iterable[str] = ("circle:*", "project:*", "tenant"),
+    expires_in: int = 1_800,
+    now: float | None = None,
+    **more: Any,
+) -> str:
+    return _ISSUER.issue(
+        user_id=user_id,
+        tenant=tenant,
+        rooms=rooms,
+        scope=scope.split(),
+        expires_in=expires_in,
+        now=time.time() if now is None else now,
+        **more,
+    ).access_token
+
+
+class Follower(Reader):
+    """A client as a good one is: follows its rooms, and comes back with its cursor, to the next of `urls` each time.
+
+    `frames` are those of all its connections; `recovered: false` counts as a gap that was told.
+    """
+
+    def __init__(
+        self, urls: Sequence[str], *, start: int = 0, tenant: str = TENANT, rooms: str = "tenant", wait: float = 0.05
+    ) -> None:
+        self.frames: list[dict[str, Any]] = []
+        self.delays: dict[int, tuple[float, float]] = {}
+        """When each event came, and how long after it was first published."""
+        self.returns: list[tuple[bool | None, int, float]] = []
+        """Of each return: recovered, replayed, seconds since the connection was lost."""
+        self.closes: list[int] = []
+        self.cursor: str | None = None
+        self.at = start
+        self._urls = urls
+        self._tenant = tenant
+        self._rooms = rooms
+        self._wait = wait
+        self._lost_at = 0.0
+        self._pause = asyncio.Event()
+        self._pause.set()
+        self._task = asyncio.create_task(self._follow())
+
+    async def _follow(self) -> None:
+        while True:
+            await self._pause.wait()
+            query = f"?token={token(tenant=self._tenant)}&rooms={self._rooms}"
+            query += f"&since={self.cursor}" if self.cursor else ""
+            url = self._urls[self.at % len(self._urls)]
+            with suppress(*_LOST):
+                async with connect(url + query, compression=None, max_size=None, open_timeout=5) as websocket:
+                    async for text in websocket:
+                        self._take(json.loads(text))
+                    self.closes.append(websocket.close_code or 0)
+            self._lost_at = self._lost_at or time.monotonic()
+            self.at += 1
+            await asyncio.sleep(self._wait)
+
+    def _take(self, frame: dict[str, Any]) -> None:
+        now = time.monotonic()
+        self.frames.append(frame)
+        if "event_id" in frame:
+            self.cursor = frame["event_id"]
+            if "at" in frame["data"]:
+                self.delays[frame["data"]["n"]] = (now, now - frame["data"]["at"])
+        elif frame["type"] == "subscribed":
+            if self.cursor is not None and self._lost_at:
+                self.returns.append((frame["data"]["recovered"], frame["data"]["replayed"], now - self._lost_at))
+            self._lost_at = 0.0
+            if frame["data"]["recovered"] is False:
+                self.frames.append({"type": "stream.gap", "data": frame["data"]})
+            if self.cursor is None or frame["data"]["recovered"] is False:
+                self.cursor = frame["data"]["cursor"]
+        elif frame["type"] == "stream.gap":
+            self.cursor = frame["data"]["cursor"]
+
+    def pause(self) -> None:
+        """Once lost, it stays away until `go_on`."""
+        self._pause.clear()
+
+    def go_on(self) -> None:
+        self._pause.set()
+
+    @property
+    def there(self) -> bool:
+        """Whether it was subscribed and has not been lost since."""
+        return self.cursor is not None and not self._lost_at
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        return [frame for frame in self.frames if "event_id" in frame]
+
+    async def stop(self) -> None:
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+
+@asynccontextmanager
+async def following(
+    urls: Sequence[str], count: int, patience: float = 15.0, **options: Any
+) -> AsyncIterator[list[Follower]]:
+    """Followers spread over `urls`, all subscribed; and one of another tenant, which must never get anything."""
+    followers = [Follower(urls, start=i, **options) for i in range(count)]
+    canary = Follower(urls, tenant=FOREIGN, rooms="tenant,circle:1")
+    try:
+        await until(lambda: all(follower.there for follower in (*followers, canary)), patience)
+        yield followers
+        assert canary.ids == [], "foreign events"
+    finally:
+        await asyncio.gather(*(follower.stop() for follower in (*followers, canary)))
+
+
+class Publisher:
+    """Publishes 1, 2, 3 and on over HTTP at `rate` a second, some at a time, each with a key of its own, and again (at
+    the next of `urls`) until it is acknowledged."""
+
+    def __init__(self, urls: Sequence[str], rate: float = 100.0, fields: dict[str, Any] | None = None) -> None:
+        self.acked: dict[int, str] = {}
+        self.again: set[int] = set()
+        """What had to be published more than once."""
+        self._urls = urls
+        self._at = 0
+        self._count = max(1, round(rate / 20))
+        self._pause = self._count / rate
+        self._fields = fields or {}
+        self._ended = False
+        self._task = asyncio.create_task(self._publish_for_ever())
+
+    async def _publish_for_ever(self) -> None:
+        headers = {"Authorization": f"Bearer {token('publisher')}"}
+        n, due = 1, time.monotonic()
+        async with httpx.AsyncClient(trust_env=False, headers=headers, timeout=3.0) as client:
+            while not self._ended:
+                now = time.monotonic()
+                events = [
+                    {"type": "task.created", "data": {"n": m, "at": now}, "idempotency_key": f"n{m}", **self._fields}
+                    for m in range(n, n + self._count)
+                ]
+                while not await self._publish(client, events):
+                    self.again.update(range(n, n + self._count))
+                    self._at += 1
+                    await asyncio.sleep(0.05)
+                n += self._count
+                due = max(due + self._pause, time.monotonic() - 1.0)
+                await asyncio.sleep(max(0.0, due - time.monotonic()))
+
+    async def _publish(self, client: httpx.AsyncClient, events: list[dict[str, Any]]) -> bool:
+        """Whether all are acknowledged."""
+        url = self._urls[self._at % len(self._urls)] + "/events/batch"
+        try:
+            answer = await client.post(url, json={"events": events})
+        except httpx.HTTPError:
+            return False
+        results = answer.json()["results"] if answer.status_code == 202 else []
+        for event, result in zip(events, results, strict=False):
+            if "event_id" in result:
+                self.acked.setdefault(event["data"]["n"], result["event_id"])
+        return len(results) == len(events) and all("event_id" in result for result in results)
+
+    async def stop(self, seconds: float = 10.0) -> None:
+        """End with what is under way."""
+        self._ended = True
+        async with asyncio.timeout(seconds):
+            await self._task
+
+    async def cancel(self) -> None:
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+
+@asynccontextmanager
+async def publishing(urls: Sequence[str], rate: float = 100.0, **fields: Any) -> AsyncIterator[Publisher]:
+    publisher = Publisher(urls, rate, fields)
+    try:
+        yield publisher
+    finally:
+        await publisher.cancel()
+
+
+def share(delays: Iterable[float], part: float) -> float:
+    """The delay that this part of all stays within."""
+    ordered = sorted(delays)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * part))] if ordered else 0.0
+
+
+async def judge(
+    publisher: Publisher, followers: Iterable[Follower], *, gaps: bool = False, seconds: float = 15.0
+) -> None:
+    """Stop publishing, wait until every follower has the last acknowledged event, and hold each to the promise."""
+    await publisher.stop()
+    last, followers = max(publisher.acked), list(followers)
+    with suppress(TimeoutError):
+        await until(lambda: all(last in follower.numbers[-20:] for follower in followers), seconds)
+    for follower in followers:
+        hold(publisher.acked, follower, gaps=gaps)

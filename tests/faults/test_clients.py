@@ -1,0 +1,228 @@
+"""Clients that vanish, by reset (F12) or without a word (F13), and that all come back at once (F15)."""
+
+import asyncio
+import socket
+import struct
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from gateway.api import create_app
+from gateway.server import Server, server_config
+from gateway.testing import until
+from gateway.wiring import create_service
+from tests.engine.raw import Raw, handshake
+from tests.faults.links import Cable, cable
+from tests.faults.nodes import nodes
+from tests.faults.promise import TENANT, following, judge, publishing, share, token
+from tests.faults.storm import storm
+from tests.redis.proxy import Proxy
+from tests.support import Gate, running, settings_for
+
+RESET = struct.pack("ii", 1, 0)
+
+
+class Baseline:
+    """What a gateway in this process had before, to be had again afterwards."""
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+        self._tasks = len(asyncio.all_tasks())
+        self._fds = psutil.Process().num_fds()
+
+    async def again(self, seconds: float) -> None:
+        """Indexes empty, tasks and descriptors as before, give or take five."""
+        manager = self._gate.service.gateway.manager
+
+        def empty() -> bool:
+            return not any(index.connections or index.rooms or index.users for index in manager.indexes())
+
+        def as_before() -> bool:
+            return len(asyncio.all_tasks()) <= self._tasks + 5 and psutil.Process().num_fds() <= self._fds + 5
+
+        await until(empty, seconds)
+        await until(as_before, 3.0)
+
+
+async def over(sock: socket.socket, user_id: str, query: str = "&rooms=tenant") -> Raw:
+    """A client over this socket whose first frame has come."""
+    sock.setblocking(False)
+    client = Raw(sock)
+    await client.send(handshake(f"/ws/dashboard?token={token(user_id)}{query}"))
+    assert " 101 " in await client.head()
+    assert (await client.message())["type"] == "connection.established"
+    return client
+
+
+async def resets(*, clients: int, within: float, slow: float) -> None:
+    """Half of the clients reset while events come."""
+    async with running() as gate:
+        baseline = Baseline(gate)
+        connections = gate.service.gateway.manager.of(TENANT).connections
+        victims = []
+        async with following([gate.ws_url], clients // 2, 60.0) as followers, publishing([gate.url], 20) as publisher:
+            for i in range(clients // 2):
+                victim = await over(socket.create_connection(("127.0.0.1", gate.port)), f"u{i}")
+                victims.append(victim.sock)
+            await asyncio.sleep(0.3)
+            begun = time.monotonic()
+            for sock in victims:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+                sock.close()
+            await until(lambda: len(connections) == clients // 2, within)
+            took = time.monotonic() - begun
+            await asyncio.sleep(0.5)
+            await judge(publisher, followers)
+            assert not any(follower.returns for follower in followers)
+        p99 = share((delay for f in followers for at, delay in f.delays.values() if at > begun), 0.99)
+        print(f"{clients // 2} of {clients} reset: gone in {took:.2f} s, others' p99 {p99 * 1000:.0f} ms")
+        assert p99 < slow
+        await baseline.again(5.0)
+
+
+async def test_half_of_the_clients_reset() -> None:
+    """F12: their places are free at once, and the others notice nothing."""
+    await resets(clients=200, within=3.0, slow=1.0)
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(180)
+async def test_thousand_of_two_thousand_clients_reset() -> None:
+    """F12: clients and gateway share one process here, and its memory of sockets."""
+    await resets(clients=2_000, within=3.0, slow=1.0)
+
+
+@asynccontextmanager
+async def gateway_on(listener: socket.socket, interval: float) -> AsyncIterator[Gate]:
+    """A gateway that listens there."""
+    settings = settings_for(ping_interval=interval)
+    service = create_service(settings)
+    listening: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    server = Server(server_config(create_app(service), settings), listening.set_result)
+    server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
+    task = asyncio.create_task(server.serve(sockets=[listener]))
+    try:
+        yield Gate(service, await listening)
+    finally:
+        server.should_exit = True
+        await task
+        listener.close()
+
+
+async def evicted(gate: Gate, interval: float, silent: list[Raw], healthy: Raw) -> None:
+    """The silent are given up within two intervals (and the looks between); the healthy one gets every event."""
+    connections = gate.service.gateway.manager.of(TENANT).connections
+    begun = time.monotonic()
+    published: list[int] = []
+    got: list[int] = []
+
+    async def read() -> None:
+        while True:
+            frame = await healthy.message(30.0)
+            if "event_id" in frame:
+                got.append(frame["data"]["n"])
+
+    reading = asyncio.create_task(read())
+    try:
+        while len(connections) > 1:
+            assert time.monotonic() - begun < 2 * interval + 2.5
+            published.append(len(published))
+            await gate.service.gateway.publish(TENANT, "task.created", {"n": published[-1]})
+            await asyncio.sleep(0.05)
+        print(f"{len(silent)} half-open clients given up in {time.monotonic() - begun:.1f} s; interval {interval} s")
+        await asyncio.sleep(2 * interval)
+        await until(lambda: got == published)
+        assert len(connections) == 1, "a client that answers its pings is not given up"
+    finally:
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
+
+
+async def cut_cable(interval: float, clients: int, wire: Cable) -> None:
+    async with gateway_on(wire.listener(), interval) as gate:
+        baseline = Baseline(gate)
+        silent = [await over(wire.connect(gate.port), f"s{i}", "") for i in range(clients)]
+        # Some are subscribed, so that data waits for them; the others would only miss their pings.
+        silent += [await over(wire.connect(gate.port), f"t{i}") for i in range(clients)]
+        healthy = await over(wire.connect_beside(gate.port), "healthy")
+        wire.cut()
+        await evicted(gate, interval, silent, healthy)
+        for client in (*silent, healthy):
+            client.sock.close()
+        await baseline.again(5.0)
+
+
+async def test_clients_behind_a_cut_cable() -> None:
+    """F13: no FIN, no RST, no ACK: they are given up after a ping and its time to be answered."""
+    with cable() as wire:
+        if wire is None:
+            pytest.skip("needs to make network namespaces")
+        await cut_cable(0.7, 10, wire)
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(180)
+async def test_clients_behind_a_cut_cable_at_a_usual_interval() -> None:
+    """F13: the row's 10 s."""
+    with cable() as wire:
+        if wire is None:
+            pytest.skip("needs to make network namespaces")
+        await cut_cable(5.0, 50, wire)
+
+
+async def test_clients_behind_a_proxy_that_takes_and_drops() -> None:
+    """F13: the kernel acknowledges what is sent, and nobody reads it: only the missing pong tells."""
+    interval = 0.7
+    async with running(settings_for(ping_interval=interval)) as gate, AsyncExitStack() as stack:
+        baseline = Baseline(gate)
+        proxy = Proxy(gate.port)
+        await proxy.start()
+        stack.push_async_callback(proxy.stop)
+        silent = [await over(socket.create_connection(("127.0.0.1", proxy.port)), f"s{i}", "") for i in range(10)]
+        healthy = await over(socket.create_connection(("127.0.0.1", gate.port)), "healthy")
+        proxy.partition()
+        await evicted(gate, interval, silent, healthy)
+        for client in (*silent, healthy):
+            client.sock.close()
+        await stack.aclose()
+        await baseline.again(5.0)
+
+
+async def test_all_come_back_at_once(tmp_path: Path) -> None:
+    """F15: each is owed 100 events, and gets exactly these."""
+    await come_back(tmp_path, clients=200, within=20.0)
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(300)
+async def test_ten_thousand_come_back_at_once(tmp_path: Path) -> None:
+    """F15: the row's 10,000, of 10 tenants; server and clients share two cores."""
+    await come_back(tmp_path, clients=9_500, within=60.0)
+
+
+async def come_back(folder: Path, *, clients: int, within: float) -> None:
+    async with nodes(folder, 1, max_connections_per_tenant=0) as (node,):
+        async with following([node.ws_url], 1) as (first,), publishing([node.url], 200) as publisher:
+            await until(lambda: len(first.events) > 100, 10.0)
+            await publisher.stop()
+            await until(lambda: len(first.events) == len(publisher.acked), 10.0)
+            ids, numbers = first.ids, first.numbers
+        cursor, owed = ids[-101], numbers[-100:]
+        fds = node.insides.num_fds()
+        outcome = await storm(node.port, [token(f"u{i}") for i in range(clients)], cursor, len(owed), within)
+        peak = node.insides.memory_info().rss
+        print(
+            f"{clients} came back in {outcome.seconds:.1f} s, each with {len(owed)} events; "
+            f"errors {outcome.errors}; RSS {peak / 2**20:.0f} MiB"
+        )
+        assert outcome.errors == 0
+        assert all(got == owed for got in outcome.numbers)
+        assert peak < 2**30
+        async with asyncio.timeout(10):
+            while node.insides.num_fds() > fds + 5:  # noqa: ASYNC110 - of another process
+                await asyncio.sleep(0.05)
+        assert node.regrets() == []

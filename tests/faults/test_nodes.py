@@ -1,0 +1,108 @@
+"""Nodes that are killed (F1) and stopped (F22): their clients go on, and lose nothing."""
+
+import asyncio
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from gateway.testing import until
+from tests.faults.nodes import nodes
+from tests.faults.promise import Follower, following, judge, publishing, seeded, share
+from tests.redis.server import Server
+
+
+async def crash(
+    folder: Path, server: Server, prefix: str, *, clients: int, rate: float, pauses: list[float], slow: float
+) -> None:
+    """Kill a node, any, after each pause, and start it again."""
+    chance = seeded()
+    async with nodes(folder, 3, log_url=server.url, redis_prefix=prefix) as there:
+        ws_urls, urls = [node.ws_url for node in there], [node.url for node in there]
+        async with following(ws_urls, clients, 60.0) as followers, publishing(urls, rate) as publisher:
+            begun = time.monotonic()
+            for pause in pauses:
+                await asyncio.sleep(pause)
+                victim = chance.choice(there)
+                await victim.kill()
+                await victim.start()
+            await asyncio.sleep(1.0)
+            await judge(publisher, followers)
+        victims = [follower for follower in followers if follower.returns]
+        returns = [each for follower in victims for each in follower.returns]
+        assert victims
+        recovered = sum(each[0] is True for each in returns)
+        assert recovered >= 0.99 * len(returns)
+        before = _delays(followers, publisher.again, begun, begun + pauses[0])
+        after = _delays([f for f in followers if not f.returns], publisher.again, begun + pauses[0], float("inf"))
+        away = share((each[2] for each in returns), 0.99)
+        print(
+            f"{len(pauses)} kills, {clients} clients, {len(publisher.acked)} events ({len(publisher.again)} published "
+            f"again): {recovered} of {len(returns)} returns recovered, p99 away {away:.2f} s; "
+            f"p99 before {share(before, 0.99) * 1000:.0f} ms, of survivors after {share(after, 0.99) * 1000:.0f} ms"
+        )
+        assert away < 5.0
+        if after:
+            assert share(after, 0.99) < max(2 * share(before, 0.99), slow)
+
+
+def _delays(followers: list[Follower], again: set[int], start: float, end: float) -> list[float]:
+    return [delay for f in followers for n, (at, delay) in f.delays.items() if start <= at < end and n not in again]
+
+
+async def test_node_killed_while_it_delivers(tmp_path: Path, server: Server, prefix: str) -> None:
+    """F1: nothing silent, nothing twice; its clients are recovered at another node."""
+    await crash(tmp_path, server, prefix, clients=24, rate=100, pauses=[1.5], slow=2.0)
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(300)
+async def test_nodes_killed_for_a_minute(tmp_path: Path, server: Server, prefix: str) -> None:
+    """F1: 600 clients, 200 events a second, a kill every 5 s.
+
+    The restarts of nodes share two cores with the 600 clients, so survivors' delays say how busy the machine is."""
+    await crash(tmp_path, server, prefix, clients=600, rate=200, pauses=[5.0] * 12, slow=5.0)
+
+
+async def stop_for_a_while(folder: Path, *, clients: int, rate: float, interval: float) -> None:
+    async with nodes(folder, 1, ping_interval=interval, stall_seconds=interval) as (node,):
+        async with following([node.ws_url], clients, 30.0) as followers, publishing([node.url], rate) as publisher:
+            for _ in range(2):
+                await asyncio.sleep(interval * 1.5)
+                node.signal(signal.SIGSTOP)
+                await asyncio.sleep(2.0)
+                node.signal(signal.SIGCONT)
+            await asyncio.sleep(2.5 * interval)
+            await judge(publisher, followers)
+        assert [follower.closes for follower in followers] == [[]] * clients
+        assert [follower.returns for follower in followers] == [[]] * clients
+        assert node.regrets() == []
+
+
+async def test_node_stopped_for_two_seconds(tmp_path: Path) -> None:
+    """F22: the time that the node itself did not run is nobody's silence: no client is given up, and none has a gap."""
+    await stop_for_a_while(tmp_path, clients=20, rate=100, interval=0.5)
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(180)
+async def test_node_with_many_clients_stopped(tmp_path: Path) -> None:
+    """F22, with 500 clients."""
+    await stop_for_a_while(tmp_path, clients=500, rate=50, interval=1.0)
+
+
+async def test_node_stopped_among_three_others_go_on(tmp_path: Path, server: Server, prefix: str) -> None:
+    """F22: the clients of the others notice nothing, and its own get everything afterwards, in order."""
+    async with nodes(tmp_path, 2, log_url=server.url, redis_prefix=prefix, ping_interval=0.7) as (one, other):
+        async with following([one.ws_url], 5) as stopped, following([other.ws_url], 5) as going:
+            async with publishing([other.url], 100) as publisher:
+                await asyncio.sleep(0.5)
+                one.signal(signal.SIGSTOP)
+                before = len(publisher.acked)
+                await asyncio.sleep(2.0)
+                assert len(publisher.acked) > before + 100
+                await until(lambda: all(len(f.numbers) > before + 100 for f in going))
+                one.signal(signal.SIGCONT)
+                await judge(publisher, [*stopped, *going])
+        assert all(not f.returns and not f.closes for f in (*stopped, *going))
