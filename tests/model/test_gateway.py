@@ -11,40 +11,48 @@ from unittest.mock import patch
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
 from gateway.core.errors import IdempotencyConflict
-from tests.model.world import NEVER, Client, FakeTransport, Subscription, Token, World
+from tests.model.world import MAX_EVENTS, NEVER, Client, FakeTransport, Subscription, Token, World
 
 LONG = os.environ.get("HYPOTHESIS_PROFILE") == "long"
 
+OLD, NOBODYS, FOREIGN = 100, 101, 102
+"""Cursors of an earlier life of the log, of nobody and of another tenant; other numbers are events before the head."""
+
 TENANTS = ("acme", "bolt")
 USERS = ("ada", "bob")
-PATTERNS = (
-    ("circle:*", "project:*", "tenant"),
-    ("circle:*", "project:*", "tenant"),
-    ("circle:1", "project:1"),
-    ("circle:1", "circle:2"),
-    ("tenant",),
-    (),
-)
-ROOMS = ("circle:1", "circle:2", "project:1", "tenant", "user:ada", "user:bob")
+EVERYTHING = ("circle:*", "project:*", "user:*", "tenant")
+PATTERNS = (*[EVERYTHING] * 4, ("circle:1", "project:1"), ("circle:1", "circle:2"), ("tenant",), ())
+ROOMS = ("circle:1", "circle:1", "project:1", "project:1", "circle:2", "tenant", "user:ada", "user:bob")
+MAX_OPEN = 5
 
-tenants = st.sampled_from(TENANTS)
+# Most of what happens is to happen to the same few clients, or hardly anything would come of it.
+tenants = st.sampled_from(("acme",) * 5 + ("bolt",))
 users = st.sampled_from(USERS)
 patterns = st.sampled_from(PATTERNS)
-scopes = st.sampled_from([("subscribe", "publish")] * 3 + [("subscribe",), ("publish",)])
+scopes = st.sampled_from([("subscribe", "publish")] * 6 + [("subscribe",), ("publish",)])
 some_rooms = st.lists(st.sampled_from(ROOMS), min_size=1, max_size=3)
-which = st.integers(0, 11)
-lifetimes = st.sampled_from((60, 600, 3600))
-events = st.fixed_dictionaries(
-    {},
-    optional={
-        "circle_id": st.sampled_from((1, 2)),
-        "project_id": st.just(1),
-        "user_id": st.sampled_from(USERS),
-        "idempotency_key": st.sampled_from(("k1", "k2")),
-    },
+which = st.integers(0, MAX_OPEN - 1)
+lifetimes = st.sampled_from((3600, 3600, 600, 60))
+shapes = st.integers(0, 63)
+backs = st.sampled_from((*range(MAX_EVENTS + 2), *range(6), OLD, NOBODYS, FOREIGN))
+ids = st.sampled_from(
+    [
+        *[{"circle_id": 1, "project_id": 1}] * 3,
+        *[{"circle_id": 1}, {"project_id": 1}] * 2,
+        {"circle_id": 2, "project_id": 1},
+        {"circle_id": 1, "user_id": "ada"},
+        {"user_id": "ada"},
+        {"user_id": "bob", "project_id": 1},
+        {},
+    ]
+)
+events = st.builds(
+    lambda ids, key: ids if key is None else {**ids, "idempotency_key": key},
+    ids,
+    st.sampled_from([None] * 4 + ["k1", "k2"]),
 )
 
 
@@ -61,6 +69,15 @@ class GatewayMachine(RuleBasedStateMachine):
 
     # ---- clients
 
+    @initialize(shapes=st.lists(shapes, min_size=3, max_size=3))
+    def begin(self, shapes: list[int]) -> None:
+        """A few clients that are there from the start."""
+        for user, rooms, shape in zip(("ada", "bob", "ada"), (["circle:1"], ["tenant"], []), shapes, strict=True):
+            token = self.world.token("acme", user, EVERYTHING, ("subscribe", "publish"), 3600, self._rate(shape))
+            self._connect(token, list(rooms), None, shape)
+        self._connect(self.world.token("bolt", "ada", EVERYTHING, ("subscribe",), 3600), ["circle:1"], None, 0)
+
+    @precondition(lambda self: len(self.world.open_clients()) < MAX_OPEN)
     @rule(
         tenant=tenants,
         user=users,
@@ -68,8 +85,8 @@ class GatewayMachine(RuleBasedStateMachine):
         scope=scopes,
         lifetime=lifetimes,
         rooms=st.lists(st.sampled_from(ROOMS), max_size=3),
-        since=st.none() | st.integers(0, 15),
-        shape=st.integers(0, 63),
+        since=st.none() | backs,
+        shape=shapes,
     )
     def connect(
         self,
@@ -82,24 +99,21 @@ class GatewayMachine(RuleBasedStateMachine):
         since: int | None,
         shape: int,
     ) -> None:
-        token = self.world.token(tenant, user, patterns, scope, lifetime, self.rates[shape % len(self.rates)])
+        token = self.world.token(tenant, user, patterns, scope, lifetime, self._rate(shape))
         self._connect(token, rooms, None if since is None else self._cursor(tenant, since), shape)
 
-    @precondition(lambda self: self.world.tokens)
-    @rule(which=which, shape=st.integers(0, 63))
-    def connect_with_a_known_token(self, which: int, shape: int) -> None:
-        """Which may have expired or been revoked."""
-        self._connect(self.world.tokens[which % len(self.world.tokens)], ["tenant"], None, shape)
-
     @precondition(lambda self: any(client.closed for client in self.world.clients))
-    @rule(which=which, shape=st.integers(0, 63))
+    @rule(which=which, shape=shapes)
     def come_back(self, which: int, shape: int) -> None:
         """A client that is gone resumes where it was: at the last event that it saw."""
         gone = [client for client in self.world.clients if client.closed]
-        before = gone[which % len(gone)]
+        before = gone[-1 - which % len(gone)]
         old = before.token
         token = self.world.token(old.tenant, old.user, old.rooms, old.scope, 600, old.rate)
         self._connect(token, [room for room in before.rooms if token.may_follow(room)], before.last_seen, shape)
+
+    def _rate(self, shape: int) -> int | None:
+        return self.rates[shape % len(self.rates)]
 
     def _connect(self, token: Token, rooms: list[str], since: str | None, shape: int) -> None:
         client = Client(self.world, token)
@@ -107,41 +121,38 @@ class GatewayMachine(RuleBasedStateMachine):
         self.world.clients.append(client)
         client.connect(rooms, since)
 
-    @precondition(lambda self: self.world.open_clients())
-    @rule(which=which)
-    def vanish(self, which: int) -> None:
-        client = self._open(which)
-        self.world.call(client.vanish)
-
     # ---- commands
 
     @precondition(lambda self: self.world.open_clients())
-    @rule(which=which, rooms=some_rooms, since=st.none() | st.integers(0, 15), history=st.integers(0, 6))
-    def subscribe(self, which: int, rooms: list[str], since: int | None, history: int) -> None:
+    @rule(which=which, rooms=some_rooms, new=st.booleans(), history=st.sampled_from((0, 0, 1, 2, 6, 20)))
+    def subscribe(self, which: int, rooms: list[str], new: bool, history: int) -> None:
         client = self._open(which)
-        asked = Subscription(rooms, None if since is None else self._cursor(client.token.tenant, since), history)
-        more = {} if asked.since is None else {"since": asked.since}
-        client.send(asked, type="subscribe", rooms=rooms, history=history, **more)
+        rooms = self._others(client, rooms) if new else rooms
+        client.send(Subscription(rooms, None, history), type="subscribe", rooms=rooms, history=history)
 
     @precondition(lambda self: self.world.open_clients())
-    @rule(which=which, rooms=some_rooms, joined=st.booleans())
+    @rule(which=which, rooms=some_rooms, new=st.booleans(), back=backs, history=st.sampled_from((0, 0, 3)))
+    def subscribe_since(self, which: int, rooms: list[str], new: bool, back: int, history: int) -> None:
+        client = self._open(which)
+        rooms = self._others(client, rooms) if new else rooms
+        since = self._cursor(client.token.tenant, back)
+        asked = Subscription(rooms, since, history)
+        client.send(asked, type="subscribe", rooms=rooms, since=since, history=history)
+
+    @precondition(lambda self: self.world.open_clients())
+    @rule(which=which, rooms=some_rooms, joined=st.sampled_from((True, True, True, False)))
     def unsubscribe(self, which: int, rooms: list[str], joined: bool) -> None:
         client = self._open(which)
         if joined:
-            rooms = list(client.rooms)[: len(rooms)] or rooms
+            rooms = [room for room in client.rooms if room != client.own][: len(rooms)] or rooms
         client.send(rooms, type="unsubscribe", rooms=rooms)
 
     @precondition(lambda self: self.world.open_clients())
-    @rule(which=which, patterns=patterns, scope=scopes, lifetime=lifetimes, known=st.none() | which)
-    def refresh(
-        self, which: int, patterns: tuple[str, ...], scope: tuple[str, ...], lifetime: int, known: int | None
-    ) -> None:
+    @rule(which=which, patterns=patterns, scope=scopes, lifetime=lifetimes)
+    def refresh(self, which: int, patterns: tuple[str, ...], scope: tuple[str, ...], lifetime: int) -> None:
         client = self._open(which)
         token = client.token
-        if known is None:
-            fresh = self.world.token(token.tenant, token.user, patterns, scope, lifetime, token.rate)
-        else:
-            fresh = self.world.tokens[known % len(self.world.tokens)]
+        fresh = self.world.token(token.tenant, token.user, patterns, scope, lifetime, token.rate)
         client.send(fresh, type="auth", token=fresh.text)
 
     @precondition(lambda self: self.world.open_clients())
@@ -150,17 +161,33 @@ class GatewayMachine(RuleBasedStateMachine):
         event = {"type": "task.created", "data": self._data(event), **event}
         self._open(which).publish(event)
 
-    @precondition(lambda self: self.world.open_clients())
-    @rule(which=which)
-    def ping(self, which: int) -> None:
-        self._open(which).send(None, type="ping")
+    # ---- what is seldom
 
-    @precondition(lambda self: any(client.closed and client.transport.connection for client in self.world.clients))
-    @rule(which=which, rooms=some_rooms)
-    def speak_after_the_end(self, which: int, rooms: list[str]) -> None:
+    @precondition(lambda self: self.world.open_clients())
+    @rule(
+        what=st.sampled_from(("vanish", "ping", "known token", "refresh", "speak", "speak", "token", "user", "tenant")),
+        which=which,
+        rooms=some_rooms,
+        shape=shapes,
+    )
+    def seldom(self, what: str, which: int, rooms: list[str], shape: int) -> None:
+        client = self._open(which)
+        known = self.world.tokens[shape % len(self.world.tokens)]
+        if what == "vanish":
+            self.world.call(client.vanish)
+        elif what == "ping":
+            client.send(None, type="ping")
+        elif what == "known token":  # which may have expired or been revoked
+            self._connect(known, ["tenant"], None, shape)
+        elif what == "refresh":
+            client.send(known, type="auth", token=known.text)
+        elif what != "speak":
+            self.world.revoke(what, client.token)
+        elif gone := [client for client in self.world.clients if client.closed and client.transport.connection]:
+            self._speak_after_the_end(gone[-1 - which % len(gone)], rooms)
+
+    def _speak_after_the_end(self, client: Client, rooms: list[str]) -> None:
         """What a client had sent before it heard that it was sent away does nothing."""
-        gone = [client for client in self.world.clients if client.closed and client.transport.connection]
-        client = gone[which % len(gone)]
         self.world.turn(2)  # what others publish is in the log
         heads = {tenant: self.world.head(tenant) for tenant in TENANTS}
         client.send(None, type="subscribe", rooms=rooms)
@@ -170,7 +197,7 @@ class GatewayMachine(RuleBasedStateMachine):
 
     # ---- events
 
-    @rule(tenant=tenants, several=st.lists(events, min_size=1, max_size=6))
+    @rule(tenant=tenants, several=st.lists(events, min_size=1, max_size=4))
     def publish(self, tenant: str, several: list[dict[str, object]]) -> None:
         for event in several:
             self._publish(tenant, event)
@@ -207,20 +234,15 @@ class GatewayMachine(RuleBasedStateMachine):
     def turn(self, count: int) -> None:
         self.world.turn(count)
 
-    @rule(seconds=st.sampled_from((0.1, 1.0, 20.0, 50.0)))
+    @rule(seconds=st.sampled_from((0.1, 0.1, 1.0, 1.0, 20.0, 100.0)))
     def wait(self, seconds: float) -> None:
         self.world.advance(seconds)
 
     @precondition(lambda self: self.world.open_clients())
-    @rule(which=which, count=st.sampled_from((200, 1000, 1 << 40)))
+    @rule(which=which, count=st.sampled_from((200, 1000, 1 << 40, 1 << 40)))
     def drain(self, which: int, count: int) -> None:
         client = self._open(which)
         self.world.call(lambda: client.transport.drain(count))
-
-    @precondition(lambda self: self.world.tokens)
-    @rule(kind=st.sampled_from(("token", "token", "user", "tenant")), which=which)
-    def revoke(self, kind: str, which: int) -> None:
-        self.world.revoke(kind, self.world.tokens[-1 - which % len(self.world.tokens)])
 
     @rule()
     def settle(self) -> None:
@@ -239,15 +261,19 @@ class GatewayMachine(RuleBasedStateMachine):
         clients = self.world.open_clients()
         return clients[which % len(clients)]
 
+    def _others(self, client: Client, rooms: list[str]) -> list[str]:
+        """As many rooms as `rooms`, that the client is in none of."""
+        new = [room for room in dict.fromkeys(ROOMS) if room not in client.rooms and client.token.may_follow(room)]
+        return new[: len(rooms)] or rooms
+
     def _cursor(self, tenant: str, back: int) -> str:
-        """The cursor `back` events before the head; or of the other tenant, of an earlier life, or of nobody."""
         cursors = list(self.world.cursors.get(tenant, {}))
-        if back < 13 and cursors:
+        if back < OLD and cursors:
             return cursors[max(0, len(cursors) - 1 - back)]
-        other = list(self.world.cursors.get(TENANTS[tenant == TENANTS[0]], {}))
-        return {13: self.world.old_cursors[tenant], 14: NEVER[0], 15: other[-1] if other else NEVER[1]}.get(
-            back, NEVER[1]
-        )
+        if back == FOREIGN:
+            other = list(self.world.cursors.get(TENANTS[tenant == TENANTS[0]], {}))
+            return other[-1] if other else NEVER[0]
+        return self.world.old_cursors[tenant] if back == OLD else NEVER[back % len(NEVER)]
 
 
 class SlowMachine(GatewayMachine):
