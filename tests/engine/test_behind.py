@@ -5,12 +5,14 @@ events are enough to fall behind.
 """
 
 import asyncio
+import itertools
 import json
 import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -212,6 +214,27 @@ async def test_one_that_reads_not_at_all_delays_nobody(tmp_path: Path) -> None:
                 await asyncio.sleep(0.05)
 
 
+async def test_all_who_are_behind_share_5_ms_of_a_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a restart that is everybody: each gets its batch in its turn, and between the turns the loop is free."""
+    async with gateway() as gate:
+        delivery, now = gate.service.gateway.delivery, itertools.count()
+        served: list[Any] = []
+        monkeypatch.setattr(delivery, "catch_up", served.append)
+        monkeypatch.setattr(delivery, "_timer", lambda: next(now) / 1_000)
+        waiting: list[Any] = [SimpleNamespace(awaits_turn=False) for _ in range(12)]
+        for connection in waiting:
+            delivery._soon(connection)
+            delivery._soon(connection)
+        turns = []
+        while len(served) < 12:
+            before = len(served)
+            await asyncio.sleep(0)
+            turns.append(len(served) - before)
+        assert turns == [5, 5, 2]
+        assert served == waiting
+        assert not delivery._taking_turns
+
+
 # ---- over their rate
 
 
@@ -354,6 +377,27 @@ async def test_rooms_that_a_fresh_token_no_longer_grants_are_dropped_while_behin
         assert [(await client.next("task.completed"))["event_id"] for _ in range(10)] == twos
         await until(lambda: connection_of(gate).live)
         await client.quiet(0.1)
+
+
+async def test_a_replay_brings_nothing_of_rooms_that_are_dropped_meanwhile() -> None:
+    """Owed from before and no longer granted: not brought, and the rest of the replay is."""
+    async with gateway(events_per_second=30) as gate:
+        (start,) = await publish(gate, 1, {}, circle_id=9)
+        for _ in range(20):
+            await publish(gate, 2, {}, circle_id=1)
+            await publish(gate, 1, {}, circle_id=2)
+        async with gate.client(query=f"&rooms=circle:1,circle:2&since={start}") as client:
+            assert (await client.next("subscribed"))["data"]["replayed"] == 60
+            await client.send(type="auth", token=gate.token(rooms=["circle:2"]), id="auth")
+            circles = []
+            while (frame := await client.next()).get("id") != "auth":
+                circles.append(frame["circle_id"])
+            assert connection_of(gate).replay is not None
+            assert 1 in circles
+            later = [(await client.next("task.completed"))["circle_id"] for _ in range(20 - circles.count(2))]
+            assert set(later) == {2}
+            await until(lambda: connection_of(gate).live)
+            await client.quiet(0.1)
 
 
 # ---- resume and history are the same
