@@ -254,6 +254,15 @@ async def test_a_bridge_never_raises_whatever_comes(gate: Gate) -> None:
     assert bridge.forwarded == 1
 
 
+async def test_the_data_of_an_event_is_an_object_also_in_the_process(gate: Gate) -> None:
+    """Clients count on it (PROTOCOL section 3); an empty one is one."""
+    bad: list[Any] = [[1, 2], "text", None, 7, [("a", 1)]]
+    for data in bad:
+        with pytest.raises(ValueError, match="object"):
+            await gate.service.gateway.publish("acme", "task.completed", data)
+    await gate.service.gateway.publish("acme", "task.completed", {})
+
+
 async def test_a_log_that_fails_drops_the_event_and_says_so() -> None:
     """Counted; the bus goes on."""
 
