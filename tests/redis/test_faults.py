@@ -33,6 +33,7 @@ async def recovered(gate: Gate, cursor: str) -> bool:
     """What a client that comes back with `cursor` is told."""
     async with gate.client(query=f"&rooms=tenant&since={cursor}") as client:
         answer = await client.next("subscribed")
+        client.websocket.transport.abort()  # or it would wait for its goodbye behind events that nobody reads
         return bool(answer["data"]["recovered"])
 
 
@@ -270,7 +271,7 @@ async def test_f9_channel_killed_under_load(
         assert killed > 4
         await publisher.more(10)
         await nodes.judge(publisher)
-        assert len([r for r in caplog.records if "cannot be heard" in r.message]) <= 2 + seconds / 2
+        assert len([r for r in caplog.records if "cannot be heard" in r.message]) <= 2
 
 
 # ---- what is in Redis

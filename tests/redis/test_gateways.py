@@ -44,6 +44,7 @@ async def test_client_goes_on_at_another_node_from_its_cursor(server: Server, pr
             async with gate.client(query=f"&rooms=tenant&since={seen[-1]}") as client:
                 assert (await client.next("subscribed"))["data"]["recovered"] is True
                 seen += [(await client.next())["event_id"] for _ in range(40)]
+                client.websocket.transport.abort()
         await nodes.judge(publisher)
         ids = nodes.readers[0].ids
         start = ids.index(seen[0])

@@ -109,7 +109,8 @@ class Channels:
             if channel == self.probe:
                 if message["type"] == "message":
                     self._heard_at = self._timer()
-                    self._troubles.end("heard")
+                    if self._heard_at - since >= DEAF_SECONDS:  # or a line comes each time where it never lasts
+                        self._troubles.end("heard")
             elif message["type"] == "message":
                 self._on_message(channel, message["data"])
             else:

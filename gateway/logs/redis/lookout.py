@@ -43,7 +43,7 @@ class Lookout:
         self._clock = clock
         self._timer = timer
         self._troubles = troubles
-        self._skew = 0.0
+        self._skew: float | None = None
         self._next = 0
         self._answered_at = timer()
 
@@ -52,8 +52,8 @@ class Lookout:
         self._answered_at = self._timer()
 
     def now(self) -> float:
-        """Seconds since the epoch by the clock of Redis, which entries are dated by."""
-        return self._clock() + self._skew
+        """Seconds since the epoch by the clock of Redis, which entries are dated by; 0 while it is not known."""
+        return 0.0 if self._skew is None else self._clock() + self._skew
 
     async def run(self) -> None:
         self.answered()

@@ -1,0 +1,473 @@
+"""What the engine does with what nobody thinks of: stalls, cancelled callers, scripts that are gone, refusals."""
+
+import asyncio
+import datetime
+import json
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from websockets.asyncio.client import connect
+
+from gateway.core.errors import LogUnavailable
+from gateway.core.position import Position
+from gateway.core.window import Bounds, Entry
+from gateway.logs.redis import RedisLog
+from gateway.logs.redis import writer as writer_module
+from gateway.logs.redis.names import Names
+from gateway.testing import draft, until
+from tests.redis.nodes import node
+from tests.redis.proxy import proxied
+from tests.redis.server import Server, free_port, serving
+from tests.support import running, settings_for
+
+
+class Watching:
+    """A `Watcher` that remembers."""
+
+    def __init__(self) -> None:
+        self.resets: list[tuple[str, str]] = []
+        self.degraded: list[bool] = []
+
+    def on_reset(self, tenant: str, reason: str) -> None:
+        self.resets.append((tenant, reason))
+
+    def on_degraded(self, degraded: bool) -> None:
+        self.degraded.append(degraded)
+
+
+async def outcome(receipt: Any) -> BaseException | None:
+    try:
+        await receipt
+    except Exception as error:
+        return error
+    return None
+
+
+# ---- writing
+
+
+async def test_each_call_is_answered_in_time_while_redis_stalls(server: Server, prefix: str) -> None:
+    """However many wait, each is refused within 2 s of its own call, not of its turn."""
+    async with node(server.url, prefix=prefix) as subject:
+        await subject.append("acme", 1)
+        server.stall()
+        waits: list[float] = []
+
+        async def publish(n: int) -> None:
+            begun = time.monotonic()
+            assert isinstance(await outcome(subject.log.append("acme", draft(n))), LogUnavailable)
+            waits.append(time.monotonic() - begun)
+
+        tasks = []
+        for n in range(2_000):
+            tasks.append(asyncio.create_task(publish(n)))
+            if n % 100 == 0:
+                await asyncio.sleep(0.1)
+        await asyncio.gather(*tasks)
+        assert max(waits) < 2.0
+        server.go_on()
+        # What waits for ever is nothing.
+        writer = subject.log._writer  # type: ignore[attr-defined]
+        await until(lambda: not writer._queue and not writer._unanswered)
+
+
+async def test_queue_is_bounded(server: Server, prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond so many events, or so many bytes, that wait, the next is refused at once."""
+    async with node(server.url, prefix=prefix) as subject:
+        await subject.append("acme", 1)
+        server.stall()
+        for name, limit, size in (("MAX_WAITING", 1_000, 0), ("MAX_WAITING_BYTES", 3_000_000, 50_000)):
+            monkeypatch.setattr(writer_module, name, limit)
+            receipts = [subject.log.append("acme", draft(n, size=size)) for n in range(1_500)]
+            begun = time.monotonic()
+            assert isinstance(await outcome(receipts[-1]), LogUnavailable)
+            assert time.monotonic() - begun < 0.1
+            errors = await asyncio.gather(*receipts, return_exceptions=True)
+            assert all(isinstance(error, LogUnavailable) for error in errors)
+        server.go_on()
+
+
+async def test_cancelled_receipt_disturbs_nobody(server: Server, prefix: str) -> None:
+    """Cancelled before it was sent, an event is not sent; the others have their places."""
+    async with node(server.url, prefix=prefix) as subject:
+        await subject.follow("acme")
+        first = asyncio.ensure_future(subject.log.append("acme", draft(1)))
+        second = asyncio.ensure_future(subject.log.append("acme", draft(2)))
+        third = asyncio.ensure_future(subject.log.append("acme", draft(3)))
+        second.cancel()
+        await asyncio.gather(first, third)
+        assert [_number(entry) for entry in subject.told_of("acme")] == [1, 3]
+
+
+async def test_stop_answers_what_waits(server: Server, prefix: str) -> None:
+    """Receipts, and those who wait for a tenant's window, are refused, and so is what comes later; nothing hangs."""
+    async with node(server.url, prefix=prefix) as subject:
+        await subject.follow("acme")
+        server.stall()
+        waiting = [subject.log.append("acme", draft(n)) for n in range(500)]
+        following = subject.log.follow("bolt")
+        assert following is not None
+        await asyncio.sleep(0.05)
+        begun = time.monotonic()
+        await subject.log.stop()
+        assert time.monotonic() - begun < 1.5
+        errors = await asyncio.gather(*waiting, following, return_exceptions=True)
+        assert all(isinstance(error, LogUnavailable) for error in errors)
+        assert isinstance(await outcome(subject.log.append("acme", draft(1))), LogUnavailable)
+        server.go_on()
+
+
+@pytest.mark.parametrize("answer", [None, [], [b"appended"], [b"appended", b"zz", 1, b"1"], 7, {}])
+async def test_answer_that_is_none_ends_nothing(server: Server, prefix: str, answer: Any) -> None:
+    """What a script should never say fails the event that it was about, and no other."""
+    async with node(server.url, prefix=prefix) as subject:
+        await subject.follow("acme")
+        run_all = subject.log._script.run_all  # type: ignore[attr-defined]
+
+        async def lie(redis: Any, calls: Any) -> list[Any]:
+            answers: list[Any] = await run_all(redis, calls)
+            return [answer, *answers[1:]]
+
+        subject.log._script.run_all = lie  # type: ignore[attr-defined]
+        receipts = [subject.log.append("acme", draft(n)) for n in range(3)]
+        assert [await outcome(receipt) is None for receipt in receipts] == [False, True, True]
+        subject.log._script.run_all = run_all  # type: ignore[attr-defined]
+        assert await outcome(subject.log.append("acme", draft(3))) is None
+        await until(lambda: subject.log.window("acme").head == 4)
+        assert [_number(entry) for entry in subject.told_of("acme")] == [0, 1, 2, 3]
+
+
+async def test_faults_of_others_end_nothing(
+    server: Server, prefix: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sink, a watcher or a part of the engine itself that raises is logged, and all goes on."""
+    watching = Watching()
+    async with node(server.url, prefix=prefix) as subject:
+        log = subject.log
+        assert isinstance(log, RedisLog)
+        heard: list[int] = []
+
+        def sink(tenant: str, entry: Entry) -> None:
+            heard.append(_number(entry))
+            raise ZeroDivisionError
+
+        def on_reset(tenant: str, reason: str) -> None:
+            raise ZeroDivisionError
+
+        watching.on_reset = on_reset  # type: ignore[method-assign]
+        log.attach(sink)
+        log.watch(watching)
+        await subject.follow("acme")
+        await subject.append("acme", 3)
+        await server.ask("FLUSHALL")
+        await until(lambda: log._follower.followed["acme"].window.head == 0)
+        await subject.append("acme", 2)
+        await until(lambda: heard == [0, 1, 2, 0, 1])
+
+        # A fault of the engine's own, in each of its tasks.
+        def fail(*arguments: Any) -> Any:
+            raise ZeroDivisionError
+
+        for owner, name in (
+            (log._writer, "_next_batch"),
+            (log._follower, "_read"),
+            (log._lookout, "_judge"),
+            (log._follower.channels, "_listen"),
+        ):
+            with monkeypatch.context() as broken:
+                broken.setattr(owner, name, fail)
+                doomed = log.append("acme", draft(90))
+                log._follower.fall_behind("acme", log._follower.followed["acme"])
+                await server.ask("CLIENT", "KILL", "TYPE", "pubsub")
+                await asyncio.sleep(0.3 if name != "_judge" else 1.3)
+            await outcome(doomed)
+        assert await outcome(log.append("acme", draft(99))) is None
+        await until(lambda: heard[-1] == 99)
+        assert all(not task.done() for task in log._tasks)
+    assert "should not have" in caplog.text
+
+
+async def test_scripts_that_the_server_forgot(server: Server, prefix: str) -> None:
+    """SCRIPT FLUSH at any time costs nothing but a round trip; events keep their order."""
+    async with node(server.url, prefix=prefix) as subject:
+        await subject.follow("acme")
+        for n in range(5):
+            receipts = [subject.log.append("acme", draft(n * 100 + i)) for i in range(100)]
+            await server.ask("SCRIPT", "FLUSH")
+            await asyncio.gather(*receipts)
+        assert [_number(entry) for entry in subject.told_of("acme")] == list(range(500))
+
+
+async def test_part_of_a_batch_may_fail(server: Server, prefix: str) -> None:
+    """Of events sent together, those that Redis refuses are refused, and the others are in the log."""
+    async with node(server.url, prefix=prefix) as subject:
+        await subject.follow("acme", "bolt")
+        await server.ask("SET", f"{prefix}:{{bolt}}:meta", "of another kind")
+        receipts = [subject.log.append("acme" if n % 2 else "bolt", draft(n)) for n in range(20)]
+        errors = [await outcome(receipt) for receipt in receipts]
+        assert [error is None for error in errors] == [n % 2 == 1 for n in range(20)]
+        assert all(isinstance(error, LogUnavailable) for error in errors[::2])
+        assert [_number(entry) for entry in subject.told_of("acme")] == list(range(1, 20, 2))
+
+
+# ---- following
+
+
+async def test_connecting_while_redis_is_away(server: Server, prefix: str) -> None:
+    """A client of a tenant that this node knows nothing of is sent away within 2 s, to come back (1013); killed and
+    stalled."""
+    async with running(settings_for(log_url=server.url, redis_prefix=prefix)) as gate:
+        for fault in (server.stall, server.kill):
+            fault()
+            begun = time.monotonic()
+            tenant = f"new-{fault.__name__}"
+            async with connect(f"{gate.ws_url}?token={gate.token(tenant=tenant)}") as websocket:
+                await websocket.wait_closed()
+                assert (websocket.close_code, websocket.close_reason) == (1013, "broker_unavailable")
+            assert time.monotonic() - begun < 2.2
+            server.go_on()
+
+
+async def test_first_read_of_more_than_the_window_holds(server: Server, prefix: str) -> None:
+    """A node with narrower bounds has the newest, and says what it lacks; over many pages too."""
+    async with node(server.url, prefix=prefix) as wide:
+        await wide.follow("acme")
+        receipts = await asyncio.gather(*(wide.log.append("acme", draft(n, size=1_000)) for n in range(3_000)))
+        for bounds, kept in ((Bounds(max_events=10), 10), (Bounds(max_bytes=11_000), 9)):
+            async with node(server.url, bounds, prefix=prefix) as narrow:
+                await narrow.follow("acme")
+                window = narrow.log.window("acme")
+                assert window.head == 3_000
+                assert abs(len(window) - kept) <= 1
+                assert window.first == 3_001 - len(window)
+                assert window.cursor == receipts[-1].event_id
+                assert window.gap(Position(window.epoch, window.first - 2)) == "history_trimmed"
+                assert narrow.told == []
+
+
+async def test_stream_is_within_its_bounds(server: Server, prefix: str) -> None:
+    """By count, by bytes and by age, after every append; what Redis says of bytes is what there is."""
+    stream, meta = f"{prefix}:{{acme}}:log", f"{prefix}:{{acme}}:meta"
+    async with node(server.url, Bounds(max_events=5), prefix=prefix) as subject:
+        await subject.append("acme", 12)
+        assert await server.ask("XLEN", stream) == 5
+    async with node(server.url, Bounds(max_bytes=5_000), prefix=prefix) as subject:
+        for size in (3_000, 100, 100, 4_000, 9_000, 10, 10):
+            await subject.log.append("acme", draft(0, size=size))
+            entries = await server.ask("XRANGE", stream, "-", "+")
+            held = sum(len(fields[b"e"]) for _, fields in entries)
+            assert int(await server.ask("HGET", meta, "bytes")) == held
+            assert held <= 5_000 or len(entries) == 1
+    async with node(server.url, Bounds(max_seconds=1), prefix=prefix) as subject:
+        await subject.append("acme", 20)
+        await asyncio.sleep(2.1)
+        await subject.append("acme", 1)
+        assert await server.ask("XLEN", stream) == 1
+        assert 0 < await server.ask("TTL", stream) <= 7 * 86_400
+
+
+@pytest.mark.parametrize("wrong", [7_200.0, -7_200.0])
+async def test_a_clock_that_is_wrong_drops_nothing_early(server: Server, prefix: str, wrong: float) -> None:
+    """A node whose clock is two hours ahead, or behind, keeps entries for as long as Redis says."""
+    bounds = Bounds(max_seconds=60)
+    async with node(server.url, bounds, prefix=prefix, clock=lambda: time.time() + wrong) as subject:
+        log = subject.log
+        assert isinstance(log, RedisLog)
+        await subject.follow("acme")
+        await subject.append("acme", 3)
+        log.sweep()  # before the clocks were compared: too early is worse than too late
+        assert len(log.window("acme")) == 3
+        await until(lambda: abs(log._lookout.now() - time.time()) < 30)
+        log.sweep()
+        assert len(log.window("acme")) == 3
+
+
+# ---- being refused
+
+
+@pytest.mark.parametrize("refusal", ["readonly", "memory"])
+async def test_redis_that_takes_no_writes(server: Server, prefix: str, refusal: str) -> None:
+    """It answers, and yet no event gets through: readiness is false, and true again when it is over."""
+    watching = Watching()
+    async with serving(Path(server._folder) / "other") as other, node(server.url, prefix=prefix) as subject:
+        subject.log.watch(watching)
+        await subject.append("acme", 1)
+        if refusal == "readonly":
+            await server.ask("REPLICAOF", "127.0.0.1", str(other.port))
+        else:
+            await server.ask("CONFIG", "SET", "maxmemory", "1")
+        await until(lambda: not subject.log.ready, 6.0)
+        assert isinstance(await outcome(subject.log.append("acme", draft(1))), LogUnavailable)
+        if refusal == "readonly":
+            await server.ask("REPLICAOF", "NO", "ONE")
+        else:
+            await server.ask("CONFIG", "SET", "maxmemory", "0")
+        await until(lambda: subject.log.ready, 6.0)
+        assert await outcome(subject.log.append("acme", draft(2))) is None
+        assert watching.degraded == [True, False]
+
+
+ACL = (
+    "+info +evalsha +script|load +set +get +del +exists +expire +hset +hmget +time"
+    " +xadd +xlen +xrange +xdel +publish +subscribe +unsubscribe +ping +client|setinfo"
+)
+"""What the log needs, and docs/scaling.md should say."""
+
+
+async def test_least_privilege(server: Server, prefix: str, caplog: pytest.LogCaptureFixture) -> None:
+    """A user who may run just these commands, on just these keys and channels, is enough; without INFO it is clear
+    from one line what is wrong."""
+    words = [word for word in ACL.split() if "setinfo" not in word]  # which 6.2 does not know, and redis-py forgives
+    rules = ["on", ">secret-word", f"~{prefix}:*", f"&{prefix}:*", *words]
+    await server.ask("ACL", "SETUSER", "gateway", *rules)
+    url = f"redis://gateway:secret-word@127.0.0.1:{server.port}"
+    async with node(url, prefix=prefix) as subject:
+        await subject.follow("acme")
+        await subject.append("acme", 3)
+        await until(lambda: subject.log._follower.channels._heard_at > 0 and subject.log.ready)  # type: ignore[attr-defined]
+        await subject.log.append("acme", draft(1, key="k"))
+        assert len(subject.told) == 4
+        await server.ask("ACL", "SETUSER", "gateway", "-info")
+        assert isinstance(await outcome(subject.log.append("acme", draft(5))), LogUnavailable)
+        await until(lambda: not subject.log.ready, 6.0)
+    lines = [r.getMessage() for r in caplog.records if "cannot be written" in r.getMessage()]
+    assert len(lines) == 1
+    assert "secret-word" not in caplog.text
+
+
+async def test_address_with_tls_and_a_user(tmp_path: Path, prefix: str) -> None:
+    """`rediss://user:password@host`, with the server's certificate checked."""
+    folder = tmp_path / "certificates"
+    folder.mkdir()
+    _certificate(folder)
+    port = free_port()
+    files = {"tls_cert_file": "cert.pem", "tls_key_file": "key.pem", "tls_ca_cert_file": "cert.pem"}
+    options = {name: str(folder / file) for name, file in files.items()}
+    async with serving(tmp_path / "redis", tls_port=str(port), tls_auth_clients="no", **options) as server:
+        await server.ask("ACL", "SETUSER", "gateway", "on", ">secret-word", "~*", "&*", "+@all")
+        address = f"rediss://gateway:secret-word@localhost:{port}"
+        async with node(f"{address}?ssl_ca_certs={folder / 'cert.pem'}", prefix=prefix) as subject:
+            await subject.follow("acme")
+            await subject.append("acme", 3)
+            assert len(subject.told) == 3
+        async with node(address, prefix=prefix) as stranger:
+            assert isinstance(await outcome(stranger.log.append("acme", draft(1))), LogUnavailable)
+
+
+def _certificate(folder: Path) -> None:
+    """One for localhost that signs itself."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    (folder / "cert.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    (folder / "key.pem").write_bytes(private)
+
+
+async def test_query_of_the_address_has_not_the_last_word(server: Server, prefix: str) -> None:
+    """What the engine leans on cannot be set otherwise in the address: retries, time limits, protocol, decoding."""
+    query = "decode_responses=true&protocol=3&socket_timeout=60&socket_connect_timeout=60&retry_on_timeout=true"
+    async with node(f"{server.url}?{query}", prefix=prefix) as subject:
+        await subject.follow("acme")
+        await subject.append("acme", 3)
+        assert len(subject.told) == 3
+        server.stall()
+        begun = time.monotonic()
+        assert isinstance(await outcome(subject.log.append("acme", draft(1))), LogUnavailable)
+        assert time.monotonic() - begun < 2.0
+        server.go_on()
+
+
+# ---- Redis Cluster
+
+
+async def test_keys_of_a_tenant_share_a_slot(tmp_path: Path, prefix: str) -> None:
+    """With and without an idempotency key, whatever the names: the scripts run in a cluster, here one of one node."""
+    async with serving(tmp_path / "redis", cluster_enabled="yes") as server:
+        await server.ask("CLUSTER", "ADDSLOTS", *range(16_384))
+        names = Names(prefix)
+        for tenant in ("acme", "a", "A-b_c", "x" * 64):
+            keys = [*names.log(tenant), names.key(tenant, None), names.key(tenant, "{x}"), names.key(tenant, "")]
+            slots = {await server.ask("CLUSTER", "KEYSLOT", key) for key in [*keys, names.channel(tenant)]}
+            assert len(slots) == 1
+        async with asyncio.timeout(10):
+            while b"cluster_state:ok" not in await _raw(server, "CLUSTER", "INFO"):  # noqa: ASYNC110 - no event for it
+                await asyncio.sleep(0.05)
+        async with node(server.url, prefix=prefix) as subject:
+            await subject.follow("acme", "bolt")
+            for tenant in ("acme", "bolt"):
+                await subject.append(tenant, 3)
+                await subject.log.append(tenant, draft(1, key="k"))
+            assert len(subject.told) == 8
+
+
+async def _raw(server: Server, *command: str) -> bytes:
+    answer = await server.ask(*command)
+    return repr(answer).replace("'", "").replace(" ", "").encode()
+
+
+# ---- what is said of it
+
+
+async def test_an_outage_is_said_once(server: Server, prefix: str, caplog: pytest.LogCaptureFixture) -> None:
+    """One line for each thing that does not work, however often it is tried, and one when it does again."""
+    caplog.set_level(logging.INFO)
+    async with proxied(server.port) as network, node(network.url, prefix=prefix) as subject:
+        await subject.follow("acme")
+        await subject.append("acme", 1)
+        network.target = 1
+        network.reset()
+        end = time.monotonic() + 2.5
+        while time.monotonic() < end:
+            await outcome(subject.log.append("acme", draft(1)))
+            await asyncio.sleep(0.02)
+        network.target = server.port
+        await until(lambda: subject.log.ready)
+        assert await outcome(subject.log.append("acme", draft(2))) is None
+        await until(lambda: len(_lines(caplog, "again")) >= 3, 8.0)
+        for what in ("written", "heard", "looked after"):
+            assert len(_lines(caplog, f"cannot be {what}")) == 1
+            assert len(_lines(caplog, f"can be {what} again")) == 1
+        assert len(_lines(caplog, "")) < 10
+
+
+def _lines(caplog: pytest.LogCaptureFixture, words: str) -> list[str]:
+    return [r.getMessage() for r in caplog.records if r.name.startswith("gateway.log") and words in r.getMessage()]
+
+
+async def test_nothing_grows_with_tenants_that_nobody_follows(server: Server, prefix: str) -> None:
+    """Publishing to many tenants keeps a bounded number of their codecs, and nothing else."""
+    async with node(server.url, prefix=prefix) as subject:
+        await asyncio.gather(*(subject.log.append(f"t{n}", draft(n)) for n in range(3_000)))
+        log = subject.log
+        assert isinstance(log, RedisLog)
+        assert len(log._codecs) <= 1_024
+        assert log._follower.followed == {}
+        assert log._follower._tenants == {}
+        await until(lambda: not log._writer._unanswered)
+
+
+def _number(entry: Entry) -> int:
+    number: int = json.loads(entry.frame.payload)["data"]["n"]
+    return number
