@@ -1,11 +1,17 @@
 """What the gateway says to a client of itself and of its refusals."""
 
+from typing import Final
+
 from auth.errors import AuthError
 from gateway.core.admission import Limits
 from gateway.core.connection import Connection
-from gateway.core.errors import GatewayError
+from gateway.core.errors import ConnectionRefused, Draining, GatewayError, LogUnavailable
 from schemas import messages
+from schemas.codes import CloseCode
 from schemas.events import rfc3339
+
+DRAINING: Final = "draining"
+"""The reason with which a draining node closes."""
 
 
 def established(
@@ -43,3 +49,15 @@ def refusal(error: GatewayError | AuthError) -> messages.Error:
         retry_after=getattr(error, "retry_after", None),
         limit=getattr(error, "limit", None),
     )
+
+
+def farewell(error: GatewayError | AuthError) -> tuple[messages.Message | None, CloseCode, str]:
+    """For a client that is not let in: what it is told, if anything, and the code and reason of the close."""
+    if isinstance(error, AuthError):
+        return None, CloseCode.UNAUTHENTICATED, error.code
+    if isinstance(error, Draining):
+        return messages.Draining(reconnect_after_ms=error.reconnect_after_ms), CloseCode.RESTART, DRAINING
+    if isinstance(error, ConnectionRefused):
+        return refusal(error), error.close_code, str(error)
+    code = CloseCode.NO_ROOM if isinstance(error, LogUnavailable) else CloseCode.MALFORMED
+    return refusal(error), code, error.code

@@ -74,12 +74,14 @@ class Settings(BaseSettings):
     command_burst: int = Field(40, ge=1, description="commands of one connection at once")
     events_per_second: Count = Field(500, description="events sent to one connection")
     tokens_per_minute: Count = Field(10, description="POST /admin/tokens by one principal")
+    tickets_per_minute: Count = Field(60, description="POST /tickets by one principal")
     admin_requests_per_minute: Count = Field(
         120, description="other changes to tokens and connections by one principal"
     )
     compression: bool = Field(False, description="permessage-deflate: less to send for more work")
     ping_interval: float = Field(20.0, gt=0, description="seconds between WebSocket pings")
     stall_seconds: float = Field(10.0, gt=0, description="seconds a client may read nothing while data waits for it")
+    drain_seconds: float = Field(10.0, ge=0, description="seconds over which clients are sent away before it ends")
 
     @field_validator("*", mode="before")
     @classmethod

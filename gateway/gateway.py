@@ -12,7 +12,7 @@ from typing import Any, Final
 from auth.errors import AuthError
 from auth.identity import Identity, require_publish
 from auth.tokens import TokenVerifier
-from gateway.answers import established, refusal
+from gateway.answers import established, farewell, refusal
 from gateway.authority import Authority
 from gateway.commands import Commands
 from gateway.core import subscription
@@ -20,7 +20,7 @@ from gateway.core.admission import Admission, Limits
 from gateway.core.agenda import Agenda
 from gateway.core.connection import Connection, Transport
 from gateway.core.delivery import go_to_head
-from gateway.core.errors import ConnectionRefused, CursorInvalid, GatewayError
+from gateway.core.errors import CursorInvalid, GatewayError
 from gateway.core.frame import Batch, Frame
 from gateway.core.handshake import Handshake
 from gateway.core.log import Draft, Log, Receipt, Removal
@@ -29,8 +29,10 @@ from gateway.core.nodes import Nodes, Notice
 from gateway.core.publication import draft_of
 from gateway.core.window import Gap
 from gateway.delivery import Delivery
+from gateway.drain import Drain
 from gateway.nodes.single import SingleNode
 from gateway.presence import Presence
+from gateway.tickets import Tickets
 from schemas import messages
 from schemas.codes import CloseCode, ErrorCode
 from schemas.commands import Subscribe
@@ -85,6 +87,8 @@ class Gateway:
         self.delivery = Delivery(
             self.manager, log, timer, self._tell_gap, self._commands.run_deferred, self.authority.remove
         )
+        self.drain = Drain(self, timer)
+        self.tickets = Tickets(self.nodes, self._knock, self.spawn)
 
     # ---- life
 
@@ -110,7 +114,8 @@ class Gateway:
     @property
     def ready(self) -> bool:
         """Whether events get through and connections are taken."""
-        return self._ticker is not None and not self._ticker.done() and self.log.ready
+        running = self._ticker is not None and not self._ticker.done()
+        return running and self.log.ready and not self.drain.begun
 
     # ---- the way of a connection
 
@@ -118,16 +123,11 @@ class Gateway:
         """Let a client in whose handshake was answered, or close its transport with the reason and return None."""
         try:
             connection = self._admit(handshake, transport)
-        except ConnectionRefused as error:
-            self._tell(transport, refusal(error))
-            transport.close(error.close_code, str(error))
-            return None
-        except AuthError as error:
-            transport.close(CloseCode.UNAUTHENTICATED, error.code)
-            return None
-        except GatewayError as error:
-            self._tell(transport, refusal(error))
-            transport.close(CloseCode.MALFORMED, error.code)
+        except (AuthError, GatewayError) as error:
+            message, code, reason = farewell(error)
+            if message is not None:
+                self._tell(transport, message)
+            transport.close(code, reason)
             return None
         self.manager.add(connection)
         self._admission.enter(connection)
@@ -140,6 +140,10 @@ class Gateway:
             self.spawn(self._begin_later(following, connection, handshake))
         return connection
 
+    def redeem(self, handshake: Handshake, then: Callable[[Handshake], object]) -> None:
+        """Turn a handshake's tickets into their token; `connect` then judges it."""
+        self.tickets.redeem(handshake, then)
+
     async def _begin_later(self, following: Awaitable[None], connection: Connection, handshake: Handshake) -> None:
         try:
             await following
@@ -151,8 +155,13 @@ class Gateway:
                 self._begin(connection, handshake)
                 self._commands.run_deferred(connection)
 
+    def _knock(self, address: str) -> None:
+        self.drain.refuse()
+        self._admission.knock(address, self._timer())
+
     def _admit(self, handshake: Handshake, transport: Transport) -> Connection:
-        self._admission.knock(handshake.address, self._timer())
+        if not handshake.admitted:
+            self._knock(handshake.address)
         label = handshake.client_id
         if label is not None and not (len(label) <= MAX_CLIENT_ID and label.isprintable()):
             raise GatewayError(ErrorCode.BAD_MESSAGE, f"client_id has at most {MAX_CLIENT_ID} printable characters")

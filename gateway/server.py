@@ -1,10 +1,12 @@
 """Runs a gateway under uvicorn."""
 
+import asyncio
 import logging
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
-from typing import Any
+from types import FrameType
+from typing import Any, Final
 
 import uvicorn
 from fastapi import FastAPI
@@ -14,23 +16,61 @@ from gateway.api.security import redact_server_logs
 from gateway.config import ConfigError, Settings
 from gateway.demo import demo_traffic
 from gateway.development import banner, development_router
+from gateway.lines import write_lines_aside
 from gateway.transports.kernel import limit_unsent
 from gateway.transports.uvicorn import SocketTransport
 from gateway.transports.uvicorn_http import HttpProtocol
 from gateway.wiring import Service, create_service
 
+GRACE_SECONDS: Final = 3
+"""For requests under way, and for clients to read why they were closed: with the drain before it and the gateway's own
+end after it there are 5."""
+
+FORCED_SECONDS: Final = 1.0
+
+_LOOK: Final = 0.1
+
+logger = logging.getLogger("uvicorn.error")
+
 
 class Server(uvicorn.Server):
-    """uvicorn, which says on what port it listens once it does."""
+    """uvicorn, which says on what port it listens once it does, and before it ends lets `drain` run: at its own
+    shutdown it would close every WebSocket at once. A second signal ends the drain, and all waiting."""
 
-    def __init__(self, config: uvicorn.Config, on_listening: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        on_listening: Callable[[int], None],
+        drain: Callable[[], Coroutine[Any, Any, None]] | None = None,
+    ) -> None:
         super().__init__(config)
         self._on_listening = on_listening
+        self._drain = drain
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        # Not kept, as uvicorn does to raise it again at the end: the process would end by the signal, and not with 0.
+        self.force_exit = self.should_exit
+        self.should_exit = True
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started and self.servers:
             self._on_listening(self.servers[0].sockets[0].getsockname()[1])
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._drain is not None:
+            draining = asyncio.create_task(self._drain())
+            while not draining.done() and not self.force_exit:
+                await asyncio.wait((draining,), timeout=_LOOK)
+                await self.on_tick(0)  # as in its main loop: requests go on to be answered, with the right date
+            draining.cancel()
+            (failure,) = await asyncio.gather(draining, return_exceptions=True)
+            if isinstance(failure, Exception):
+                logger.error("The drain failed", exc_info=failure)
+        await super().shutdown(sockets)
+        if self.force_exit:  # which uvicorn takes for leaving out the application's own end
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.lifespan.shutdown(), FORCED_SECONDS)
 
 
 def serve(settings: Settings, *, development: bool = False, demo: bool = False) -> bool:
@@ -47,13 +87,21 @@ def serve(settings: Settings, *, development: bool = False, demo: bool = False) 
             print(banner(service, settings.host, port, demo), flush=True)
         else:  # uvicorn is silent about sockets that it was given
             name = f"[{settings.host}]" if ":" in settings.host else settings.host
-            logging.getLogger("uvicorn.error").info("Listening on http://%s:%d", name, port)
+            logger.info("Listening on http://%s:%d", name, port)
 
-    server = Server(server_config(app, settings), listening)
+    async def drain() -> None:
+        if settings.drain_seconds and (count := len(list(service.gateway.manager.connections()))):
+            logger.info("Sending %d clients away over %g s; a second signal ends it", count, settings.drain_seconds)
+        await service.gateway.drain.run(settings.drain_seconds)
+
+    server = Server(server_config(app, settings), listening, drain)
     listener = _listen(settings)
     redact_server_logs()
-    with suppress(KeyboardInterrupt):  # uvicorn has shut down by then, and raises it once more
+    lines = write_lines_aside()
+    with suppress(KeyboardInterrupt):  # from before uvicorn took the signal over
         server.run(sockets=[listener])
+    if lines is not None:
+        lines.flush(0.5)
     return server.started
 
 
@@ -71,7 +119,7 @@ def server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
         access_log=False,
         server_header=False,
         proxy_headers=False,  # ours asks which proxies are trusted; uvicorn's believes any on loopback
-        timeout_graceful_shutdown=5,
+        timeout_graceful_shutdown=GRACE_SECONDS,
         log_level="info",
     )
 

@@ -516,6 +516,9 @@ class RecordingHost:
         self.joined.put_nowait(connection)
         return connection
 
+    def redeem(self, handshake: Handshake, then: Callable[[Handshake], object]) -> None:
+        then(handshake)
+
     def receive(self, connection: Connection, text: str) -> None:
         self.texts.append(text)
 

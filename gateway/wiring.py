@@ -183,7 +183,13 @@ def weaknesses(settings: Settings) -> Iterable[str]:
     for name in ("max_connections_per_user", "max_connections_per_address", "max_connections_per_tenant"):
         if getattr(settings, name) == 0:
             yield f"GATEWAY_{name.upper()} is 0: there is no limit"
-    for name in ("handshakes_per_minute", "commands_per_second", "events_per_second", "tokens_per_minute"):
+    for name in (
+        "handshakes_per_minute",
+        "commands_per_second",
+        "events_per_second",
+        "tokens_per_minute",
+        "tickets_per_minute",
+    ):
         if getattr(settings, name) == 0:
             yield f"GATEWAY_{name.upper()} is 0: there is no limit"
     if settings.jwt_private_keys and settings.jwt_secret:

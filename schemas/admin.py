@@ -33,6 +33,13 @@ class TokenAnswer(BaseModel):
     scope: str
 
 
+class TicketAnswer(BaseModel):
+    """`POST /tickets`. Good for one connection within `expires_in` seconds."""
+
+    ticket: str
+    expires_in: int
+
+
 class Revocation(_Body):
     """`POST /admin/tokens/revoke`: exactly one of a token's id, a user, a tenant."""
 

@@ -155,6 +155,14 @@ class StreamRestored(Message):
     since: str
 
 
+class Draining(Message):
+    """The node is about to end: come back, to whichever takes you, in so many milliseconds."""
+
+    name = "server.draining"
+
+    reconnect_after_ms: int
+
+
 class Pong(Message):
     name = "pong"
 

@@ -11,6 +11,7 @@ from gateway.api.events import events_router
 from gateway.api.limiting import Limited
 from gateway.api.ops import ops_router
 from gateway.api.security import redact_server_logs
+from gateway.api.tickets import tickets_router
 from gateway.api.tokens import tokens_router
 from gateway.api.websocket import PATH, websocket_router
 from gateway.transports.endpoint import STATE_KEY, Endpoint
@@ -39,6 +40,7 @@ def create_router(service: Service, prefix: str = "") -> APIRouter:
         websocket_router(service),
         events_router(service),
         tokens_router(service, limited),
+        tickets_router(service, limited),
         admin_router(service, limited),
         ops_router(service),
     ):

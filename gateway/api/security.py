@@ -8,10 +8,11 @@ from typing import Any, Final
 from fastapi import Request
 
 from auth.identity import Identity
-from gateway.core.handshake import Secrets, bearer_tokens, client_address, one_token, without_secrets
+from gateway.core.handshake import Secrets, bearer_tokens, client_address, one_token, tickets_of, without_secrets
 from gateway.wiring import Service
 
 _TAKEN: Final = "gateway.tokens"
+_TICKETS: Final = "gateway.tickets"
 
 Scope = MutableMapping[str, Any]
 
@@ -23,9 +24,17 @@ def take_tokens(scope: Scope) -> Secrets:
     """
     if _TAKEN not in scope:
         scope[_TAKEN] = bearer_tokens(scope["query_string"], scope["headers"])
+        scope[_TICKETS] = tickets_of(scope["query_string"])
         scope["query_string"] = without_secrets(scope["query_string"])
     tokens: Secrets = scope[_TAKEN]
     return tokens
+
+
+def take_tickets(scope: Scope) -> Secrets:
+    """The tickets of a request, likewise."""
+    take_tokens(scope)
+    tickets: Secrets = scope[_TICKETS]
+    return tickets
 
 
 class SecretsMiddleware:

@@ -1,9 +1,12 @@
 """`/ws/dashboard` for any ASGI server."""
 
+import asyncio
+from functools import partial
+
 from fastapi import APIRouter, WebSocket
 
-from gateway.api.security import address_of, take_tokens
-from gateway.core.handshake import read_handshake
+from gateway.api.security import address_of, take_tickets, take_tokens
+from gateway.core.handshake import Handshake, read_handshake
 from gateway.transports.asgi import AsgiTransport, serve
 from gateway.wiring import Service
 
@@ -20,10 +23,20 @@ def websocket_router(service: Service) -> APIRouter:
         if not service.origins.allows(scope["headers"]):
             await websocket.close()  # before it is accepted: HTTP 403
             return
-        handshake = read_handshake(scope["query_string"], scope["headers"], tokens, address_of(service, scope))
+        address = address_of(service, scope)
+        handshake = read_handshake(scope["query_string"], scope["headers"], tokens, address, take_tickets(scope))
         await websocket.accept(handshake.subprotocol)
+        if handshake.tickets:
+            redeemed: asyncio.Future[Handshake] = asyncio.get_running_loop().create_future()
+            service.gateway.redeem(handshake, partial(_resolve, redeemed))
+            handshake = await redeemed
         transport = AsgiTransport(websocket.send, service.settings.stall_seconds)
         connection = service.gateway.connect(handshake, transport)
         await serve(service.gateway, connection, transport, websocket.receive)
 
     return router
+
+
+def _resolve(redeemed: asyncio.Future[Handshake], handshake: Handshake) -> None:
+    if not redeemed.done():  # the client has gone meanwhile
+        redeemed.set_result(handshake)

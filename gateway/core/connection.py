@@ -1,5 +1,6 @@
 """The server's side of one client: who it is, which rooms it follows, and its place in the log."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -35,6 +36,9 @@ class Host(Protocol):
 
     def connect(self, handshake: Handshake, transport: Transport) -> "Connection | None":
         """A client's handshake was answered; None where it is refused, and the transport closed with the reason."""
+
+    def redeem(self, handshake: Handshake, then: Callable[[Handshake], object]) -> None:
+        """A handshake has tickets: call `then` once, now or later, with the one to connect with in its place."""
 
     def receive(self, connection: "Connection", text: str) -> None:
         """A text frame came."""

@@ -45,6 +45,18 @@ class ConnectionRefused(GatewayError):
         self.close_code = close_code
 
 
+class Draining(GatewayError):
+    """This node is about to end: the client finds another one, or this one again in so many milliseconds."""
+
+    def __init__(self, reconnect_after_ms: int) -> None:
+        super().__init__(
+            ErrorCode.BROKER_UNAVAILABLE,
+            "this node is about to end and takes nobody any more",
+            retry_after=reconnect_after_ms / 1000,
+        )
+        self.reconnect_after_ms = reconnect_after_ms
+
+
 class CursorInvalid(GatewayError):
     """A text that this gateway never gave out as a cursor of this tenant."""
 

@@ -6,7 +6,8 @@ from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Final
 from urllib.parse import parse_qsl, urlsplit
 
-from auth.errors import TokenInvalid, TokenMissing
+from auth.errors import AuthError, TokenInvalid, TokenMissing
+from gateway.core.errors import GatewayError
 
 SUBPROTOCOL: Final = "gateway.v1"
 _BEARER_SUBPROTOCOL: Final = "gateway.bearer."
@@ -14,22 +15,6 @@ _SECRET_PARAMETERS: Final = ("token", "ticket")
 
 Headers = Iterable[tuple[bytes, bytes]]
 Network = IPv4Network | IPv6Network
-
-
-@dataclass(frozen=True, slots=True)
-class Handshake:
-    """One attempt to connect. `tokens` are all that came, in order of precedence; never in the `repr`."""
-
-    tokens: "Secrets"
-    client_id: str | None
-    rooms: tuple[str, ...]
-    since: str | None
-    subprotocol: str | None
-    address: str
-
-    def token(self) -> str:
-        """The one token. Raises `TokenMissing`, and `TokenInvalid` for two that disagree."""
-        return one_token(self.tokens)
 
 
 class Secrets(tuple[str, ...]):
@@ -41,6 +26,34 @@ class Secrets(tuple[str, ...]):
         return f"<{len(self)} secrets>"
 
     __str__ = __repr__
+
+
+NO_SECRETS: Final = Secrets()
+
+
+@dataclass(frozen=True, slots=True)
+class Handshake:
+    """One attempt to connect. `tokens` are all that came, in order of precedence; never in the `repr`.
+
+    One with `tickets` has to wait until they are turned into a token (`Host.redeem`): its address has then been
+    `admitted`, and `failure` is what went wrong.
+    """
+
+    tokens: Secrets
+    client_id: str | None
+    rooms: tuple[str, ...]
+    since: str | None
+    subprotocol: str | None
+    address: str
+    tickets: Secrets = NO_SECRETS
+    admitted: bool = False
+    failure: AuthError | GatewayError | None = None
+
+    def token(self) -> str:
+        """The one token. Raises `TokenMissing`, `TokenInvalid` for two that disagree, and the `failure`."""
+        if self.failure is not None:
+            raise self.failure
+        return one_token(self.tokens)
 
 
 def one_token(tokens: Sequence[str]) -> str:
@@ -67,7 +80,16 @@ def bearer_tokens(query_string: bytes, headers: Headers) -> Secrets:
     return Secrets([*authorization, *subprotocols, *(value for name, value in query if name == "token")])
 
 
-def read_handshake(query_string: bytes, headers: Headers, tokens: Secrets, address: str) -> Handshake:
+def tickets_of(query_string: bytes) -> Secrets:
+    """The tickets in a query string. One that is empty is none."""
+    if b"ticket" not in query_string and b"%" not in query_string:
+        return NO_SECRETS
+    return Secrets(value for name, value in parse_query(query_string) if name == "ticket" and value)
+
+
+def read_handshake(
+    query_string: bytes, headers: Headers, tokens: Secrets, address: str, tickets: Secrets = NO_SECRETS
+) -> Handshake:
     """The attempt in a request for `/ws/dashboard`. Nothing is judged here, so nothing is raised."""
     query = parse_query(query_string)
     first = dict(reversed(query))
@@ -80,6 +102,7 @@ def read_handshake(query_string: bytes, headers: Headers, tokens: Secrets, addre
         since=first.get("since"),
         subprotocol=SUBPROTOCOL if SUBPROTOCOL in offered else None,
         address=address,
+        tickets=tickets,
     )
 
 

@@ -18,7 +18,7 @@ from websockets.protocol import OPEN, SERVER, Protocol
 
 from gateway.core.connection import Connection, Host
 from gateway.core.frame import Batch
-from gateway.core.handshake import bearer_tokens, client_address, read_handshake
+from gateway.core.handshake import Handshake, bearer_tokens, client_address, read_handshake, tickets_of
 from gateway.core.limits import Rate
 from gateway.core.opening import Headers, accept, fault_of, read_request, refuse, too_long
 from gateway.transports.deflate import negotiate, takes_prepared_frames
@@ -223,7 +223,7 @@ class SocketTransport(asyncio.Protocol):
         self._transport.set_protocol(self)
         peer = self._transport.get_extra_info("peername")
         address = client_address(peer[0] if peer else "unknown", headers, endpoint.proxies)
-        handshake = read_handshake(query, headers, bearer_tokens(query, headers), address)
+        handshake = read_handshake(query, headers, bearer_tokens(query, headers), address, tickets_of(query))
         self._transport.set_write_buffer_limits(high=HIGH_WATER)
         self._parser = Protocol(SERVER, state=OPEN, max_size=endpoint.message_bytes, logger=_silent)
         agreed = negotiate(headers) if endpoint.compression else None
@@ -235,6 +235,25 @@ class SocketTransport(asyncio.Protocol):
         endpoint.add(self)
         # The answer, the first frames and what they replay leave in one piece.
         self._corked = [accept(headers, handshake.subprotocol, agreed and agreed[1])]
+        if handshake.tickets:
+            # What it says before it is known who it is would be lost.
+            self._transport.pause_reading()
+            endpoint.host.redeem(handshake, self._enter_by_ticket)
+        else:
+            self._enter(endpoint, handshake)
+
+    def _enter_by_ticket(self, handshake: Handshake) -> None:
+        """The ticket was looked up, while the client may have gone or been sent away."""
+        if self._transport.is_closing():
+            self._corked = None
+        elif self._endpoint is not None and not self._closed:
+            self._enter(self._endpoint, handshake)
+            if not self._full:
+                self._transport.resume_reading()
+        else:
+            self._uncork()
+
+    def _enter(self, endpoint: Endpoint, handshake: Handshake) -> None:
         try:
             self._connection = endpoint.host.connect(handshake, self)
         except Exception:

@@ -368,7 +368,7 @@ async def test_every_route_that_changes_tokens_or_connections_is_limited(monkeyp
         return decorate(self, per_minute)
 
     monkeypatch.setattr(Limited, "__call__", noted)
-    async with timed(tokens_per_minute=1, admin_requests_per_minute=1) as (gate, _):
+    async with timed(tokens_per_minute=1, tickets_per_minute=1, admin_requests_per_minute=1) as (gate, _):
         async with http(gate, gate.token("root", scope="admin subscribe")) as api:
             paths = (await api.get("/openapi.json")).json()["paths"]
             changing = {
@@ -382,7 +382,9 @@ async def test_every_route_that_changes_tokens_or_connections_is_limited(monkeyp
             for method, path, body in CHANGES:
                 assert (await api.request(method, path, json=body)).status_code != 429, path
                 assert_problem(await api.request(method, path, json=body), 429, "rate_limited")
-    assert len(asked) == len(CHANGES) + 1
+            assert (await api.post("/tickets")).status_code == 201
+            assert_problem(await api.post("/tickets"), 429, "rate_limited")
+    assert len(asked) == len(CHANGES) + 2  # and POST /admin/tokens
 
 
 async def test_a_path_parameter_is_no_way_around_the_limit() -> None:

@@ -1,0 +1,33 @@
+"""One-time tickets over HTTP."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request, Response
+
+from auth.identity import Identity
+from gateway.api.limiting import Limited
+from gateway.api.problems import PROBLEMS, ProblemRoute
+from gateway.api.security import principal_of, take_tokens
+from gateway.core.handshake import one_token
+from gateway.tickets import TICKET_SECONDS
+from gateway.wiring import Service
+from schemas.admin import TicketAnswer
+
+
+def tickets_router(service: Service, limited: Limited) -> APIRouter:
+    router = APIRouter(
+        tags=["tokens"], route_class=ProblemRoute, responses=PROBLEMS, dependencies=[Depends(limited.attach)]
+    )
+    principal = Depends(principal_of(service))
+
+    @router.post("/tickets", status_code=201)
+    @limited(service.settings.tickets_per_minute)
+    async def issue_ticket(
+        request: Request, response: Response, holder: Annotated[Identity, principal]
+    ) -> TicketAnswer:
+        """A ticket to connect with once, as `?ticket=`, in place of the token that this is asked with."""
+        ticket = await service.gateway.tickets.issue(one_token(take_tokens(request.scope)))
+        response.headers["Cache-Control"] = "no-store"
+        return TicketAnswer(ticket=ticket, expires_in=TICKET_SECONDS)
+
+    return router
