@@ -44,6 +44,7 @@ LEVELS = {
     "gateway.client": 6,
     "gateway.demo": 6,
     "gateway.development": 6,
+    "gateway.lines": 6,
     "gateway.server": 6,
     "gateway.testing": 6,
 }

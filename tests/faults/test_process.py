@@ -1,0 +1,215 @@
+"""What a process may lack: a place for its log lines (F19), descriptors (F21), good settings, Redis (F26)."""
+
+import asyncio
+import fcntl
+import json
+import os
+import resource
+import socket
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
+
+from gateway.testing import until
+from tests.faults.nodes import Node
+from tests.faults.promise import following, judge, publishing, token
+from tests.redis.server import Server, executable, free_port
+from tests.support import SECRET
+
+LINES = 500
+"""More than the pipe holds, which is made a small one."""
+
+
+async def say_much(node: Node, count: int) -> None:
+    """Have the node write a line for each of these: requests that its HTTP parser refuses."""
+    for _ in range(count):
+        reader, writer = await asyncio.open_connection("127.0.0.1", node.port)
+        writer.write(b"\x00\x01\r\n\r\n" * 2)
+        with suppress(ConnectionError):
+            await asyncio.wait_for(reader.read(), 5)
+        writer.close()
+
+
+async def slowest(node: Node, during: "asyncio.Task[None]") -> float:
+    """The longest that a ping took meanwhile."""
+    most = 0.0
+    async with connect(f"{node.ws_url}?token={token('pinger')}", compression=None) as websocket:
+        await websocket.recv()
+        while not during.done():
+            begun = time.monotonic()
+            await websocket.send('{"type": "ping"}')
+            async with asyncio.timeout(5):
+                assert json.loads(await websocket.recv())["type"] == "pong"
+            most = max(most, time.monotonic() - begun)
+            await asyncio.sleep(0.01)
+    await during
+    return most
+
+
+@pytest.mark.parametrize("place", ["full", "pipe"])
+async def test_log_lines_that_nobody_takes(place: str, tmp_path: Path) -> None:
+    """F19: a full disk, and a pipe that nobody reads: the loop goes on, and the node ends when it is told to."""
+    node = Node(tmp_path)
+    reading, writing = os.pipe()
+    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4_096)
+    full = os.open("/dev/full", os.O_WRONLY)
+    try:
+        with os.fdopen(writing if place == "pipe" else full, "wb", closefd=False) as stderr:
+            await node.start(stderr)
+        talking = asyncio.create_task(say_much(node, LINES))
+        most = await slowest(node, talking)
+        async with following([node.ws_url], 3) as followers, publishing([node.url], 200) as publisher:
+            await asyncio.sleep(0.5)
+            await judge(publisher, followers)
+        print(f"{LINES} lines to a {place} place: the slowest pong took {most * 1000:.0f} ms")
+        assert most < 1.0
+        if place == "pipe":
+            assert waiting(reading) > 3_900, "nothing was tested: the pipe is not full"
+        node.process.terminate()
+        async with asyncio.timeout(10):
+            assert await node.process.wait() in (0, -15)
+    finally:
+        await node.kill()
+        for fd in (reading, writing, full):
+            os.close(fd)
+
+
+def waiting(fd: int) -> int:
+    """Bytes in a pipe."""
+    count = bytearray(4)
+    fcntl.ioctl(fd, 0x541B, count)  # FIONREAD
+    return int.from_bytes(count, "little")
+
+
+FEW = 120
+"""Descriptors that the node may have: a few dozen are its own."""
+
+
+@asynccontextmanager
+async def poor_node(folder: Path) -> AsyncIterator[Node]:
+    node = Node(folder)
+    try:
+        await node.start(before=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (FEW, FEW)))
+        yield node
+    finally:
+        await node.kill()
+
+
+async def test_descriptors_run_out(tmp_path: Path) -> None:
+    """F21: who is connected stays and gets every event; who comes is let in within 2 s of the release; few lines."""
+    async with poor_node(tmp_path) as node:
+        async with following([node.ws_url], 5) as followers, publishing([node.url], 100) as publisher:
+            await asyncio.sleep(0.3)
+            greedy = []
+            for _ in range(2 * FEW):
+                sock = socket.socket()
+                sock.setblocking(False)
+                sock.connect_ex(("127.0.0.1", node.port))
+                greedy.append(sock)
+            await until(lambda: node.insides.num_fds() >= FEW - 2, 5.0)
+            exhausted = time.monotonic()
+            had = len(publisher.acked)
+            await asyncio.sleep(3.0)
+            held = time.monotonic() - exhausted
+            assert len(publisher.acked) > had + 100
+            assert not await_soon(node)
+            for sock in greedy:
+                sock.close()
+            released = time.monotonic()
+            while True:
+                with suppress(OSError, TimeoutError):
+                    async with connect(f"{node.ws_url}?token={token()}", open_timeout=0.5) as websocket:
+                        await websocket.recv()
+                        break
+                assert time.monotonic() - released < 2.0
+            took = time.monotonic() - released
+            await judge(publisher, followers)
+        assert not any(follower.returns for follower in followers)
+        written = node.log.read_text()
+        lines = written.count("\n")
+        print(f"{FEW} descriptors: let in {took:.2f} s after the release; {lines} lines in {held:.1f} s without")
+        assert lines < 30, written[-2_000:]
+
+
+def await_soon(node: Node) -> bool:
+    """Whether the node takes a connection now."""
+    return bool(node.insides.num_fds() < FEW - 5)
+
+
+async def run(folder: Path, settings: dict[str, str | None]) -> tuple[int, str, float]:
+    """Exit code, stderr, and processor seconds of a node with these settings."""
+    node = Node(folder, **dict[str, Any](settings))
+    try:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        with pytest.raises(AssertionError):
+            await node.start()
+        code = await asyncio.wait_for(node.process.wait(), 10)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    finally:
+        await node.kill()
+    spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return code, node.log.read_text(), spent
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"jwt_secret": None}, "GATEWAY_JWT_SECRET"),
+        ({"jwt_secret": "short-canary"}, "GATEWAY_JWT_SECRET"),
+        ({"jwt_secret": "canary" * 8}, "GATEWAY_JWT_SECRET"),
+        ({"log_url": ""}, "GATEWAY_LOG_URL"),
+        ({"log_url": "redis://:canary@localhost:99999"}, "GATEWAY_LOG_URL"),
+        ({"log_url": "redis://:canary@localhost:port"}, "GATEWAY_LOG_URL"),
+        ({"log_url": "redis://:canary@localhost/?nonsense=1"}, "GATEWAY_LOG_URL"),
+        ({"log_url": "http://:canary@localhost"}, "GATEWAY_LOG_URL"),
+        ({"redis_prefix": "a b", "log_url": "redis://localhost"}, "GATEWAY_REDIS_PREFIX"),
+    ],
+    ids=["empty", "short", "plain", "no-url", "port", "no-port", "option", "scheme", "prefix"],
+)
+async def test_node_that_cannot_be_does_not_start(settings: dict[str, str | None], named: str, tmp_path: Path) -> None:
+    """F26: not zero, within 2 s of the processor, with one line that names the setting and tells no secret."""
+    code, written, spent = await run(tmp_path, settings)
+    assert code not in (0, None)
+    assert spent < 2.0
+    assert len(written.splitlines()) == 1, written
+    assert named in written
+    assert "canary" not in written
+    assert SECRET not in written
+
+
+async def test_node_starts_without_redis_and_recovers(tmp_path: Path) -> None:
+    """F26: a Redis that is down is no wrong setting: the node runs, says that it is not ready, and then is."""
+    port = free_port()
+    node = Node(tmp_path, log_url=f"redis://127.0.0.1:{port}", redis_prefix="late")
+    redis = Server(tmp_path / "redis", executable())
+    redis.port, redis.url = port, f"redis://127.0.0.1:{port}"
+    try:
+        await node.start(ready=False)
+        assert not await node.answers("/readyz")
+        async with connect(f"{node.ws_url}?token={token()}&rooms=tenant", open_timeout=5) as websocket:
+            told = []
+            with suppress(ConnectionClosed):
+                while True:
+                    told.append(json.loads(await asyncio.wait_for(websocket.recv(), 5)))
+        assert websocket.close_code == 1013
+        assert {frame["type"] for frame in told} <= {"error"}
+        assert len(node.log.read_text().splitlines()) < 20, node.log.read_text()
+        await redis.start()
+        begun = time.monotonic()
+        async with asyncio.timeout(5):
+            while not await node.answers("/readyz"):  # noqa: ASYNC110 - of another process
+                await asyncio.sleep(0.05)
+        print(f"ready {time.monotonic() - begun:.1f} s after Redis")
+        async with following([node.ws_url], 3) as followers, publishing([node.url], 100) as publisher:
+            await asyncio.sleep(0.5)
+            await judge(publisher, followers)
+        assert node.regrets() == []
+    finally:
+        await node.kill()
+        redis.kill()
