@@ -46,6 +46,6 @@ def reset(transport: asyncio.Transport) -> None:
     token was revoked, and to a client that reads nothing it leaves the memory."""
     sock = transport.get_extra_info("socket")
     if sock is not None:
-        with suppress(OSError):  # closed meanwhile, or not TCP
+        with suppress(OSError, ValueError):  # not TCP, or closed meanwhile
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
     transport.abort()
