@@ -148,6 +148,20 @@ class GatewayMachine(RuleBasedStateMachine):
         client.send(rooms, type="unsubscribe", rooms=rooms)
 
     @precondition(lambda self: self.world.open_clients())
+    @rule(which=which, commands=st.lists(st.tuples(some_rooms, backs, st.booleans()), min_size=2, max_size=4))
+    def burst(self, which: int, commands: list[tuple[list[str], int, bool]]) -> None:
+        """Commands one right after the other: those that come during a replay wait for its end, and in line."""
+        client = self._open(which)
+        client.send([client.own], type="unsubscribe", rooms=[client.own])
+        client.send(Subscription([client.own], None, 20), type="subscribe", rooms=[client.own], history=20)
+        for rooms, back, leave in commands:
+            if leave:
+                client.send(rooms, type="unsubscribe", rooms=rooms)
+            else:
+                since = self._cursor(client.token.tenant, back)
+                client.send(Subscription(rooms, since), type="subscribe", rooms=rooms, since=since)
+
+    @precondition(lambda self: self.world.open_clients())
     @rule(which=which, patterns=patterns, scope=scopes, lifetime=lifetimes)
     def refresh(self, which: int, patterns: tuple[str, ...], scope: tuple[str, ...], lifetime: int) -> None:
         client = self._open(which)
