@@ -15,10 +15,12 @@ class Transport(Protocol):
     """Writes frames to one client. An implementation guarantees, and `gateway.testing` checks:
 
     - `write` never blocks and never raises, takes the whole batch, and keeps the order of the calls.
-    - It answers False from the batch on that fills it, and then tells the gateway once when it has drained; so it
-      holds at most what fills it and one batch more.
+    - It answers False from the batch on that fills it, and then tells the gateway once when it has drained, never from
+      within `write`; so it holds at most what fills it and one batch more. Nobody waits for one that is stuck.
     - After `close` the client receives what was written before, then the close code; after `abort` nothing is sure.
       Both may be called twice, and a `write` after them does nothing.
+    - Whoever ends it, the gateway is told `disconnect`, at least once; a client that reads nothing while data waits is
+      given up, one that reads slowly or for which nothing waits is not.
     """
 
     def write(self, batch: Batch) -> bool: ...
