@@ -108,15 +108,17 @@ class BatchAnswer(BaseModel):
 
 
 class ClientInfo(BaseModel):
-    """One client as the seed's `get_stats()` tells it."""
+    """One client as the seed's `get_stats()` tells it; null is what only its own node knows."""
 
     client_id: str
     connected_at: str
-    messages_sent: int
-    messages_received: int
+    messages_sent: int | None
+    messages_received: int | None
 
 
 class ConnectionInfo(BaseModel):
+    """One connection, and the node that it is on; null is what only that node knows."""
+
     connection_id: str
     client_id: str | None
     user_id: str
@@ -124,12 +126,19 @@ class ConnectionInfo(BaseModel):
     connected_at: str
     expires_at: str
     rooms: tuple[str, ...]
-    state: Literal["live", "behind"]
-    messages_sent: int
-    messages_received: int
+    node: str
+    state: Literal["live", "behind"] | None
+    messages_sent: int | None
+    messages_received: int | None
 
 
-class ConnectionPage(BaseModel):
+class _Page(BaseModel):
+    """`partial` is only there, and true, while other nodes may have what this one cannot learn of."""
+
+    partial: Literal[True] | None = None
+
+
+class ConnectionPage(_Page):
     connections: list[ConnectionInfo]
     next: str | None
 
@@ -140,12 +149,12 @@ class RoomInfo(BaseModel):
     users: int
 
 
-class RoomPage(BaseModel):
+class RoomPage(_Page):
     rooms: list[RoomInfo]
     next: str | None
 
 
-class Stats(BaseModel):
+class Stats(_Page):
     tenant: str
     active_connections: int
     active_users: int

@@ -26,6 +26,7 @@ LEVELS = {
     "gateway.answers": 4,
     "gateway.authority": 4,
     "gateway.broadcast": 4,
+    "gateway.census": 4,
     "gateway.commands": 4,
     "gateway.delivery": 4,
     "gateway.drain": 4,

@@ -1,8 +1,8 @@
-"""What administrators see and close: statistics, connections, rooms."""
+"""What administrators see and close on all nodes: statistics, connections, rooms."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import islice
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
@@ -10,15 +10,18 @@ from auth.identity import Identity, require_admin
 from gateway.api.limiting import Limited
 from gateway.api.problems import PROBLEMS, ProblemRoute
 from gateway.api.security import principal_of
-from gateway.core.connection import Connection
-from gateway.core.errors import GatewayError
+from gateway.census import Census
+from gateway.core.errors import GatewayError, LogUnavailable
+from gateway.core.nodes import Notice
 from gateway.wiring import Service
-from schemas.admin import ClientInfo, ConnectionInfo, ConnectionPage, RoomInfo, RoomPage, Stats
+from schemas.admin import ConnectionPage, RoomPage, Stats
 from schemas.codes import CloseCode, ErrorCode
-from schemas.events import rfc3339
 from schemas.rooms import ID_GRAMMAR, is_id
 
 Item = TypeVar("Item")
+
+NOTICE_SECONDS = 120.0
+"""For how long a node that was out of touch is to close a connection that it was told to close."""
 
 Limit = Annotated[int, Query(ge=1, le=1_000, description="items a page")]
 After = Annotated[str | None, Query(max_length=256, description="`next` of the page before")]
@@ -35,6 +38,9 @@ def admin_router(service: Service, limited: Limited) -> APIRouter:
     gateway = service.gateway
     principal = Depends(principal_of(service))
 
+    async def census(tenant: str) -> Census:
+        return await Census.of(tenant, gateway.manager, gateway.nodes.members)
+
     def tenant_for(holder: Identity, tenant: str | None) -> str:
         asked = tenant or holder.tenant
         require_admin(holder, asked)
@@ -42,56 +48,65 @@ def admin_router(service: Service, limited: Limited) -> APIRouter:
             raise GatewayError(ErrorCode.BAD_MESSAGE, f"tenant: {ID_GRAMMAR}")
         return asked
 
-    @router.get("/admin/stats")
+    @router.get("/admin/stats", response_model_exclude_unset=True)
     async def stats(
         holder: Annotated[Identity, principal], tenant: Tenant = None, limit: Limit = 100, after: After = None
     ) -> Stats:
-        """Counts of one tenant since the start, and its clients, a page at a time."""
-        tenant = tenant_for(holder, tenant)
-        index, window = gateway.manager.of(tenant), gateway.log.window(tenant)
-        page, following = _page(sorted(index.connections), limit, after)
+        """Counts of one tenant, and its clients, a page at a time. The totals are since each node started, of those
+        that run now; other nodes' are up to 15 s old."""
+        known = await census(tenant_for(holder, tenant))
+        window, totals = gateway.log.window(known.tenant), known.totals
+        page, following = _page(known.ids(), limit, after)
         return Stats(
-            tenant=tenant,
-            active_connections=len(index.connections),
-            active_users=len(index.users),
-            active_rooms=len(index.rooms),
-            total_connections=index.connections_seen,
-            total_messages_sent=index.messages_sent + sum(c.sent for c in index.connections.values()),
-            total_broadcasts=index.broadcasts,
+            tenant=known.tenant,
+            active_connections=known.connections,
+            active_users=known.users,
+            active_rooms=len(known.rooms()),
+            total_connections=totals.connections,
+            total_messages_sent=totals.messages,
+            total_broadcasts=totals.broadcasts,
             log_events=len(window),
             log_bytes=window.bytes,
-            clients=[_client(index.connections[id]) for id in page],
+            clients=[known.client(id) for id in page],
             next=following,
+            **_partial(known),
         )
 
-    @router.get("/admin/connections")
+    @router.get("/admin/connections", response_model_exclude_unset=True)
     async def connections(
         holder: Annotated[Identity, principal], tenant: Tenant = None, limit: Limit = 100, after: After = None
     ) -> ConnectionPage:
         """The connections of one tenant, a page at a time."""
-        index = gateway.manager.of(tenant_for(holder, tenant))
-        page, following = _page(sorted(index.connections), limit, after)
-        return ConnectionPage(connections=[_connection(index.connections[id]) for id in page], next=following)
+        known = await census(tenant_for(holder, tenant))
+        page, following = _page(known.ids(), limit, after)
+        return ConnectionPage(connections=[known.connection(id) for id in page], next=following, **_partial(known))
 
-    @router.get("/admin/rooms")
+    @router.get("/admin/rooms", response_model_exclude_unset=True)
     async def rooms(
         holder: Annotated[Identity, principal], tenant: Tenant = None, limit: Limit = 100, after: After = None
     ) -> RoomPage:
         """The rooms of one tenant that somebody is in, a page at a time."""
-        index = gateway.manager.of(tenant_for(holder, tenant))
-        page, following = _page(sorted(index.rooms), limit, after)
-        return RoomPage(rooms=[_room(room, index.rooms[room]) for room in page], next=following)
+        known = await census(tenant_for(holder, tenant))
+        page, following = _page(known.rooms(), limit, after)
+        return RoomPage(rooms=[known.room(room) for room in page], next=following, **_partial(known))
 
     @router.delete("/admin/connections/{id}", status_code=204, responses={404: PROBLEMS[422]})
     @limited(service.settings.admin_requests_per_minute)
     async def close_connection(
         request: Request, id: str, holder: Annotated[Identity, principal], tenant: Tenant = None
     ) -> Response:
-        """Close one connection (4403)."""
-        connection = gateway.manager.of(tenant_for(holder, tenant)).connections.get(id)
-        if connection is None:
+        """Close one connection (4403), whichever node it is on."""
+        tenant = tenant_for(holder, tenant)
+        connection = gateway.manager.of(tenant).connections.get(id)
+        if connection is not None:
+            gateway.close(connection, CloseCode.FORBIDDEN, "closed by an administrator")
+        elif (await census(tenant)).elsewhere(id):
+            now = gateway.clock()
+            await gateway.authority.tell(Notice("connection_closed", tenant, id, now, now + NOTICE_SECONDS))
+        elif gateway.nodes.members.partial:
+            raise LogUnavailable("the other nodes are out of reach; this one has no such connection")
+        else:
             raise GatewayError(ErrorCode.NOT_FOUND, "this tenant has no such connection")
-        gateway.close(connection, CloseCode.FORBIDDEN, "closed by an administrator")
         return Response(status_code=204)
 
     return router
@@ -103,31 +118,6 @@ def _page(names: Sequence[str], limit: int, after: str | None) -> tuple[list[str
     return found[:limit], found[limit - 1] if len(found) > limit else None
 
 
-def _client(connection: Connection) -> ClientInfo:
-    return ClientInfo(
-        client_id=connection.client_id or connection.id,
-        connected_at=rfc3339(connection.connected_at),
-        messages_sent=connection.sent,
-        messages_received=connection.received,
-    )
-
-
-def _connection(connection: Connection) -> ConnectionInfo:
-    state: Literal["live", "behind"] = "live" if connection.live else "behind"
-    return ConnectionInfo(
-        connection_id=connection.id,
-        client_id=connection.client_id,
-        user_id=connection.identity.user_id,
-        tenant=connection.identity.tenant,
-        connected_at=rfc3339(connection.connected_at),
-        expires_at=rfc3339(connection.identity.expires_at),
-        rooms=tuple(sorted(connection.rooms)),
-        state=state,
-        messages_sent=connection.sent,
-        messages_received=connection.received,
-    )
-
-
-def _room(room: str, members: Iterable[Connection]) -> RoomInfo:
-    present = list(members)
-    return RoomInfo(room=room, connections=len(present), users=len({c.identity.user_id for c in present}))
+def _partial(known: Census) -> dict[str, Any]:
+    """Said only where it is so."""
+    return {"partial": True} if known.partial else {}

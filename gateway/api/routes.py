@@ -10,6 +10,7 @@ from gateway.api.admin import admin_router
 from gateway.api.events import events_router
 from gateway.api.limiting import Limited
 from gateway.api.ops import ops_router
+from gateway.api.presence import presence_router
 from gateway.api.security import redact_server_logs
 from gateway.api.tickets import tickets_router
 from gateway.api.tokens import tokens_router
@@ -41,6 +42,7 @@ def create_router(service: Service, prefix: str = "") -> APIRouter:
         events_router(service),
         tokens_router(service, limited),
         tickets_router(service, limited),
+        presence_router(service),
         admin_router(service, limited),
         ops_router(service),
     ):

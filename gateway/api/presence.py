@@ -1,0 +1,24 @@
+"""Who is in a room, over HTTP."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends
+
+from auth.identity import Identity
+from gateway.api.problems import PROBLEMS, ProblemRoute
+from gateway.api.security import principal_of
+from gateway.wiring import Service
+from schemas.messages import Presence
+
+
+def presence_router(service: Service) -> APIRouter:
+    router = APIRouter(tags=["rooms"], route_class=ProblemRoute, responses=PROBLEMS)
+    principal = Depends(principal_of(service))
+
+    @router.get("/rooms/{room}/presence", response_model_exclude_none=True)
+    async def presence(room: str, identity: Annotated[Identity, principal]) -> Presence:
+        """Who is in a room of the token's own tenant that it may subscribe to: users in order, and how many
+        connections each has on all nodes. `partial` is only there, and true, while other nodes are out of reach."""
+        return await service.gateway.presence.ask(identity, room)
+
+    return router

@@ -1,0 +1,39 @@
+"""What the tests of presence share."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from tests.support import Client, Gate
+
+
+async def present(client: Client, room: str = "circle:1") -> dict[str, int]:
+    """Who is in the room, by user, as the command says; what comes before its answer is passed over."""
+    answer = await client.ask(type="presence", room=room)
+    assert answer["type"] == "presence", answer
+    data = answer["data"]
+    users = {user["user_id"]: user["connections"] for user in data["users"]}
+    assert (data["room"], data["connections"], list(users)) == (room, sum(users.values()), sorted(users)), data
+    return users
+
+
+async def news(client: Client, timeout: float = 5.0) -> tuple[str, str, str]:
+    """What comes next: joined or left, the room, the user."""
+    frame = await client.next(timeout=timeout)
+    assert frame["type"] in ("presence.joined", "presence.left"), frame
+    assert set(frame["data"]) == {"room", "user_id"}
+    return frame["type"].partition(".")[2], frame["data"]["room"], frame["data"]["user_id"]
+
+
+async def until(what: Callable[[], Awaitable[Any]], expected: Any, seconds: float = 5.0) -> None:
+    """Wait until it answers what is expected."""
+    end = time.monotonic() + seconds
+    while (found := await what()) != expected:
+        assert time.monotonic() < end, f"{found} and not {expected} after {seconds} s"
+        await asyncio.sleep(0.05)
+
+
+def with_grace(gate: Gate, seconds: float) -> Gate:
+    gate.service.gateway.presence.grace = seconds
+    return gate

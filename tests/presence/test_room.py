@@ -1,0 +1,197 @@
+"""What watchers of a room are told, against who is really in it."""
+
+from collections import defaultdict
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.core.presence import News, WatchedRoom
+
+GRACE = 5.0
+USERS = ("ada", "bob", "eve")
+WATCHERS = ("w1", "w2", "w3")
+
+steps = st.lists(
+    st.one_of(
+        st.tuples(st.just("connect"), st.sampled_from(USERS)),
+        st.tuples(st.just("disconnect"), st.sampled_from(USERS)),
+        st.tuples(st.just("pass"), st.sampled_from([0.5, 2.0, 4.9, 5.0, 11.0])),
+        st.tuples(st.just("tell"), st.none()),
+        st.tuples(st.just("watch"), st.sampled_from(WATCHERS)),
+        st.tuples(st.just("look"), st.sampled_from(WATCHERS)),
+        st.tuples(st.just("unwatch"), st.sampled_from(WATCHERS)),
+    ),
+    max_size=60,
+)
+
+
+class World:
+    """A room, who is in it by the dictionary, and what each watcher believes from what it saw and was told."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.room: WatchedRoom[str] = WatchedRoom(GRACE)
+        self.connections: dict[str, int] = defaultdict(int)
+        self.believes: dict[str, set[str]] = {}
+        self.told: list[tuple[float, str, News]] = []
+        self.looks: list[tuple[float, str]] = []
+
+    @property
+    def present(self) -> set[str]:
+        return {user for user, count in self.connections.items() if count}
+
+    def connect(self, user: str) -> None:
+        self.connections[user] += 1
+        if self.connections[user] == 1:
+            self.room.enter(user)
+
+    def disconnect(self, user: str) -> None:
+        if self.connections[user]:
+            self.connections[user] -= 1
+            if not self.connections[user]:
+                self.room.leave(user, self.now)
+
+    def watch(self, watcher: str) -> None:
+        if watcher not in self.believes:
+            self.room.watch(watcher, self.now)
+            self.look(watcher)
+
+    def look(self, watcher: str) -> None:
+        self.room.look(watcher, self.now)
+        self.believes[watcher] = set(self.present)
+        self.looks.append((self.now, watcher))
+
+    def unwatch(self, watcher: str) -> None:
+        self.room.unwatch(watcher)
+        self.believes.pop(watcher, None)
+
+    def tell(self, _: None = None) -> None:
+        self.room.settle(self.now, self.present.__contains__)
+        for news, watchers in self.room.take():
+            for watcher in watchers:
+                for one in news:
+                    self.told.append((self.now, watcher, one))
+                    (self.believes[watcher].add if one.joined else self.believes[watcher].discard)(one.user_id)
+
+    def do(self, step: tuple[str, object]) -> None:
+        name, argument = step
+        if name == "pass":
+            assert isinstance(argument, float)
+            self.now += argument
+        elif name == "look":
+            if argument in self.believes:
+                self.look(str(argument))
+        else:
+            getattr(self, name)(argument)
+
+
+@given(steps)
+def test_who_was_told_everything_knows_who_is_there(steps: list[tuple[str, object]]) -> None:
+    """Whatever came, went and flickered: once the grace of all is over, each watcher's picture is the truth, and before
+    that it lacks nobody who is there."""
+    world = World()
+    for step in steps:
+        world.do(step)
+        if step[0] == "tell":
+            for believed in world.believes.values():
+                assert world.present <= believed
+    world.now += 2 * GRACE
+    world.tell()
+    for watcher, believed in world.believes.items():
+        assert believed == world.present, watcher
+
+
+@given(steps)
+def test_a_flapping_user_is_told_of_once_in_a_grace(steps: list[tuple[str, object]]) -> None:
+    """However the user flickers: to a watcher that does not itself look again, at most one `joined` and one `left` of
+    the same user within the grace, and the two in turns."""
+    world = World()
+    for step in steps:
+        if step[0] not in ("look", "unwatch") and not (step[0] == "watch" and step[1] in world.believes):
+            world.do(step)
+            if step[0] in ("connect", "disconnect"):
+                world.tell()
+    for watcher in world.believes:
+        began = next(at for at, who in world.looks if who == watcher)
+        for user in USERS:
+            told = [
+                (at, one.joined)
+                for at, who, one in world.told
+                if who == watcher and one.user_id == user and at > began + GRACE
+            ]
+            for (at, joined), (later, then) in pairwise(told):
+                assert joined != then
+                if joined:
+                    assert later - at >= GRACE
+            for kind in (True, False):
+                times = [at for at, joined in told if joined is kind]
+                assert all(b - a >= GRACE for a, b in pairwise(times))
+
+
+def watched(*watchers: str) -> WatchedRoom[str]:
+    room: WatchedRoom[str] = WatchedRoom(GRACE)
+    for watcher in watchers:
+        room.watch(watcher, 0.0)
+    return room
+
+
+def test_nobody_is_told_of_what_was_before() -> None:
+    """Such as its own arrival, though the others have not been told of it yet."""
+    room = watched("old")
+    room.enter("ada")
+    room.watch("new", 1.0)
+    room.enter("bob")
+    assert room.take() == [
+        ([News("ada", True), News("bob", True)], ["old"]),
+        ([News("bob", True)], ["new"]),
+    ]
+    assert room.take() == []
+
+
+def test_who_is_back_within_the_grace_was_never_away() -> None:
+    room = watched("w")
+    room.enter("ada")
+    room.take()
+    for n in range(50):
+        room.leave("ada", 10.0 + n)
+        room.settle(14.9 + n, lambda user: False)
+        room.enter("ada")
+    assert room.take() == []
+    room.leave("ada", 100.0)
+    room.settle(104.9, lambda user: False)
+    assert room.take() == []
+    room.settle(105.0, lambda user: False)
+    assert room.take() == [([News("ada", False)], ["w"])]
+
+
+def test_who_looked_in_between_is_told_of_the_return() -> None:
+    """It saw a room without the user, and would else never hear that there is one."""
+    room = watched("before", "looks")
+    room.enter("ada")
+    room.take()
+    room.leave("ada", 10.0)
+    room.look("looks", 11.0)
+    room.watch("comes", 12.0)
+    room.enter("ada")
+    told = {watcher: news for news, watchers in room.take() for watcher in watchers}
+    assert told == {"looks": [News("ada", True)], "comes": [News("ada", True)]}
+
+
+def test_who_never_left_is_not_said_to_have() -> None:
+    """Where what other nodes told was not known yet when the last connection here went."""
+    room = watched("w")
+    room.leave("ada", 1.0)
+    room.settle(10.0, lambda user: user == "ada")
+    assert room.take() == []
+
+
+def test_thousands_cost_what_is_new() -> None:
+    """With 5,000 users in the room one that comes and goes is one piece of news each, shared by all who watch."""
+    room = watched(*(f"w{n}" for n in range(100)))
+    for n in range(5_000):
+        room.enter(f"u{n}")
+    room.take()
+    room.enter("ada")
+    ((news, watchers),) = room.take()
+    assert (news, len(watchers)) == ([News("ada", True)], 100)
