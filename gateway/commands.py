@@ -41,6 +41,8 @@ class Orchestrator(Protocol):
 
     def close(self, connection: Connection, code: CloseCode, reason: str) -> None: ...
 
+    def fail(self, connection: Connection) -> None: ...
+
     def draft(self, identity: Identity, event: PublishedEvent) -> tuple[str, Draft]: ...
 
     def append(self, tenant: str, draft: Draft) -> Awaitable[Receipt]: ...
@@ -135,6 +137,8 @@ class Commands:
             if command in connection.deferred:
                 connection.deferred = tuple(other for other in connection.deferred if other is not command)
                 self._gateway.reply(connection, refusal(error), command.id)
+        except Exception:
+            self._gateway.fail(connection)
         if self._gateway.is_open(connection):
             self.run_deferred(connection)
 
@@ -142,7 +146,12 @@ class Commands:
         while connection.deferred and connection.replay is None:
             command, *rest = connection.deferred
             connection.deferred = tuple(rest)
-            self._execute(connection, command)
+            try:
+                self._execute(connection, command)
+            except Exception:
+                # Nobody above knows whose command it was.
+                self._gateway.fail(connection)
+                return
 
     def _execute(self, connection: Connection, command: AnyCommand) -> None:
         try:

@@ -23,7 +23,8 @@ hold up the others for a second."""
 class Delivery:
     """Follows the logs. `timer` is seconds of a clock that never goes back; `on_gap` tells a connection that the log no
     longer reached back to its place, before anything later is written; `on_replayed` is told at the end of a replay;
-    `on_removal` of a user who was removed from a room at a time, before anything later is delivered.
+    `on_removal` of a user who was removed from a room at a time, before anything later is delivered; `on_failure` of a
+    connection that could not be caught up.
     """
 
     def __init__(
@@ -34,6 +35,7 @@ class Delivery:
         on_gap: Callable[[Connection], None],
         on_replayed: Callable[[Connection], None],
         on_removal: Callable[[str, Removal, float], object],
+        on_failure: Callable[[Connection], None],
     ) -> None:
         self._manager = manager
         self._log = log
@@ -41,6 +43,7 @@ class Delivery:
         self._on_gap = on_gap
         self._on_replayed = on_replayed
         self._on_removal = on_removal
+        self._on_failure = on_failure
         self._pending: dict[str, list[Entry]] = {}
         self._pending_bytes = 0
         self._turns: deque[Connection] = deque()
@@ -91,7 +94,7 @@ class Delivery:
     def drained(self, connection: Connection) -> None:
         """The connection's transport was full and is not any more."""
         if not connection.awaits_turn:
-            self.catch_up(connection)
+            self._take_turn(connection)
 
     def _soon(self, connection: Connection) -> None:
         if not connection.awaits_turn:
@@ -122,4 +125,8 @@ class Delivery:
 
     def _take_turn(self, connection: Connection) -> None:
         connection.awaits_turn = False
-        self.catch_up(connection)
+        try:
+            self.catch_up(connection)
+        except Exception:
+            # It would wait for ever, and never be told that something is missing.
+            self._on_failure(connection)

@@ -85,7 +85,7 @@ class Gateway:
         self.presence = Presence(self, self.nodes.members, timer)
         self._commands = Commands(self, self.limits, timer)
         self.delivery = Delivery(
-            self.manager, log, timer, self._tell_gap, self._commands.run_deferred, self.authority.remove
+            self.manager, log, timer, self._tell_gap, self._commands.run_deferred, self.authority.remove, self.fail
         )
         self.drain = Drain(self, timer)
         self.tickets = Tickets(self.nodes, self._knock, self.spawn)
@@ -133,11 +133,14 @@ class Gateway:
         self._admission.enter(connection)
         self._watch_expiry(connection)
         self._idle.pop(connection.identity.tenant, None)
-        following = self.log.follow(connection.identity.tenant, handshake.since)
-        if following is None:
-            self._begin(connection, handshake)
-        else:
-            self.spawn(self._begin_later(following, connection, handshake))
+        try:
+            following = self.log.follow(connection.identity.tenant, handshake.since)
+            if following is None:
+                self._begin(connection, handshake)
+            else:
+                self.spawn(self._begin_later(following, connection, handshake))
+        except Exception:
+            self.fail(connection)
         return connection
 
     def redeem(self, handshake: Handshake, then: Callable[[Handshake], object]) -> None:
@@ -147,13 +150,14 @@ class Gateway:
     async def _begin_later(self, following: Awaitable[None], connection: Connection, handshake: Handshake) -> None:
         try:
             await following
-        except GatewayError as error:
-            self.reply(connection, refusal(error))
-            self.close(connection, CloseCode.NO_ROOM, error.code)
-        else:
             if self.is_open(connection):
                 self._begin(connection, handshake)
                 self._commands.run_deferred(connection)
+        except GatewayError as error:
+            self.reply(connection, refusal(error))
+            self.close(connection, CloseCode.NO_ROOM, error.code)
+        except Exception:
+            self.fail(connection)
 
     def _knock(self, address: str) -> None:
         self.drain.refuse()
@@ -249,6 +253,11 @@ class Gateway:
         """Send a client away: from here on nothing more is written to it."""
         self.disconnect(connection)
         connection.transport.close(code, reason)
+
+    def fail(self, connection: Connection) -> None:
+        """What was done for this connection met an exception that nobody thought of: it ends, and no other."""
+        logger.exception("a connection failed and was closed")
+        self.close(connection, CloseCode.INTERNAL_ERROR, ErrorCode.INTERNAL_ERROR)
 
     def drained(self, connection: Connection) -> None:
         """The transport was full and is not any more."""
