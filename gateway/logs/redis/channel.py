@@ -41,7 +41,7 @@ class Channels:
         self._wanted: dict[str, None] = {}
         self._changes: dict[str, None] = {}
         self._changed = asyncio.Event()
-        self._heard_at = timer()
+        self._heard_at = float("-inf")
 
     @property
     def hears(self) -> bool:
@@ -61,7 +61,6 @@ class Channels:
         self._changed.set()
 
     async def run(self) -> None:
-        self._heard_at = self._timer()
         while True:
             try:
                 async with self._redis.pubsub() as channels:
@@ -107,7 +106,8 @@ class Channels:
                 continue
             channel = message["channel"].decode()
             if channel == self.probe:
-                if message["type"] == "message":
+                # The first time being listened to is as good as a probe, which comes a second later.
+                if message["type"] == "message" or self._heard_at < 0:
                     self._heard_at = self._timer()
                     if self._heard_at - since >= DEAF_SECONDS:  # or a line comes each time where it never lasts
                         self._troubles.end("heard")

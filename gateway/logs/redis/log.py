@@ -183,6 +183,10 @@ def _client(url: str) -> "Redis":
     client = Redis.from_url(url, **options)
     # Once more: the query of the address would have the last word.
     client.connection_pool.connection_kwargs.update(options)
+    try:
+        client.connection_pool.make_connection()  # type: ignore[no-untyped-call]
+    except TypeError:  # which quotes an option of the address, and that may be a secret
+        raise ValueError("redis:// with an option that there is not") from None
     return client
 
 
