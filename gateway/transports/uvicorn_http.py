@@ -15,6 +15,9 @@ HEAD_BYTES: Final = 64 * 1024
 BODY_SECONDS: Final = 30.0
 """For the whole body: 16 MiB of a batch at the speed of a telephone."""
 
+SHUTDOWN_SECONDS: Final = 2.0
+"""For what is left of a body once the server ends: it waits for this request, and in the end would cut it off."""
+
 _TOO_LARGE: Final = b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 _TOO_SLOW: Final = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
@@ -52,6 +55,11 @@ class _GuardedHead(H11Protocol if TYPE_CHECKING else object):  # type: ignore[mi
     def connection_lost(self, exc: Exception | None) -> None:
         self._disarm()
         super().connection_lost(exc)
+
+    def shutdown(self) -> None:
+        super().shutdown()
+        if self._awaits_body():
+            self._arm(SHUTDOWN_SECONDS)
 
     def _awaits_head(self) -> bool:
         """Whether no request is under way, and the connection is still this protocol's."""

@@ -1,0 +1,168 @@
+"""A rolling restart of three nodes on one Redis: clients go from one to the next, and miss nothing."""
+
+import asyncio
+import json
+import signal
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
+
+from tests.drain.nodes import Node, serving, until, witnesses
+from tests.engine.served import token
+from tests.redis.server import Server, free_port
+from tests.redis.server import serving as redis_serving
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[Server]:
+    async with redis_serving(tmp_path / "redis") as server:
+        yield server
+
+
+class Cluster:
+    """Nodes by number, those that take clients being known as a load balancer knows them: by readiness."""
+
+    def __init__(self, folder: Path, url: str, **settings: Any) -> None:
+        self.nodes: dict[int, Node] = {}
+        self.ready: list[int] = []
+        self._folder = folder
+        self._settings = {"log_url": url, **settings}
+        self._stacks: dict[int, AsyncExitStack] = {}
+        self._turn = 0
+
+    async def start(self, number: int) -> None:
+        stack = self._stacks[number] = AsyncExitStack()
+        self.nodes[number] = await stack.enter_async_context(
+            serving(self._folder / f"node{number}", free_port(), **self._settings)
+        )
+        self.ready.append(number)
+
+    async def restart(self, number: int) -> float:
+        """End a node as a deployment does, then start it again; returns how long the end took."""
+        self.ready.remove(number)
+        told_to = self.nodes[number].tell(signal.SIGTERM)
+        status, ended = await self.nodes[number].ended()
+        assert status == 0
+        await self._stacks[number].aclose()
+        await self.start(number)
+        return ended - told_to
+
+    async def stop(self) -> None:
+        for stack in self._stacks.values():
+            await stack.aclose()
+
+    def next(self) -> Node:
+        self._turn += 1
+        return self.nodes[self.ready[self._turn % len(self.ready)]]
+
+
+class Follower:
+    """A client that comes back, at its slot and with its cursor, to whichever node takes it."""
+
+    def __init__(self) -> None:
+        self.numbers: list[int] = []
+        self.recovered: list[bool | None] = []
+        self.unexpected: list[dict[str, Any]] = []
+        self._since: str | None = None
+
+    async def run(self, cluster: Cluster) -> None:
+        while True:
+            node = cluster.next()
+            since = f"&since={self._since}" if self._since else ""
+            url = f"ws://127.0.0.1:{node.port}/ws/dashboard?token={token()}&rooms=circle:x{since}"
+            slot = time.monotonic()
+            with suppress(ConnectionClosed):
+                async with connect(url, compression=None, max_size=None) as websocket:
+                    async for text in websocket:
+                        frame = json.loads(text)
+                        if frame["type"] == "server.draining":
+                            slot = time.monotonic() + frame["data"]["reconnect_after_ms"] / 1000
+                        else:
+                            self._take(frame)
+            assert websocket.close_code == 1012, (websocket.close_code, websocket.close_reason)
+            await asyncio.sleep(slot - time.monotonic())
+
+    def _take(self, frame: dict[str, Any]) -> None:
+        if "event_id" in frame:
+            self.numbers.append(frame["data"]["n"])
+            self._since = frame["event_id"]
+        elif frame["type"] == "subscribed":
+            self.recovered.append(frame["data"]["recovered"])
+        elif frame["type"] == "connection.established":
+            self._since = self._since or frame["data"]["cursor"]
+        else:
+            self.unexpected.append(frame)
+
+
+async def test_a_rolling_restart_loses_nothing(server: Server, tmp_path: Path) -> None:
+    """Three nodes, one after another, while events are published: every client gets all of them, in order, once, and
+    each of its returns is `recovered: true`."""
+    cluster = Cluster(tmp_path, server.url, drain_seconds=1)
+    followers = [Follower() for _ in range(12)]
+    published: list[int] = []
+    tasks: list[asyncio.Task[None]] = []
+
+    async def publish() -> None:
+        number = 0
+        while True:
+            # Also at the node that is draining, which takes events to its end.
+            node = cluster.nodes[number % 3]
+            with suppress(httpx.TransportError):
+                answer = await node.publish(number)
+                assert answer.status_code in (202, 503)
+                if answer.status_code == 202:
+                    published.append(number)
+            number += 1
+
+    try:
+        for number in range(3):
+            await cluster.start(number)
+        tasks = [asyncio.create_task(follower.run(cluster)) for follower in followers]
+        await until(lambda: all(follower.recovered for follower in followers))
+        tasks.append(asyncio.create_task(publish()))
+        for number in range(3):
+            before = len(published)
+            took = await cluster.restart(number)
+            assert took < 1 + 5
+            assert len(published) > before
+        tasks[-1].cancel()
+        await asyncio.gather(tasks[-1], return_exceptions=True)
+        await until(lambda: all(len(follower.numbers) >= len(published) for follower in followers))
+        assert not any(task.done() for task in tasks[:-1])
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await cluster.stop()
+    for follower in followers:
+        # What was answered by an error, or not at all, may yet be in the log; nothing else may differ.
+        assert [number for number in follower.numbers if number in set(published)] == published
+        assert follower.numbers == followers[0].numbers
+        assert follower.unexpected == []
+        first, *returns = follower.recovered
+        assert first is None
+        assert all(recovered is True for recovered in returns), follower.recovered
+    assert sum(len(follower.recovered) - 1 for follower in followers) >= 12
+
+
+async def test_a_redis_that_does_not_answer_holds_no_end_up(server: Server, tmp_path: Path) -> None:
+    """Stalled, it answers nothing, and the process ends in time all the same."""
+    async with serving(tmp_path / "node", log_url=server.url, drain_seconds=1) as node:
+        async with witnesses(node, 2) as clients:
+            server.stall()
+            try:
+                told_to = node.tell()
+                status, ended = await node.ended()
+            finally:
+                server.go_on()
+            assert status == 0
+            assert ended - told_to < 1 + 5
+            await until(lambda: all(client.closed_at for client in clients))
+            assert {client.code for client in clients} == {1012}

@@ -1,0 +1,50 @@
+"""Who leaves when."""
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.core.drain import RETURN_SECONDS, milliseconds, return_slot, slots
+
+
+@given(st.integers(1, 3_000), st.floats(0.1, 600), st.integers())
+def test_slots_are_spread_evenly_over_the_time(count: int, seconds: float, seed: int) -> None:
+    """One in each share of it, whatever chance says; the last one leaves before the time is over."""
+    found = slots(count, seconds, random.Random(seed).random)
+    share = seconds / count
+    assert len(found) == count
+    for number, slot in enumerate(found):
+        assert number * share <= slot <= (number + 0.5) * share + 1e-9
+
+
+@pytest.mark.parametrize(("count", "seconds"), [(1, 10.0), (20, 1.0), (5_000, 10.0)])
+def test_no_two_fall_together(count: int, seconds: float) -> None:
+    """As the milliseconds that clients are told, up to 500 clients a second."""
+    for seed in range(5):
+        told = [milliseconds(slot) for slot in slots(count, seconds, random.Random(seed).random)]
+        assert len(set(told)) == count
+
+
+def test_chance_moves_them() -> None:
+    """Two nodes that end at once do not send their clients to a third one in step."""
+    assert slots(5, 1.0, lambda: 0.0) == [0.0, 0.2, 0.4, 0.6000000000000001, 0.8]
+    assert slots(5, 1.0, lambda: 0.5)[0] == 0.05
+
+
+def test_nobody_is_nobody() -> None:
+    assert slots(0, 10.0, random.random) == []
+
+
+def test_who_comes_too_late_is_spread_over_what_is_left() -> None:
+    """And not back before a restart can have been."""
+    found = [return_slot(8.0, random.Random(seed).random) for seed in range(200)]
+    assert min(found) >= RETURN_SECONDS
+    assert max(found) <= RETURN_SECONDS + 8.0
+    assert max(found) - min(found) > 6.0
+    assert return_slot(-3.0, lambda: 0.9) == RETURN_SECONDS
+
+
+def test_milliseconds_are_rounded_up_and_never_negative() -> None:
+    assert [milliseconds(seconds) for seconds in (0.0001, 0.5, -1.0)] == [1, 500, 0]
