@@ -67,7 +67,7 @@ class _GuardedHead(H11Protocol if TYPE_CHECKING else object):  # type: ignore[mi
         return self in self.connections and (cycle is None or (cycle.response_complete and not cycle.more_body))
 
     def _awaits_body(self) -> bool:
-        return self in self.connections and self.cycle.more_body
+        return self in self.connections and self.cycle is not None and self.cycle.more_body
 
     def _arm(self, seconds: float) -> None:
         self._disarm()

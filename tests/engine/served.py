@@ -116,7 +116,8 @@ async def serving(tmp_path: Path, bare: bool = False, **settings: Any) -> AsyncI
         with suppress(ProcessLookupError):  # the test has done it
             process.send_signal(signal.SIGTERM)
         async with asyncio.timeout(PATIENCE):
-            assert await process.wait() in (0, -signal.SIGTERM)
+            code = await process.wait()
+        assert code in (0, -signal.SIGTERM), (code, log.read_text())
     finally:
         with suppress(ProcessLookupError):
             process.kill()
