@@ -113,7 +113,7 @@ DRAIN = 0.5
 
 
 async def test_it_ends_in_time_though_clients_answer_nothing(tmp_path: Path) -> None:
-    """SIGTERM with clients that do not answer, do not read, are silent or half there: 4 s after the drain it is over."""
+    """SIGTERM with clients that do not answer, do not read, are silent or half there: over 4 s after the drain."""
     async with serving(tmp_path, drain_seconds=DRAIN) as served, several(5, served.port, token()) as mute:
         async with (
             several(5, served.port, token(), "&rooms=circle:load", receive_buffer=4_096),
