@@ -3,12 +3,16 @@
 import secrets
 import time
 from collections.abc import Callable
+from typing import Final
 
 from gateway.core.frame import Frame
 from gateway.core.idempotency import Keys
 from gateway.core.log import Draft, Receipt, Sink, Watcher, payload_of
 from gateway.core.position import EPOCH_BYTES, Cursors
 from gateway.core.window import Bounds, Entry, Window
+
+JUMP_SECONDS: Final = 1.0
+"""By which the clock may differ from the timer between two looks and still not have been set."""
 
 
 class MemoryLog:
@@ -30,6 +34,7 @@ class MemoryLog:
         self._bounds = bounds or Bounds()
         self._clock = clock
         self._timer = timer
+        self._ahead = clock() - timer()
         self._epoch = secrets.token_bytes(EPOCH_BYTES)
         self._tenants: dict[str, tuple[Window, Keys]] = {}
         self._sink: Sink = lambda tenant, entry: None
@@ -65,7 +70,7 @@ class MemoryLog:
                 return Receipt(window.cursors.encode(self._epoch, known), duplicate=True)
         event_id = window.cursors.encode(self._epoch, offset)
         frame = Frame(payload_of(draft.body, event_id, draft.timestamp))
-        entry = Entry(offset, event_id, draft.rooms, frame, self._clock())
+        entry = Entry(offset, event_id, draft.rooms, frame, self._now())
         window.append(entry)
         self._sink(tenant, entry)
         return Receipt(event_id, duplicate=False)
@@ -74,10 +79,20 @@ class MemoryLog:
         return self._tenant(tenant)[0]
 
     def sweep(self) -> None:
-        now, elapsed = self._clock(), self._timer()
+        now, elapsed = self._now(), self._timer()
         for window, keys in self._tenants.values():
             window.sweep(now)
             keys.sweep(elapsed)
+
+    def _now(self) -> float:
+        """By the clock; where that was set, what is kept is as old as before."""
+        now = self._clock()
+        ahead = now - self._timer()
+        if abs(ahead - self._ahead) > JUMP_SECONDS:
+            for window, _ in self._tenants.values():
+                window.redate(ahead - self._ahead)
+        self._ahead = ahead
+        return now
 
     def _tenant(self, tenant: str) -> tuple[Window, Keys]:
         # Kept for as long as the process: dropping an idle tenant would hand out its offsets a second time.

@@ -46,7 +46,6 @@ class RedisLog:
         *,
         prefix: str = "gathering",
         trust_restarts: bool = False,
-        clock: Callable[[], float] = time.time,
         timer: Callable[[], float] = time.monotonic,
     ) -> None:
         self._cursor_keys = cursor_keys
@@ -59,7 +58,7 @@ class RedisLog:
         troubles = self._troubles = Troubles()
         self._writer = Writer(self._write, self._settle, troubles)
         self._follower = Follower(self._redis, self._names, self._new_window, self._trust, timer, troubles)
-        self._lookout = Lookout(self._redis, self._names, self._follower, self._trust, clock, timer, troubles)
+        self._lookout = Lookout(self._redis, self._names, self._follower, self._trust, timer, troubles)
         self._tasks: list[asyncio.Task[None]] = []
 
     # ---- the seam

@@ -31,7 +31,6 @@ class Lookout:
         names: Names,
         follower: Follower,
         trust: str,
-        clock: Callable[[], float],
         timer: Callable[[], float],
         troubles: Troubles,
     ) -> None:
@@ -40,7 +39,6 @@ class Lookout:
         self._names = names
         self._follower = follower
         self._trust = trust
-        self._clock = clock
         self._timer = timer
         self._troubles = troubles
         self._skew: float | None = None
@@ -53,7 +51,7 @@ class Lookout:
 
     def now(self) -> float:
         """Seconds since the epoch by the clock of Redis, which entries are dated by; 0 while it is not known."""
-        return 0.0 if self._skew is None else self._clock() + self._skew
+        return 0.0 if self._skew is None else self._timer() + self._skew
 
     async def run(self) -> None:
         self.answered()
@@ -80,7 +78,7 @@ class Lookout:
         for answer in (time, server):
             if isinstance(answer, Exception):
                 raise answer
-        self._skew = time[0] + time[1] / 1e6 - self._clock()
+        self._skew = time[0] + time[1] / 1e6 - self._timer()
         for some in self._next_to_look_at():
             await self._compare_heads(some, server["run_id"].encode())
         if isinstance(written, ReadOnlyError):

@@ -1,0 +1,131 @@
+"""A wall clock that jumps (F18): places, rates and timers do not notice; tokens are judged by it."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from websockets.exceptions import ConnectionClosed
+
+from gateway.core.window import Bounds
+from gateway.gateway import Gateway
+from gateway.logs.memory import MemoryLog
+from gateway.logs.redis import RedisLog
+from gateway.testing import CURSOR_KEY
+from gateway.wiring import Service, create_service
+from tests.faults.promise import TENANT
+from tests.redis.server import Server
+from tests.support import Client, Gate, running, settings_for
+
+
+class Wall:
+    """A wall clock that somebody sets."""
+
+    def __init__(self) -> None:
+        self.offset = 0.0
+
+    def __call__(self) -> float:
+        return time.time() + self.offset
+
+
+@asynccontextmanager
+async def gate_by(wall: Wall, redis: Server | None = None, prefix: str = "", **values: Any) -> AsyncIterator[Gate]:
+    """A gateway whose wall clock this is; its timer is the real one."""
+    made = create_service(settings_for(max_token_lifetime=20_000, **values))
+    bounds = Bounds()
+    # The Redis log asks no wall clock: Redis dates the entries.
+    log = RedisLog(redis.url, (CURSOR_KEY,), bounds, prefix=prefix) if redis else None
+    gateway = Gateway(
+        log or MemoryLog((CURSOR_KEY,), bounds, wall), made.gateway.verifier, limits=made.gateway.limits, clock=wall
+    )
+    service = Service(
+        settings=made.settings,
+        gateway=gateway,
+        manager=made.manager,
+        keyring=made.keyring,
+        issuer=made.issuer,
+        origins=made.origins,
+        jwks=None,
+    )
+    async with running(made.settings, service) as gate:
+        yield gate
+
+
+async def events(client: Client, count: int) -> list[int]:
+    return [(await client.next("task.created"))["data"]["n"] for _ in range(count)]
+
+
+@pytest.mark.parametrize("engine", ["memory", "redis"])
+@pytest.mark.parametrize("jump", [3_600.0 * 2, -3_600.0, -600.0])
+async def test_places_and_window_survive_a_jump(engine: str, jump: float, server: Server, prefix: str) -> None:
+    """A client that was away meanwhile gets exactly what it missed; the live one stays in order; nothing expires."""
+    wall = Wall()
+    async with gate_by(wall, server if engine == "redis" else None, prefix) as gate:
+        gateway = gate.service.gateway
+        for n in range(20):
+            await gateway.publish(TENANT, "task.created", {"n": n})
+        day = gate.token(expires_in=10_000)
+        async with gate.client(day, "&rooms=tenant") as client:
+            cursor = (await client.next("subscribed"))["data"]["cursor"]
+            for n in range(20, 40):
+                await gateway.publish(TENANT, "task.created", {"n": n})
+            assert await events(client, 20) == [*range(20, 40)]
+        await gateway.publish(TENANT, "task.created", {"n": 40}, key="k")
+        wall.offset = jump
+        await asyncio.sleep(1.2)  # two looks at what is due
+        assert (await gateway.publish(TENANT, "task.created", {"n": 40}, key="k")).duplicate
+        for n in range(41, 50):
+            await gateway.publish(TENANT, "task.created", {"n": n})
+        fresh = gate.token(now=wall(), expires_in=10_000)
+        async with gate.client(fresh, f"&rooms=tenant&since={cursor}") as client:
+            told = (await client.next("subscribed"))["data"]
+            assert (told["recovered"], told["replayed"]) == (True, 30)
+            assert await events(client, 30) == [*range(20, 50)]
+            wall.offset = 0.0
+            await asyncio.sleep(0.6)
+            await gateway.publish(TENANT, "task.created", {"n": 50})
+            assert await events(client, 1) == [50]
+
+
+async def test_rates_know_no_wall_clock() -> None:
+    """An hour ahead fills no bucket, an hour back empties none; pings go on."""
+    wall = Wall()
+    async with gate_by(wall, commands_per_second=5, command_burst=10, ping_interval=0.5) as gate:
+        async with gate.client(gate.token(expires_in=3_600)) as client:
+            for offset in (0.0, -3_600.0, 1_800.0):
+                wall.offset = offset
+                answers = [(await client.ask(type="ping"))["type"] for _ in range(12)]
+                assert answers.count("error") >= 1, "limited at its burst, whatever the clock says"
+                await asyncio.sleep(2.1)
+                assert (await client.ask(type="ping"))["type"] == "pong"
+            assert client.websocket.close_code is None
+
+
+async def test_tokens_are_judged_by_the_wall_clock() -> None:
+    """Ahead they expire, at once; back they are from the future, and 5 s of leeway are forgiven."""
+    wall = Wall()
+    async with gate_by(wall) as gate:
+        token = gate.token(expires_in=600)
+        async with gate.client(token) as client:
+            wall.offset = 3_600.0
+            begun = time.monotonic()
+            assert await client.closed() == (4401, "token_expired")
+            assert time.monotonic() - begun < 2.0
+        with pytest.raises((ConnectionClosed, AssertionError)):
+            async with gate.client(token):
+                pass
+        wall.offset = -4.0
+        async with gate.client(token) as client:
+            assert client.established["data"]["tenant"] == TENANT
+            # The clock goes back while it is connected: it stays, and is not for ever.
+            wall.offset = -3_600.0
+            await asyncio.sleep(1.1)
+            assert (await client.ask(type="ping"))["type"] == "pong"
+            wall.offset = 601.0
+            assert await client.closed() == (4401, "token_expired")
+        wall.offset = -3_600.0
+        with pytest.raises((ConnectionClosed, AssertionError)):
+            async with gate.client(token):
+                pass
