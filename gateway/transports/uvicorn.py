@@ -159,6 +159,7 @@ class SocketTransport(asyncio.Protocol):
             self._ordinary.shutdown()
         else:
             self.close(CloseCode.RESTART, "restart")
+            self._uncork()  # where a ticket is being looked up, and nothing was written yet
 
     # ---- what the gateway calls
 

@@ -262,7 +262,7 @@ async def test_who_goes_while_the_ticket_is_looked_up_leaves_nothing_behind() ->
         ticket = await ticket_of(gate)
         trying = asyncio.create_task(outcome(gate, f"ticket={ticket}"))
         await nodes.asked.wait()
-    await asyncio.gather(trying, return_exceptions=True)
+    assert await trying == (1012, "restart")
 
 
 async def test_without_the_store_it_is_said() -> None:
