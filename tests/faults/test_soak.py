@@ -116,7 +116,8 @@ async def soak(folder: Path, *, seconds: float, warm: float, churned: float, rat
         steep = slope(samples) * 600 / MIB
         print(
             f"{seconds:.0f} s: {count} clients came and went, {len(publisher.acked)} events; RSS "
-            f"{samples[-1][1] / MIB:.1f} MiB, {(samples[-1][1] - samples[0][1]) / MIB:+.2f} MiB since {warm:.0f} s, slope {steep:+.2f} MiB/10 min"
+            f"{samples[-1][1] / MIB:.1f} MiB, {(samples[-1][1] - samples[0][1]) / MIB:+.2f} MiB since {warm:.0f} s, "
+            f"slope {steep:+.2f} MiB/10 min"
         )
         assert steep < growth
         assert threads < 12
