@@ -176,9 +176,12 @@ async def test_f7_lagging_replica_promoted(tmp_path: Path, prefix: str) -> None:
         await nodes.everywhere(lambda reader: len(reader.ids) >= 100)
         seen = nodes.readers[0].ids[-1]
         primary.kill()
-        network.reset()
         await replica.ask("REPLICAOF", "NO", "ONE")
+        # A node that comes first, and fills up what these have seen: offsets alone would look as if nothing were amiss.
+        async with node(replica.url, prefix=prefix) as first:
+            await first.append(TENANT, 80)
         network.target = replica.port
+        network.reset()
         begun = time.monotonic()
         await publisher.more(80)
         assert time.monotonic() - begun < 10
@@ -222,25 +225,22 @@ async def test_f8_deaf_channel(server: Server, prefix: str, seconds: float) -> N
     """A subscription that is open and carries nothing is found and mended; meanwhile the node is not ready, and events
     come all the same, a look later."""
     async with proxied(server.port) as network, stage(server.url, network.url, prefix=prefix) as nodes:
-        publisher = Publisher(nodes.gates, pause=0.05)
+        publisher = Publisher(nodes.gates[:1], pause=0.05)
         await publisher.more(20)
+        connections = network.opened
         network.swallow = True
         deaf = nodes.gates[1].service.gateway
         begun = time.monotonic()
+        await publisher.more(2)
+        last = max(publisher.acked)
+        await until(lambda: last in nodes.readers[1].numbers, 2.5)
         await until(lambda: not deaf.ready, 10.0)
         await asyncio.sleep(max(0.0, seconds - (time.monotonic() - begun)))
         assert len(nodes.readers[1].ids) > len(publisher.acked) * 0.5
-        connections = network.opened
-        assert connections > 2, "it never tried another connection"
+        assert network.opened > connections, "it never tried another connection"
         network.swallow = False
         await until(lambda: deaf.ready, 10.0)
-        # Mended, the channel brings events at once, and not at the next look.
-        log = nodes.logs[1]
-        for n in range(5):
-            receipt = await nodes.gates[0].service.gateway.publish("bolt", "task.created", {"n": n})
-            assert receipt.event_id
         await nodes.judge(publisher)
-        assert log.ready
 
 
 async def test_f8_no_probe_needed_where_nobody_listens(server: Server, prefix: str) -> None:
@@ -289,6 +289,21 @@ async def test_f10_lost_mid_flow(server: Server, prefix: str, what: str) -> None
         await nodes.everywhere(one_reset)
         await nodes.judge(publisher, gaps=True)
         assert not await recovered(nodes.gates[0], cursor)
+
+
+async def test_f10_end_lost_though_trusted(server: Server, prefix: str) -> None:
+    """A server that is trusted with its restarts, and came back without its newest entries all the same: a node that
+    has seen them finds out, or their offsets would be given out again."""
+    async with stage(server.url, prefix=prefix, redis_trust_restarts=True) as nodes:
+        gateway, reader = nodes.gates[0].service.gateway, nodes.readers[0]
+        for n in range(1, 6):
+            await gateway.publish(TENANT, "task.created", {"n": n})
+        stream, meta = f"{prefix}:{{{TENANT}}}:log", f"{prefix}:{{{TENANT}}}:meta"
+        await server.ask("XDEL", stream, "4-0", "5-0")
+        await server.ask("HSET", meta, "offset", "3")
+        await nodes.everywhere(one_reset)
+        await gateway.publish(TENANT, "task.created", {"n": 6})
+        await until(lambda: reader.numbers == [1, 2, 3, 4, 5, 6])
 
 
 @pytest.mark.parametrize("how", ["hole", "garbage", "foreign", "string"])
