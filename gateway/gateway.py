@@ -19,7 +19,6 @@ from gateway.core import subscription
 from gateway.core.admission import Admission, Limits
 from gateway.core.agenda import Agenda
 from gateway.core.connection import Connection, Transport
-from gateway.core.delivery import go_to_head
 from gateway.core.errors import CursorInvalid, GatewayError
 from gateway.core.frame import Batch, Frame
 from gateway.core.handshake import Handshake
@@ -27,9 +26,9 @@ from gateway.core.log import Draft, Log, Receipt, Removal
 from gateway.core.manager import ConnectionManager
 from gateway.core.nodes import Nodes, Notice
 from gateway.core.publication import draft_of
-from gateway.core.window import Gap
 from gateway.delivery import Delivery
 from gateway.drain import Drain
+from gateway.mishaps import Mishaps
 from gateway.nodes.single import SingleNode
 from gateway.presence import Presence
 from gateway.tickets import Tickets
@@ -80,13 +79,12 @@ class Gateway:
         self._tasks: set[asyncio.Task[None]] = set()
         self._ticker: asyncio.Task[None] | None = None
         self._idle: dict[str, float] = {}
-        self._degraded_since = 0.0
-        log.watch(self)
         self.presence = Presence(self, self.nodes.members, timer)
         self._commands = Commands(self, self.limits, timer)
         self.delivery = Delivery(
             self.manager, log, timer, self._tell_gap, self._commands.run_deferred, self.authority.remove, self.fail
         )
+        log.watch(Mishaps(self, clock, self._commands.run_deferred))
         self.drain = Drain(self, timer)
         self.tickets = Tickets(self.nodes, self._knock, self.spawn)
 
@@ -348,26 +346,6 @@ class Gateway:
 
     # ---- what falls due
 
-    def on_reset(self, tenant: str, reason: Gap) -> None:
-        """The tenant's log began anew: places in the old one mean nothing, and everybody is told."""
-        self.delivery.flush()
-        window = self.log.window(tenant)
-        for connection in list(self.manager.of(tenant).connections.values()):
-            if connection.begun:
-                go_to_head(connection, window)
-                self.reply(connection, messages.StreamGap(reason=reason, cursor=window.cursor))
-                self._commands.run_deferred(connection)
-
-    def on_degraded(self, degraded: bool) -> None:
-        """The log does not answer: sockets stay, and their clients are told that what they see may be old."""
-        now = self.clock()
-        if degraded:
-            self._degraded_since = now
-        kind = messages.StreamDegraded if degraded else messages.StreamRestored
-        for connection in list(self.manager.connections()):
-            if connection.begun:
-                self.reply(connection, kind(since=rfc3339(self._degraded_since)))
-
     def _watch_expiry(self, connection: Connection) -> None:
         identity = connection.identity
         # A second at least, which is what the agenda tells apart.
@@ -382,15 +360,20 @@ class Gateway:
             except Exception:
                 logger.exception("a look at what is due failed; the next one follows")
 
+    def _look_at(self, connection: Connection, now: float) -> None:
+        """Its token expires, or will soon."""
+        expires_at = connection.identity.expires_at
+        if expires_at <= now:
+            self.close(connection, CloseCode.UNAUTHENTICATED, ErrorCode.TOKEN_EXPIRED)
+        else:
+            connection.expiry_told = True
+            self._watch_expiry(connection)
+            self.reply(connection, messages.TokenExpiring(expires_at=rfc3339(expires_at)))
+
     def _tick(self) -> None:
         now, elapsed = self.clock(), self._timer()
         for connection in self._agenda.due(now):
-            if connection.identity.expires_at <= now:
-                self.close(connection, CloseCode.UNAUTHENTICATED, ErrorCode.TOKEN_EXPIRED)
-            else:
-                connection.expiry_told = True
-                self.reply(connection, messages.TokenExpiring(expires_at=rfc3339(connection.identity.expires_at)))
-                self._watch_expiry(connection)
+            self._look_at(connection, now)
         self.log.sweep()
         for tenant in [tenant for tenant, since in self._idle.items() if elapsed - since >= IDLE_SECONDS]:
             del self._idle[tenant]

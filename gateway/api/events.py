@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from auth.errors import AuthError
 from auth.identity import Identity
 from gateway.api.problems import PROBLEMS, BatchRoute, ProblemRoute
-from gateway.api.security import principal_of
+from gateway.api.security import guarded, principal_of
 from gateway.core.errors import GatewayError
 from gateway.core.log import Receipt
 from gateway.wiring import Service
@@ -53,12 +53,11 @@ def events_router(service: Service) -> APIRouter:
                 results.append(_failure(error))
         return BatchAnswer(results=results)
 
+    one, batch = guarded(service, ProblemRoute), guarded(service, BatchRoute)
     router.add_api_route(
-        "/events", publish, methods=["POST"], status_code=202, responses=conflict, route_class_override=ProblemRoute
+        "/events", publish, methods=["POST"], status_code=202, responses=conflict, route_class_override=one
     )
-    router.add_api_route(
-        "/events/batch", publish_batch, methods=["POST"], status_code=202, route_class_override=BatchRoute
-    )
+    router.add_api_route("/events/batch", publish_batch, methods=["POST"], status_code=202, route_class_override=batch)
     return router
 
 

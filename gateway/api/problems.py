@@ -170,12 +170,16 @@ class ProblemRoute(APIRoute):
     handlers are not ours to set."""
 
     request_class: type[BoundedRequest] = BoundedRequest
+    guard: Callable[[Request], object] | None = None
+    """Called before the body is read, so that what nobody may send takes no memory."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
 
         async def answer(request: Request) -> Response:
             try:
+                if self.guard is not None:
+                    self.guard(request)
                 return await handle(self.request_class(request.scope, request.receive))
             except RateLimitExceeded as error:
                 return too_many_requests(request, error)

@@ -3,11 +3,13 @@
 import logging
 import re
 from collections.abc import Callable, MutableMapping
+from functools import partial
 from typing import Any, Final
 
 from fastapi import Request
 
 from auth.identity import Identity
+from gateway.api.problems import ProblemRoute
 from gateway.core.handshake import Secrets, bearer_tokens, client_address, one_token, tickets_of, without_secrets
 from gateway.wiring import Service
 
@@ -55,13 +57,24 @@ def address_of(service: Service, scope: Scope) -> str:
     return client_address(peer, scope["headers"], service.settings.proxies)
 
 
+def identify(service: Service, request: Request) -> Identity:
+    """Who sends this request, kept in its state. Raises `AuthError`."""
+    identity = service.gateway.verify(one_token(take_tokens(request.scope)))
+    request.state.principal = identity
+    return identity
+
+
+def guarded(service: Service, route: type[ProblemRoute]) -> type[ProblemRoute]:
+    """The route, which asks who sends the request before it reads the body."""
+    return type(route.__name__, (route,), {"guard": staticmethod(partial(identify, service))})
+
+
 def principal_of(service: Service) -> Callable[[Request], Identity]:
     """A dependency: who sends this request. Raises `AuthError`."""
 
     async def principal(request: Request) -> Identity:
-        identity = service.gateway.verify(one_token(take_tokens(request.scope)))
-        request.state.principal = identity
-        return identity
+        identity: Identity | None = getattr(request.state, "principal", None)
+        return identity or identify(service, request)
 
     return principal  # type: ignore[return-value]  # FastAPI awaits it
 

@@ -1,5 +1,6 @@
 """Publishing over HTTP (PROTOCOL section 4): `POST /events` and `/events/batch`."""
 
+import asyncio
 import json
 from typing import Any
 
@@ -279,3 +280,15 @@ async def test_a_batch_survives_a_fault_in_one_of_its_events(gate: Gate) -> None
         assert response.status_code == 202
         codes = [result.get("error", {}).get("code") for result in response.json()["results"]]
         assert codes == [None, "internal_error", None]
+
+
+async def test_nobody_without_a_token_has_a_body_read(gate: Gate) -> None:
+    """The answer comes before the body does: what a stranger announces takes no memory."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", gate.port)
+    head = (
+        "POST /events/batch HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 16000000\r\n\r\n"
+    )
+    writer.write(head.encode())
+    async with asyncio.timeout(5):
+        assert (await reader.readline()).startswith(b"HTTP/1.1 401")
+    writer.close()
