@@ -46,8 +46,6 @@ TICK: Final = 0.5
 IDLE_SECONDS: Final = 30.0
 """How long the log of a tenant without connections here is followed: somebody may be back soon."""
 
-MAX_CLIENT_ID: Final = 64
-
 
 class Gateway:
     """One process's whole. A `Host` for transports; everything is called on one event loop.
@@ -112,8 +110,7 @@ class Gateway:
     @property
     def ready(self) -> bool:
         """Whether events get through and connections are taken."""
-        running = self._ticker is not None and not self._ticker.done()
-        return running and self.log.ready and not self.drain.begun
+        return self._ticker is not None and not self._ticker.done() and self.log.ready and not self.drain.begun
 
     # ---- the way of a connection
 
@@ -164,9 +161,7 @@ class Gateway:
     def _admit(self, handshake: Handshake, transport: Transport) -> Connection:
         if not handshake.admitted:
             self._knock(handshake.address)
-        label = handshake.client_id
-        if label is not None and not (len(label) <= MAX_CLIENT_ID and label.isprintable()):
-            raise GatewayError(ErrorCode.BAD_MESSAGE, f"client_id has at most {MAX_CLIENT_ID} printable characters")
+        label = handshake.label()
         identity = self.verify(handshake.token())
         self._admission.check(identity, self.manager.of(identity.tenant))
         return Connection(
@@ -175,7 +170,7 @@ class Gateway:
             transport,
             self.clock(),
             handshake.address,
-            label or None,
+            label,
             self._event_rate(identity),
         )
 

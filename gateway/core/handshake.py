@@ -8,10 +8,13 @@ from urllib.parse import parse_qsl, urlsplit
 
 from auth.errors import AuthError, TokenInvalid, TokenMissing
 from gateway.core.errors import GatewayError
+from schemas.codes import ErrorCode
 
 SUBPROTOCOL: Final = "gateway.v1"
 _BEARER_SUBPROTOCOL: Final = "gateway.bearer."
 _SECRET_PARAMETERS: Final = ("token", "ticket")
+
+MAX_CLIENT_ID: Final = 64
 
 Headers = Iterable[tuple[bytes, bytes]]
 Network = IPv4Network | IPv6Network
@@ -54,6 +57,13 @@ class Handshake:
         if self.failure is not None:
             raise self.failure
         return one_token(self.tokens)
+
+    def label(self) -> str | None:
+        """The client's name for itself. Raises `GatewayError` for one that is too long or cannot be shown."""
+        label = self.client_id
+        if label is not None and not (len(label) <= MAX_CLIENT_ID and label.isprintable()):
+            raise GatewayError(ErrorCode.BAD_MESSAGE, f"client_id has at most {MAX_CLIENT_ID} printable characters")
+        return label or None
 
 
 def one_token(tokens: Sequence[str]) -> str:
