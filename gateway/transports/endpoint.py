@@ -14,6 +14,9 @@ STATE_KEY: Final = "gateway.endpoint"
 
 _SLICES: Final = 20
 
+_LATE: Final = 0.5
+"""Seconds by which a look may be late; more, and it was this process that did not run."""
+
 logger = logging.getLogger("gateway.transport")
 
 
@@ -24,6 +27,9 @@ class Client(Protocol):
 
     def look(self, now: float, endpoint: "Endpoint") -> None:
         """Once a second."""
+
+    def excuse(self, seconds: float) -> None:
+        """For so long it was not the client that did nothing."""
 
     def abort(self) -> None: ...
 
@@ -66,8 +72,13 @@ class Endpoint:
 
     async def _look_after(self) -> None:
         loop = asyncio.get_running_loop()
+        due = loop.time()
         while True:
             for clients in self.clients:
+                if (late := loop.time() - due) > _LATE:
+                    for client in [client for some in self.clients for client in some]:
+                        client.excuse(late)
+                    await asyncio.sleep(1 / _SLICES)  # what they have answered meanwhile is read first
                 now = loop.time()
                 for client in list(clients):
                     try:
@@ -75,4 +86,5 @@ class Endpoint:
                     except Exception:
                         logger.exception("a client could not be looked after and was given up")
                         client.abort()
+                due = loop.time() + 1 / _SLICES
                 await asyncio.sleep(1 / _SLICES)

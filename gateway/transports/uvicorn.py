@@ -354,6 +354,10 @@ class SocketTransport(asyncio.Protocol):
 
     # ---- care
 
+    def excuse(self, seconds: float) -> None:
+        self._read_at += seconds
+        self._ping_at += seconds
+
     def look(self, now: float, endpoint: Endpoint) -> None:
         """Give up a client that reads nothing or answers no ping; send the next ping."""
         waiting = self._transport.get_write_buffer_size()

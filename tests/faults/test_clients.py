@@ -226,3 +226,26 @@ async def come_back(folder: Path, *, clients: int, within: float) -> None:
             while node.insides.num_fds() > fds + 5:  # noqa: ASYNC110 - of another process
                 await asyncio.sleep(0.05)
         assert node.regrets() == []
+
+
+async def test_time_in_which_the_gateway_did_not_run_counts_against_nobody() -> None:
+    """F22: a slow reader is owed all of its `stall_seconds`, whatever of them the process was stopped for."""
+    async with running(settings_for(stall_seconds=3.0)) as gate:
+        connections = gate.service.gateway.manager.of(TENANT).connections
+        sock = socket.socket()
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        sock.connect(("127.0.0.1", gate.port))
+        client = await over(sock, "slow")
+        for n in range(100):
+            await gate.service.gateway.publish(TENANT, "task.created", {"n": n, "filler": "x" * 30_000})
+        await asyncio.sleep(1.1)  # each client is looked at once a second
+        time.sleep(3.0)  # noqa: ASYNC251 - this is the fault
+        await asyncio.sleep(1.1)
+        assert len(connections) == 1
+        numbers: list[int] = []
+        while len(numbers) < 100:
+            frame = await client.message()
+            if "event_id" in frame:
+                numbers.append(frame["data"]["n"])
+        assert numbers == [*range(100)]
+        client.sock.close()
