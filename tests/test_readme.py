@@ -347,7 +347,6 @@ def anchors_of(document: Path) -> set[str]:
 def test_relative_links_lead_somewhere(document: Path) -> None:
     """Each file that is linked is there, and has the heading where one is named."""
     targets = re.findall(r"\]\(([^)\s]+)\)", document.read_text())
-    assert targets
     for target in targets:
         if "://" in target:
             continue
