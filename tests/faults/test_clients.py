@@ -60,7 +60,7 @@ async def over(sock: socket.socket, user_id: str, query: str = "&rooms=tenant") 
 
 async def resets(*, clients: int, within: float, slow: float) -> None:
     """Half of the clients reset while events come."""
-    async with running() as gate:
+    async with running(settings_for(max_connections_per_tenant=0)) as gate:
         baseline = Baseline(gate)
         connections = gate.service.gateway.manager.of(TENANT).connections
         victims = []
