@@ -98,7 +98,14 @@ async def serving(tmp_path: Path, bare: bool = False, **settings: Any) -> AsyncI
     """Start `gateway serve` with these settings; afterwards it must end when it is told to, with nothing to regret."""
     log = tmp_path / "stderr.txt"
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY_")}
-    values = {"jwt_secret": SECRET, "commands_per_second": 0, "events_per_second": 0, "drain_seconds": 0, **ROOMY, **settings}
+    values = {
+        "jwt_secret": SECRET,
+        "commands_per_second": 0,
+        "events_per_second": 0,
+        "drain_seconds": 0,
+        **ROOMY,
+        **settings,
+    }
     environment = {f"GATEWAY_{name.upper()}": str(value) for name, value in values.items()}
     with open(log, "wb") as output:  # noqa: ASYNC230 - a moment
         process = await asyncio.create_subprocess_exec(
