@@ -70,7 +70,8 @@ class Stubborn:
 async def test_revoked_while_reconnecting_and_replaying(server: Server, prefix: str) -> None:
     """However often they come back and wherever: nothing after 2 s, and no replay."""
     chance = seeded()
-    async with three(server, prefix) as (there, publisher):
+    async with three(server, prefix) as (there, publisher), AsyncExitStack() as stack:
+        steady = await followers_of(stack, there, "tenant")
         await publisher.more(150)
         gate = chance.choice(there.gates)
         cursor = publisher.acked[1]
@@ -87,6 +88,9 @@ async def test_revoked_while_reconnecting_and_replaying(server: Server, prefix: 
             late = [at - revoked for each in stubborn for at in each.got if at > revoked]
             print(f"{len(late)} events after the revocation, the last after {max(late, default=0.0):.3f} s")
             assert max(late, default=0.0) < AT_ONCE
+            for reader, client in steady:
+                assert (client.websocket.close_code, client.websocket.close_reason) == (4401, "token_revoked")
+                assert max(frame["_at"] for frame in reader.frames) - revoked < AT_ONCE
             for each in stubborn:
                 each.check()
             assert all(each.got for each in stubborn)
