@@ -86,16 +86,25 @@ async def test_watchers_hear_of_who_is_on_other_nodes(server: Server) -> None:
         one.client(one.token("ada")) as ada,
         two.client(two.token("zoe"), "&rooms=circle:1"),
     ):
-        await until(lambda: present(ada), {"zoe": 1}, 2)
-        await watch(ada)
+        await asyncio.sleep(0.6)  # and not by asking, which would have this node know already
+        await ada.ask(type="subscribe", rooms=["circle:1"], presence=True)
+        await ada.quiet(1.0)
         async with two.client(two.token("bob"), "&rooms=circle:1"):
             assert await news(ada, 2) == ("joined", "circle:1", "bob")
             async with one.client(one.token("bob"), "&rooms=circle:1") as here:
                 await here.next("subscribed")
-                await until(lambda: present(ada), {"ada": 1, "bob": 2, "zoe": 1}, 2)
+                # Asked by another one, or the answers would hide what the watcher is told.
+                await until(lambda: present(here), {"ada": 1, "bob": 2, "zoe": 1}, 2)
             await ada.quiet(1.0)
         assert await news(ada, 2) == ("left", "circle:1", "bob")
         assert await present(ada) == {"ada": 1, "zoe": 1}
+        async with one.client(one.token("eve"), "&rooms=circle:1") as eve:
+            await eve.next("subscribed")
+            assert await news(ada) == ("joined", "circle:1", "eve")
+            async with two.client(two.token("eve"), "&rooms=circle:1"):
+                await until(lambda: present(eve), {"ada": 1, "eve": 2, "zoe": 1}, 2)
+            await until(lambda: present(eve), {"ada": 1, "eve": 1, "zoe": 1}, 2)
+            await ada.quiet(0.7)
 
 
 async def test_who_moves_to_another_node_was_never_away(server: Server) -> None:
@@ -219,11 +228,12 @@ async def test_administrators_see_all_nodes(server: Server) -> None:
 
 async def test_a_fresh_token_is_known_elsewhere(server: Server) -> None:
     async with gates(server) as (one, two), two.client(two.token("bob", expires_in=100)) as bob:
-        answer = await bob.ask(type="auth", token=two.token("bob", expires_in=600))
 
         async def expiry() -> Any:
             return [item["expires_at"] for item in (await admin(one, "/admin/connections"))["connections"]]
 
+        await until(expiry, [bob.established["data"]["expires_at"]], 2)
+        answer = await bob.ask(type="auth", token=two.token("bob", expires_in=600))
         await until(expiry, [answer["data"]["expires_at"]], 2)
 
 
