@@ -135,5 +135,5 @@ async def test_memory_and_descriptors_stay_where_they_are(tmp_path: Path) -> Non
 @pytest.mark.chaos
 @pytest.mark.timeout(500)
 async def test_memory_and_descriptors_stay_for_five_minutes(tmp_path: Path) -> None:
-    """F27: 50 clients a second come and go, 200 events a second; keys are kept for 120 s, and so is warming up."""
+    """F27: 50 clients a second come and go, 200 events a second; keys are kept for 120 s."""
     await soak(tmp_path, seconds=300.0, warm=150.0, churned=50, rate=200, growth=4.0)
