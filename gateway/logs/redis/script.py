@@ -2,10 +2,13 @@
 
 from hashlib import sha1
 from importlib.resources import files
-from typing import Any
+from typing import Any, Final
 
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
+
+_LOADS: Final = 3
+"""How often one is given to a server that does not know it; beyond that, it is not the one that was told."""
 
 Call = tuple[list[str], list[Any]]
 """A script's keys and its arguments."""
@@ -22,10 +25,11 @@ class Script:
     async def run_all(self, redis: "Redis", calls: list[Call]) -> list[Any]:
         """The answers in order, exceptions among them. Raises where the connection fails."""
         answers = await self._run(redis, calls)
-        # A server that was restarted, or told to forget them, knows no scripts; it has carried out none of these. Once
-        # only: one that still does not know it is not the one that was told.
-        missing = [i for i, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
-        if missing:
+        for _ in range(_LOADS):
+            # A server that was restarted, or told to forget them, knows no scripts; it has carried out none of these.
+            missing = [i for i, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
+            if not missing:
+                break
             await redis.script_load(self.text)
             for i, answer in zip(missing, await self._run(redis, [calls[i] for i in missing]), strict=True):
                 answers[i] = answer
