@@ -107,6 +107,11 @@ class Presence:
             watched.look(connection, self._timer())
         self._house.reply(connection, self._present(tenant, command.room), command.id)
 
+    def size(self, tenant: str, room: str) -> int:
+        """About how many an answer tells of: those here, and the users of other nodes as far as they are known."""
+        here, there = self._manager.of(tenant).rooms.get(room, ()), self._members.others(tenant).rooms.get(room, ())
+        return len(here) + len(there)
+
     def _present(self, tenant: str, room: str) -> messages.Presence:
         counts = dict(self._members.others(tenant).rooms.get(room, ()))
         for connection in self._manager.of(tenant).rooms.get(room, ()):
