@@ -74,9 +74,10 @@ class RedisNodes:
 
     async def stop(self) -> None:
         await self.members.stop()
-        if self._listener is not None:
+        while self._listener is not None and not self._listener.done():
+            # Again and again: Python 3.11 loses a cancellation where an answer comes in the same turn.
             self._listener.cancel()
-            await asyncio.gather(self._listener, return_exceptions=True)
+            await asyncio.wait((self._listener,), timeout=0.1)
         await self._redis.aclose()
         await self._reader.aclose()
 
