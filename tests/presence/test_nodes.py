@@ -341,3 +341,37 @@ async def test_an_idle_gateway_asks_redis_little(server: Server) -> None:
         await watch(ada)
         await asyncio.sleep(0.3)
         assert 1 <= await commands(1.2) <= 3
+
+
+async def test_changes_that_are_no_longer_kept_are_made_good(server: Server) -> None:
+    """Where what changed since the last look was trimmed, all is read anew, and nobody is missed."""
+    async with gates(server) as (one, two), one.client(one.token("ada")) as ada, two.client(two.token("zoe")):
+        await until(lambda: present(ada, "user:ada"), {"ada": 1}, 2)
+        await asyncio.sleep(0.6)
+        assert await present(ada) == {}
+        async with (
+            two.client(two.token("bob"), "&rooms=circle:1") as bob,
+            two.client(two.token("eve")) as eve,
+        ):
+            await bob.next("subscribed")
+            await asyncio.sleep(0.6)
+            await eve.ask(type="subscribe", rooms=["circle:1"])
+            await asyncio.sleep(0.6)
+            key = f"gathering:{{acme}}:changes:{members(two).node}"
+            assert await server.ask("XTRIM", key, "MAXLEN", 1) > 0
+            assert await present(ada) == {"bob": 1, "eve": 1}
+
+
+async def test_a_redis_that_stalls_holds_up_nobody(server: Server) -> None:
+    """An answer within 2 seconds, and at once as soon as it is known that there is nothing to wait for."""
+    async with gates(server, 1) as (one,), one.client(one.token("ada")) as ada:
+        await watch(ada)
+        server.stall()
+        try:
+            for seconds in (2.0, 2.0, 0.3, 0.3):
+                answer = await asyncio.wait_for(ada.ask(type="presence", room="circle:1"), seconds)
+                await asyncio.sleep(0.3)
+            assert answer["data"]["partial"] is True
+        finally:
+            server.go_on()
+        await until(lambda: present(ada), {"ada": 1}, 4)
