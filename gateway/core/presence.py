@@ -55,7 +55,9 @@ class WatchedRoom(Generic[W]):
         if watcher in self._watchers:
             self._looked.pop(watcher, None)
             self._looked[watcher] = now
-            while (first := next(iter(self._looked))) != watcher and self._looked[first] < now - self._grace:
+            # Only who looked since the first of those who may be back left will ever be asked for.
+            since = next(iter(self._leaving.values()), now)
+            while self._looked[first := next(iter(self._looked))] < since:
                 del self._looked[first]
 
     def enter(self, user_id: str) -> None:
@@ -91,8 +93,9 @@ class WatchedRoom(Generic[W]):
         for watcher, start in self._watchers.items():
             if start < len(self._news):
                 groups.setdefault(start, []).append(watcher)
-        told = [(self._news[start:], watchers) for start, watchers in groups.items()]
-        told += [([News(user_id, True)], [watcher]) for watcher, user_id in self._back if watcher in self._watchers]
+        # Who was back comes first: it may have left again since, and that is among the news.
+        told = [([News(user_id, True)], [watcher]) for watcher, user_id in self._back if watcher in self._watchers]
+        told += [(self._news[start:], watchers) for start, watchers in groups.items()]
         self._news, self._back = [], []
         self._watchers = dict.fromkeys(self._watchers, 0)
         return told

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from itertools import pairwise
 
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gateway.core.presence import News, WatchedRoom
@@ -87,6 +87,11 @@ class World:
 
 
 @given(steps)
+@example([("connect", "ada"), ("disconnect", "ada"), ("watch", "w1"), ("connect", "ada"), ("disconnect", "ada")])
+@example(
+    [("connect", "eve"), ("disconnect", "eve"), ("watch", "w1"), ("pass", 11.0), ("watch", "w2"), ("connect", "eve")]
+)
+@settings(max_examples=300)
 def test_who_was_told_everything_knows_who_is_there(steps: list[tuple[str, object]]) -> None:
     """Whatever came, went and flickered: once the grace of all is over, each watcher's picture is the truth, and before
     that it lacks nobody who is there."""
