@@ -13,6 +13,7 @@ from gateway.api.problems import ProblemRoute
 from gateway.core.handshake import Secrets, bearer_tokens, client_address, one_token, tickets_of, without_secrets
 from gateway.wiring import Service
 
+_PRINCIPAL: Final = "gateway.principal"
 _TAKEN: Final = "gateway.tokens"
 _TICKETS: Final = "gateway.tickets"
 
@@ -60,6 +61,7 @@ def address_of(service: Service, scope: Scope) -> str:
 def identify(service: Service, request: Request) -> Identity:
     """Who sends this request, kept in its state. Raises `AuthError`."""
     identity = service.gateway.verify(one_token(take_tokens(request.scope)))
+    request.scope[_PRINCIPAL] = identity
     request.state.principal = identity
     return identity
 
@@ -73,7 +75,8 @@ def principal_of(service: Service) -> Callable[[Request], Identity]:
     """A dependency: who sends this request. Raises `AuthError`."""
 
     async def principal(request: Request) -> Identity:
-        identity: Identity | None = getattr(request.state, "principal", None)
+        # From the scope, which is this request's own: not every server copies the state for each.
+        identity: Identity | None = request.scope.get(_PRINCIPAL)
         return identity or identify(service, request)
 
     return principal  # type: ignore[return-value]  # FastAPI awaits it
