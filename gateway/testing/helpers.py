@@ -1,0 +1,48 @@
+"""What the suites and tests of one's own share: a clock that is told to go on, events, and waiting."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Final
+
+from gateway.core.frame import Frame
+from gateway.core.log import Draft
+from schemas.events import encode_event
+from schemas.rooms import rooms_of
+
+CURSOR_KEY: Final = b"a cursor key of the contract suite"
+DRAFT_AT: Final = "2026-01-15T10:30:00.000Z"
+
+
+class Clock:
+    """Seconds that pass only when they are told to; begins at a plausible time since the epoch."""
+
+    def __init__(self, now: float = 1_768_000_000.0) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+    async def advance(self, seconds: float) -> None:
+        self.now += seconds
+
+
+def draft(n: int = 0, *, circle: int | None = None, key: str | None = None, at: str = DRAFT_AT, size: int = 0) -> Draft:
+    """An event that is told from others by `n`, of a circle or of nothing but its tenant, `size` bytes longer."""
+    fields: dict[str, object] = {"type": "task.created", "data": {"n": n, "filler": "x" * size}}
+    if circle is not None:
+        fields["circle_id"] = circle
+    return Draft(rooms_of(circle, None, None), encode_event(fields), at, key)
+
+
+def number_of(frame: Frame) -> int:
+    """The `n` of the draft that became this frame."""
+    number: int = json.loads(frame.payload)["data"]["n"]
+    return number
+
+
+async def until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
+    """Wait until `condition` holds. Raises `TimeoutError` where it does not within `seconds`."""
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110 - there is no event to wait for in what is under test
+            await asyncio.sleep(0.005)

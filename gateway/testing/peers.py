@@ -1,0 +1,122 @@
+"""Real clients, and a host that remembers what a transport told it."""
+
+import asyncio
+import socket
+from collections.abc import Callable
+from typing import Final
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+
+from auth.grants import Grants
+from auth.identity import Identity
+from gateway.core.connection import Connection, Transport
+from gateway.core.frame import Batch, Frame
+from gateway.core.handshake import Handshake
+
+_PIECE: Final = 16_384
+"""Bytes of what fills a transport; one is well within any limit."""
+
+
+class RecordingHost:
+    """A `Host` that lets everybody in and remembers what it was told; `on_drained` may be set to do more."""
+
+    def __init__(self) -> None:
+        self.joined: asyncio.Queue[Connection] = asyncio.Queue()
+        self.texts: list[str] = []
+        self.binaries = 0
+        self.drains: list[Connection] = []
+        self.gone: list[Connection] = []
+        self.on_drained: Callable[[Connection], None] = lambda connection: None
+        self.writing = False
+
+    def connect(self, handshake: Handshake, transport: Transport) -> Connection:
+        identity = Identity("ada", "acme", Grants.parse(["tenant"]), frozenset({"subscribe"}), "jti", 0, 1 << 40)
+        connection = Connection("con_1", identity, transport, 0.0, handshake.address)
+        self.joined.put_nowait(connection)
+        return connection
+
+    def redeem(self, handshake: Handshake, then: Callable[[Handshake], object]) -> None:
+        then(handshake)
+
+    def receive(self, connection: Connection, text: str) -> None:
+        self.texts.append(text)
+
+    def receive_binary(self, connection: Connection) -> None:
+        self.binaries += 1
+
+    def drained(self, connection: Connection) -> None:
+        assert not self.writing, "drained was told from within a write"
+        self.drains.append(connection)
+        self.on_drained(connection)
+
+    def disconnect(self, connection: Connection) -> None:
+        self.gone.append(connection)
+
+
+class Peer:
+    """One client and the transport that writes to it."""
+
+    def __init__(self, host: RecordingHost, connection: Connection, client: ClientConnection) -> None:
+        self.host = host
+        self.connection = connection
+        self.transport = connection.transport
+        self.client = client
+
+    def write(self, *texts: str) -> bool:
+        return self.write_batch(Batch([Frame(text.encode()) for text in texts]))
+
+    def write_batch(self, batch: Batch) -> bool:
+        self.host.writing = True
+        try:
+            return self.transport.write(batch)
+        finally:
+            self.host.writing = False
+
+    def fill(self, limit: int) -> list[str]:
+        """Write until the answer is False and return what was written, that one included; at most `limit` bytes."""
+        for n in range(limit // _PIECE):
+            if not self.write(_piece(n)):
+                return [_piece(i) for i in range(n + 1)]
+        raise AssertionError(f"took {limit} bytes and was not full")
+
+    async def stuff(self, limit: int) -> list[str]:
+        """The same, until the kernel's buffers are full too and nothing moves any more."""
+        count, full, drains = 0, False, len(self.host.drains)
+        while count < limit // _PIECE:
+            while not full and count < limit // _PIECE:
+                full = not self.write(_piece(count))
+                count += 1
+            await asyncio.sleep(0.15)
+            if full and len(self.host.drains) == drains:
+                return [_piece(i) for i in range(count)]
+            full, drains = False, len(self.host.drains)
+        raise AssertionError(f"took {limit} bytes and was not full")
+
+    async def read(self, count: int, seconds: float = 10.0) -> list[str]:
+        async with asyncio.timeout(seconds):
+            return [str(await self.client.recv()) for _ in range(count)]
+
+    async def read_to_end(self, seconds: float = 10.0) -> tuple[list[str], int | None, str | None]:
+        """All that is still to come, and the close code and reason."""
+        texts = []
+        try:
+            async with asyncio.timeout(seconds):
+                while True:
+                    texts.append(str(await self.client.recv()))
+        except ConnectionClosed:
+            return texts, self.client.close_code, self.client.close_reason
+
+
+def _piece(n: int) -> str:
+    return f"{n}:".ljust(_PIECE, ".")
+
+
+async def dial(url: str) -> ClientConnection:
+    """A client that holds little itself, so that what it does not `recv` is left to the server."""
+    host, _, port = url.split("/")[2].rpartition(":")
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+    sock.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(sock, (host, int(port)))
+    return await connect(url, sock=sock, max_size=None, max_queue=1, compression=None, ping_interval=None)

@@ -1,0 +1,270 @@
+"""The suite of `gateway.core.connection.Transport`, over a real socket with a real client."""
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+from websockets.asyncio.client import ClientConnection
+
+from gateway.core.connection import Connection
+from gateway.core.frame import Batch, Frame
+from gateway.testing.helpers import until
+from gateway.testing.peers import Peer, RecordingHost, dial
+
+
+class TransportContract(ABC):
+    """What `gateway.core.connection.Transport` promises, over a real socket."""
+
+    capacity: int = 16 * 1024 * 1024
+    """Bytes that a client which reads nothing may be sent before the answer is False; the kernel's buffers count."""
+
+    @abstractmethod
+    def serving(self, host: RecordingHost, stall: float) -> AbstractAsyncContextManager[str]:
+        """A server whose transports call `host`, as the WebSocket address of its clients. A client that reads nothing
+        for `stall` seconds while data waits is given up."""
+
+    @asynccontextmanager
+    async def peers(self, count: int = 1, stall: float = 30.0) -> AsyncIterator[list[Peer]]:
+        host = RecordingHost()
+        clients: list[ClientConnection] = []
+        async with self.serving(host, stall) as url:
+            try:
+                peers = []
+                for _ in range(count):
+                    clients.append(await dial(url))
+                    peers.append(Peer(host, await host.joined.get(), clients[-1]))
+                yield peers
+            finally:
+                for client in clients:
+                    client.transport.abort()
+                    await client.wait_closed()
+                await until(lambda: len(set(host.gone)) == len(clients))
+
+    @asynccontextmanager
+    async def peer(self, stall: float = 30.0) -> AsyncIterator[Peer]:
+        async with self.peers(1, stall) as (peer,):
+            yield peer
+
+    # -- writing
+
+    async def test_frames_arrive_as_they_are(self) -> None:
+        """A frame of any size, and of any text, is one text message."""
+        texts = ["", "x", "é" * 63, *("y" * n for n in (125, 126, 127, 65_535, 65_536, 200_000)), "\U0001f600"]
+        async with self.peer() as peer:
+            for text in texts:
+                assert peer.write(text)
+                assert await peer.read(1) == [text]
+
+    async def test_order_of_the_calls_is_kept(self) -> None:
+        """What is written, in batches of one or many, at once or in turns of the loop, arrives in that order."""
+        async with self.peer() as peer:
+            numbers = iter(range(1_000))
+            expected = []
+            for size in [1, 2, 7, 1, 50, 1, 1, 100] * 3:
+                batch = [str(next(numbers)) for _ in range(size)]
+                expected += batch
+                assert peer.write(*batch)
+                if size == 7:
+                    await asyncio.sleep(0)
+            assert await peer.read(len(expected)) == expected
+
+    async def test_one_batch_serves_many(self) -> None:
+        """A batch is shared by every connection that it is for."""
+        async with self.peers(5) as peers:
+            batch = Batch([Frame(b"one"), Frame(b"two")])
+            for peer in peers:
+                assert peer.write_batch(batch)
+            for peer in peers:
+                assert await peer.read(2) == ["one", "two"]
+
+    async def test_client_is_heard(self) -> None:
+        """Text frames are handed on in order, whole; of binary ones only that they came."""
+        async with self.peer() as peer:
+            for text in ("one", "é" * 5_000, ""):
+                await peer.client.send(text)
+            await peer.client.send(["in", " ", "parts"])
+            await peer.client.send(b"binary")
+            await until(lambda: peer.host.binaries == 1)
+            assert peer.host.texts == ["one", "é" * 5_000, "", "in parts"]
+
+    # -- full and drained
+
+    async def test_fills_and_says_so(self) -> None:
+        """A client that reads nothing fills its transport within bounds; from that batch on the answer is False."""
+        async with self.peer() as peer:
+            peer.fill(self.capacity)
+            assert [peer.write("more") for _ in range(3)] == [False] * 3
+            assert peer.host.drains == []
+
+    async def test_fills_within_bounds_though_the_loop_turns(self) -> None:
+        """So it does where the server can write as much as the kernel takes, in between."""
+        async with self.peer() as peer:
+            taken, full = 0, False
+            while not full and taken < self.capacity:
+                full = not peer.write("x" * 16_384)
+                taken += 16_384
+                await asyncio.sleep(0)
+            assert full
+
+    async def test_one_batch_over_the_limit_is_taken_whole(self) -> None:
+        """A batch that alone is over the limit is taken, all of it, and answered False."""
+        async with self.peer() as peer:
+            texts = [f"{n}:".ljust(65_536, ".") for n in range(self.capacity // 65_536)]
+            assert not peer.write(*texts)
+            assert await peer.read(len(texts)) == texts
+            await until(lambda: len(peer.host.drains) == 1)
+
+    async def test_drained_is_told_once(self) -> None:
+        """Once there is room again the host is told, once, and not from within a `write`; then writing goes on, and
+        nothing was lost of what was written while it was full."""
+        async with self.peer() as peer:
+            written = peer.fill(self.capacity)
+            assert not peer.write("late")
+            assert await peer.read(len(written) + 1) == [*written, "late"]
+            await until(lambda: len(peer.host.drains) > 0)
+            assert peer.write("again")
+            assert await peer.read(1) == ["again"]
+            await asyncio.sleep(0.1)
+            assert peer.host.drains == [peer.connection]
+
+    async def test_drained_is_not_told_to_who_was_not_full(self) -> None:
+        """Nobody is told of a drain who was never answered False."""
+        async with self.peer() as peer:
+            for n in range(50):
+                assert peer.write(str(n))
+                await asyncio.sleep(0)
+            await peer.read(50)
+            assert peer.host.drains == []
+
+    async def test_writing_on_from_drained_loses_nothing(self) -> None:
+        """A host that writes on whenever it is told, until it is full again, is told each time: it brings 24 MiB
+        through in order, and no wake-up is lost."""
+        async with self.peer() as peer:
+            source = iter([f"{n}:".ljust(32_768, ".") for n in range(768)])
+
+            def pump(connection: Connection) -> None:
+                for text in source:
+                    if not connection.transport.write(Batch([Frame(text.encode())])):
+                        refusals.append(text)
+                        return
+
+            refusals: list[str] = []
+            peer.host.on_drained = pump
+            pump(peer.connection)
+            received = await peer.read(768, 30.0)
+            assert [text.partition(":")[0] for text in received] == [str(n) for n in range(768)]
+            await until(lambda: len(peer.host.drains) == len(refusals))
+
+    async def test_memory_is_bounded_while_stuck(self) -> None:
+        """One who stops at the first False holds what fills it and one batch more, however long the client is stuck:
+        nobody is told of room that is not there."""
+        async with self.peer() as peer:
+            await peer.stuff(self.capacity)
+            drains = len(peer.host.drains)
+            await asyncio.sleep(0.3)
+            assert len(peer.host.drains) == drains
+            assert not peer.write("x")
+
+    async def test_stuck_client_delays_nobody(self) -> None:
+        """Others are written to as if the stuck one were not there."""
+        async with self.peers(3) as (stuck, *others):
+            await stuck.stuff(self.capacity)
+            for n in range(50):
+                for peer in others:
+                    assert peer.write(str(n))
+                for peer in others:
+                    assert await peer.read(1, 1.0) == [str(n)]
+
+    async def test_stuck_client_is_given_up(self) -> None:
+        """One that reads nothing while data waits is given up after its time, and the host is told."""
+        async with self.peer(stall=0.5) as peer:
+            await peer.stuff(self.capacity)
+            await until(lambda: peer.connection in peer.host.gone, 5.0)
+
+    async def test_idle_client_is_not_given_up(self) -> None:
+        """One for which nothing waits keeps its connection, however long it has nothing to read."""
+        async with self.peer(stall=0.3) as peer:
+            await asyncio.sleep(1.5)
+            assert peer.write("still here")
+            assert await peer.read(1) == ["still here"]
+
+    async def test_slow_client_is_not_given_up(self) -> None:
+        """One that reads, however slowly, keeps its connection, and gets everything in order."""
+        async with self.peer(stall=0.5) as peer:
+            written = await peer.stuff(self.capacity)
+            received = []
+            for n in range(0, len(written), 8):
+                received += await peer.read(min(8, len(written) - n))
+                await asyncio.sleep(1.5 / (len(written) / 8))
+            assert received == written
+            assert peer.host.gone == []
+
+    # -- the end
+
+    async def test_close_comes_after_what_was_written(self) -> None:
+        """The client gets what was written before, then the code and the reason."""
+        async with self.peer() as peer:
+            texts = [str(n) for n in range(200)]
+            peer.write(*texts)
+            peer.transport.close(4401, "token_expired")
+            assert await peer.read_to_end() == (texts, 4401, "token_expired")
+            await until(lambda: peer.connection in peer.host.gone)
+
+    async def test_close_of_a_full_one_comes_after_what_was_written(self) -> None:
+        """So it does where the client has yet to read most of it."""
+        async with self.peer() as peer:
+            texts = await peer.stuff(self.capacity)
+            peer.transport.close(1012, "restart")
+            assert await peer.read_to_end() == (texts, 1012, "restart")
+
+    async def test_close_twice_is_close_once(self) -> None:
+        """The first code counts."""
+        async with self.peer() as peer:
+            peer.transport.close(4401, "token_expired")
+            peer.transport.close(1011, "internal_error")
+            assert await peer.read_to_end() == ([], 4401, "token_expired")
+            peer.transport.close(1011, "internal_error")
+            peer.transport.abort()
+
+    async def test_write_after_close_does_nothing(self) -> None:
+        """It raises nothing, and the client gets nothing of it, at once or once the client has gone."""
+        async with self.peer() as peer:
+            peer.write("before")
+            peer.transport.close(4401, "token_revoked")
+            peer.write("after")
+            assert await peer.read_to_end() == (["before"], 4401, "token_revoked")
+            await until(lambda: peer.connection in peer.host.gone)
+            peer.write("long after")
+
+    async def test_abort_ends_it_at_once(self) -> None:
+        """However full it is; and it may be called twice, and before or after `close`."""
+        async with self.peers(3) as (one, two, three):
+            await one.stuff(self.capacity)
+            one.transport.abort()
+            one.transport.abort()
+            one.transport.close(1011, "internal_error")
+            two.transport.close(1011, "internal_error")
+            two.transport.abort()
+            three.transport.abort()
+            await until(lambda: {one.connection, two.connection, three.connection} <= set(one.host.gone), 5.0)
+            for peer in (one, two, three):
+                peer.write("after")
+
+    async def test_host_is_told_that_the_client_has_gone(self) -> None:
+        """Whether it said goodbye or not; writing to it afterwards raises nothing."""
+        async with self.peers(3) as (polite, rude, stuck):
+            await stuck.stuff(self.capacity)
+            await polite.client.close()
+            rude.client.transport.abort()
+            stuck.client.transport.abort()
+            for n in range(20):
+                for peer in (polite, rude, stuck):
+                    peer.write(str(n).ljust(16_384))
+                await asyncio.sleep(0)
+            everyone = {peer.connection for peer in (polite, rude, stuck)}
+            await until(lambda: everyone <= set(polite.host.gone))
+            for peer in (polite, rude, stuck):
+                peer.write("long after")
+                peer.transport.close(1012, "restart")
+                peer.transport.abort()
