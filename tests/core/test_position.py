@@ -20,7 +20,7 @@ def test_round_trip(epoch: bytes, offset: int, tenant: str) -> None:
     cursor = Cursors((KEY,), tenant).encode(epoch, offset)
     assert Cursors((KEY,), tenant).decode(cursor) == Position(epoch, offset)
     assert cursor.startswith("evt_")
-    assert len(cursor) == 32
+    assert len(cursor) == 26
     assert cursor.replace("-", "").replace("_", "").isalnum()
 
 
@@ -33,7 +33,7 @@ def test_another_tenant_cannot_read_it(epoch: bytes, offset: int, one: str, othe
             Cursors((KEY,), other).decode(cursor)
 
 
-@given(st.integers(0, 31), st.characters(codec="utf-8"))
+@given(st.integers(0, 25), st.characters(codec="utf-8"))
 def test_one_other_character_is_another_text(place: int, character: str) -> None:
     """There is one text for a position: with any character changed it is refused."""
     forged = GOOD[:place] + character + GOOD[place + 1 :]
@@ -44,7 +44,7 @@ def test_one_other_character_is_another_text(place: int, character: str) -> None
 
 @given(st.integers(0, 2_000))
 def test_other_alphabet_of_base64_is_refused(offset: int) -> None:
-    """The decoder of base64 takes `+` and `/` beside `-` and `_`; a cursor is one text."""
+    """Base64 has another alphabet, with `+` and `/` for `-` and `_`; a cursor is one text."""
     cursors = Cursors((KEY,), "acme")
     cursor = cursors.encode(b"\x01" * EPOCH_BYTES, offset)
     body = cursor[4:].replace("-", "+").replace("_", "/")
@@ -53,7 +53,7 @@ def test_other_alphabet_of_base64_is_refused(offset: int) -> None:
             cursors.decode("evt_" + body)
 
 
-@given(st.text(max_size=64) | st.from_regex(r"evt_[A-Za-z0-9_-]{28}", fullmatch=True))
+@given(st.text(max_size=64) | st.from_regex(r"evt_[A-Za-z0-9_-]{22}", fullmatch=True))
 def test_what_nobody_gave_out_is_refused(text: str) -> None:
     """Any other text is refused, and nothing else is raised."""
     with pytest.raises(CursorInvalid):
@@ -61,7 +61,7 @@ def test_what_nobody_gave_out_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "evt_", GOOD + "=", GOOD[:-1], GOOD + "\n", GOOD.upper(), " " + GOOD, "evt_" + "=" * 28]
+    "text", ["", "evt_", GOOD + "=", GOOD[:-1], GOOD + "\n", GOOD.upper(), " " + GOOD, "evt_" + "=" * 22]
 )
 def test_what_nearly_is_one_is_refused(text: str) -> None:
     """Cut, padded, spaced or in capitals."""
