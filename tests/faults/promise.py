@@ -1,27 +1,25 @@
 """The one oracle: what publishers were acknowledged, against what each client received over all its connections."""
 
 import asyncio
-import json
 import random
 import time
-from collections.abc import AsyncIterator, Iterable, Sequence
+from array import array
+from collections.abc import AsyncIterator, Container, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import httpx
-from websockets.asyncio.client import connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage
 
 from auth.keys import KeyRing, hmac_key
 from auth.tokens import TokenIssuer
 from gateway.testing import until
+from tests.faults.line import dial
 from tests.redis.oracle import Reader, hold
 from tests.support import SECRET
 
 TENANT = "acme"
 FOREIGN = "canary"
 _ISSUER = TokenIssuer(KeyRing([hmac_key(SECRET.encode())]), "gathering-gateway", "gathering-gateway")
-_LOST = (OSError, TimeoutError, ConnectionClosed, InvalidHandshake, InvalidMessage, EOFError)
 
 
 def seeded(seed: int | None = None) -> random.Random:
@@ -61,11 +59,14 @@ class Follower(Reader):
         self, urls: Sequence[str], *, start: int = 0, tenant: str = TENANT, rooms: str = "tenant", wait: float = 0.05
     ) -> None:
         self.frames: list[dict[str, Any]] = []
-        self.delays: dict[int, tuple[float, float]] = {}
-        """When each event came, and how long after it was first published."""
+        self.came = array("d")
+        """When each of `events` came."""
         self.returns: list[tuple[bool | None, int, float]] = []
         """Of each return: recovered, replayed, seconds since the connection was lost."""
+        self.losses: list[float] = []
+        """When it was lost, each time."""
         self.closes: list[int] = []
+        """The close codes of those that had one."""
         self.cursor: str | None = None
         self.at = start
         self._urls = urls
@@ -83,11 +84,15 @@ class Follower(Reader):
             query = f"?token={token(tenant=self._tenant)}&rooms={self._rooms}"
             query += f"&since={self.cursor}" if self.cursor else ""
             url = self._urls[self.at % len(self._urls)]
-            with suppress(*_LOST):
-                async with connect(url + query, compression=None, max_size=None, open_timeout=5) as websocket:
-                    async for text in websocket:
-                        self._take(json.loads(text))
-                    self.closes.append(websocket.close_code or 0)
+            with suppress(OSError):
+                line = await dial(url, query, self._take)
+                try:
+                    if code := await line.ended:
+                        self.closes.append(code)
+                finally:
+                    line.abort()
+            if self.there:
+                self.losses.append(time.monotonic())
             self._lost_at = self._lost_at or time.monotonic()
             self.at += 1
             await asyncio.sleep(self._wait)
@@ -97,8 +102,7 @@ class Follower(Reader):
         self.frames.append(frame)
         if "event_id" in frame:
             self.cursor = frame["event_id"]
-            if "at" in frame["data"]:
-                self.delays[frame["data"]["n"]] = (now, now - frame["data"]["at"])
+            self.came.append(now)
         elif frame["type"] == "subscribed":
             if self.cursor is not None and self._lost_at:
                 self.returns.append((frame["data"]["recovered"], frame["data"]["replayed"], now - self._lost_at))
@@ -126,6 +130,24 @@ class Follower(Reader):
     def events(self) -> list[dict[str, Any]]:
         return [frame for frame in self.frames if "event_id" in frame]
 
+    def delays(self, start: float = 0.0, end: float = float("inf"), but: Container[int] = ()) -> list[float]:
+        """Of the events that came in this time, except for those numbered in `but`: how long after they were first
+        published."""
+        return [
+            at - frame["data"]["at"]
+            for frame, at in zip(self.events, self.came, strict=True)
+            if start <= at < end and frame["data"]["n"] not in but
+        ]
+
+    def reached(self, n: int) -> bool:
+        """Whether this event is among the last that came."""
+        return any(frame["data"].get("n") == n for frame in self.frames[-20:] if "event_id" in frame)
+
+    def check(self) -> None:
+        """Raise what ended it: a frame that no server may send."""
+        if self._task.done():
+            self._task.result()
+
     async def stop(self) -> None:
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
@@ -141,6 +163,8 @@ async def following(
     try:
         await until(lambda: all(follower.there for follower in (*followers, canary)), patience)
         yield followers
+        for follower in (*followers, canary):
+            follower.check()
         assert canary.ids == [], "foreign events"
     finally:
         await asyncio.gather(*(follower.stop() for follower in (*followers, canary)))
@@ -213,12 +237,6 @@ async def publishing(urls: Sequence[str], rate: float = 100.0, **fields: Any) ->
         await publisher.cancel()
 
 
-def share(delays: Iterable[float], part: float) -> float:
-    """The delay that this part of all stays within."""
-    ordered = sorted(delays)
-    return ordered[min(len(ordered) - 1, int(len(ordered) * part))] if ordered else 0.0
-
-
 async def judge(
     publisher: Publisher, followers: Iterable[Follower], *, gaps: bool = False, seconds: float = 15.0
 ) -> None:
@@ -226,6 +244,6 @@ async def judge(
     await publisher.stop()
     last, followers = max(publisher.acked), list(followers)
     with suppress(TimeoutError):
-        await until(lambda: all(last in follower.numbers[-20:] for follower in followers), seconds)
+        await until(lambda: all(follower.reached(last) for follower in followers), seconds)
     for follower in followers:
         hold(publisher.acked, follower, gaps=gaps)

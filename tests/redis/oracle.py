@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -45,6 +45,10 @@ class Reader:
     def ids(self) -> list[str]:
         return [frame["event_id"] for frame in self.frames if "event_id" in frame]
 
+    def delays(self, begun: dict[int, float]) -> list[float]:
+        """Of all events: seconds from `begun`, by number, until they came."""
+        return [frame["_at"] - begun[frame["data"]["n"]] for frame in self.frames if "event_id" in frame]
+
     def of(self, *kinds: str) -> list[dict[str, Any]]:
         return [frame for frame in self.frames if frame["type"] in kinds]
 
@@ -54,6 +58,8 @@ class Publisher:
 
     def __init__(self, gates: Sequence[Gate], pause: float = 0.005, tenant: str = TENANT) -> None:
         self.acked: dict[int, str] = {}
+        self.begun: dict[int, float] = {}
+        """When each was published for the first time."""
         self.refused = 0
         self.longest = 0.0
         self._gates = gates
@@ -66,6 +72,7 @@ class Publisher:
         n = 0
         while not self._ended:
             n += 1
+            self.begun[n] = time.monotonic()
             while not await self._publish(n):  # noqa: ASYNC110 - a publisher that tries again
                 await asyncio.sleep(0.05)
             await asyncio.sleep(self._pause)
@@ -152,6 +159,12 @@ def hold(acked: dict[int, str], reader: Reader, *, gaps: bool) -> None:
             assert not skipped, f"silent gap: {sorted(skipped)[:5]} before {n}"
             high = max(high, n)
     assert not {m for m in acked if m > high} - pardoned, "silent gap at the end"
+
+
+def share(delays: Iterable[float], part: float) -> float:
+    """The delay that this part of all stays within."""
+    ordered = sorted(delays)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * part))] if ordered else 0.0
 
 
 @asynccontextmanager
