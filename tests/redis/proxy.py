@@ -1,6 +1,7 @@
 """A network between a node and Redis, with faults."""
 
 import asyncio
+import ctypes
 import socket
 import struct
 from collections.abc import AsyncIterator
@@ -8,22 +9,43 @@ from contextlib import asynccontextmanager, suppress
 
 _RESET = struct.pack("ii", 1, 0)
 _PUSHED = b"*3\r\n$7\r\nmessage\r\n"
+_ATTACH_FILTER = 26  # SO_ATTACH_FILTER, which the socket module does not name
+
+
+def lose(sock: socket.socket, share: float) -> None:
+    """Have the kernel drop this share of the segments that come for the socket, before its TCP sees them: they are not
+    acknowledged, and the other end has to send them again. Sockets that a listener accepts inherit it.
+
+    A program of the classic BPF, for which nobody has to be root: load a random number (`SKF_AD_RANDOM`), keep all of
+    the packet where it is not below the share, else nothing."""
+    load, keep_all, keep_none = (0x20, 0, 0, 0xFFFFF038), (0x06, 0, 0, 0xFFFFFFFF), (0x06, 0, 0, 0)
+    program = (load, (0x35, 0, 1, int(share * (1 << 32))), keep_all, keep_none)
+    code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in program))
+    sock.setsockopt(socket.SOL_SOCKET, _ATTACH_FILTER, struct.pack("HP", len(program), ctypes.addressof(code)))
+
+
+def sent_again(sock: socket.socket) -> int:
+    """Segments that the kernel sent again over this connection."""
+    info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
+    return int(struct.unpack_from("I", info, 100)[0])  # tcpi_total_retrans
 
 
 class Proxy:
     """Carries bytes both ways, each way through the faults that are set.
 
     `target` is the port that new connections lead to; `latency` seconds before bytes go on; `rate` bytes a second, 0
-    for no limit; `swallow` forwards commands and their answers, but not what comes on a channel.
+    for no limit; `swallow` forwards commands and their answers, but not what comes on a channel; `loss` is the share of
+    segments that the kernel drops, each way.
     """
 
-    def __init__(self, target: int) -> None:
+    def __init__(self, target: int, loss: float = 0.0) -> None:
         self.target = target
         self.latency = 0.0
         self.rate = 0
         self.swallow = False
         self.port = 0
         self.opened = 0
+        self._loss = loss
         self._open = asyncio.Event()
         self._open.set()
         self._server: asyncio.Server | None = None
@@ -49,9 +71,17 @@ class Proxy:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
             writer.transport.abort()
 
+    @property
+    def sent_again(self) -> int:
+        """Segments that had to be sent again, over the connections that are open."""
+        return sum(sent_again(writer.get_extra_info("socket")) for writer in self._writers)
+
     async def start(self) -> None:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
-        self.port = self._server.sockets[0].getsockname()[1]
+        listener = socket.create_server(("127.0.0.1", 0))
+        if self._loss:
+            lose(listener, self._loss)
+        self._server = await asyncio.start_server(self._accept, sock=listener)
+        self.port = listener.getsockname()[1]
 
     async def stop(self) -> None:
         if self._server is not None:
@@ -70,6 +100,8 @@ class Proxy:
         with suppress(OSError, asyncio.CancelledError):
             await self._open.wait()
             there_reader, there = await asyncio.open_connection("127.0.0.1", self.target)
+            if self._loss:
+                lose(there.get_extra_info("socket"), self._loss)
             self._writers.add(there)
             ways = (self._carry(reader, there, False), self._carry(there_reader, writer, True))
             carrying = [asyncio.create_task(way) for way in ways]
@@ -113,8 +145,8 @@ class Proxy:
 
 
 @asynccontextmanager
-async def proxied(target: int) -> AsyncIterator[Proxy]:
-    proxy = Proxy(target)
+async def proxied(target: int, loss: float = 0.0) -> AsyncIterator[Proxy]:
+    proxy = Proxy(target, loss)
     await proxy.start()
     try:
         yield proxy
