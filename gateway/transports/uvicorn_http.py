@@ -112,5 +112,7 @@ else:
                 self.send_400_response(_TOO_OLD)
             else:
                 super().handle_websocket_upgrade()
+                # It holds this protocol, so that both and the request would stay until Python looks for cycles.
+                self.parser = None  # type: ignore[assignment]  # as uvicorn's `connection_lost`, which never comes now
 
     HttpProtocol = GuardedHttpTools

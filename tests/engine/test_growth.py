@@ -10,8 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from gateway.core.connection import Connection
 from gateway.core.frame import Batch, Frame
 from gateway.transports.endpoint import Endpoint
+from gateway.transports.uvicorn import SocketTransport
+from gateway.transports.uvicorn_http import GuardedH11, HttpProtocol
 from tests.engine.raw import close_frame, command, frame, handshake, opened, raw, several
 from tests.engine.served import MIB, serving, token
 from tests.engine.test_behind import BIG, gateway, publish, until
@@ -86,6 +89,37 @@ async def publish_forever(gate: Gate) -> None:
     while True:
         await publish(gate, 5)
         await asyncio.sleep(0.005)
+
+
+@pytest.mark.parametrize("http", [HttpProtocol, GuardedH11])
+async def test_nothing_of_a_client_waits_for_the_collector(http: type, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What lived through two looks for cycles waits for the third kind, which comes each minute or later: so there are
+    no cycles. What parsed the request, and so has the token, goes while the client is still there."""
+    monkeypatch.setattr("gateway.server.HttpProtocol", http)
+
+    def alive(*kinds: type) -> int:
+        return sum(type(thing) in kinds for thing in gc.get_objects())
+
+    gc.collect()
+    before = alive(http), alive(SocketTransport, Connection)
+    gc.disable()
+    try:
+        async with gateway() as gate:
+            async with several(20, gate.port, gate.token(), "&rooms=circle:1") as clients:
+                await until(lambda: alive(http) == before[0])
+                assert alive(SocketTransport, Connection) == before[1] + 40
+                for client in clients[:10]:
+                    await client.send(close_frame(1000))
+                for client in clients[10:]:
+                    client.reset()
+            async with raw(gate.port) as refused:
+                await refused.send(handshake("/ws/dashboard?token=bad"))
+                assert await refused.head()
+                await refused.send(close_frame(1000))
+                await refused.rest()
+            await until(lambda: (alive(http), alive(SocketTransport, Connection)) == before)
+    finally:
+        gc.enable()
 
 
 async def test_memory_and_descriptors_of_the_process_come_back(tmp_path: Path) -> None:
