@@ -121,7 +121,7 @@ OnChanges = Callable[[str, list[Change]], object]
 
 
 class Members(Protocol):
-    """The connections of all nodes. An implementation guarantees:
+    """The connections of all nodes. An implementation guarantees, and `gateway.testing` checks:
 
     - What `changed` was told of is known to every node that watches the tenant, or looks, within 2 seconds. It is a
       plain function and costs next to nothing; nothing waits for it.

@@ -232,8 +232,9 @@ class Reader:
         for node in view.versions.keys() - read.nodes:
             del view.versions[node]
             changes += view.others.drop(node)
-        loaded, view.loaded, view.read_at = view.loaded, True, self._timer()
-        if loaded and changes:
+        news = view.loaded and view.watched
+        view.loaded, view.read_at = True, self._timer()
+        if news and changes:
             self._on_changes(tenant, changes)
 
     def _take(self, view: _View, node: str, fields: dict[bytes, bytes]) -> list[Change]:
@@ -253,7 +254,7 @@ class Reader:
         for tenant, view in self._views.items():
             changes = [change for node in list(view.versions) for change in view.others.drop(node)]
             view.versions.clear()
-            if changes:
+            if view.watched and changes:
                 self._on_changes(tenant, changes)
 
 

@@ -11,18 +11,16 @@ from typing import Any, Final
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
 
 from gateway.core.errors import LogUnavailable
 from gateway.core.nodes import Notice, OnNotice
+from gateway.nodes.announcer import ANSWER_SECONDS, Failures
 from gateway.nodes.membership import LEASE, RedisMembers
 
-ANSWER_SECONDS: Final = 1.0
 _BLOCK_SECONDS: Final = 1.0
 _PAGE: Final = 1_000
+_BEGINNING: Final = "0"
 _TAKE: Final = "local value = redis.call('GET', KEYS[1]) redis.call('DEL', KEYS[1]) return value"
-
-Failures = (RedisError, OSError, TimeoutError)
 
 logger = logging.getLogger("gateway.nodes")
 
@@ -30,9 +28,9 @@ logger = logging.getLogger("gateway.nodes")
 class RedisNodes:
     """`Nodes` on the Redis of the log. `url` and `prefix` as there; `clock` is seconds since the epoch.
 
-    The stream is kept for `retention` seconds, which must be the longest life of a token. When Redis comes back with
-    nothing, each node tells again what it knows to be in force. `lease` is for how many seconds the connections of a
-    node that was killed count.
+    The stream is kept for `retention` seconds, which must be the longest life of a token. A node tells a notice again
+    until it has read it there itself; and where Redis has lost what it had, all that it knows to be in force.
+    `lease` is for how many seconds the connections of a node that was killed count.
     """
 
     def __init__(
@@ -55,8 +53,8 @@ class RedisNodes:
         self._clock = clock
         self._on_notice: OnNotice = lambda notice: None
         self._in_force: dict[Notice, None] = {}
-        self._place = "0"
-        self._server = ""
+        self._untold: dict[Notice, None] = {}
+        self._place = self._anchor = _BEGINNING
         self._listener: asyncio.Task[None] | None = None
 
     def attach(self, on_notice: OnNotice) -> None:
@@ -64,7 +62,6 @@ class RedisNodes:
 
     async def start(self) -> None:
         try:
-            await self._meet()
             while await self._read(block=None):
                 pass
         except Failures as error:
@@ -82,8 +79,9 @@ class RedisNodes:
         await self._reader.aclose()
 
     async def tell(self, notice: Notice) -> None:
-        # Known from here on, so that it is not acted on again when it comes back, and told again if it is lost.
+        # Known from here on, so that it is not acted on again when it comes back.
         self._remember(notice)
+        self._untold[notice] = None
         try:
             await self._add([notice])
         except Failures as error:
@@ -124,9 +122,8 @@ class RedisNodes:
         failing = False
         while True:
             try:
-                if failing:
-                    await self._meet()
                 await self._read(block=int(_BLOCK_SECONDS * 1000))
+                await self._mend()
                 failing = False
             except Failures as error:
                 if not failing:
@@ -137,15 +134,20 @@ class RedisNodes:
                 logger.exception("a notice could not be acted on")
                 await asyncio.sleep(0.2)
 
-    async def _meet(self) -> None:
-        """Tell again what is in force where the server is another one, or has lost the notices."""
-        server = (await self._redis.info("server"))["run_id"]
-        if self._server and server != self._server and self._in_force:
-            await self._add(list(self._in_force))
-        if server != self._server:
-            # Its clock makes the ids, and may be behind the one before: reading all again does no harm.
-            self._place = "0"
-        self._server = server
+    async def _mend(self) -> None:
+        """Tell again what is not in the stream, though it should be: where the entry that was the last one at the last
+        look has gone, all of it is lost, whatever has come since."""
+        now = self._clock()
+        missing = self._untold = {notice: None for notice in self._untold if notice.until > now}
+        lost = self._anchor != _BEGINNING and not await self._redis.xrange(self._stream, self._anchor, self._anchor)
+        if lost:
+            missing = {notice: None for notice in self._in_force if notice.until > now}
+        if missing:
+            await self._add(list(missing))
+        if lost:
+            # Ids are of the server's clock, which may be behind that of one before: reading all again does no harm.
+            self._place = _BEGINNING
+        self._anchor = self._place
 
     async def _read(self, block: int | None) -> bool:
         """Act on what has come since the last time; whether there was anything."""
@@ -158,5 +160,6 @@ class RedisNodes:
                 except (ValueError, TypeError, KeyError):
                     logger.warning("a notice that is none was passed over")
                     continue
+                self._untold.pop(notice, None)
                 self._act(notice)
         return bool(answer)
