@@ -322,7 +322,7 @@ class Gateway:
 
     def draft(self, identity: Identity, event: PublishedEvent) -> tuple[str, Draft]:
         """The tenant and the draft of an event that `identity` publishes. Raises `AuthError`, `GatewayError`."""
-        tenant = event.tenant or identity.tenant
+        tenant = identity.tenant if event.tenant is None else event.tenant
         if name := invalid_id(tenant, event.circle_id, event.project_id, event.user_id):
             raise GatewayError(ErrorCode.ROOM_INVALID, f"{name} cannot stand in a room name; {ROOM_GRAMMAR}")
         draft = draft_of(

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import from_json, to_json
 
-from schemas.rooms import ID_PATTERN, SUBJECT_PATTERN, is_id, is_subject
+from schemas.rooms import ID_PATTERN, SUBJECT_PATTERN, documented, is_id, is_subject
 
 
 class EventType(StrEnum):
@@ -68,7 +68,8 @@ RESERVED_TYPES: Final = frozenset(
 
 MAX_TYPE_LENGTH: Final = 64
 _known_types: Final = frozenset(EventType)
-_type = re.compile(r"[a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)*").fullmatch
+TYPE_PATTERN: Final = r"[a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)*"
+_type = re.compile(TYPE_PATTERN).fullmatch
 
 
 def event_type_error(name: str) -> str | None:
@@ -88,6 +89,10 @@ def _check_type(name: str) -> str:
     return name
 
 
+Id = Annotated[str, Field(json_schema_extra=documented(ID_PATTERN))]
+Subject = Annotated[str, Field(json_schema_extra=documented(SUBJECT_PATTERN))]
+
+
 class PublishedEvent(BaseModel):
     """One event as `POST /events` and the `publish` command take it.
 
@@ -96,13 +101,17 @@ class PublishedEvent(BaseModel):
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, hide_input_in_errors=True)
 
-    type: Annotated[str, Field(max_length=MAX_TYPE_LENGTH, examples=["task.completed"]), AfterValidator(_check_type)]
+    type: Annotated[
+        str,
+        Field(max_length=MAX_TYPE_LENGTH, examples=["task.completed"], json_schema_extra=documented(TYPE_PATTERN)),
+        AfterValidator(_check_type),
+    ]
     data: dict[str, Any]
     source_agent_id: int | Annotated[str, Field(min_length=1, max_length=128)] | None = None
-    circle_id: int | str | None = Field(None, description=f"as in a room name: {ID_PATTERN}")
-    project_id: int | str | None = Field(None, description=f"as in a room name: {ID_PATTERN}")
-    user_id: str | None = Field(None, description=f"a token's `sub`: {SUBJECT_PATTERN}")
-    tenant: str | None = Field(None, description="only for the scope `platform`; else the token's own")
+    circle_id: int | Id | None = Field(None, description=f"as in a room name: {ID_PATTERN}")
+    project_id: int | Id | None = Field(None, description=f"as in a room name: {ID_PATTERN}")
+    user_id: Subject | None = Field(None, description=f"a token's `sub`: {SUBJECT_PATTERN}")
+    tenant: Id | None = Field(None, description="only for the scope `platform`; else the token's own")
     idempotency_key: Annotated[str, Field(min_length=1, max_length=128)] | None = None
 
 

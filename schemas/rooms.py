@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final
 
 TENANT_ROOM: Final = "tenant"
 """The room that every event of a tenant is routed to."""
@@ -10,10 +10,11 @@ TENANT_ROOM: Final = "tenant"
 # ASCII classes and fullmatch: `\d` would take Arabic digits, and `$` a trailing newline.
 ID_PATTERN: Final = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
 SUBJECT_PATTERN: Final = r"[A-Za-z0-9][A-Za-z0-9._@+|-]{0,127}"
+ROOM_PATTERN: Final = rf"(?:circle|project):{ID_PATTERN}|user:{SUBJECT_PATTERN}|tenant"
 
 _id = re.compile(ID_PATTERN).fullmatch
 _subject = re.compile(SUBJECT_PATTERN).fullmatch
-_room = re.compile(rf"(?:circle|project):{ID_PATTERN}|user:{SUBJECT_PATTERN}|tenant").fullmatch
+_room = re.compile(ROOM_PATTERN).fullmatch
 _pattern = re.compile(rf"(?:circle|project):(?:{ID_PATTERN}|\*)|user:(?:{SUBJECT_PATTERN}|\*)|tenant").fullmatch
 
 ID_GRAMMAR: Final = "at most 64 letters, digits, _ and -, a letter or digit first"
@@ -65,3 +66,8 @@ def rooms_of(circle_id: int | str | None, project_id: int | str | None, user_id:
 def invalid_rooms(rooms: Iterable[str]) -> list[str]:
     """Those of `rooms` that name no room."""
     return [room for room in rooms if _room(room) is None]
+
+
+def documented(pattern: str) -> dict[str, Any]:
+    """`json_schema_extra` for a text that is judged elsewhere: the grammar, for whoever reads the schema."""
+    return {"pattern": f"^(?:{pattern})$"}

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from auth.identity import Identity, require_admin
 from gateway.api.limiting import Limited
-from gateway.api.problems import PROBLEMS, ProblemRoute
+from gateway.api.problems import PROBLEMS, ProblemRoute, problems
 from gateway.api.security import principal_of
 from gateway.census import Census
 from gateway.core.errors import GatewayError, LogUnavailable
@@ -42,7 +42,7 @@ def admin_router(service: Service, limited: Limited) -> APIRouter:
         return await Census.of(tenant, gateway.manager, gateway.nodes.members)
 
     def tenant_for(holder: Identity, tenant: str | None) -> str:
-        asked = tenant or holder.tenant
+        asked = holder.tenant if tenant is None else tenant
         require_admin(holder, asked)
         if not is_id(asked):
             raise GatewayError(ErrorCode.BAD_MESSAGE, f"tenant: {ID_GRAMMAR}")
@@ -90,7 +90,7 @@ def admin_router(service: Service, limited: Limited) -> APIRouter:
         page, following = _page(known.rooms(), limit, after)
         return RoomPage(rooms=[known.room(room) for room in page], next=following, **_partial(known))
 
-    @router.delete("/admin/connections/{id}", status_code=204, responses={404: PROBLEMS[422]})
+    @router.delete("/admin/connections/{id}", status_code=204, responses=problems(404))
     @limited(service.settings.admin_requests_per_minute)
     async def close_connection(
         request: Request, id: str, holder: Annotated[Identity, principal], tenant: Tenant = None

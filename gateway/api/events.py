@@ -2,14 +2,14 @@
 
 import logging
 from collections.abc import Awaitable
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends
 from pydantic import ValidationError
 
 from auth.errors import AuthError
 from auth.identity import Identity
-from gateway.api.problems import PROBLEMS, BatchRoute, ProblemRoute
+from gateway.api.problems import PROBLEMS, BatchRoute, ProblemRoute, problems
 from gateway.api.security import guarded, principal_of
 from gateway.core.errors import GatewayError
 from gateway.core.log import Receipt
@@ -25,7 +25,6 @@ logger = logging.getLogger("gateway.api")
 def events_router(service: Service) -> APIRouter:
     router = APIRouter(tags=["events"], responses=PROBLEMS)
     principal = Depends(principal_of(service))
-    conflict: dict[int | str, dict[str, Any]] = {409: {"description": "the idempotency_key was used for another event"}}
 
     def append(identity: Identity, event: PublishedEvent) -> tuple[Awaitable[Receipt], tuple[str, ...]]:
         tenant, draft = service.gateway.draft(identity, event)
@@ -55,7 +54,7 @@ def events_router(service: Service) -> APIRouter:
 
     one, batch = guarded(service, ProblemRoute), guarded(service, BatchRoute)
     router.add_api_route(
-        "/events", publish, methods=["POST"], status_code=202, responses=conflict, route_class_override=one
+        "/events", publish, methods=["POST"], status_code=202, responses=problems(409), route_class_override=one
     )
     router.add_api_route("/events/batch", publish_batch, methods=["POST"], status_code=202, route_class_override=batch)
     return router

@@ -3,7 +3,7 @@
 from fastapi import APIRouter
 from pydantic import BaseModel
 
-from gateway.api.problems import PROBLEMS, ProblemRoute
+from gateway.api.problems import ProblemRoute, problems
 from gateway.core.errors import LogUnavailable
 from gateway.wiring import Service
 
@@ -20,7 +20,7 @@ def ops_router(service: Service) -> APIRouter:
         """The process answers."""
         return Health(status="ok")
 
-    @router.get("/readyz", responses={503: PROBLEMS[503]})
+    @router.get("/readyz", responses=problems(503))
     async def readyz() -> Health:
         """Events get through: connections are taken and the log takes events."""
         if service.gateway.drain.begun:

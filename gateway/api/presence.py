@@ -2,13 +2,16 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Path
 
 from auth.identity import Identity
 from gateway.api.problems import PROBLEMS, ProblemRoute
 from gateway.api.security import principal_of
 from gateway.wiring import Service
 from schemas.messages import Presence
+from schemas.rooms import ROOM_PATTERN, documented
+
+Room = Annotated[str, Path(json_schema_extra=documented(ROOM_PATTERN))]
 
 
 def presence_router(service: Service) -> APIRouter:
@@ -16,7 +19,7 @@ def presence_router(service: Service) -> APIRouter:
     principal = Depends(principal_of(service))
 
     @router.get("/rooms/{room}/presence", response_model_exclude_none=True)
-    async def presence(room: str, identity: Annotated[Identity, principal]) -> Presence:
+    async def presence(room: Room, identity: Annotated[Identity, principal]) -> Presence:
         """Who is in a room of the token's own tenant that it may subscribe to: users in order, and how many
         connections each has on all nodes. `partial` is only there, and true, while other nodes are out of reach."""
         return await service.gateway.presence.ask(identity, room)

@@ -193,8 +193,22 @@ class BatchRoute(ProblemRoute):
     request_class = BatchRequest
 
 
-PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {
-    status: {"model": Problem, "content": {MEDIA_TYPE: {}}, "description": HTTPStatus(status).phrase}
-    for status in (400, 401, 403, 413, 422, 429, 503)
+_HEADERS: Final = {
+    401: {"WWW-Authenticate": {"required": True, "schema": {"type": "string"}}},
+    429: {"Retry-After": {"required": True, "schema": {"type": "integer"}, "description": "seconds"}},
+    503: {"Retry-After": {"required": True, "schema": {"type": "integer"}, "description": "seconds"}},
 }
-"""The errors that any route can answer, for OpenAPI."""
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Errors that a route can answer, for OpenAPI."""
+    # The schema itself: what is given as a `model` FastAPI describes as application/json.
+    content = {MEDIA_TYPE: {"schema": Problem.model_json_schema(mode="serialization")}}
+    return {
+        status: {"description": HTTPStatus(status).phrase, "content": content, "headers": _HEADERS.get(status, {})}
+        for status in statuses
+    }
+
+
+PROBLEMS: Final = problems(400, 401, 403, 408, 413, 422, 429, 503)
+"""Those that any route can answer."""

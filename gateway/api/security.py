@@ -4,14 +4,18 @@ import logging
 import re
 from collections.abc import Callable, MutableMapping
 from functools import partial
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
-from fastapi import Request
+from fastapi import Request, Security
+from fastapi.security import HTTPBearer
 
 from auth.identity import Identity
 from gateway.api.problems import ProblemRoute
 from gateway.core.handshake import Secrets, bearer_tokens, client_address, one_token, tickets_of, without_secrets
 from gateway.wiring import Service
+
+_BEARER: Final = HTTPBearer(auto_error=False, bearerFormat="JWT", scheme_name="token")
+"""For OpenAPI; what judges is `identify`."""
 
 _PRINCIPAL: Final = "gateway.principal"
 _TAKEN: Final = "gateway.tokens"
@@ -74,7 +78,7 @@ def guarded(service: Service, route: type[ProblemRoute]) -> type[ProblemRoute]:
 def principal_of(service: Service) -> Callable[[Request], Identity]:
     """A dependency: who sends this request. Raises `AuthError`."""
 
-    async def principal(request: Request) -> Identity:
+    async def principal(request: Request, _: Annotated[object, Security(_BEARER)]) -> Identity:
         # From the scope, which is this request's own: not every server copies the state for each.
         identity: Identity | None = request.scope.get(_PRINCIPAL)
         return identity or identify(service, request)
