@@ -42,7 +42,7 @@ def admin_router(service: Service, limited: Limited) -> APIRouter:
         return await Census.of(tenant, gateway.manager, gateway.nodes.members)
 
     def tenant_for(holder: Identity, tenant: str | None) -> str:
-        asked = holder.tenant if tenant is None else tenant
+        asked = tenant or holder.tenant
         require_admin(holder, asked)
         if not is_id(asked):
             raise GatewayError(ErrorCode.BAD_MESSAGE, f"tenant: {ID_GRAMMAR}")
