@@ -30,8 +30,8 @@ class Nodes(Protocol):
 
     - Every other node is called with a notice once, within 2 seconds; one that starts later, or was out of touch, with
       all whose `until` has not passed. The node that tells has acted on it by itself.
-    - Where a notice could not be stored, `tell` raises `LogUnavailable`, and the others hear of it once this node, if it
-      still runs, can reach them. Should the store lose notices, the nodes tell them anew.
+    - Where a notice could not be stored, `tell` raises `LogUnavailable`, and the others hear of it as soon as this node
+      can reach them, while it runs. Should the store lose notices, the nodes tell them anew.
     - What `keep` was given, exactly one `take` on whatever node gets, and none after its seconds.
 
     `members` are their connections; it starts and stops with this.
