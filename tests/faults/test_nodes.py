@@ -79,35 +79,37 @@ async def test_nodes_killed_for_a_minute(tmp_path: Path, server: Server, prefix:
 
 
 async def stop_for_a_while(folder: Path, *, clients: int, rate: float, interval: float) -> None:
+    """Twice, for two intervals and more: whoever the time counted against would be given up."""
     async with nodes(folder, 1, ping_interval=interval, stall_seconds=interval) as (node,):
         async with following([node.ws_url], clients, 30.0) as followers, publishing([node.url], rate) as publisher:
             for _ in range(2):
                 await asyncio.sleep(interval * 1.5)
                 node.signal(signal.SIGSTOP)
-                await asyncio.sleep(2.0)
+                await asyncio.sleep(max(2.0, 2.5 * interval))
                 node.signal(signal.SIGCONT)
             await asyncio.sleep(2.5 * interval)
             await judge(publisher, followers)
+        print(f"{clients} clients, {len(publisher.acked)} events, stopped twice; interval {interval} s")
         assert [follower.closes for follower in followers] == [[]] * clients
-        assert [follower.returns for follower in followers] == [[]] * clients
+        assert [follower.losses for follower in followers] == [[]] * clients
         assert node.regrets() == []
 
 
 async def test_node_stopped_for_two_seconds(tmp_path: Path) -> None:
     """F22: the time that the node itself did not run is nobody's silence: no client is given up, and none has a gap."""
-    await stop_for_a_while(tmp_path, clients=20, rate=100, interval=0.5)
+    await stop_for_a_while(tmp_path, clients=20, rate=100, interval=1.0)
 
 
 @pytest.mark.chaos
 @pytest.mark.timeout(180)
 async def test_node_with_many_clients_stopped(tmp_path: Path) -> None:
-    """F22, with 500 clients."""
-    await stop_for_a_while(tmp_path, clients=500, rate=50, interval=1.0)
+    """F22, with 500 clients. They are all in this process: an interval is longer than it takes it to read on."""
+    await stop_for_a_while(tmp_path, clients=500, rate=50, interval=2.0)
 
 
 async def test_node_stopped_among_three_others_go_on(tmp_path: Path, server: Server, prefix: str) -> None:
     """F22: the clients of the others notice nothing, and its own get everything afterwards, in order."""
-    async with nodes(tmp_path, 2, log_url=server.url, redis_prefix=prefix, ping_interval=0.7) as (one, other):
+    async with nodes(tmp_path, 2, log_url=server.url, redis_prefix=prefix, ping_interval=1.0) as (one, other):
         async with following([one.ws_url], 5) as stopped, following([other.ws_url], 5) as going:
             async with publishing([other.url], 100) as publisher:
                 await asyncio.sleep(0.5)
@@ -118,4 +120,4 @@ async def test_node_stopped_among_three_others_go_on(tmp_path: Path, server: Ser
                 await until(lambda: all(len(f.numbers) > before + 100 for f in going))
                 one.signal(signal.SIGCONT)
                 await judge(publisher, [*stopped, *going])
-        assert all(not f.returns and not f.closes for f in (*stopped, *going))
+        assert all(not f.losses for f in (*stopped, *going))

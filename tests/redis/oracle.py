@@ -45,7 +45,7 @@ class Reader:
     def ids(self) -> list[str]:
         return [frame["event_id"] for frame in self.frames if "event_id" in frame]
 
-    def delays(self, begun: dict[int, float]) -> list[float]:
+    def taken(self, begun: dict[int, float]) -> list[float]:
         """Of all events: seconds from `begun`, by number, until they came."""
         return [frame["_at"] - begun[frame["data"]["n"]] for frame in self.frames if "event_id" in frame]
 

@@ -143,7 +143,8 @@ async def test_f5_partition_of_one_node(server: Server, prefix: str, seconds: fl
 @pytest.mark.parametrize("how", ["slow", "reset", "lossy"])
 async def test_f6_slow_and_broken_network(server: Server, prefix: str, how: str, seconds: float) -> None:
     """200 ms to Redis and back; the same, and every second all connections reset; one segment in five lost: nothing is
-    missing, and the events take less than 1.5 s, those included that had to be published again."""
+    missing, and nine of ten events take less than 1.5 s, those included that had to be published again; in the long
+    form 99 of 100, where connections last."""
     loss = 0.2 if how == "lossy" else 0.0
     async with proxied(server.port, loss) as network, stage(server.url, network.url, prefix=prefix) as nodes:
         network.latency = 0.0 if loss else 0.1
@@ -160,15 +161,16 @@ async def test_f6_slow_and_broken_network(server: Server, prefix: str, how: str,
         publishing = len(publisher.acked)
         network.latency = 0.0
         await publisher.more(10)
-        # What takes longer than 2 s to be refused is a fault, and what takes longer to be judged is the loss itself.
         await nodes.judge(publisher, seconds=15.0)
-        delays = nodes.readers[1].delays(publisher.begun)
+        delays = nodes.readers[1].taken(publisher.begun)
         usual, slowest = share(delays, 0.9), share(delays, 0.99)
         print(
             f"{how}: {publishing} events in {seconds:.0f} s, {publisher.refused} refused, {again} segments sent again; "
             f"half take {share(delays, 0.5) * 1000:.0f} ms, p90 {usual * 1000:.0f} ms, p99 {slowest * 1000:.0f} ms"
         )
         assert usual < 1.5
+        if seconds > 10 and how != "reset":
+            assert slowest < 1.5
 
 
 # ---- another server
