@@ -82,7 +82,8 @@ class Gateway:
         self.delivery = Delivery(
             self.manager, log, timer, self._tell_gap, self._commands.run_deferred, self.authority.remove, self.fail
         )
-        log.watch(Mishaps(self, clock, self._commands.run_deferred))
+        self._mishaps = Mishaps(self, clock, self._commands.run_deferred)
+        log.watch(self._mishaps)
         self.drain = Drain(self, timer)
         self.tickets = Tickets(self.nodes, self._knock, self.spawn)
 
@@ -195,6 +196,7 @@ class Gateway:
         self.manager.join(connection, own, window.head)
         subscribed = tuple(dict.fromkeys((own, *rooms)))
         self.reply(connection, established(connection, window.cursor, subscribed, self.limits))
+        self._mishaps.greet(connection)
         if refused is not None:
             self.reply(connection, refusal(refused))
         if rooms:

@@ -30,7 +30,7 @@ class Mishaps:
         self._clients = clients
         self._clock = clock
         self._on_replayed = on_replayed
-        self._degraded_since = 0.0
+        self._degraded_since: float | None = None
 
     def on_reset(self, tenant: str, reason: Gap) -> None:
         """The tenant's log began anew: places in the old one mean nothing, and everybody is told."""
@@ -45,9 +45,14 @@ class Mishaps:
 
     def on_degraded(self, degraded: bool) -> None:
         """The log does not answer: sockets stay, and their clients are told that what they see may be old."""
-        if degraded:
-            self._degraded_since = self._clock()
+        began = self._clock() if self._degraded_since is None else self._degraded_since
+        self._degraded_since = began if degraded else None
         kind = messages.StreamDegraded if degraded else messages.StreamRestored
         for connection in list(self._clients.manager.connections()):
             if connection.begun:
-                self._clients.reply(connection, kind(since=rfc3339(self._degraded_since)))
+                self._clients.reply(connection, kind(since=rfc3339(began)))
+
+    def greet(self, connection: Connection) -> None:
+        """A client that has come meanwhile is told what the others were."""
+        if self._degraded_since is not None:
+            self._clients.reply(connection, messages.StreamDegraded(since=rfc3339(self._degraded_since)))

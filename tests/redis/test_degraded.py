@@ -1,0 +1,36 @@
+"""What a client is told that connects while Redis does not answer."""
+
+import pytest
+
+from gateway.testing import until
+from tests.redis.oracle import stage
+from tests.redis.server import Server
+
+
+@pytest.mark.parametrize("dead", [False, True], ids=["stalled", "killed"])
+async def test_who_connects_meanwhile_is_told_as_the_others_were(server: Server, prefix: str, dead: bool) -> None:
+    """`stream.degraded` right after the first frame, once, and `stream.restored` when it is over; who comes after that
+    hears of neither."""
+    async with stage(server.url, prefix=prefix) as nodes:
+        gate, before = nodes.gates[0], nodes.readers[0]
+        async with gate.client() as earlier:
+            (server.kill if dead else server.stall)()
+            told = await earlier.next("stream.degraded", timeout=10)
+            async with gate.client(query="&rooms=tenant") as later:
+                assert (await later.next("stream.degraded"))["data"] == told["data"]
+                assert (await later.next("subscribed"))["data"]["rooms"] == ["tenant"]
+                await later.quiet()
+                if dead:
+                    await server.start()
+                else:
+                    server.go_on()
+                frames = [await later.next(timeout=10)]
+                while frames[-1]["type"] != "stream.restored":
+                    frames.append(await later.next(timeout=10))
+                # A Redis that lost its memory is a gap, which is told by itself.
+                assert {frame["type"] for frame in frames[:-1]} <= {"stream.gap"}
+                assert frames[-1]["data"] == told["data"]
+        await until(lambda: bool(before.of("stream.restored")), 5.0)
+        assert [frame["data"] for frame in before.of("stream.degraded", "stream.restored")] == [told["data"]] * 2
+        async with gate.client() as after:
+            await after.quiet()
