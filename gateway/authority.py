@@ -1,35 +1,24 @@
 """What revocations and removals do: from the notice to the connections that it ends or takes a room from."""
 
 from collections.abc import Iterable
-from typing import Protocol
 
 from auth.revocation import Revocations
 from gateway.core import subscription
-from gateway.core.connection import Connection
 from gateway.core.log import Removal
-from gateway.core.manager import ConnectionManager
 from gateway.core.nodes import Nodes, Notice
+from gateway.house import House
 from schemas import messages
 from schemas.codes import CloseCode, ErrorCode
-
-
-class Clients(Protocol):
-    """How connections are told and sent away."""
-
-    def reply(self, connection: Connection, message: messages.Message, id: str | int | None = None) -> None: ...
-
-    def close(self, connection: Connection, code: CloseCode, reason: str) -> None: ...
 
 
 class Authority:
     """Acts on notices, this node's and the others'. `longest_token` is the longest life of a token in seconds: for so
     long a notice matters to somebody."""
 
-    def __init__(self, clients: Clients, manager: ConnectionManager, nodes: Nodes, longest_token: int) -> None:
+    def __init__(self, house: House, nodes: Nodes, longest_token: int) -> None:
         self.revocations = Revocations()
         self.longest_token = longest_token
-        self._clients = clients
-        self._manager = manager
+        self._house = house
         self._nodes = nodes
         nodes.attach(self.on_notice)
 
@@ -44,9 +33,9 @@ class Authority:
         """Act on what one of the nodes wants all of them to know; returns how many connections it closed."""
         revocations, tenant = self.revocations, notice.tenant
         if notice.kind == "connection_closed":
-            connection = self._manager.of(tenant or "").connections.get(notice.name)
+            connection = self._house.manager.of(tenant or "").connections.get(notice.name)
             if connection is not None:
-                self._clients.close(connection, CloseCode.FORBIDDEN, "closed by an administrator")
+                self._house.close(connection, CloseCode.FORBIDDEN, "closed by an administrator")
             return int(connection is not None)
         if notice.kind == "room_barred":
             self.remove(tenant or "", (notice.name, notice.room), notice.at)
@@ -57,28 +46,28 @@ class Authority:
             revocations.revoke_user(tenant, notice.name, notice.at, notice.until)
         elif notice.kind == "tenant_revoked" and tenant is not None:
             revocations.revoke_tenant(tenant, notice.at, notice.until)
-        return self.close_revoked(list(self._manager.tenants()) if tenant is None else [tenant])
+        return self.close_revoked(list(self._house.manager.tenants()) if tenant is None else [tenant])
 
     def close_revoked(self, tenants: Iterable[str]) -> int:
         """Close the connections of these tenants whose tokens are revoked by now; returns how many."""
         revoked = [
             connection
             for tenant in tenants
-            for connection in self._manager.of(tenant).connections.values()
+            for connection in self._house.manager.of(tenant).connections.values()
             if self.revocations.is_revoked(connection.identity)
         ]
         for connection in revoked:
-            self._clients.close(connection, CloseCode.UNAUTHENTICATED, ErrorCode.TOKEN_REVOKED)
+            self._house.close(connection, CloseCode.UNAUTHENTICATED, ErrorCode.TOKEN_REVOKED)
         return len(revoked)
 
     def remove(self, tenant: str, removal: Removal, at: float) -> None:
         """Take a room from a user's tokens issued up to `at`, and from the connections that they opened."""
         user_id, room = removal
         self.revocations.bar_room(tenant, user_id, room, at, at + self.longest_token)
-        for connection in list(self._manager.of(tenant).users.get(user_id, ())):
+        for connection in list(self._house.manager.of(tenant).users.get(user_id, ())):
             if room in self.revocations.barred(connection.identity):
                 connection.identity = connection.identity.barred_from(room)
                 if room in connection.rooms:
-                    subscription.leave(self._manager, connection, (room,))
+                    subscription.leave(self._house.manager, connection, (room,))
                     reason = f"{room.partition(':')[0]}.member.removed"
-                    self._clients.reply(connection, messages.SubscriptionRevoked(rooms=(room,), reason=reason))
+                    self._house.reply(connection, messages.SubscriptionRevoked(rooms=(room,), reason=reason))

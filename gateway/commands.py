@@ -1,8 +1,8 @@
 """What a client's commands do: each is judged by its rate, run, and answered."""
 
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 from auth.errors import AuthError, TokenMismatch
 from auth.identity import Identity
@@ -12,9 +12,8 @@ from gateway.core.admission import Limits
 from gateway.core.connection import Connection
 from gateway.core.errors import GatewayError, RateLimited
 from gateway.core.limits import Rate
-from gateway.core.log import Draft, Log, Receipt
-from gateway.core.manager import ConnectionManager
-from gateway.delivery import Delivery
+from gateway.core.log import Draft, Receipt
+from gateway.house import House
 from gateway.presence import Presence
 from schemas import messages
 from schemas.codes import CloseCode, ErrorCode
@@ -25,31 +24,18 @@ from schemas.events import PublishedEvent, rfc3339
 logger = logging.getLogger("gateway")
 
 
-class Orchestrator(Protocol):
-    """What commands need of the gateway that they belong to."""
+class Orchestrator(House, Protocol):
+    """What commands need besides."""
 
-    log: Log
-    manager: ConnectionManager
-    delivery: Delivery
     presence: Presence
 
     def verify(self, token: str) -> Identity: ...
-
-    def is_open(self, connection: Connection) -> bool: ...
-
-    def reply(self, connection: Connection, message: messages.Message, id: str | int | None = None) -> None: ...
-
-    def close(self, connection: Connection, code: CloseCode, reason: str) -> None: ...
-
-    def fail(self, connection: Connection) -> None: ...
 
     def draft(self, identity: Identity, event: PublishedEvent) -> tuple[str, Draft]: ...
 
     def append(self, tenant: str, draft: Draft) -> Awaitable[Receipt]: ...
 
     def refresh(self, connection: Connection, identity: Identity) -> None: ...
-
-    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None: ...
 
 
 class Commands:

@@ -4,14 +4,13 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from random import SystemRandom
-from typing import Final, Protocol
+from typing import Final
 
 from gateway.answers import DRAINING
 from gateway.core.connection import Connection
 from gateway.core.drain import milliseconds, return_slot, slots
 from gateway.core.errors import Draining
-from gateway.core.manager import ConnectionManager
-from gateway.delivery import Delivery
+from gateway.house import House
 from schemas import messages
 from schemas.codes import CloseCode
 
@@ -23,27 +22,12 @@ _TOLD_AT_ONCE: Final = 200
 _system = SystemRandom()
 
 
-class Clients(Protocol):
-    """What a drain needs of the gateway that it belongs to."""
-
-    manager: ConnectionManager
-    delivery: Delivery
-
-    def reply(self, connection: Connection, message: messages.Message, id: str | int | None = None) -> None: ...
-
-    def is_open(self, connection: Connection) -> bool: ...
-
-    def close(self, connection: Connection, code: CloseCode, reason: str) -> None: ...
-
-
 class Drain:
     """The end of the clients' node. `timer` is seconds of a clock that never goes back, `chance` from 0 to 1."""
 
-    def __init__(
-        self, clients: Clients, timer: Callable[[], float], chance: Callable[[], float] = _system.random
-    ) -> None:
+    def __init__(self, house: House, timer: Callable[[], float], chance: Callable[[], float] = _system.random) -> None:
         self.begun = False
-        self._clients = clients
+        self._house = house
         self._timer = timer
         self._chance = chance
         self._ends = 0.0
@@ -67,10 +51,10 @@ class Drain:
         if seconds > 0:
             leaving = await self._tell(started, seconds)
             await self._send_away(leaving)
-        self._clients.delivery.flush()
+        self._house.delivery.flush()
 
     async def _tell(self, started: float, seconds: float) -> deque[tuple[float, Connection]]:
-        connections = list(self._clients.manager.connections())
+        connections = list(self._house.manager.connections())
         # Or the tenants would leave one after another, each with all that it has at once.
         _system.shuffle(connections)
         self._untold = set(connections)
@@ -78,7 +62,7 @@ class Drain:
         leaving = deque((started + slot, connection) for slot, connection in zip(times, connections, strict=True))
         for number, (at, connection) in enumerate(list(leaving), 1):
             # One that has not begun has its first frame still to come; it is told when it is sent away.
-            if connection.begun and self._clients.is_open(connection):
+            if connection.begun and self._house.is_open(connection):
                 self._tell_one(connection, at - self._timer())
             if number % _TOLD_AT_ONCE == 0:
                 await asyncio.sleep(0)
@@ -86,27 +70,27 @@ class Drain:
 
     def _tell_one(self, connection: Connection, seconds: float) -> None:
         self._untold.discard(connection)
-        self._clients.reply(connection, messages.Draining(reconnect_after_ms=milliseconds(seconds)))
+        self._house.reply(connection, messages.Draining(reconnect_after_ms=milliseconds(seconds)))
 
     async def _send_away(self, leaving: deque[tuple[float, Connection]]) -> None:
         due: list[Connection] = []
-        while (leaving or due) and any(True for _ in self._clients.manager.connections()):
+        while (leaving or due) and any(True for _ in self._house.manager.connections()):
             now = self._timer()
             while leaving and leaving[0][0] <= now:
                 due.append(leaving.popleft()[1])
-            self._clients.delivery.flush()
+            self._house.delivery.flush()
             due = [connection for connection in due if not self._leave(connection, now)]
             next_slot = leaving[0][0] - now if leaving else _LOOK
             await asyncio.sleep(min(max(next_slot, 0.0), _LOOK))
 
     def _leave(self, connection: Connection, now: float) -> bool:
         """Close the connection, unless it is still owed something and there is time; whether it has gone."""
-        if not self._clients.is_open(connection):
+        if not self._house.is_open(connection):
             return True
         owed = not connection.begun or not connection.live or bool(connection.deferred)
         if owed and now < self._ends:
             return False
         if connection in self._untold and connection.begun:
             self._tell_one(connection, 0.0)
-        self._clients.close(connection, CloseCode.RESTART, DRAINING)
+        self._house.close(connection, CloseCode.RESTART, DRAINING)
         return True

@@ -69,7 +69,7 @@ class Gateway:
         self.manager = ConnectionManager() if manager is None else manager
         self.nodes = SingleNode() if nodes is None else nodes
         self.limits = limits or Limits()
-        self.authority = Authority(self, self.manager, self.nodes, self.limits.longest_token)
+        self.authority = Authority(self, self.nodes, self.limits.longest_token)
         self.clock = clock
         self._timer = timer
         self._admission = Admission(self.limits.ceilings)
@@ -82,7 +82,7 @@ class Gateway:
         self.delivery = Delivery(
             self.manager, log, timer, self._tell_gap, self._commands.run_deferred, self.authority.remove, self.fail
         )
-        self._mishaps = Mishaps(self, clock, self._commands.run_deferred)
+        self._mishaps = Mishaps(self, self._commands.run_deferred)
         log.watch(self._mishaps)
         self.drain = Drain(self, timer)
         self.tickets = Tickets(self.nodes, self._knock, self.spawn)

@@ -2,9 +2,9 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import Final
 
 from auth.errors import AuthError
 from auth.identity import Identity, require_subscribe
@@ -12,11 +12,9 @@ from gateway.answers import refusal
 from gateway.core.connection import Connection
 from gateway.core.errors import GatewayError
 from gateway.core.frame import Batch, Frame
-from gateway.core.log import Log
-from gateway.core.manager import ConnectionManager
 from gateway.core.members import Change, Member, Members, Totals
 from gateway.core.presence import News, WatchedRoom
-from gateway.delivery import Delivery
+from gateway.house import House
 from schemas import messages
 from schemas.codes import ErrorCode
 from schemas.commands import Presence as PresenceCommand
@@ -28,21 +26,6 @@ GRACE: Final = 5.0
 
 BUNDLE: Final = 0.1
 """Seconds for which news of a room are gathered: a thousand arrivals are then ten writes for each watcher."""
-
-
-class House(Protocol):
-    """What presence needs of the gateway that it belongs to."""
-
-    log: Log
-    manager: ConnectionManager
-    delivery: Delivery
-    clock: Callable[[], float]
-
-    def reply(self, connection: Connection, message: messages.Message, id: str | int | None = None) -> None: ...
-
-    def is_open(self, connection: Connection) -> bool: ...
-
-    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None: ...
 
 
 class Presence:

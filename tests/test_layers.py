@@ -31,6 +31,7 @@ LEVELS = {
     "gateway.delivery": 4,
     "gateway.drain": 4,
     "gateway.gateway": 4,
+    "gateway.house": 4,
     "gateway.mishaps": 4,
     "gateway.tickets": 4,
     "gateway.presence": 4,
