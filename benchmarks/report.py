@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from benchmarks.measure import Bench, Figure
     from benchmarks.peers import Peer
 
-REFERENCE: Final = ("gateway", "gateway-http")
+REFERENCE: Final = ("gateway", "gateway-redis", "gateway-http")
 """Whose figures the others' are compared with: the first that was measured."""
 
 
@@ -24,6 +24,11 @@ class Column:
     compared: bool = False
 
 
+def general(peer: "Peer") -> bool:
+    """Whether a peer is for every workload, and not for those alone that name it."""
+    return peer.name not in ("gateway-bus", "gateway-redis", "python-socketio")
+
+
 @dataclass(frozen=True, slots=True)
 class Workload:
     """What is measured and how it is shown."""
@@ -33,7 +38,7 @@ class Workload:
     method: str
     run: Callable[["Bench", "Peer"], Iterator["Figure"]]
     columns: Sequence[Column]
-    suits: Callable[["Peer"], bool] = lambda peer: peer.name != "gateway-bus"
+    suits: Callable[["Peer"], bool] = general
     """Which peers can do this work."""
     most_rounds: int | None = None
     """For one that takes long."""
@@ -84,7 +89,10 @@ def tables(workload: Workload, results: Results, titles: Mapping[str, str]) -> I
         yield "", _one_table(workload, results, titles)
         return
     for case in results.cases(workload.name):
+        measured = [peer for peer in titles if any(_row(results, workload, case, peer))]
         reference = next((name for name in REFERENCE if any(_row(results, workload, case, name))), None)
+        # One alone is beside nobody.
+        compared = [column.metric for column in workload.columns if column.compared and len(measured) > 1]
         columns = [
             column
             for column in workload.columns
@@ -92,15 +100,13 @@ def tables(workload: Workload, results: Results, titles: Mapping[str, str]) -> I
         ]
         header = [""]
         for column in columns:
-            header += [column.title, "this gateway is, times"] if column.compared else [column.title]
+            header += [column.title, "this gateway is, times"] if column.metric in compared else [column.title]
         rows = [header]
-        for peer, title in titles.items():
-            if not any(_row(results, workload, case, peer)):
-                continue
-            row = [title]
+        for peer in measured:
+            row = [titles[peer]]
             for column in columns:
                 row.append(spread_text(results.spread(workload.name, case, peer, column.metric), column.form))
-                if column.compared:
+                if column.metric in compared:
                     same = reference is None or peer == reference
                     ratio = None if same else results.ratio(workload.name, case, column.metric, str(reference), peer)
                     row.append(spread_text(ratio, "{:.2f}"))

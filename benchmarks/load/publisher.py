@@ -7,6 +7,7 @@ import struct
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from typing import IO, Any, Final, Protocol
 
 TIMEOUT: Final = 10.0
@@ -120,6 +121,25 @@ class SocketPublisher:
         self._socket.close()
 
 
+class Spread:
+    """Several publishers that take turns, an order each."""
+
+    def __init__(self, publishers: Sequence[Publisher]) -> None:
+        self._publishers = publishers
+        self._turn = cycle(publishers)
+
+    def publish(self, order: Order) -> None:
+        next(self._turn).publish(order)
+
+    def poll(self) -> None:
+        for publisher in self._publishers:
+            publisher.poll()
+
+    def close(self) -> None:
+        for publisher in self._publishers:
+            publisher.close()
+
+
 def data(pad: int, at: int) -> dict[str, str]:
     """The data of an event that fell due at `at`."""
     return {"at": f"{at:020}", "pad": "x" * pad}
@@ -139,6 +159,11 @@ def post(path: str, body: bytes, headers: str = "") -> bytes:
     """An HTTP request on a connection that stays open."""
     head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{headers}Content-Length: {len(body)}\r\n\r\n"
     return head.encode() + body
+
+
+def batch(order: Order, headers: str = "") -> bytes:
+    """A `POST /events/batch` with the events of an order."""
+    return post("/events/batch", compact({"events": [order.event()] * order.count}), headers)
 
 
 def compact(value: object) -> bytes:

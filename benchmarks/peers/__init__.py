@@ -2,10 +2,11 @@
 
 from benchmarks.peers.base import Peer
 from benchmarks.peers.floor import Floor
-from benchmarks.peers.gateway import GatewayEmbedded, GatewayOnBus, GatewayOverHttp
+from benchmarks.peers.gateway import GatewayEmbedded, GatewayOnBus, GatewayOnRedis, GatewayOverHttp
 from benchmarks.peers.nats import Nats
 from benchmarks.peers.nchan import Nchan
 from benchmarks.peers.node import SocketIO, Ws
+from benchmarks.peers.pysocketio import PythonSocketIO
 from benchmarks.peers.seed import Seed
 from benchmarks.peers.uws import UWebSockets
 
@@ -14,5 +15,5 @@ __all__ = ["Peer", "all_peers"]
 
 def all_peers() -> list[Peer]:
     """Every peer, this build first."""
-    ours: list[Peer] = [GatewayEmbedded(), GatewayOverHttp(), GatewayOnBus()]
-    return [*ours, Seed(), Ws(), SocketIO(), UWebSockets(), Nchan(), Nats(), Floor()]
+    ours: list[Peer] = [GatewayEmbedded(), GatewayOverHttp(), GatewayOnBus(), GatewayOnRedis()]
+    return [*ours, Seed(), Ws(), SocketIO(), UWebSockets(), Nchan(), Nats(), PythonSocketIO(), Floor()]

@@ -11,12 +11,15 @@ from auth.keys import KeyRing, hmac_key
 from auth.tokens import TokenIssuer
 from benchmarks.frames import upgrade
 from benchmarks.load.fleet import Dialogue
-from benchmarks.load.publisher import LinePublisher, Order, Publisher, SocketPublisher, compact, post
-from benchmarks.peers.base import package_version, python_server
+from benchmarks.load.publisher import LinePublisher, Publisher, SocketPublisher, batch
+from benchmarks.peers.base import package_version, printed, python_server
+from benchmarks.peers.cluster import OnRedis, redis_server
 from benchmarks.process import Server, free_port
 
 TENANT: Final = "bench"
 ROOMS: Final = ("circle:*", "project:*")
+REFUSAL: Final = b'"code":'
+"""What is in every answer that refuses an event, in a batch too."""
 
 _secret = secrets.token_urlsafe(48)
 _issuer = TokenIssuer(KeyRing([hmac_key(_secret)]), "gathering-gateway", "gathering-gateway")
@@ -29,15 +32,22 @@ _unlimited = (
 )
 
 
-def token(user: str, scope: Sequence[str], rooms: Sequence[str] = ROOMS) -> str:
-    """A token of the benchmarks' tenant, good for an hour."""
-    issued = _issuer.issue(user_id=user, tenant=TENANT, rooms=rooms, scope=scope, expires_in=3600, now=time.time())
+def token(user: str, scope: Sequence[str], tenant: str = TENANT) -> str:
+    """A token for all rooms of a tenant, good for an hour."""
+    issued = _issuer.issue(user_id=user, tenant=tenant, rooms=ROOMS, scope=scope, expires_in=3600, now=time.time())
     return issued.access_token
 
 
-def batch_headers() -> str:
+def batch_headers(scope: Sequence[str] = ("publish",)) -> str:
     """The headers of a publisher's requests, with its token."""
-    return f"Authorization: Bearer {token('publisher', ['publish'])}\r\nContent-Type: application/json\r\n"
+    return f"Authorization: Bearer {token('publisher', scope)}\r\nContent-Type: application/json\r\n"
+
+
+def dialogue(server: Server, rooms: Sequence[str], number: int, tenant: str = TENANT) -> Dialogue:
+    """How client `number`, with a token of its own, subscribes to `rooms` of a tenant."""
+    bearer = token(f"user-{number}", ["subscribe"], tenant)
+    path = f"/ws/dashboard?token={bearer}&rooms={','.join(rooms)}"
+    return Dialogue(upgrade(path, server.port), ready=b'"type":"subscribed"')
 
 
 class _Gateway:
@@ -53,32 +63,47 @@ class _Gateway:
         return f"gathering-gateway {version('gathering-gateway')}, uvicorn {package_version('uvicorn')}, uvloop"
 
     def dialogue(self, server: Server, rooms: Sequence[str], number: int) -> Dialogue:
-        bearer = token(f"user-{number}", ["subscribe"])
-        path = f"/ws/dashboard?token={bearer}&rooms={','.join(rooms)}"
-        return Dialogue(upgrade(path, server.port), ready=b'"type":"subscribed"')
+        return dialogue(server, rooms, number)
 
     def _env(self, port: int) -> dict[str, str]:
         limits = {f"GATEWAY_{name}": "0" for name in _unlimited}
         return {"GATEWAY_JWT_SECRET": _secret, "GATEWAY_PORT": str(port), **limits}
 
 
-class GatewayOverHttp(_Gateway):
+class _Served(_Gateway):
     """`gateway serve`; events come in batches by `POST /events/batch` on one connection that stays open."""
+
+    def publisher(self, server: Server) -> Publisher:
+        headers = batch_headers()
+        return SocketPublisher(server.port, lambda order: batch(order, headers), refusal=REFUSAL)
+
+    def _serve(self, core: int, **settings: str) -> Server:
+        port = free_port()
+        return Server([sys.executable, "-m", "gateway", "serve"], port, core, {**self._env(port), **settings})
+
+
+class GatewayOverHttp(_Served):
+    """One node with its log in memory."""
 
     name = "gateway-http"
     title = "**this gateway**, over HTTP"
 
     def start(self, core: int) -> Server:
-        port = free_port()
-        return Server([sys.executable, "-m", "gateway", "serve"], port, core, self._env(port))
+        return self._serve(core)
 
-    def publisher(self, server: Server) -> Publisher:
-        headers = batch_headers()
 
-        def batch(order: Order) -> bytes:
-            return post("/events/batch", compact({"events": [order.event()] * order.count}), headers)
+class GatewayOnRedis(OnRedis, _Served):
+    """Two nodes with their log on one Redis."""
 
-        return SocketPublisher(server.port, batch, refusal=b'"code":')
+    name = "gateway-redis"
+    title = "**this gateway**, 2 nodes on Redis"
+
+    def node(self, core: int, redis: str) -> Server:
+        return self._serve(core, GATEWAY_LOG_URL=redis)
+
+    def version(self) -> str:
+        server = printed(str(redis_server()), "--version").partition(" sha=")[0]
+        return f"{super().version()}, redis-py {package_version('redis')}, {server}"
 
 
 class GatewayEmbedded(_Gateway):

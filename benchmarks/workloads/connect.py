@@ -13,7 +13,7 @@ from typing import Final
 from benchmarks.load.fleet import Fleet
 from benchmarks.measure import ALL, Bench, Figure, Meter
 from benchmarks.peers import Peer
-from benchmarks.report import Column, Workload
+from benchmarks.report import Column, Workload, general
 
 WARM_UP: Final = 1_000
 MEASURED: Final = 2_000
@@ -57,5 +57,5 @@ WORKLOAD: Final = Workload(
         Column("bytes", "bytes", "{:,.0f}", compared=True),
         Column("throughput", "connects/s by the clock", "{:,.0f}"),
     ),
-    suits=lambda peer: peer.name not in ("gateway-http", "gateway-bus"),  # the same server
+    suits=lambda peer: general(peer) and peer.name != "gateway-http",  # the same server
 )

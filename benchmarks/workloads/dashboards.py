@@ -10,7 +10,7 @@ from typing import Final
 
 from benchmarks.measure import Bench, Figure, Meter, session
 from benchmarks.peers import Peer
-from benchmarks.report import Column, Workload
+from benchmarks.report import Column, Workload, general
 from benchmarks.stats import percentile
 
 CONNECTIONS: Final = 5_000
@@ -85,5 +85,5 @@ WORKLOAD: Final = Workload(
         Column("server_share", "server on its core", "{:.0%}"),
         Column("load_share", "load on its core", "{:.0%}"),
     ),
-    suits=lambda peer: peer.has_rooms and peer.name != "gateway-bus",
+    suits=lambda peer: peer.has_rooms and general(peer),
 )

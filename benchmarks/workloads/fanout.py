@@ -52,9 +52,9 @@ def run(bench: Bench, peer: Peer) -> Iterator[Figure]:
 
 
 def _saturated(s: Session, bench: Bench, case: str, pad: int, chunk: int, window: int) -> list[Figure]:
-    s.saturated(bench.seconds(0.3), pad, _ROOM, SUBSCRIBERS, chunk, window)
+    s.saturated(bench.seconds(0.3), pad, [_ROOM], SUBSCRIBERS, chunk, window)
     with Meter(s.server) as meter:
-        count = s.saturated(bench.seconds(SECONDS / 2), pad, _ROOM, SUBSCRIBERS, chunk, window)
+        count = s.saturated(bench.seconds(SECONDS / 2), pad, [_ROOM], SUBSCRIBERS, chunk, window)
     return [*meter.figures(case, count), Figure(case, "window", window)]
 
 
