@@ -159,11 +159,16 @@ def decode_event(payload: bytes) -> dict[str, Any]:
 
 def rfc3339(seconds: float) -> str:
     """Seconds since the epoch as RFC 3339 in UTC, milliseconds, ending in Z."""
-    whole, milliseconds = divmod(int(seconds * 1000), 1000)
-    return f"{_whole_second(whole)}.{milliseconds:03d}Z"
+    return _milliseconds(int(seconds * 1000))
 
 
-# On the way of every event, and events come many to a second.
+# On the way of every event, and events come many to a millisecond.
+@lru_cache(maxsize=64)
+def _milliseconds(count: int) -> str:
+    whole, rest = divmod(count, 1000)
+    return f"{_whole_second(whole)}.{rest:03d}Z"
+
+
 @lru_cache(maxsize=8)
 def _whole_second(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat()[:19]

@@ -37,9 +37,10 @@ class Draft:
     removal: Removal | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Receipt:
-    """That an event is in the log. `duplicate` where it was there before, under the same key."""
+    """That an event is in the log. `duplicate` where it was there before, under the same key. Not frozen for the same
+    reason."""
 
     event_id: str
     duplicate: bool

@@ -27,7 +27,7 @@ def removal_of(
 
 def removal_in(entry: Entry) -> Removal | None:
     """The same of an entry, which a log may have brought from another node. Cheap for one that is no removal."""
-    if _MARK not in entry.frame.wire[:_HEAD]:
+    if entry.frame.wire.find(_MARK, 0, _HEAD) < 0:
         return None
     event = decode_event(entry.frame.payload)
     return removal_of(event["type"], event["data"], event.get("circle_id"), event.get("project_id"))
