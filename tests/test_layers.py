@@ -20,6 +20,7 @@ LEVELS = {
     "schemas": 0,
     "auth": 1,
     "gateway.core": 2,
+    "gateway.tasks": 2,
     "gateway.logs": 3,
     "gateway.nodes": 3,
     "gateway.transports": 3,

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from redis.asyncio import Redis
@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 from gateway.core.members import OnChanges, Others, Source
 from gateway.nodes.announcer import Announcer, Failures
 from gateway.nodes.reader import Reader
+from gateway.tasks import end, for_ever
 
 LEASE: Final = 45.0
 """Seconds until the connections of a node that was killed are gone, told anew every third of it; and a few more until
@@ -39,7 +40,7 @@ class RedisMembers:
         self._reader = Reader(self._redis, self.node, on_changes, **self._options)
 
     async def start(self) -> None:
-        self._tasks = [asyncio.create_task(_keep(work)) for work in (self._announcer.run, self._reader.run)]
+        self._tasks = [asyncio.create_task(for_ever(work, logger)) for work in (self._announcer.run, self._reader.run)]
 
     async def stop(self) -> None:
         await self.abandon()
@@ -50,12 +51,7 @@ class RedisMembers:
 
     async def abandon(self) -> None:
         """End without a word, as if killed: the others find out when the lease is over."""
-        ending = set(self._tasks)
-        while ending:
-            # Again and again: Python 3.11 loses a cancellation where an answer comes in the same turn.
-            for task in ending:
-                task.cancel()
-            _, ending = await asyncio.wait(ending, timeout=0.1)
+        await end(self._tasks)
         self._tasks.clear()
 
     def changed(self, tenant: str, connection_id: str) -> None:
@@ -76,13 +72,3 @@ class RedisMembers:
     @property
     def partial(self) -> bool:
         return self._reader.failing
-
-
-async def _keep(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Do what is to be done for ever: also after a fault that nobody thought of."""
-    while True:
-        try:
-            await work()
-        except Exception:
-            logger.exception("the nodes met what they should not have")
-        await asyncio.sleep(0.2)

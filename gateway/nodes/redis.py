@@ -16,6 +16,7 @@ from gateway.core.errors import LogUnavailable
 from gateway.core.nodes import Notice, OnNotice
 from gateway.nodes.announcer import ANSWER_SECONDS, Failures
 from gateway.nodes.membership import LEASE, RedisMembers
+from gateway.tasks import end, for_ever
 
 _BLOCK_SECONDS: Final = 1.0
 _PAGE: Final = 1_000
@@ -55,7 +56,7 @@ class RedisNodes:
         self._in_force: dict[Notice, None] = {}
         self._untold: dict[Notice, None] = {}
         self._place = self._anchor = _BEGINNING
-        self._listener: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
     def attach(self, on_notice: OnNotice) -> None:
         self._on_notice = on_notice
@@ -66,15 +67,12 @@ class RedisNodes:
                 pass
         except Failures as error:
             logger.warning("what other nodes told cannot be read yet: %s", type(error).__name__)
-        self._listener = asyncio.create_task(self._listen())
+        self._tasks.append(asyncio.create_task(for_ever(self._listen, logger)))
         await self.members.start()
 
     async def stop(self) -> None:
         await self.members.stop()
-        while self._listener is not None and not self._listener.done():
-            # Again and again: Python 3.11 loses a cancellation where an answer comes in the same turn.
-            self._listener.cancel()
-            await asyncio.wait((self._listener,), timeout=0.1)
+        await end(self._tasks)
         await self._redis.aclose()
         await self._reader.aclose()
 
@@ -129,9 +127,6 @@ class RedisNodes:
                 if not failing:
                     logger.warning("the other nodes are out of reach: %s", type(error).__name__)
                 failing = True
-                await asyncio.sleep(0.2)
-            except Exception:
-                logger.exception("a notice could not be acted on")
                 await asyncio.sleep(0.2)
 
     async def _mend(self) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from hashlib import blake2b
 from typing import Any, Final
 
@@ -21,8 +21,9 @@ from gateway.logs.redis.follower import NO_EPOCH, Follower
 from gateway.logs.redis.lookout import Lookout
 from gateway.logs.redis.names import COMMAND_SECONDS, IDLE_SECONDS, KEY_SECONDS, Names
 from gateway.logs.redis.script import Script
-from gateway.logs.redis.troubles import Troubles, describe
+from gateway.logs.redis.troubles import Troubles
 from gateway.logs.redis.writer import Append, Writer
+from gateway.tasks import end, for_ever
 
 _CODECS: Final = 1_024
 
@@ -71,15 +72,10 @@ class RedisLog:
 
     async def start(self) -> None:
         for work in (self._writer.run, self._follower.channels.run, self._follower.run, self._lookout.run):
-            self._tasks.append(asyncio.create_task(_keep(work)))
+            self._tasks.append(asyncio.create_task(for_ever(work, logger)))
 
     async def stop(self) -> None:
-        ending = set(self._tasks)
-        while ending:
-            # Again and again: Python 3.11 loses a cancellation where an answer comes in the same turn.
-            for task in ending:
-                task.cancel()
-            _, ending = await asyncio.wait(ending, timeout=0.1)
+        await end(self._tasks)
         self._writer.stop()
         for tenant in list(self._follower.followed):
             self.release(tenant)
@@ -187,13 +183,3 @@ def _client(url: str) -> "Redis":
     except TypeError:  # which quotes an option of the address, and that may be a secret
         raise ValueError("redis:// with an option that there is not") from None
     return client
-
-
-async def _keep(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Do what is to be done for ever: also after a fault that nobody thought of."""
-    while True:
-        try:
-            await work()
-        except Exception as error:
-            logger.exception("the log met what it should not have: %s", describe(error))
-        await asyncio.sleep(0.1)
