@@ -10,6 +10,8 @@ import pytest
 from gateway.nodes.membership import RedisMembers
 from gateway.nodes.redis import RedisNodes
 from gateway.testing import LEASE, Clock, NodeUnderTest, SharedNodesContract
+from gateway.testing.nodes import member
+from tests.presence.helpers import until
 from tests.redis.nodes import shorten
 from tests.redis.proxy import Proxy, proxied
 from tests.redis.server import Server, executable, executables, serving
@@ -70,3 +72,25 @@ class TestRedisNodes(SharedNodesContract):
 
     async def lose(self, node: NodeUnderTest) -> None:
         await self.server.ask("FLUSHALL")
+
+    async def test_changes_that_are_no_longer_kept_are_made_good(self) -> None:
+        """Where what changed since the last look was trimmed, all is read anew."""
+        async with self.open() as one, self.join(one) as two:
+            first, second, third = (member(f"con_{n}", "ada", "circle:1") for n in range(3))
+            one.put(first)
+            await until(two.look, [first])
+            for n, each in enumerate((second, third), 1):
+                one.put(each)
+                await until(lambda: self.server.ask("XLEN", self._key("changes", one)), n)
+            assert await self.server.ask("XTRIM", self._key("changes", one), "MAXLEN", 1) == 1
+            assert await two.look() == [first, second, third]
+
+    async def test_a_stopped_node_leaves_nothing_behind(self) -> None:
+        """Not for the time of its lease either."""
+        async with self.open() as one:
+            one.put(member("con_1", "ada", "circle:1"))
+            await until(lambda: self.server.ask("EXISTS", self._key("members", one)), 1)
+        assert await self.server.ask("KEYS", f"{self.prefix}:*") == []
+
+    def _key(self, kind: str, node: NodeUnderTest) -> str:
+        return f"{self.prefix}:{{acme}}:{kind}:{node.nodes.members.node}"

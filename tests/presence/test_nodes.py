@@ -8,17 +8,10 @@ from typing import Any
 
 import pytest
 
-from gateway.core.nodes import Nodes
-from gateway.gateway import Gateway
-from gateway.nodes.membership import RedisMembers
-from gateway.nodes.redis import RedisNodes
-from gateway.wiring import create_service
 from tests.presence.helpers import news, present, until, with_grace
 from tests.redis.server import Server, serving
 from tests.support import Client, Gate, running, settings_for
 from tests.wire.helpers import fence, http
-
-LEASE = 1.8
 
 
 @pytest.fixture
@@ -28,16 +21,9 @@ async def server(tmp_path: Path) -> AsyncIterator[Server]:
 
 
 @asynccontextmanager
-async def node(server: Server, lease: float = 45.0, grace: float = 0.3) -> AsyncIterator[Gate]:
+async def node(server: Server, grace: float = 0.3) -> AsyncIterator[Gate]:
     """One gateway of those that share the server."""
-    settings = settings_for(log_url=server.url)
-    service = create_service(settings)
-    made = service.gateway
-    await made.nodes.members.stop()
-    nodes: Nodes = RedisNodes(server.url, prefix=settings.redis_prefix, retention=3_600, lease=lease)
-    gateway = Gateway(made.log, made.verifier, manager=service.manager, nodes=nodes, limits=made.limits)
-    object.__setattr__(service, "gateway", gateway)
-    async with running(settings, service) as gate:
+    async with running(settings_for(log_url=server.url)) as gate:
         yield with_grace(gate, grace)
 
 
@@ -47,10 +33,8 @@ async def gates(server: Server, count: int = 2, **options: Any) -> AsyncIterator
         yield [await stack.enter_async_context(node(server, **options)) for _ in range(count)]
 
 
-def members(gate: Gate) -> RedisMembers:
-    found = gate.service.gateway.nodes.members
-    assert isinstance(found, RedisMembers)
-    return found
+def name(gate: Gate) -> str:
+    return gate.service.gateway.nodes.members.node
 
 
 async def watch(client: Client) -> None:
@@ -154,33 +138,6 @@ async def test_rooms_of_a_connection_elsewhere_follow(server: Server) -> None:
         assert await present(ada, "circle:2") == {"bob": 1}
 
 
-async def test_a_stopped_node_is_gone_at_once(server: Server) -> None:
-    async with gates(server) as (one, two), one.client(one.token("ada")) as ada:
-        await watch(ada)
-        async with node(server) as three, three.client(three.token("bob"), "&rooms=circle:1"):
-            assert await news(ada, 2) == ("joined", "circle:1", "bob")
-        assert await news(ada, 2) == ("left", "circle:1", "bob")
-        assert (await admin(two, "/admin/stats"))["active_connections"] == 1
-    keys = await server.ask("KEYS", "*:{acme}:members:*")
-    assert keys == []
-
-
-async def test_a_killed_node_is_gone_when_its_lease_is_over(server: Server) -> None:
-    """And not before, for it may be slow; told to watchers, and seen by those who ask without anybody watching."""
-    async with node(server, LEASE) as one, node(server, LEASE) as two, one.client(one.token("ada")) as ada:
-        await watch(ada)
-        async with two.client(two.token("bob"), "&rooms=circle:1"):
-            assert await news(ada, 2) == ("joined", "circle:1", "bob")
-            await ada.quiet(2 * LEASE)  # it lives, and so its lease is renewed
-            await members(two).abandon()
-            await ada.quiet(LEASE / 3)
-            assert await present(ada) == {"ada": 1, "bob": 1}
-            assert await news(ada, LEASE + 1.5) == ("left", "circle:1", "bob")
-            assert await present(ada) == {"ada": 1}
-            async with node(server, LEASE) as three:
-                assert (await admin(three, "/admin/stats"))["active_connections"] == 1
-
-
 async def test_administrators_see_all_nodes(server: Server) -> None:
     """Connections with their node, rooms and counts, in pages that together are the whole."""
     async with (
@@ -219,11 +176,11 @@ async def test_administrators_see_all_nodes(server: Server) -> None:
             assert (desk["client_id"], desk["rooms"], desk["node"]) == (
                 "desk",
                 ["circle:1", "user:ada"],
-                members(one).node,
+                name(one),
             )
             assert desk["expires_at"] == ada.established["data"]["expires_at"]
             assert (desk["state"] is None) is (gate is two)
-            assert by_id[bob.established["data"]["connection_id"]]["node"] == members(two).node
+            assert by_id[bob.established["data"]["connection_id"]]["node"] == name(two)
 
 
 async def test_a_fresh_token_is_known_elsewhere(server: Server) -> None:
@@ -311,19 +268,6 @@ async def test_without_redis_each_node_answers_what_it_knows(server: Server) -> 
             assert not frame["type"].startswith("presence"), frame
 
 
-async def test_what_redis_has_lost_is_told_anew(server: Server) -> None:
-    """Nobody is gone because Redis forgot them."""
-    async with gates(server, grace=3.0) as (one, two), one.client(one.token("ada")) as ada:
-        await watch(ada)
-        async with two.client(two.token("bob"), "&rooms=circle:1"):
-            assert await news(ada, 2) == ("joined", "circle:1", "bob")
-            members(one)._reader._checked_at = float("inf")
-            await server.ask("FLUSHALL")
-            await asyncio.sleep(2.5)
-            assert await present(ada) == {"ada": 1, "bob": 1}
-            assert await server.ask("EXISTS", f"gathering:{{acme}}:members:{members(two).node}") == 1
-
-
 async def test_an_idle_gateway_asks_redis_little(server: Server) -> None:
     """Nothing for tenants that nobody watches, and one command for each poll of one that somebody does."""
     async with gates(server, 1) as (one,), one.client(one.token("ada")) as ada:
@@ -341,25 +285,6 @@ async def test_an_idle_gateway_asks_redis_little(server: Server) -> None:
         await watch(ada)
         await asyncio.sleep(0.3)
         assert 1 <= await commands(1.2) <= 3
-
-
-async def test_changes_that_are_no_longer_kept_are_made_good(server: Server) -> None:
-    """Where what changed since the last look was trimmed, all is read anew, and nobody is missed."""
-    async with gates(server) as (one, two), one.client(one.token("ada")) as ada, two.client(two.token("zoe")):
-        await until(lambda: present(ada, "user:ada"), {"ada": 1}, 2)
-        await asyncio.sleep(0.6)
-        assert await present(ada) == {}
-        async with (
-            two.client(two.token("bob"), "&rooms=circle:1") as bob,
-            two.client(two.token("eve")) as eve,
-        ):
-            await bob.next("subscribed")
-            await asyncio.sleep(0.6)
-            await eve.ask(type="subscribe", rooms=["circle:1"])
-            await asyncio.sleep(0.6)
-            key = f"gathering:{{acme}}:changes:{members(two).node}"
-            assert await server.ask("XTRIM", key, "MAXLEN", 1) > 0
-            assert await present(ada) == {"bob": 1, "eve": 1}
 
 
 async def test_a_redis_that_stalls_holds_up_nobody(server: Server) -> None:
