@@ -337,6 +337,7 @@ class Gateway:
             timestamp=rfc3339(self.clock()),
             key=event.idempotency_key,
             max_bytes=self.limits.message_bytes,
+            finite=True,
         )
         require_publish(identity, tenant, draft.rooms)
         return tenant, draft

@@ -138,17 +138,37 @@ def _nameable(id: int | str) -> bool:
 _MAX_NUMBER: Final = 10**64
 
 
-def encode_event(fields: Mapping[str, Any]) -> bytes:
+class NumberTooLarge(ValueError):
+    """A number beyond the range of a double, which a reader of JSON takes for infinity."""
+
+    def __init__(self) -> None:
+        super().__init__("a number is beyond the range of a double")
+
+
+def encode_event(fields: Mapping[str, Any], *, finite: bool = False) -> bytes:
     """An event's JSON object, absent fields left out.
 
     Dates, UUIDs, enums, sets and dataclasses, as bus events carry them, are written the way pydantic writes them, and
-    a number that is not finite as null, the way browsers do. Raises `ValueError` for what JSON cannot hold: a lone
-    surrogate, a class that pydantic does not know, an object within itself.
+    a number that is not finite as null, the way browsers do; with `finite`, for what was read from JSON, it raises
+    `NumberTooLarge`. Raises `ValueError` for what JSON cannot hold: a lone surrogate, a class that pydantic does not
+    know, an object within itself.
     """
     try:
-        return to_json(fields, inf_nan_mode="null")
+        body = to_json(fields, inf_nan_mode="constants" if finite else "null")
     except Exception as error:  # PydanticSerializationError, RecursionError, UnicodeEncodeError: one answer for all
         raise ValueError(f"the event cannot be written as JSON: {error}") from error
+    if finite and b"Infinity" in body and not _is_json(body):
+        raise NumberTooLarge
+    return body
+
+
+def _is_json(body: bytes) -> bool:
+    """Whether the word stands in a text only."""
+    try:
+        from_json(body, allow_inf_nan=False)
+    except ValueError:
+        return False
+    return True
 
 
 def decode_event(payload: bytes) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from gateway.core.errors import GatewayError
 from gateway.core.log import Draft
 from gateway.core.removal import removal_of
 from schemas.codes import ErrorCode
-from schemas.events import encode_event
+from schemas.events import NumberTooLarge, encode_event
 from schemas.rooms import rooms_of
 
 
@@ -22,8 +22,10 @@ def draft_of(
     timestamp: str,
     key: str | None,
     max_bytes: int,
+    finite: bool = False,
 ) -> Draft:
-    """The event routed and encoded once for all. Raises `GatewayError` over `max_bytes`, `ValueError` for no JSON."""
+    """The event routed and encoded once for all; `finite` as for `encode_event`. Raises `GatewayError` over `max_bytes`
+    and for a number that is too large, `ValueError` for no JSON."""
     fields: dict[str, Any] = {"type": type, "data": data}
     if source_agent_id is not None:
         fields["source_agent_id"] = source_agent_id
@@ -33,7 +35,10 @@ def draft_of(
         fields["project_id"] = project_id
     if user_id is not None:
         fields["user_id"] = user_id
-    body = encode_event(fields)
+    try:
+        body = encode_event(fields, finite=finite)
+    except NumberTooLarge as error:
+        raise GatewayError(ErrorCode.BAD_MESSAGE, f"data: {error}") from None
     if len(body) > max_bytes:
         message = f"an event has at most {max_bytes} bytes"
         raise GatewayError(ErrorCode.MESSAGE_TOO_LARGE, message, limit=max_bytes)

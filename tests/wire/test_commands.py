@@ -94,6 +94,7 @@ MALFORMED = [
     '{"type": "publish", "event": {"type": "task.created", "data": {}, "circle_id": 1.5}}',
     '{"type": "publish", "event": {"type": "task.created", "data": {}, "event_id": "evt_x"}}',
     '{"type": "publish", "event": {"type": "task.created", "data": {"x": NaN}}}',
+    '{"type": "publish", "event": {"type": "task.created", "data": {"x": [1e400]}}}',
 ]
 
 

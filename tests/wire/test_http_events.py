@@ -5,6 +5,7 @@ import json
 from typing import Any
 
 import httpx
+import pytest
 
 from gateway.core.errors import LogUnavailable
 from gateway.core.log import Draft, Receipt
@@ -101,6 +102,20 @@ async def test_a_body_that_is_no_json_is_a_400(gate: Gate) -> None:
             response = await api.post("/events", content=content, headers=headers)
             problem = assert_problem(response, 422 if content == b"" else 400, "bad_message")
             assert "ud800" not in json.dumps(problem)
+
+
+@pytest.mark.parametrize("number", ["1e400", "-1e309", "9" * 310 + ".5"])
+async def test_a_number_beyond_a_double_is_refused_and_not_made_null(gate: Gate, number: str) -> None:
+    """422, in a batch for that event alone; the word by which other writers name it is a word like any other."""
+    event = f'{{"type": "task.created", "circle_id": 7, "data": {{"x": {{"y": [{number}]}}, "text": "Infinity"}}}}'
+    good = event.replace(number, "1e308")
+    async with http(gate, gate.token()) as api:
+        api.headers["Content-Type"] = "application/json"
+        assert_problem(await api.post("/events", content=event), 422, "bad_message")
+        assert (await api.post("/events", content=good)).status_code == 202
+        batch = await api.post("/events/batch", content=f'{{"events": [{good}, {event}]}}')
+        assert ["event_id" in result for result in batch.json()["results"]] == [True, False]
+        assert batch.json()["results"][1]["error"]["code"] == "bad_message"
 
 
 async def test_a_body_over_the_limit_is_a_413_whether_or_not_its_length_is_told(gate: Gate) -> None:
