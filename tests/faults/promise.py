@@ -155,10 +155,11 @@ class Follower(Reader):
 
 @asynccontextmanager
 async def following(
-    urls: Sequence[str], count: int, patience: float = 15.0, **options: Any
+    urls: Sequence[str], count: int, patience: float = 15.0, *, stride: int = 1, **options: Any
 ) -> AsyncIterator[list[Follower]]:
-    """Followers spread over `urls`, all subscribed; and one of another tenant, which must never get anything."""
-    followers = [Follower(urls, start=i, **options) for i in range(count)]
+    """Followers spread over `urls` (with a `stride` of 0 all at the first), all subscribed; and one of another tenant,
+    which must never get anything."""
+    followers = [Follower(urls, start=i * stride, **options) for i in range(count)]
     canary = Follower(urls, tenant=FOREIGN, rooms="tenant,circle:1")
     try:
         await until(lambda: all(follower.there for follower in (*followers, canary)), patience)

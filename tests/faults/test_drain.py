@@ -1,0 +1,88 @@
+"""A node that is told to end under load (F16): all its clients go on at another, and nothing is lost."""
+
+import asyncio
+import signal
+import socket
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.engine.raw import handshake
+from tests.faults.nodes import Node, nodes
+from tests.faults.promise import Follower, following, judge, publishing, token
+from tests.redis.server import Server
+
+SLACK = 3.0
+"""Seconds that a busy machine may be late."""
+
+
+async def drained(folder: Path, server: Server, prefix: str, *, clients: int, rate: float, drain: float) -> None:
+    options = {"drain_seconds": drain, "stall_seconds": 60, "max_connections_per_tenant": 0}
+    async with nodes(folder, 2, log_url=server.url, redis_prefix=prefix, **options) as (ending, other):
+        urls = [ending.ws_url, other.ws_url]
+        async with following(urls, clients, 60.0, stride=0) as followers:
+            async with publishing([ending.url, other.url], rate) as publisher:
+                stuck = await never_reads(ending)
+                await asyncio.sleep(2.0)
+                told_to = time.monotonic()
+                refusing = asyncio.create_task(not_ready(ending))
+                ending.process.send_signal(signal.SIGTERM)
+                async with asyncio.timeout(drain + 5 + SLACK):
+                    status = await ending.process.wait()
+                took = time.monotonic() - told_to
+                at = await refusing
+                await judge(publisher, followers, seconds=30.0)
+                stuck.close()
+        away = [each[2] for follower in followers for each in follower.returns]
+        slots = sorted(slot for follower in followers for slot in follower_slots(follower))
+        tenths = {int(slot / (drain * 100)) for slot in slots}
+        print(
+            f"{clients} clients, {len(publisher.acked)} events ({len(publisher.again)} published again): not ready "
+            f"{at - told_to:.2f} s after SIGTERM, ended after {took:.2f} s of {drain:g}; away {max(away):.2f} s at most"
+        )
+        assert status == 0
+        assert took < drain + 5
+        first = min(follower.losses[0] for follower in followers)
+        assert at < first, "clients were sent away while the node said that it was ready"
+        assert [follower.closes for follower in followers] == [[1012]] * clients
+        assert [[each[0] for each in follower.returns] for follower in followers] == [[True]] * clients
+        assert len(slots) == clients
+        assert tenths >= set(range(10)), "the slots are not spread over the time"
+        assert ending.regrets() == other.regrets() == []
+
+
+def follower_slots(follower: Follower) -> list[int]:
+    return [frame["data"]["reconnect_after_ms"] for frame in follower.frames if frame["type"] == "server.draining"]
+
+
+async def never_reads(node: Node) -> socket.socket:
+    """A client in the same room that takes nothing: its kernel takes 4 kB."""
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+    sock.setblocking(False)
+    loop = asyncio.get_running_loop()
+    await loop.sock_connect(sock, ("127.0.0.1", node.port))
+    await loop.sock_sendall(sock, handshake(f"/ws/dashboard?token={token('stuck')}&rooms=tenant"))
+    return sock
+
+
+async def not_ready(node: Node) -> float:
+    """When its readiness was refused."""
+    async with httpx.AsyncClient(trust_env=False, timeout=5) as client:
+        while (await client.get(f"{node.url}/readyz")).status_code != 503:  # noqa: ASYNC110 - of another process
+            await asyncio.sleep(0.01)
+    return time.monotonic()
+
+
+async def test_node_ends_under_load(tmp_path: Path, server: Server, prefix: str) -> None:
+    """F16: not ready before anybody is sent away, slots of their own, and every event at the other node."""
+    await drained(tmp_path, server, prefix, clients=60, rate=50, drain=3)
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(300)
+async def test_node_with_two_thousand_clients_ends_under_load(tmp_path: Path, server: Server, prefix: str) -> None:
+    """F16: the row's 2,000 clients."""
+    await drained(tmp_path, server, prefix, clients=2_000, rate=20, drain=10)
