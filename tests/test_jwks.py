@@ -18,6 +18,7 @@ from auth.errors import TokenInvalid
 from auth.keys import KeyRing, hmac_key, private_key
 from auth.tokens import TokenIssuer, TokenVerifier, TrustedIssuer
 from gateway.jwks import JwksRefresher
+from gateway.testing import until
 from tests.auth.forge import EC_KEY, ED_KEY, RSA_KEY, SECRET, pem, segment
 from tests.auth.jwks_server import Server
 
@@ -50,13 +51,6 @@ async def following(url: str, **settings: float) -> AsyncIterator[JwksRefresher]
         yield keys
     finally:
         await keys.stop()
-
-
-async def until(true: Callable[[], object], within: float = 5.0) -> None:
-    """Wait for something to become true."""
-    async with asyncio.timeout(within):
-        while not true():  # noqa: ASYNC110 - there is no event for what another thread does
-            await asyncio.sleep(0.005)
 
 
 def knows(keys: JwksRefresher, kid: str, algorithm: str) -> bool:

@@ -21,6 +21,7 @@ from pydantic.fields import FieldInfo
 
 from gateway.api import create_app
 from gateway.config import Settings
+from gateway.testing import until
 from gateway.wiring import create_service
 from tests.support import SECRET, Gate, settings_for
 
@@ -33,6 +34,9 @@ DEV_URL = "http://127.0.0.1:8000"
 """Where `make run` serves, and so what the README says; the tests put their own gateway's address there."""
 
 NODE = shutil.which("node")
+
+PATIENCE = 40.0
+"""Seconds for another process to start and do something."""
 
 
 def block(kind: str, *words: str) -> str:
@@ -111,12 +115,6 @@ def settings() -> str:
     return "\n".join(line for line in lines if "gateway subscribe" not in line) + "\n"
 
 
-async def until(condition: Callable[[], bool], seconds: float = 40.0) -> None:
-    async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110 - it waits for another process
-            await asyncio.sleep(0.02)
-
-
 def in_room(gate: Gate, room: str) -> Callable[[], bool]:
     return lambda: bool(gate.service.gateway.manager.of("acme").rooms.get(room))
 
@@ -141,7 +139,7 @@ def needs(program: str) -> pytest.MarkDecorator:
 async def test_two_terminals(gate: Gate, shell: Shell, settings: str) -> None:
     """`gateway subscribe` in one terminal prints as JSON what `gateway publish` says in the other."""
     async with shell.running(block("sh", "gateway subscribe")) as follower:
-        await until(in_room(gate, "circle:7"))
+        await until(in_room(gate, "circle:7"), PATIENCE)
         event_id = (await shell.run(settings + block("sh", "gateway publish"))).strip()
         event = json.loads(await line_of(follower))
     assert (event["event_id"], event["data"]) == (event_id, {"title": "hello"})
@@ -197,12 +195,12 @@ async def test_python_client(gate: Gate, shell: Shell) -> None:
     variables = {"GATEWAY_URL": gate.url, "GATEWAY_TOKEN": gate.token()}
     gateway = gate.service.gateway
     async with shell.running(f"exec {sys.executable} follow.py", **variables) as follower:
-        await until(in_room(gate, "circle:7"))
+        await until(in_room(gate, "circle:7"), PATIENCE)
         await gateway.publish("acme", "task.created", {"n": 1}, circle_id=7)
         assert await line_of(follower) == "task.created {'n': 1}\n"
         (connection,) = gateway.manager.connections()
         connection.transport.abort()
-        await until(lambda: not list(gateway.manager.connections()))
+        await until(lambda: not list(gateway.manager.connections()), PATIENCE)
         await gateway.publish("acme", "task.created", {"n": 2}, project_id=5)
         assert await line_of(follower) == "task.created {'n': 2}\n"
 
@@ -227,7 +225,7 @@ async def test_fastapi_application(shell: Shell) -> None:
     url = f"http://127.0.0.1:{port}"
     code = block("sh", "uvicorn shop:app").replace("9000", str(port))
     async with shell.running(f"exec {code}", GATEWAY_JWT_SECRET=SECRET) as server:
-        await until(lambda: server.returncode is not None or answers(url))
+        await until(lambda: server.returncode is not None or answers(url), PATIENCE)
         assert server.returncode is None, shell.errors
         theirs = Gate(shell.gate.service, port)  # whose tokens the same secret signs
         async with theirs.client(query="&rooms=circle:7,project:5") as client:
@@ -278,7 +276,7 @@ async def test_javascript_client(gate: Gate, shell: Shell) -> None:
     code = block("js", "client.js").replace(DEV_URL.removeprefix("http://"), gate.url.removeprefix("http://"))
     (shell.home / "page.js").write_text(fetched + code)
     async with shell.running("exec node --no-warnings --experimental-websocket page.js") as page:
-        await until(in_room(gate, "circle:7"))
+        await until(in_room(gate, "circle:7"), PATIENCE)
         await gate.service.gateway.publish("acme", "task.created", {"n": 1}, circle_id=7)
         assert await line_of(page) == "task.created { n: 1 }\n"
 

@@ -41,8 +41,8 @@ def number_of(frame: Frame) -> int:
     return number
 
 
-async def until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
-    """Wait until `condition` holds. Raises `TimeoutError` where it does not within `seconds`."""
+async def until(condition: Callable[[], object], seconds: float = 20.0) -> None:
+    """Wait until `condition` is true. Raises `TimeoutError` where it is not within `seconds`."""
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 - there is no event to wait for in what is under test
             await asyncio.sleep(0.005)

@@ -14,7 +14,8 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from tests.drain.nodes import Node, serving, until, witnesses
+from gateway.testing import until
+from tests.drain.nodes import Node, serving, witnesses
 from tests.engine.served import token
 from tests.redis.server import Server, free_port
 from tests.redis.server import serving as redis_serving

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from websockets.asyncio.client import connect
 
-from tests.drain.nodes import Node, all_closed, serving, until, witnesses
+from gateway.testing import until
+from tests.drain.nodes import Node, all_closed, serving, witnesses
 from tests.engine.raw import handshake
 from tests.engine.served import token
 from tests.support import Client

@@ -9,7 +9,7 @@ import itertools
 import json
 import socket
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,9 +20,10 @@ import pytest
 from gateway.core.connection import Connection
 from gateway.core.window import Bounds
 from gateway.server import Server
+from gateway.testing import until
 from gateway.transports.kernel import limit_unsent
 from gateway.transports.uvicorn import SocketTransport
-from tests.engine.raw import PATIENCE, PING, PONG, Raw, command, frame, opened, several
+from tests.engine.raw import PING, PONG, Raw, command, frame, opened, several
 from tests.engine.served import healthy, serving, token
 from tests.support import Gate, running, settings_for
 
@@ -44,12 +45,6 @@ async def gateway(**settings: Any) -> AsyncIterator[Gate]:
         patch.setattr(Server, "startup", limited)
         async with running(settings_for(**values)) as gate:
             yield gate
-
-
-async def until(true: Callable[[], object], seconds: float = PATIENCE) -> None:
-    async with asyncio.timeout(seconds):
-        while not true():  # noqa: ASYNC110 - what is waited for has no event
-            await asyncio.sleep(0.005)
 
 
 async def publish(gate: Gate, count: int, data: dict[str, Any] = BIG, **rooms: Any) -> list[str]:

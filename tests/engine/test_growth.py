@@ -12,12 +12,13 @@ import pytest
 
 from gateway.core.connection import Connection
 from gateway.core.frame import Batch, Frame
+from gateway.testing import until
 from gateway.transports.endpoint import Endpoint
 from gateway.transports.uvicorn import SocketTransport
 from gateway.transports.uvicorn_http import GuardedH11, HttpProtocol
 from tests.engine.raw import close_frame, command, frame, handshake, opened, raw, several
 from tests.engine.served import MIB, serving, token
-from tests.engine.test_behind import BIG, gateway, publish, until
+from tests.engine.test_behind import BIG, gateway, publish
 from tests.support import Gate
 
 

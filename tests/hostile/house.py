@@ -3,12 +3,13 @@
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.core.connection import Connection
+from gateway.testing import until
 from tests.support import Client, Gate, running, settings_for
 
 MARK = "hOsTiLe"
@@ -243,13 +244,6 @@ def empty(gate: Gate, but: int = 0) -> None:
     assert len(gateway._agenda) == but
     assert sum(gateway._admission._addresses._counts.values()) == but
     assert not gateway._tasks
-
-
-async def until(true: Callable[[], object], seconds: float = 5.0) -> None:
-    """Wait for what another task of this loop brings about; fail where it does not within `seconds`."""
-    async with asyncio.timeout(seconds):
-        while not true():  # noqa: ASYNC110 - what is waited for has no event
-            await asyncio.sleep(0.005)
 
 
 async def gone(gate: Gate) -> None:

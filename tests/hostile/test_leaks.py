@@ -21,12 +21,13 @@ from gateway.api import create_app
 from gateway.config import ConfigError, Settings, load_settings
 from gateway.core.handshake import Secrets, read_handshake
 from gateway.server import server_config
+from gateway.testing import until
 from gateway.wiring import create_service
 from schemas.commands import CommandError, parse_command
 from tests import support
 from tests.auth import forge
 from tests.hostile.canary import PLAIN, PREVIOUS, SECRET, TICKET, Heard, Hidden, hidden
-from tests.hostile.house import everything_logged, until
+from tests.hostile.house import everything_logged
 from tests.support import Client, running
 
 TRACE = 5

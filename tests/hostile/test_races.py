@@ -10,8 +10,9 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
+from gateway.testing import until
 from tests.hostile.fakes import Lab, Tape
-from tests.hostile.house import gone, haunted, until
+from tests.hostile.house import gone, haunted
 from tests.support import Client
 
 ALL = ("circle:*", "project:*", "tenant")
