@@ -88,8 +88,9 @@ class TestRedisNodes(SharedNodesContract):
     async def test_a_stopped_node_leaves_nothing_behind(self) -> None:
         """Not for the time of its lease either."""
         async with self.open() as one:
-            one.put(member("con_1", "ada", "circle:1"))
-            await until(lambda: self.server.ask("EXISTS", self._key("members", one)), 1)
+            for kind in ("members", "changes"):
+                one.put(member("con_1", "ada", kind))
+                await until(lambda kind=kind: self.server.ask("EXISTS", self._key(kind, one)), 1)  # type: ignore[misc]
         assert await self.server.ask("KEYS", f"{self.prefix}:*") == []
 
     def _key(self, kind: str, node: NodeUnderTest) -> str:
