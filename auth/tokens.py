@@ -45,10 +45,16 @@ _Read = TypeVar("_Read")
 
 @dataclass(frozen=True, slots=True)
 class TrustedIssuer:
-    """An `iss` and the keys that sign for it, which sign for no other: equal `kid`s of two issuers do not meet."""
+    """An `iss` and the keys that sign for it, which sign for no other: equal `kid`s of two issuers do not meet.
+
+    Its tokens carry none but these scopes, whatever they say, and are good for these tenants, or for any where that is
+    None.
+    """
 
     issuer: str
     keys: KeySource
+    scopes: frozenset[str] = frozenset(SCOPES)
+    tenants: frozenset[str] | None = None
 
 
 class TokenVerifier:
@@ -61,7 +67,7 @@ class TokenVerifier:
     def __init__(
         self, issuers: Sequence[TrustedIssuer], audience: str, max_lifetime: int, max_admin_lifetime: int
     ) -> None:
-        self._keys = {trusted.issuer: trusted.keys for trusted in issuers}
+        self._issuers = {trusted.issuer: trusted for trusted in issuers}
         self._audience = audience
         self._max_lifetime = max_lifetime
         self._max_admin_lifetime = max_admin_lifetime
@@ -74,10 +80,12 @@ class TokenVerifier:
         """
         if token == "":
             raise TokenMissing
-        claims = self._signed_claims(token)
+        issuer, claims = self._signed_claims(token)
         if claims.aud != self._audience:
             raise TokenInvalid("audience")
-        scopes = _scopes(claims.scope)
+        if issuer.tenants is not None and claims.tenant not in issuer.tenants:
+            raise TokenInvalid("tenant")
+        scopes = _scopes(claims.scope, issuer.scopes)
         maximum = self._max_lifetime if scopes.isdisjoint(_longer_lived) else self._max_admin_lifetime
         if not 0 <= claims.exp - claims.iat <= maximum:
             raise TokenInvalid("lifetime")
@@ -99,7 +107,7 @@ class TokenVerifier:
             claims.iss,
         )
 
-    def _signed_claims(self, token: str) -> Claims:
+    def _signed_claims(self, token: str) -> tuple[TrustedIssuer, Claims]:
         # The cap comes before all else that reads the text: one of 1 MiB costs nothing.
         if not isinstance(token, str) or len(token) > MAX_LENGTH:
             raise TokenInvalid("length")
@@ -109,18 +117,18 @@ class TokenVerifier:
         algorithm, kid = _read("header", read_header, header)
         members = _read("payload", decode_object, payload)
         # Nothing is trusted yet: `iss` picks from what is configured, and neither it nor the header is a place to ask.
-        issuer = members.get("iss")
-        keys = self._keys.get(issuer) if isinstance(issuer, str) else None
-        if keys is None:
+        name = members.get("iss")
+        issuer = self._issuers.get(name) if isinstance(name, str) else None
+        if issuer is None:
             raise TokenInvalid("issuer")
-        candidates = keys.candidates(kid, algorithm)
+        candidates = issuer.keys.candidates(kid, algorithm)
         if not candidates:
             raise TokenInvalid("key_unknown")
         signed = token[: match.end(2)].encode()
         # The key says which algorithm, not the header (RFC 8725 section 3.1).
         if not any(_algorithms[key.algorithm].verify(signed, key.material, signature) for key in candidates):
             raise TokenInvalid("signature")
-        return _read("claims", Claims.model_validate, members)
+        return issuer, _read("claims", Claims.model_validate, members)
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,9 +255,9 @@ _all_scopes = frozenset(SCOPES)
 
 
 @lru_cache(maxsize=256)  # connections of one kind share the set as they share their grants
-def _scopes(text: str) -> frozenset[str]:
-    """The scopes named in `text`; other words are another API's. Split at the space alone (RFC 6749 section 3.3)."""
-    return _all_scopes.intersection(text.split(" "))
+def _scopes(text: str, allowed: frozenset[str]) -> frozenset[str]:
+    """The allowed scopes in `text`; other words are another API's. Split at the space alone (RFC 6749 section 3.3)."""
+    return allowed.intersection(text.split(" "))
 
 
 def _read(reason: str, read: Callable[[_T], _Read], what: _T) -> _Read:

@@ -8,7 +8,9 @@ from typing import Annotated, Any
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from auth.identity import SCOPES
 from gateway.core.handshake import Network
+from schemas.rooms import ID_GRAMMAR, is_id
 
 CommaList = Annotated[tuple[str, ...], NoDecode]
 Count = Annotated[int, Field(ge=0)]
@@ -42,6 +44,10 @@ class Settings(BaseSettings):
     jwt_audience: str = Field("gathering-gateway", min_length=1, description="`aud` that every token must have")
     external_issuer: str | None = Field(None, description="`iss` of tokens that an identity provider issues")
     external_jwks_url: str | None = Field(None, description="where that provider publishes its keys (RFC 7517)")
+    external_scopes: str = Field(
+        "subscribe publish", description="scopes that its tokens may carry, separated by spaces; others are passed over"
+    )
+    external_tenants: CommaList = Field((), description="tenants that its tokens may name, comma-separated; empty: any")
     max_token_lifetime: int = Field(3_600, ge=1, description="seconds a user's token may live")
     max_admin_token_lifetime: int = Field(86_400, ge=1, description="seconds an administrator's token may live")
 
@@ -92,6 +98,20 @@ class Settings(BaseSettings):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         # An empty variable, as a container's configuration passes it on, is one that was not set.
         return None if value == "" and default is None else value
+
+    @field_validator("external_scopes")
+    @classmethod
+    def _scopes(cls, value: str) -> str:
+        if not set(value.split()) <= set(SCOPES):
+            raise ValueError(f"the scopes are {', '.join(SCOPES)}")
+        return value
+
+    @field_validator("external_tenants")
+    @classmethod
+    def _tenants(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(is_id(tenant) for tenant in value):
+            raise ValueError(f"a tenant is {ID_GRAMMAR}")
+        return value
 
     @field_validator("trusted_proxies")
     @classmethod

@@ -67,7 +67,8 @@ def create_service(settings: Settings | None = None) -> Service:
     trusted = [TrustedIssuer(settings.jwt_issuer, keyring)]
     jwks = _external(settings)
     if jwks is not None and settings.external_issuer is not None:
-        trusted.append(TrustedIssuer(settings.external_issuer, jwks))
+        scopes, tenants = frozenset(settings.external_scopes.split()), frozenset(settings.external_tenants)
+        trusted.append(TrustedIssuer(settings.external_issuer, jwks, scopes, tenants or None))
     verifier = TokenVerifier(
         trusted, settings.jwt_audience, settings.max_token_lifetime, settings.max_admin_token_lifetime
     )
@@ -178,6 +179,8 @@ def weaknesses(settings: Settings) -> Iterable[str]:
     """What is allowed in these settings and yet not advisable, a sentence each."""
     if settings.host not in ("127.0.0.1", "::1", "localhost") and not settings.trusted_proxies:
         yield "GATEWAY_HOST is open to the network and GATEWAY_TRUSTED_PROXIES is empty: is TLS ended in front of it?"
+    if "platform" in settings.external_scopes.split():
+        yield "GATEWAY_EXTERNAL_SCOPES has platform: whoever issues tokens there rules every tenant here"
     if "*" in settings.allowed_origins:
         yield "GATEWAY_ALLOWED_ORIGINS is *: any web page may connect with a token that it got hold of"
     for name in ("max_connections_per_user", "max_connections_per_address", "max_connections_per_tenant"):

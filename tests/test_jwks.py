@@ -15,12 +15,15 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 
 import gateway.jwks
 from auth.errors import TokenInvalid
+from auth.identity import SCOPES
 from auth.keys import KeyRing, hmac_key, private_key
 from auth.tokens import TokenIssuer, TokenVerifier, TrustedIssuer
 from gateway.jwks import JwksRefresher
 from gateway.testing import until
 from tests.auth.forge import EC_KEY, ED_KEY, RSA_KEY, SECRET, pem, segment
 from tests.auth.jwks_server import Server
+from tests.support import running, settings_for
+from tests.wire.helpers import http
 
 NOW = 1_700_000_000
 
@@ -340,3 +343,27 @@ def test_url_that_is_not_safe_is_refused(url: str) -> None:
 def test_url_that_is_safe_is_taken(url: str) -> None:
     """Encrypted, or on this very machine."""
     JwksRefresher(url)
+
+
+@pytest.mark.parametrize(
+    ("settings", "own", "foreign"),
+    [
+        ({}, 403, 403),
+        ({"external_scopes": "subscribe admin"}, 200, 403),
+        ({"external_scopes": "admin platform", "external_tenants": ("acme", "bolt")}, 200, 200),
+        ({"external_scopes": "admin", "external_tenants": ("globex",)}, 401, 401),
+    ],
+)
+async def test_its_tokens_administer_nothing_unless_they_may(
+    server: Server, settings: dict[str, Any], own: int, foreign: int
+) -> None:
+    """An identity provider that names any scope and any tenant gets by default the scopes of a user."""
+    name = "https://id.example"
+    async with running(settings_for(external_issuer=name, external_jwks_url=server.url, **settings)) as gate:
+        issuer = TokenIssuer(KeyRing([RSA_KEY]), name, "gathering-gateway")
+        token = issuer.issue(
+            user_id="root", tenant="acme", rooms=[], scope=SCOPES, expires_in=600, now=time.time()
+        ).access_token
+        async with http(gate, token) as api:
+            assert (await api.get("/admin/stats")).status_code == own
+            assert (await api.get("/admin/stats?tenant=globex")).status_code == foreign

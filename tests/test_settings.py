@@ -140,6 +140,9 @@ WRONG = [
     ("GATEWAY_MAX_MESSAGE_BYTES", "1"),
     ("GATEWAY_TRUSTED_PROXIES", "10.0.0.0/8,nonsense"),
     ("GATEWAY_JWT_ISSUER", ""),
+    ("GATEWAY_EXTERNAL_SCOPES", "subscribe,publish"),
+    ("GATEWAY_EXTERNAL_SCOPES", "subscribe root"),
+    ("GATEWAY_EXTERNAL_TENANTS", "acme,a b"),
 ]
 
 
@@ -191,7 +194,7 @@ def test_no_secret_shows_in_the_settings_representation() -> None:
 def test_weak_settings_are_named() -> None:
     """For `gateway check`; the defaults are not among them."""
     assert list(weaknesses(Settings(_env_file=None, jwt_secret=SecretStr(SECRET)))) == []
-    weak = settings_for(host="0.0.0.0", allowed_origins=("*",), commands_per_second=0)  # noqa: S104 - what is judged
+    weak = settings_for(host="0.0.0.0", allowed_origins=("*",), commands_per_second=0, external_scopes="platform")  # noqa: S104 - what is judged
     found = " ".join(weaknesses(weak))
-    for name in ("GATEWAY_HOST", "GATEWAY_ALLOWED_ORIGINS", "GATEWAY_COMMANDS_PER_SECOND", "GATEWAY_TOKENS_PER_MINUTE"):
-        assert name in found
+    names = ("HOST", "ALLOWED_ORIGINS", "COMMANDS_PER_SECOND", "TOKENS_PER_MINUTE", "EXTERNAL_SCOPES")
+    assert all(f"GATEWAY_{name}" in found for name in names), found

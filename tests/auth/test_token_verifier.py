@@ -242,3 +242,20 @@ def test_whatever_is_taken_here_pyjwt_takes_too() -> None:
     assert (identity.user_id, identity.token_id) == (decoded["sub"], decoded["jti"])
     with pytest.raises(TokenInvalid):  # and this PyJWT takes
         verifier().verify(with_claim("exp", '"9_999_999_999"'), now)
+
+
+def test_an_issuer_gives_no_more_than_it_may() -> None:
+    """Other scopes are passed over, an administrator's longer life with them, and other tenants are refused. Another
+    issuer's tokens are as they were."""
+    bounded = TrustedIssuer(ISSUER, KeyRing([HMAC_KEY]), frozenset({"subscribe", "publish"}), frozenset({"acme"}))
+    free = TrustedIssuer(OTHER_ISSUER, KeyRing([HMAC_KEY]))
+    both = TokenVerifier([bounded, free], AUDIENCE, LIFETIME, ADMIN_LIFETIME)
+    scope = "subscribe admin platform"
+    assert both.verify(forge(claims(scope=scope)), NOW).scopes == {"subscribe"}
+    long = claims(scope=scope, iat=NOW, exp=NOW + ADMIN_LIFETIME)
+    for refused in (long, claims(tenant="globex")):
+        with pytest.raises(TokenInvalid):
+            both.verify(forge(refused), NOW)
+    other = both.verify(forge({**long, "iss": OTHER_ISSUER, "tenant": "globex"}), NOW)
+    assert other.scopes == {"subscribe", "admin", "platform"}
+    assert other.tenant == "globex"
