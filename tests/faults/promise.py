@@ -12,8 +12,8 @@ import httpx
 
 from auth.keys import KeyRing, hmac_key
 from auth.tokens import TokenIssuer
-from gateway.testing import until
 from tests.faults.line import dial
+from tests.pauses import in_time, ran
 from tests.redis.oracle import Reader, hold
 from tests.support import SECRET
 
@@ -92,13 +92,13 @@ class Follower(Reader):
                 finally:
                     line.abort()
             if self.there:
-                self.losses.append(time.monotonic())
-            self._lost_at = self._lost_at or time.monotonic()
+                self.losses.append(ran())
+            self._lost_at = self._lost_at or ran()
             self.at += 1
             await asyncio.sleep(self._wait)
 
     def _take(self, frame: dict[str, Any]) -> None:
-        now = time.monotonic()
+        now = ran()
         self.frames.append(frame)
         if "event_id" in frame:
             self.cursor = frame["event_id"]
@@ -162,7 +162,7 @@ async def following(
     followers = [Follower(urls, start=i * stride, **options) for i in range(count)]
     canary = Follower(urls, tenant=FOREIGN, rooms="tenant,circle:1")
     try:
-        await until(lambda: all(follower.there for follower in (*followers, canary)), patience)
+        await in_time(lambda: all(follower.there for follower in (*followers, canary)), patience)
         yield followers
         for follower in (*followers, canary):
             follower.check()
@@ -189,10 +189,10 @@ class Publisher:
 
     async def _publish_for_ever(self) -> None:
         headers = {"Authorization": f"Bearer {token('publisher')}"}
-        n, due = 1, time.monotonic()
+        n, due = 1, ran()
         async with httpx.AsyncClient(trust_env=False, headers=headers, timeout=3.0) as client:
             while not self._ended:
-                now = time.monotonic()
+                now = ran()
                 events = [
                     {"type": "task.created", "data": {"n": m, "at": now}, "idempotency_key": f"n{m}", **self._fields}
                     for m in range(n, n + self._count)
@@ -202,8 +202,8 @@ class Publisher:
                     self._at += 1
                     await asyncio.sleep(0.05)
                 n += self._count
-                due = max(due + self._pause, time.monotonic() - 1.0)
-                await asyncio.sleep(max(0.0, due - time.monotonic()))
+                due = max(due + self._pause, ran() - 1.0)
+                await asyncio.sleep(max(0.0, due - ran()))
 
     async def _publish(self, client: httpx.AsyncClient, events: list[dict[str, Any]]) -> bool:
         """Whether all are acknowledged."""
@@ -245,6 +245,6 @@ async def judge(
     await publisher.stop()
     last, followers = max(publisher.acked), list(followers)
     with suppress(TimeoutError):
-        await until(lambda: all(follower.reached(last) for follower in followers), seconds)
+        await in_time(lambda: all(follower.reached(last) for follower in followers), seconds)
     for follower in followers:
         hold(publisher.acked, follower, gaps=gaps)

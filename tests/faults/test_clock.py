@@ -16,6 +16,7 @@ from gateway.logs.redis import RedisLog
 from gateway.testing import CURSOR_KEY
 from gateway.wiring import Service, create_service
 from tests.faults.promise import TENANT
+from tests.pauses import ran
 from tests.redis.server import Server
 from tests.support import Client, Gate, running, settings_for
 
@@ -96,7 +97,9 @@ async def test_rates_know_no_wall_clock() -> None:
         async with gate.client(gate.token(expires_in=3_600)) as client:
             for offset in (0.0, -3_600.0, 1_800.0):
                 wall.offset = offset
-                answers = [(await client.ask(type="ping"))["type"] for _ in range(12)]
+                # All at once: in a pause between two there would be more to have.
+                await asyncio.gather(*(client.send(type="ping") for _ in range(15)))
+                answers = [(await client.next())["type"] for _ in range(15)]
                 assert answers.count("error") >= 1, "limited at its burst, whatever the clock says"
                 await asyncio.sleep(2.1)
                 assert (await client.ask(type="ping"))["type"] == "pong"
@@ -110,9 +113,9 @@ async def test_tokens_are_judged_by_the_wall_clock() -> None:
         token = gate.token(expires_in=600)
         async with gate.client(token) as client:
             wall.offset = 3_600.0
-            begun = time.monotonic()
+            begun = ran()
             assert await client.closed() == (4401, "token_expired")
-            assert time.monotonic() - begun < 2.0
+            assert ran() - begun < 2.0
         with pytest.raises((ConnectionClosed, AssertionError)):
             async with gate.client(token):
                 pass

@@ -103,17 +103,18 @@ async def soak(folder: Path, *, seconds: float, warm: float, churned: float, rat
         async with following([node.ws_url], 10) as followers, publishing([node.url], rate) as publisher:
             ends = time.monotonic() + seconds
             churning = asyncio.create_task(churn(node, churned, ends, chance))
-            samples: list[tuple[float, int]] = []
+            curve: list[tuple[float, int]] = []
             begun = time.monotonic()
             while time.monotonic() < ends:
                 await asyncio.sleep(0.5)
-                if time.monotonic() - begun > warm:
-                    samples.append((time.monotonic(), node.insides.memory_info().rss))
+                curve.append((time.monotonic() - begun, node.insides.memory_info().rss))
             count = await churning
             threads = node.insides.num_threads()
             await judge(publisher, followers)
             assert not any(follower.returns for follower in followers)
+        samples = [(t, rss) for t, rss in curve if t > warm]
         steep = slope(samples) * 600 / MIB
+        print("RSS by the minute:", *(f"{rss / MIB:.1f}" for _, rss in curve[::120]))
         print(
             f"{seconds:.0f} s: {count} clients came and went, {len(publisher.acked)} events; RSS "
             f"{samples[-1][1] / MIB:.1f} MiB, {(samples[-1][1] - samples[0][1]) / MIB:+.2f} MiB since {warm:.0f} s, "
@@ -133,7 +134,8 @@ async def test_memory_and_descriptors_stay_where_they_are(tmp_path: Path) -> Non
 
 
 @pytest.mark.chaos
-@pytest.mark.timeout(500)
+@pytest.mark.timeout(700)
 async def test_memory_and_descriptors_stay_for_five_minutes(tmp_path: Path) -> None:
-    """F27: 50 clients a second come and go, 200 events a second; keys are kept for 120 s."""
-    await soak(tmp_path, seconds=300.0, warm=150.0, churned=50, rate=200, growth=4.0)
+    """F27: 50 clients a second come and go, 200 events a second. What fills by itself is full before it is measured:
+    idempotency keys take 160 s, what Python and malloc keep at hand a minute more."""
+    await soak(tmp_path, seconds=540.0, warm=240.0, churned=50, rate=200, growth=1.0)

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import json
-import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -12,7 +11,7 @@ from websockets.exceptions import ConnectionClosed
 
 from gateway.core.errors import LogUnavailable
 from gateway.logs.redis import RedisLog
-from gateway.testing import until
+from tests.pauses import in_time, ran
 from tests.support import Client, Gate, running, settings_for
 
 GAPS = ("stream.gap",)
@@ -31,7 +30,7 @@ class Reader:
     async def _read(self) -> None:
         with contextlib.suppress(ConnectionClosed):
             async for text in self._client.websocket:
-                self.frames.append({**json.loads(text), "_at": time.monotonic()})
+                self.frames.append({**json.loads(text), "_at": ran()})
 
     async def stop(self) -> None:
         self._task.cancel()
@@ -72,28 +71,28 @@ class Publisher:
         n = 0
         while not self._ended:
             n += 1
-            self.begun[n] = time.monotonic()
+            self.begun[n] = ran()
             while not await self._publish(n):  # noqa: ASYNC110 - a publisher that tries again
                 await asyncio.sleep(0.05)
             await asyncio.sleep(self._pause)
 
     async def _publish(self, n: int) -> bool:
         gateway = self._gates[n % len(self._gates)].service.gateway
-        begun = time.monotonic()
+        begun = ran()
         try:
             receipt = await gateway.publish(self._tenant, "task.created", {"n": n}, key=f"n{n}")
         except LogUnavailable:
             self.refused += 1
             return False
         finally:
-            self.longest = max(self.longest, time.monotonic() - begun)
+            self.longest = max(self.longest, ran() - begun)
         self.acked[n] = receipt.event_id
         return True
 
     async def more(self, count: int, seconds: float = 10.0) -> None:
         """Until `count` more have been acknowledged."""
         goal = len(self.acked) + count
-        await until(lambda: len(self.acked) >= goal or self._task.done(), seconds)
+        await in_time(lambda: len(self.acked) >= goal or self._task.done(), seconds)
         assert not self._task.done(), self._task
 
     async def stop(self, seconds: float = 15.0) -> None:
@@ -119,10 +118,10 @@ class Stage:
     def ready(self) -> bool:
         return all(gate.service.gateway.ready for gate in self.gates)
 
-    async def everywhere(self, condition: Callable[[Reader], bool], seconds: float = 6.0) -> None:
-        await until(lambda: all(condition(reader) for reader in self.readers), seconds)
+    async def everywhere(self, condition: Callable[[Reader], bool], seconds: float = 15.0) -> None:
+        await in_time(lambda: all(condition(reader) for reader in self.readers), seconds)
 
-    async def judge(self, publisher: Publisher, *, gaps: bool = False, seconds: float = 6.0) -> None:
+    async def judge(self, publisher: Publisher, *, gaps: bool = False, seconds: float = 15.0) -> None:
         """Wait until every reader has the last acknowledged event, then hold what it got against the promise."""
         await publisher.stop()
         last = max(publisher.acked)
