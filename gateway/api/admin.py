@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from auth.identity import Identity, require_admin
 from gateway.api.limiting import Limited
 from gateway.api.problems import PROBLEMS, ProblemRoute, problems
-from gateway.api.security import principal_of
+from gateway.api.security import Principal
 from gateway.census import Census
 from gateway.core.errors import GatewayError, LogUnavailable
 from gateway.core.nodes import Notice
@@ -36,7 +36,7 @@ def admin_router(service: Service, limited: Limited) -> APIRouter:
         dependencies=[Depends(limited.attach)],
     )
     gateway = service.gateway
-    principal = Depends(principal_of(service))
+    principal = Depends(Principal(service))
 
     async def census(tenant: str) -> Census:
         return await Census.of(tenant, gateway.manager, gateway.nodes.members)

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from auth.errors import AuthError
 from auth.identity import Identity
 from gateway.api.problems import PROBLEMS, BatchRoute, ProblemRoute, problems
-from gateway.api.security import guarded, principal_of
+from gateway.api.security import Principal, guarded
 from gateway.core.errors import GatewayError
 from gateway.core.log import Receipt
 from gateway.wiring import Service
@@ -24,7 +24,7 @@ logger = logging.getLogger("gateway.api")
 
 def events_router(service: Service) -> APIRouter:
     router = APIRouter(tags=["events"], responses=PROBLEMS)
-    principal = Depends(principal_of(service))
+    principal = Depends(Principal(service))
 
     def append(identity: Identity, event: PublishedEvent) -> tuple[Awaitable[Receipt], tuple[str, ...]]:
         tenant, draft = service.gateway.draft(identity, event)

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends, Path
 
 from auth.identity import Identity
 from gateway.api.problems import PROBLEMS, ProblemRoute
-from gateway.api.security import principal_of
+from gateway.api.security import Principal
 from gateway.wiring import Service
 from schemas.messages import Presence
 from schemas.rooms import ROOM_PATTERN, documented
@@ -16,7 +16,7 @@ Room = Annotated[str, Path(json_schema_extra=documented(ROOM_PATTERN))]
 
 def presence_router(service: Service) -> APIRouter:
     router = APIRouter(tags=["rooms"], route_class=ProblemRoute, responses=PROBLEMS)
-    principal = Depends(principal_of(service))
+    principal = Depends(Principal(service))
 
     @router.get("/rooms/{room}/presence", response_model_exclude_none=True)
     async def presence(room: Room, identity: Annotated[Identity, principal]) -> Presence:

@@ -2,20 +2,18 @@
 
 import logging
 import re
-from collections.abc import Callable, MutableMapping
+from collections.abc import MutableMapping
 from functools import partial
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
-from fastapi import Request, Security
-from fastapi.security import HTTPBearer
+from fastapi import Request
+from fastapi.openapi.models import HTTPBearer
+from fastapi.security.base import SecurityBase
 
 from auth.identity import Identity
 from gateway.api.problems import ProblemRoute
 from gateway.core.handshake import Secrets, bearer_tokens, client_address, one_token, tickets_of, without_secrets
 from gateway.wiring import Service
-
-_BEARER: Final = HTTPBearer(auto_error=False, bearerFormat="JWT", scheme_name="token")
-"""For OpenAPI; what judges is `identify`."""
 
 _PRINCIPAL: Final = "gateway.principal"
 _TAKEN: Final = "gateway.tokens"
@@ -75,15 +73,18 @@ def guarded(service: Service, route: type[ProblemRoute]) -> type[ProblemRoute]:
     return type(route.__name__, (route,), {"guard": staticmethod(partial(identify, service))})
 
 
-def principal_of(service: Service) -> Callable[[Request], Identity]:
-    """A dependency: who sends this request. Raises `AuthError`."""
+class Principal(SecurityBase):
+    """A dependency: who sends this request. Raises `AuthError`. OpenAPI says of its routes that they need a token."""
 
-    async def principal(request: Request, _: Annotated[object, Security(_BEARER)]) -> Identity:
+    def __init__(self, service: Service) -> None:
+        self.scheme_name = "token"
+        self.model = HTTPBearer(bearerFormat="JWT")
+        self._service = service
+
+    async def __call__(self, request: Request) -> Identity:
         # From the scope, which is this request's own: not every server copies the state for each.
         identity: Identity | None = request.scope.get(_PRINCIPAL)
-        return identity or identify(service, request)
-
-    return principal  # type: ignore[return-value]  # FastAPI awaits it
+        return identity or identify(self._service, request)
 
 
 def _spelled(word: str) -> str:

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from auth.identity import Identity
 from gateway.api.limiting import Limited
 from gateway.api.problems import PROBLEMS, ProblemRoute
-from gateway.api.security import principal_of, take_tokens
+from gateway.api.security import Principal, take_tokens
 from gateway.core.handshake import one_token
 from gateway.tickets import TICKET_SECONDS
 from gateway.wiring import Service
@@ -18,7 +18,7 @@ def tickets_router(service: Service, limited: Limited) -> APIRouter:
     router = APIRouter(
         tags=["tokens"], route_class=ProblemRoute, responses=PROBLEMS, dependencies=[Depends(limited.attach)]
     )
-    principal = Depends(principal_of(service))
+    principal = Depends(Principal(service))
 
     @router.post("/tickets", status_code=201)
     @limited(service.settings.tickets_per_minute)

@@ -9,7 +9,7 @@ from auth.identity import Identity, require_admin
 from auth.tokens import delegate
 from gateway.api.limiting import Limited
 from gateway.api.problems import PROBLEMS, ProblemRoute
-from gateway.api.security import principal_of
+from gateway.api.security import Principal
 from gateway.core.errors import GatewayError
 from gateway.core.nodes import Notice
 from gateway.wiring import Service
@@ -30,7 +30,7 @@ def tokens_router(service: Service, limited: Limited) -> APIRouter:
         tags=["tokens"], route_class=ProblemRoute, responses=PROBLEMS, dependencies=[Depends(limited.attach)]
     )
     gateway, settings = service.gateway, service.settings
-    principal = Depends(principal_of(service))
+    principal = Depends(Principal(service))
     longest = max(settings.max_token_lifetime, settings.max_admin_token_lifetime)
 
     @router.post("/admin/tokens", status_code=201)
