@@ -20,6 +20,7 @@ LEVELS = {
     "schemas": 0,
     "auth": 1,
     "gateway.core": 2,
+    "gateway.redis_client": 2,
     "gateway.tasks": 2,
     "gateway.logs": 3,
     "gateway.nodes": 3,
@@ -64,7 +65,7 @@ DRIVERS = {
     "websockets": ("gateway.client", "gateway.testing", "gateway.transports"),
     "typer": ("gateway.cli",),
     "redis": (
-        *("gateway.logs.redis", "gateway.nodes.redis"),
+        *("gateway.redis_client", "gateway.logs.redis"),
         *("gateway.nodes.announcer", "gateway.nodes.membership", "gateway.nodes.reader"),
     ),
     "jwt": ("auth.tokens",),

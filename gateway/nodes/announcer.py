@@ -11,11 +11,11 @@ from redis.exceptions import RedisError
 
 from gateway.core.members import Source
 from gateway.nodes.records import AFTER, TOTALS, VERSION, Keys, pack, pack_totals
+from gateway.redis_client import COMMAND_SECONDS
 
 DEBOUNCE: Final = 0.25
 """Seconds for which changes are gathered before they are written."""
 
-ANSWER_SECONDS: Final = 1.0
 Failures = (RedisError, OSError, TimeoutError)
 
 _LOOK_SECONDS: Final = 1.0
@@ -93,7 +93,7 @@ class Announcer:
         """Take back what was told. Raises what Redis raises."""
         self._changed.clear()
         for some in _chunks(list(self._told), _TENANTS_AT_ONCE):
-            async with asyncio.timeout(ANSWER_SECONDS), self._redis.pipeline(transaction=False) as pipeline:
+            async with asyncio.timeout(COMMAND_SECONDS), self._redis.pipeline(transaction=False) as pipeline:
                 for tenant in some:
                     self._erase(pipeline, tenant)
                 pipeline.delete(self._alive)
@@ -101,7 +101,7 @@ class Announcer:
 
     async def _look(self) -> None:
         """See that Redis answers and has kept what it was told; where not, or where it is time, tell all of it."""
-        async with asyncio.timeout(ANSWER_SECONDS):
+        async with asyncio.timeout(COMMAND_SECONDS):
             known = await self._redis.set(self._alive, "1", px=int(self._lease * 1000), get=True)
         if known is None or self._timer() >= self._refresh_at:
             self._refresh_at = self._timer() + self._lease / 3
@@ -140,7 +140,7 @@ class Announcer:
                     await self._write_all(pipeline, tenant, self._version, list(here))
                 else:
                     await self._write_some(pipeline, tenant, self._version, before, list(ids))
-            async with asyncio.timeout(ANSWER_SECONDS):
+            async with asyncio.timeout(COMMAND_SECONDS):
                 answers = await pipeline.execute(raise_on_error=False)
         if failed := next((answer for answer in answers if isinstance(answer, Exception)), None):
             raise failed

@@ -9,8 +9,9 @@ from typing import Final
 from redis.asyncio import Redis
 
 from gateway.core.members import Change, Member, OnChanges, Others
-from gateway.nodes.announcer import ANSWER_SECONDS, Failures
+from gateway.nodes.announcer import Failures
 from gateway.nodes.records import AFTER, TOTALS, VERSION, Keys, unpack_all, unpack_totals
+from gateway.redis_client import COMMAND_SECONDS
 
 POLL: Final = 0.5
 """Seconds between two reads of the tenants that are watched."""
@@ -133,10 +134,10 @@ class Reader:
         """Read what these have, and with `check` whether it is still in force."""
         try:
             if not tenants and self.failing:
-                async with asyncio.timeout(ANSWER_SECONDS):
+                async with asyncio.timeout(COMMAND_SECONDS):
                     await self._redis.ping()
             for start in range(0, len(tenants), _TENANTS_AT_ONCE):
-                async with asyncio.timeout(ANSWER_SECONDS):
+                async with asyncio.timeout(COMMAND_SECONDS):
                     reads = await self._read(tenants[start : start + _TENANTS_AT_ONCE], check)
                 for tenant, read in reads.items():
                     self._apply(tenant, read)

@@ -8,14 +8,11 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any, Final
 
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-
 from gateway.core.errors import LogUnavailable
 from gateway.core.nodes import Notice, OnNotice
-from gateway.nodes.announcer import ANSWER_SECONDS, Failures
+from gateway.nodes.announcer import Failures
 from gateway.nodes.membership import LEASE, RedisMembers
+from gateway.redis_client import COMMAND_SECONDS, client_of
 from gateway.tasks import end, for_ever
 
 _BLOCK_SECONDS: Final = 1.0
@@ -43,10 +40,8 @@ class RedisNodes:
         clock: Callable[[], float] = time.time,
         lease: float = LEASE,
     ) -> None:
-        # No retries: a notice told twice does no harm, but a ticket taken twice is lost.
-        options: dict[str, Any] = {"retry": Retry(NoBackoff(), 0), "socket_connect_timeout": ANSWER_SECONDS}
-        self._redis = Redis.from_url(url, socket_timeout=ANSWER_SECONDS, **options)
-        self._reader = Redis.from_url(url, socket_timeout=_BLOCK_SECONDS + ANSWER_SECONDS, **options)
+        self._redis = client_of(url)
+        self._reader = client_of(url, _BLOCK_SECONDS + COMMAND_SECONDS)
         self.members = RedisMembers(self._redis, prefix=prefix, lease=lease)
         self._stream = f"{prefix}:notices"
         self._kept = f"{prefix}:kept:"

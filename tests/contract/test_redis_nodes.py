@@ -16,6 +16,9 @@ from tests.redis.nodes import shorten
 from tests.redis.proxy import Proxy, proxied
 from tests.redis.server import Server, executable, executables, serving
 
+QUERY = "decode_responses=true&protocol=3&socket_timeout=60&socket_connect_timeout=60&retry_on_timeout=true"
+"""What somebody's address might say, and may not change."""
+
 
 class TestRedisNodes(SharedNodesContract):
     """With each Redis that there is, each node over a network of its own."""
@@ -43,7 +46,9 @@ class TestRedisNodes(SharedNodesContract):
     @asynccontextmanager
     async def _node(self, lease: float) -> AsyncIterator[NodeUnderTest]:
         async with proxied(self.server.port) as network:
-            nodes = RedisNodes(network.url, prefix=self.prefix, retention=3_600, clock=self.clock, lease=lease)
+            nodes = RedisNodes(
+                f"{network.url}?{QUERY}", prefix=self.prefix, retention=3_600, clock=self.clock, lease=lease
+            )
             self.networks[nodes.members.node] = network
             subject = NodeUnderTest(nodes, self.clock, self._pass_time)
             await nodes.start()

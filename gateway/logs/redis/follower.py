@@ -17,10 +17,11 @@ from gateway.core.position import EPOCH_BYTES
 from gateway.core.window import Entry, Gap, Window
 from gateway.logs.redis.channel import Channels
 from gateway.logs.redis.entries import Content, epoch_of, hear, unpack
-from gateway.logs.redis.names import COMMAND_SECONDS, IDLE_SECONDS, Names
+from gateway.logs.redis.names import IDLE_SECONDS, Names
 from gateway.logs.redis.script import Script
 from gateway.logs.redis.troubles import Troubles
 from gateway.logs.redis.writer import ANSWER_SECONDS
+from gateway.redis_client import COMMAND_SECONDS
 
 NO_EPOCH: Final = bytes(EPOCH_BYTES)
 _OVERTAKEN_SECONDS: Final = 0.05

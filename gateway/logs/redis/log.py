@@ -8,10 +8,6 @@ from collections.abc import Awaitable, Callable
 from hashlib import blake2b
 from typing import Any, Final
 
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-
 from gateway.core.errors import IdempotencyConflict, LogUnavailable
 from gateway.core.log import Draft, Receipt, Sink, Watcher
 from gateway.core.position import EPOCH_BYTES, Cursors
@@ -19,10 +15,11 @@ from gateway.core.window import Bounds, Window
 from gateway.logs.redis.entries import Content, epoch_of, pack
 from gateway.logs.redis.follower import NO_EPOCH, Follower
 from gateway.logs.redis.lookout import Lookout
-from gateway.logs.redis.names import COMMAND_SECONDS, IDLE_SECONDS, KEY_SECONDS, Names
+from gateway.logs.redis.names import IDLE_SECONDS, KEY_SECONDS, Names
 from gateway.logs.redis.script import Script
 from gateway.logs.redis.troubles import Troubles
 from gateway.logs.redis.writer import Append, Writer
+from gateway.redis_client import COMMAND_SECONDS, client_of
 from gateway.tasks import end, for_ever
 
 _CODECS: Final = 1_024
@@ -53,7 +50,7 @@ class RedisLog:
         self._bounds = bounds or Bounds()
         self._trust = "1" if trust_restarts else "0"
         self._names = Names(prefix)
-        self._redis = _client(url)
+        self._redis = client_of(url)
         self._script = Script("append")
         self._codecs: dict[str, Cursors] = {}
         troubles = self._troubles = Troubles()
@@ -163,23 +160,3 @@ class RedisLog:
 
     def _new_window(self, tenant: str, epoch: bytes, head: int) -> Window:
         return Window(epoch, self._cursors(tenant), self._bounds, head)
-
-
-def _client(url: str) -> "Redis":
-    """Raises `ValueError` for an address that is none."""
-    options: dict[str, Any] = {
-        # No retries: a command that timed out may have been carried out, and would be twice.
-        "retry": Retry(NoBackoff(), 0),
-        "socket_timeout": COMMAND_SECONDS,
-        "socket_connect_timeout": COMMAND_SECONDS,
-        "protocol": 2,
-        "decode_responses": False,
-    }
-    client = Redis.from_url(url, **options)
-    # Once more: the query of the address would have the last word.
-    client.connection_pool.connection_kwargs.update(options)
-    try:
-        client.connection_pool.make_connection()  # type: ignore[no-untyped-call]
-    except TypeError:  # which quotes an option of the address, and that may be a secret
-        raise ValueError("redis:// with an option that there is not") from None
-    return client

@@ -8,8 +8,9 @@ from redis.asyncio import Redis
 from redis.exceptions import ReadOnlyError
 
 from gateway.logs.redis.follower import Follower
-from gateway.logs.redis.names import COMMAND_SECONDS, Names
+from gateway.logs.redis.names import Names
 from gateway.logs.redis.troubles import Troubles
+from gateway.redis_client import COMMAND_SECONDS
 
 LOOK_SECONDS: Final = 1.0
 """Between two comparisons of heads, which find what the fast way has lost."""

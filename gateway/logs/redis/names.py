@@ -4,9 +4,6 @@ import secrets
 from hashlib import blake2b
 from typing import Final
 
-COMMAND_SECONDS: Final = 1.0
-"""How long Redis may take to answer, connecting anew included."""
-
 KEY_SECONDS: Final = 121
 IDLE_SECONDS: Final = 7 * 86_400
 
