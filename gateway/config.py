@@ -121,6 +121,11 @@ class Settings(BaseSettings):
         return value
 
     @property
+    def longest_token(self) -> int:
+        """Seconds that any token may live."""
+        return max(self.max_token_lifetime, self.max_admin_token_lifetime)
+
+    @property
     def proxies(self) -> Sequence[Network]:
         return [ip_network(network, strict=False) for network in self.trusted_proxies]
 

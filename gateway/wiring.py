@@ -153,8 +153,7 @@ def _nodes(settings: Settings) -> Nodes:
         return SingleNode()
     from gateway.nodes.redis import RedisNodes
 
-    longest = max(settings.max_token_lifetime, settings.max_admin_token_lifetime)
-    return RedisNodes(settings.log_url, prefix=settings.redis_prefix, retention=longest + 60)
+    return RedisNodes(settings.log_url, prefix=settings.redis_prefix, retention=settings.longest_token + 60)
 
 
 def _limits(settings: Settings) -> Limits:
@@ -165,7 +164,7 @@ def _limits(settings: Settings) -> Limits:
         command_burst=settings.command_burst,
         events_per_second=settings.events_per_second,
         ping_interval=settings.ping_interval,
-        longest_token=max(settings.max_token_lifetime, settings.max_admin_token_lifetime),
+        longest_token=settings.longest_token,
         ceilings=Ceilings(
             per_user=settings.max_connections_per_user,
             per_address=settings.max_connections_per_address,

@@ -31,7 +31,6 @@ def tokens_router(service: Service, limited: Limited) -> APIRouter:
     )
     gateway, settings = service.gateway, service.settings
     principal = Depends(Principal(service))
-    longest = max(settings.max_token_lifetime, settings.max_admin_token_lifetime)
 
     @router.post("/admin/tokens", status_code=201)
     @limited(settings.tokens_per_minute)
@@ -87,11 +86,13 @@ def tokens_router(service: Service, limited: Limited) -> APIRouter:
         if body.jti is not None:
             # A platform's administrator may not know whose it is.
             everywhere = holder.has_scope("platform") and body.tenant is None
-            notice = Notice("token_revoked", None if everywhere else tenant, body.jti, now, now + longest)
+            notice = Notice(
+                "token_revoked", None if everywhere else tenant, body.jti, now, now + settings.longest_token
+            )
         elif body.user_id is not None:
-            notice = Notice("user_revoked", tenant, body.user_id, now, now + longest)
+            notice = Notice("user_revoked", tenant, body.user_id, now, now + settings.longest_token)
         else:
-            notice = Notice("tenant_revoked", tenant, "", now, now + longest)
+            notice = Notice("tenant_revoked", tenant, "", now, now + settings.longest_token)
         return RevocationAnswer(revoked=True, disconnected=await gateway.authority.tell(notice))
 
     @router.post("/admin/tokens/introspect", response_model_exclude_none=True)
