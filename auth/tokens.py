@@ -113,9 +113,9 @@ class TokenVerifier:
             raise TokenInvalid("length")
         if (match := _segments(token)) is None:
             raise TokenInvalid("shape")
-        header, payload, signature = map(base64url.decode_canonical, match.groups())
-        algorithm, kid = _read("header", read_header, header)
-        members = _read("payload", decode_object, payload)
+        header, payload = match[1], match[2]
+        algorithm, kid = _read("header", _header, header)
+        members = _read("payload", decode_object, base64url.decode_canonical(payload))
         # Nothing is trusted yet: `iss` picks from what is configured, and neither it nor the header is a place to ask.
         name = members.get("iss")
         issuer = self._issuers.get(name) if isinstance(name, str) else None
@@ -124,7 +124,7 @@ class TokenVerifier:
         candidates = issuer.keys.candidates(kid, algorithm)
         if not candidates:
             raise TokenInvalid("key_unknown")
-        signed = token[: match.end(2)].encode()
+        signed, signature = token[: match.end(2)].encode(), base64url.decode_canonical(match[3])
         # The key says which algorithm, not the header (RFC 8725 section 3.1).
         if not any(_algorithms[key.algorithm].verify(signed, key.material, signature) for key in candidates):
             raise TokenInvalid("signature")
@@ -252,6 +252,11 @@ def delegate(
 
 
 _all_scopes = frozenset(SCOPES)
+
+
+@lru_cache(maxsize=64)  # an issuer's tokens have one header for as long as its key lasts
+def _header(segment: str) -> tuple[str, str | None]:
+    return read_header(base64url.decode_canonical(segment))
 
 
 @lru_cache(maxsize=256)  # connections of one kind share the set as they share their grants
