@@ -1,5 +1,6 @@
 """What the gateway says to a client of itself and of its refusals."""
 
+from functools import lru_cache
 from typing import Final
 
 from auth.errors import AuthError
@@ -28,14 +29,19 @@ def established(
         subscribed=subscribed,
         expires_at=rfc3339(identity.expires_at),
         cursor=cursor,
-        limits=messages.Limits(
-            rooms=limits.rooms,
-            message_bytes=limits.message_bytes,
-            commands_per_second=limits.commands_per_second,
-            command_burst=limits.command_burst,
-            events_per_second=connection.rate,
-        ),
+        limits=_limits(limits, connection.rate),
         ping_interval=limits.ping_interval,
+    )
+
+
+@lru_cache(maxsize=256)  # the same for nearly all
+def _limits(limits: Limits, rate: int) -> messages.Limits:
+    return messages.Limits(
+        rooms=limits.rooms,
+        message_bytes=limits.message_bytes,
+        commands_per_second=limits.commands_per_second,
+        command_burst=limits.command_burst,
+        events_per_second=rate,
     )
 
 
