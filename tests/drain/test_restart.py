@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 from websockets.asyncio.client import connect
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
 from gateway.testing import until
 from tests.drain.nodes import Node, serving, witnesses
@@ -79,8 +79,14 @@ class Follower:
             since = f"&since={self._since}" if self._since else ""
             url = f"ws://127.0.0.1:{node.port}/ws/dashboard?token={token()}&rooms=circle:x{since}"
             slot = time.monotonic()
-            with suppress(ConnectionClosed):
-                async with connect(url, compression=None, max_size=None) as websocket:
+            try:
+                websocket = await connect(url, compression=None, max_size=None)
+            except (OSError, InvalidHandshake):
+                # It ended between the choice and the handshake, as on a slow machine; a load balancer takes the next.
+                await asyncio.sleep(0.05)
+                continue
+            async with websocket:
+                with suppress(ConnectionClosed):
                     async for text in websocket:
                         frame = json.loads(text)
                         if frame["type"] == "server.draining":

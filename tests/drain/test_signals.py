@@ -37,10 +37,12 @@ async def test_each_client_gets_a_slot_of_its_own_and_is_closed_in_it(tmp_path: 
     assert status == 0
     assert 1.8 < ended - told_to < 2 + SLACK
     clients.sort(key=lambda client: client.slot)
-    assert len({client.slot for client in clients}) == 20
+    to_come = [client.slot for client in clients if client.slot > 1]
+    assert len(set(to_come)) == len(to_come)
     for place, client in enumerate(clients):
-        # One in each tenth of a second. It was told a moment after the drain began, by so much it is less.
-        assert place * 100 - 100 < client.slot <= place * 100 + 51
+        # One in each tenth of a second. It was told after the drain began, and its slot is less by that time.
+        passed = (client.told_at - told_to) * 1_000
+        assert place * 100 - passed - 1 <= client.slot <= place * 100 + 51
         assert client.told_at - told_to < SLACK
         assert (client.code, client.reason) == (1012, "draining")
         late = client.closed_at - (client.told_at + client.slot / 1000)
@@ -50,7 +52,7 @@ async def test_each_client_gets_a_slot_of_its_own_and_is_closed_in_it(tmp_path: 
 
 async def test_readiness_goes_first_and_nobody_new_is_taken(tmp_path: Path) -> None:
     """By the time that a client is told, `/readyz` says 503; the process still answers, and sends newcomers on."""
-    async with serving(tmp_path, drain_seconds=4) as node, witnesses(node, 2) as clients:
+    async with serving(tmp_path, drain_seconds=20) as node, witnesses(node, 2) as clients:
         assert (await node.get("/readyz")).status_code == 200
         node.tell()
         await asyncio.wait({asyncio.create_task(client.told.wait()) for client in clients})
@@ -66,13 +68,13 @@ async def test_readiness_goes_first_and_nobody_new_is_taken(tmp_path: Path) -> N
             assert refused.established["type"] == "server.draining"
             assert refused.websocket.close_code == 1012
             slots.add(refused.established["data"]["reconnect_after_ms"])
-        assert all(1_000 <= slot <= 5_000 for slot in slots)
+        assert all(1_000 <= slot <= 21_000 for slot in slots)
         assert len(slots) > 1, "all newcomers come back together"
 
 
 async def test_publishing_goes_on_and_is_delivered(tmp_path: Path) -> None:
     """Whoever is still there gets what is published during the drain: a 202 is in the log."""
-    async with serving(tmp_path, drain_seconds=3) as node, witnesses(node, 3) as clients:
+    async with serving(tmp_path, drain_seconds=6) as node, witnesses(node, 3) as clients:
         assert (await node.publish(0)).status_code == 202
         node.tell()
         await asyncio.wait({asyncio.create_task(client.told.wait()) for client in clients})
@@ -92,17 +94,16 @@ async def test_publishing_goes_on_and_is_delivered(tmp_path: Path) -> None:
 async def test_who_is_behind_gets_what_was_appended_before_it_is_closed(tmp_path: Path) -> None:
     """Its slot comes in the first half of the time; its events, at its rate, take longer, and the close waits."""
     async with (
-        serving(tmp_path, drain_seconds=6) as node,
+        serving(tmp_path, drain_seconds=9) as node,
         witnesses(node, 1, bearer=token("slow", rate=20)) as (slow,),
     ):
-        for number in range(90):
-            assert (await node.publish(number)).status_code == 202
-        assert len(slow.numbers) < 80
+        await node.publish_all(range(130))
+        assert len(slow.numbers) < 90, "there was no time left in which it is behind"
         told_to = node.tell()
         await all_closed([slow])
-        assert slow.numbers == list(range(90))
-        assert (slow.code, slow.slot <= 3_000) == (1012, True)
-        assert slow.closed_at - told_to < 6
+        assert slow.numbers == list(range(130))
+        assert (slow.code, slow.slot <= 4_500) == (1012, True)
+        assert slow.closed_at - told_to < 9
         assert (await node.ended())[0] == 0
 
 
