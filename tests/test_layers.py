@@ -2,6 +2,7 @@
 imported in one place. That the gateway works without FastAPI is then a fact of structure."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -183,6 +184,16 @@ def standard(name: str) -> bool:
 def test_every_module_has_its_place_and_every_place_a_module() -> None:
     """Whoever adds a module says where it belongs; whoever removes one, too."""
     assert {place(name) for name in modules()} == set(LEVELS)
+
+
+def test_the_documents_draw_the_same_layers() -> None:
+    """docs/architecture.md names every module of the table once, the outside first."""
+    document = (ROOT / "docs/architecture.md").read_text()
+    table = document.partition("## The layers")[2].partition("\n\n")[2].partition("\n\n")[2].partition("\n\n")[0]
+    drawn = [name for row in table.splitlines() for name in re.findall(r"`([a-z_.]+)`", row.split("|")[2])]
+    assert sorted(drawn) == sorted(LEVELS.keys() - {"gateway", "gateway.__main__"})
+    levels = [LEVELS[name] for name in drawn]
+    assert levels == sorted(levels, reverse=True)
 
 
 def test_arrows_point_down() -> None:
