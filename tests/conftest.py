@@ -1,9 +1,12 @@
 """Fixtures of all tests."""
 
+import secrets
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
+from tests.redis.server import Server, serving
 from tests.support import Gate, running
 
 pytest.register_assert_rewrite("gateway.testing")  # so that its suites say what was and what should have been
@@ -14,3 +17,16 @@ async def gate() -> AsyncIterator[Gate]:
     """A running gateway with roomy limits."""
     async with running() as gate:
         yield gate
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[Server]:
+    """A Redis that keeps nothing over a restart."""
+    async with serving(tmp_path / "redis") as server:
+        yield server
+
+
+@pytest.fixture
+def prefix() -> str:
+    """What the keys of this test begin with."""
+    return secrets.token_hex(4)

@@ -246,7 +246,7 @@ def test_each_driver_is_imported_where_it_belongs() -> None:
 
 
 def test_the_core_is_pure() -> None:
-    """No asyncio, clock, chance, socket, file or log: time comes in as an argument. Of others, the cipher of cursors."""
+    """No asyncio, clock, chance, socket, file or log: time comes in as an argument. Of others, the cipher."""
     wrong = [
         f"{name}:{line} imports {other}"
         for name in modules()

@@ -4,13 +4,11 @@ import asyncio
 import json
 import signal
 import time
-from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
-import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
@@ -18,13 +16,6 @@ from gateway.testing import until
 from tests.drain.nodes import Node, serving, witnesses
 from tests.engine.served import token
 from tests.redis.server import Server, free_port
-from tests.redis.server import serving as redis_serving
-
-
-@pytest.fixture
-async def server(tmp_path: Path) -> AsyncIterator[Server]:
-    async with redis_serving(tmp_path / "redis") as server:
-        yield server
 
 
 class Cluster:

@@ -3,21 +3,14 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.presence.helpers import news, present, until, with_grace
-from tests.redis.server import Server, serving
+from tests.redis.server import Server
 from tests.support import Client, Gate, running, settings_for
 from tests.wire.helpers import fence, http
-
-
-@pytest.fixture
-async def server(tmp_path: Path) -> AsyncIterator[Server]:
-    async with serving(tmp_path / "redis") as server:
-        yield server
 
 
 @asynccontextmanager

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,7 +19,6 @@ from gateway.gateway import Gateway
 from gateway.nodes.single import SingleNode
 from gateway.wiring import create_service
 from tests.redis.server import Server
-from tests.redis.server import serving as redis_serving
 from tests.support import SECRET, Client, Gate, running, settings_for
 from tests.test_embedding import embedded
 from tests.wire.helpers import Clock, assert_problem, fence, http, publish
@@ -312,12 +310,6 @@ async def test_it_works_under_any_asgi_server() -> None:
 
 
 # ---- two nodes
-
-
-@pytest.fixture
-async def server(tmp_path: Path) -> AsyncIterator[Server]:
-    async with redis_serving(tmp_path / "redis") as server:
-        yield server
 
 
 async def test_of_two_nodes_exactly_one_takes_a_ticket(server: Server) -> None:
