@@ -1,6 +1,7 @@
 """Runs a gateway under uvicorn."""
 
 import asyncio
+import gc
 import logging
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -98,11 +99,22 @@ def serve(settings: Settings, *, development: bool = False, demo: bool = False) 
     listener = _listen(settings)
     redact_server_logs()
     lines = write_lines_aside()
+    look_for_cycles_seldom()
     with suppress(KeyboardInterrupt):  # from before uvicorn took the signal over
         server.run(sockets=[listener])
     if lines is not None:
         lines.flush(0.5)
     return server.started
+
+
+def look_for_cycles_seldom() -> None:
+    """For a process that is all gateway, once it is set up. Python's search for reference cycles stops the loop, for 40
+    ms and more where thousands are connected, and finds next to nothing: events and connections leave none. So it
+    passes over what is there by now for good, and comes after 20,000 new objects instead of 700.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 100)
 
 
 def server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:

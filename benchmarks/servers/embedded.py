@@ -15,7 +15,7 @@ from gateway import Event, EventBridge, EventBus, EventType, Gateway, create_ser
 from gateway.api import create_app
 from gateway.api.security import redact_server_logs
 from gateway.config import load_settings
-from gateway.server import server_config
+from gateway.server import look_for_cycles_seldom, server_config
 
 
 def directly(gateway: Gateway) -> Publish:
@@ -49,5 +49,6 @@ if __name__ == "__main__":
     config = server_config(create_app(service), settings)
     redact_server_logs()
     way = by_bus if os.environ.get("BENCH_PUBLISH") == "bus" else directly
+    look_for_cycles_seldom()
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
         runner.run(main(uvicorn.Server(config), way(service.gateway)))
