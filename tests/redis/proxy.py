@@ -34,18 +34,17 @@ class Proxy:
     """Carries bytes both ways, each way through the faults that are set.
 
     `target` is the port that new connections lead to; `latency` seconds before bytes go on; `rate` bytes a second, 0
-    for no limit; `swallow` forwards commands and their answers, but not what comes on a channel; `loss` is the share of
-    segments that the kernel drops, each way.
+    for no limit; `swallow` forwards commands and their answers, but not what comes on a channel.
     """
 
-    def __init__(self, target: int, loss: float = 0.0) -> None:
+    def __init__(self, target: int) -> None:
         self.target = target
         self.latency = 0.0
         self.rate = 0
         self.swallow = False
         self.port = 0
         self.opened = 0
-        self._loss = loss
+        self._loss = 0.0
         self._open = asyncio.Event()
         self._open.set()
         self._server: asyncio.Server | None = None
@@ -71,17 +70,21 @@ class Proxy:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
             writer.transport.abort()
 
+    def lose(self, share: float) -> None:
+        """Have the kernel drop this share of the segments from now on, each way."""
+        self._loss = share
+        for sock in (self._listener, *(writer.get_extra_info("socket") for writer in self._writers)):
+            lose(sock, share)
+
     @property
     def sent_again(self) -> int:
         """Segments that had to be sent again, over the connections that are open."""
         return sum(sent_again(writer.get_extra_info("socket")) for writer in self._writers)
 
     async def start(self) -> None:
-        listener = socket.create_server(("127.0.0.1", 0))
-        if self._loss:
-            lose(listener, self._loss)
-        self._server = await asyncio.start_server(self._accept, sock=listener)
-        self.port = listener.getsockname()[1]
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._server = await asyncio.start_server(self._accept, sock=self._listener)
+        self.port = self._listener.getsockname()[1]
 
     async def stop(self) -> None:
         if self._server is not None:
@@ -100,8 +103,7 @@ class Proxy:
         with suppress(OSError, asyncio.CancelledError):
             await self._open.wait()
             there_reader, there = await asyncio.open_connection("127.0.0.1", self.target)
-            if self._loss:
-                lose(there.get_extra_info("socket"), self._loss)
+            lose(there.get_extra_info("socket"), self._loss)
             self._writers.add(there)
             ways = (self._carry(reader, there, False), self._carry(there_reader, writer, True))
             carrying = [asyncio.create_task(way) for way in ways]
@@ -145,8 +147,8 @@ class Proxy:
 
 
 @asynccontextmanager
-async def proxied(target: int, loss: float = 0.0) -> AsyncIterator[Proxy]:
-    proxy = Proxy(target, loss)
+async def proxied(target: int) -> AsyncIterator[Proxy]:
+    proxy = Proxy(target)
     await proxy.start()
     try:
         yield proxy
