@@ -94,22 +94,30 @@ def install(installer: "list[str]") -> bool:
 
 
 def test(args: "list[str]") -> None:
+    # The tests wait more than they work, so two cores have time for four of them at once.
+    workers = str(max(4, os.cpu_count() or 1))
     steps = {
         "ruff check": ["ruff", "check", "."],
         "ruff format": ["ruff", "format", "--check", "."],
         "mypy": ["mypy"],
-        "pytest": ["pytest", "-n", "auto", *args],
+        "pytest": ["pytest", "-n", workers, *args],
     }
-    report = []
-    for name, command in steps.items():
-        print(f"\n=== {name}", flush=True)
-        start = time.monotonic()
-        passed = succeeds(PYTHON, "-m", *command)
-        report.append((passed, name, time.monotonic() - start))
+    report = [step(name, command) for name, command in steps.items()]
+    checked = all(passed for passed, _, _ in report[:-1])
+    if not report[-1][0]:
+        # Many tests have faults injected and time limits: one that passes with nothing beside it met a busy machine.
+        failed_only = ["--last-failed", "--last-failed-no-failures", "none", "--maxfail", "1"]
+        report.append(step("failed, alone", ["pytest", "-n", "0", *args, *failed_only]))
     print("\n=== summary")
     for passed, name, seconds in report:
         print(f"{'ok' if passed else 'FAILED':<8}{name:<14}{seconds:6.1f} s")
-    sys.exit(not all(passed for passed, _, _ in report))
+    sys.exit(not (checked and report[-1][0]))
+
+
+def step(name: str, command: "list[str]") -> "tuple[bool, str, float]":
+    print(f"\n=== {name}", flush=True)
+    start = time.monotonic()
+    return succeeds(PYTHON, "-m", *command), name, time.monotonic() - start
 
 
 def lock(args: "list[str]") -> None:
