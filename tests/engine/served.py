@@ -166,7 +166,8 @@ class Pulse:
 
 @asynccontextmanager
 async def healthy(served: Served, within: float = 0.25) -> AsyncIterator[Pulse]:
-    """While this lasts a healthy client gets every event, and 99 of 100 `within` so many seconds."""
+    """While this lasts a healthy client gets every event, 9 of 10 `within` so many seconds and 99 of 100 within four
+    times as many: the machine, too, may hold one up."""
     async with served.client("&rooms=circle:pulse") as websocket:
         pulse = Pulse(websocket)
         tasks = [asyncio.create_task(pulse.read()), asyncio.create_task(pulse.publish())]
@@ -178,6 +179,8 @@ async def healthy(served: Served, within: float = 0.25) -> AsyncIterator[Pulse]:
                 task.cancel()
             ended = await asyncio.gather(*tasks, return_exceptions=True)
         assert all(isinstance(end, asyncio.CancelledError) for end in ended), ended
-    slowest = sorted(pulse.delays)[int(len(pulse.delays) * 0.99) :]
-    assert slowest, "nothing was measured"
-    assert slowest[0] < within, f"the hundredth took {slowest[0]:.3f} s, the slowest {slowest[-1]:.3f} s"
+    delays = sorted(pulse.delays)
+    assert delays, "nothing was measured"
+    p90, p99 = (delays[int(len(delays) * share)] for share in (0.9, 0.99))
+    assert p90 < within, f"the tenth took {p90:.3f} s"
+    assert p99 < 4 * within, f"the hundredth took {p99:.3f} s"
