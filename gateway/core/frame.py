@@ -1,5 +1,6 @@
 """Frames, encoded once for many transports, and the batches in which they are written."""
 
+import struct
 import zlib
 from collections.abc import Sequence
 from typing import Final
@@ -63,11 +64,14 @@ class Frame:
         return len(self.wire)
 
 
+_MEDIUM: Final = struct.Struct(">BBH").pack
+
+
 def _header(first: int, size: int) -> bytes:
     if size < 126:
         return bytes((first, size))
     if size < 65_536:
-        return bytes((first, 126)) + size.to_bytes(2)
+        return _MEDIUM(first, 126, size)
     return bytes((first, 127)) + size.to_bytes(8)
 
 
