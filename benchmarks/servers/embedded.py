@@ -20,7 +20,9 @@ from gateway.server import look_for_cycles_seldom, server_config
 
 def directly(gateway: Gateway) -> Publish:
     async def publish(order: Order) -> None:
-        await gateway.publish(TENANT, EventType.TASK_COMPLETED, data(order.pad, order.at), **ids(order.rooms))
+        contents, routing = data(order.pad, order.at), ids(order.rooms)
+        for _ in range(order.count):
+            await gateway.publish(TENANT, EventType.TASK_COMPLETED, contents, **routing)
 
     return publish
 
@@ -30,16 +32,18 @@ def by_bus(gateway: Gateway) -> Publish:
     EventBridge(gateway, TENANT).attach(bus, [EventType.TASK_COMPLETED])
 
     async def publish(order: Order) -> None:
-        await bus.publish(Event(EventType.TASK_COMPLETED, dict(data(order.pad, order.at)), **ids(order.rooms)))
+        contents, routing = data(order.pad, order.at), ids(order.rooms)
+        for _ in range(order.count):
+            await bus.publish(Event(EventType.TASK_COMPLETED, contents, **routing))
 
     return publish
 
 
 async def main(server: uvicorn.Server, publish: Publish) -> None:
-    orders = asyncio.create_task(follow(publish))
-    try:
+    # An order that fails ends the server, or what was never published would count as published at once.
+    async with asyncio.TaskGroup() as group:
+        orders = group.create_task(follow(publish))
         await server.serve()
-    finally:
         orders.cancel()
 
 

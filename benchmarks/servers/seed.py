@@ -52,8 +52,9 @@ manager = ConnectionManager()
 
 
 async def publish(order: Order) -> None:
-    message = {**order.event(), "event_id": f"evt_{uuid4().hex[:28]}", "timestamp": now()}
-    await manager.broadcast(message)
+    for _ in range(order.count):
+        message = {**order.event(), "event_id": f"evt_{uuid4().hex[:28]}", "timestamp": now()}
+        await manager.broadcast(message)
 
 
 @asynccontextmanager
