@@ -64,22 +64,27 @@ class Proxy:
 
     def reset(self) -> None:
         """End every connection with a TCP RST."""
+        for sock in self._sockets:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         for writer in list(self._writers):
-            sock = writer.get_extra_info("socket")
-            if sock is not None and sock.fileno() >= 0:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
             writer.transport.abort()
 
     def lose(self, share: float) -> None:
         """Have the kernel drop this share of the segments from now on, each way."""
         self._loss = share
-        for sock in (self._listener, *(writer.get_extra_info("socket") for writer in self._writers)):
+        for sock in (self._listener, *self._sockets):
             lose(sock, share)
 
     @property
     def sent_again(self) -> int:
         """Segments that had to be sent again, over the connections that are open."""
-        return sum(sent_again(writer.get_extra_info("socket")) for writer in self._writers)
+        return sum(map(sent_again, self._sockets))
+
+    @property
+    def _sockets(self) -> list[socket.socket]:
+        """Of the connections that neither end has closed yet."""
+        sockets = [writer.get_extra_info("socket") for writer in self._writers]
+        return [sock for sock in sockets if sock is not None and sock.fileno() >= 0]
 
     async def start(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
