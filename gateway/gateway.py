@@ -9,7 +9,7 @@ from dataclasses import replace
 from math import ceil
 from typing import Any, Final
 
-from auth.errors import AuthError
+from auth.errors import AuthError, TokenExpired
 from auth.identity import Identity, require_publish
 from auth.tokens import TokenVerifier
 from gateway.answers import established, farewell, refusal
@@ -219,7 +219,12 @@ class Gateway:
 
     def verify(self, token: str) -> Identity:
         """Who holds this token, as of now. Raises `AuthError`."""
-        identity = self.verifier.verify(token, self.clock())
+        return self.judge(self.verifier.verify(token, self.clock()))
+
+    def judge(self, identity: Identity) -> Identity:
+        """Somebody who was verified a while ago, as of now: what is barred may have grown. Raises `AuthError`."""
+        if identity.expires_at <= self.clock():
+            raise TokenExpired(identity.expires_at)
         self.authority.revocations.check(identity)
         barred = self.authority.revocations.barred(identity)
         return replace(identity, barred=barred) if barred else identity

@@ -9,6 +9,7 @@ import pytest
 
 from gateway.core.errors import LogUnavailable
 from gateway.core.log import Draft, Receipt
+from gateway.core.nodes import Notice
 from gateway.logs.memory import MemoryLog
 from tests.support import Gate, running, settings_for
 from tests.wire.helpers import assert_problem, fence, http, service_with
@@ -307,3 +308,40 @@ async def test_nobody_without_a_token_has_a_body_read(gate: Gate) -> None:
     async with asyncio.timeout(5):
         assert (await reader.readline()).startswith(b"HTTP/1.1 401")
     writer.close()
+
+
+async def slowly(gate: Gate, path: str, body: bytes, event: asyncio.Event) -> bytes:
+    """The answer to a request whose head is read at once, and whose body comes only after the event."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", gate.port)
+    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {gate.token()}\r\nConnection: close\r\n"
+    head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\nExpect: 100-continue\r\n\r\n"
+    writer.write(head.encode())
+    async with asyncio.timeout(10):
+        # Asked for by whoever has judged the head.
+        assert (await reader.readline()).startswith(b"HTTP/1.1 100")
+        await event.wait()
+        writer.write(body)
+        answer = await reader.read()
+    writer.close()
+    return answer
+
+
+@pytest.mark.parametrize("path", ["/events", "/events/batch"])
+@pytest.mark.parametrize("death", ["revoked", "expired"])
+async def test_a_token_that_dies_while_the_body_comes_publishes_nothing(gate: Gate, path: str, death: str) -> None:
+    """It was good when the head came, and is judged again when the body has."""
+    body = json.dumps({"events": [EVENT]} if path.endswith("batch") else EVENT).encode()
+    died = asyncio.Event()
+    gateway = gate.service.gateway
+    request = asyncio.create_task(slowly(gate, path, body, died))
+    await asyncio.sleep(0.3)
+    if death == "revoked":
+        await gateway.authority.tell(Notice("user_revoked", "acme", "ada", gateway.clock(), gateway.clock() + 600))
+    else:
+        later = gateway.clock() + 3_600
+        gateway.clock = lambda: later
+    died.set()
+    answer = await request
+    assert b"HTTP/1.1 401" in answer, answer
+    assert f"token_{death}".encode() in answer
+    assert gateway.log.window("acme").head == 0
