@@ -1,7 +1,5 @@
 """Places in a tenant's log, and the opaque cursors that stand for them on the wire."""
 
-from binascii import Error as Base64Error
-from binascii import a2b_base64, b2a_base64
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Final
@@ -10,6 +8,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import ECB
 
+from auth import base64url
 from gateway.core.errors import CursorInvalid
 
 EPOCH_BYTES: Final = 7
@@ -19,8 +18,6 @@ _MAX_OFFSET: Final = 1 << 48
 _PREFIX: Final = "evt_"
 # 16 bytes are 22 characters of base64 and two of padding, which are left out.
 _LENGTH: Final = len(_PREFIX) + 22
-_URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
-_STANDARD: Final = bytes.maketrans(b"-_+/", b"+/!!")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,19 +53,16 @@ class Cursors:
 
     def encode(self, epoch: bytes, offset: int) -> str:
         block = self._encrypt(epoch + offset.to_bytes(_OFFSET_BYTES))
-        return _PREFIX + b2a_base64(block, newline=False).translate(_URL_SAFE)[:22].decode()
+        return _PREFIX + base64url.encode(block)
 
     def decode(self, cursor: str) -> Position:
         """Raises `CursorInvalid` for everything that `encode` did not make for this tenant with a key still known."""
         if len(cursor) != _LENGTH or not cursor.startswith(_PREFIX):
             raise CursorInvalid
         try:
-            block = a2b_base64(cursor[len(_PREFIX) :].encode().translate(_STANDARD) + b"==", strict_mode=True)
-        except (Base64Error, ValueError):
+            block = base64url.decode(cursor[len(_PREFIX) :])
+        except ValueError:
             raise CursorInvalid from None
-        # The last character has bits to spare: of the texts that mean this block, one is the cursor.
-        if b2a_base64(block, newline=False)[21:22].translate(_URL_SAFE) != cursor[-1:].encode():
-            raise CursorInvalid
         for decrypt in self._decrypt:
             plain = decrypt(block)
             offset = int.from_bytes(plain[EPOCH_BYTES:])
