@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from gateway.core.manager import ConnectionManager, TenantIndex
-from gateway.core.members import Member, Members, Totals
+from gateway.core.members import Member, Members, Totals, member_of
 from schemas.admin import ClientInfo, ConnectionInfo, RoomInfo
 from schemas.events import rfc3339
 
@@ -74,32 +74,18 @@ class Census:
 
     def connection(self, connection_id: str) -> ConnectionInfo:
         connection = self._index.connections.get(connection_id)
-        if connection is None:
-            node, member = self._elsewhere[connection_id]
-            return ConnectionInfo(
-                connection_id=member.connection_id,
-                client_id=member.client_id,
-                user_id=member.user_id,
-                tenant=self.tenant,
-                connected_at=rfc3339(member.connected_at),
-                expires_at=rfc3339(member.expires_at),
-                rooms=tuple(sorted(member.rooms)),
-                node=node,
-                state=None,
-                messages_sent=None,
-                messages_received=None,
-            )
-        identity = connection.identity
+        node, member = self._elsewhere[connection_id] if connection is None else (self.node, member_of(connection))
         return ConnectionInfo(
-            connection_id=connection.id,
-            client_id=connection.client_id,
-            user_id=identity.user_id,
+            connection_id=member.connection_id,
+            client_id=member.client_id,
+            user_id=member.user_id,
             tenant=self.tenant,
-            connected_at=rfc3339(connection.connected_at),
-            expires_at=rfc3339(identity.expires_at),
-            rooms=tuple(sorted(connection.rooms)),
-            node=self.node,
-            state="live" if connection.live else "behind",
-            messages_sent=connection.sent,
-            messages_received=connection.received,
+            connected_at=rfc3339(member.connected_at),
+            expires_at=rfc3339(member.expires_at),
+            rooms=tuple(sorted(member.rooms)),
+            node=node,
+            # Other nodes do not tell what changes with every event.
+            state=None if connection is None else "live" if connection.live else "behind",
+            messages_sent=None if connection is None else connection.sent,
+            messages_received=None if connection is None else connection.received,
         )

@@ -12,7 +12,7 @@ from gateway.answers import refusal
 from gateway.core.connection import Connection
 from gateway.core.errors import GatewayError
 from gateway.core.frame import Batch, Frame
-from gateway.core.members import Change, Member, Members, Totals
+from gateway.core.members import Change, Member, Members, Totals, member_of
 from gateway.core.presence import News, WatchedRoom
 from gateway.house import House
 from schemas import messages
@@ -261,17 +261,7 @@ class Presence:
 
     def member(self, tenant: str, connection_id: str) -> Member | None:
         connection = self._manager.of(tenant).connections.get(connection_id)
-        if connection is None:
-            return None
-        identity = connection.identity
-        return Member(
-            connection.id,
-            connection.client_id,
-            identity.user_id,
-            connection.connected_at,
-            identity.expires_at,
-            tuple(connection.rooms),
-        )
+        return None if connection is None else member_of(connection)
 
     def totals(self, tenant: str) -> Totals:
         index = self._manager.of(tenant)

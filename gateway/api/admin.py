@@ -15,7 +15,7 @@ from gateway.core.errors import GatewayError, LogUnavailable
 from gateway.core.nodes import Notice
 from gateway.wiring import Service
 from schemas.admin import ConnectionPage, RoomPage, Stats
-from schemas.codes import CloseCode, ErrorCode
+from schemas.codes import ErrorCode
 from schemas.rooms import ID_GRAMMAR, is_id
 
 Item = TypeVar("Item")
@@ -97,16 +97,15 @@ def admin_router(service: Service, limited: Limited) -> APIRouter:
     ) -> Response:
         """Close one connection (4403), whichever node it is on."""
         tenant = tenant_for(holder, tenant)
-        connection = gateway.manager.of(tenant).connections.get(id)
-        if connection is not None:
-            gateway.close(connection, CloseCode.FORBIDDEN, "closed by an administrator")
-        elif (await census(tenant)).elsewhere(id):
-            now = gateway.clock()
-            await gateway.authority.tell(Notice("connection_closed", tenant, id, now, now + NOTICE_SECONDS))
-        elif gateway.nodes.members.partial:
-            raise LogUnavailable("the other nodes are out of reach; this one has no such connection")
-        else:
-            raise GatewayError(ErrorCode.NOT_FOUND, "this tenant has no such connection")
+        now = gateway.clock()
+        notice = Notice("connection_closed", tenant, id, now, now + NOTICE_SECONDS)
+        if not gateway.authority.on_notice(notice):
+            if (await census(tenant)).elsewhere(id):
+                await gateway.authority.tell(notice)
+            elif gateway.nodes.members.partial:
+                raise LogUnavailable("the other nodes are out of reach; this one has no such connection")
+            else:
+                raise GatewayError(ErrorCode.NOT_FOUND, "this tenant has no such connection")
         return Response(status_code=204)
 
     return router

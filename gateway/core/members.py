@@ -4,6 +4,8 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator,
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
+from gateway.core.connection import Connection
+
 
 @dataclass(frozen=True, slots=True)
 class Member:
@@ -15,6 +17,19 @@ class Member:
     connected_at: float
     expires_at: int
     rooms: tuple[str, ...]
+
+
+def member_of(connection: Connection) -> Member:
+    """A connection of this node, as the others know it."""
+    identity = connection.identity
+    return Member(
+        connection.id,
+        connection.client_id,
+        identity.user_id,
+        connection.connected_at,
+        identity.expires_at,
+        tuple(connection.rooms),
+    )
 
 
 class Totals(NamedTuple):
