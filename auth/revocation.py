@@ -47,7 +47,7 @@ class Revocations:
     def is_revoked(self, identity: Identity) -> bool:
         """Whether the token of `identity` has been revoked."""
         tenant, token_id = identity.tenant, identity.token_id
-        if (tenant, token_id) in self._tokens or (None, token_id) in self._tokens:
+        if self._tokens and ((tenant, token_id) in self._tokens or (None, token_id) in self._tokens):
             return True
         return identity.issued_at < self.earliest_iat(tenant, identity.user_id)
 
@@ -65,7 +65,9 @@ class Revocations:
 
     def barred(self, identity: Identity) -> frozenset[str]:
         """The rooms that were taken from the token of `identity`."""
-        rooms = self._bars.get((identity.tenant, identity.user_id), {})
+        rooms = self._bars.get((identity.tenant, identity.user_id))
+        if not rooms:
+            return frozenset()
         return frozenset(room for room, cutoff in rooms.items() if identity.issued_at <= cutoff.at)
 
     def earliest_iat(self, tenant: str, user_id: str) -> int:
@@ -73,6 +75,8 @@ class Revocations:
 
         A token issued in the very second of a revocation takes this for its `iat`, to be told from those before it.
         """
+        if not self._users and not self._tenants:
+            return 0
         cutoffs = (self._users.get((tenant, user_id)), self._tenants.get(tenant))
         return max((cutoff.at + 1 for cutoff in cutoffs if cutoff is not None), default=0)
 
