@@ -1,7 +1,7 @@
 """What a client's commands do: each is judged by its rate, run, and answered."""
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from auth.errors import AuthError, TokenMismatch
@@ -164,17 +164,29 @@ class Commands:
             left = subscription.unsubscribe(self._gateway.manager, connection, command.rooms)
             self._gateway.reply(connection, left, command.id)
             return
+        subscription.check_rooms(connection, command.rooms, self._limits.rooms)
+        self.enter(connection, command.rooms, command.since, command.history, command.presence, command.id)
+
+    def enter(
+        self,
+        connection: Connection,
+        rooms: Sequence[str],
+        since: str | None,
+        history: int = 0,
+        presence: bool | None = None,
+        id: str | int | None = None,
+    ) -> None:
+        """Put a connection into rooms that it may follow, and answer as to the command `subscribe`: nothing may be
+        pending. Raises `CursorInvalid`."""
         window = self._gateway.log.window(connection.identity.tenant)
         was_live = connection.live
-        answer = subscription.subscribe(
-            self._gateway.manager, window, connection, command.rooms, command.since, command.history, self._limits.rooms
-        )
-        if command.presence:
+        answer = subscription.subscribe(self._gateway.manager, window, connection, rooms, since, history)
+        if presence:
             self._gateway.presence.watch(connection, answer.rooms)
-        elif command.presence is False:
+        elif presence is False:
             self._gateway.presence.unwatch(connection, answer.rooms)
-        self._gateway.reply(connection, answer, command.id)
-        if was_live:  # else it waits for its transport or its next turn already
+        self._gateway.reply(connection, answer, id)
+        if was_live and not connection.live:  # else it waits for its transport or its next turn already
             self._gateway.delivery.catch_up(connection)
 
     def _refresh(self, connection: Connection, command: Auth) -> None:

@@ -66,6 +66,8 @@ class Delivery:
 
     def flush(self) -> None:
         """Deliver what is pending. Before every change of the index, so that an event reaches who was there for it."""
+        if not self._pending:
+            return
         pending, self._pending, self._pending_bytes = self._pending, {}, 0
         now = self._timer()
         for tenant, entries in pending.items():

@@ -34,7 +34,6 @@ from gateway.presence import Presence
 from gateway.tickets import Tickets
 from schemas import messages
 from schemas.codes import CloseCode, ErrorCode
-from schemas.commands import Subscribe
 from schemas.events import PublishedEvent, event_type_error, invalid_id, rfc3339
 from schemas.rooms import ROOM_GRAMMAR, user_room
 
@@ -182,7 +181,7 @@ class Gateway:
         connection.begun = True
         own = user_room(identity.user_id)
         # With a cursor the user's own room is resumed too, even where the other rooms are refused.
-        rooms = [own] if handshake.since is not None else []
+        rooms: tuple[str, ...] = () if handshake.since is None else (own,)
         refused: GatewayError | AuthError | None = None
         try:
             subscription.check_rooms(connection, handshake.rooms, self.limits.rooms)
@@ -190,7 +189,7 @@ class Gateway:
                 window.cursors.decode(handshake.since)
             rooms += handshake.rooms
         except CursorInvalid as error:
-            refused, rooms = error, []
+            refused, rooms = error, ()
         except (GatewayError, AuthError) as error:
             refused = error
         self.manager.join(connection, own, window.head)
@@ -200,9 +199,7 @@ class Gateway:
         if refused is not None:
             self.reply(connection, refusal(refused))
         if rooms:
-            # Judged above, and without the model's bound: the configured number of rooms counts.
-            command = Subscribe.model_construct(type="subscribe", rooms=rooms, since=handshake.since)
-            self._commands.run(connection, command)
+            self._commands.enter(connection, rooms, handshake.since)
 
     def refresh(self, connection: Connection, identity: Identity) -> None:
         """The client has shown a fresh token: its grants, rate and expiry count from here on."""

@@ -19,16 +19,15 @@ def subscribe(
     connection: Connection,
     rooms: Sequence[str],
     since: str | None,
-    history: int,
-    max_rooms: int,
+    history: int = 0,
 ) -> Subscribed:
-    """Join all of `rooms` or none, and owe what came in them after `since`, or else the latest `history` events.
+    """Join `rooms`, which `check_rooms` has let pass, and owe what came in them after `since`, or else the latest
+    `history` events.
 
-    The connection may be behind afterwards: the caller writes the reply and then advances it. Raises `GatewayError`
-    and `AuthError`. `window` must hold all that was delivered and nothing that was not.
+    The connection may be behind afterwards: the caller writes the reply and then advances it. Raises `CursorInvalid`
+    before it has joined any. `window` must hold all that was delivered and nothing that was not.
     """
     rooms = list(dict.fromkeys(rooms))
-    check_rooms(connection, rooms, max_rooms)
     recovered: bool | None = None
     after = window.head
     if since is not None:
@@ -44,7 +43,10 @@ def subscribe(
 
 
 def check_rooms(connection: Connection, rooms: Sequence[str], max_rooms: int) -> None:
-    """Raise for the first rule that `rooms` break: their grammar, the token's grants, the number."""
+    """Raise for the first rule that `rooms` break: their grammar, the token's grants, the number.
+
+    The errors are `GatewayError` and `AuthError`.
+    """
     if invalid := invalid_rooms(rooms):
         raise GatewayError(ErrorCode.ROOM_INVALID, ROOM_GRAMMAR, rooms=[room[:140] for room in invalid])
     require_subscribe(connection.identity, rooms)
