@@ -20,7 +20,7 @@ from gateway.development import banner, development_router
 from gateway.lines import write_lines_aside
 from gateway.transports.kernel import limit_unsent
 from gateway.transports.uvicorn import SocketTransport
-from gateway.transports.uvicorn_http import HttpProtocol
+from gateway.transports.uvicorn_first import HttpProtocol
 from gateway.wiring import Service, create_service
 
 GRACE_SECONDS: Final = 3

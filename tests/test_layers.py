@@ -62,7 +62,11 @@ DRIVERS = {
     "slowapi": ("gateway.api",),
     "limits": ("gateway.api",),
     "h11": ("gateway.transports.uvicorn_http",),
-    "uvicorn": ("gateway.server", "gateway.transports.uvicorn", "gateway.transports.uvicorn_http"),
+    "httptools": ("gateway.transports.uvicorn_first",),
+    "uvicorn": (
+        *("gateway.server", "gateway.transports.uvicorn", "gateway.transports.uvicorn_first"),
+        "gateway.transports.uvicorn_http",
+    ),
     "websockets": ("gateway.client", "gateway.testing", "gateway.transports"),
     "typer": ("gateway.cli",),
     "redis": (

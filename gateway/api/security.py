@@ -12,7 +12,15 @@ from fastapi.security.base import SecurityBase
 
 from auth.identity import Identity
 from gateway.api.problems import ProblemRoute
-from gateway.core.handshake import Secrets, bearer_tokens, client_address, one_token, tickets_of, without_secrets
+from gateway.core.handshake import (
+    Secrets,
+    bearer_tokens,
+    client_address,
+    one_token,
+    parse_query,
+    tickets_of,
+    without_secrets,
+)
 from gateway.wiring import Service
 
 _PRINCIPAL: Final = "gateway.principal"
@@ -28,8 +36,9 @@ def take_tokens(scope: Scope) -> Secrets:
     The server logs the scope's URL when it answers, which is later: so the scope itself is changed, not a copy.
     """
     if _TAKEN not in scope:
-        scope[_TAKEN] = bearer_tokens(scope["query_string"], scope["headers"])
-        scope[_TICKETS] = tickets_of(scope["query_string"])
+        query = parse_query(scope["query_string"])
+        scope[_TAKEN] = bearer_tokens(query, scope["headers"])
+        scope[_TICKETS] = tickets_of(query)
         scope["query_string"] = without_secrets(scope["query_string"])
     tokens: Secrets = scope[_TAKEN]
     return tokens

@@ -17,6 +17,7 @@ _SECRET_PARAMETERS: Final = ("token", "ticket")
 MAX_CLIENT_ID: Final = 64
 
 Headers = Iterable[tuple[bytes, bytes]]
+Query = list[tuple[str, str]]
 Network = IPv4Network | IPv6Network
 
 
@@ -75,9 +76,8 @@ def one_token(tokens: Sequence[str]) -> str:
     return tokens[0]
 
 
-def bearer_tokens(query_string: bytes, headers: Headers) -> Secrets:
+def bearer_tokens(query: Query, headers: Headers) -> Secrets:
     """Every token in the places where a client may put one (PROTOCOL section 2), the first place first."""
-    query = parse_query(query_string)
     authorization: list[str] = []
     subprotocols: list[str] = []
     for name, value in headers:
@@ -90,18 +90,15 @@ def bearer_tokens(query_string: bytes, headers: Headers) -> Secrets:
     return Secrets([*authorization, *subprotocols, *(value for name, value in query if name == "token")])
 
 
-def tickets_of(query_string: bytes) -> Secrets:
-    """The tickets in a query string. One that is empty is none."""
-    if b"ticket" not in query_string and b"%" not in query_string:
-        return NO_SECRETS
-    return Secrets(value for name, value in parse_query(query_string) if name == "ticket" and value)
+def tickets_of(query: Query) -> Secrets:
+    """The tickets in a query. One that is empty is none."""
+    return Secrets([value for name, value in query if name == "ticket" and value])
 
 
 def read_handshake(
-    query_string: bytes, headers: Headers, tokens: Secrets, address: str, tickets: Secrets = NO_SECRETS
+    query: Query, headers: Headers, tokens: Secrets, address: str, tickets: Secrets = NO_SECRETS
 ) -> Handshake:
     """The attempt in a request for `/ws/dashboard`. Nothing is judged here, so nothing is raised."""
-    query = parse_query(query_string)
     first = dict(reversed(query))
     offered = [word for name, value in headers if name == b"sec-websocket-protocol" for word in _listed(value)]
     rooms = [room for name, value in query if name == "rooms" for room in value.split(",") if room]
@@ -120,7 +117,7 @@ def _listed(value: bytes) -> list[str]:
     return [word.strip() for word in value.decode("latin-1").split(",")]
 
 
-def parse_query(query_string: bytes) -> list[tuple[str, str]]:
+def parse_query(query_string: bytes) -> Query:
     """The parameters of a query string, in order; bytes that are no UTF-8 become U+FFFD, which no grammar takes."""
     text = query_string.decode("latin-1")
     if "%" in text or "+" in text:

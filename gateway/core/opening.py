@@ -5,7 +5,9 @@ from binascii import Error as Base64Error
 from hashlib import sha1
 from typing import Final
 
-MAX_REQUEST_LINE: Final = 8 * 1024
+MAX_TARGET: Final = 8 * 1024
+"""Bytes of path and query."""
+
 MAX_HEADERS: Final = 100
 
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
@@ -16,23 +18,24 @@ _SWITCHING: Final = (
 Headers = list[tuple[bytes, bytes]]
 
 
-def read_request(request: bytes) -> tuple[bytes, Headers]:
-    """The request line and the headers, their names in lower case, of a request that an HTTP parser has accepted."""
+def read_request(request: bytes) -> tuple[bytes, bytes, Headers]:
+    """Method, target and headers, their names in lower case, of a request that an HTTP parser has accepted."""
     line, *rest = request.partition(b"\r\n\r\n")[0].split(b"\r\n")
-    return line, [(name.lower(), value) for name, _, value in (header.partition(b": ") for header in rest)]
+    method, target, _ = line.split(b" ")
+    return method, target, [(name.lower(), value) for name, _, value in (header.partition(b": ") for header in rest)]
 
 
-def too_long(request_line: bytes, headers: Headers) -> bool:
+def too_long(target: bytes, headers: Headers) -> bool:
     """Whether this is more than a client needs, and than libraries below take."""
-    return len(request_line) > MAX_REQUEST_LINE or len(headers) > MAX_HEADERS
+    return len(target) > MAX_TARGET or len(headers) > MAX_HEADERS
 
 
-def fault_of(request_line: bytes, headers: list[tuple[bytes, bytes]]) -> str | None:
+def fault_of(method: bytes, headers: Headers) -> str | None:
     """What keeps the request from being an opening handshake (RFC 6455 section 4.2.1), or None."""
     values: dict[bytes, list[bytes]] = {}
     for name, value in headers:
         values.setdefault(name, []).append(value.strip())
-    if not request_line.startswith(b"GET "):
+    if method != b"GET":
         return "a WebSocket is opened with GET"
     if len(values.get(b"host", [])) != 1:
         return "Host is needed, once"

@@ -13,12 +13,21 @@ from urllib.parse import unquote_to_bytes
 from uvicorn.config import Config
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.server import ServerState
+from websockets.extensions import Extension
 from websockets.frames import Close, Frame, Opcode
 from websockets.protocol import OPEN, SERVER, Protocol
 
 from gateway.core.connection import Connection, Host
 from gateway.core.frame import Batch
-from gateway.core.handshake import Handshake, bearer_tokens, client_address, read_handshake, tickets_of
+from gateway.core.handshake import (
+    Handshake,
+    Query,
+    bearer_tokens,
+    client_address,
+    parse_query,
+    read_handshake,
+    tickets_of,
+)
 from gateway.core.limits import Rate
 from gateway.core.opening import Headers, accept, fault_of, read_request, refuse, too_long
 from gateway.transports.deflate import negotiate, takes_prepared_frames
@@ -63,6 +72,7 @@ class SocketTransport(asyncio.Protocol):
         "_corked",
         "_deflate",
         "_endpoint",
+        "_extensions",
         "_fragments",
         "_full",
         "_ordinary",
@@ -84,6 +94,7 @@ class SocketTransport(asyncio.Protocol):
         self._server_state = server_state
         self._connection: Connection | None = None
         self._parser: Protocol | None = None
+        self._extensions: list[Extension] = []
         self._fragments: list[bytes] = []
         self._text = True
         self._control_due = 0.0
@@ -108,12 +119,12 @@ class SocketTransport(asyncio.Protocol):
         self._server_state.connections.add(self)  # type: ignore[arg-type]  # has what a shutdown calls
 
     def data_received(self, data: bytes) -> None:
-        if self._parser is not None:
+        if self._ordinary is None:
             self._receive(data)
         elif isinstance(self._ordinary, WebSocketsSansIOProtocol):
             self._ordinary.data_received(data)
-        elif self._ordinary is not None:  # else it was refused, and what comes is nobody's
-            self._begin(data)
+        else:  # uvicorn has put the request together again
+            self.begin(data, *read_request(data))
 
     def eof_received(self) -> None:
         if isinstance(self._ordinary, WebSocketsSansIOProtocol):
@@ -201,24 +212,22 @@ class SocketTransport(asyncio.Protocol):
 
     # ---- the handshake
 
-    def _begin(self, request: bytes) -> None:
-        """Answer the request that uvicorn parsed and has put together again."""
-        line, headers = read_request(request)
-        if too_long(line, headers):
+    def begin(self, request: bytes, method: bytes, target: bytes, headers: Headers) -> None:
+        """Answer a whole request that a parser has accepted, and read so. To be called once."""
+        path, _, query = target.partition(b"?")
+        if too_long(target, headers):
             self._refuse(b"431 Request Header Fields Too Large", "the request line or its headers are too long")
-            return
-        path, _, query = line.split(b" ")[1].partition(b"?")
         # A percent sign leads to the same route, so it must not lead around this transport.
-        if self._endpoint is None or unquote_to_bytes(path) != self._endpoint.path.encode():
+        elif self._endpoint is None or unquote_to_bytes(path) != self._endpoint.path.encode():
             self._go_ordinary_way(request)
-        elif fault := fault_of(line, headers):
+        elif fault := fault_of(method, headers):
             self._refuse(b"400 Bad Request", fault)
         elif not self._endpoint.origins.allows(headers):
             self._refuse(b"403 Forbidden", "pages of this origin may not connect")
         else:
-            self._open(self._endpoint, query, headers)
+            self._open(self._endpoint, parse_query(query), headers)
 
-    def _open(self, endpoint: Endpoint, query: bytes, headers: Headers) -> None:
+    def _open(self, endpoint: Endpoint, query: Query, headers: Headers) -> None:
         self._ordinary = None
         # uvicorn does it after this, and until then tells its HTTP protocol when the transport is full.
         self._transport.set_protocol(self)
@@ -226,10 +235,9 @@ class SocketTransport(asyncio.Protocol):
         address = client_address(peer[0] if peer else "unknown", headers, endpoint.proxies)
         handshake = read_handshake(query, headers, bearer_tokens(query, headers), address, tickets_of(query))
         self._transport.set_write_buffer_limits(high=HIGH_WATER)
-        self._parser = Protocol(SERVER, state=OPEN, max_size=endpoint.message_bytes, logger=_silent)
         agreed = negotiate(headers) if endpoint.compression else None
         if agreed is not None:
-            self._parser.extensions = [agreed[0]]
+            self._extensions = [agreed[0]]
             self._deflate = takes_prepared_frames(agreed[0])
         now = asyncio.get_running_loop().time()
         self._read_at, self._ping_at = now, now + endpoint.ping_interval
@@ -264,7 +272,7 @@ class SocketTransport(asyncio.Protocol):
             self._uncork()
 
     def _refuse(self, status: bytes, reason: str) -> None:
-        self._ordinary = None
+        self._ordinary = self._endpoint = None  # what comes now is nobody's
         self._transport.write(refuse(status, reason))
         self._transport.close()
 
@@ -277,8 +285,11 @@ class SocketTransport(asyncio.Protocol):
     # ---- frames of the client
 
     def _receive(self, data: bytes) -> None:
-        if self._parser is None or self._endpoint is None:
+        if self._endpoint is None:
             return
+        if self._parser is None:  # only now: most clients of a dashboard say nothing
+            self._parser = Protocol(SERVER, state=OPEN, max_size=self._endpoint.message_bytes, logger=_silent)
+            self._parser.extensions = self._extensions
         self._ping_unanswered = False
         # The answers to what came together leave together.
         self._corked = []

@@ -19,7 +19,7 @@ SHUTDOWN_SECONDS: Final = 2.0
 """For what is left of a body once the server ends: it waits for this request, and in the end would cut it off."""
 
 _TOO_LARGE: Final = b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-_TOO_SLOW: Final = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+TOO_SLOW: Final = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 _TOO_OLD: Final = "A WebSocket is opened with HTTP/1.1."  # RFC 6455 section 4.1; uvicorn takes HTTP/1.0 too
 
@@ -72,7 +72,7 @@ class _GuardedHead(H11Protocol if TYPE_CHECKING else object):  # type: ignore[mi
     def _arm(self, seconds: float) -> None:
         self._disarm()
         self._head_bytes = 0
-        self._deadline = self.loop.call_later(seconds, self._give_up, _TOO_SLOW)
+        self._deadline = self.loop.call_later(seconds, self._give_up, TOO_SLOW)
 
     def _disarm(self) -> None:
         if self._deadline is not None:
@@ -101,7 +101,7 @@ class GuardedH11(_GuardedHead, H11Protocol):
 try:
     from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 except ImportError:  # httptools is in the extra `fast`
-    HttpProtocol: type[asyncio.Protocol] = GuardedH11
+    UvicornHttp: type[asyncio.Protocol] = GuardedH11
 else:
 
     class GuardedHttpTools(_GuardedHead, HttpToolsProtocol):
@@ -115,4 +115,4 @@ else:
                 # It holds this protocol, so that both and the request would stay until Python looks for cycles.
                 self.parser = None  # type: ignore[assignment]  # as uvicorn's `connection_lost`, which never comes now
 
-    HttpProtocol = GuardedHttpTools
+    UvicornHttp = GuardedHttpTools

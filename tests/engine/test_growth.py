@@ -15,7 +15,8 @@ from gateway.core.frame import Batch, Frame
 from gateway.testing import until
 from gateway.transports.endpoint import Endpoint
 from gateway.transports.uvicorn import SocketTransport
-from gateway.transports.uvicorn_http import GuardedH11, HttpProtocol
+from gateway.transports.uvicorn_first import HttpProtocol
+from gateway.transports.uvicorn_http import GuardedH11, UvicornHttp
 from tests.engine.raw import close_frame, command, frame, handshake, opened, raw, several
 from tests.engine.served import MIB, serving, token
 from tests.engine.test_behind import BIG, gateway, publish
@@ -92,7 +93,7 @@ async def publish_forever(gate: Gate) -> None:
         await asyncio.sleep(0.005)
 
 
-@pytest.mark.parametrize("http", [HttpProtocol, GuardedH11])
+@pytest.mark.parametrize("http", [HttpProtocol, UvicornHttp, GuardedH11])
 async def test_nothing_of_a_client_waits_for_the_collector(http: type, monkeypatch: pytest.MonkeyPatch) -> None:
     """What lived through two looks for cycles waits for the third kind, which comes each minute or later: so there are
     no cycles. What parsed the request, and so has the token, goes while the client is still there."""

@@ -1,5 +1,6 @@
 """Opening handshakes against the running server, byte by byte (field/reliability.md table H1; RFC 6455 section 4.2)."""
 
+import asyncio
 import os
 from base64 import b64encode
 from collections.abc import AsyncIterator, Collection
@@ -123,10 +124,12 @@ LAX = {"Content-Length and chunked", "bare line feeds", "a folded header"}
 """What h11 takes and httptools does not."""
 
 
+@pytest.mark.parametrize("pieces", [1, 2])
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
-async def test_what_a_handshake_gets(served: Served, case: Case) -> None:
-    """An answer at once, and the end of the connection after a refusal; nothing of the request is in it."""
-    await holds(served, case)
+async def test_what_a_handshake_gets(served: Served, case: Case, pieces: int) -> None:
+    """An answer at once, and the end of the connection after a refusal; nothing of the request is in it. One that comes
+    in pieces is parsed by uvicorn's protocol, and gets the same."""
+    await holds(served, case, pieces=pieces)
 
 
 async def test_handshakes_get_the_same_without_uvloop_and_httptools(tmp_path: Path) -> None:
@@ -140,9 +143,12 @@ async def test_handshakes_get_the_same_without_uvloop_and_httptools(tmp_path: Pa
                 raise
 
 
-async def holds(served: Served, case: Case, statuses: Collection[int] = ()) -> None:
+async def holds(served: Served, case: Case, statuses: Collection[int] = (), pieces: int = 1) -> None:
     async with raw(served.port) as client:
-        await client.send(case.request)
+        if pieces > 1:
+            await client.send(case.request[:10])
+            await asyncio.sleep(0.02)
+        await client.send(case.request[10 * (pieces - 1) :])
         head = await client.head(timeout=3)
         assert int(head.split()[1]) in (statuses or (case.status,)), head
         assert GOOD not in head

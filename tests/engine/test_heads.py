@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from gateway.core.opening import MAX_HEADERS, MAX_REQUEST_LINE
+from gateway.core.opening import MAX_HEADERS, MAX_TARGET
 from gateway.transports.uvicorn_http import HEAD_BYTES, HEAD_SECONDS
 from tests.engine.raw import frame, handshake, raw
 from tests.engine.served import MIB, Served, healthy, serving, token
@@ -65,7 +65,7 @@ async def test_whoever_sends_no_whole_head_is_gone_after_5_s(served: Served) -> 
 
 
 TOO_LONG = [
-    ("a request line over 8 KB", handshake("/ws/dashboard?token=" + "x" * MAX_REQUEST_LINE)),
+    ("a request line over 8 KB", handshake("/ws/dashboard?token=" + "x" * MAX_TARGET)),
     ("of 60 KB", handshake("/ws/dashboard?token=" + "x" * 60_000)),
     ("on another path", handshake("/somewhere?" + "x" * 60_000)),
     ("101 headers", handshake("/ws/dashboard", *[f"X-{i}: y" for i in range(MAX_HEADERS - 4)])),
@@ -109,7 +109,7 @@ async def test_a_head_without_an_end_is_cut(served: Served, piece: bytes) -> Non
 async def test_the_longest_line_and_the_most_headers_are_fine(served: Served) -> None:
     """A token of 4,096 characters leaves room, and so do the headers that proxies add."""
     target = f"/ws/dashboard?token={token()}&client_id=me&x="
-    target += "x" * (MAX_REQUEST_LINE - len(f"GET {target} HTTP/1.1"))
+    target += "x" * (MAX_TARGET - len(target))
     async with raw(served.port) as client:
         await client.send(handshake(target, *[f"X-{i}: y" for i in range(MAX_HEADERS - 5)]))
         assert (await client.head()).startswith("HTTP/1.1 101 ")

@@ -1,4 +1,4 @@
-"""The names of uvicorn and websockets that the transport under uvicorn leans on, none of them promised to stay.
+"""The names of other libraries that the transport under uvicorn leans on, none of them promised to stay.
 
 One failure here after an upgrade says what to look at, where the other tests would only say that something is wrong.
 """
@@ -7,8 +7,10 @@ import asyncio
 import inspect
 from typing import Any
 
+import httptools
 import pytest
 import uvicorn
+from httptools import HttpParserError
 from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -21,10 +23,12 @@ from websockets.headers import build_extension, parse_extension
 from websockets.protocol import OPEN, SERVER, Protocol
 
 from gateway.server import Server as GatewayServer
+from gateway.transports.uvicorn_first import FirstRequest
 
 LOOK = {
     "uvicorn": "read uvicorn's changes, then gateway/transports/uvicorn.py, uvicorn_http.py and gateway/server.py",
     "websockets": "read its changes, then gateway/transports/uvicorn.py and deflate.py",
+    "httptools": "read its changes, then gateway/transports/uvicorn_first.py",
 }
 
 CALLBACKS = (
@@ -92,6 +96,17 @@ def expectations() -> dict[str, dict[str, bool]]:
         "and calls `shutdown` of each, then waits until the set is empty": "connection.shutdown()"
         in source(Server.shutdown)
         and "self.server_state.connections" in source(Server._wait_tasks_to_complete),
+        "the class for HTTP may be given as `http=`": Config(app, http=H11Protocol).http is H11Protocol,
+        "it is made with the same three and a loop": all(
+            text in source(Server.startup)
+            for text in (
+                "config=config",
+                "server_state=self.server_state",
+                "app_state=self.lifespan.state",
+                "_loop=_loop",
+            )
+        )
+        and names(FirstRequest) == names(HttpToolsProtocol) == ["config", "server_state", "app_state", "_loop"],
         "what the application's lifespan yields is the app_state": "app_state=self.lifespan.state"
         in source(Server.startup),
         "`startup` takes sockets, and leaves `servers`": names(Server.startup) == ["self", "sockets"]
@@ -130,10 +145,36 @@ def expectations() -> dict[str, dict[str, bool]]:
         "extensions in headers are read and written": parse_extension("a; b=1") == [("a", [("b", "1")])]
         and build_extension(parse_extension("a; b=1")) == "a; b=1",
     }
-    return {"uvicorn": uv, "websockets": ws}
+    return {"uvicorn": uv, "websockets": ws, "httptools": parsed()}
 
 
-def test_uvicorn_and_websockets_are_as_the_transport_takes_them_to_be() -> None:
+def parsed() -> dict[str, bool]:
+    class Seen:
+        def __init__(self) -> None:
+            self.url = b""
+            self.headers: list[tuple[bytes, bytes]] = []
+
+        def on_url(self, url: bytes) -> None:
+            self.url += url
+
+        def on_header(self, name: bytes, value: bytes) -> None:
+            self.headers.append((name, value))
+
+    seen = Seen()
+    parser = httptools.HttpRequestParser(seen)
+    request = b"GET /a?b=c HTTP/1.1\r\nHost:  x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+    with pytest.raises(httptools.HttpParserUpgrade) as upgrade:
+        parser.feed_data(request + b"after it")
+    return {
+        "an upgrade is an exception with where the request ends": upgrade.value.args == (len(request),),
+        "the target comes as it was sent": seen.url == b"/a?b=c",
+        "headers come without the blanks before them": seen.headers[0] == (b"Host", b"x"),
+        "the version is known then": parser.get_http_version() == "1.1",
+        "a fault is an exception of one kind": issubclass(httptools.HttpParserInvalidMethodError, HttpParserError),
+    }
+
+
+def test_uvicorn_websockets_and_httptools_are_as_the_transport_takes_them_to_be() -> None:
     """Every attribute, signature and habit of theirs; the message says what to look at."""
     found = expectations()
     broken = {library: [text for text, so in held.items() if not so] for library, held in found.items()}

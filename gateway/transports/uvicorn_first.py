@@ -1,0 +1,104 @@
+"""The first request of a connection. One for the gateway's path is opened at once, past uvicorn's HTTP protocol.
+
+That spares a WebSocket what only an HTTP request needs, and its request from being put together and parsed again. All
+else, a request in pieces or one that is not in order included, goes to uvicorn's protocol from its first byte on.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Final
+
+from uvicorn.config import Config
+from uvicorn.server import ServerState
+
+from gateway.core.opening import Headers
+from gateway.transports.endpoint import STATE_KEY, Endpoint
+from gateway.transports.uvicorn import SocketTransport
+from gateway.transports.uvicorn_http import HEAD_SECONDS, TOO_SLOW, UvicornHttp
+
+try:
+    from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
+except ImportError:  # httptools is in the extra `fast`
+    HttpProtocol: type[asyncio.Protocol] = UvicornHttp
+else:
+
+    class _Request:
+        """What the parser tells of a request."""
+
+        __slots__ = ("headers", "target")
+
+        def __init__(self) -> None:
+            self.target = b""
+            self.headers: Headers = []
+
+        def on_url(self, url: bytes) -> None:
+            self.target += url
+
+        def on_header(self, name: bytes, value: bytes) -> None:
+            self.headers.append((name.lower(), value))
+
+    def _read(data: bytes) -> _Request | None:
+        """The request for a WebSocket that `data` is, from its first byte to its last; None for all else."""
+        request = _Request()
+        parser = HttpRequestParser(request)
+        try:
+            parser.feed_data(data)
+        except HttpParserUpgrade as upgrade:
+            whole = upgrade.args[0] == len(data) and parser.get_http_version() == "1.1"
+            return request if whole and (b"upgrade", b"websocket") in request.headers else None
+        except HttpParserError:
+            pass
+        return None
+
+    class FirstRequest(asyncio.Protocol):
+        """uvicorn's HTTP protocol for a connection of which nothing has come yet."""
+
+        __slots__ = ("_arguments", "_deadline", "_server_state", "_start", "_transport")
+
+        def __init__(
+            self,
+            config: Config,
+            server_state: ServerState,
+            app_state: dict[str, Any],
+            _loop: asyncio.AbstractEventLoop | None = None,
+        ) -> None:
+            endpoint: Endpoint | None = app_state.get(STATE_KEY)
+            self._start = b"" if endpoint is None else b"GET " + endpoint.path.encode()
+            self._arguments: Final = (config, server_state, app_state)
+            self._server_state = server_state
+            self._deadline: asyncio.TimerHandle
+            self._transport: asyncio.Transport
+
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            self._transport = transport  # type: ignore[assignment]
+            self._deadline = asyncio.get_running_loop().call_later(HEAD_SECONDS, self._give_up)
+            self._server_state.connections.add(self)  # type: ignore[arg-type]  # has what a shutdown calls
+
+        def data_received(self, data: bytes) -> None:
+            self._leave()
+            request = _read(data) if self._start and data.startswith(self._start) else None
+            kind: Callable[..., Any] = UvicornHttp if request is None else SocketTransport
+            protocol = kind(*self._arguments)
+            self._transport.set_protocol(protocol)
+            protocol.connection_made(self._transport)
+            if request is None:
+                protocol.data_received(data)
+            else:
+                protocol.begin(data, b"GET", request.target, request.headers)
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._leave()
+
+        def shutdown(self) -> None:
+            """uvicorn stops."""
+            self._transport.close()
+
+        def _leave(self) -> None:
+            self._deadline.cancel()
+            self._server_state.connections.discard(self)
+
+        def _give_up(self) -> None:
+            self._transport.write(TOO_SLOW)
+            self._transport.close()
+
+    HttpProtocol = FirstRequest
