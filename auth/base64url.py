@@ -9,19 +9,15 @@ _STANDARD: Final = bytes.maketrans(b"-_", b"+/")
 
 def encode(data: bytes) -> str:
     """The text for `data`."""
-    return _encode(data).decode()
+    return b2a_base64(data, newline=False).translate(_URL_SAFE, b"=").decode()
 
 
 def decode(text: str) -> bytes:
     """The bytes of `text`; ValueError if it is not canonical."""
-    spelled = text.encode("ascii")
-    data = a2b_base64(spelled.translate(_STANDARD) + b"=" * (-len(spelled) % 4))
+    spelled = text.encode("ascii").translate(_STANDARD)
+    data = a2b_base64(spelled + b"=" * (-len(spelled) % 4))
     # The decoder passes over characters that are none of its alphabet, and over the bits that are left at the end: one
     # signature would have many spellings. Only what we would have written is taken.
-    if _encode(data) != spelled:
+    if encode(data) != text:
         raise ValueError("not canonical base64url")
     return data
-
-
-def _encode(data: bytes) -> bytes:
-    return b2a_base64(data, newline=False).translate(_URL_SAFE, b"=")
