@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any, Final
 
 TENANT_ROOM: Final = "tenant"
@@ -50,6 +51,9 @@ def user_room(user_id: str) -> str:
     return f"user:{user_id}"
 
 
+# On the way of every event, and most go to the rooms of one before: the window then holds each name once. By type as
+# well, since True equals 1 and is another text.
+@lru_cache(maxsize=1024, typed=True)
 def rooms_of(circle_id: int | str | None, project_id: int | str | None, user_id: str | None) -> tuple[str, ...]:
     """The rooms that an event is routed to, those that its fields name first and `tenant` last."""
     rooms = []
