@@ -13,6 +13,7 @@ from fastapi import APIRouter, HTTPException, Request, Response
 from pydantic import BaseModel, ConfigDict
 
 from gateway.config import ConfigError
+from gateway.core.handshake import by_name
 from gateway.demo import TENANTS, DemoTenant
 from gateway.wiring import Service
 
@@ -79,7 +80,7 @@ def development_router(service: Service, demo: bool) -> APIRouter:
     async def session(request: Request, response: Response, body: SessionRequest) -> Session:
         host = request.headers.get("host", "")
         # A name that an attacker's DNS points at this machine is another origin to the browser, but not to us.
-        if not _is_local(host) or not service.origins.allows(request.scope["headers"]):
+        if not _is_local(host) or not service.origins.allows(by_name(request.scope["headers"])):
             raise HTTPException(403, "only for pages of this server, opened by a loopback address")
         response.headers["Cache-Control"] = "no-store"
         return Session(

@@ -15,6 +15,7 @@ from gateway.api.problems import ProblemRoute
 from gateway.core.handshake import (
     Secrets,
     bearer_tokens,
+    by_name,
     client_address,
     one_token,
     parse_query,
@@ -37,7 +38,7 @@ def take_tokens(scope: Scope) -> Secrets:
     """
     if _TAKEN not in scope:
         query = parse_query(scope["query_string"])
-        scope[_TAKEN] = bearer_tokens(query, scope["headers"])
+        scope[_TAKEN] = bearer_tokens(query, by_name(scope["headers"]))
         scope[_TICKETS] = tickets_of(query)
         scope["query_string"] = without_secrets(scope["query_string"])
     tokens: Secrets = scope[_TAKEN]
@@ -66,7 +67,7 @@ class SecretsMiddleware:
 def address_of(service: Service, scope: Scope) -> str:
     """The client's address, `X-Forwarded-For` believed from configured proxies only."""
     peer = scope["client"][0] if scope.get("client") else "unknown"
-    return client_address(peer, scope["headers"], service.settings.proxies)
+    return client_address(peer, by_name(scope["headers"]), service.settings.proxies)
 
 
 def identify(service: Service, request: Request) -> Identity:

@@ -6,7 +6,7 @@ from functools import partial
 from fastapi import APIRouter, WebSocket
 
 from gateway.api.security import address_of, take_tickets, take_tokens
-from gateway.core.handshake import Handshake, parse_query, read_handshake
+from gateway.core.handshake import Handshake, by_name, parse_query, read_handshake
 from gateway.transports.asgi import AsgiTransport, serve
 from gateway.wiring import Service
 
@@ -20,12 +20,13 @@ def websocket_router(service: Service) -> APIRouter:
     async def dashboard(websocket: WebSocket) -> None:
         scope = websocket.scope
         tokens = take_tokens(scope)
-        if not service.origins.allows(scope["headers"]):
+        headers = by_name(scope["headers"])
+        if not service.origins.allows(headers):
             await websocket.close()  # before it is accepted: HTTP 403
             return
         address = address_of(service, scope)
         query = parse_query(scope["query_string"])
-        handshake = read_handshake(query, scope["headers"], tokens, address, take_tickets(scope))
+        handshake = read_handshake(query, headers, tokens, address, take_tickets(scope))
         await websocket.accept(handshake.subprotocol)
         if handshake.tickets:
             redeemed: asyncio.Future[Handshake] = asyncio.get_running_loop().create_future()

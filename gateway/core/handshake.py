@@ -1,6 +1,6 @@
 """What a client says when it connects: credentials, label, rooms; and where it says it comes from."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Final
@@ -16,7 +16,9 @@ _SECRET_PARAMETERS: Final = ("token", "ticket")
 
 MAX_CLIENT_ID: Final = 64
 
-Headers = Iterable[tuple[bytes, bytes]]
+Headers = Mapping[bytes, Sequence[bytes]]
+"""The values of each header, in order, by its name in lower case."""
+
 Query = list[tuple[str, str]]
 Network = IPv4Network | IPv6Network
 
@@ -67,6 +69,14 @@ class Handshake:
         return label or None
 
 
+def by_name(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
+    """Headers as servers pass them on, their names in lower case already."""
+    values: dict[bytes, list[bytes]] = {}
+    for name, value in headers:
+        values.setdefault(name, []).append(value)
+    return values
+
+
 def one_token(tokens: Sequence[str]) -> str:
     """The token to believe among those that came. Raises `TokenMissing`, and `TokenInvalid` for two that disagree."""
     if not tokens or not any(tokens):
@@ -78,16 +88,15 @@ def one_token(tokens: Sequence[str]) -> str:
 
 def bearer_tokens(query: Query, headers: Headers) -> Secrets:
     """Every token in the places where a client may put one (PROTOCOL section 2), the first place first."""
-    authorization: list[str] = []
-    subprotocols: list[str] = []
-    for name, value in headers:
-        if name == b"authorization":
-            scheme, _, credentials = value.decode("latin-1").partition(" ")
-            if scheme.lower() == "bearer":
-                authorization.append(credentials.strip())
-        elif name == b"sec-websocket-protocol":
-            subprotocols += [w[len(_BEARER_SUBPROTOCOL) :] for w in _listed(value) if w.startswith(_BEARER_SUBPROTOCOL)]
-    return Secrets([*authorization, *subprotocols, *(value for name, value in query if name == "token")])
+    tokens: list[str] = []
+    for value in headers.get(b"authorization", ()):
+        scheme, _, credentials = value.decode("latin-1").partition(" ")
+        if scheme.lower() == "bearer":
+            tokens.append(credentials.strip())
+    offered = _listed(headers, b"sec-websocket-protocol")
+    tokens += [word[len(_BEARER_SUBPROTOCOL) :] for word in offered if word.startswith(_BEARER_SUBPROTOCOL)]
+    tokens += [value for name, value in query if name == "token"]
+    return Secrets(tokens)
 
 
 def tickets_of(query: Query) -> Secrets:
@@ -100,21 +109,21 @@ def read_handshake(
 ) -> Handshake:
     """The attempt in a request for `/ws/dashboard`. Nothing is judged here, so nothing is raised."""
     first = dict(reversed(query))
-    offered = [word for name, value in headers if name == b"sec-websocket-protocol" for word in _listed(value)]
     rooms = [room for name, value in query if name == "rooms" for room in value.split(",") if room]
     return Handshake(
         tokens=tokens,
         client_id=first.get("client_id"),
         rooms=tuple(dict.fromkeys(rooms)),
         since=first.get("since"),
-        subprotocol=SUBPROTOCOL if SUBPROTOCOL in offered else None,
+        subprotocol=SUBPROTOCOL if SUBPROTOCOL in _listed(headers, b"sec-websocket-protocol") else None,
         address=address,
         tickets=tickets,
     )
 
 
-def _listed(value: bytes) -> list[str]:
-    return [word.strip() for word in value.decode("latin-1").split(",")]
+def _listed(headers: Headers, name: bytes) -> list[str]:
+    """The words of a header whose value is a list."""
+    return [word.strip() for value in headers.get(name, ()) for word in value.decode("latin-1").split(",")]
 
 
 def parse_query(query_string: bytes) -> Query:
@@ -149,16 +158,16 @@ class OriginPolicy:
     def __init__(self, allowed: Iterable[str]) -> None:
         self._allowed = frozenset(_normal(origin) for origin in allowed)
 
-    def allows(self, headers: Sequence[tuple[bytes, bytes]]) -> bool:
-        origins = [value.decode("latin-1") for name, value in headers if name == b"origin"]
+    def allows(self, headers: Headers) -> bool:
+        origins = headers.get(b"origin")
         if not origins:
             return True
         if len(origins) > 1:
             return False
-        origin = _normal(origins[0])
+        origin = _normal(origins[0].decode("latin-1"))
         if self._allowed:
             return origin in self._allowed or "*" in self._allowed
-        hosts = [value.decode("latin-1").lower() for name, value in headers if name == b"host"]
+        hosts = [value.decode("latin-1").lower() for value in headers.get(b"host", ())]
         # The scheme is left out: behind a proxy that ends TLS it is not known here, and the host is what counts.
         if len(hosts) != 1 or origin.partition("://")[0] not in ("http", "https"):
             return False
@@ -191,8 +200,7 @@ def client_address(peer: str, headers: Headers, proxies: Sequence[Network]) -> s
     """
     if not proxies or not _within(peer, proxies):
         return peer
-    hops = [hop for name, value in headers if name == b"x-forwarded-for" for hop in _listed(value)]
-    for hop in reversed(hops):
+    for hop in reversed(_listed(headers, b"x-forwarded-for")):
         try:
             address = str(ip_address(_without_port(hop)))
         except ValueError:

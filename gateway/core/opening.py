@@ -1,9 +1,10 @@
 """The opening handshake of a WebSocket (RFC 6455 section 4.2), as bytes in and bytes out."""
 
-from base64 import b64decode, b64encode
-from binascii import Error as Base64Error
+from binascii import a2b_base64, b2a_base64
 from hashlib import sha1
 from typing import Final
+
+from gateway.core.handshake import Headers, by_name
 
 MAX_TARGET: Final = 8 * 1024
 """Bytes of path and query."""
@@ -15,47 +16,44 @@ _SWITCHING: Final = (
     b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
 )
 
-Headers = list[tuple[bytes, bytes]]
-
 
 def read_request(request: bytes) -> tuple[bytes, bytes, Headers]:
     """Method, target and headers, their names in lower case, of a request that an HTTP parser has accepted."""
     line, *rest = request.partition(b"\r\n\r\n")[0].split(b"\r\n")
     method, target, _ = line.split(b" ")
-    return method, target, [(name.lower(), value) for name, _, value in (header.partition(b": ") for header in rest)]
+    pairs = (header.partition(b": ") for header in rest)
+    return method, target, by_name((name.lower(), value) for name, _, value in pairs)
 
 
 def too_long(target: bytes, headers: Headers) -> bool:
     """Whether this is more than a client needs, and than libraries below take."""
-    return len(target) > MAX_TARGET or len(headers) > MAX_HEADERS
+    return len(target) > MAX_TARGET or sum(map(len, headers.values())) > MAX_HEADERS
 
 
 def fault_of(method: bytes, headers: Headers) -> str | None:
     """What keeps the request from being an opening handshake (RFC 6455 section 4.2.1), or None."""
-    values: dict[bytes, list[bytes]] = {}
-    for name, value in headers:
-        values.setdefault(name, []).append(value.strip())
     if method != b"GET":
         return "a WebSocket is opened with GET"
-    if len(values.get(b"host", [])) != 1:
+    if len(headers.get(b"host", ())) != 1:
         return "Host is needed, once"
-    if b"upgrade" not in b",".join(values.get(b"connection", [])).lower().replace(b" ", b"").split(b","):
+    if b"upgrade" not in b",".join(headers.get(b"connection", ())).lower().replace(b" ", b"").split(b","):
         return "Connection: Upgrade is missing"
-    if values.get(b"sec-websocket-version") != [b"13"]:
+    if [value.strip() for value in headers.get(b"sec-websocket-version", ())] != [b"13"]:
         return "Sec-WebSocket-Version: 13 is needed"
     try:
-        (key,) = values[b"sec-websocket-key"]
-        if len(b64decode(key, validate=True)) == 16:
+        (key,) = headers[b"sec-websocket-key"]
+        if len(a2b_base64(key.strip(), strict_mode=True)) == 16:
             return None
-    except (KeyError, ValueError, Base64Error):
+    except (KeyError, ValueError):
         pass
     return "Sec-WebSocket-Key: 16 bytes in base64 are needed, once"
 
 
 def accept(headers: Headers, subprotocol: str | None, extensions: bytes | None) -> bytes:
     """The answer to a request without a fault."""
-    key = next(value for name, value in headers if name == b"sec-websocket-key")
-    answer = _SWITCHING + b64encode(sha1(key.strip() + _GUID, usedforsecurity=False).digest())
+    key = headers[b"sec-websocket-key"][0].strip()
+    digest = sha1(key + _GUID, usedforsecurity=False).digest()
+    answer = _SWITCHING + b2a_base64(digest, newline=False)
     if subprotocol is not None:
         answer += b"\r\nSec-WebSocket-Protocol: " + subprotocol.encode()
     if extensions is not None:

@@ -7,22 +7,22 @@ from websockets.extensions.permessage_deflate import PerMessageDeflate, ServerPe
 from websockets.headers import build_extension, parse_extension
 
 from gateway.core.frame import WINDOW_BITS
+from gateway.core.handshake import Headers
 
 # Nothing is carried over from message to message, so that no connection has a state to keep.
 _factory: Final = ServerPerMessageDeflateFactory(server_no_context_takeover=True, client_no_context_takeover=True)
 
 
-def negotiate(headers: list[tuple[bytes, bytes]]) -> tuple[PerMessageDeflate, bytes] | None:
+def negotiate(headers: Headers) -> tuple[PerMessageDeflate, bytes] | None:
     """The extension agreed with a client that offers it (RFC 7692), and the value of the header that says so."""
-    for name, value in headers:
-        if name == b"sec-websocket-extensions":
-            try:
-                for extension, parameters in parse_extension(value.decode("latin-1")):
-                    if extension == _factory.name:
-                        agreed, deflate = _factory.process_request_params(parameters, [])
-                        return deflate, build_extension([(_factory.name, agreed)]).encode()
-            except (InvalidHeader, NegotiationError):
-                continue
+    for value in headers.get(b"sec-websocket-extensions", ()):
+        try:
+            for extension, parameters in parse_extension(value.decode("latin-1")):
+                if extension == _factory.name:
+                    agreed, deflate = _factory.process_request_params(parameters, [])
+                    return deflate, build_extension([(_factory.name, agreed)]).encode()
+        except (InvalidHeader, NegotiationError):
+            continue
     return None
 
 

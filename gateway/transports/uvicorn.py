@@ -21,6 +21,7 @@ from gateway.core.connection import Connection, Host
 from gateway.core.frame import Batch
 from gateway.core.handshake import (
     Handshake,
+    Headers,
     Query,
     bearer_tokens,
     client_address,
@@ -29,7 +30,7 @@ from gateway.core.handshake import (
     tickets_of,
 )
 from gateway.core.limits import Rate
-from gateway.core.opening import Headers, accept, fault_of, read_request, refuse, too_long
+from gateway.core.opening import accept, fault_of, read_request, refuse, too_long
 from gateway.transports.deflate import negotiate, takes_prepared_frames
 from gateway.transports.endpoint import STATE_KEY, Endpoint
 from gateway.transports.kernel import reset, unacknowledged

@@ -11,7 +11,6 @@ from typing import Any, Final
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
-from gateway.core.opening import Headers
 from gateway.transports.endpoint import STATE_KEY, Endpoint
 from gateway.transports.uvicorn import SocketTransport
 from gateway.transports.uvicorn_http import HEAD_SECONDS, TOO_SLOW, UvicornHttp
@@ -29,23 +28,26 @@ else:
 
         def __init__(self) -> None:
             self.target = b""
-            self.headers: Headers = []
+            self.headers: dict[bytes, list[bytes]] = {}
 
         def on_url(self, url: bytes) -> None:
             self.target += url
 
         def on_header(self, name: bytes, value: bytes) -> None:
-            self.headers.append((name.lower(), value))
+            self.headers.setdefault(name.lower(), []).append(value)
 
     def _read(data: bytes) -> _Request | None:
-        """The request for a WebSocket that `data` is, from its first byte to its last; None for all else."""
+        """The request for a WebSocket that `data` is, from its first byte on; None for all else."""
         request = _Request()
         parser = HttpRequestParser(request)
         try:
             parser.feed_data(data)
-        except HttpParserUpgrade as upgrade:
-            whole = upgrade.args[0] == len(data) and parser.get_http_version() == "1.1"
-            return request if whole and (b"upgrade", b"websocket") in request.headers else None
+        except HttpParserUpgrade:
+            return (
+                request
+                if parser.get_http_version() == "1.1" and request.headers.get(b"upgrade") == [b"websocket"]
+                else None
+            )
         except HttpParserError:
             pass
         return None

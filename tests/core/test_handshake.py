@@ -11,6 +11,7 @@ from auth.errors import TokenInvalid, TokenMissing
 from gateway.core.handshake import (
     OriginPolicy,
     bearer_tokens,
+    by_name,
     client_address,
     one_token,
     parse_query,
@@ -23,11 +24,10 @@ SECRET = "s3cr3t-canary"
 
 def test_first_place_wins() -> None:
     """Header, subprotocol, query: in this order; equal ones are one, two that differ are refused."""
-    headers = [
-        (b"sec-websocket-protocol", b"gateway.v1, gateway.bearer.two"),
-        (b"authorization", b"bEaReR one"),
-        (b"authorization", b"Basic b25l"),
-    ]
+    headers = {
+        b"sec-websocket-protocol": [b"gateway.v1, gateway.bearer.two"],
+        b"authorization": [b"bEaReR one", b"Basic b25l"],
+    }
     assert tuple(bearer_tokens(parse_query(b"token=three&x=1"), headers)) == ("one", "two", "three")
     assert one_token(("a", "a")) == "a"
     for tokens in ((), ("",), ("", "")):
@@ -43,16 +43,16 @@ def test_handshake_is_read() -> None:
     query = parse_query(
         b"rooms=circle%3A7,project:3&rooms=circle:7,,tenant&since=evt_x&client_id=caf%C3%A9&client_id=second"
     )
-    headers = [(b"sec-websocket-protocol", b"other"), (b"sec-websocket-protocol", b"gateway.v1")]
+    headers = by_name([(b"sec-websocket-protocol", b"other"), (b"sec-websocket-protocol", b"gateway.v1")])
     handshake = read_handshake(query, headers, bearer_tokens(query, headers), "10.0.0.1")
     assert handshake.rooms == ("circle:7", "project:3", "tenant")
     assert (handshake.since, handshake.client_id, handshake.subprotocol) == ("evt_x", "café", "gateway.v1")
-    assert read_handshake([], [], bearer_tokens([], []), "").subprotocol is None
+    assert read_handshake([], {}, bearer_tokens([], {}), "").subprotocol is None
 
 
 def test_secrets_show_nowhere() -> None:
     """Not in the representation of a handshake nor of its tokens, however it is formatted."""
-    headers = [(b"authorization", f"Bearer {SECRET}".encode())]
+    headers = {b"authorization": [f"Bearer {SECRET}".encode()]}
     query = parse_query(f"token={SECRET}".encode())
     handshake = read_handshake(query, headers, bearer_tokens(query, headers), "10.0.0.1")
     assert handshake.token() == SECRET
@@ -113,15 +113,15 @@ def test_what_is_no_credential_stays(query: bytes) -> None:
 )
 def test_origin_policy(allowed: tuple[str, ...], origin: str | None, host: str, passes: bool) -> None:
     """Pages of the own host, or of the origins that are named; who sends no origin is no browser."""
-    headers = [(b"host", host.encode())]
+    headers = {b"host": [host.encode()]}
     if origin is not None:
-        headers.append((b"origin", origin.encode()))
+        headers[b"origin"] = [origin.encode()]
     assert OriginPolicy(allowed).allows(headers) is passes
 
 
 def test_two_origins_are_none() -> None:
     """A request that says two says nothing."""
-    headers = [(b"origin", b"http://a.test"), (b"origin", b"http://a.test"), (b"host", b"a.test")]
+    headers = {b"origin": [b"http://a.test", b"http://a.test"], b"host": [b"a.test"]}
     assert not OriginPolicy(("http://a.test",)).allows(headers)
 
 
@@ -146,13 +146,13 @@ def test_two_origins_are_none() -> None:
 )
 def test_client_address(peer: str, forwarded: list[str], address: str) -> None:
     """What a trusted proxy says it saw, and nothing that stands left of it."""
-    headers = [(b"x-forwarded-for", value.encode()) for value in forwarded]
+    headers = {b"x-forwarded-for": [value.encode() for value in forwarded]}
     assert client_address(peer, headers, [ip_network("10.0.0.0/8")]) == address
 
 
 def test_nobody_is_believed_without_proxies() -> None:
     """The header counts for nothing where no proxy is configured."""
-    assert client_address("10.0.0.1", [(b"x-forwarded-for", b"1.2.3.4")], []) == "10.0.0.1"
+    assert client_address("10.0.0.1", {b"x-forwarded-for": [b"1.2.3.4"]}, []) == "10.0.0.1"
 
 
 def test_names_are_quoted_as_parsers_read_them() -> None:

@@ -3,11 +3,13 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
 from gateway.core.opening import MAX_HEADERS, MAX_TARGET
+from gateway.server import GRACE_SECONDS
 from gateway.transports.uvicorn_http import HEAD_BYTES, HEAD_SECONDS
 from tests.engine.raw import frame, handshake, raw
 from tests.engine.served import MIB, Served, healthy, serving, token
@@ -172,3 +174,17 @@ async def test_a_body_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatc
                 answer = await client.head()
                 assert answer.startswith("HTTP/1.1 202 "), answer
                 await client.exactly(int(answer.lower().partition("content-length: ")[2].split()[0]))
+
+
+async def test_who_has_asked_nothing_does_not_hold_up_the_end(tmp_path: Path) -> None:
+    """Neither those who went away without a word nor those who are still there: the server waits for nobody."""
+    async with serving(tmp_path) as served:
+        async with raw(served.port):
+            pass
+        async with raw(served.port) as silent:
+            await asyncio.sleep(0.2)
+            began = time.monotonic()
+            served.process.terminate()
+            assert await silent.rest(timeout=2) == b""
+            await served.process.wait()
+            assert time.monotonic() - began < GRACE_SECONDS - 1

@@ -83,7 +83,7 @@ class Lab:
 
     def connect(self, token: str, room: int | None = None, **query: str) -> tuple[Connection | None, Tape]:
         tape = Tape(room)
-        handshake = read_handshake(list(query.items()), [], Secrets([token]), "192.0.2.1")
+        handshake = read_handshake(list(query.items()), {}, Secrets([token]), "192.0.2.1")
         return self.gateway.connect(handshake, tape), tape
 
     def join(self, token: str | None = None, room: int | None = None, **query: str) -> tuple[Connection, Tape]:

@@ -148,7 +148,7 @@ async def test_nothing_in_representations(tmp_path: Path) -> None:
     good = hide.tokens["valid"]
     chosen = settings(tmp_path)
     service = create_service(chosen)
-    headers = [(b"authorization", f"Bearer {good}".encode())]
+    headers = {b"authorization": [f"Bearer {good}".encode()]}
     handshake = read_handshake([("token", "x")], headers, Secrets([good]), "::1")
     async with running(chosen, service) as gate, gate.client(good) as client:
         connection = service.gateway.manager.of("acme").connections[client.established["data"]["connection_id"]]

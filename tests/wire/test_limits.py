@@ -258,11 +258,11 @@ async def test_x_forwarded_for_is_believed_from_trusted_proxies_only() -> None:
 
 def test_a_proxy_is_known_through_a_dual_stack_socket_too() -> None:
     """There the kernel writes an IPv4 peer as ::ffff:10.1.2.3, and 10.0.0.0/8 means it all the same."""
-    headers = [(b"x-forwarded-for", b"203.0.113.9")]
+    headers = {b"x-forwarded-for": [b"203.0.113.9"]}
     proxies = [ip_network("10.0.0.0/8")]
     assert client_address("::ffff:10.1.2.3", headers, proxies) == "203.0.113.9"
     assert client_address("::ffff:11.1.2.3", headers, proxies) == "::ffff:11.1.2.3"
-    hops = [(b"x-forwarded-for", b"203.0.113.9, ::ffff:10.7.7.7")]
+    hops = {b"x-forwarded-for": [b"203.0.113.9, ::ffff:10.7.7.7"]}
     assert client_address("::ffff:10.1.2.3", hops, proxies) == "203.0.113.9"
 
 
