@@ -20,7 +20,7 @@ class Ceilings:
     handshakes_per_minute: int = 120
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # a key of caches: to hash all of it costs more than what they spare
 class Limits:
     """What one connection may do, and how many there may be. Rates are a second; 0 is no limit."""
 
