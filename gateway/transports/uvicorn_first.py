@@ -43,11 +43,8 @@ else:
         try:
             parser.feed_data(data)
         except HttpParserUpgrade:
-            return (
-                request
-                if parser.get_http_version() == "1.1" and request.headers.get(b"upgrade") == [b"websocket"]
-                else None
-            )
+            if parser.get_http_version() == "1.1" and request.headers.get(b"upgrade") == [b"websocket"]:
+                return request
         except HttpParserError:
             pass
         return None
