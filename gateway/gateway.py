@@ -6,7 +6,6 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import replace
-from math import ceil
 from typing import Any, Final
 
 from auth.errors import AuthError, TokenExpired
@@ -17,7 +16,6 @@ from gateway.authority import Authority
 from gateway.commands import Commands
 from gateway.core import subscription
 from gateway.core.admission import Admission, Limits
-from gateway.core.agenda import Agenda
 from gateway.core.connection import Connection, Transport
 from gateway.core.errors import CursorInvalid, GatewayError
 from gateway.core.frame import Batch, Frame
@@ -28,6 +26,7 @@ from gateway.core.nodes import Nodes, Notice
 from gateway.core.publication import draft_of
 from gateway.delivery import Delivery
 from gateway.drain import Drain
+from gateway.expiry import Expiry
 from gateway.mishaps import Mishaps
 from gateway.nodes.single import SingleNode
 from gateway.presence import Presence
@@ -69,10 +68,10 @@ class Gateway:
         self.nodes = SingleNode() if nodes is None else nodes
         self.limits = limits or Limits()
         self.authority = Authority(self, self.nodes, self.limits.longest_token)
+        self._expiry = Expiry(self)
         self.clock = clock
         self._timer = timer
         self._admission = Admission(self.limits.ceilings)
-        self._agenda: Agenda[Connection] = Agenda()
         self._tasks: set[asyncio.Task[None]] = set()
         self._ticker: asyncio.Task[None] | None = None
         self._idle: dict[str, float] = {}
@@ -126,7 +125,7 @@ class Gateway:
             return None
         self.manager.add(connection)
         self._admission.enter(connection)
-        self._watch_expiry(connection)
+        self._expiry.watch(connection)
         self._idle.pop(connection.identity.tenant, None)
         try:
             following = self.log.follow(connection.identity.tenant, handshake.since)
@@ -206,8 +205,7 @@ class Gateway:
         self.delivery.flush()
         connection.identity = identity
         connection.set_rate(self._event_rate(identity))
-        connection.expiry_told = False
-        self._watch_expiry(connection)
+        self._expiry.watch(connection)
         self.presence.renewed(connection)
 
     def _event_rate(self, identity: Identity) -> int:
@@ -241,7 +239,7 @@ class Gateway:
     def disconnect(self, connection: Connection) -> None:
         """Undo all that connecting did; nothing where it is undone already."""
         if self.manager.remove(connection):
-            self._agenda.forget(connection)
+            self._expiry.forget(connection)
             self._admission.leave(connection)
             if not self.manager.of(connection.identity.tenant).connections:
                 self._idle[connection.identity.tenant] = self._timer()
@@ -347,12 +345,6 @@ class Gateway:
 
     # ---- what falls due
 
-    def _watch_expiry(self, connection: Connection) -> None:
-        identity = connection.identity
-        # A second at least, which is what the agenda tells apart.
-        lead = ceil(min(60.0, (identity.expires_at - identity.issued_at) / 4))
-        self._agenda.set(connection, identity.expires_at if connection.expiry_told else identity.expires_at - lead)
-
     async def _tick_forever(self) -> None:
         while True:
             await asyncio.sleep(TICK)
@@ -361,20 +353,9 @@ class Gateway:
             except Exception:
                 logger.exception("a look at what is due failed; the next one follows")
 
-    def _look_at(self, connection: Connection, now: float) -> None:
-        """Its token expires, or will soon."""
-        expires_at = connection.identity.expires_at
-        if expires_at <= now:
-            self.close(connection, CloseCode.UNAUTHENTICATED, ErrorCode.TOKEN_EXPIRED)
-        else:
-            connection.expiry_told = True
-            self._watch_expiry(connection)
-            self.reply(connection, messages.TokenExpiring(expires_at=rfc3339(expires_at)))
-
     def _tick(self) -> None:
         now, elapsed = self.clock(), self._timer()
-        for connection in self._agenda.due(now):
-            self._look_at(connection, now)
+        self._expiry.look(now)
         self.log.sweep()
         for tenant in [tenant for tenant, since in self._idle.items() if elapsed - since >= IDLE_SECONDS]:
             del self._idle[tenant]

@@ -33,6 +33,7 @@ LEVELS = {
     "gateway.commands": 4,
     "gateway.delivery": 4,
     "gateway.drain": 4,
+    "gateway.expiry": 4,
     "gateway.gateway": 4,
     "gateway.house": 4,
     "gateway.mishaps": 4,

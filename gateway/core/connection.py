@@ -91,7 +91,6 @@ class Connection:
         "commands_due",
         "connected_at",
         "deferred",
-        "expiry_told",
         "id",
         "identity",
         "malformed",
@@ -138,7 +137,6 @@ class Connection:
         self.malformed = 0
         self.commands_due = 0.0
         self.refusals_due = 0.0
-        self.expiry_told = False
 
     @property
     def live(self) -> bool:

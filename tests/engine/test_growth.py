@@ -37,7 +37,7 @@ def state(gate: Gate) -> dict[str, int]:
     return {
         "connections": len(list(gateway.manager.connections())),
         "rooms": sum(len(index.rooms) + len(index.users) for index in gateway.manager.indexes()),
-        "agenda": len(gateway._agenda),
+        "agenda": len(gateway._expiry._agenda),
         "addresses": len(gateway._admission._addresses),
         "tasks": len(asyncio.all_tasks()),
         "descriptors": len(os.listdir("/proc/self/fd")),

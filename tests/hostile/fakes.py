@@ -127,6 +127,6 @@ class Lab:
             assert not index.connections
             assert not index.rooms
             assert not index.users
-        assert len(gateway._agenda) == 0
+        assert len(gateway._expiry._agenda) == 0
         assert len(gateway._admission._addresses) == 0
         assert not gateway._tasks

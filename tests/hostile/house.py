@@ -241,7 +241,7 @@ def empty(gate: Gate, but: int = 0) -> None:
         assert rooms == {(room, connection) for connection in known for room in connection.rooms}
     alive: list[Connection] = list(gateway.manager.connections())
     assert len(alive) == but
-    assert len(gateway._agenda) == but
+    assert len(gateway._expiry._agenda) == but
     assert sum(gateway._admission._addresses._counts.values()) == but
     assert not gateway._tasks
 

@@ -200,7 +200,7 @@ async def test_refresh_in_the_last_moment(lab: Lab) -> None:
     assert tape.ended is None
     ended(closed, "token_expired")
     lab.say(late, type="auth", token=lab.token(), id=2)
-    assert late not in lab.gateway._agenda._when
+    assert late not in lab.gateway._expiry._agenda._when
     assert closed.late == 0
 
 
