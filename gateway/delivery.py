@@ -11,6 +11,7 @@ from gateway.core.log import Log, Removal
 from gateway.core.manager import ConnectionManager
 from gateway.core.removal import removal_in
 from gateway.core.window import Entry
+from gateway.transports.kernel import write_all
 
 PACE: Final = 0.05
 """Seconds between two batches to a connection that is over its rate of events."""
@@ -71,7 +72,7 @@ class Delivery:
         pending, self._pending, self._pending_bytes = self._pending, {}, 0
         now = self._timer()
         for tenant, entries in pending.items():
-            for connection in self._manager.deliver(tenant, entries, now):
+            for connection in self._manager.deliver(tenant, entries, now, write_all):
                 self._later(connection, PACE)
 
     def catch_up(self, connection: Connection) -> None:

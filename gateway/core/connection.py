@@ -23,6 +23,12 @@ class Transport(Protocol):
       given up, one that reads slowly or for which nothing waits is not.
     """
 
+    @property
+    def descriptor(self) -> int | None:
+        """Of the client's socket, for as long as a batch's `wire` may be written there past `write`; its `rest`, which
+        the kernel did not take, is then to be given to `write` before anything else. None while something waits in the
+        transport, once it has ended, and where frames leave as something else: compressed, encrypted, by a server."""
+
     def write(self, batch: Batch) -> bool: ...
 
     def close(self, code: int, reason: str) -> None: ...
@@ -142,10 +148,11 @@ class Connection:
     def live(self) -> bool:
         return self.place is None
 
-    def offer(self, batch: Batch, now: float) -> bool:
+    def offer(self, batch: Batch, now: float, direct: dict[int, Transport]) -> bool:
         """Take a batch of new events, all of them for this connection, unless it is behind and will read them later.
 
-        True where it fell behind because of its rate; where its transport is full, that will say when it has drained.
+        Where its transport has a descriptor, the batch is not written: it is added to `direct` by its descriptor. True
+        where it fell behind because of its rate; where its transport is full, that will say when it has drained.
         """
         if self.place is not None:
             return False
@@ -154,7 +161,11 @@ class Connection:
             self.place = batch.first - 1
             return True
         self.sent = sent
-        if not self.transport.write(batch):
+        transport = self.transport
+        descriptor = transport.descriptor
+        if descriptor is not None:
+            direct[descriptor] = transport
+        elif not transport.write(batch):
             self.place = batch.last
         return False
 

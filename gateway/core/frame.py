@@ -79,26 +79,30 @@ class Batch:
     """Frames that leave together, shared by every connection that they are for.
 
     `first` and `last` are offsets in the log, for a connection that must remember its place; 0 for replies. `wire` and
-    `deflated` are all the frames as one piece, joined at first use.
+    `deflated` are all the frames as one piece.
     """
 
-    __slots__ = ("count", "deflated", "first", "frames", "last", "wire")
+    __slots__ = ("_deflated", "count", "first", "frames", "last", "wire")
 
-    wire: bytes
-    deflated: bytes
+    wire: bytes | memoryview
 
     def __init__(self, frames: Sequence[Frame], first: int = 0, last: int = 0) -> None:
         self.frames = frames
         self.count = len(frames)
         self.first = first
         self.last = last
+        self.wire = frames[0].wire if self.count == 1 else b"".join([frame.wire for frame in frames])
+        self._deflated: bytes | None = None
 
-    def __getattr__(self, name: str) -> bytes:
-        # Only for a slot that is still empty, so that each further connection pays for a plain attribute.
-        if name == "wire":
-            self.wire = self.frames[0].wire if self.count == 1 else b"".join([frame.wire for frame in self.frames])
-            return self.wire
-        if name == "deflated":
-            self.deflated = b"".join([frame.deflated for frame in self.frames])
-            return self.deflated
-        raise AttributeError(name)
+    @property
+    def deflated(self) -> bytes:
+        """As `wire`, for connections with permessage-deflate; compressed once for all of them, when first asked for."""
+        if self._deflated is None:
+            self._deflated = b"".join([frame.deflated for frame in self.frames])
+        return self._deflated
+
+    def rest(self, sent: int) -> "Batch":
+        """What is left of `wire` once `sent` bytes of it were written; that is all it has."""
+        rest = Batch(())
+        rest.wire = memoryview(self.wire)[sent:]
+        return rest

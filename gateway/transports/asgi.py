@@ -50,6 +50,10 @@ class AsgiTransport:
         self.gone = asyncio.Event()
         self.on_drained: Callable[[], None] = lambda: None
 
+    @property
+    def descriptor(self) -> None:
+        """The socket is the server's."""
+
     def write(self, batch: Batch) -> bool:
         if self._closing is not None:
             return True

@@ -1,11 +1,16 @@
-"""What the kernel holds of a TCP connection, which no event loop tells."""
+"""What the kernel does for sockets that no event loop does, or tells."""
 
 import asyncio
+import os
 import socket
 import struct
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Final
+
+from gateway.core.connection import Transport
+from gateway.core.frame import Batch
 
 try:
     import fcntl
@@ -20,6 +25,9 @@ UNSENT_BYTES: Final = 128 * 1024
 does not read, and says that it has room again only once a third of it has gone: to a reader of 10 kB/s, never in time.
 """
 
+_ACKNOWLEDGED: Final = struct.Struct("120x Q")
+"""Where `bytes_acked` is in Linux's `struct tcp_info` (include/uapi/linux/tcp.h), since 4.1."""
+
 _NO_LINGER: Final = struct.pack("ii", 1, 0) if sys.platform != "win32" else struct.pack("hh", 1, 0)
 
 
@@ -28,6 +36,32 @@ def limit_unsent(listener: socket.socket) -> None:
     if hasattr(socket, "TCP_NOTSENT_LOWAT"):
         with suppress(OSError):  # not TCP
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
+
+
+def descriptor_of(transport: asyncio.Transport) -> int | None:
+    """That of a socket to which bytes may be written as they are; None where they are encrypted before."""
+    sock = transport.get_extra_info("socket")
+    if sys.platform == "win32" or sock is None or transport.get_extra_info("sslcontext") is not None:
+        return None
+    descriptor: int = sock.fileno()
+    return descriptor
+
+
+def write_all(batch: Batch, direct: Mapping[int, Transport]) -> None:
+    """Write a batch to sockets, given by descriptor; a transport takes what its socket does not.
+
+    The loop is as small as can be: beside the kernel's own code little more fits into the processor's first cache.
+    """
+    wire, size, write = batch.wire, len(batch.wire), os.write
+    short: list[tuple[int, int]] = []
+    for descriptor in direct:
+        try:
+            if (sent := write(descriptor, wire)) != size:
+                short.append((descriptor, sent))
+        except OSError:  # full; or broken, which the transport is told by the next thing that it does
+            short.append((descriptor, 0))
+    for descriptor, sent in short:
+        direct[descriptor].write(batch.rest(sent))
 
 
 def unacknowledged(transport: asyncio.Transport) -> int:
@@ -39,6 +73,18 @@ def unacknowledged(transport: asyncio.Transport) -> int:
         return int(struct.unpack("i", fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4)))[0])
     except (OSError, ValueError):  # closed meanwhile
         return 0
+
+
+def acknowledged(transport: asyncio.Transport) -> int | None:
+    """Bytes that the client's kernel has taken since the beginning; None where that cannot be known."""
+    sock = transport.get_extra_info("socket")
+    if sock is None or sys.platform != "linux":
+        return None
+    try:
+        (count,) = _ACKNOWLEDGED.unpack(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _ACKNOWLEDGED.size))
+    except (OSError, ValueError, struct.error):  # not TCP, closed meanwhile, or an old kernel
+        return None
+    return int(count)
 
 
 def reset(transport: asyncio.Transport) -> None:

@@ -14,11 +14,10 @@ from uvicorn.config import Config
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.server import ServerState
 from websockets.extensions import Extension
-from websockets.frames import Close, Frame, Opcode
+from websockets.frames import Frame, Opcode
 from websockets.protocol import OPEN, SERVER, Protocol
 
 from gateway.core.connection import Connection, Host
-from gateway.core.frame import Batch
 from gateway.core.handshake import (
     Handshake,
     Headers,
@@ -33,14 +32,8 @@ from gateway.core.limits import Rate
 from gateway.core.opening import accept, fault_of, read_request, refuse, too_long
 from gateway.transports.deflate import negotiate, takes_prepared_frames
 from gateway.transports.endpoint import STATE_KEY, Endpoint
-from gateway.transports.kernel import reset, unacknowledged
+from gateway.transports.writer import CLOSE_SECONDS, SocketWriter
 from schemas.codes import CloseCode, ErrorCode
-
-HIGH_WATER: Final = 256 * 1024
-"""Bytes that wait in the process before the transport counts as full; the kernel buffers some more."""
-
-CLOSE_SECONDS: Final = 2.0
-"""How long a client may take to read the close code: a revoked token gets nothing more within 2 s."""
 
 MAX_FRAGMENTS: Final = 64
 """Frames of one message: empty ones cost the sender two bytes, and no limit of size counts them."""
@@ -53,7 +46,6 @@ _PIECE: Final = 2 * 1024
 that can be 43,000 pings, which would hold up the loop for 360 ms and take 20 MB."""
 
 _DATA: Final = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
-_PING: Final = Frame(Opcode.PING, b"").serialize(mask=False)
 
 logger = logging.getLogger("gateway.transport")
 # Every frame of every client at DEBUG would tell tokens: the `auth` command holds one.
@@ -61,35 +53,23 @@ _silent = logging.getLogger("gateway.transport.frames")
 _silent.setLevel(logging.CRITICAL)
 
 
-class SocketTransport(asyncio.Protocol):
+class SocketTransport(SocketWriter, asyncio.Protocol):
     """A `Transport` that is uvicorn's protocol for one connection."""
 
     __slots__ = (
-        "_acknowledged",
-        "_closed",
-        "_closing",
         "_connection",
         "_control_due",
-        "_corked",
-        "_deflate",
         "_endpoint",
         "_extensions",
         "_fragments",
-        "_full",
         "_ordinary",
         "_parser",
-        "_ping_at",
-        "_ping_unanswered",
-        "_read",
-        "_read_at",
         "_server_state",
         "_text",
-        "_transport",
-        "_written",
-        "slice",
     )
 
     def __init__(self, config: Config, server_state: ServerState, app_state: dict[str, Any], **options: Any) -> None:
+        super().__init__()
         self._endpoint: Endpoint | None = app_state.get(STATE_KEY)
         self._ordinary: WebSocketsSansIOProtocol | tuple[Any, ...] | None = (config, server_state, app_state)
         self._server_state = server_state
@@ -99,19 +79,6 @@ class SocketTransport(asyncio.Protocol):
         self._fragments: list[bytes] = []
         self._text = True
         self._control_due = 0.0
-        self._corked: list[bytes] | None = None
-        self._full = False
-        self._deflate = False
-        self._closed = False
-        self._closing: asyncio.TimerHandle | None = None
-        self._written = 0
-        self._read = 0
-        self._read_at = 0.0
-        self._ping_at = 0.0
-        self._acknowledged = 0
-        self._ping_unanswered = False
-        self.slice = 0
-        self._transport: asyncio.Transport
 
     # ---- what uvicorn and the event loop call
 
@@ -136,19 +103,13 @@ class SocketTransport(asyncio.Protocol):
     def pause_writing(self) -> None:
         if isinstance(self._ordinary, WebSocketsSansIOProtocol):
             self._ordinary.pause_writing()
-            return
-        self._full = True
-        # Who does not read its answers is not asked for more.
-        self._transport.pause_reading()
+        else:
+            self.descriptor = None
 
     def resume_writing(self) -> None:
         if isinstance(self._ordinary, WebSocketsSansIOProtocol):
             self._ordinary.resume_writing()
-            return
-        self._full = False
-        if not self._transport.is_closing():
-            self._transport.resume_reading()
-        if self._connection is not None and self._endpoint is not None:
+        elif self._drain() and self._connection is not None and self._endpoint is not None:
             self._endpoint.host.drained(self._connection)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -156,7 +117,7 @@ class SocketTransport(asyncio.Protocol):
         if isinstance(self._ordinary, WebSocketsSansIOProtocol):
             self._ordinary.connection_lost(exc)
             return
-        self._closed = True
+        self._shut()
         if self._closing is not None:
             self._closing.cancel()
         if self._endpoint is not None:
@@ -172,44 +133,6 @@ class SocketTransport(asyncio.Protocol):
         else:
             self.close(CloseCode.RESTART, "restart")
             self._uncork()  # where a ticket is being looked up, and nothing was written yet
-
-    # ---- what the gateway calls
-
-    def write(self, batch: Batch) -> bool:
-        # uvloop's transport raises when it is written to after its end.
-        if self._closed:
-            return True
-        wire = batch.deflated if self._deflate else batch.wire
-        self._written += len(wire)
-        if self._corked is None:
-            self._transport.write(wire)
-        else:
-            self._corked.append(wire)
-        return not self._full
-
-    def close(self, code: int, reason: str) -> None:
-        if not self._closed:
-            self._closed = True
-            text = reason.encode()[:123].decode(errors="ignore")
-            self._send(Frame(Opcode.CLOSE, Close(code, text).serialize()).serialize(mask=False))
-            self._closing = asyncio.get_running_loop().call_later(CLOSE_SECONDS, self.abort)
-
-    def abort(self) -> None:
-        self._closed = True
-        reset(self._transport)
-
-    def _send(self, wire: bytes) -> None:
-        """What is no batch."""
-        self._written += len(wire)
-        if self._corked is None:
-            self._transport.write(wire)
-        else:
-            self._corked.append(wire)
-
-    def _uncork(self) -> None:
-        corked, self._corked = self._corked, None
-        if corked:
-            self._transport.write(corked[0] if len(corked) == 1 else b"".join(corked))
 
     # ---- the handshake
 
@@ -235,16 +158,14 @@ class SocketTransport(asyncio.Protocol):
         peer = self._transport.get_extra_info("peername")
         address = client_address(peer[0] if peer else "unknown", headers, endpoint.proxies)
         handshake = read_handshake(query, headers, bearer_tokens(query, headers), address, tickets_of(query))
-        self._transport.set_write_buffer_limits(high=HIGH_WATER)
+        self._begin_writing(endpoint)
         agreed = negotiate(headers) if endpoint.compression else None
         if agreed is not None:
             self._extensions = [agreed[0]]
             self._deflate = takes_prepared_frames(agreed[0])
-        now = asyncio.get_running_loop().time()
-        self._read_at, self._ping_at = now, now + endpoint.ping_interval
         endpoint.add(self)
         # The answer, the first frames and what they replay leave in one piece.
-        self._corked = [accept(headers, handshake.subprotocol, agreed and agreed[1])]
+        self._cork(accept(headers, handshake.subprotocol, agreed and agreed[1]))
         if handshake.tickets:
             # What it says before it is known who it is would be lost.
             self._transport.pause_reading()
@@ -293,7 +214,7 @@ class SocketTransport(asyncio.Protocol):
             self._parser.extensions = self._extensions
         self._ping_unanswered = False
         # The answers to what came together leave together.
-        self._corked = []
+        self._cork()
         try:
             for start in range(0, len(data), _PIECE):
                 if not self._parse(self._parser, data[start : start + _PIECE], self._endpoint.host):
@@ -315,7 +236,7 @@ class SocketTransport(asyncio.Protocol):
         answers = parser.data_to_send()
         # A pong for every ping of a client that reads none would be memory without bound.
         if answers and not self._full and not self._closed:
-            self._send(b"".join(answers))
+            self._push(b"".join(answers))
         return True
 
     def _within_rate(self) -> bool:
@@ -360,39 +281,6 @@ class SocketTransport(asyncio.Protocol):
         """Nothing more is written; what waits has a moment to get through."""
         if self._connection is not None and self._endpoint is not None:
             self._endpoint.host.disconnect(self._connection)
-        self._closed = True
+        self._shut()
         if self._closing is None:
             self._closing = asyncio.get_running_loop().call_later(CLOSE_SECONDS, self.abort)
-
-    # ---- care
-
-    def excuse(self, seconds: float) -> None:
-        self._read_at += seconds
-        self._ping_at += seconds
-
-    def look(self, now: float, endpoint: Endpoint) -> None:
-        """Give up a client that reads nothing or answers no ping; send the next ping."""
-        waiting = self._transport.get_write_buffer_size()
-        # Of a slow reader the kernel takes seldom and much: what it still holds is what tells that there is a reader.
-        read = self._written - waiting - (unacknowledged(self._transport) if waiting else 0)
-        if not waiting or read != self._read:
-            self._read, self._read_at = read, now
-        elif now - self._read_at >= endpoint.stall:
-            # Aborted, since a close frame would only wait behind the data.
-            logger.info("a client read nothing for %g s and was given up (%d)", endpoint.stall, CloseCode.SLOW)
-            self.abort()
-            return
-        if waiting or self._closed:
-            # A ping would come behind the data, and the answer of a slow reader after its time.
-            self._ping_unanswered = False
-        elif now >= self._ping_at:
-            unread = unacknowledged(self._transport)
-            acknowledged = self._written - unread
-            if self._ping_unanswered and (not unread or acknowledged == self._acknowledged):
-                self.abort()
-                return
-            # A ping goes unanswered for as long as it stands behind what a slow reader has yet to read.
-            self._ping_at, self._acknowledged = now + endpoint.ping_interval, acknowledged
-            if not self._ping_unanswered:
-                self._ping_unanswered = True
-                self._send(_PING)

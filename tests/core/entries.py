@@ -1,10 +1,10 @@
 """Entries, windows and connections, made in few words."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from auth.grants import Grants
 from auth.identity import Identity
-from gateway.core.connection import Connection
+from gateway.core.connection import Connection, Transport
 from gateway.core.frame import Batch, Frame
 from gateway.core.manager import ConnectionManager
 from gateway.core.position import Cursors
@@ -27,11 +27,13 @@ def window(rooms: Iterable[Sequence[str]] = (), bounds: Bounds | None = None) ->
 
 
 class Sheet:
-    """A transport that writes down the offsets it is given; full when it is told to be."""
+    """A transport that writes down the offsets it is given; full when it is told to be. Without a socket, unless it is
+    given a number for one."""
 
     def __init__(self) -> None:
         self.offsets: list[int] = []
         self.full = False
+        self.descriptor: int | None = None
 
     def write(self, batch: Batch) -> bool:
         self.offsets += [int(frame.text) for frame in batch.frames]
@@ -40,6 +42,11 @@ class Sheet:
     def close(self, code: int, reason: str) -> None: ...
 
     def abort(self) -> None: ...
+
+
+def nowhere(batch: Batch, direct: Mapping[int, Transport]) -> None:
+    """Writes to descriptors, where nobody has one."""
+    assert not direct
 
 
 def connection(

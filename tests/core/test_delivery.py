@@ -1,13 +1,16 @@
 """Fan-out, and catching up from the log."""
 
+from collections.abc import Mapping
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.connection import Connection
+from gateway.core.connection import Connection, Transport
 from gateway.core.delivery import Progress, advance, forget, latest, plan, skip
-from gateway.core.manager import Batches, ConnectionManager
+from gateway.core.frame import Batch
+from gateway.core.manager import ConnectionManager
 from gateway.core.window import Bounds, Window
-from tests.core.entries import Sheet, connection, entry, window
+from tests.core.entries import Sheet, connection, entry, nowhere, window
 
 A, B = "circle:1", "project:1"
 memberships = st.lists(st.lists(st.sampled_from([A, B]), unique=True), min_size=1, max_size=40)
@@ -20,17 +23,35 @@ def finish(one: Connection, held: Window, limit: int = 100) -> None:
     raise AssertionError("it never comes to an end")
 
 
-@given(memberships)
-def test_batches_hold_what_their_mask_says(rooms: list[list[str]]) -> None:
-    """Bit i stands for the i-th entry; equal masks share one batch; first and last are offsets in the log."""
+@given(memberships, st.lists(st.sets(st.sampled_from([A, B, "tenant"]), min_size=1), min_size=1, max_size=6))
+def test_who_has_a_socket_is_written_to_after_all_were_asked(rooms: list[list[str]], clients: list[set[str]]) -> None:
+    """Those that get the same entries share one batch, whose offsets are those of the log. It is written to all their
+    descriptors at once, and to no transport that has one; to the others it is written as ever."""
+    manager = ConnectionManager()
+    made = [connection(manager, dict.fromkeys(joined, 0), id=str(n)) for n, joined in enumerate(clients)]
+    for n, (_, sheet) in enumerate(made):
+        sheet.descriptor = 100 + n if n % 3 else None
+    written: list[tuple[Batch, list[int]]] = []
     entries = [entry(10 + i, *names) for i, names in enumerate(rooms)]
-    batches = Batches(entries)
-    for mask in {1, (1 << len(entries)) - 1, 1 << (len(entries) - 1)}:
-        chosen = [e for i, e in enumerate(entries) if mask >> i & 1]
-        batch = batches[mask]
-        assert [frame.text for frame in batch.frames] == [str(e.offset) for e in chosen]
-        assert (batch.first, batch.last) == (chosen[0].offset, chosen[-1].offset)
-        assert batches[mask] is batch
+
+    def write_all(batch: Batch, direct: Mapping[int, Transport]) -> None:
+        assert all(direct[descriptor] is made[descriptor - 100][0].transport for descriptor in direct)
+        written.append((batch, list(direct)))
+
+    manager.deliver("acme", entries, 0.0, write_all)
+    batches = [batch for batch, _ in written]
+    assert len({tuple(frame.text for frame in batch.frames) for batch in batches}) == len(batches)
+    for n, joined in enumerate(clients):
+        expected = [e.offset for e in entries if joined & set(e.rooms)]
+        got = [batch for batch, direct in written if 100 + n in direct]
+        if n % 3 and expected:
+            (batch,) = got
+            assert [int(frame.text) for frame in batch.frames] == expected
+            assert (batch.first, batch.last) == (expected[0], expected[-1])
+        else:
+            assert got == []
+        assert made[n][1].offsets == ([] if n % 3 else expected)
+        assert made[n][0].sent == len(expected)
 
 
 @given(memberships, st.lists(st.sets(st.sampled_from([A, B, "tenant"])), min_size=1, max_size=6))
@@ -40,7 +61,7 @@ def test_each_gets_its_rooms_once_in_order(rooms: list[list[str]], clients: list
     sheets = [(joined, connection(manager, dict.fromkeys(joined, 0), id=str(n))[1]) for n, joined in enumerate(clients)]
     foreign = connection(manager, {A: 0, B: 0, "tenant": 0}, tenant="bolt")[1]
     entries = [entry(1 + i, *names) for i, names in enumerate(rooms)]
-    manager.deliver("acme", entries, 0.0)
+    manager.deliver("acme", entries, 0.0, nowhere)
     for joined, sheet in sheets:
         assert sheet.offsets == [e.offset for e in entries if joined & set(e.rooms)]
     assert foreign.offsets == []

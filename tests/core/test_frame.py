@@ -33,7 +33,7 @@ def test_header_at_every_boundary(size: int) -> None:
 def test_batch_is_its_frames_in_order(texts: list[str]) -> None:
     """The joined bytes are the frames, one after the other."""
     frames = [Frame(text.encode()) for text in texts]
-    assert [bytes(frame.data).decode() for frame in parsed(Batch(frames).wire)] == texts
+    assert [bytes(frame.data).decode() for frame in parsed(bytes(Batch(frames).wire))] == texts
     assert [frame.text for frame in frames] == texts
 
 

@@ -16,6 +16,8 @@ from tests.support import settings_for
 class Tape:
     """A `Transport` that writes down what it is given. It is full after `room` frames, until it is told to drain."""
 
+    descriptor = None
+
     def __init__(self, room: int | None = None) -> None:
         self.frames: list[dict[str, Any]] = []
         self.room = room

@@ -388,6 +388,7 @@ class FakeTransport:
         self._client = client
         self._capacity = capacity
         self._eager = eager
+        self.descriptor = None
         self.size = 0
         self.full = False
         self.written_while_full = 0

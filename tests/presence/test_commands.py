@@ -255,6 +255,8 @@ async def test_one_that_is_full_falls_behind_and_loses_no_event(gate: Gate) -> N
         transport = connection.transport
 
         class Full:
+            descriptor = None
+
             def write(self, batch: object) -> bool:
                 return transport.write(batch) and False  # type: ignore[arg-type]
 
