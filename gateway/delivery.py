@@ -16,6 +16,12 @@ from gateway.transports.kernel import write_all
 PACE: Final = 0.05
 """Seconds between two batches to a connection that is over its rate of events."""
 
+DEAR: Final = 0.000_25
+"""Seconds of a fan-out that is worth a look at whether more comes: one more turn of the loop, some 10 us."""
+
+GATHER: Final = 0.005
+"""Seconds that events wait for more at most; and never longer than the fan-out before took."""
+
 TURN: Final = 0.005
 """Seconds of one turn of the loop for those who are behind: after a restart all of them are, and together they would
 hold up the others for a second."""
@@ -47,6 +53,9 @@ class Delivery:
         self._on_failure = on_failure
         self._pending: dict[str, list[Entry]] = {}
         self._pending_bytes = 0
+        self._pending_since = 0.0
+        self._grew = False
+        self._took = 0.0
         self._turns: deque[Connection] = deque()
         self._taking_turns = False
         log.attach(self._on_appended)
@@ -55,8 +64,10 @@ class Delivery:
         """A new entry: it is delivered at the end of this turn of the loop, with what else comes in it."""
         removal = removal_in(entry)
         if self._manager.of(tenant).connections:
+            self._grew = True
             if not self._pending:
-                asyncio.get_running_loop().call_soon(self.flush)
+                self._pending_since = self._timer()
+                asyncio.get_running_loop().call_soon(self._end_of_turn)
             self._pending.setdefault(tenant, []).append(entry)
             self._pending_bytes += len(entry.frame)
             if removal is not None or self._pending_bytes >= BATCH_BYTES:
@@ -64,6 +75,15 @@ class Delivery:
         if removal is not None:
             # Whoever is removed has got this event, and gets none that comes after it.
             self._on_removal(tenant, removal, entry.at)
+
+    def _end_of_turn(self) -> None:
+        """Deliver what is pending; or, where that is dear and this turn brought something, wait for what the next one
+        brings: under load the events of several turns leave in one write."""
+        if self._grew and self._took > DEAR and self._timer() - self._pending_since < min(self._took, GATHER):
+            self._grew = False
+            asyncio.get_running_loop().call_soon(self._end_of_turn)
+        else:
+            self.flush()
 
     def flush(self) -> None:
         """Deliver what is pending. Before every change of the index, so that an event reaches who was there for it."""
@@ -74,6 +94,7 @@ class Delivery:
         for tenant, entries in pending.items():
             for connection in self._manager.deliver(tenant, entries, now, write_all):
                 self._later(connection, PACE)
+        self._took = self._timer() - now
 
     def catch_up(self, connection: Connection) -> None:
         """Write to a connection that is behind what its transport and its rate allow now, and see to the rest."""
