@@ -13,6 +13,7 @@ from auth.identity import Identity
 from gateway.core.connection import Connection, Transport
 from gateway.core.frame import Batch, Frame
 from gateway.core.handshake import Handshake
+from gateway.transports.kernel import write_all
 
 _PIECE: Final = 16_384
 """Bytes of what fills a transport; one is well within any limit."""
@@ -72,6 +73,16 @@ class Peer:
             return self.transport.write(batch)
         finally:
             self.host.writing = False
+
+    def deliver(self, *texts: str) -> bool:
+        """Write as the fan-out does: past `write`, where there is a descriptor. Whether it was so."""
+        batch = Batch([Frame(text.encode()) for text in texts])
+        descriptor = self.transport.descriptor
+        if descriptor is None:
+            self.write_batch(batch)
+            return False
+        write_all(batch, {descriptor: self.transport})
+        return True
 
     def fill(self, limit: int) -> list[str]:
         """Write until the answer is False and return what was written, that one included; at most `limit` bytes."""

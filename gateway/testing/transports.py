@@ -88,6 +88,56 @@ class TransportContract(ABC):
             await until(lambda: peer.host.binaries == 1)
             assert peer.host.texts == ["one", "é" * 5_000, "", "in parts"]
 
+    # -- past `write`
+
+    async def test_order_is_kept_past_write(self) -> None:
+        """What is written to the descriptor, where there is one, and what is written by `write` arrives in the order
+        of the calls, while the client reads slowly, what the kernel did not take included."""
+        async with self.peer() as peer:
+            texts = [f"{n}:".ljust((1, 300, 70_000)[n % 3], ".") for n in range(900)]
+            reading = asyncio.create_task(peer.read(len(texts), 30.0))
+            for n, text in enumerate(texts):
+                if n % 7:
+                    peer.deliver(text)
+                else:
+                    peer.write(text)
+                if n % 10 == 9:
+                    await asyncio.sleep(0.002)
+            assert await reading == texts
+            assert peer.host.gone == []
+
+    async def test_no_descriptor_while_something_waits(self) -> None:
+        """One that reads nothing has none, from the first byte on that the kernel does not take; nothing is lost of
+        what was written, and once it has been read there is one again."""
+        async with self.peer() as peer:
+            had = peer.transport.descriptor is not None
+            texts: list[str] = []
+            while len(texts) < self.capacity // 16_384:
+                texts.append(f"{len(texts)}:".ljust(16_384, "."))
+                if not peer.deliver(texts[-1]) and (had or len(texts) > 100):
+                    break
+            assert peer.transport.descriptor is None
+            assert await peer.read(len(texts)) == texts
+            await until(lambda: (peer.transport.descriptor is not None) == had)
+            peer.deliver("again")
+            assert await peer.read(1) == ["again"]
+
+    async def test_no_descriptor_after_the_end(self) -> None:
+        """Whoever ended it: the number may be another client's by then. Before, to write to one whose client has
+        gone raises nothing, and the host is told."""
+        async with self.peers(4) as peers:
+            closed, aborted, polite, rude = peers
+            closed.transport.close(1012, "restart")
+            aborted.transport.abort()
+            assert closed.transport.descriptor is aborted.transport.descriptor is None
+            await polite.client.close()
+            rude.client.transport.abort()
+            while rude.connection not in rude.host.gone:
+                rude.deliver("x" * 16_384)
+                await asyncio.sleep(0)
+            await until(lambda: len(set(rude.host.gone)) == 4)
+            assert [peer.transport.descriptor for peer in peers] == [None] * 4
+
     # -- full and drained
 
     async def test_fills_and_says_so(self) -> None:

@@ -270,6 +270,8 @@ def test_over_tls_everything_holds(tmp_path: Path, loop: str) -> None:
                 client = Client(websocket)
                 await client.next("connection.established")
                 await client.next("subscribed")
+                (connection,) = gate.service.gateway.manager.connections()
+                assert connection.transport.descriptor is None, "what is written there is not encrypted"
                 ids = [
                     (await gate.service.gateway.publish("acme", "a.b", {"x": "y" * 2_000}, circle_id=1)).event_id
                     for _ in range(300)
