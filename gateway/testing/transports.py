@@ -117,6 +117,9 @@ class TransportContract(ABC):
                 if not peer.deliver(texts[-1]) and (had or len(texts) > 100):
                     break
             assert peer.transport.descriptor is None
+            await peer.client.send("anybody there?")
+            await until(lambda: peer.host.texts == ["anybody there?"])
+            assert peer.transport.descriptor is None
             assert await peer.read(len(texts)) == texts
             await until(lambda: (peer.transport.descriptor is not None) == had)
             peer.deliver("again")
