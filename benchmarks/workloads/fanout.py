@@ -2,9 +2,10 @@
 
 *Paced*: an event is published when every subscriber has got the one before. *Saturated*: events come faster than turns
 of the server's loop, 16 (or 64) of them to a turn where they are published from inside the server's process, and in one
-write or request to Nchan, to nats-server and to the gateway over HTTP (`POST /events/batch`). The client waits only so
-that no more than a number of events are under way. Servers differ in the number that suits them, so each is tried with
-several, and its best is what counts.
+write or request to Nchan, to nats-server and to the gateway over HTTP (`POST /events/batch`). A server may join what
+waits for a client: uWebSockets joins what its loop read in a turn, nats-server and the gateway also over turns. The
+client waits only so that no more than a number of events are under way. Servers differ in the number that suits them,
+so each is tried with several, and its best is what counts.
 
 Measured is the server's CPU time for each delivery, from the order or request that publishes to the socket. The last
 columns show that no client was in the way: while saturated the server's core is not idle and the load's is not full.
