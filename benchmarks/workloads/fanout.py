@@ -3,7 +3,7 @@
 *Paced*: an event is published when every subscriber has got the one before. *Saturated*: events come faster than turns
 of the server's loop, 16 (or 64) of them to a turn where they are published from inside the server's process, and in one
 write or request to Nchan, to nats-server and to the gateway over HTTP (`POST /events/batch`). A server may join what
-waits for a client: uWebSockets joins what its loop read in a turn, nats-server and the gateway also over turns. The
+waits for a client: uWebSockets joins the events of a turn, nats-server and the gateway those of several too. The
 client waits only so that no more than a number of events are under way. Servers differ in the number that suits them,
 so each is tried with several, and its best is what counts.
 
