@@ -37,6 +37,8 @@ class AsgiTransport:
         "on_drained",
     )
 
+    descriptor = None  # the socket is the server's
+
     def __init__(self, send: Send, stall: float) -> None:
         self._send = send
         self._stall = stall
@@ -49,10 +51,6 @@ class AsgiTransport:
         self._writer: asyncio.Task[None] | None = None
         self.gone = asyncio.Event()
         self.on_drained: Callable[[], None] = lambda: None
-
-    @property
-    def descriptor(self) -> None:
-        """The socket is the server's."""
 
     def write(self, batch: Batch) -> bool:
         if self._closing is not None:
