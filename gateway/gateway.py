@@ -184,13 +184,14 @@ class Gateway:
         refused: GatewayError | AuthError | None = None
         try:
             subscription.check_rooms(connection, handshake.rooms, self.limits.rooms)
-            if handshake.since is not None:
-                window.cursors.decode(handshake.since)
             rooms += handshake.rooms
-        except CursorInvalid as error:
-            refused, rooms = error, ()
         except (GatewayError, AuthError) as error:
             refused = error
+        try:
+            if handshake.since is not None:
+                window.cursors.decode(handshake.since)
+        except CursorInvalid as error:
+            refused, rooms = refused or error, ()
         self.manager.join(connection, own, window.head)
         subscribed = tuple(dict.fromkeys((own, *rooms)))
         self.reply(connection, established(connection, window.cursor, subscribed, self.limits))

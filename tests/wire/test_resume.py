@@ -243,6 +243,15 @@ async def test_an_invalid_cursor_at_connect_subscribes_to_nothing(gate: Gate) ->
         await client.next("task.completed")
 
 
+async def test_a_cursor_and_rooms_in_the_url_that_are_both_no_good(gate: Gate) -> None:
+    """The rooms are told of, nothing is resumed, and the connection stays, with the user's own room live."""
+    for query, code in (("&rooms=nonsense", "room_invalid"), ("&rooms=user:bob", "room_forbidden")):
+        async with gate.client(query=f"{query}&since=junk") as client:
+            assert (await client.next("error"))["data"]["code"] == code
+            await gate.service.gateway.publish("acme", "a.b", {}, user_id="ada")
+            await client.next("a.b")
+
+
 async def test_after_a_restart_an_old_cursor_is_a_reset_log_not_an_error() -> None:
     """The embedded log is gone with its process: `recovered: false`, and events go on."""
     async with running() as gate:
