@@ -26,7 +26,7 @@ def read_request(request: bytes) -> tuple[bytes, bytes, Headers]:
 
 
 def too_long(target: bytes, headers: Headers) -> bool:
-    """Whether this is more than a client needs, and than libraries below take."""
+    """Whether this is more than a client needs."""
     return len(target) > MAX_TARGET or sum(map(len, headers.values())) > MAX_HEADERS
 
 

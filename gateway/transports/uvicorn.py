@@ -129,7 +129,8 @@ class SocketTransport(SocketWriter, asyncio.Protocol):
     def shutdown(self) -> None:
         """uvicorn stops."""
         if isinstance(self._ordinary, WebSocketsSansIOProtocol):
-            self._ordinary.shutdown()
+            if not self._transport.is_closing():  # uvicorn's would try to refuse what was refused
+                self._ordinary.shutdown()
         else:
             self.close(CloseCode.RESTART, "restart")
             self._uncork()  # where a ticket is being looked up, and nothing was written yet
@@ -200,9 +201,14 @@ class SocketTransport(SocketWriter, asyncio.Protocol):
 
     def _go_ordinary_way(self, request: bytes) -> None:
         self._server_state.connections.discard(self)
-        self._ordinary = WebSocketsSansIOProtocol(*self._ordinary)  # type: ignore[misc]
-        self._ordinary.connection_made(self._transport)
-        self._ordinary.data_received(request)
+        self._ordinary = ordinary = WebSocketsSansIOProtocol(*self._ordinary)  # type: ignore[misc]
+        ordinary.connection_made(self._transport)
+        ordinary.data_received(request)
+        # What websockets' parser does not take uvicorn leaves without an answer, and the socket open for ever.
+        if ordinary.conn.handshake_exc is not None and not self._transport.is_closing():
+            answer = b"".join(ordinary.conn.data_to_send())
+            self._transport.write(answer or refuse(b"400 Bad Request", "this is no opening handshake"))
+            self._transport.close()
 
     # ---- frames of the client
 

@@ -21,6 +21,7 @@ from websockets.extensions.permessage_deflate import PerMessageDeflate, ServerPe
 from websockets.frames import Close, Frame, Opcode
 from websockets.headers import build_extension, parse_extension
 from websockets.protocol import OPEN, SERVER, Protocol
+from websockets.server import ServerProtocol
 
 from gateway.server import Server as GatewayServer
 from gateway.transports.uvicorn_first import FirstRequest
@@ -65,6 +66,8 @@ def expectations() -> dict[str, dict[str, bool]]:
     parser.receive_data(b"\x88\x80\0\0\0\0")
     closing = Protocol(SERVER, state=OPEN)
     closing.receive_data(b"\x83\x80\0\0\0\0")
+    refusing = ServerProtocol()
+    refusing.receive_data(b"GET / HTTP/1.1\r\nContent-Length: 5\r\n\r\n")
     factory = ServerPerMessageDeflateFactory(server_no_context_takeover=True, client_no_context_takeover=True)
     agreed, deflate = factory.process_request_params([], [])
     upgrades = {p.__name__: source(p.handle_websocket_upgrade) for p in (HttpToolsProtocol, H11Protocol)}
@@ -89,6 +92,7 @@ def expectations() -> dict[str, dict[str, bool]]:
         ),
         "the ordinary implementation is made with the same three": names(WebSocketsSansIOProtocol)[:3]
         == ["config", "server_state", "app_state"],
+        "and its `conn` is websockets' own": "self.conn = ServerProtocol(" in source(WebSocketsSansIOProtocol.__init__),
         "and is a protocol of asyncio with a shutdown": all(
             callable(getattr(WebSocketsSansIOProtocol, name)) for name in CALLBACKS
         ),
@@ -127,6 +131,8 @@ def expectations() -> dict[str, dict[str, bool]]:
         and names(H11Protocol.handle_websocket_upgrade) == ["self", "event"],
     }
     ws = {
+        "a server's core keeps why it did not take a request": refusing.handshake_exc is not None
+        and b"".join(refusing.data_to_send()) == b"",
         "the core starts in state OPEN, with a limit for messages and a logger": {"state", "max_size", "logger"}
         <= set(names(Protocol)),
         "it answers pings by itself": pongs == [b"\x8a\x00"] and [ping.opcode for ping in pings] == [Opcode.PING],
