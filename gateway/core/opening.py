@@ -36,8 +36,10 @@ def fault_of(method: bytes, headers: Headers) -> str | None:
         return "a WebSocket is opened with GET"
     if len(headers.get(b"host", ())) != 1:
         return "Host is needed, once"
-    if b"upgrade" not in b",".join(headers.get(b"connection", ())).lower().replace(b" ", b"").split(b","):
+    if not any(word.strip() == b"upgrade" for word in b",".join(headers.get(b"connection", ())).lower().split(b",")):
         return "Connection: Upgrade is missing"
+    if b"transfer-encoding" in headers or any(value.strip() != b"0" for value in headers.get(b"content-length", ())):
+        return "an opening handshake has no body"
     if [value.strip() for value in headers.get(b"sec-websocket-version", ())] != [b"13"]:
         return "Sec-WebSocket-Version: 13 is needed"
     try:

@@ -1,10 +1,12 @@
 """The first request of a connection. One for the gateway's path is opened at once, past uvicorn's HTTP protocol.
 
 That spares a WebSocket what only an HTTP request needs, and its request from being put together and parsed again. All
-else, a request in pieces or one that is not in order included, goes to uvicorn's protocol from its first byte on.
+else, a handshake that is not in order or has something behind it included, goes to uvicorn's protocol from its first
+byte on.
 """
 
 import asyncio
+import re
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -13,13 +15,15 @@ from uvicorn.server import ServerState
 
 from gateway.transports.endpoint import STATE_KEY, Endpoint
 from gateway.transports.uvicorn import SocketTransport
-from gateway.transports.uvicorn_http import HEAD_SECONDS, TOO_SLOW, UvicornHttp
+from gateway.transports.uvicorn_http import HEAD_BYTES, HEAD_SECONDS, TOO_SLOW, UvicornHttp
 
 try:
     from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 except ImportError:  # httptools is in the extra `fast`
     HttpProtocol: type[asyncio.Protocol] = UvicornHttp
 else:
+    # As lax as any parser, so that nobody waits for an end that has come; a head that is in order has but one of them.
+    _end_of_head = re.compile(rb"\n\r?\n").search
 
     class _Request:
         """What the parser tells of a request."""
@@ -36,14 +40,21 @@ else:
         def on_header(self, name: bytes, value: bytes) -> None:
             self.headers.setdefault(name.lower(), []).append(value)
 
-    def _read(data: bytes) -> _Request | None:
-        """The request for a WebSocket that `data` is, from its first byte on; None for all else."""
+    def _read(data: bytes, path: bytes) -> _Request | None:
+        """The one request for a WebSocket at `path` that `data` is, from first to last byte; None for all else."""
+        end = _end_of_head(data)
+        if end is None or end.end() != len(data):
+            return None
         request = _Request()
         parser = HttpRequestParser(request)
         try:
             parser.feed_data(data)
         except HttpParserUpgrade:
-            if parser.get_http_version() == "1.1" and request.headers.get(b"upgrade") == [b"websocket"]:
+            if (
+                parser.get_http_version() == "1.1"
+                and request.headers.get(b"upgrade") == [b"websocket"]
+                and request.target.partition(b"?")[0] == path
+            ):
                 return request
         except HttpParserError:
             pass
@@ -52,7 +63,7 @@ else:
     class FirstRequest(asyncio.Protocol):
         """uvicorn's HTTP protocol for a connection of which nothing has come yet."""
 
-        __slots__ = ("_arguments", "_deadline", "_server_state", "_start", "_transport")
+        __slots__ = ("_arguments", "_deadline", "_path", "_server_state", "_so_far", "_start", "_transport")
 
         def __init__(
             self,
@@ -62,7 +73,9 @@ else:
             _loop: asyncio.AbstractEventLoop | None = None,
         ) -> None:
             endpoint: Endpoint | None = app_state.get(STATE_KEY)
-            self._start = b"" if endpoint is None else b"GET " + endpoint.path.encode()
+            self._path = b"" if endpoint is None else endpoint.path.encode()
+            self._start = b"GET " + self._path
+            self._so_far = bytearray()
             self._arguments: Final = (config, server_state, app_state)
             self._server_state = server_state
             self._deadline: asyncio.TimerHandle
@@ -74,16 +87,23 @@ else:
             self._server_state.connections.add(self)  # type: ignore[arg-type]  # has what a shutdown calls
 
         def data_received(self, data: bytes) -> None:
+            so_far = self._so_far
+            so_far += data
+            ours = so_far.startswith(self._start) or self._start.startswith(bytes(so_far[: len(self._start)]))
+            ended = _end_of_head(so_far, max(0, len(so_far) - len(data) - 2)) is not None
+            if ours and not ended and len(so_far) <= HEAD_BYTES:
+                return
             self._leave()
-            request = _read(data) if self._start and data.startswith(self._start) else None
+            whole = bytes(so_far)
+            request = _read(whole, self._path) if ours else None
             kind: Callable[..., Any] = UvicornHttp if request is None else SocketTransport
             protocol = kind(*self._arguments)
             self._transport.set_protocol(protocol)
             protocol.connection_made(self._transport)
             if request is None:
-                protocol.data_received(data)
+                protocol.data_received(whole)
             else:
-                protocol.begin(data, b"GET", request.target, request.headers)
+                protocol.begin(whole, b"GET", request.target, request.headers)
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._leave()
