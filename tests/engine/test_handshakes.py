@@ -204,6 +204,30 @@ async def test_frames_before_the_answer_do_no_harm(served: Served) -> None:
             assert message["id"] == "early"
 
 
+async def test_two_requests_in_one_piece_are_two(served: Served) -> None:
+    """Neither gets anything of the other: what is no WebSocket 404, the handshake behind it what it deserves."""
+    plain = f"GET {TARGET} HTTP/1.1\r\nHost: localhost\r\nOrigin: http://evil.example\r\n\r\n".encode()
+    async with raw(served.port) as client:
+        await client.send(plain + handshake(TARGET))
+        head = await client.head()
+        assert head.startswith("HTTP/1.1 404 "), head
+        await client.exactly(int(head.lower().partition("content-length: ")[2].split()[0]))
+        assert (await client.head()).startswith("HTTP/1.1 101 ")
+        assert (await client.message())["type"] == "connection.established"
+    async with raw(served.port) as client:
+        await client.send(f"GET {TARGET} HTTP/1.1\r\nX: y\r\n\r\n".encode() + handshake("/admin/stats"))
+        assert " 101 " not in await client.head()
+
+
+@pytest.mark.parametrize("behind", [frame(9, b"hi"), frame(8), b"\x81\x00", b"GET / HTTP/1.1\r\n\r\n", b"\xff" * 50])
+async def test_what_stands_behind_a_handshake_of_a_longer_path_is_dropped(served: Served, behind: bytes) -> None:
+    """It is refused as it would be alone."""
+    async with raw(served.port) as client:
+        await client.send(handshake(f"/ws/dashboards?token={GOOD}") + behind)
+        assert (await client.head()).startswith("HTTP/1.1 403 ")
+    assert "Traceback" not in served.output
+
+
 async def test_no_handshake_has_left_a_trace_in_the_servers_output(served: Served) -> None:
     """Of all these no traceback, no error, no token."""
     for case in CASES:
