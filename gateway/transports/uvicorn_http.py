@@ -22,6 +22,7 @@ _TOO_LARGE: Final = b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Le
 TOO_SLOW: Final = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 _TOO_OLD: Final = "A WebSocket is opened with HTTP/1.1."  # RFC 6455 section 4.1; uvicorn takes HTTP/1.0 too
+_TOO_EARLY: Final = "A WebSocket is opened once the request before it has been answered."  # h11 waits by itself
 
 
 class _GuardedHead(H11Protocol if TYPE_CHECKING else object):  # type: ignore[misc]  # a mixin for either protocol
@@ -110,6 +111,8 @@ else:
         def handle_websocket_upgrade(self) -> None:
             if self.scope["http_version"] < "1.1":
                 self.send_400_response(_TOO_OLD)
+            elif self.cycle is not None and not self.cycle.response_complete:
+                self.send_400_response(_TOO_EARLY)
             else:
                 super().handle_websocket_upgrade()
                 # It holds this protocol, so that both and the request would stay until Python looks for cycles.
