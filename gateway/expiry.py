@@ -37,6 +37,8 @@ class Expiry:
             expires_at = connection.identity.expires_at
             if expires_at <= now:
                 self._house.close(connection, CloseCode.UNAUTHENTICATED, ErrorCode.TOKEN_EXPIRED)
+            elif not connection.begun:  # nothing comes before its first frame
+                self._agenda.set(connection, min(now + 1, expires_at))
             else:
                 self._agenda.set(connection, expires_at)
                 self._house.reply(connection, messages.TokenExpiring(expires_at=rfc3339(expires_at)))

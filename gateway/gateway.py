@@ -204,9 +204,11 @@ class Gateway:
     def refresh(self, connection: Connection, identity: Identity) -> None:
         """The client has shown a fresh token: its grants, rate and expiry count from here on."""
         self.delivery.flush()
-        connection.identity = identity
+        before, connection.identity = connection.identity, identity
         connection.set_rate(self._event_rate(identity))
-        self._expiry.watch(connection)
+        # Whoever shows the same token again has been told of its end, or will be.
+        if (identity.issued_at, identity.expires_at) != (before.issued_at, before.expires_at):
+            self._expiry.watch(connection)
         self.presence.renewed(connection)
 
     def _event_rate(self, identity: Identity) -> int:

@@ -1,6 +1,6 @@
 """Who is to be looked at when: one second each, so that keeping it costs the same for ten and for ten thousand."""
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from math import ceil
 from typing import Generic, TypeVar
 
@@ -32,9 +32,10 @@ class Agenda(Generic[K]):
             if not keys:
                 del self._seconds[second]
 
-    def due(self, now: float) -> list[K]:
-        """Those whose time has come, and takes them off."""
-        keys = [key for second in sorted(s for s in self._seconds if s <= now) for key in self._seconds[second]]
-        for key in keys:
-            self.forget(key)
-        return keys
+    def due(self, now: float) -> Iterator[K]:
+        """Those whose time has come; each is taken off as its turn comes, so that a fault with one costs no other."""
+        for second in sorted(second for second in self._seconds if second <= now):
+            for key in list(self._seconds.get(second, ())):
+                if self._when.get(key) == second:
+                    self.forget(key)
+                    yield key

@@ -30,3 +30,22 @@ def test_agenda_against_a_dictionary(steps: list[tuple[str, str, float]]) -> Non
     now += 1e3
     assert sorted(agenda.due(now)) == sorted(model)
     assert agenda._seconds == {}
+
+
+def test_who_is_dealt_with_may_change_who_is_next() -> None:
+    """One that is forgotten, or set to later, while another is dealt with is not due; nor is anybody lost where
+    dealing with one fails."""
+    agenda: Agenda[str] = Agenda()
+    for key in "abcd":
+        agenda.set(key, 10.0 if key < "d" else 9.0)
+    seen = []
+    for key in agenda.due(20.0):
+        seen.append(key)
+        agenda.forget("b")
+        agenda.set("c", 30.0)
+    assert seen == ["d", "a"]
+    assert next(iter(agenda.due(40.0))) == "c"
+    for key in "xyz":
+        agenda.set(key, 50.0)
+    assert next(agenda.due(60.0)) == "x"  # and whoever asked comes no further
+    assert list(agenda.due(60.0)) == ["y", "z"]

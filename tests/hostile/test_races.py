@@ -204,6 +204,38 @@ async def test_refresh_in_the_last_moment(lab: Lab) -> None:
     assert closed.late == 0
 
 
+async def test_nothing_is_told_of_the_end_before_the_first_frame(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection that waits for its log is told once it has begun, and closed when its token ends though it waits."""
+    following: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    monkeypatch.setattr(lab.gateway.log, "follow", lambda tenant, since: asyncio.shield(following))
+    _, tape = lab.join(lab.token(expires_in=40))
+    _, short = lab.join(lab.token("bob", expires_in=34))
+    await lab.settle()
+    lab.expire(35)
+    assert tape.frames == short.frames == []
+    ended(short, "token_expired")
+    following.set_result(None)
+    await lab.settle()
+    lab.expire(2)
+    assert tape.kinds == ["connection.established", "token.expiring"]
+
+
+async def test_one_that_cannot_be_closed_keeps_no_other(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a transport fails as its connection expires, the others expire all the same."""
+    tapes = [lab.join(lab.token(f"user-{n}", expires_in=10))[1] for n in range(3)]
+
+    def broken(code: int, reason: str) -> None:
+        raise RuntimeError("this transport is broken")
+
+    monkeypatch.setattr(tapes[0], "close", broken)
+    with pytest.raises(RuntimeError):
+        lab.expire(10)
+    lab.expire(1)  # the gateway's next look
+    for tape in tapes[1:]:
+        ended(tape, "token_expired")
+    assert list(lab.gateway.manager.connections()) == []
+
+
 async def test_refresh_and_revocation_cross(lab: Lab) -> None:
     """The connection lives by its newest token: the old one's end is nothing to it, the new one's is its own."""
     old, old_jti = lab.issue("ada", "acme", ALL)

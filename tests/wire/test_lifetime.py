@@ -32,6 +32,24 @@ async def test_an_expiring_token_is_told_once_and_ahead() -> None:
         assert await client.closed() == (4401, "token_expired")
 
 
+async def test_the_same_token_again_is_no_news() -> None:
+    """Who shows it after the warning is not warned a second time, and is closed when it ends; one that ends sooner
+    counts at once."""
+    async with clocked() as (gate, clock):
+        token = gate.token(now=clock(), expires_in=600)
+        async with gate.client(token) as client:
+            clock.advance(541)
+            await client.next("token.expiring")
+            assert (await client.ask(type="auth", token=token))["type"] == "authenticated"
+            async with gate.client(gate.token("bob", now=clock() - 550, expires_in=600)) as bob:
+                await bob.next("token.expiring")
+            await fence(client)
+            sooner = gate.token(now=clock(), expires_in=20)
+            assert (await client.ask(type="auth", token=sooner))["type"] == "authenticated"
+            clock.advance(21)
+            assert await client.closed() == (4401, "token_expired")
+
+
 async def test_a_short_lived_token_is_warned_of_in_proportion() -> None:
     """A warning at the very start would be no warning: a quarter of the life before its end."""
     async with clocked() as (gate, clock), gate.client(gate.token(now=clock(), expires_in=40)) as client:
