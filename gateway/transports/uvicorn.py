@@ -118,6 +118,8 @@ class SocketTransport(SocketWriter, asyncio.Protocol):
             self._ordinary.connection_lost(exc)
             return
         self._shut()
+        if self._parser is not None:
+            self._parser.parser.close()  # a generator that holds the parser, until Python looks for cycles
         if self._closing is not None:
             self._closing.cancel()
         if self._endpoint is not None:

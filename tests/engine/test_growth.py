@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from websockets.protocol import Protocol
 
 from gateway.core.connection import Connection
 from gateway.core.frame import Batch, Frame
@@ -103,13 +104,17 @@ async def test_nothing_of_a_client_waits_for_the_collector(http: type, monkeypat
         return sum(type(thing) in kinds for thing in gc.get_objects())
 
     gc.collect()
-    before = alive(http), alive(SocketTransport, Connection)
+    before = alive(http), alive(SocketTransport, Connection), alive(Protocol)
     gc.disable()
     try:
         async with gateway() as gate:
             async with several(20, gate.port, gate.token(), "&rooms=circle:1") as clients:
                 await until(lambda: alive(http) == before[0])
                 assert alive(SocketTransport, Connection) == before[1] + 40
+                for client in clients[5:]:
+                    await client.send(command(type="ping"))
+                    while (await client.message())["type"] != "pong":
+                        pass
                 for client in clients[:10]:
                     await client.send(close_frame(1000))
                 for client in clients[10:]:
@@ -121,6 +126,7 @@ async def test_nothing_of_a_client_waits_for_the_collector(http: type, monkeypat
                 await refused.rest()
             # All but the one that was looked after last, which is let go of when the next one is.
             await until(lambda: alive(http) == before[0] and alive(SocketTransport, Connection) <= before[1] + 1)
+            await until(lambda: alive(Protocol) <= before[2] + 1)
     finally:
         gc.enable()
 

@@ -137,6 +137,7 @@ def expectations() -> dict[str, dict[str, bool]]:
         <= set(names(Protocol)),
         "it answers pings by itself": pongs == [b"\x8a\x00"] and [ping.opcode for ping in pings] == [Opcode.PING],
         "it tells of a close frame": parser.close_rcvd is not None,
+        "it parses by a generator, which has to be closed": inspect.isgenerator(parser.parser),
         "and of a fault, and has the close frame for it ready": isinstance(closing.parser_exc, ProtocolError)
         and closing.data_to_send()[0].startswith(b"\x88"),
         "extensions are a plain list of the core": parser.extensions == [],
