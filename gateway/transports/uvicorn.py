@@ -1,8 +1,8 @@
 """The transport under uvicorn, straight to the socket: no ASGI, task or coroutine for a client.
 
 uvicorn makes a `SocketTransport` for each WebSocket (`ws=`, or `--ws gateway.transports.uvicorn:SocketTransport`) once
-it has parsed the request. Those for the gateway's own path it answers and serves itself; the others go uvicorn's
-ordinary way. It finds the gateway as the `Endpoint` in the application's lifespan state.
+it has parsed the request, `uvicorn_first` from the first bytes. Those for the gateway's own path it answers and serves
+itself; the others go uvicorn's ordinary way. It finds the gateway as the `Endpoint` in the application's lifespan state.
 """
 
 import asyncio
@@ -83,7 +83,7 @@ class SocketTransport(SocketWriter, asyncio.Protocol):
     # ---- what uvicorn and the event loop call
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport  # type: ignore[assignment]  # uvicorn's HTTP protocol had it
+        self._transport = transport  # type: ignore[assignment]  # another protocol had it before
         self._server_state.connections.add(self)  # type: ignore[arg-type]  # has what a shutdown calls
 
     def data_received(self, data: bytes) -> None:
@@ -140,7 +140,7 @@ class SocketTransport(SocketWriter, asyncio.Protocol):
     # ---- the handshake
 
     def begin(self, request: bytes, method: bytes, target: bytes, headers: Headers) -> None:
-        """Answer a whole request that a parser has accepted, and read so. To be called once."""
+        """Answer the one request that a parser has accepted, and read so. To be called once."""
         path, _, query = target.partition(b"?")
         if too_long(target, headers):
             self._refuse(b"431 Request Header Fields Too Large", "the request line or its headers are too long")
@@ -156,7 +156,7 @@ class SocketTransport(SocketWriter, asyncio.Protocol):
 
     def _open(self, endpoint: Endpoint, query: Query, headers: Headers) -> None:
         self._ordinary = None
-        # uvicorn does it after this, and until then tells its HTTP protocol when the transport is full.
+        # uvicorn's HTTP protocol does it after this, and until then is told when the transport is full.
         self._transport.set_protocol(self)
         peer = self._transport.get_extra_info("peername")
         address = client_address(peer[0] if peer else "unknown", headers, endpoint.proxies)
