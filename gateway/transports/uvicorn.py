@@ -2,7 +2,8 @@
 
 uvicorn makes a `SocketTransport` for each WebSocket (`ws=`, or `--ws gateway.transports.uvicorn:SocketTransport`) once
 it has parsed the request, `uvicorn_first` from the first bytes. Those for the gateway's own path it answers and serves
-itself; the others go uvicorn's ordinary way. It finds the gateway as the `Endpoint` in the application's lifespan state.
+itself; the others go uvicorn's ordinary way. It finds the gateway as the `Endpoint` in the application's lifespan
+state.
 """
 
 import asyncio
