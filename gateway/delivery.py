@@ -2,16 +2,16 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from gateway.core.connection import Connection
 from gateway.core.delivery import BATCH_BYTES, Progress, advance, skip
+from gateway.core.frame import Batch
 from gateway.core.log import Log, Removal
-from gateway.core.manager import ConnectionManager
+from gateway.core.manager import ConnectionManager, OnFailure, WriteAll
 from gateway.core.removal import removal_in
 from gateway.core.window import Entry
-from gateway.transports.kernel import write_all
 
 PACE: Final = 0.05
 """Seconds between two batches to a connection that is over its rate of events."""
@@ -20,18 +20,26 @@ DEAR: Final = 0.000_25
 """Seconds of a fan-out that is worth a look at whether more comes: one more turn of the loop, some 10 us."""
 
 GATHER: Final = 0.005
-"""Seconds that events wait for more at most; and never longer than the fan-out before took."""
+"""Seconds after which events wait for no more; and never longer than the fan-out before took."""
 
 TURN: Final = 0.005
 """Seconds of one turn of the loop for those who are behind: after a restart all of them are, and together they would
 hold up the others for a second."""
 
 
+def write_each(batch: Batch, direct: Mapping[int, Connection]) -> None:
+    """Write a batch to one connection after the other, each by its transport."""
+    for connection in direct.values():
+        connection.write(batch)
+
+
 class Delivery:
     """Follows the logs. `timer` is seconds of a clock that never goes back; `on_gap` tells a connection that the log no
     longer reached back to its place, before anything later is written; `on_replayed` is told at the end of a replay;
     `on_removal` of a user who was removed from a room at a time, before anything later is delivered; `on_failure` of a
-    connection that could not be caught up.
+    connection that could not be given what is its own.
+
+    `write_all` is how a batch leaves for many; it may be replaced.
     """
 
     def __init__(
@@ -42,7 +50,7 @@ class Delivery:
         on_gap: Callable[[Connection], None],
         on_replayed: Callable[[Connection], None],
         on_removal: Callable[[str, Removal, float], object],
-        on_failure: Callable[[Connection], None],
+        on_failure: OnFailure,
     ) -> None:
         self._manager = manager
         self._log = log
@@ -51,9 +59,11 @@ class Delivery:
         self._on_replayed = on_replayed
         self._on_removal = on_removal
         self._on_failure = on_failure
+        self.write_all: WriteAll = write_each
         self._pending: dict[str, list[Entry]] = {}
         self._pending_bytes = 0
         self._pending_since = 0.0
+        self._awaits_end_of_turn = False
         self._grew = False
         self._took = 0.0
         self._turns: deque[Connection] = deque()
@@ -67,6 +77,8 @@ class Delivery:
             self._grew = True
             if not self._pending:
                 self._pending_since = self._timer()
+            if not self._awaits_end_of_turn:
+                self._awaits_end_of_turn = True
                 asyncio.get_running_loop().call_soon(self._end_of_turn)
             self._pending.setdefault(tenant, []).append(entry)
             self._pending_bytes += len(entry.frame)
@@ -83,6 +95,7 @@ class Delivery:
             self._grew = False
             asyncio.get_running_loop().call_soon(self._end_of_turn)
         else:
+            self._awaits_end_of_turn = False
             self.flush()
 
     def flush(self) -> None:
@@ -92,9 +105,10 @@ class Delivery:
         pending, self._pending, self._pending_bytes = self._pending, {}, 0
         now = self._timer()
         for tenant, entries in pending.items():
-            for connection in self._manager.deliver(tenant, entries, now, write_all):
+            for connection in self._manager.deliver(tenant, entries, now, self.write_all, self._on_failure):
                 self._later(connection, PACE)
-        self._took = self._timer() - now
+        # What a large room took is not forgotten over a small one.
+        self._took = max(self._timer() - now, self._took / 2)
 
     def catch_up(self, connection: Connection) -> None:
         """Write to a connection that is behind what its transport and its rate allow now, and see to the rest."""
@@ -151,6 +165,6 @@ class Delivery:
         connection.awaits_turn = False
         try:
             self.catch_up(connection)
-        except Exception:
+        except Exception as error:
             # It would wait for ever, and never be told that something is missing.
-            self._on_failure(connection)
+            self._on_failure(connection, error)

@@ -252,9 +252,10 @@ class Gateway:
         self.disconnect(connection)
         connection.transport.close(code, reason)
 
-    def fail(self, connection: Connection) -> None:
-        """What was done for this connection met an exception that nobody thought of: it ends, and no other."""
-        logger.exception("a connection failed and was closed")
+    def fail(self, connection: Connection, error: Exception | None = None) -> None:
+        """What was done for this connection met an exception that nobody thought of, which is `error` or the one being
+        handled: it ends, and no other."""
+        logger.error("a connection failed and was closed", exc_info=error or True)
         self.close(connection, CloseCode.INTERNAL_ERROR, ErrorCode.INTERNAL_ERROR)
 
     def drained(self, connection: Connection) -> None:

@@ -18,7 +18,7 @@ from gateway.config import ConfigError, Settings
 from gateway.demo import demo_traffic
 from gateway.development import banner, development_router
 from gateway.lines import write_lines_aside
-from gateway.transports.kernel import limit_unsent
+from gateway.transports.kernel import limit_unsent, write_all
 from gateway.transports.uvicorn import SocketTransport
 from gateway.transports.uvicorn_first import HttpProtocol
 from gateway.wiring import Service, create_service
@@ -100,6 +100,7 @@ def serve(settings: Settings, *, development: bool = False, demo: bool = False) 
     redact_server_logs()
     lines = write_lines_aside()
     look_for_cycles_seldom()
+    service.gateway.delivery.write_all = write_all
     with suppress(KeyboardInterrupt):  # from before uvicorn took the signal over
         server.run(sockets=[listener])
     if lines is not None:

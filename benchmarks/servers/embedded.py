@@ -16,6 +16,7 @@ from gateway.api import create_app
 from gateway.api.security import redact_server_logs
 from gateway.config import load_settings
 from gateway.server import look_for_cycles_seldom, server_config
+from gateway.transports.kernel import write_all
 
 
 def directly(gateway: Gateway) -> Publish:
@@ -54,5 +55,6 @@ if __name__ == "__main__":
     redact_server_logs()
     way = by_bus if os.environ.get("BENCH_PUBLISH") == "bus" else directly
     look_for_cycles_seldom()
+    service.gateway.delivery.write_all = write_all
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
         runner.run(main(uvicorn.Server(config), way(service.gateway)))

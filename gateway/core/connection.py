@@ -148,11 +148,11 @@ class Connection:
     def live(self) -> bool:
         return self.place is None
 
-    def offer(self, batch: Batch, now: float, direct: dict[int, Transport]) -> bool:
+    def offer(self, batch: Batch, now: float, direct: "dict[int, Connection]") -> bool:
         """Take a batch of new events, all of them for this connection, unless it is behind and will read them later.
 
-        Where its transport has a descriptor, the batch is not written: it is added to `direct` by its descriptor. True
-        where it fell behind because of its rate; where its transport is full, that will say when it has drained.
+        Where its transport has a descriptor, nothing is written yet: it adds itself to `direct` by its descriptor. True
+        where it fell behind because of its rate.
         """
         if self.place is not None:
             return False
@@ -161,13 +161,17 @@ class Connection:
             self.place = batch.first - 1
             return True
         self.sent = sent
-        transport = self.transport
-        descriptor = transport.descriptor
-        if descriptor is not None:
-            direct[descriptor] = transport
-        elif not transport.write(batch):
-            self.place = batch.last
+        descriptor = self.transport.descriptor
+        if descriptor is None:
+            self.write(batch)
+        else:
+            direct[descriptor] = self
         return False
+
+    def write(self, batch: Batch) -> None:
+        """Write new events, or what is left of them. A transport that is full will say when it has drained."""
+        if not self.transport.write(batch):
+            self.place = batch.last
 
     def count_reply(self) -> None:
         """One frame more was written that is no event: it counts as sent, but not against the rate."""

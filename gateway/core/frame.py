@@ -103,6 +103,6 @@ class Batch:
 
     def rest(self, sent: int) -> "Batch":
         """What is left of `wire` once `sent` bytes of it were written; that is all it has."""
-        rest = Batch(())
+        rest = Batch((), self.first, self.last)
         rest.wire = memoryview(self.wire)[sent:]
         return rest

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
-from gateway.core.connection import Connection, Transport
+from gateway.core.connection import Connection
 from gateway.core.frame import Batch
 from gateway.core.window import Entry
 
@@ -36,8 +36,11 @@ class Observer(Protocol):
         """It has left these rooms, or all that it was in because it is gone."""
 
 
-WriteAll = Callable[[Batch, Mapping[int, Transport]], object]
-"""Writes a batch to descriptors, and what one of them does not take to its transport."""
+WriteAll = Callable[[Batch, Mapping[int, Connection]], object]
+"""Writes a batch to connections, given by the descriptors of their sockets."""
+
+OnFailure = Callable[[Connection, Exception], object]
+"""Told of a connection that an exception has kept from what is its own: it must not go on as if it had got it."""
 
 
 class ConnectionManager:
@@ -86,13 +89,16 @@ class ConnectionManager:
         if self.observer is not None:
             self.observer.left(connection, (room,))
 
-    def deliver(self, tenant: str, entries: Sequence[Entry], now: float, write_all: WriteAll) -> list[Connection]:
+    def deliver(
+        self, tenant: str, entries: Sequence[Entry], now: float, write_all: WriteAll, on_failure: OnFailure
+    ) -> list[Connection]:
         """Offer a turn's entries, in log order, to the connections in their rooms: to each connection once.
 
         Returns those that have had their share of events for now (`now` in seconds of a clock that never goes back),
         and so fell behind. What it costs grows with the connections, not with connections times entries: those that
         get the same entries share one batch. First all of them are asked, and then the batch is written to all at
-        once: the kernel's code and Python's drive each other out of the processor's caches.
+        once: the kernel's code and Python's drive each other out of the processor's caches. Nothing may be written to
+        any of them in between.
         """
         index = self.of(tenant)
         index.broadcasts += len(entries)
@@ -100,9 +106,20 @@ class ConnectionManager:
         for mask, connections in _audiences(index, entries):
             chosen = [entry for i, entry in enumerate(entries) if mask >> i & 1]
             batch = Batch([entry.frame for entry in chosen], chosen[0].offset, chosen[-1].offset)
-            direct: dict[int, Transport] = {}
-            over += [connection for connection in connections if connection.offer(batch, now, direct)]
-            write_all(batch, direct)
+            direct: dict[int, Connection] = {}
+            failed: list[tuple[Connection, Exception]] = []
+            for connection in connections:
+                try:
+                    if connection.offer(batch, now, direct):
+                        over.append(connection)
+                except Exception as error:
+                    failed.append((connection, error))
+            try:
+                write_all(batch, direct)
+            except Exception as error:
+                failed += [(connection, error) for connection in direct.values()]
+            for connection, reason in failed:
+                on_failure(connection, reason)
         return over
 
     def of(self, tenant: str) -> TenantIndex:

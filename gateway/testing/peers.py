@@ -81,7 +81,7 @@ class Peer:
         if descriptor is None:
             self.write_batch(batch)
             return False
-        write_all(batch, {descriptor: self.transport})
+        write_all(batch, {descriptor: self.connection})
         return True
 
     def fill(self, limit: int) -> list[str]:

@@ -115,6 +115,7 @@ class SocketWriter:
     def _drain(self) -> bool:
         """There is room again; tells whether it was full until now."""
         self._let_through()
+        self._read = -1  # for it has read
         drained, self._full = self._full, False
         if drained and not self._transport.is_closing():
             self._transport.resume_reading()
@@ -157,6 +158,6 @@ class SocketWriter:
                 self._push(_PING)
 
     def _arrived(self, waiting: int) -> int:
-        """Bytes that have reached the client's kernel, or what grows with them for as long as something waits here."""
-        count = acknowledged(self._transport)
-        return self._pushed - waiting if count is None else count
+        """Bytes that have reached the client's kernel. Where that tells no system, what grows with them for as long as
+        something waits here: what was written past this is not counted."""
+        return acknowledged(self._transport) or self._pushed - waiting - unacknowledged(self._transport)

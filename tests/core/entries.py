@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from auth.grants import Grants
 from auth.identity import Identity
-from gateway.core.connection import Connection, Transport
+from gateway.core.connection import Connection
 from gateway.core.frame import Batch, Frame
 from gateway.core.manager import ConnectionManager
 from gateway.core.position import Cursors
@@ -44,9 +44,13 @@ class Sheet:
     def abort(self) -> None: ...
 
 
-def nowhere(batch: Batch, direct: Mapping[int, Transport]) -> None:
+def nowhere(batch: Batch, direct: Mapping[int, Connection]) -> None:
     """Writes to descriptors, where nobody has one."""
     assert not direct
+
+
+def unbroken(connection: Connection, error: Exception) -> None:
+    raise AssertionError(f"{connection.id} has failed") from error
 
 
 def connection(

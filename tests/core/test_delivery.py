@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.connection import Connection, Transport
+from gateway.core.connection import Connection
 from gateway.core.delivery import Progress, advance, forget, latest, plan, skip
 from gateway.core.frame import Batch
 from gateway.core.manager import ConnectionManager
 from gateway.core.window import Bounds, Window
-from tests.core.entries import Sheet, connection, entry, nowhere, window
+from tests.core.entries import Sheet, connection, entry, nowhere, unbroken, window
 
 A, B = "circle:1", "project:1"
 memberships = st.lists(st.lists(st.sampled_from([A, B]), unique=True), min_size=1, max_size=40)
@@ -34,11 +34,11 @@ def test_who_has_a_socket_is_written_to_after_all_were_asked(rooms: list[list[st
     written: list[tuple[Batch, list[int]]] = []
     entries = [entry(10 + i, *names) for i, names in enumerate(rooms)]
 
-    def write_all(batch: Batch, direct: Mapping[int, Transport]) -> None:
-        assert all(direct[descriptor] is made[descriptor - 100][0].transport for descriptor in direct)
+    def write_all(batch: Batch, direct: Mapping[int, Connection]) -> None:
+        assert all(direct[descriptor] is made[descriptor - 100][0] for descriptor in direct)
         written.append((batch, list(direct)))
 
-    manager.deliver("acme", entries, 0.0, write_all)
+    manager.deliver("acme", entries, 0.0, write_all, unbroken)
     batches = [batch for batch, _ in written]
     assert len({tuple(frame.text for frame in batch.frames) for batch in batches}) == len(batches)
     for n, joined in enumerate(clients):
@@ -61,10 +61,31 @@ def test_each_gets_its_rooms_once_in_order(rooms: list[list[str]], clients: list
     sheets = [(joined, connection(manager, dict.fromkeys(joined, 0), id=str(n))[1]) for n, joined in enumerate(clients)]
     foreign = connection(manager, {A: 0, B: 0, "tenant": 0}, tenant="bolt")[1]
     entries = [entry(1 + i, *names) for i, names in enumerate(rooms)]
-    manager.deliver("acme", entries, 0.0, nowhere)
+    manager.deliver("acme", entries, 0.0, nowhere, unbroken)
     for joined, sheet in sheets:
         assert sheet.offsets == [e.offset for e in entries if joined & set(e.rooms)]
     assert foreign.offsets == []
+
+
+def test_a_fault_costs_those_whom_it_befell() -> None:
+    """One whose transport raises is told of, after everybody else got theirs; and where it cannot be known who was
+    written to, all of those."""
+    manager = ConnectionManager()
+    made = [connection(manager, {A: 0}, id=str(n)) for n in range(5)]
+    for n in (3, 4):
+        made[n][1].descriptor = n
+    failed: list[tuple[str, str]] = []
+
+    def broken(*_: object) -> bool:
+        raise ValueError("broken")
+
+    def on_failure(one: Connection, error: Exception) -> None:
+        assert [sheet.offsets for _, sheet in made[:3]] == [[1], [], [1]]
+        failed.append((one.id, str(error)))
+
+    made[1][1].write = broken  # type: ignore[method-assign]
+    manager.deliver("acme", [entry(1, A)], 0.0, broken, on_failure)
+    assert failed == [(str(n), "broken") for n in (1, 3, 4)]
 
 
 def test_nobody_new_is_found_in_an_empty_room() -> None:

@@ -9,7 +9,7 @@ from gateway.core.log import Draft
 from gateway.core.manager import ConnectionManager
 from gateway.delivery import GATHER, Delivery
 from gateway.logs.memory import MemoryLog
-from tests.core.entries import connection
+from tests.core.entries import connection, unbroken
 
 ROOM = "circle:1"
 
@@ -24,7 +24,7 @@ class Desk:
         manager = ConnectionManager()
         self.log = MemoryLog((b"k" * 32,))
         self.delivery = Delivery(
-            manager, self.log, lambda: self.now, self.unused, self.unused, lambda *_: None, self.unused
+            manager, self.log, lambda: self.now, self.unused, self.unused, lambda *_: None, unbroken
         )
         client, _ = connection(manager, {ROOM: 0})
         client.transport = self
