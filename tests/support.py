@@ -14,6 +14,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from gateway.api import create_app
 from gateway.config import Settings
 from gateway.server import Server, server_config
+from gateway.transports.kernel import write_all
 from gateway.wiring import Service, create_service
 
 SECRET = "a-secret-of-tests-0123456789-abcdefghijklmnopqrstuvwxyz"
@@ -120,6 +121,7 @@ async def running(settings: Settings | None = None, service: Service | None = No
     """Serve with the configuration of `gateway serve`, on this event loop."""
     settings = settings or settings_for()
     service = service or create_service(settings)
+    service.gateway.delivery.write_all = write_all
     listening: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     server = Server(server_config(create_app(service), settings), listening.set_result)
     server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]

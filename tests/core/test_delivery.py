@@ -76,7 +76,7 @@ def test_a_fault_costs_those_whom_it_befell() -> None:
         made[n][1].descriptor = n
     failed: list[tuple[str, str]] = []
 
-    def broken(*_: object) -> bool:
+    def broken(batch: Batch, direct: object = None) -> bool:
         raise ValueError("broken")
 
     def on_failure(one: Connection, error: Exception) -> None:

@@ -2,14 +2,20 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
 
 from gateway.core.connection import Connection
 from gateway.core.frame import Batch
 from gateway.core.log import Draft
 from gateway.core.manager import ConnectionManager
+from gateway.core.nodes import Notice
 from gateway.delivery import GATHER, Delivery
 from gateway.logs.memory import MemoryLog
 from tests.core.entries import connection, unbroken
+from tests.hostile.fakes import Lab, Tape
 
 ROOM = "circle:1"
 
@@ -113,15 +119,116 @@ async def test_much_is_not_gathered() -> None:
     assert desk.writes == [[1, 2, 3]]
 
 
-async def test_who_comes_or_goes_meanwhile_gets_what_is_theirs() -> None:
-    """A change of the index ends the gathering: who was there gets what came before it."""
-    desk = Desk(0.002)
+async def test_it_gathers_again_after_a_flush() -> None:
+    """What could not wait leaves at once, and what comes then gathers as before."""
+    for size in (0, 70_000):  # flushed by somebody, or by itself
+        desk = Desk(0.002)
+        await desk.first()
+        await desk.publish(1, size)
+        desk.delivery.flush()
+        for number in range(2, 7):
+            await desk.publish(number)
+            await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert desk.writes == [[1], [2, 3, 4, 5, 6]]
+
+
+async def test_a_small_room_does_not_make_it_forget_a_large_one() -> None:
+    """Several cheap fan-outs after a dear one, and the next dear one is still known for what it is."""
+    desk = Desk(0.004)
     await desk.first()
-    await desk.publish(1)
+    desk.cost = 0.000_01
+    for number in (1, 2):
+        await desk.publish(number)
+        desk.delivery.flush()
+    desk.writes.clear()
+    await desk.publish(3)
     await asyncio.sleep(0)
-    desk.delivery.flush()
-    assert desk.writes == [[1]]
-    await desk.publish(2)
+    await desk.publish(4)
     await asyncio.sleep(0)
     await asyncio.sleep(0)
-    assert desk.writes == [[1], [2]]
+    assert desk.writes == [[3, 4]]
+
+
+# ---- who comes, goes or changes rooms in the middle of it
+
+
+@pytest.fixture
+async def busy() -> AsyncIterator[Lab]:
+    """A gateway whose fan-outs are dear, and whose time stands: it gathers whatever comes."""
+    lab = Lab(events_per_second=0)
+    lab.gateway.delivery._timer = lambda: 100.0
+    lab.gateway.delivery._took = 10.0
+    yield lab
+    await lab.settle()
+    lab.nothing_left()
+
+
+async def numbered(lab: Lab, number: int) -> None:
+    """One event in circle 7, and a turn after which it still waits."""
+    await lab.gateway.publish("acme", "a.b", {"n": number}, circle_id=7)
+    await asyncio.sleep(0)
+    assert lab.gateway.delivery._pending
+
+
+def seen(tape: Tape) -> list[Any]:
+    """The numbers of the events, and the kinds of what else came."""
+    return [frame["data"]["n"] if "event_id" in frame else frame["type"] for frame in tape.frames]
+
+
+async def test_who_subscribes_gets_what_comes_after_it(busy: Lab) -> None:
+    """And of what was pending nothing; who was there gets all of it, once."""
+    _, there = busy.join(rooms="circle:7")
+    late, tape = busy.join(busy.token("bob"))
+    await numbered(busy, 1)
+    busy.say(late, type="subscribe", rooms=["circle:7"])
+    await numbered(busy, 2)
+    _, newcomer = busy.join(busy.token("eve"), rooms="circle:7")
+    await numbered(busy, 3)
+    await busy.settle()
+    assert seen(there) == ["connection.established", "subscribed", 1, 2, 3]
+    assert seen(tape) == ["connection.established", "subscribed", 2, 3]
+    assert seen(newcomer) == ["connection.established", "subscribed", 3]
+
+
+async def test_who_resumes_gets_what_is_pending_once(busy: Lab) -> None:
+    """As a part of the replay, and not a second time."""
+    receipt = await busy.gateway.publish("acme", "a.b", {"n": 0}, circle_id=7)
+    busy.join(rooms="circle:7")
+    await numbered(busy, 1)
+    connection, tape = busy.join(busy.token("bob"), rooms="circle:7", since=receipt.event_id)
+    await numbered(busy, 2)
+    busy.say(connection, type="subscribe", rooms=["project:1"], history=5)
+    await numbered(busy, 3)
+    await busy.settle()
+    assert seen(tape) == ["connection.established", "subscribed", 1, 2, "subscribed", 3]
+
+
+async def test_who_leaves_gets_what_came_before(busy: Lab) -> None:
+    """Before the reply that says so: by `unsubscribe`, by `auth` with fewer rooms, and by what another node tells."""
+    for how in ("unsubscribe", "auth", "notice"):
+        connection, tape = busy.join(rooms="circle:7")
+        await numbered(busy, 1)
+        if how == "unsubscribe":
+            busy.say(connection, type="unsubscribe", rooms=["circle:7"])
+        elif how == "auth":
+            busy.say(connection, type="auth", token=busy.token(rooms=["circle:8"]))
+        else:
+            now = busy.now
+            busy.gateway.authority.on_notice(Notice("room_barred", "acme", "ada", now, now + 600, "circle:7"))
+        await busy.gateway.publish("acme", "a.b", {"n": 2}, circle_id=7)
+        await busy.settle()
+        assert seen(tape)[2] == 1
+        assert seen(tape)[3] in ("unsubscribed", "authenticated", "subscription.revoked")
+        assert len(seen(tape)) == 4
+        busy.gateway.disconnect(connection)
+
+
+async def test_who_was_removed_gets_nothing_after_the_removal(busy: Lab) -> None:
+    """The event that says it is the last one, however much is pending with it."""
+    _, tape = busy.join(rooms="circle:7")
+    await numbered(busy, 1)
+    await busy.gateway.publish("acme", "circle.member.removed", {"n": 2, "user_id": "ada"}, circle_id=7)
+    await busy.gateway.publish("acme", "a.b", {"n": 3}, circle_id=7)
+    await busy.settle()
+    assert seen(tape) == ["connection.established", "subscribed", 1, 2, "subscription.revoked"]
