@@ -62,6 +62,7 @@ class Authority:
 
     def remove(self, tenant: str, removal: Removal, at: float) -> None:
         """Take a room from a user's tokens issued up to `at`, and from the connections that they opened."""
+        # Whoever is removed still gets what came before, and the event that says it.
         self._house.delivery.flush()
         user_id, room = removal
         self.revocations.bar_room(tenant, user_id, room, at, at + self.longest_token)

@@ -72,7 +72,6 @@ class Delivery:
 
     def _on_appended(self, tenant: str, entry: Entry) -> None:
         """A new entry: it is delivered at the end of this turn of the loop, with what else comes in it."""
-        removal = removal_in(entry)
         if self._manager.of(tenant).connections:
             self._grew = True
             if not self._pending:
@@ -82,10 +81,10 @@ class Delivery:
                 asyncio.get_running_loop().call_soon(self._end_of_turn)
             self._pending.setdefault(tenant, []).append(entry)
             self._pending_bytes += len(entry.frame)
-            if removal is not None or self._pending_bytes >= BATCH_BYTES:
+            if self._pending_bytes >= BATCH_BYTES:
                 self.flush()
+        removal = removal_in(entry)
         if removal is not None:
-            # Whoever is removed has got this event, and gets none that comes after it.
             self._on_removal(tenant, removal, entry.at)
 
     def _end_of_turn(self) -> None:

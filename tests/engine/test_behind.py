@@ -23,7 +23,7 @@ from gateway.server import Server
 from gateway.testing import until
 from gateway.transports.kernel import limit_unsent
 from gateway.transports.uvicorn import SocketTransport
-from tests.engine.raw import PING, PONG, Raw, command, frame, opened, several
+from tests.engine.raw import PING, PONG, TEXT, Raw, command, frame, opened, several
 from tests.engine.served import healthy, serving, token
 from tests.support import Gate, running, settings_for
 
@@ -140,6 +140,64 @@ async def test_a_reader_of_1_kb_a_second_is_not_taken_for_one_that_stopped(tmp_p
             assert numbers == list(range(400))
 
 
+@pytest.mark.parametrize("kernel", ["tells", "tells nothing"])
+async def test_one_that_drains_again_and_again_is_not_given_up(kernel: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each time that it is looked after something waits for it, and each time it is something else: also where no
+    system tells what the client has taken."""
+    if kernel == "tells nothing":
+        monkeypatch.setattr("gateway.transports.writer.acknowledged", lambda transport: 0)
+    async with gateway(stall_seconds=1.0) as gate, slow(gate) as client:
+        connection = connection_of(gate)
+        ids: list[str] = []
+        heard = 0
+        began = time.monotonic()
+        while time.monotonic() - began < 4.0:
+            while not unsent(connection):
+                ids += await publish(gate, 20)
+            await asyncio.sleep(0.01)
+            heard += len(await events(client, 10))
+        assert connection_of(gate) is connection
+        assert await events(client, len(ids) - heard) == ids[heard:]
+
+
+async def test_one_that_takes_and_answers_nothing_is_gone_though_events_come() -> None:
+    """Its kernel takes all that comes, and so seems to read; no ping is answered, and that is what counts."""
+    async with gateway(ping_interval=0.5, stall_seconds=60.0) as gate:
+        async with opened(gate.port, gate.token(), "&rooms=circle:1"):
+            began = time.monotonic()
+            while list(gate.service.gateway.manager.connections()):
+                await publish(gate, 1, {})
+                await asyncio.sleep(0.05)
+                assert time.monotonic() - began < 6.0
+
+
+async def test_a_full_one_is_not_read_from() -> None:
+    """Who does not read its answers is not asked for more: its commands wait in its own kernel until it reads."""
+    async with gateway() as gate, slow(gate) as client:
+        ids = await fall_behind(gate)
+        connection = connection_of(gate)
+        before = connection.received
+        for number in range(50):
+            await client.send(command(type="ping", id=number))
+        await asyncio.sleep(0.3)
+        assert connection.received == before
+        assert await events(client, len(ids)) == ids
+        await until(lambda: connection.received == before + 50)
+
+
+async def test_the_rest_of_a_large_event_fills_a_transport() -> None:
+    """What the kernel leaves of it may be more than a transport holds: the next one waits in the log."""
+    async with gateway(max_message_bytes=4 * 1024 * 1024) as gate, slow(gate) as client:
+        ids = []
+        for _ in range(5):
+            ids += await publish(gate, 1, {"x": "y" * 3_000_000})
+            await asyncio.sleep(0)
+        connection = connection_of(gate)
+        assert not connection.live
+        assert unsent(connection) < 3_100_000
+        assert await events(client, 5) == ids
+
+
 async def test_one_that_stops_is_gone_and_comes_back_to_what_it_missed() -> None:
     """Given up within `stall_seconds` + 2 s, nothing of it left; with its cursor it goes on where it was."""
     async with gateway(stall_seconds=0.5) as gate:
@@ -228,6 +286,16 @@ async def test_all_who_are_behind_share_5_ms_of_a_turn(monkeypatch: pytest.Monke
         assert turns == [5, 5, 2]
         assert served == waiting
         assert not delivery._taking_turns
+
+
+async def test_who_is_sent_away_has_no_descriptor_any_more() -> None:
+    """Nor gets one back where it was sent away over something that it said."""
+    async with gateway() as gate, opened(gate.port, gate.token(), "&rooms=circle:1") as client:
+        transport = connection_of(gate).transport
+        assert transport.descriptor is not None
+        await client.send(frame(TEXT, b"\xff"))
+        assert await client.close_code() == 1007
+        assert transport.descriptor is None
 
 
 # ---- over their rate
