@@ -113,6 +113,7 @@ class TransportContract(ABC):
             past = had = peer.transport.descriptor is not None
             texts: list[str] = []
             while past or not texts:
+                assert len(texts) < self.capacity // 4_096, "the kernel takes it all"
                 texts.append(f"{len(texts)}:".ljust(4_096, "."))
                 past = peer.deliver(texts[-1])
                 if not past:  # but the client's kernel may take more
@@ -136,9 +137,10 @@ class TransportContract(ABC):
             assert closed.transport.descriptor is aborted.transport.descriptor is None
             await polite.client.close()
             rude.client.transport.abort()
-            while rude.connection not in rude.host.gone:
-                rude.deliver("x" * 16_384)
-                await asyncio.sleep(0)
+            async with asyncio.timeout(10):
+                while rude.connection not in rude.host.gone:
+                    rude.deliver("x" * 16_384)
+                    await asyncio.sleep(0)
             await until(lambda: len(set(rude.host.gone)) == 4)
             assert [peer.transport.descriptor for peer in peers] == [None] * 4
 
