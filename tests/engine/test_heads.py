@@ -153,7 +153,7 @@ async def test_two_hundred_connections_that_ask_nothing_cost_little(served: Serv
 
 async def test_a_body_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """408 where nothing was answered yet, and no second answer where it was; the deadline is for the whole body."""
-    monkeypatch.setattr("gateway.transports.uvicorn_http.BODY_SECONDS", 0.3)
+    monkeypatch.setattr("gateway.transports.uvicorn_http.BODY_SECONDS", 1.0)
     async with running() as gate:
         for sent in (b"", b'{"type":'):
             async with raw(gate.port) as client:
@@ -173,7 +173,7 @@ async def test_a_body_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatc
             for _ in range(2):  # each of two requests has a deadline of its own
                 await client.send(head.encode() + b"Content-Type: application/json\r\n")
                 await client.send(b"Content-Length: %d\r\n\r\n" % len(whole))
-                await asyncio.sleep(0.2)
+                await asyncio.sleep(0.6)
                 await client.send(whole)
                 answer = await client.head()
                 assert answer.startswith("HTTP/1.1 202 "), answer
