@@ -100,7 +100,7 @@ def test(args: "list[str]") -> None:
         "ruff check": ["ruff", "check", "."],
         "ruff format": ["ruff", "format", "--check", "."],
         "mypy": ["mypy"],
-        "pytest": ["pytest", "-n", workers, *args],
+        "pytest": ["pytest", "-n", workers, "--dist", "worksteal", *args],
     }
     report = [step(name, command) for name, command in steps.items()]
     checked = all(passed for passed, _, _ in report[:-1])
