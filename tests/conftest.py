@@ -1,5 +1,6 @@
 """Fixtures of all tests."""
 
+import gc
 import secrets
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -10,6 +11,13 @@ from tests.redis.server import Server, serving
 from tests.support import Gate, running
 
 pytest.register_assert_rewrite("gateway.testing")  # so that its suites say what was and what should have been
+
+
+def pytest_collection_finish() -> None:
+    """The collector need not look at all that was imported and collected: it took longer than a log may take to answer,
+    in the middle of a test."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture
