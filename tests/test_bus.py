@@ -263,6 +263,18 @@ async def test_the_data_of_an_event_is_an_object_also_in_the_process(gate: Gate)
     await gate.service.gateway.publish("acme", "task.completed", {})
 
 
+async def test_a_type_may_be_of_the_applications_own_enum(gate: Gate) -> None:
+    """Such a member's `str` is its name within its class, and no type."""
+
+    class Kind(str, Enum):  # noqa: UP042 - older than StrEnum, and still how most are written
+        RETRIED = "task.retried"
+
+    async with gate.client(gate.token(), "&rooms=circle:1") as client:
+        await client.next("subscribed")
+        await gate.service.gateway.publish("acme", Kind.RETRIED, {}, circle_id=1)
+        await client.next("task.retried")
+
+
 async def test_a_log_that_fails_drops_the_event_and_says_so() -> None:
     """Counted; the bus goes on."""
 
