@@ -15,7 +15,7 @@ pytest.register_assert_rewrite("gateway.testing")  # so that its suites say what
 
 def pytest_collection_finish() -> None:
     """The collector need not look at all that was imported and collected: it took longer than a log may take to answer,
-    in the middle of a test."""
+    in the middle of a test. It goes on as usual otherwise, since each test leaves an application to it."""
     gc.collect()
     gc.freeze()
 
