@@ -3,9 +3,9 @@
 What is here works without FastAPI, uvicorn, slowapi and Redis; the HTTP side is `gateway.api`.
 """
 
-from gateway.broadcast import BroadcastManager as ConnectionManager
-from gateway.broadcast import get_connection_manager
-from gateway.bus import (
+from gateway.embedding.broadcast_manager import BroadcastManager as ConnectionManager
+from gateway.embedding.broadcast_manager import get_connection_manager
+from gateway.embedding.event_bus import (
     DEFAULT_BROADCAST_EVENTS,
     Event,
     EventBridge,
@@ -14,9 +14,9 @@ from gateway.bus import (
     setup_custom_broadcasting,
     setup_websocket_broadcasting,
 )
-from gateway.config import ConfigError, Settings
-from gateway.gateway import Gateway
-from gateway.wiring import Service, create_service
+from gateway.engine.gateway import Gateway
+from gateway.service.config import ConfigError, Settings
+from gateway.service.factory import Service, create_service
 from schemas.events import EventType
 
 __all__ = [

@@ -3,7 +3,7 @@
 import sys
 
 from gateway.api import create_app
-from gateway.config import ConfigError
+from gateway.service.config import ConfigError
 
 try:
     app = create_app()

@@ -30,10 +30,10 @@ class ErrorCode(StrEnum):
 class CloseCode(IntEnum):
     """Why the gateway closed a WebSocket; each says by itself whether to come back."""
 
-    MESSAGE_TOO_LARGE = 1009
+    MESSAGE_TOO_BIG = 1009
     INTERNAL_ERROR = 1011
-    RESTART = 1012
-    NO_ROOM = 1013
+    SERVICE_RESTART = 1012
+    TRY_AGAIN_LATER = 1013
     MALFORMED = 4400
     UNAUTHENTICATED = 4401
     FORBIDDEN = 4403

@@ -12,10 +12,10 @@ from pydantic import SecretStr
 from websockets.asyncio.client import ClientConnection, connect
 
 from gateway.api import create_app
-from gateway.config import Settings
-from gateway.server import Server, server_config
-from gateway.transports.kernel import write_all
-from gateway.wiring import Service, create_service
+from gateway.server.run import Server, server_config
+from gateway.service.config import Settings
+from gateway.service.factory import Service, create_service
+from gateway.transports.uvicorn.sockets import write_all
 
 SECRET = "a-secret-of-tests-0123456789-abcdefghijklmnopqrstuvwxyz"
 

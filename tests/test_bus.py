@@ -13,12 +13,12 @@ from uuid import UUID
 import pytest
 
 from gateway import Event, EventBridge, EventBus, EventType, setup_custom_broadcasting, setup_websocket_broadcasting
-from gateway.bus import current_gateway, forget_gateway, use_gateway
 from gateway.core.errors import LogUnavailable
 from gateway.core.log import Draft, Receipt
-from gateway.gateway import Gateway
+from gateway.embedding.event_bus import current_gateway, forget_gateway, use_gateway
+from gateway.engine.gateway import Gateway
 from gateway.logs.memory import MemoryLog
-from gateway.wiring import create_service
+from gateway.service.factory import create_service
 from tests.support import Gate, settings_for
 from tests.wire.helpers import fence
 
@@ -396,7 +396,7 @@ async def test_only_the_named_types_are_forwarded(gate: Gate) -> None:
 async def test_without_a_gateway_named_the_running_one_is_meant(monkeypatch: pytest.MonkeyPatch, gate: Gate) -> None:
     """Set up before it runs; the newest one that runs counts, and after it none."""
     bus = EventBus()
-    monkeypatch.setattr("gateway.bus.event_bus", bus)
+    monkeypatch.setattr("gateway.embedding.event_bus.event_bus", bus)
     bridge = setup_websocket_broadcasting()
     assert current_gateway() is gate.service.gateway
     assert len(await received(gate, bus, [Event(DONE, tenant="acme")])) == 1

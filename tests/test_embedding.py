@@ -19,9 +19,9 @@ from websockets.typing import Subprotocol
 
 from gateway import Event, EventBus, setup_websocket_broadcasting
 from gateway.api import create_router, create_service
-from gateway.config import Settings
-from gateway.transports.uvicorn import SocketTransport
-from gateway.transports.uvicorn_first import HttpProtocol
+from gateway.service.config import Settings
+from gateway.transports.uvicorn.fast_path import HttpProtocol
+from gateway.transports.uvicorn.protocol import SocketTransport
 from tests.cli.helpers import ROOMY, serving, started
 from tests.support import SECRET, Client, Gate, settings_for
 from tests.wire.helpers import assert_problem, fence, http, publish

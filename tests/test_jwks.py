@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
-import gateway.jwks
+import gateway.service.jwks
 from auth.errors import TokenInvalid
 from auth.identity import SCOPES
 from auth.keys import KeyRing, hmac_key, private_key
 from auth.tokens import TokenIssuer, TokenVerifier, TrustedIssuer
-from gateway.jwks import JwksRefresher
+from gateway.service.jwks import JwksRefresher
 from gateway.testing import until
 from tests.auth.forge import EC_KEY, ED_KEY, RSA_KEY, SECRET, pem, segment
 from tests.auth.jwks_server import Server
@@ -41,8 +41,8 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retries and early refreshes within a test's patience."""
-    monkeypatch.setattr(gateway.jwks, "FIRST_RETRY", 0.02)
-    monkeypatch.setattr(gateway.jwks, "EARLIEST", 0.1)
+    monkeypatch.setattr(gateway.service.jwks, "FIRST_RETRY", 0.02)
+    monkeypatch.setattr(gateway.service.jwks, "EARLIEST", 0.1)
 
 
 @asynccontextmanager

@@ -21,64 +21,39 @@ LEVELS = {
     "schemas": 0,
     "auth": 1,
     "gateway.core": 2,
-    "gateway.redis_client": 2,
-    "gateway.tasks": 2,
+    "gateway.redis": 2,
     "gateway.logs": 3,
-    "gateway.nodes": 3,
+    "gateway.cluster": 3,
     "gateway.transports": 3,
-    "gateway.answers": 4,
-    "gateway.authority": 4,
-    "gateway.broadcast": 4,
-    "gateway.census": 4,
-    "gateway.commands": 4,
-    "gateway.delivery": 4,
-    "gateway.drain": 4,
-    "gateway.expiry": 4,
-    "gateway.gateway": 4,
-    "gateway.house": 4,
-    "gateway.mishaps": 4,
-    "gateway.tickets": 4,
-    "gateway.presence": 4,
-    "gateway.bus": 5,
-    "gateway.config": 5,
-    "gateway.jwks": 5,
-    "gateway.wiring": 5,
+    "gateway.engine": 4,
+    "gateway.embedding": 5,
+    "gateway.service": 5,
     "gateway": 5,  # the package's own names: what works without a server
-    "gateway.__main__": 6,
     "gateway.api": 6,
-    "gateway.app": 6,
-    "gateway.cli": 6,
-    "gateway.client": 6,
-    "gateway.demo": 6,
-    "gateway.development": 6,
-    "gateway.lines": 6,
-    "gateway.server": 6,
     "gateway.testing": 6,
+    "gateway.app": 7,
+    "gateway.server": 7,
+    "gateway.cli": 8,
+    "gateway.__main__": 8,
 }
 """A package stands for what is in it; a module that nothing here names has to be given its place."""
 
 DRIVERS = {
-    "fastapi": ("gateway.api", "gateway.server", "gateway.development"),
+    "fastapi": ("gateway.api", "gateway.server"),
     "starlette": ("gateway.api",),
     "slowapi": ("gateway.api",),
     "limits": ("gateway.api",),
-    "h11": ("gateway.transports.uvicorn_http",),
-    "httptools": ("gateway.transports.uvicorn_first",),
-    "uvicorn": (
-        *("gateway.server", "gateway.transports.uvicorn", "gateway.transports.uvicorn_first"),
-        "gateway.transports.uvicorn_http",
-    ),
-    "websockets": ("gateway.client", "gateway.testing", "gateway.transports"),
+    "h11": ("gateway.transports.uvicorn",),
+    "httptools": ("gateway.transports.uvicorn",),
+    "uvicorn": ("gateway.server", "gateway.transports.uvicorn"),
+    "websockets": ("gateway.cli", "gateway.testing", "gateway.transports"),
     "typer": ("gateway.cli",),
-    "redis": (
-        *("gateway.redis_client", "gateway.logs.redis"),
-        *("gateway.nodes.announcer", "gateway.nodes.membership", "gateway.nodes.reader"),
-    ),
+    "redis": ("gateway.redis", "gateway.logs.redis", "gateway.cluster.redis"),
     "jwt": ("auth.tokens",),
-    "cryptography": ("auth.keys", "auth.jwk", "gateway.core.position"),
-    "pydantic": ("schemas", "auth", "gateway.api", "gateway.config", "gateway.development"),
-    "pydantic_core": ("schemas", "gateway.api", "gateway.broadcast"),
-    "pydantic_settings": ("gateway.config",),
+    "cryptography": ("auth.keys", "auth.jwk", "gateway.core.cursor"),
+    "pydantic": ("schemas", "auth", "gateway.api", "gateway.service", "gateway.server.development"),
+    "pydantic_core": ("schemas", "gateway.api", "gateway.embedding.broadcast_manager"),
+    "pydantic_settings": ("gateway.service.config",),
 }
 """Who may import what of others; what is not named here nobody may."""
 
@@ -130,7 +105,7 @@ IMPURE = {
 
 ENGINES = {
     *("gateway.logs.memory", "gateway.logs.redis"),
-    *("gateway.transports.asgi", "gateway.transports.sse", "gateway.transports.uvicorn"),
+    *("gateway.transports.asgi", "gateway.transports.sse", "gateway.transports.uvicorn.protocol"),
 }
 """The implementations of the two seams, those to come included."""
 
@@ -285,7 +260,7 @@ def test_tokens_and_schemas_do_no_input_or_output() -> None:
 
 
 def test_one_module_reads_the_environment() -> None:
-    """`gateway.config`; the command line names two variables to typer besides, for its `--url` and `--token`."""
+    """`gateway.service.config`; the command line names two variables to typer besides, for `--url` and `--token`."""
     readers, options = set(), set()
     for name, tree in modules().items():
         for node in ast.walk(tree):
@@ -295,8 +270,8 @@ def test_one_module_reads_the_environment() -> None:
                 readers.add(name)
             elif word == "envvar":
                 options.add(name)
-    assert readers == {"gateway.config"}
-    assert options <= {"gateway.cli"}
+    assert readers == {"gateway.service.config"}
+    assert options <= {"gateway.cli.main"}
 
 
 def test_nothing_is_imported_behind_the_table() -> None:
@@ -349,7 +324,7 @@ WITHOUT = ["fastapi", "starlette", "uvicorn", "slowapi", "redis"]
         "import gateway; print(gateway.ConnectionManager().get_client_count())",
         "from gateway import *; print(EventBus() and setup_websocket_broadcasting() and 0)",
         "import gateway as g; print(g.create_service(g.Settings(_env_file=None, jwt_secret=SECRET)).gateway and 0)",
-        "import gateway.client; print(0)",
+        "import gateway.cli.client; print(0)",
     ],
 )
 def test_the_gateway_works_without_a_server(code: str) -> None:

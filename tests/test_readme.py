@@ -20,9 +20,9 @@ import pytest
 from pydantic.fields import FieldInfo
 
 from gateway.api import create_app
-from gateway.config import Settings
+from gateway.service.config import Settings
+from gateway.service.factory import create_service
 from gateway.testing import until
-from gateway.wiring import create_service
 from tests.support import SECRET, Gate, settings_for
 
 ROOT = Path(__file__).parents[1]

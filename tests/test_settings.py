@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from gateway.config import ConfigError, Settings, load_settings
-from gateway.wiring import create_service, weaknesses
+from gateway.service.config import ConfigError, Settings, load_settings
+from gateway.service.factory import create_service, weaknesses
 from tests.support import SECRET, settings_for
 
 EXAMPLE = Path(__file__).resolve().parent.parent / ".env.example"

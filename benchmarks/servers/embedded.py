@@ -13,10 +13,11 @@ from benchmarks.peers.gateway import TENANT
 from benchmarks.servers.orders import Publish, follow
 from gateway import Event, EventBridge, EventBus, EventType, Gateway, create_service
 from gateway.api import create_app
-from gateway.api.security import redact_server_logs
-from gateway.config import load_settings
-from gateway.server import look_for_cycles_seldom, server_config
-from gateway.transports.kernel import write_all
+from gateway.api.authentication import redact_server_logs
+from gateway.server import tune_gc
+from gateway.server.run import server_config
+from gateway.service.config import load_settings
+from gateway.transports.uvicorn.sockets import write_all
 
 
 def directly(gateway: Gateway) -> Publish:
@@ -54,7 +55,7 @@ if __name__ == "__main__":
     config = server_config(create_app(service), settings)
     redact_server_logs()
     way = by_bus if os.environ.get("BENCH_PUBLISH") == "bus" else directly
-    look_for_cycles_seldom()
+    tune_gc()
     service.gateway.delivery.write_all = write_all
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
         runner.run(main(uvicorn.Server(config), way(service.gateway)))

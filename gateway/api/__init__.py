@@ -1,7 +1,7 @@
 """The HTTP side: routers for an application of one's own, and a whole application."""
 
 from gateway.api.app import create_app
-from gateway.api.routes import create_router
-from gateway.wiring import Service, create_service
+from gateway.api.router import create_router
+from gateway.service.factory import Service, create_service
 
 __all__ = ["Service", "create_app", "create_router", "create_service"]

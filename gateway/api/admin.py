@@ -7,13 +7,13 @@ from typing import Annotated, Any, TypeVar
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from auth.identity import Identity, require_admin
-from gateway.api.limiting import Limited
+from gateway.api.authentication import Principal
 from gateway.api.problems import PROBLEMS, ProblemRoute, problems
-from gateway.api.security import Principal
-from gateway.census import Census
+from gateway.api.rate_limits import Limited
+from gateway.core.cluster import ControlMessage
 from gateway.core.errors import GatewayError, LogUnavailable
-from gateway.core.nodes import Notice
-from gateway.wiring import Service
+from gateway.engine.directory import TenantDirectory
+from gateway.service.factory import Service
 from schemas.admin import ConnectionPage, RoomPage, Stats
 from schemas.codes import ErrorCode
 from schemas.rooms import ID_GRAMMAR, is_id
@@ -38,8 +38,8 @@ def admin_router(service: Service, limited: Limited) -> APIRouter:
     gateway = service.gateway
     principal = Depends(Principal(service))
 
-    async def census(tenant: str) -> Census:
-        return await Census.of(tenant, gateway.manager, gateway.nodes.members)
+    async def census(tenant: str) -> TenantDirectory:
+        return await TenantDirectory.of(tenant, gateway.manager, gateway.nodes.members)
 
     def tenant_for(holder: Identity, tenant: str | None) -> str:
         asked = tenant or holder.tenant
@@ -98,7 +98,7 @@ def admin_router(service: Service, limited: Limited) -> APIRouter:
         """Close one connection (4403), whichever node it is on."""
         tenant = tenant_for(holder, tenant)
         now = gateway.clock()
-        notice = Notice("connection_closed", tenant, id, now, now + NOTICE_SECONDS)
+        notice = ControlMessage("connection_closed", tenant, id, now, now + NOTICE_SECONDS)
         if not gateway.authority.on_notice(notice):
             if (await census(tenant)).elsewhere(id):
                 await gateway.authority.tell(notice)
@@ -117,6 +117,6 @@ def _page(names: Sequence[str], limit: int, after: str | None) -> tuple[list[str
     return found[:limit], found[limit - 1] if len(found) > limit else None
 
 
-def _partial(known: Census) -> dict[str, Any]:
+def _partial(known: TenantDirectory) -> dict[str, Any]:
     """Said only where it is so."""
     return {"partial": True} if known.partial else {}

@@ -5,11 +5,11 @@ from importlib.metadata import version
 from fastapi import FastAPI, HTTPException, Request, Response
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
+from gateway.api.authentication import SecretsMiddleware
 from gateway.api.pages import pages_router
 from gateway.api.problems import problem, problem_for
-from gateway.api.routes import create_router
-from gateway.api.security import SecretsMiddleware
-from gateway.wiring import Service, create_service
+from gateway.api.router import create_router
+from gateway.service.factory import Service, create_service
 from schemas.codes import ErrorCode
 
 

@@ -9,11 +9,11 @@ from pydantic import ValidationError
 
 from auth.errors import AuthError
 from auth.identity import Identity
+from gateway.api.authentication import Principal, guarded
 from gateway.api.problems import PROBLEMS, BatchRoute, ProblemRoute, problems
-from gateway.api.security import Principal, guarded
 from gateway.core.errors import GatewayError
 from gateway.core.log import Receipt
-from gateway.wiring import Service
+from gateway.service.factory import Service
 from schemas.admin import BatchAnswer, EventAnswer, EventBatch, EventFailure, ItemError
 from schemas.codes import ErrorCode
 from schemas.commands import describe

@@ -5,9 +5,9 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path
 
 from auth.identity import Identity
+from gateway.api.authentication import Principal
 from gateway.api.problems import PROBLEMS, ProblemRoute
-from gateway.api.security import Principal
-from gateway.wiring import Service
+from gateway.service.factory import Service
 from schemas.messages import Presence
 from schemas.rooms import ROOM_PATTERN, documented
 

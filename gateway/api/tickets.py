@@ -5,12 +5,12 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request, Response
 
 from auth.identity import Identity
-from gateway.api.limiting import Limited
+from gateway.api.authentication import Principal, take_tokens
 from gateway.api.problems import PROBLEMS, ProblemRoute
-from gateway.api.security import Principal, take_tokens
-from gateway.core.handshake import one_token
-from gateway.tickets import TICKET_SECONDS
-from gateway.wiring import Service
+from gateway.api.rate_limits import Limited
+from gateway.core.credentials import require_single_token
+from gateway.engine.tickets import TICKET_SECONDS
+from gateway.service.factory import Service
 from schemas.admin import TicketAnswer
 
 
@@ -26,7 +26,7 @@ def tickets_router(service: Service, limited: Limited) -> APIRouter:
         request: Request, response: Response, holder: Annotated[Identity, principal]
     ) -> TicketAnswer:
         """A ticket to connect with once, as `?ticket=`, in place of the token that this is asked with."""
-        ticket = await service.gateway.tickets.issue(one_token(take_tokens(request.scope)))
+        ticket = await service.gateway.tickets.issue(require_single_token(take_tokens(request.scope)))
         response.headers["Cache-Control"] = "no-store"
         return TicketAnswer(ticket=ticket, expires_in=TICKET_SECONDS)
 

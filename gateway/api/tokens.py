@@ -7,12 +7,12 @@ from fastapi import APIRouter, Depends, Request, Response
 from auth.errors import AuthError
 from auth.identity import Identity, require_admin
 from auth.tokens import delegate
-from gateway.api.limiting import Limited
+from gateway.api.authentication import Principal
 from gateway.api.problems import PROBLEMS, ProblemRoute
-from gateway.api.security import Principal
+from gateway.api.rate_limits import Limited
+from gateway.core.cluster import ControlMessage
 from gateway.core.errors import GatewayError
-from gateway.core.nodes import Notice
-from gateway.wiring import Service
+from gateway.service.factory import Service
 from schemas.admin import (
     Introspection,
     IntrospectionAnswer,
@@ -86,13 +86,13 @@ def tokens_router(service: Service, limited: Limited) -> APIRouter:
         if body.jti is not None:
             # A platform's administrator may not know whose it is.
             everywhere = holder.has_scope("platform") and body.tenant is None
-            notice = Notice(
+            notice = ControlMessage(
                 "token_revoked", None if everywhere else tenant, body.jti, now, now + settings.longest_token
             )
         elif body.user_id is not None:
-            notice = Notice("user_revoked", tenant, body.user_id, now, now + settings.longest_token)
+            notice = ControlMessage("user_revoked", tenant, body.user_id, now, now + settings.longest_token)
         else:
-            notice = Notice("tenant_revoked", tenant, "", now, now + settings.longest_token)
+            notice = ControlMessage("tenant_revoked", tenant, "", now, now + settings.longest_token)
         return RevocationAnswer(revoked=True, disconnected=await gateway.authority.tell(notice))
 
     @router.post("/admin/tokens/introspect", response_model_exclude_none=True)

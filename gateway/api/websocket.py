@@ -5,10 +5,11 @@ from functools import partial
 
 from fastapi import APIRouter, WebSocket
 
-from gateway.api.security import address_of, take_tickets, take_tokens
-from gateway.core.handshake import Handshake, by_name, parse_query, read_handshake
+from gateway.api.authentication import address_of, take_tickets, take_tokens
+from gateway.core.connect_request import ConnectRequest, read_connect_request
+from gateway.core.headers import group_headers, parse_query
+from gateway.service.factory import Service
 from gateway.transports.asgi import AsgiTransport, serve
-from gateway.wiring import Service
 
 PATH = "/ws/dashboard"
 
@@ -20,16 +21,16 @@ def websocket_router(service: Service) -> APIRouter:
     async def dashboard(websocket: WebSocket) -> None:
         scope = websocket.scope
         tokens = take_tokens(scope)
-        headers = by_name(scope["headers"])
+        headers = group_headers(scope["headers"])
         if not service.origins.allows(headers):
             await websocket.close()  # before it is accepted: HTTP 403
             return
         address = address_of(service, scope)
         query = parse_query(scope["query_string"])
-        handshake = read_handshake(query, headers, tokens, address, take_tickets(scope))
+        handshake = read_connect_request(query, headers, tokens, address, take_tickets(scope))
         await websocket.accept(handshake.subprotocol)
         if handshake.tickets:
-            redeemed: asyncio.Future[Handshake] = asyncio.get_running_loop().create_future()
+            redeemed: asyncio.Future[ConnectRequest] = asyncio.get_running_loop().create_future()
             service.gateway.redeem(handshake, partial(_resolve, redeemed))
             handshake = await redeemed
         transport = AsgiTransport(websocket.send, service.settings.stall_seconds)
@@ -39,6 +40,6 @@ def websocket_router(service: Service) -> APIRouter:
     return router
 
 
-def _resolve(redeemed: asyncio.Future[Handshake], handshake: Handshake) -> None:
+def _resolve(redeemed: asyncio.Future[ConnectRequest], handshake: ConnectRequest) -> None:
     if not redeemed.done():  # the client has gone meanwhile
         redeemed.set_result(handshake)

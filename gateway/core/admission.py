@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 from auth.identity import Identity
 from gateway.core.connection import Connection
 from gateway.core.errors import ConnectionRefused, milliseconds_up
-from gateway.core.limits import KeyedRate, Population, Rate, address_key
 from gateway.core.manager import TenantIndex
+from gateway.core.rate_limit import ConnectionCounter, KeyedRateLimiter, RateLimiter, address_key
 from schemas.codes import CloseCode
 
 
 @dataclass(frozen=True, slots=True)
-class Ceilings:
+class ConnectionLimits:
     """Connections at most, of each; 0 is no limit. Handshakes are a minute and address."""
 
     per_user: int = 10
@@ -33,17 +33,17 @@ class Limits:
     deferred: int = 100
     ping_interval: float = 20.0
     longest_token: int = 86_400
-    ceilings: Ceilings = field(default_factory=Ceilings)
+    ceilings: ConnectionLimits = field(default_factory=ConnectionLimits)
 
 
 class Admission:
     """Counts connections by address and handshakes by address; users and tenants are counted by the index."""
 
-    def __init__(self, ceilings: Ceilings) -> None:
+    def __init__(self, ceilings: ConnectionLimits) -> None:
         self._ceilings = ceilings
-        self._addresses: Population[str] = Population()
-        self._handshakes: KeyedRate[str] = KeyedRate(
-            Rate(ceilings.handshakes_per_minute / 60, ceilings.handshakes_per_minute)
+        self._addresses: ConnectionCounter[str] = ConnectionCounter()
+        self._handshakes: KeyedRateLimiter[str] = KeyedRateLimiter(
+            RateLimiter(ceilings.handshakes_per_minute / 60, ceilings.handshakes_per_minute)
         )
 
     def knock(self, address: str, now: float) -> None:
@@ -59,7 +59,9 @@ class Admission:
             )
         limit = self._ceilings.per_address
         if limit and self._addresses[key] >= limit:
-            raise ConnectionRefused(CloseCode.NO_ROOM, f"at most {limit} connections from one address", limit, 5.0)
+            raise ConnectionRefused(
+                CloseCode.TRY_AGAIN_LATER, f"at most {limit} connections from one address", limit, 5.0
+            )
 
     def check(self, identity: Identity, index: TenantIndex) -> None:
         """Once it is known who asks: raises `ConnectionRefused` where the user or the tenant is at its limit."""
@@ -68,7 +70,7 @@ class Admission:
             raise ConnectionRefused(CloseCode.USER_LIMIT, f"at most {limit} connections of one user", limit)
         limit = self._ceilings.per_tenant
         if limit and len(index.connections) >= limit:
-            raise ConnectionRefused(CloseCode.NO_ROOM, f"at most {limit} connections of one tenant", limit, 5.0)
+            raise ConnectionRefused(CloseCode.TRY_AGAIN_LATER, f"at most {limit} connections of one tenant", limit, 5.0)
 
     def enter(self, connection: Connection) -> None:
         self._addresses.add(address_key(connection.address))

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from auth.identity import Identity
+from gateway.core.connect_request import ConnectRequest
 from gateway.core.frame import Batch
-from gateway.core.handshake import Handshake
 from gateway.core.window import Entry
 from schemas.commands import AnyCommand
 
@@ -42,10 +42,10 @@ _UNLIMITED: Final = 1 << 62
 class Host(Protocol):
     """What a transport calls: the gateway, seen from below. All of them plain, quick functions."""
 
-    def connect(self, handshake: Handshake, transport: Transport) -> "Connection | None":
+    def connect(self, handshake: ConnectRequest, transport: Transport) -> "Connection | None":
         """A client's handshake was answered; None where it is refused, and the transport closed with the reason."""
 
-    def redeem(self, handshake: Handshake, then: Callable[[Handshake], object]) -> None:
+    def redeem(self, handshake: ConnectRequest, then: Callable[[ConnectRequest], object]) -> None:
         """A handshake has tickets: call `then` once, now or later, with the one to connect with in its place."""
 
     def receive(self, connection: "Connection", text: str) -> None:

@@ -8,7 +8,7 @@ _GENERATIONS: Final = 4
 _FINGERPRINT: Final = (1 << 64) - 1
 
 
-class Keys:
+class IdempotencyWindow:
     """The keys of one tenant, each remembered for at least `seconds` and at most a third longer.
 
     They live in generations that are dropped whole, so that forgetting costs nothing for each key. With a key are kept

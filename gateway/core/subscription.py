@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from auth.identity import require_subscribe
+from gateway.core.catch_up import forget, latest, plan
 from gateway.core.connection import Connection
-from gateway.core.delivery import forget, latest, plan
 from gateway.core.errors import GatewayError
 from gateway.core.manager import ConnectionManager
 from gateway.core.window import Window

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import Literal
 
+from gateway.core.cursor import Cursors, Position
 from gateway.core.frame import Frame
-from gateway.core.position import Cursors, Position
 from schemas.rooms import TENANT_ROOM
 
 Gap = Literal["history_trimmed", "log_reset"]

@@ -5,10 +5,10 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from gateway.core.cursor import EPOCH_BYTES, Cursors
 from gateway.core.frame import Frame
-from gateway.core.idempotency import Keys
+from gateway.core.idempotency import IdempotencyWindow
 from gateway.core.log import Draft, Receipt, Sink, Watcher, payload_of
-from gateway.core.position import EPOCH_BYTES, Cursors
 from gateway.core.window import Bounds, Entry, Window
 
 JUMP_SECONDS: Final = 1.0
@@ -36,7 +36,7 @@ class MemoryLog:
         self._timer = timer
         self._ahead = clock() - timer()
         self._epoch = secrets.token_bytes(EPOCH_BYTES)
-        self._tenants: dict[str, tuple[Window, Keys]] = {}
+        self._tenants: dict[str, tuple[Window, IdempotencyWindow]] = {}
         self._sink: Sink = lambda tenant, entry: None
 
     @property
@@ -94,10 +94,10 @@ class MemoryLog:
         self._ahead = ahead
         return now
 
-    def _tenant(self, tenant: str) -> tuple[Window, Keys]:
+    def _tenant(self, tenant: str) -> tuple[Window, IdempotencyWindow]:
         # Kept for as long as the process: dropping an idle tenant would hand out its offsets a second time.
         found = self._tenants.get(tenant)
         if found is None:
             window = Window(self._epoch, Cursors(self._cursor_keys, tenant), self._bounds)
-            found = self._tenants[tenant] = (window, Keys())
+            found = self._tenants[tenant] = (window, IdempotencyWindow())
         return found

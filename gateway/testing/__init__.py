@@ -10,32 +10,32 @@ Subclass one, say how the thing under test is made, and let pytest (with pytest-
             yield LogUnderTest(MyLog(keys, bounds, clock, clock), clock.advance)
 
 An engine that many nodes share subclasses `SharedLogContract` instead. `TransportContract` drives a transport over a
-real socket with a real client. `NodesContract` is for one node, `SharedNodesContract` for several. Nothing here needs
-pytest itself.
+real socket with a real client. `ClusterContract` is for one node, `SharedClusterContract` for several. Nothing
+here needs pytest itself.
 """
 
+from gateway.testing.cluster_contract import LEASE, ClusterContract, Connections, NodeUnderTest
 from gateway.testing.helpers import CURSOR_KEY, Clock, draft, until
-from gateway.testing.logs import KEY_SECONDS, LogContract, LogUnderTest
-from gateway.testing.nodes import LEASE, Connections, NodesContract, NodeUnderTest
+from gateway.testing.log_contract import KEY_SECONDS, LogContract, LogUnderTest
 from gateway.testing.peers import Peer, RecordingHost
-from gateway.testing.shared_logs import SharedLogContract
-from gateway.testing.shared_nodes import SharedNodesContract
-from gateway.testing.transports import TransportContract
+from gateway.testing.shared_cluster_contract import SharedClusterContract
+from gateway.testing.shared_log_contract import SharedLogContract
+from gateway.testing.transport_contract import TransportContract
 
 __all__ = [
     "CURSOR_KEY",
     "KEY_SECONDS",
     "LEASE",
     "Clock",
+    "ClusterContract",
     "Connections",
     "LogContract",
     "LogUnderTest",
     "NodeUnderTest",
-    "NodesContract",
     "Peer",
     "RecordingHost",
+    "SharedClusterContract",
     "SharedLogContract",
-    "SharedNodesContract",
     "TransportContract",
     "draft",
     "until",

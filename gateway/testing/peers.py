@@ -10,10 +10,10 @@ from websockets.exceptions import ConnectionClosed
 
 from auth.grants import Grants
 from auth.identity import Identity
+from gateway.core.connect_request import ConnectRequest
 from gateway.core.connection import Connection, Transport
 from gateway.core.frame import Batch, Frame
-from gateway.core.handshake import Handshake
-from gateway.transports.kernel import write_all
+from gateway.transports.uvicorn.sockets import write_all
 
 _PIECE: Final = 16_384
 """Bytes of what fills a transport; one is well within any limit."""
@@ -31,13 +31,13 @@ class RecordingHost:
         self.on_drained: Callable[[Connection], None] = lambda connection: None
         self.writing = False
 
-    def connect(self, handshake: Handshake, transport: Transport) -> Connection:
+    def connect(self, handshake: ConnectRequest, transport: Transport) -> Connection:
         identity = Identity("ada", "acme", Grants.parse(["tenant"]), frozenset({"subscribe"}), "jti", 0, 1 << 40)
         connection = Connection("con_1", identity, transport, 0.0, handshake.address)
         self.joined.put_nowait(connection)
         return connection
 
-    def redeem(self, handshake: Handshake, then: Callable[[Handshake], object]) -> None:
+    def redeem(self, handshake: ConnectRequest, then: Callable[[ConnectRequest], object]) -> None:
         then(handshake)
 
     def receive(self, connection: Connection, text: str) -> None:

@@ -158,9 +158,9 @@ def test_refusal_says_what_was_asked_and_what_is_allowed() -> None:
     with pytest.raises(ScopeMissing) as missing:
         ask(ADMIN, tenant="globex")
     assert missing.value.scope == "platform"
-    with pytest.raises(LifetimeTooLong) as too_long:
+    with pytest.raises(LifetimeTooLong) as exceeds_limits:
         ask(ADMIN, expires_in=10**9)
-    assert too_long.value.maximum == LIFETIME
+    assert exceeds_limits.value.maximum == LIFETIME
 
 
 some_rooms = st.lists(st.sampled_from([*EVERYTHING, "circle:1", "circle:2", "project:1", "user:bob", "user:x"]))

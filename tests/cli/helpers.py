@@ -15,7 +15,7 @@ from queue import Empty, Queue
 
 from typer.testing import CliRunner, Result
 
-from gateway.cli import app
+from gateway.cli.main import app
 from tests.support import SECRET
 
 ROOT = Path(__file__).resolve().parent.parent.parent

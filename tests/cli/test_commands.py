@@ -49,7 +49,7 @@ def events(process: Process) -> list[dict[str, object]]:
 
 def test_token_prints_a_token_and_nothing_else(tmp_path: Path) -> None:
     """To standard output, with what was asked for in it."""
-    from gateway.wiring import create_service
+    from gateway.service.factory import create_service
 
     options = "--user ada@example.com --tenant acme --room circle:1 --room project:* --scope publish --expires-in 60"
     done = run("token", *options.split(), cwd=tmp_path, env=KEY)

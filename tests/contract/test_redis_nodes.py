@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from gateway.nodes.membership import RedisMembers
-from gateway.nodes.redis import RedisNodes
-from gateway.testing import LEASE, Clock, NodeUnderTest, SharedNodesContract
-from gateway.testing.nodes import member
+from gateway.cluster.redis.cluster import RedisCluster
+from gateway.cluster.redis.members import RedisMembers
+from gateway.testing import LEASE, Clock, NodeUnderTest, SharedClusterContract
+from gateway.testing.cluster_contract import member
 from tests.presence.helpers import until
 from tests.redis.nodes import shorten
 from tests.redis.proxy import Proxy, proxied
@@ -20,7 +20,7 @@ QUERY = "decode_responses=true&protocol=3&socket_timeout=60&socket_connect_timeo
 """What somebody's address might say, and may not change."""
 
 
-class TestRedisNodes(SharedNodesContract):
+class TestRedisNodes(SharedClusterContract):
     """With each Redis that there is, each node over a network of its own."""
 
     @pytest.fixture(autouse=True, params=executables() or [""])
@@ -46,7 +46,7 @@ class TestRedisNodes(SharedNodesContract):
     @asynccontextmanager
     async def _node(self, lease: float) -> AsyncIterator[NodeUnderTest]:
         async with proxied(self.server.port) as network:
-            nodes = RedisNodes(
+            nodes = RedisCluster(
                 f"{network.url}?{QUERY}", prefix=self.prefix, retention=3_600, clock=self.clock, lease=lease
             )
             self.networks[nodes.members.node] = network

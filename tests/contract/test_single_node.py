@@ -3,15 +3,15 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from gateway.nodes.single import SingleNode
-from gateway.testing import LEASE, Clock, NodesContract, NodeUnderTest
+from gateway.cluster.local import LocalCluster
+from gateway.testing import LEASE, Clock, ClusterContract, NodeUnderTest
 
 
-class TestSingleNode(NodesContract):
+class TestSingleNode(ClusterContract):
     @asynccontextmanager
     async def open(self, lease: float = LEASE) -> AsyncIterator[NodeUnderTest]:
         clock = Clock()
-        subject = NodeUnderTest(SingleNode(clock), clock, clock.advance)
+        subject = NodeUnderTest(LocalCluster(clock), clock, clock.advance)
         await subject.nodes.start()
         yield subject
         await subject.nodes.stop()

@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 import uvicorn
 
-from gateway.core.handshake import Handshake, OriginPolicy, Secrets
+from gateway.core.connect_request import ConnectRequest
+from gateway.core.credentials import Secrets
+from gateway.core.origin import OriginPolicy
 from gateway.testing import RecordingHost, TransportContract
 from gateway.transports.asgi import AsgiTransport, Receive, Send, serve
-from gateway.transports.endpoint import STATE_KEY, Endpoint
-from gateway.transports.uvicorn import SocketTransport
+from gateway.transports.uvicorn.endpoint import STATE_KEY, Endpoint
+from gateway.transports.uvicorn.protocol import SocketTransport
 
 
 @asynccontextmanager
@@ -43,7 +45,7 @@ class TestAsgiTransport(TransportContract):
             await receive()
             await send({"type": "websocket.accept"})
             transport = AsgiTransport(send, stall)
-            handshake = Handshake(Secrets(), None, (), None, None, scope["client"][0])
+            handshake = ConnectRequest(Secrets(), None, (), None, None, scope["client"][0])
             await serve(host, host.connect(handshake, transport), transport, receive)
 
         async with under_uvicorn(app, ws="websockets-sansio", lifespan="off") as port:

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from auth.grants import Grants
 from auth.identity import Identity
 from gateway.core.connection import Connection
+from gateway.core.cursor import Cursors
 from gateway.core.frame import Batch, Frame
 from gateway.core.manager import ConnectionManager
-from gateway.core.position import Cursors
 from gateway.core.window import Bounds, Entry, Window
 
 EPOCH = b"\x05" * 7

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.agenda import Agenda
+from gateway.core.timer_wheel import TimerWheel
 
 steps = st.tuples(st.sampled_from(["set", "forget", "look"]), st.sampled_from("abcd"), st.floats(0, 20))
 
@@ -11,7 +11,7 @@ steps = st.tuples(st.sampled_from(["set", "forget", "look"]), st.sampled_from("a
 @given(st.lists(steps, max_size=60))
 def test_agenda_against_a_dictionary(steps: list[tuple[str, str, float]]) -> None:
     """Who is due is told once, within a second of the time that was set last."""
-    agenda: Agenda[str] = Agenda()
+    agenda: TimerWheel[str] = TimerWheel()
     model: dict[str, float] = {}
     now = 100.0
     for action, key, number in steps:
@@ -35,7 +35,7 @@ def test_agenda_against_a_dictionary(steps: list[tuple[str, str, float]]) -> Non
 def test_who_is_dealt_with_may_change_who_is_next() -> None:
     """One that is forgotten, or set to later, while another is dealt with is not due; nor is anybody lost where
     dealing with one fails."""
-    agenda: Agenda[str] = Agenda()
+    agenda: TimerWheel[str] = TimerWheel()
     for key in "abcd":
         agenda.set(key, 10.0 if key < "d" else 9.0)
     seen = []

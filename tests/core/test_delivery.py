@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.core.catch_up import Progress, advance, forget, latest, plan, skip
 from gateway.core.connection import Connection
-from gateway.core.delivery import Progress, advance, forget, latest, plan, skip
 from gateway.core.frame import Batch
 from gateway.core.manager import ConnectionManager
 from gateway.core.window import Bounds, Window

@@ -8,16 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from auth.errors import TokenInvalid, TokenMissing
-from gateway.core.handshake import (
-    OriginPolicy,
-    bearer_tokens,
-    by_name,
-    client_address,
-    one_token,
-    parse_query,
-    read_handshake,
-    without_secrets,
-)
+from gateway.core.addresses import client_address
+from gateway.core.connect_request import read_connect_request
+from gateway.core.credentials import bearer_tokens, redact_query, require_single_token
+from gateway.core.headers import group_headers, parse_query
+from gateway.core.origin import OriginPolicy
 
 SECRET = "s3cr3t-canary"
 
@@ -29,13 +24,13 @@ def test_first_place_wins() -> None:
         b"authorization": [b"bEaReR one", b"Basic b25l"],
     }
     assert tuple(bearer_tokens(parse_query(b"token=three&x=1"), headers)) == ("one", "two", "three")
-    assert one_token(("a", "a")) == "a"
+    assert require_single_token(("a", "a")) == "a"
     for tokens in ((), ("",), ("", "")):
         with pytest.raises(TokenMissing):
-            one_token(tokens)
+            require_single_token(tokens)
     for disagreeing in (("a", "b"), ("", "a"), ("a", "")):
         with pytest.raises(TokenInvalid):
-            one_token(disagreeing)
+            require_single_token(disagreeing)
 
 
 def test_handshake_is_read() -> None:
@@ -43,18 +38,18 @@ def test_handshake_is_read() -> None:
     query = parse_query(
         b"rooms=circle%3A7,project:3&rooms=circle:7,,tenant&since=evt_x&client_id=caf%C3%A9&client_id=second"
     )
-    headers = by_name([(b"sec-websocket-protocol", b"other"), (b"sec-websocket-protocol", b"gateway.v1")])
-    handshake = read_handshake(query, headers, bearer_tokens(query, headers), "10.0.0.1")
+    headers = group_headers([(b"sec-websocket-protocol", b"other"), (b"sec-websocket-protocol", b"gateway.v1")])
+    handshake = read_connect_request(query, headers, bearer_tokens(query, headers), "10.0.0.1")
     assert handshake.rooms == ("circle:7", "project:3", "tenant")
     assert (handshake.since, handshake.client_id, handshake.subprotocol) == ("evt_x", "café", "gateway.v1")
-    assert read_handshake([], {}, bearer_tokens([], {}), "").subprotocol is None
+    assert read_connect_request([], {}, bearer_tokens([], {}), "").subprotocol is None
 
 
 def test_secrets_show_nowhere() -> None:
     """Not in the representation of a handshake nor of its tokens, however it is formatted."""
     headers = {b"authorization": [f"Bearer {SECRET}".encode()]}
     query = parse_query(f"token={SECRET}".encode())
-    handshake = read_handshake(query, headers, bearer_tokens(query, headers), "10.0.0.1")
+    handshake = read_connect_request(query, headers, bearer_tokens(query, headers), "10.0.0.1")
     assert handshake.token() == SECRET
     shown = [repr(handshake), str(handshake), f"{handshake.tokens}", f"{handshake.tokens!r}"]
     assert not any(SECRET in text for text in shown)
@@ -76,7 +71,7 @@ def spelled(draw: st.DrawFn, word: str) -> str:
 def test_credentials_are_taken_out(parts: list[str]) -> None:
     """In any spelling that the parser reads as `token` or `ticket`; all else stays as it is."""
     query = "&".join(parts)
-    kept = without_secrets(query.encode()).decode()
+    kept = redact_query(query.encode()).decode()
     assert SECRET not in kept
     pairs = parse_qsl(query, keep_blank_values=True)
     assert parse_qsl(kept, keep_blank_values=True) == [pair for pair in pairs if pair[0] not in ("token", "ticket")]
@@ -85,7 +80,7 @@ def test_credentials_are_taken_out(parts: list[str]) -> None:
 @pytest.mark.parametrize("query", [b"", b"rooms=circle:7", b"a=%ff&b=%zz&&c", b"mytoken=1&tokens=2&Token=3"])
 def test_what_is_no_credential_stays(query: bytes) -> None:
     """To the byte."""
-    assert without_secrets(query) == query
+    assert redact_query(query) == query
 
 
 @pytest.mark.parametrize(
@@ -158,4 +153,4 @@ def test_nobody_is_believed_without_proxies() -> None:
 def test_names_are_quoted_as_parsers_read_them() -> None:
     """The spelling with every character encoded is one that `parse_qsl` reads."""
     everything = "".join(f"%{ord(c):02x}" for c in "token")
-    assert without_secrets(f"{everything}={quote(SECRET)}&a=1".encode()) == b"a=1"
+    assert redact_query(f"{everything}={quote(SECRET)}&a=1".encode()) == b"a=1"

@@ -5,13 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.errors import IdempotencyConflict, RateLimited
-from gateway.core.idempotency import Keys
+from gateway.core.idempotency import IdempotencyWindow
 
 
 @given(st.lists(st.tuples(st.floats(0, 70), st.sampled_from("abc"), st.sampled_from([b"1", b"2"])), max_size=60))
 def test_keys_against_a_dictionary(steps: list[tuple[float, str, bytes]]) -> None:
     """Within 120 s a key answers with its first offset or a conflict; after 160 s it is forgotten; between, either."""
-    keys, now = Keys(), 1_000.0
+    keys, now = IdempotencyWindow(), 1_000.0
     known: dict[str, tuple[bytes, int, float]] = {}
     for offset, (step, key, body) in enumerate(steps, 1):
         now += step
@@ -37,7 +37,7 @@ def test_keys_against_a_dictionary(steps: list[tuple[float, str, bytes]]) -> Non
 def test_a_key_is_forgotten_early_by_nobody() -> None:
     """Just before its time it holds, whenever in a generation it was used and however the clock was looked at."""
     for used in range(0, 40, 3):
-        keys = Keys()
+        keys = IdempotencyWindow()
         keys.claim("first", b"", 1, 500.0)
         assert keys.claim("k", b"body", 2, 500.0 + used) is None
         for second in range(120):
@@ -47,7 +47,7 @@ def test_a_key_is_forgotten_early_by_nobody() -> None:
 
 def test_too_many_keys_are_refused_rather_than_forgotten() -> None:
     """At the limit further keys are refused, known ones still answered, and there is room again in time."""
-    keys = Keys(max_keys=3)
+    keys = IdempotencyWindow(max_keys=3)
     for n in range(3):
         assert keys.claim(str(n), b"", n + 1, 0.0) is None
     with pytest.raises(RateLimited) as refused:
@@ -60,6 +60,6 @@ def test_too_many_keys_are_refused_rather_than_forgotten() -> None:
 
 def test_an_idle_clock_jumps() -> None:
     """After any time without use there is nothing to remember and nothing to catch up on."""
-    keys = Keys()
+    keys = IdempotencyWindow()
     keys.claim("k", b"", 1, 1e6)
     assert keys.claim("k", b"", 2, 1e9) is None

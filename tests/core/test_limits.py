@@ -5,13 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.errors import RateLimited
-from gateway.core.limits import KeyedRate, Population, Rate, address_key
+from gateway.core.rate_limit import ConnectionCounter, KeyedRateLimiter, RateLimiter, address_key
 
 
 @given(st.sampled_from([0.3, 1, 2, 20, 1e3]), st.integers(1, 60), st.floats(0, 1e7))
 def test_burst_is_granted_whole(per_second: float, burst: int, now: float) -> None:
     """After a pause the whole burst is granted at once and not one more, at any time since the machine's start."""
-    rate, due = Rate(per_second, burst), 0.0
+    rate, due = RateLimiter(per_second, burst), 0.0
     for _ in range(burst):
         due, wait = rate.take(due, now)
         assert wait == 0
@@ -25,7 +25,7 @@ def test_never_more_than_the_average_and_the_burst(
     per_second: int, burst: int, steps: list[float], start: float
 ) -> None:
     """In any span at most its length times the rate and one burst are granted; refusals cost nothing."""
-    rate, due, now, granted = Rate(per_second, burst), 0.0, start, 0
+    rate, due, now, granted = RateLimiter(per_second, burst), 0.0, start, 0
     for step in steps:
         now += step
         due, wait = rate.take(due, now)
@@ -36,7 +36,7 @@ def test_never_more_than_the_average_and_the_burst(
 @given(st.sampled_from([0.7, 3, 20, 333]), st.integers(1, 10), st.floats(1, 1e6))
 def test_who_waits_as_told_is_granted(per_second: float, burst: int, now: float) -> None:
     """`retry_after`, as the client is told it, is long enough."""
-    rate, due = Rate(per_second, burst), 0.0
+    rate, due = RateLimiter(per_second, burst), 0.0
     wait = 0.0
     while not wait:
         due, wait = rate.take(due, now)
@@ -47,14 +47,14 @@ def test_who_waits_as_told_is_granted(per_second: float, burst: int, now: float)
 
 def test_no_limit() -> None:
     """A rate of 0 grants everything and keeps nothing."""
-    assert Rate(0, 0).take(0.0, 5.0) == (0.0, 0.0)
-    keyed: KeyedRate[str] = KeyedRate(Rate(0, 0))
+    assert RateLimiter(0, 0).take(0.0, 5.0) == (0.0, 0.0)
+    keyed: KeyedRateLimiter[str] = KeyedRateLimiter(RateLimiter(0, 0))
     assert all(keyed.take("k", 1.0) == 0 for _ in range(100))
 
 
 def test_keyed_rate_is_one_for_each_and_forgets() -> None:
     """Keys do not spend each other's; after the sweep a full bucket takes no memory."""
-    keyed: KeyedRate[str] = KeyedRate(Rate(1, 2))
+    keyed: KeyedRateLimiter[str] = KeyedRateLimiter(RateLimiter(1, 2))
     assert [keyed.take("a", 10.0) > 0 for _ in range(3)] == [False, False, True]
     assert keyed.take("b", 10.0) == 0
     keyed.sweep(11.5)
@@ -65,7 +65,7 @@ def test_keyed_rate_is_one_for_each_and_forgets() -> None:
 
 def test_population_counts_who_is_there() -> None:
     """None is counted that has gone, and nobody's absence takes memory."""
-    population: Population[str] = Population()
+    population: ConnectionCounter[str] = ConnectionCounter()
     for key in "aab":
         population.add(key)
     assert (population["a"], population["b"], population["c"], len(population)) == (2, 1, 0, 2)

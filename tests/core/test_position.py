@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.core.cursor import EPOCH_BYTES, Cursors, Position
 from gateway.core.errors import CursorInvalid
-from gateway.core.position import EPOCH_BYTES, Cursors, Position
 
 KEY, OTHER_KEY = b"k" * 32, b"o" * 32
 epochs = st.binary(min_size=EPOCH_BYTES, max_size=EPOCH_BYTES)

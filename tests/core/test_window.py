@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.position import Position
+from gateway.core.cursor import Position
 from gateway.core.window import Bounds
 from tests.core.entries import EPOCH, entry, window
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.drain import RETURN_SECONDS, milliseconds, return_slot, slots
+from gateway.core.drain_schedule import RETURN_SECONDS, milliseconds, return_slot, slots
 
 
 @given(st.integers(1, 3_000), st.floats(0.1, 600), st.integers())

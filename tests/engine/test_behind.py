@@ -19,10 +19,10 @@ import pytest
 
 from gateway.core.connection import Connection
 from gateway.core.window import Bounds
-from gateway.server import Server
+from gateway.server.run import Server
 from gateway.testing import until
-from gateway.transports.kernel import limit_unsent
-from gateway.transports.uvicorn import SocketTransport
+from gateway.transports.uvicorn.protocol import SocketTransport
+from gateway.transports.uvicorn.sockets import limit_unsent
 from tests.engine.raw import PING, PONG, TEXT, Raw, command, frame, opened, several
 from tests.engine.served import healthy, serving, token
 from tests.support import Gate, running, settings_for
@@ -145,7 +145,7 @@ async def test_one_that_drains_again_and_again_is_not_given_up(kernel: str, monk
     """Each time that it is looked after something waits for it, and each time it is something else: also where no
     system tells what the client has taken."""
     if kernel == "tells nothing":
-        monkeypatch.setattr("gateway.transports.writer.acknowledged", lambda transport: 0)
+        monkeypatch.setattr("gateway.transports.uvicorn.writer.acknowledged", lambda transport: 0)
     async with gateway(stall_seconds=1.0) as gate, slow(gate) as client:
         connection = connection_of(gate)
         ids: list[str] = []

@@ -20,11 +20,11 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from gateway.api import create_app
-from gateway.config import Settings
-from gateway.server import Server, server_config
+from gateway.server.run import Server, server_config
+from gateway.service.config import Settings
+from gateway.service.factory import create_service
 from gateway.transports.asgi import AsgiTransport
-from gateway.transports.uvicorn import SocketTransport
-from gateway.wiring import create_service
+from gateway.transports.uvicorn.protocol import SocketTransport
 from tests.engine.raw import handshake, raw
 from tests.support import Client, Gate, settings_for
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
+from gateway.core.cluster import ControlMessage
 from gateway.core.connection import Connection
 from gateway.core.frame import Batch
 from gateway.core.log import Draft
 from gateway.core.manager import ConnectionManager
-from gateway.core.nodes import Notice
-from gateway.delivery import GATHER, Delivery
+from gateway.engine.delivery import GATHER, Delivery
 from gateway.logs.memory import MemoryLog
 from tests.core.entries import connection, unbroken
 from tests.hostile.fakes import Lab, Tape
@@ -215,7 +215,7 @@ async def test_who_leaves_gets_what_came_before(busy: Lab) -> None:
             busy.say(connection, type="auth", token=busy.token(rooms=["circle:8"]))
         else:
             now = busy.now
-            busy.gateway.authority.on_notice(Notice("room_barred", "acme", "ada", now, now + 600, "circle:7"))
+            busy.gateway.authority.on_notice(ControlMessage("room_barred", "acme", "ada", now, now + 600, "circle:7"))
         await busy.gateway.publish("acme", "a.b", {"n": 2}, circle_id=7)
         await busy.settle()
         assert seen(tape)[2] == 1

@@ -14,10 +14,10 @@ from websockets.protocol import Protocol
 from gateway.core.connection import Connection
 from gateway.core.frame import Batch, Frame
 from gateway.testing import until
-from gateway.transports.endpoint import Endpoint
-from gateway.transports.uvicorn import SocketTransport
-from gateway.transports.uvicorn_first import HttpProtocol
-from gateway.transports.uvicorn_http import GuardedH11, UvicornHttp
+from gateway.transports.uvicorn.endpoint import Endpoint
+from gateway.transports.uvicorn.fast_path import HttpProtocol
+from gateway.transports.uvicorn.http import GuardedH11, UvicornHttp
+from gateway.transports.uvicorn.protocol import SocketTransport
 from tests.engine.raw import close_frame, command, frame, handshake, opened, raw, several
 from tests.engine.served import MIB, serving, token
 from tests.engine.test_behind import BIG, gateway, publish
@@ -98,7 +98,7 @@ async def publish_forever(gate: Gate) -> None:
 async def test_nothing_of_a_client_waits_for_the_collector(http: type, monkeypatch: pytest.MonkeyPatch) -> None:
     """What lived through two looks for cycles waits for the third kind, which comes each minute or later: so there are
     no cycles. What parsed the request, and so has the token, goes while the client is still there."""
-    monkeypatch.setattr("gateway.server.HttpProtocol", http)
+    monkeypatch.setattr("gateway.server.run.HttpProtocol", http)
 
     def alive(*kinds: type) -> int:
         return sum(type(thing) in kinds for thing in gc.get_objects())

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gateway.core.frame import Batch
-from gateway.transports.uvicorn import SocketTransport
+from gateway.transports.uvicorn.protocol import SocketTransport
 from tests.engine.raw import TEXT, command, frame, opened
 from tests.engine.test_behind import connection_of, gateway, publish
 from tests.support import Gate
@@ -49,7 +49,7 @@ def record(monkeypatch: pytest.MonkeyPatch) -> Record:
             recordings[descriptor].writes.append(bytes(data))
         return write(descriptor, data)
 
-    monkeypatch.setattr("gateway.transports.kernel.os.write", recorded_write)
+    monkeypatch.setattr("gateway.transports.uvicorn.sockets.os.write", recorded_write)
 
     def record(gate: Gate, user_id: str = "ada") -> Recording:
         transport = connection_of(gate, user_id).transport
@@ -91,7 +91,7 @@ def entries(gate: Gate, count: int) -> list[Any]:
 
 async def test_one_event_does_not_wait_for_another(record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is written at the end of the turn that it came in, by no timer."""
-    monkeypatch.setattr("gateway.delivery.DEAR", 60.0)  # or a pause of the machine would make it one that gathers
+    monkeypatch.setattr("gateway.engine.delivery.DEAR", 60.0)  # a pause of the machine would gather
     async with gateway() as gate, opened(gate.port, gate.token(), "&rooms=circle:1"):
         ada = record(gate)
         for _ in range(5):

@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 
-from gateway.core.handshake import OriginPolicy
-from gateway.transports.endpoint import Endpoint
-from gateway.transports.writer import SocketWriter
+from gateway.core.origin import OriginPolicy
+from gateway.transports.uvicorn.endpoint import Endpoint
+from gateway.transports.uvicorn.writer import SocketWriter
 from tests.engine.test_behind import connection_of, events, fall_behind, gateway, slow
 
 
 @pytest.fixture(autouse=True)
 def dumb(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.transports.writer.acknowledged", lambda transport: 0)
+    monkeypatch.setattr("gateway.transports.uvicorn.writer.acknowledged", lambda transport: 0)
 
 
 async def test_a_slow_reader_stays() -> None:

@@ -13,9 +13,9 @@ import psutil
 import pytest
 
 from gateway.api import create_app
-from gateway.server import Server, server_config
+from gateway.server.run import Server, server_config
+from gateway.service.factory import create_service
 from gateway.testing import until
-from gateway.wiring import create_service
 from tests.engine.raw import Raw, handshake
 from tests.faults.links import Cable, cable
 from tests.faults.nodes import Node, nodes

@@ -10,11 +10,11 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 
 from gateway.core.window import Bounds
-from gateway.gateway import Gateway
+from gateway.engine.gateway import Gateway
 from gateway.logs.memory import MemoryLog
 from gateway.logs.redis import RedisLog
+from gateway.service.factory import Service, create_service
 from gateway.testing import CURSOR_KEY
-from gateway.wiring import Service, create_service
 from tests.faults.promise import TENANT
 from tests.pauses import ran
 from tests.redis.server import Server

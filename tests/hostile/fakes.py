@@ -6,10 +6,11 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
+from gateway.core.connect_request import read_connect_request
 from gateway.core.connection import Connection
+from gateway.core.credentials import Secrets
 from gateway.core.frame import Batch
-from gateway.core.handshake import Secrets, read_handshake
-from gateway.wiring import Service, create_service
+from gateway.service.factory import Service, create_service
 from tests.support import settings_for
 
 
@@ -85,7 +86,7 @@ class Lab:
 
     def connect(self, token: str, room: int | None = None, **query: str) -> tuple[Connection | None, Tape]:
         tape = Tape(room)
-        handshake = read_handshake(list(query.items()), {}, Secrets([token]), "192.0.2.1")
+        handshake = read_connect_request(list(query.items()), {}, Secrets([token]), "192.0.2.1")
         return self.gateway.connect(handshake, tape), tape
 
     def join(self, token: str | None = None, room: int | None = None, **query: str) -> tuple[Connection, Tape]:

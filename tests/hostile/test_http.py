@@ -9,7 +9,7 @@ from urllib.parse import quote
 import pytest
 from websockets.asyncio.client import connect
 
-from gateway.server import _listen
+from gateway.server.run import _listen
 from tests.hostile.house import MARK, House, clear, problem, request, wire
 from tests.support import Client, settings_for
 

@@ -18,11 +18,12 @@ from pydantic import SecretStr
 
 from auth.errors import AuthError
 from gateway.api import create_app
-from gateway.config import ConfigError, Settings, load_settings
-from gateway.core.handshake import Secrets, read_handshake
-from gateway.server import server_config
+from gateway.core.connect_request import read_connect_request
+from gateway.core.credentials import Secrets
+from gateway.server.run import server_config
+from gateway.service.config import ConfigError, Settings, load_settings
+from gateway.service.factory import create_service
 from gateway.testing import until
-from gateway.wiring import create_service
 from schemas.commands import CommandError, parse_command
 from tests import support
 from tests.auth import forge
@@ -76,7 +77,7 @@ async def test_nothing_in_process(
     """Every logger at DEBUG, uvicorn's at TRACE: frames, bodies, headers, records, stdout and stderr hold none."""
     hide = hide_keys(hidden())
     if ordinary:
-        monkeypatch.setattr("gateway.transports.uvicorn.STATE_KEY", "nowhere")
+        monkeypatch.setattr("gateway.transports.uvicorn.protocol.STATE_KEY", "nowhere")
     async with running(settings(tmp_path)) as gate:
         with everything_logged(TRACE) as watch:
             heard = Heard(gate.port)
@@ -149,7 +150,7 @@ async def test_nothing_in_representations(tmp_path: Path) -> None:
     chosen = settings(tmp_path)
     service = create_service(chosen)
     headers = {b"authorization": [f"Bearer {good}".encode()]}
-    handshake = read_handshake([("token", "x")], headers, Secrets([good]), "::1")
+    handshake = read_connect_request([("token", "x")], headers, Secrets([good]), "::1")
     async with running(chosen, service) as gate, gate.client(good) as client:
         connection = service.gateway.manager.of("acme").connections[client.established["data"]["connection_id"]]
         things: list[Any] = [
@@ -248,7 +249,7 @@ ROOMY = {
     [
         ("gateway", "serve", "--port", "0"),
         ("uvicorn", "gateway.app:app", "--port", "0", "--log-level", "trace"),
-        ("uvicorn", "gateway.app:app", "--port", "0", "--ws", "gateway.transports.uvicorn:SocketTransport"),
+        ("uvicorn", "gateway.app:app", "--port", "0", "--ws", "gateway.transports.uvicorn.protocol:SocketTransport"),
     ],
     ids=["gateway serve", "uvicorn, trace", "uvicorn, own transport"],
 )

@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 from websockets.asyncio.client import connect
 
-from gateway.wiring import create_service
+from gateway.service.factory import create_service
 from tests.auth import forge
 from tests.auth.hostile import algorithms, claimed, encodings, headers, shapes
 from tests.hostile.house import House, clear, everything_logged, fence, problem, refused

@@ -14,14 +14,15 @@ from typing import Any
 
 from auth.keys import KeyRing, hmac_key
 from auth.tokens import TokenIssuer, TokenVerifier, TrustedIssuer
-from gateway.core.admission import Ceilings, Limits
+from gateway.core.admission import ConnectionLimits, Limits
+from gateway.core.connect_request import ConnectRequest
 from gateway.core.connection import Connection
+from gateway.core.credentials import Secrets
 from gateway.core.errors import IdempotencyConflict
 from gateway.core.frame import Batch
-from gateway.core.handshake import Handshake, Secrets
 from gateway.core.log import Draft, Receipt, Sink
 from gateway.core.window import Bounds, Entry
-from gateway.gateway import Gateway
+from gateway.engine.gateway import Gateway
 from gateway.logs.memory import MemoryLog
 from gateway.testing import CURSOR_KEY, Clock, draft
 from schemas.codes import CloseCode
@@ -164,7 +165,7 @@ class World:
         keyring = KeyRing([hmac_key(b"a secret of the model, 0123456789")])
         self.issuer = TokenIssuer(keyring, "model", "model")
         self.log = TappedLog(self)
-        limits = Limits(commands_per_second=0, events_per_second=0, ceilings=Ceilings(0, 0, 0, 0))
+        limits = Limits(commands_per_second=0, events_per_second=0, ceilings=ConnectionLimits(0, 0, 0, 0))
         self.gateway = Gateway(
             self.log,
             TokenVerifier([TrustedIssuer("model", keyring)], "model", 3600, 3600),
@@ -476,7 +477,7 @@ class Client:
         elif rooms or since is not None:
             own = [self.own] if since is not None else []
             self.unasked.append(Subscription(list(dict.fromkeys([*own, *rooms])), since))
-        handshake = Handshake(Secrets([token.text]), None, tuple(dict.fromkeys(rooms)), since, None, "10.0.0.1")
+        handshake = ConnectRequest(Secrets([token.text]), None, tuple(dict.fromkeys(rooms)), since, None, "10.0.0.1")
         connection = world.call(lambda: world.gateway.connect(handshake, self.transport))
         if error is not None:
             assert connection is None

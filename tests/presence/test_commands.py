@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from auth.identity import Identity
-from gateway.core.nodes import Notice
+from gateway.core.cluster import ControlMessage
 from tests.presence.helpers import news, present, with_grace
 from tests.support import Client, Gate
 from tests.wire.helpers import fence, http
@@ -156,7 +156,7 @@ async def test_every_way_out_is_leaving(gate: Gate) -> None:
                         assert (await api.delete(path)).status_code == 204
                 elif way == "revoke":
                     now = time.time()
-                    await gateway.authority.tell(Notice("user_revoked", "acme", user, now, now + 60))
+                    await gateway.authority.tell(ControlMessage("user_revoked", "acme", user, now, now + 60))
                 elif way == "remove":
                     await gateway.publish("acme", "circle.member.removed", {"user_id": user}, circle_id=1)
                     while (frame := await eve.next())["type"] != "circle.member.removed":

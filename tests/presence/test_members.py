@@ -5,8 +5,8 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.members import Change, Member, Others, Totals
-from gateway.nodes.records import AFTER, VERSION, pack, unpack_all
+from gateway.cluster.redis.codec import AFTER, VERSION, pack, unpack_all
+from gateway.core.roster import Change, Member, Others, Totals
 
 NODES = ("n1", "n2", "n3")
 ROOMS = ("circle:1", "circle:2", "tenant")

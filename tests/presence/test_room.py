@@ -6,7 +6,7 @@ from itertools import pairwise
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from gateway.core.presence import News, WatchedRoom
+from gateway.core.presence_feed import News, WatchedRoom
 
 GRACE = 5.0
 USERS = ("ada", "bob", "eve")

@@ -15,12 +15,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from websockets.asyncio.client import connect
 
+from gateway.core.cursor import Position
 from gateway.core.errors import LogUnavailable
-from gateway.core.position import Position
 from gateway.core.window import Bounds, Entry
 from gateway.logs.redis import RedisLog
 from gateway.logs.redis import writer as writer_module
-from gateway.logs.redis.names import Names
+from gateway.logs.redis.keys import KeySpace
 from gateway.testing import draft, until
 from tests.redis.nodes import node
 from tests.redis.proxy import proxied
@@ -458,7 +458,7 @@ async def test_keys_of_a_tenant_share_a_slot(tmp_path: Path, prefix: str) -> Non
     """With and without an idempotency key, whatever the names: the scripts run in a cluster, here one of one node."""
     async with serving(tmp_path / "redis", cluster_enabled="yes") as server:
         await server.ask("CLUSTER", "ADDSLOTS", *range(16_384))
-        names = Names(prefix)
+        names = KeySpace(prefix)
         for tenant in ("acme", "a", "A-b_c", "x" * 64):
             keys = [*names.log(tenant), names.key(tenant, None), names.key(tenant, "{x}"), names.key(tenant, "")]
             slots = {await server.ask("CLUSTER", "KEYSLOT", key) for key in [*keys, names.channel(tenant)]}

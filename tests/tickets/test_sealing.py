@@ -5,7 +5,7 @@ import secrets
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.tickets import BYTES, is_ticket, name_of, seal, unseal
+from gateway.core.ticket_seal import BYTES, is_ticket, name_of, seal, unseal
 
 TEXTS = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=4096)
 

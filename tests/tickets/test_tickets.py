@@ -14,10 +14,10 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
+from gateway.cluster.local import LocalCluster
 from gateway.core.errors import LogUnavailable
-from gateway.gateway import Gateway
-from gateway.nodes.single import SingleNode
-from gateway.wiring import create_service
+from gateway.engine.gateway import Gateway
+from gateway.service.factory import create_service
 from tests.redis.server import Server
 from tests.support import SECRET, Client, Gate, running, settings_for
 from tests.test_embedding import embedded
@@ -48,7 +48,9 @@ async def outcome(gate: Gate, query: str, **options: Any) -> str | tuple[int, st
 
 
 @asynccontextmanager
-async def gate_with(nodes: SingleNode | None = None, clock: Clock | None = None, **values: Any) -> AsyncIterator[Gate]:
+async def gate_with(
+    nodes: LocalCluster | None = None, clock: Clock | None = None, **values: Any
+) -> AsyncIterator[Gate]:
     """A gateway with its own way of keeping tickets, and its own time."""
     settings = settings_for(**values)
     service = create_service(settings)
@@ -122,7 +124,7 @@ async def test_an_unknown_ticket_is_refused(gate: Gate) -> None:
 async def test_a_ticket_is_good_for_30_seconds() -> None:
     """By a clock that never goes back."""
     timer = Clock(1_000.0)
-    async with gate_with(SingleNode(timer)) as gate:
+    async with gate_with(LocalCluster(timer)) as gate:
         early, late = await ticket_of(gate), await ticket_of(gate)
         timer.advance(29.9)
         assert await outcome(gate, f"ticket={early}") == "ada"
@@ -203,7 +205,7 @@ async def test_asking_and_trying_are_limited() -> None:
         assert (await outcome(gate, f"ticket={'A' * 32}"))[0] == 4429
 
 
-class SlowNode(SingleNode):
+class SlowNode(LocalCluster):
     """Whose answers come when they are let."""
 
     def __init__(self) -> None:

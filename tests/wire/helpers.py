@@ -9,8 +9,8 @@ from typing import Any
 import httpx
 
 from gateway.core.log import Log
-from gateway.gateway import Gateway
-from gateway.wiring import Service, create_service
+from gateway.engine.gateway import Gateway
+from gateway.service.factory import Service, create_service
 from tests.support import Client, Gate, settings_for
 
 

@@ -11,7 +11,7 @@ from websockets.asyncio.client import connect
 
 from gateway.core.errors import LogUnavailable
 from gateway.core.log import Draft, Receipt
-from gateway.gateway import Gateway
+from gateway.engine.gateway import Gateway
 from gateway.logs.memory import MemoryLog
 from schemas.codes import CloseCode, ErrorCode
 from tests.support import Client, Gate, running, settings_for
@@ -173,7 +173,9 @@ async def test_a_restart_closes_with_1012() -> None:
             await websocket.recv()
             stopping = Client(websocket)
             # Leaving the block stops the server.
-            gate.service.gateway.close(next(iter(gate.service.manager.connections())), CloseCode.RESTART, "restart")
+            gate.service.gateway.close(
+                next(iter(gate.service.manager.connections())), CloseCode.SERVICE_RESTART, "restart"
+            )
             assert (await stopping.closed())[0] == 1012
 
 

@@ -8,7 +8,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from gateway.core.handshake import OriginPolicy
+from gateway.core.origin import OriginPolicy
 from tests.support import Client, Gate, running, settings_for
 from tests.wire.helpers import fence, publish
 

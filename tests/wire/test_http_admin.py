@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from gateway.gateway import Gateway
+from gateway.engine.gateway import Gateway
 from tests.support import Gate, running, settings_for
 from tests.wire.helpers import Clock, assert_problem, fence, http, publish, service_with
 

@@ -7,9 +7,9 @@ from typing import Any
 import httpx
 import pytest
 
+from gateway.core.cluster import ControlMessage
 from gateway.core.errors import LogUnavailable
 from gateway.core.log import Draft, Receipt
-from gateway.core.nodes import Notice
 from gateway.logs.memory import MemoryLog
 from tests.support import Gate, running, settings_for
 from tests.wire.helpers import assert_problem, fence, http, service_with
@@ -336,7 +336,9 @@ async def test_a_token_that_dies_while_the_body_comes_publishes_nothing(gate: Ga
     request = asyncio.create_task(slowly(gate, path, body, died))
     await asyncio.sleep(0.3)
     if death == "revoked":
-        await gateway.authority.tell(Notice("user_revoked", "acme", "ada", gateway.clock(), gateway.clock() + 600))
+        await gateway.authority.tell(
+            ControlMessage("user_revoked", "acme", "ada", gateway.clock(), gateway.clock() + 600)
+        )
     else:
         later = gateway.clock() + 3_600
         gateway.clock = lambda: later

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from websockets.asyncio.client import connect
 
-from gateway.api.limiting import Limited
-from gateway.core.handshake import client_address
-from gateway.core.limits import address_key
+from gateway.api.rate_limits import Limited
+from gateway.core.addresses import client_address
+from gateway.core.rate_limit import address_key
 from tests.support import Client, Gate, running, settings_for
 from tests.wire.helpers import Clock, assert_problem, fence, http, publish, service_with
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from gateway.wiring import create_service
+from gateway.service.factory import create_service
 from tests.support import SECRET, Client, Gate, running, settings_for
 from tests.wire.helpers import fence, publish, until_fence
 

@@ -10,18 +10,18 @@ from typing import Any, Final
 
 from redis.asyncio import Redis
 
+from gateway.core.cursor import EPOCH_BYTES
 from gateway.core.errors import CursorInvalid, LogUnavailable
 from gateway.core.frame import Frame
 from gateway.core.log import Sink, Watcher, payload_of
-from gateway.core.position import EPOCH_BYTES
 from gateway.core.window import Entry, Gap, Window
-from gateway.logs.redis.channel import Channels
-from gateway.logs.redis.entries import Content, epoch_of, hear, unpack
-from gateway.logs.redis.names import IDLE_SECONDS, Names
+from gateway.logs.redis.codec import Content, epoch_of, hear, unpack
+from gateway.logs.redis.keys import IDLE_SECONDS, KeySpace
+from gateway.logs.redis.pubsub import PubSubListener
 from gateway.logs.redis.script import Script
-from gateway.logs.redis.troubles import Troubles
 from gateway.logs.redis.writer import ANSWER_SECONDS
-from gateway.redis_client import COMMAND_SECONDS
+from gateway.redis.client import COMMAND_SECONDS
+from gateway.redis.incidents import IncidentLog
 
 NO_EPOCH: Final = bytes(EPOCH_BYTES)
 _OVERTAKEN_SECONDS: Final = 0.05
@@ -53,17 +53,17 @@ class Follower:
     def __init__(
         self,
         redis: "Redis",
-        names: Names,
+        names: KeySpace,
         new_window: Callable[[str, bytes, int], Window],
         trust: str,
         timer: Callable[[], float],
-        troubles: Troubles,
+        troubles: IncidentLog,
     ) -> None:
         self.sink: Sink = lambda tenant, entry: None
         self.watcher: Watcher | None = None
         self.followed: dict[str, Followed] = {}
         self.dropped = 0
-        self.channels = Channels(redis, names.probe, timer, self._on_message, self._on_listening, troubles)
+        self.channels = PubSubListener(redis, names.probe, timer, self._on_message, self._on_listening, troubles)
         self._redis = redis
         self._names = names
         self._new_window = new_window

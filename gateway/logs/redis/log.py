@@ -8,19 +8,19 @@ from collections.abc import Awaitable, Callable
 from hashlib import blake2b
 from typing import Any, Final
 
+from gateway.core.cursor import EPOCH_BYTES, Cursors
 from gateway.core.errors import IdempotencyConflict, LogUnavailable
 from gateway.core.log import Draft, Receipt, Sink, Watcher
-from gateway.core.position import EPOCH_BYTES, Cursors
 from gateway.core.window import Bounds, Window
-from gateway.logs.redis.entries import Content, epoch_of, pack
+from gateway.logs.redis.codec import Content, epoch_of, pack
 from gateway.logs.redis.follower import NO_EPOCH, Follower
-from gateway.logs.redis.lookout import Lookout
-from gateway.logs.redis.names import IDLE_SECONDS, KEY_SECONDS, Names
+from gateway.logs.redis.keys import IDLE_SECONDS, KEY_SECONDS, KeySpace
+from gateway.logs.redis.monitor import HealthMonitor
 from gateway.logs.redis.script import Script
-from gateway.logs.redis.troubles import Troubles
 from gateway.logs.redis.writer import Append, Writer
-from gateway.redis_client import COMMAND_SECONDS, client_of
-from gateway.tasks import end, for_ever
+from gateway.redis.client import COMMAND_SECONDS, client_of
+from gateway.redis.incidents import IncidentLog
+from gateway.redis.tasks import end, for_ever
 
 _CODECS: Final = 1_024
 
@@ -49,14 +49,14 @@ class RedisLog:
         self._cursor_keys = cursor_keys
         self._bounds = bounds or Bounds()
         self._trust = "1" if trust_restarts else "0"
-        self._names = Names(prefix)
+        self._names = KeySpace(prefix)
         self._redis = client_of(url)
         self._script = Script("append")
         self._codecs: dict[str, Cursors] = {}
-        troubles = self._troubles = Troubles()
+        troubles = self._troubles = IncidentLog()
         self._writer = Writer(self._write, self._settle, troubles)
         self._follower = Follower(self._redis, self._names, self._new_window, self._trust, timer, troubles)
-        self._lookout = Lookout(self._redis, self._names, self._follower, self._trust, timer, troubles)
+        self._lookout = HealthMonitor(self._redis, self._names, self._follower, self._trust, timer, troubles)
         self._tasks: list[asyncio.Task[None]] = []
 
     # ---- the seam

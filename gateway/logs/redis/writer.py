@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from gateway.core.errors import LogUnavailable
 from gateway.core.log import Draft, Receipt
-from gateway.logs.redis.troubles import Troubles
+from gateway.redis.incidents import IncidentLog
 
 ANSWER_SECONDS: Final = 1.6
 """From a call to its answer at the latest, whatever waits before it: 2 s are promised, the way there included."""
@@ -37,7 +37,7 @@ class Writer:
         self,
         send: Callable[[list[Append]], Awaitable[list[Any]]],
         settle: Callable[[Append, Any], Receipt],
-        troubles: Troubles,
+        troubles: IncidentLog,
     ) -> None:
         self._send = send
         self._settle = settle

@@ -1,0 +1,143 @@
+"""Credentials of requests: found, taken out of what others log, and verified."""
+
+import logging
+import re
+from collections.abc import MutableMapping
+from functools import partial
+from typing import Any, Final
+
+from fastapi import Request
+from fastapi.openapi.models import HTTPBearer
+from fastapi.security.base import SecurityBase
+
+from auth.identity import Identity
+from gateway.api.problems import ProblemRoute
+from gateway.core.addresses import client_address
+from gateway.core.credentials import Secrets, bearer_tokens, redact_query, require_single_token, tickets_from
+from gateway.core.headers import group_headers, parse_query
+from gateway.service.factory import Service
+
+_PRINCIPAL: Final = "gateway.principal"
+_TAKEN: Final = "gateway.tokens"
+_TICKETS: Final = "gateway.tickets"
+
+Scope = MutableMapping[str, Any]
+
+
+def take_tokens(scope: Scope) -> Secrets:
+    """The tokens of a request; from here on its query string shows none to what comes after, access logs included.
+
+    The server logs the scope's URL when it answers, which is later: so the scope itself is changed, not a copy.
+    """
+    if _TAKEN not in scope:
+        query = parse_query(scope["query_string"])
+        scope[_TAKEN] = bearer_tokens(query, group_headers(scope["headers"]))
+        scope[_TICKETS] = tickets_from(query)
+        scope["query_string"] = redact_query(scope["query_string"])
+    tokens: Secrets = scope[_TAKEN]
+    return tokens
+
+
+def take_tickets(scope: Scope) -> Secrets:
+    """The tickets of a request, likewise."""
+    take_tokens(scope)
+    tickets: Secrets = scope[_TICKETS]
+    return tickets
+
+
+class SecretsMiddleware:
+    """Takes the tokens of every request, before anything else can see them."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
+        if scope["type"] in ("http", "websocket"):
+            take_tokens(scope)
+        await self.app(scope, receive, send)
+
+
+def address_of(service: Service, scope: Scope) -> str:
+    """The client's address, `X-Forwarded-For` believed from configured proxies only."""
+    peer = scope["client"][0] if scope.get("client") else "unknown"
+    return client_address(peer, group_headers(scope["headers"]), service.settings.proxies)
+
+
+def identify(service: Service, request: Request) -> Identity:
+    """Who sends this request, kept in its state. Raises `AuthError`."""
+    identity = service.gateway.verify(require_single_token(take_tokens(request.scope)))
+    request.scope[_PRINCIPAL] = identity
+    request.state.principal = identity
+    return identity
+
+
+def guarded(service: Service, route: type[ProblemRoute]) -> type[ProblemRoute]:
+    """The route, which asks who sends the request before it reads the body."""
+    return type(route.__name__, (route,), {"guard": staticmethod(partial(identify, service))})
+
+
+class Principal(SecurityBase):
+    """A dependency: who sends this request. Raises `AuthError`. OpenAPI says of its routes that they need a token."""
+
+    def __init__(self, service: Service) -> None:
+        self.scheme_name = "token"
+        self.model = HTTPBearer(bearerFormat="JWT")
+        self._service = service
+
+    async def __call__(self, request: Request) -> Identity:
+        # From the scope, which is this request's own: not every server copies the state for each.
+        identity: Identity | None = request.scope.get(_PRINCIPAL)
+        if identity is None:
+            return identify(self._service, request)
+        # A body may take half a minute, and its token be dead by the end of it.
+        return self._service.gateway.judge(identity)
+
+
+def _spelled(word: str) -> str:
+    """A pattern for `word` in any percent-encoding."""
+    return "".join(f"(?:{letter}|%{ord(letter):02x}|%{ord(letter.upper()):02x})" for letter in word)
+
+
+_CREDENTIAL: Final = re.compile(
+    # A parameter, a cookie or a member of JSON by such a name; a header or a subprotocol; a JWT by its looks.
+    rf"(?i)((?:{_spelled('token')}|{_spelled('ticket')})s?(?:=|%3d|['\"]?\s*:)[\s'\"\[]*)[^&\s'\"]+"
+    r"|(\bauthorization\b\W+|\bbearer[. ]\s*)[^\r\n'\",\]]+"
+    r"|()eyj[\w-]{8,}(?:(?:\.|%2e)[\w-]*)*"
+)
+
+
+class RedactingFilter(logging.Filter):
+    """Takes credentials out of what a server logs of its requests: their URLs, scopes, and texts of exceptions.
+
+    Frames and headers as the websockets library logs them at DEBUG it drops: a credential may be anywhere in them, and
+    events of tenants are.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.levelno <= logging.DEBUG and str(record.msg).startswith(("< ", "> ")):
+            return False
+        if isinstance(record.args, tuple):  # kept apart, as the formatter of uvicorn's access log needs them
+            record.args = tuple(redacted(part) if isinstance(part, str) else part for part in record.args)
+        text = record.getMessage()
+        if (clean := redacted(text)) != text:
+            record.msg, record.args = clean, ()
+        if record.exc_info and not record.exc_text:
+            record.exc_text = redacted(_formatter.formatException(record.exc_info))
+        return True
+
+
+_formatter: Final = logging.Formatter()
+
+
+def redacted(text: str) -> str:
+    """`text` without what is, or could be, a credential."""
+    return _CREDENTIAL.sub(lambda found: f"{found[1] or found[2] or ''}***", text)
+
+
+def redact_server_logs() -> None:
+    """Filter uvicorn's loggers: it writes the URL of a WebSocket at INFO to `uvicorn.error`, access log or not. Ours
+    too, for the sake of exceptions that quote what they stumbled over."""
+    for name in ("uvicorn.error", "uvicorn.access", "uvicorn.asgi", "gateway", "gateway.transport"):
+        target = logging.getLogger(name)
+        if not any(isinstance(known, RedactingFilter) for known in target.filters):
+            target.addFilter(RedactingFilter())

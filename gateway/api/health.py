@@ -1,0 +1,32 @@
+"""Whether the process lives, and whether events get through."""
+
+from fastapi import APIRouter
+from pydantic import BaseModel
+
+from gateway.api.problems import ProblemRoute, problems
+from gateway.core.errors import LogUnavailable
+from gateway.service.factory import Service
+
+
+class Health(BaseModel):
+    status: str
+
+
+def ops_router(service: Service) -> APIRouter:
+    router = APIRouter(tags=["operation"], route_class=ProblemRoute)
+
+    @router.get("/healthz")
+    async def healthz() -> Health:
+        """The process answers."""
+        return Health(status="ok")
+
+    @router.get("/readyz", responses=problems(503))
+    async def readyz() -> Health:
+        """Events get through: connections are taken and the log takes events."""
+        if service.gateway.drain.begun:
+            raise LogUnavailable("this node is about to end: it takes no new connections")
+        if not service.gateway.ready:
+            raise LogUnavailable("events do not get through")
+        return Health(status="ready")
+
+    return router

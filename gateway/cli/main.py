@@ -1,0 +1,155 @@
+"""The `gateway` command."""
+
+import json
+import os
+import sys
+import time
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from auth.errors import AuthError
+from gateway.service.config import ConfigError, Settings, load_settings
+from gateway.service.factory import create_service, weaknesses
+
+app = typer.Typer(
+    help="One tenant, one log; one client, one cursor.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,  # they print local variables, and those hold tokens
+    rich_markup_mode=None,
+)
+
+Url = Annotated[str, typer.Option(help="where the gateway is", envvar="GATEWAY_URL")]
+Token = Annotated[str, typer.Option(help="a token that it takes", envvar="GATEWAY_TOKEN", show_envvar=True)]
+
+
+@app.command()
+def serve(
+    dev: Annotated[bool, typer.Option("--dev", help="a random key, tokens for the page; loopback only")] = False,
+    demo: Annotated[bool, typer.Option("--demo", help="publish made-up traffic of two tenants")] = False,
+    host: Annotated[str | None, typer.Option(help="address to listen on")] = None,
+    port: Annotated[int | None, typer.Option(help="port to listen on; 0 takes a free one")] = None,
+) -> None:
+    """Serve."""
+    from gateway.server import development, run
+
+    chosen: dict[str, Any] = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
+    try:
+        if dev:
+            development.require_loopback(load_settings(**chosen).host)
+            chosen["jwt_secret"] = development.development_secret()
+        settings = load_settings(**chosen)
+        if not run.serve(settings, development=dev, demo=demo):
+            raise typer.Exit(1)
+    except ConfigError as error:
+        _fail(error)
+
+
+@app.command()
+def token(
+    user: Annotated[str, typer.Option(help="user id, the token's sub")],
+    tenant: Annotated[str, typer.Option(help="tenant id")],
+    room: Annotated[list[str] | None, typer.Option(help="a room pattern such as circle:1 or project:*")] = None,
+    scope: Annotated[list[str] | None, typer.Option(help="subscribe, publish, admin or platform")] = None,
+    expires_in: Annotated[int | None, typer.Option(help="seconds")] = None,
+) -> None:
+    """Print a token, signed with this machine's configured key."""
+    settings = _settings()
+    scopes = [word for part in scope or ["subscribe"] for word in part.replace(",", " ").split()]
+    admin = not {"admin", "platform"}.isdisjoint(scopes)
+    longest = settings.max_admin_token_lifetime if admin else settings.max_token_lifetime
+    lifetime = settings.max_token_lifetime if expires_in is None else expires_in
+    if not 1 <= lifetime <= longest:
+        _fail(f"--expires-in: from 1 to {longest} seconds")
+    try:
+        issued = create_service(settings).issuer.issue(
+            user_id=user, tenant=tenant, rooms=room or [], scope=scopes, expires_in=lifetime, now=time.time()
+        )
+    except (ConfigError, AuthError) as error:
+        _fail(error)
+    print(issued.access_token)
+
+
+@app.command()
+def publish(
+    type: Annotated[str, typer.Option(help="event type, such as task.completed")],
+    circle: Annotated[str | None, typer.Option(help="circle id")] = None,
+    project: Annotated[str | None, typer.Option(help="project id")] = None,
+    user: Annotated[str | None, typer.Option(help="user id")] = None,
+    data: Annotated[str, typer.Option(help="a JSON object")] = "{}",
+    url: Url = "http://127.0.0.1:8000",
+    token: Token = "",
+) -> None:
+    """Publish one event and print its event_id."""
+    from gateway.cli.client import ClientError, publish_event
+
+    try:
+        body = json.loads(data)
+    except ValueError:
+        _fail("--data: is no JSON")
+    fields = {"circle_id": _id(circle), "project_id": _id(project), "user_id": user}
+    event = {"type": type, "data": body, **{name: value for name, value in fields.items() if value is not None}}
+    try:
+        print(publish_event(url, token, event))
+    except ClientError as error:
+        _fail(error)
+
+
+@app.command()
+def subscribe(
+    rooms: Annotated[list[str], typer.Argument(help="rooms, such as circle:1")],
+    since: Annotated[str | None, typer.Option(help="the event_id to resume from")] = None,
+    url: Url = "http://127.0.0.1:8000",
+    token: Token = "",
+) -> None:
+    """Print the events of rooms as JSON lines until interrupted; resumes when the connection breaks."""
+    from gateway.cli.client import ClientError, follow
+
+    try:
+        for event in follow(url, token, rooms, since):
+            print(json.dumps(event, ensure_ascii=False), flush=True)
+    except ClientError as error:
+        _fail(error)
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+    except BrokenPipeError:
+        # Whoever read along has gone; the interpreter must not stumble over it again when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@app.command()
+def check() -> None:
+    """Judge the configuration: say what in it is weak; exit 2 where it will not do."""
+    settings = _settings()
+    try:
+        create_service(settings)
+    except ConfigError as error:
+        _fail(error)
+    found = list(weaknesses(settings))
+    for weakness in found:
+        print(f"weak: {weakness}")
+    print("the configuration will do" + (", with the reservations above" if found else ""))
+
+
+def _id(text: str | None) -> int | str | None:
+    """As the seed's domain has it: what is written as a number is one; `007` is not, being another room than 7."""
+    if text is None or not (text.isascii() and text.isdigit() and len(text) < 16):
+        return text
+    return int(text) if str(int(text)) == text else text
+
+
+def _settings() -> Settings:
+    try:
+        return load_settings()
+    except ConfigError as error:
+        _fail(error)
+
+
+def _fail(error: object) -> NoReturn:
+    print(f"gateway: {error}", file=sys.stderr)
+    raise typer.Exit(2)
+
+
+def main() -> None:
+    app()

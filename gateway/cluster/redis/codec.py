@@ -1,0 +1,67 @@
+"""How connections of a node stand in Redis, and what of it is where."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from gateway.core.roster import Member, Totals
+
+VERSION = b"version"
+AFTER = b"after"
+TOTALS = b"totals"
+
+
+@dataclass(frozen=True, slots=True)
+class KeySpace:
+    """Of one tenant. The braces make a cluster keep them together; a tenant's name has none.
+
+    `nodes` is a hash: each node's version. `members(node)` is a hash: the node's connections by id, its totals and the
+    version that this is. `changes(node)` is a stream: by version what changed, and `after` which other version.
+    """
+
+    prefix: str
+    tenant: str
+
+    @property
+    def nodes(self) -> str:
+        return f"{self.prefix}:{{{self.tenant}}}:nodes"
+
+    def members(self, node: str) -> str:
+        return f"{self.prefix}:{{{self.tenant}}}:members:{node}"
+
+    def changes(self, node: str) -> str:
+        return f"{self.prefix}:{{{self.tenant}}}:changes:{node}"
+
+
+def pack(member: Member | None) -> str:
+    """The field of a connection; empty for one that has gone."""
+    if member is None:
+        return ""
+    return json.dumps(
+        [member.client_id, member.user_id, member.connected_at, member.expires_at, member.rooms], separators=(",", ":")
+    )
+
+
+def pack_totals(totals: Totals) -> str:
+    return json.dumps(totals, separators=(",", ":"))
+
+
+def unpack_all(fields: Mapping[bytes, bytes]) -> Iterator[tuple[str, Member | None]]:
+    """The connections in a hash, or in a change of it. Raises `ValueError` for what no node has written."""
+    for id, text in fields.items():
+        if id in (VERSION, AFTER, TOTALS):
+            continue
+        if not text:
+            yield id.decode(), None
+            continue
+        try:
+            client_id, user_id, connected_at, expires_at, rooms = json.loads(text)
+            yield id.decode(), Member(id.decode(), client_id, user_id, connected_at, expires_at, tuple(rooms))
+        except TypeError as error:
+            raise ValueError("no connection") from error
+
+
+def unpack_totals(text: bytes) -> Totals:
+    """Raises `ValueError`."""
+    connections, messages, broadcasts = (int(number) for number in json.loads(text))
+    return Totals(connections, messages, broadcasts)

@@ -1,0 +1,267 @@
+"""Reads from Redis what the other nodes tell of their connections."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from redis.asyncio import Redis
+
+from gateway.cluster.redis.codec import AFTER, TOTALS, VERSION, KeySpace, unpack_all, unpack_totals
+from gateway.cluster.redis.publisher import Failures
+from gateway.core.roster import Change, Member, OnChanges, Others
+from gateway.redis.client import COMMAND_SECONDS
+
+POLL: Final = 0.5
+"""Seconds between two reads of the tenants that are watched."""
+
+FRESH: Final = 0.1
+"""Seconds for which what was read is as good as new: a thousand who ask at once cost one read."""
+
+UNUSED: Final = 30.0
+"""Seconds after which what nobody watches or asks for is forgotten."""
+
+_LOOK_SECONDS: Final = 1.6
+_TENANTS_AT_ONCE: Final = 100
+# Only where it has not come back in between.
+_FORGET: Final = "if redis.call('EXISTS', KEYS[2]) == 0 then redis.call('HDEL', KEYS[1], ARGV[1]) end"
+
+logger = logging.getLogger("gateway.nodes")
+
+
+@dataclass(slots=True)
+class _View:
+    """What is known of a tenant: each other node's connections as of its version."""
+
+    others: Others = field(default_factory=Others)
+    versions: dict[str, int] = field(default_factory=dict)
+    watched: bool = False
+    loaded: bool = False
+    read_at: float = float("-inf")
+    used_at: float = 0.0
+
+
+@dataclass(slots=True)
+class _Read:
+    """What was read of one tenant: the nodes that it has, and of those that moved on what changed (`after` is set) or
+    all there is."""
+
+    nodes: set[str]
+    changes: list[tuple[str, dict[bytes, bytes]]] = field(default_factory=list)
+
+
+class MembersPoller:
+    """Costs Redis one command for each watched tenant and poll, and what has changed. A node that is not heard of for
+    `lease` seconds is gone."""
+
+    def __init__(
+        self, redis: "Redis", node: str, on_changes: OnChanges, *, prefix: str, lease: float, timer: Callable[[], float]
+    ) -> None:
+        self._redis = redis
+        self._node = node
+        self._on_changes = on_changes
+        self._prefix = prefix
+        self._lease = lease
+        self._timer = timer
+        self._views: dict[str, _View] = {}
+        self._asks: dict[str, asyncio.Future[None]] = {}
+        self._asked = asyncio.Event()
+        self._answered_at = timer()
+        self._checked_at = timer()
+        self.failing = False
+
+    # ---- what others ask of it
+
+    def watch(self, tenant: str) -> None:
+        self._view(tenant).watched = True
+        self._asks.setdefault(tenant, asyncio.get_running_loop().create_future())
+        self._asked.set()
+
+    def unwatch(self, tenant: str) -> None:
+        self._view(tenant).watched = False
+
+    def look(self, tenant: str) -> Awaitable[None] | None:
+        view = self._view(tenant)
+        if self.failing or self._timer() - view.read_at < FRESH:
+            return None
+        ask = self._asks.setdefault(tenant, asyncio.get_running_loop().create_future())
+        self._asked.set()
+        return _settled(ask)
+
+    def others(self, tenant: str) -> Others:
+        return view.others if (view := self._views.get(tenant)) is not None else Others()
+
+    def _view(self, tenant: str) -> _View:
+        view = self._views.get(tenant)
+        if view is None:
+            view = self._views[tenant] = _View()
+        view.used_at = self._timer()
+        return view
+
+    # ---- reading
+
+    async def run(self) -> None:
+        next_poll = self._timer()
+        while True:
+            try:
+                async with asyncio.timeout(max(0.0, next_poll - self._timer())):
+                    await self._asked.wait()
+            except TimeoutError:
+                pass
+            self._asked.clear()
+            asks, self._asks = self._asks, {}
+            try:
+                await self._read_all(list(asks), check=True)
+            finally:
+                for ask in asks.values():
+                    if not ask.done():
+                        ask.set_result(None)
+            if (now := self._timer()) >= next_poll:
+                next_poll = now + min(POLL, self._lease / 9)
+                check = now - self._checked_at >= self._lease / 9
+                self._checked_at = now if check else self._checked_at
+                await self._read_all(self._due(), check)
+
+    def _due(self) -> list[str]:
+        """Those who are watched; what nobody uses is forgotten."""
+        now = self._timer()
+        for tenant in [t for t, view in self._views.items() if not view.watched and now - view.used_at > UNUSED]:
+            del self._views[tenant]
+        return [tenant for tenant, view in self._views.items() if view.watched]
+
+    async def _read_all(self, tenants: list[str], check: bool) -> None:
+        """Read what these have, and with `check` whether it is still in force."""
+        try:
+            if not tenants and self.failing:
+                async with asyncio.timeout(COMMAND_SECONDS):
+                    await self._redis.ping()
+            for start in range(0, len(tenants), _TENANTS_AT_ONCE):
+                async with asyncio.timeout(COMMAND_SECONDS):
+                    reads = await self._read(tenants[start : start + _TENANTS_AT_ONCE], check)
+                for tenant, read in reads.items():
+                    self._apply(tenant, read)
+        except Failures as error:
+            if not self.failing:
+                logger.warning("connections of other nodes cannot be read: %s", type(error).__name__)
+            self.failing = True
+            if self._timer() - self._answered_at >= self._lease:
+                self._give_up()
+        except Exception:
+            logger.exception("what other nodes told of connections could not be taken in")
+        else:
+            self.failing = False
+            self._answered_at = self._timer()
+
+    async def _read(self, tenants: list[str], check: bool) -> dict[str, _Read]:
+        async with self._redis.pipeline(transaction=False) as pipeline:
+            for tenant in tenants:
+                pipeline.hgetall(KeySpace(self._prefix, tenant).nodes)
+            versions = await pipeline.execute()
+        reads: dict[str, _Read] = {}
+        moved: list[tuple[str, str, int | None]] = []
+        for tenant, answer in zip(tenants, versions, strict=True):
+            known = self._views[tenant].versions if tenant in self._views else {}
+            theirs = {node.decode(): int(version) for node, version in answer.items() if node.decode() != self._node}
+            reads[tenant] = _Read(set(theirs))
+            moved += [(tenant, node, known.get(node)) for node in theirs if known.get(node) != theirs[node]]
+            if check:
+                await self._miss(tenant, reads[tenant], [node for node in theirs if node in known])
+        unread = await self._read_changes(reads, [(t, node, v) for t, node, v in moved if v is not None])
+        await self._read_whole(reads, [(t, node) for t, node, v in moved if v is None] + unread)
+        return reads
+
+    async def _miss(self, tenant: str, read: _Read, nodes: list[str]) -> None:
+        """See which nodes' leases have run out."""
+        keys = KeySpace(self._prefix, tenant)
+        async with self._redis.pipeline(transaction=False) as pipeline:
+            for node in nodes:
+                pipeline.exists(keys.members(node))
+            found = await pipeline.execute() if nodes else []
+        for node, exists in zip(nodes, found, strict=True):
+            if not exists:
+                await self._forget(keys, read, node)
+
+    async def _forget(self, keys: KeySpace, read: _Read, node: str) -> None:
+        read.nodes.discard(node)
+        await self._redis.eval(_FORGET, 2, keys.nodes, keys.members(node), node)
+
+    async def _read_changes(self, reads: dict[str, _Read], moved: list[tuple[str, str, int]]) -> list[tuple[str, str]]:
+        """Read what nodes changed since a version; returns those of which it is not to be had."""
+        if not moved:
+            return []
+        async with self._redis.pipeline(transaction=False) as pipeline:
+            for tenant, node, version in moved:
+                pipeline.xrange(KeySpace(self._prefix, tenant).changes(node), min=f"({version}-0")
+            answers = await pipeline.execute()
+        unread = []
+        for (tenant, node, version), entries in zip(moved, answers, strict=True):
+            chained = bool(entries)
+            for id, fields in entries:
+                chained = chained and int(fields[AFTER]) == version
+                version = int(id.partition(b"-")[0])
+                fields[VERSION] = b"%d" % version
+            if chained:
+                reads[tenant].changes += [(node, fields) for _, fields in entries]
+            else:
+                unread.append((tenant, node))
+        return unread
+
+    async def _read_whole(self, reads: dict[str, _Read], nodes: list[tuple[str, str]]) -> None:
+        if not nodes:
+            return
+        async with self._redis.pipeline(transaction=False) as pipeline:
+            for tenant, node in nodes:
+                pipeline.hgetall(KeySpace(self._prefix, tenant).members(node))
+            answers = await pipeline.execute()
+        for (tenant, node), fields in zip(nodes, answers, strict=True):
+            if VERSION in fields:
+                reads[tenant].changes.append((node, fields))
+            else:
+                await self._forget(KeySpace(self._prefix, tenant), reads[tenant], node)
+
+    # ---- taking it in
+
+    def _apply(self, tenant: str, read: _Read) -> None:
+        view = self._views.get(tenant)
+        if view is None:
+            return
+        changes: list[Change] = []
+        for node, fields in read.changes:
+            changes += self._take(view, node, fields)
+        # After who came elsewhere, so that a user who moved from a node that stopped was never out.
+        for node in view.versions.keys() - read.nodes:
+            del view.versions[node]
+            changes += view.others.drop(node)
+        news = view.loaded and view.watched
+        view.loaded, view.read_at = True, self._timer()
+        if news and changes:
+            self._on_changes(tenant, changes)
+
+    def _take(self, view: _View, node: str, fields: dict[bytes, bytes]) -> list[Change]:
+        view.versions[node] = int(fields[VERSION])
+        members: dict[str, Member | None] = {}
+        try:
+            members.update(unpack_all(fields))
+            view.others.totals[node] = unpack_totals(fields[TOTALS])
+        except (ValueError, KeyError):
+            logger.warning("connections that are none were passed over")
+        if AFTER in fields:
+            return view.others.update(node, members)
+        return view.others.replace(node, [member for member in members.values() if member is not None])
+
+    def _give_up(self) -> None:
+        """Nothing was heard for as long as a node may be silent."""
+        for tenant, view in self._views.items():
+            changes = [change for node in list(view.versions) for change in view.others.drop(node)]
+            view.versions.clear()
+            if view.watched and changes:
+                self._on_changes(tenant, changes)
+
+
+async def _settled(ask: asyncio.Future[None]) -> None:
+    try:
+        async with asyncio.timeout(_LOOK_SECONDS):
+            await asyncio.shield(ask)
+    except TimeoutError:
+        pass

@@ -1,0 +1,207 @@
+"""Tells the other nodes, through Redis, of this one's connections."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from gateway.cluster.redis.codec import AFTER, TOTALS, VERSION, KeySpace, pack, pack_totals
+from gateway.core.roster import Source
+from gateway.redis.client import COMMAND_SECONDS
+
+DEBOUNCE: Final = 0.25
+"""Seconds for which changes are gathered before they are written."""
+
+Failures = (RedisError, OSError, TimeoutError)
+
+_LOOK_SECONDS: Final = 1.0
+_TENANTS_AT_ONCE: Final = 100
+_FIELDS_AT_ONCE: Final = 500
+_MAX_CHANGES: Final = 2_000
+"""What changes more at once is not told as a change: it is read as a whole."""
+_CHANGES_KEPT: Final = 32
+
+logger = logging.getLogger("gateway.nodes")
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """A version of a tenant, written as a change of the one `before` or as a whole; `answer` is where Redis says which
+    one it had."""
+
+    tenant: str
+    version: int
+    before: int | None
+    answer: int
+
+
+class MembersPublisher:
+    """Writes what changed, and every third of `lease` seconds that this node is alive: what it wrote is gone `lease`
+    seconds after it was killed. Finds within a second that Redis was away, or has lost what it was told, and tells it
+    anew."""
+
+    def __init__(
+        self, redis: "Redis", node: str, source: Source, *, prefix: str, lease: float, timer: Callable[[], float]
+    ) -> None:
+        self._redis = redis
+        self._node = node
+        self._source = source
+        self._prefix = prefix
+        self._lease = lease
+        self._timer = timer
+        self._alive = f"{prefix}:alive:{node}"
+        # One count for all tenants, so that a version is never used twice.
+        self._version = 0
+        self._told: dict[str, int] = {}
+        self._anew: set[str] = set()
+        self._changed: dict[str, dict[str, None]] = {}
+        self._wake = asyncio.Event()
+        self._refresh_at = 0.0
+
+    def changed(self, tenant: str, connection_id: str) -> None:
+        self._changed.setdefault(tenant, {})[connection_id] = None
+        self._wake.set()
+
+    async def run(self) -> None:
+        failing = False
+        while True:
+            try:
+                async with asyncio.timeout(min(_LOOK_SECONDS, self._lease / 9)):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
+            else:
+                await asyncio.sleep(DEBOUNCE)
+            self._wake.clear()
+            try:
+                await self._look()
+                await self._flush()
+            except Failures as error:
+                if not failing:
+                    logger.warning("the other nodes cannot be told of connections: %s", type(error).__name__)
+                failing = True
+                self._refresh_at = 0.0
+                await asyncio.sleep(DEBOUNCE)
+            else:
+                failing = False
+
+    async def farewell(self) -> None:
+        """Take back what was told. Raises what Redis raises."""
+        self._changed.clear()
+        for some in _chunks(list(self._told), _TENANTS_AT_ONCE):
+            async with asyncio.timeout(COMMAND_SECONDS), self._redis.pipeline(transaction=False) as pipeline:
+                for tenant in some:
+                    self._erase(pipeline, tenant)
+                pipeline.delete(self._alive)
+                await pipeline.execute()
+
+    async def _look(self) -> None:
+        """See that Redis answers and has kept what it was told; where not, or where it is time, tell all of it."""
+        async with asyncio.timeout(COMMAND_SECONDS):
+            known = await self._redis.set(self._alive, "1", px=int(self._lease * 1000), get=True)
+        if known is None or self._timer() >= self._refresh_at:
+            self._refresh_at = self._timer() + self._lease / 3
+            for tenant in self._told:
+                self._changed.setdefault(tenant, {})
+
+    async def _flush(self) -> None:
+        waiting, self._changed = self._changed, {}
+        while waiting:
+            some = {tenant: waiting[tenant] for tenant in list(waiting)[:_TENANTS_AT_ONCE]}
+            try:
+                await self._write(some)
+            except BaseException:
+                # Nobody knows what of it was carried out.
+                self._anew |= some.keys()
+                for tenant, ids in waiting.items():
+                    self._changed.setdefault(tenant, {}).update(ids)
+                raise
+            for tenant in some:
+                del waiting[tenant]
+
+    async def _write(self, changed: dict[str, dict[str, None]]) -> None:
+        """Write of each tenant what changed, or everything where the others do not have the rest."""
+        written: list[_Written] = []
+        async with self._redis.pipeline(transaction=False) as pipeline:
+            for tenant, ids in changed.items():
+                here = self._source.ids(tenant)
+                if not here:
+                    if tenant in self._told:
+                        self._erase(pipeline, tenant)
+                    continue
+                before = None if tenant in self._anew else self._told.get(tenant)
+                self._version += 1
+                written.append(_Written(tenant, self._version, before, len(pipeline)))
+                if before is None:
+                    await self._write_all(pipeline, tenant, self._version, list(here))
+                else:
+                    await self._write_some(pipeline, tenant, self._version, before, list(ids))
+            async with asyncio.timeout(COMMAND_SECONDS):
+                answers = await pipeline.execute(raise_on_error=False)
+        if failed := next((answer for answer in answers if isinstance(answer, Exception)), None):
+            raise failed
+        for tenant in changed:
+            self._told.pop(tenant, None)
+            self._anew.discard(tenant)
+        for wrote in written:
+            self._told[wrote.tenant] = wrote.version
+            if wrote.before is not None and answers[wrote.answer] != b"%d" % wrote.before:
+                # What it was to stand on is not there: Redis lost it, or its lease ran out.
+                self._anew.add(wrote.tenant)
+                self._changed.setdefault(wrote.tenant, {})
+                self._wake.set()
+
+    async def _write_all(self, pipeline: Any, tenant: str, version: int, ids: list[str]) -> None:
+        keys = KeySpace(self._prefix, tenant)
+        members, new = keys.members(self._node), keys.members(f"{self._node}:new")
+        pipeline.delete(new, keys.changes(self._node))
+        for some in _chunks(ids, _FIELDS_AT_ONCE):
+            if fields := {id: text for id in some if (text := self._packed(tenant, id))}:
+                pipeline.hset(new, mapping=fields)
+            await asyncio.sleep(0)  # ten thousand at once would hold up the loop
+        pipeline.hset(new, mapping=self._about(tenant, version))
+        pipeline.rename(new, members)
+        self._sign(pipeline, keys, version)
+
+    async def _write_some(self, pipeline: Any, tenant: str, version: int, before: int, ids: list[str]) -> None:
+        keys = KeySpace(self._prefix, tenant)
+        members, changes = keys.members(self._node), keys.changes(self._node)
+        fields: dict[Any, Any] = {}
+        for some in _chunks(ids, _FIELDS_AT_ONCE):
+            fields.update((id, self._packed(tenant, id)) for id in some)
+            await asyncio.sleep(0)
+        about = self._about(tenant, version)
+        pipeline.hget(members, VERSION)
+        # The change first and the version last: whoever reads the version finds the change.
+        if len(fields) <= _MAX_CHANGES:
+            told = {AFTER: before, TOTALS: about[TOTALS], **fields}
+            pipeline.xadd(changes, told, id=f"{version}-0", maxlen=_CHANGES_KEPT, approximate=False)
+        if gone := [id for id, text in fields.items() if not text]:
+            pipeline.hdel(members, *gone)
+        pipeline.hset(members, mapping={**{id: text for id, text in fields.items() if text}, **about})
+        self._sign(pipeline, keys, version)
+
+    def _packed(self, tenant: str, id: str) -> str:
+        return pack(self._source.member(tenant, id))
+
+    def _about(self, tenant: str, version: int) -> dict[Any, Any]:
+        return {TOTALS: pack_totals(self._source.totals(tenant)), VERSION: version}
+
+    def _sign(self, pipeline: Any, keys: KeySpace, version: int) -> None:
+        milliseconds = int(self._lease * 1000)
+        pipeline.hset(keys.nodes, self._node, version)
+        for key in (keys.nodes, keys.members(self._node), keys.changes(self._node)):
+            pipeline.pexpire(key, milliseconds)
+
+    def _erase(self, pipeline: Any, tenant: str) -> None:
+        keys = KeySpace(self._prefix, tenant)
+        pipeline.delete(keys.members(self._node), keys.changes(self._node))
+        pipeline.hdel(keys.nodes, self._node)
+
+
+def _chunks(items: list[str], size: int) -> Iterable[list[str]]:
+    return (items[start : start + size] for start in range(0, len(items), size))

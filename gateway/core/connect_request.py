@@ -1,0 +1,62 @@
+"""A client's attempt to connect: credentials, label, rooms and place to resume from."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from auth.errors import AuthError
+from gateway.core.credentials import NO_SECRETS, Secrets, require_single_token
+from gateway.core.errors import GatewayError
+from gateway.core.headers import Headers, Query, list_values
+from schemas.codes import ErrorCode
+
+SUBPROTOCOL: Final = "gateway.v1"
+MAX_CLIENT_ID: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectRequest:
+    """One attempt to connect. `tokens` are all that came, in order of precedence; never in the `repr`.
+
+    One with `tickets` has to wait until they are turned into a token (`Host.redeem`): its address has then been
+    `admitted`, and `failure` is what went wrong.
+    """
+
+    tokens: Secrets
+    client_id: str | None
+    rooms: tuple[str, ...]
+    since: str | None
+    subprotocol: str | None
+    address: str
+    tickets: Secrets = NO_SECRETS
+    admitted: bool = False
+    failure: AuthError | GatewayError | None = None
+
+    def token(self) -> str:
+        """The one token. Raises `TokenMissing`, `TokenInvalid` for two that disagree, and the `failure`."""
+        if self.failure is not None:
+            raise self.failure
+        return require_single_token(self.tokens)
+
+    def label(self) -> str | None:
+        """The client's name for itself. Raises `GatewayError` for one that is too long or cannot be shown."""
+        label = self.client_id
+        if label is not None and not (len(label) <= MAX_CLIENT_ID and label.isprintable()):
+            raise GatewayError(ErrorCode.BAD_MESSAGE, f"client_id has at most {MAX_CLIENT_ID} printable characters")
+        return label or None
+
+
+def read_connect_request(
+    query: Query, headers: Headers, tokens: Secrets, address: str, tickets: Secrets = NO_SECRETS
+) -> ConnectRequest:
+    """The attempt in a request for `/ws/dashboard`. Nothing is judged here, so nothing is raised."""
+    first = dict(reversed(query))
+    rooms = [room for name, value in query if name == "rooms" for room in value.split(",") if room]
+    return ConnectRequest(
+        tokens=tokens,
+        client_id=first.get("client_id"),
+        rooms=tuple(dict.fromkeys(rooms)),
+        since=first.get("since"),
+        subprotocol=SUBPROTOCOL if SUBPROTOCOL in list_values(headers, b"sec-websocket-protocol") else None,
+        address=address,
+        tickets=tickets,
+    )

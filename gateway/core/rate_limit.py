@@ -1,0 +1,85 @@
+"""How fast and how many: rates as GCRA, so that a limit costs one float for each key, and addresses as keys."""
+
+from collections import Counter
+from collections.abc import Hashable
+from dataclasses import dataclass
+from functools import lru_cache
+from ipaddress import IPv6Address, ip_address
+from typing import Generic, TypeVar
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimiter:
+    """`per_second` on average, `burst` at once. A rate of 0 is no limit."""
+
+    per_second: float
+    burst: int
+
+    def take(self, due: float, now: float, cost: int = 1) -> tuple[float, float]:
+        """Spend `cost`. Returns the new state, and the seconds to wait: 0 where it was granted.
+
+        The state is the time at which the bucket is full again (GCRA's theoretical arrival time); it starts as 0.
+        `now` is in seconds of a clock that never goes back.
+        """
+        if self.per_second <= 0:
+            return due, 0.0
+        after = max(due, now) + cost / self.per_second
+        wait = after - now - self.burst / self.per_second
+        # The float's last bits must not refuse the last one of a burst: after months they are worth 2 ns each.
+        return (after, 0.0) if wait <= 1e-6 else (due, wait)
+
+
+K = TypeVar("K", bound=Hashable)
+
+
+class KeyedRateLimiter(Generic[K]):
+    """One rate for each key; a key whose bucket is full again takes no memory after the next sweep."""
+
+    def __init__(self, rate: RateLimiter) -> None:
+        self.rate = rate
+        self._due: dict[K, float] = {}
+
+    def take(self, key: K, now: float) -> float:
+        """Spend one of `key`'s; the seconds to wait, 0 where it was granted."""
+        due, wait = self.rate.take(self._due.get(key, 0.0), now)
+        if due > now:
+            self._due[key] = due
+        return wait
+
+    def sweep(self, now: float) -> None:
+        self._due = {key: due for key, due in self._due.items() if due > now}
+
+
+class ConnectionCounter(Generic[K]):
+    """How many there are of each key, none counted that are gone."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[K] = Counter()
+
+    def __getitem__(self, key: K) -> int:
+        return self._counts[key]
+
+    def __len__(self) -> int:
+        return len(self._counts)
+
+    def add(self, key: K) -> None:
+        self._counts[key] += 1
+
+    def remove(self, key: K) -> None:
+        self._counts[key] -= 1
+        if not self._counts[key]:
+            del self._counts[key]
+
+
+@lru_cache(maxsize=4096)  # reading an address takes longer than verifying that a connection may come from it
+def address_key(host: str) -> str:
+    """What counts as one address: an IPv4 one, or the /64 of an IPv6 one, within which a client can move at will."""
+    try:
+        address = ip_address(host.partition("%")[0])
+    except ValueError:
+        return host
+    if not isinstance(address, IPv6Address):
+        return str(address)
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(IPv6Address(int(address) >> 64 << 64)) + "/64"

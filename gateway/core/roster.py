@@ -1,0 +1,178 @@
+"""What nodes know of one another's connections, and the seam through which they learn it."""
+
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+from gateway.core.connection import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One connection, as all nodes know it. Times are seconds since the epoch."""
+
+    connection_id: str
+    client_id: str | None
+    user_id: str
+    connected_at: float
+    expires_at: int
+    rooms: tuple[str, ...]
+
+
+def member_of(connection: Connection) -> Member:
+    """A connection of this node, as the others know it."""
+    identity = connection.identity
+    return Member(
+        connection.id,
+        connection.client_id,
+        identity.user_id,
+        connection.connected_at,
+        identity.expires_at,
+        tuple(connection.rooms),
+    )
+
+
+class Totals(NamedTuple):
+    """What a node counts of a tenant since it started."""
+
+    connections: int
+    messages: int
+    broadcasts: int
+
+
+class Change(NamedTuple):
+    """The first connection of a user on other nodes has come into a room, or the last one there has left it."""
+
+    room: str
+    user_id: str
+    entered: bool
+
+
+@dataclass(slots=True)
+class Others:
+    """The connections of one tenant on other nodes: by node and id, and how many each user has in each room. What
+    changes costs what has changed."""
+
+    nodes: dict[str, dict[str, Member]] = field(default_factory=dict)
+    rooms: dict[str, dict[str, int]] = field(default_factory=dict)
+    totals: dict[str, Totals] = field(default_factory=dict)
+
+    def __iter__(self) -> Iterator[tuple[str, Member]]:
+        """Each with its node."""
+        return ((node, member) for node, members in self.nodes.items() for member in members.values())
+
+    def __len__(self) -> int:
+        return sum(len(members) for members in self.nodes.values())
+
+    def find(self, connection_id: str) -> Member | None:
+        found = (members.get(connection_id) for members in self.nodes.values())
+        return next((member for member in found if member is not None), None)
+
+    def count(self, room: str, user_id: str) -> int:
+        """How many connections the user has in the room."""
+        return self.rooms.get(room, {}).get(user_id, 0)
+
+    def update(self, node: str, changed: Mapping[str, Member | None]) -> list[Change]:
+        """Take in what has changed at a node, by connection id: None is gone. What came of it for rooms."""
+        members = self.nodes.setdefault(node, {})
+        gone: list[tuple[str, str]] = []
+        changes: list[Change] = []
+        for id, new in changed.items():
+            old = members.pop(id, None)
+            before = old.rooms if old is not None else ()
+            after: Collection[str] = ()
+            if new is not None:
+                members[id] = new
+                after = set(new.rooms)
+                changes += [Change(room, new.user_id, True) for room in after - set(before) if self._add(room, new)]
+            if old is not None:
+                gone += [(room, old.user_id) for room in before if room not in after]
+        # Last, so that a user who has come back on another connection was never out.
+        changes += [Change(room, user_id, False) for room, user_id in gone if self._remove(room, user_id)]
+        if not members:
+            del self.nodes[node]
+        return changes
+
+    def replace(self, node: str, members: Iterable[Member]) -> list[Change]:
+        """All that there is at a node from now on."""
+        changed: dict[str, Member | None] = dict.fromkeys(self.nodes.get(node, ()))
+        changed.update((member.connection_id, member) for member in members)
+        return self.update(node, changed)
+
+    def drop(self, node: str) -> list[Change]:
+        """A node is no more."""
+        self.totals.pop(node, None)
+        return self.replace(node, ())
+
+    def _add(self, room: str, member: Member) -> bool:
+        users = self.rooms.setdefault(room, {})
+        users[member.user_id] = count = users.get(member.user_id, 0) + 1
+        return count == 1
+
+    def _remove(self, room: str, user_id: str) -> bool:
+        users = self.rooms[room]
+        users[user_id] -= 1
+        if users[user_id]:
+            return False
+        del users[user_id]
+        if not users:
+            del self.rooms[room]
+        return True
+
+
+class Source(Protocol):
+    """Where a node looks up its own connections when it tells the others of them."""
+
+    def ids(self, tenant: str) -> Collection[str]:
+        """Of all connections that the tenant has here."""
+
+    def member(self, tenant: str, connection_id: str) -> Member | None:
+        """One of them as it is now; None where it has gone."""
+
+    def totals(self, tenant: str) -> Totals: ...
+
+
+OnChanges = Callable[[str, list[Change]], object]
+
+
+class ClusterMembers(Protocol):
+    """The connections of all nodes. An implementation guarantees, and `gateway.testing` checks:
+
+    - What `changed` was told of is known to every node that watches the tenant, or looks, within 2 seconds. It is a
+      plain function and costs next to nothing; nothing waits for it.
+    - The connections of a node that was stopped are gone within 2 seconds, those of one that was killed within 60.
+    - What is known of a tenant when it is first read is told to nobody; what changes afterwards, while it is watched,
+      is told to `on_changes`, in order.
+    - Nothing of it fails where the nodes cannot reach one another: each knows its own connections, and of others' what
+      it heard last, for as long as those of a killed node count. `partial` says so. It is repaired without help.
+    """
+
+    node: str
+    """The name of this node."""
+
+    def attach(self, source: Source, on_changes: OnChanges) -> None:
+        """Say whose connections these are, and who is told. Before `start`."""
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None:
+        """Let the others know that nobody is here any more, if they can be reached."""
+
+    def changed(self, tenant: str, connection_id: str) -> None:
+        """A connection of this node has come, changed or gone."""
+
+    def watch(self, tenant: str) -> None:
+        """Keep up with the tenant from now on."""
+
+    def unwatch(self, tenant: str) -> None: ...
+
+    def look(self, tenant: str) -> Awaitable[None] | None:
+        """Read of the tenant what there is now. None where that is known, or cannot be; the rest takes at most 2
+        seconds, and never raises."""
+
+    def others(self, tenant: str) -> Others:
+        """What is known of the other nodes."""
+
+    @property
+    def partial(self) -> bool:
+        """Whether other nodes may have connections of which nothing is known here, for they are out of reach."""

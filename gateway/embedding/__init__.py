@@ -1,0 +1,1 @@
+"""The in-process API: event bus, bridge and broadcast manager."""

@@ -1,0 +1,91 @@
+"""All connections of a tenant: those of this node from its index, those of others from what they tell."""
+
+from dataclasses import dataclass
+
+from gateway.core.manager import ConnectionManager, TenantIndex
+from gateway.core.roster import ClusterMembers, Member, Totals, member_of
+from schemas.admin import ClientInfo, ConnectionInfo, RoomInfo
+from schemas.events import rfc3339
+
+
+@dataclass(frozen=True, slots=True)
+class TenantDirectory:
+    """As of one moment. `partial` where others may be out of reach."""
+
+    tenant: str
+    node: str
+    partial: bool
+    _index: TenantIndex
+    _totals: list[Totals]
+    _elsewhere: dict[str, tuple[str, Member]]
+    _counts: dict[str, dict[str, int]]
+
+    @staticmethod
+    async def of(tenant: str, manager: ConnectionManager, members: ClusterMembers) -> "TenantDirectory":
+        if (looking := members.look(tenant)) is not None:
+            await looking
+        others = members.others(tenant)
+        elsewhere = {member.connection_id: (node, member) for node, member in others}
+        index, totals = manager.of(tenant), list(others.totals.values())
+        return TenantDirectory(tenant, members.node, members.partial, index, totals, elsewhere, others.rooms)
+
+    @property
+    def connections(self) -> int:
+        return len(self._index.connections) + len(self._elsewhere)
+
+    @property
+    def users(self) -> int:
+        return len(self._index.users.keys() | {member.user_id for _, member in self._elsewhere.values()})
+
+    @property
+    def totals(self) -> Totals:
+        """Of all nodes that run, since each started."""
+        index = self._index
+        sent = index.messages_sent + sum(connection.sent for connection in index.connections.values())
+        counted = [Totals(index.connections_seen, sent, index.broadcasts), *self._totals]
+        return Totals(*map(sum, zip(*counted, strict=True)))
+
+    def ids(self) -> list[str]:
+        """In order."""
+        return sorted([*self._index.connections, *self._elsewhere])
+
+    def rooms(self) -> list[str]:
+        """In order."""
+        return sorted(self._index.rooms.keys() | self._counts.keys())
+
+    def elsewhere(self, connection_id: str) -> bool:
+        """Whether it is on another node."""
+        return connection_id in self._elsewhere
+
+    def room(self, room: str) -> RoomInfo:
+        here = self._index.rooms.get(room, {})
+        there = self._counts.get(room, {})
+        users = {connection.identity.user_id for connection in here} | there.keys()
+        return RoomInfo(room=room, connections=len(here) + sum(there.values()), users=len(users))
+
+    def client(self, connection_id: str) -> ClientInfo:
+        known = self.connection(connection_id)
+        return ClientInfo(
+            client_id=known.client_id or known.connection_id,
+            connected_at=known.connected_at,
+            messages_sent=known.messages_sent,
+            messages_received=known.messages_received,
+        )
+
+    def connection(self, connection_id: str) -> ConnectionInfo:
+        connection = self._index.connections.get(connection_id)
+        node, member = self._elsewhere[connection_id] if connection is None else (self.node, member_of(connection))
+        return ConnectionInfo(
+            connection_id=member.connection_id,
+            client_id=member.client_id,
+            user_id=member.user_id,
+            tenant=self.tenant,
+            connected_at=rfc3339(member.connected_at),
+            expires_at=rfc3339(member.expires_at),
+            rooms=tuple(sorted(member.rooms)),
+            node=node,
+            # Other nodes do not tell what changes with every event.
+            state=None if connection is None else "live" if connection.live else "behind",
+            messages_sent=None if connection is None else connection.sent,
+            messages_received=None if connection is None else connection.received,
+        )

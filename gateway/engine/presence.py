@@ -1,0 +1,269 @@
+"""Presence: answers who is in a room, and tells those who watch one who comes and who goes."""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Collection, Iterable
+from functools import partial
+from typing import Final
+
+from auth.errors import AuthError
+from auth.identity import Identity, require_subscribe
+from gateway.core.connection import Connection
+from gateway.core.errors import GatewayError
+from gateway.core.frame import Batch, Frame
+from gateway.core.presence_feed import News, WatchedRoom
+from gateway.core.roster import Change, ClusterMembers, Member, Totals, member_of
+from gateway.engine.house import House
+from gateway.engine.replies import refusal
+from schemas import messages
+from schemas.codes import ErrorCode
+from schemas.commands import Presence as PresenceCommand
+from schemas.events import rfc3339
+from schemas.rooms import ROOM_GRAMMAR, invalid_rooms
+
+GRACE: Final = 5.0
+"""Seconds after which a user who left counts as gone: a page that is loaded anew is back within them."""
+
+BUNDLE: Final = 0.1
+"""Seconds for which news of a room are gathered: a thousand arrivals are then ten writes for each watcher."""
+
+
+class Presence:
+    """Follows the manager's index (an `Observer`) and what is heard of other nodes, whom it tells of this one's
+    connections (their `Source`). `timer` is seconds of a clock that never goes back; `grace` may be set.
+
+    News are no events: they have no place in the log. A connection that is behind goes without, and the command
+    `presence` tells it how things are.
+    """
+
+    def __init__(self, house: House, members: ClusterMembers, timer: Callable[[], float]) -> None:
+        self.grace = GRACE
+        self._house = house
+        self._manager = house.manager
+        self._members = members
+        self._timer = timer
+        self._rooms: dict[str, dict[str, WatchedRoom[Connection]]] = {}
+        self._with_news: dict[tuple[str, str], None] = {}
+        self._bundle: asyncio.TimerHandle | None = None
+        self._graces: deque[tuple[float, str, str]] = deque()
+        self._next_grace: asyncio.TimerHandle | None = None
+        self._manager.observer = self
+        members.attach(self, self._on_changes)
+
+    # ---- who is there
+
+    def may_ask(self, identity: Identity, room: str) -> None:
+        """Whoever may subscribe may ask. Raises `GatewayError` and `AuthError`."""
+        if invalid_rooms([room]):
+            raise GatewayError(ErrorCode.ROOM_INVALID, ROOM_GRAMMAR, rooms=[room[:140]])
+        require_subscribe(identity, [room])
+
+    async def ask(self, identity: Identity, room: str) -> messages.Presence:
+        """Who is in the room, on all nodes. Raises `GatewayError` and `AuthError`."""
+        self.may_ask(identity, room)
+        if (looking := self._members.look(identity.tenant)) is not None:
+            await looking
+        return self._present(identity.tenant, room)
+
+    def run(self, connection: Connection, command: PresenceCommand) -> None:
+        """Answer a client. Raises `GatewayError` and `AuthError`."""
+        self.may_ask(connection.identity, command.room)
+        looking = self._members.look(connection.identity.tenant)
+        if looking is None:
+            self._answer(connection, command)
+        else:
+            self._house.spawn(self._answer_later(looking, connection, command))
+
+    async def _answer_later(self, looking: Awaitable[None], connection: Connection, command: PresenceCommand) -> None:
+        await looking
+        if self._house.is_open(connection):
+            try:
+                self.may_ask(connection.identity, command.room)  # which a fresh token may have changed
+            except (GatewayError, AuthError) as error:
+                self._house.reply(connection, refusal(error), command.id)
+            else:
+                self._answer(connection, command)
+
+    def _answer(self, connection: Connection, command: PresenceCommand) -> None:
+        tenant = connection.identity.tenant
+        if (watched := self._watched(tenant, command.room)) is not None:
+            watched.look(connection, self._timer())
+        self._house.reply(connection, self._present(tenant, command.room), command.id)
+
+    def size(self, tenant: str, room: str) -> int:
+        """About how many an answer tells of: those here, and the users of other nodes as far as they are known."""
+        here, there = self._manager.of(tenant).rooms.get(room, ()), self._members.others(tenant).rooms.get(room, ())
+        return len(here) + len(there)
+
+    def _present(self, tenant: str, room: str) -> messages.Presence:
+        counts = dict(self._members.others(tenant).rooms.get(room, ()))
+        for connection in self._manager.of(tenant).rooms.get(room, ()):
+            user_id = connection.identity.user_id
+            counts[user_id] = counts.get(user_id, 0) + 1
+        return messages.Presence(
+            room=room,
+            users=tuple(messages.UserPresence(user_id, counts[user_id]) for user_id in sorted(counts)),
+            connections=sum(counts.values()),
+            partial=True if self._members.partial else None,
+        )
+
+    # ---- who watches
+
+    def watch(self, connection: Connection, rooms: Iterable[str]) -> None:
+        """Tell the connection, which is in these rooms, who comes and who goes."""
+        tenant = connection.identity.tenant
+        if tenant not in self._rooms:
+            self._rooms[tenant] = {}
+            self._members.watch(tenant)
+        watched = self._rooms[tenant]
+        for room in rooms:
+            if room not in watched:
+                watched[room] = WatchedRoom(self.grace)
+            watched[room].watch(connection, self._timer())
+
+    def unwatch(self, connection: Connection, rooms: Iterable[str]) -> None:
+        tenant = connection.identity.tenant
+        watched = self._rooms.get(tenant)
+        if watched is None:
+            return
+        for room in rooms:
+            if room in watched:
+                watched[room].unwatch(connection)
+                if not watched[room].watchers:
+                    del watched[room]
+        if not watched:
+            del self._rooms[tenant]
+            self._members.unwatch(tenant)
+        if not self._rooms:
+            self._rest()
+
+    def _watched(self, tenant: str, room: str) -> WatchedRoom[Connection] | None:
+        rooms = self._rooms.get(tenant)
+        return rooms.get(room) if rooms else None
+
+    # ---- who comes and goes
+
+    def added(self, connection: Connection) -> None:
+        self._members.changed(connection.identity.tenant, connection.id)
+
+    def joined(self, connection: Connection, room: str) -> None:
+        tenant, user_id = connection.identity.tenant, connection.identity.user_id
+        self._members.changed(tenant, connection.id)
+        watched = self._watched(tenant, room)
+        if watched is not None and not self._is_in(tenant, room, user_id, beside=connection):
+            self._enter(tenant, room, watched, user_id)
+
+    def left(self, connection: Connection, rooms: Iterable[str]) -> None:
+        tenant, user_id = connection.identity.tenant, connection.identity.user_id
+        self._members.changed(tenant, connection.id)
+        if tenant in self._rooms:
+            self.unwatch(connection, rooms)
+            for room in rooms:
+                watched = self._watched(tenant, room)
+                if watched is not None and not self._is_in(tenant, room, user_id):
+                    self._leave(tenant, room, watched, user_id)
+
+    def renewed(self, connection: Connection) -> None:
+        """It has another token: the other nodes are to know until when."""
+        self._members.changed(connection.identity.tenant, connection.id)
+
+    def _on_changes(self, tenant: str, changes: list[Change]) -> None:
+        """Of users on other nodes."""
+        for room, user_id, entered in changes:
+            watched = self._watched(tenant, room)
+            if watched is not None and not self._is_here(tenant, room, user_id):
+                if entered:
+                    self._enter(tenant, room, watched, user_id)
+                else:
+                    self._leave(tenant, room, watched, user_id)
+
+    def _is_in(self, tenant: str, room: str, user_id: str, beside: Connection | None = None) -> bool:
+        return self._is_here(tenant, room, user_id, beside) or self._members.others(tenant).count(room, user_id) > 0
+
+    def _is_here(self, tenant: str, room: str, user_id: str, beside: Connection | None = None) -> bool:
+        # A user has a handful of connections, a room may have thousands.
+        mine = self._manager.of(tenant).users.get(user_id, ())
+        return any(room in connection.rooms and connection is not beside for connection in mine)
+
+    def _enter(self, tenant: str, room: str, watched: WatchedRoom[Connection], user_id: str) -> None:
+        watched.enter(user_id)
+        if watched.has_news:
+            self._tell_soon(tenant, room)
+
+    def _leave(self, tenant: str, room: str, watched: WatchedRoom[Connection], user_id: str) -> None:
+        now = self._timer()
+        watched.leave(user_id, now)
+        self._graces.append((now + self.grace, tenant, room))
+        if self._next_grace is None:
+            self._next_grace = asyncio.get_running_loop().call_later(self.grace, self._settle)
+
+    # ---- telling it
+
+    def _settle(self) -> None:
+        self._next_grace = None
+        now = self._timer()
+        while self._graces and self._graces[0][0] <= now:
+            _, tenant, room = self._graces.popleft()
+            watched = self._watched(tenant, room)
+            if watched is not None:
+                watched.settle(now, partial(self._is_in, tenant, room))
+                if watched.has_news:
+                    self._tell_soon(tenant, room)
+        if self._graces:
+            delay = max(0.0, self._graces[0][0] - now)
+            self._next_grace = asyncio.get_running_loop().call_later(delay, self._settle)
+
+    def _tell_soon(self, tenant: str, room: str) -> None:
+        self._with_news[tenant, room] = None
+        if self._bundle is None:
+            self._bundle = asyncio.get_running_loop().call_later(BUNDLE, self._tell)
+
+    def _tell(self) -> None:
+        self._bundle = None
+        rooms, self._with_news = self._with_news, {}
+        self._house.delivery.flush()  # or one that falls behind below would get what is pending twice
+        for tenant, room in rooms:
+            watched = self._watched(tenant, room)
+            for news, watchers in watched.take() if watched is not None else ():
+                batch = self._batch(room, news)
+                for connection in watchers:
+                    self._write(connection, batch)
+
+    def _batch(self, room: str, news: list[News]) -> Batch:
+        at = rfc3339(self._house.clock())
+        frames = []
+        for user_id, joined in news:
+            kind = messages.PresenceJoined if joined else messages.PresenceLeft
+            frames.append(Frame(kind(room=room, user_id=user_id).encode(at)))
+        return Batch(frames)
+
+    def _write(self, connection: Connection, batch: Batch) -> None:
+        if connection.live:
+            for _ in batch.frames:
+                connection.count_reply()
+            if not connection.transport.write(batch):
+                # Full: behind from here on, as with an event, so that no more news pile up before it has drained.
+                connection.place = self._house.log.window(connection.identity.tenant).head
+
+    def _rest(self) -> None:
+        """Nobody watches anything."""
+        for timer in (self._bundle, self._next_grace):
+            if timer is not None:
+                timer.cancel()
+        self._bundle = self._next_grace = None
+        self._graces.clear()
+        self._with_news.clear()
+
+    # ---- what other nodes are told
+
+    def ids(self, tenant: str) -> Collection[str]:
+        return self._manager.of(tenant).connections.keys()
+
+    def member(self, tenant: str, connection_id: str) -> Member | None:
+        connection = self._manager.of(tenant).connections.get(connection_id)
+        return None if connection is None else member_of(connection)
+
+    def totals(self, tenant: str) -> Totals:
+        index = self._manager.of(tenant)
+        sent = index.messages_sent + sum(connection.sent for connection in index.connections.values())
+        return Totals(index.connections_seen, sent, index.broadcasts)

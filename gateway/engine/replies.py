@@ -1,0 +1,69 @@
+"""What the gateway says to a client of itself and of its refusals."""
+
+from functools import lru_cache
+from typing import Final
+
+from auth.errors import AuthError
+from gateway.core.admission import Limits
+from gateway.core.connection import Connection
+from gateway.core.errors import ConnectionRefused, Draining, GatewayError, LogUnavailable
+from schemas import messages
+from schemas.codes import CloseCode
+from schemas.events import rfc3339
+
+DRAINING: Final = "draining"
+"""The reason with which a draining node closes."""
+
+
+def established(
+    connection: Connection, cursor: str, subscribed: tuple[str, ...], limits: Limits
+) -> messages.Established:
+    """The first frame of a connection."""
+    identity = connection.identity
+    return messages.Established(
+        connection_id=connection.id,
+        client_id=connection.client_id,
+        user_id=identity.user_id,
+        tenant=identity.tenant,
+        rooms=identity.grants.patterns,
+        subscribed=subscribed,
+        expires_at=rfc3339(identity.expires_at),
+        cursor=cursor,
+        limits=_limits(limits, connection.rate),
+        ping_interval=limits.ping_interval,
+    )
+
+
+@lru_cache(maxsize=256)  # the same for nearly all
+def _limits(limits: Limits, rate: int) -> messages.Limits:
+    return messages.Limits(
+        rooms=limits.rooms,
+        message_bytes=limits.message_bytes,
+        commands_per_second=limits.commands_per_second,
+        command_burst=limits.command_burst,
+        events_per_second=rate,
+    )
+
+
+def refusal(error: GatewayError | AuthError) -> messages.Error:
+    """The `error` frame for what was refused."""
+    rooms = getattr(error, "rooms", None)
+    return messages.Error(
+        code=error.code,
+        message=str(error),
+        rooms=tuple(rooms) if rooms else None,
+        retry_after=getattr(error, "retry_after", None),
+        limit=getattr(error, "limit", None),
+    )
+
+
+def farewell(error: GatewayError | AuthError) -> tuple[messages.Message | None, CloseCode, str]:
+    """For a client that is not let in: what it is told, if anything, and the code and reason of the close."""
+    if isinstance(error, AuthError):
+        return None, CloseCode.UNAUTHENTICATED, error.code
+    if isinstance(error, Draining):
+        return messages.Draining(reconnect_after_ms=error.reconnect_after_ms), CloseCode.SERVICE_RESTART, DRAINING
+    if isinstance(error, ConnectionRefused):
+        return refusal(error), error.close_code, str(error)
+    code = CloseCode.TRY_AGAIN_LATER if isinstance(error, LogUnavailable) else CloseCode.MALFORMED
+    return refusal(error), code, error.code

@@ -1,0 +1,74 @@
+"""One-time tickets: for a browser that should not put its token into a URL."""
+
+import secrets
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
+from typing import Any, Final
+
+from auth.errors import AuthError
+from gateway.core.cluster import Cluster
+from gateway.core.connect_request import ConnectRequest
+from gateway.core.credentials import Secrets, require_single_token
+from gateway.core.errors import GatewayError, LogUnavailable
+from gateway.core.ticket_seal import BYTES, is_ticket, name_of, seal, unseal
+
+TICKET_SECONDS: Final = 30
+
+_KEPT: Final = "ticket:"
+_NO_TOKEN: Final = "-"  # noqa: S105 - the contrary of one
+"""What a ticket that is none stands for: a text that no verifier takes."""
+
+
+class Tickets:
+    """A ticket stands for the token that it was asked for with, once and on any node. The token is judged when the
+    ticket is used, as it would be by itself: it may have been revoked, have expired, or its key be gone.
+
+    `admit` raises `GatewayError` for an address that may not try now; `spawn` runs what has to wait.
+    """
+
+    def __init__(
+        self, nodes: Cluster, admit: Callable[[str], None], spawn: Callable[[Coroutine[Any, Any, None]], None]
+    ) -> None:
+        self._nodes = nodes
+        self._admit = admit
+        self._spawn = spawn
+
+    async def issue(self, token: str) -> str:
+        """A ticket for a token that has been verified. Raises `LogUnavailable`."""
+        ticket = secrets.token_urlsafe(BYTES)
+        try:
+            await self._nodes.keep(_KEPT + name_of(ticket), seal(ticket, token), TICKET_SECONDS)
+        except LogUnavailable:
+            raise LogUnavailable("tickets cannot be kept now: ask again, or connect with the token") from None
+        return ticket
+
+    def redeem(self, handshake: ConnectRequest, then: Callable[[ConnectRequest], object]) -> None:
+        """Call `then` once, now or later, with a handshake that has a token in its ticket's place, or why not."""
+        try:
+            # Before anything is looked up: it costs a round trip, and the ticket.
+            self._admit(handshake.address)
+            ticket = require_single_token(handshake.tickets)
+        except (AuthError, GatewayError) as error:
+            then(replace(handshake, admitted=True, failure=error))
+        else:
+            self._spawn(self._redeem(handshake, ticket, then))
+
+    async def _redeem(self, handshake: ConnectRequest, ticket: str, then: Callable[[ConnectRequest], object]) -> None:
+        # Also where this is cancelled: somebody waits.
+        answer = replace(
+            handshake, admitted=True, failure=LogUnavailable("tickets cannot be looked up now: come back with another")
+        )
+        try:
+            token = await self._take(ticket)
+            # A token that came beside it has to be the same one.
+            answer = replace(answer, tokens=Secrets((*handshake.tokens, token)), failure=None)
+        except LogUnavailable:
+            pass
+        finally:
+            then(answer)
+
+    async def _take(self, ticket: str) -> str:
+        if not is_ticket(ticket):
+            return _NO_TOKEN
+        sealed = await self._nodes.take(_KEPT + name_of(ticket))
+        return _NO_TOKEN if sealed is None else unseal(ticket, sealed)

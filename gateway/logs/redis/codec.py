@@ -1,0 +1,43 @@
+"""An event as the stream and the channel carry it."""
+
+from dataclasses import dataclass
+
+from gateway.core.cursor import EPOCH_BYTES
+from gateway.core.log import Draft
+
+
+@dataclass(slots=True, eq=False)
+class Content:
+    """What there is to know of an entry beside its place. `at` is seconds since the epoch, by the clock of Redis."""
+
+    at: float
+    timestamp: str
+    rooms: tuple[str, ...]
+    body: bytes
+
+
+def pack(draft: Draft) -> bytes:
+    """A draft as the append script takes it; the script puts the time and a line's end in front."""
+    return b"\n".join((draft.timestamp.encode(), ",".join(draft.rooms).encode(), draft.body))
+
+
+def unpack(entry: bytes) -> Content:
+    """An entry of the stream. Raises `ValueError` for what no gateway has written."""
+    at, timestamp, rooms, body = entry.split(b"\n", 3)
+    if not (timestamp and rooms and body[:1] == b"{" and body[-1:] == b"}"):
+        raise ValueError("no entry of this log")
+    return Content(float(at), timestamp.decode("ascii"), tuple(rooms.decode().split(",")), body)
+
+
+def hear(message: bytes) -> tuple[bytes, int, Content]:
+    """The epoch, the offset and the entry that a message on a channel is about. Raises `ValueError` likewise."""
+    epoch, offset, entry = message.split(b"\n", 2)
+    return epoch_of(epoch), int(offset), unpack(entry)
+
+
+def epoch_of(text: bytes) -> bytes:
+    """An epoch from its hexadecimal digits. Raises `ValueError`."""
+    epoch = bytes.fromhex(text.decode("ascii"))
+    if len(epoch) != EPOCH_BYTES:
+        raise ValueError("no epoch")
+    return epoch

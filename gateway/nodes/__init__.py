@@ -1,1 +1,0 @@
-"""The ways from node to node, one driver each."""

@@ -1,0 +1,1 @@
+"""What the two Redis drivers share: client, background tasks, incident log."""

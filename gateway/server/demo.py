@@ -1,0 +1,125 @@
+"""Demo traffic: two tenants whose agents start, take tasks, talk, fail now and then and finish."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from itertools import count
+from typing import Any, Final
+
+from gateway.engine.gateway import Gateway
+from schemas.events import EventType
+
+
+@dataclass(frozen=True, slots=True)
+class DemoTenant:
+    """A made-up tenant: whose dashboard it is, its circles and projects, and a circle of the other one's."""
+
+    tenant: str
+    user_id: str
+    agents: tuple[str, ...]
+    circles: tuple[int, ...]
+    projects: tuple[int, ...]
+    work: tuple[str, ...]
+    foreign_room: str
+
+    @property
+    def rooms(self) -> tuple[str, ...]:
+        return (*(f"circle:{n}" for n in self.circles), *(f"project:{n}" for n in self.projects))
+
+
+TENANTS: Final = (
+    DemoTenant(
+        "acme",
+        "ada",
+        ("Scout", "Mason", "Quill", "Harbor"),
+        (1, 2),
+        (5, 6),
+        ("index the contracts", "draft the offer", "check the invoices", "compare suppliers", "summarise the call"),
+        "circle:9",
+    ),
+    DemoTenant(
+        "globex",
+        "grace",
+        ("Lumen", "Ferro", "Tide"),
+        (9, 10),
+        (30,),
+        ("plan the route", "review the sensor logs", "price the freight", "answer the customer", "train the forecast"),
+        "circle:1",
+    ),
+)
+
+_TOOLS: Final = ("search", "calculator", "browser", "sql", "mail")
+_WORDS: Final = (
+    "I have the numbers, they look right.",
+    "Who takes the next one?",
+    "The source is three years old, I will look for a newer one.",
+    "Done on my side.",
+    "Please check the second page before we send it.",
+)
+
+
+@asynccontextmanager
+async def demo_traffic(gateway: Gateway, pause: float = 0.35) -> AsyncIterator[None]:
+    """Publish events of both tenants, each one about every `pause` seconds, until left."""
+    tasks = [asyncio.create_task(_work(gateway, tenant, pause)) for tenant in TENANTS]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _work(gateway: Gateway, tenant: DemoTenant, pause: float) -> None:
+    chance = random.Random(tenant.tenant)  # noqa: S311 - a story, not a secret; the same one every time
+    for number in range(len(tenant.agents)):
+        await _tell(gateway, tenant, number, EventType.AGENT_STARTED, {"name": tenant.agents[number]}, chance)
+    open_tasks: list[tuple[int, int, str]] = []
+    for task_id in count(chance.randrange(100, 200)):
+        agent, title = chance.randrange(len(tenant.agents)), chance.choice(tenant.work)
+        open_tasks.append((task_id, agent, title))
+        task = {"task_id": task_id, "title": title, "agent": tenant.agents[agent]}
+        await _tell(gateway, tenant, agent, EventType.TASK_CREATED, task, chance)
+        await asyncio.sleep(pause * chance.uniform(0.4, 1.6))
+        await _tell(gateway, tenant, agent, EventType.TASK_STARTED, task, chance)
+        for _ in range(chance.randrange(3)):
+            await asyncio.sleep(pause * chance.uniform(0.2, 1.4))
+            await _chatter(gateway, tenant, agent, chance)
+        if len(open_tasks) > chance.randrange(4):
+            await _end(gateway, tenant, open_tasks.pop(0), chance)
+        await asyncio.sleep(pause * chance.uniform(0.4, 1.6))
+
+
+async def _chatter(gateway: Gateway, tenant: DemoTenant, agent: int, chance: random.Random) -> None:
+    name = tenant.agents[agent]
+    if chance.random() < 0.5:
+        tool = {"agent": name, "tool": chance.choice(_TOOLS), "ms": chance.randrange(20, 900)}
+        await _tell(gateway, tenant, agent, EventType.AGENT_TOOL_EXECUTED, tool, chance)
+    elif chance.random() < 0.7:
+        said = {"from": name, "text": chance.choice(_WORDS)}
+        await _tell(gateway, tenant, agent, EventType.CONVERSATION_MESSAGE, said, chance)
+    else:
+        memory = {"agent": name, "about": chance.choice(tenant.work)}
+        await _tell(gateway, tenant, agent, EventType.MEMORY_CREATED, memory, chance)
+
+
+async def _end(gateway: Gateway, tenant: DemoTenant, task: tuple[int, int, str], chance: random.Random) -> None:
+    task_id, agent, title = task
+    outcome: dict[str, Any] = {"task_id": task_id, "title": title, "agent": tenant.agents[agent]}
+    if chance.random() < 0.15:
+        outcome["error"] = "the source did not answer"
+        await _tell(gateway, tenant, agent, EventType.TASK_FAILED, outcome, chance)
+    else:
+        outcome["seconds"] = round(chance.uniform(0.4, 9.0), 1)
+        await _tell(gateway, tenant, agent, EventType.TASK_COMPLETED, outcome, chance)
+
+
+async def _tell(
+    gateway: Gateway, tenant: DemoTenant, agent: int, kind: EventType, data: Mapping[str, Any], chance: random.Random
+) -> None:
+    # An agent belongs to one circle; every other event concerns a project too.
+    circle = tenant.circles[agent % len(tenant.circles)]
+    project = chance.choice(tenant.projects) if chance.random() < 0.5 else None
+    await gateway.publish(tenant.tenant, kind, data, circle_id=circle, project_id=project, source_agent_id=agent + 1)

@@ -1,0 +1,154 @@
+"""Development mode: a key of its own, tokens for the two demo tenants, and a banner that says what to try."""
+
+import json
+import os
+import secrets
+import shlex
+from contextlib import suppress
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Final
+
+from fastapi import APIRouter, HTTPException, Request, Response
+from pydantic import BaseModel, ConfigDict
+
+from gateway.core.headers import group_headers
+from gateway.server.demo import TENANTS, DemoTenant
+from gateway.service.config import ConfigError
+from gateway.service.factory import Service
+
+KEY_FILE: Final = Path(".gateway-dev/secret")
+_SCOPE: Final = ("subscribe", "publish")
+_SCOPE_OF_BANNER: Final = ("subscribe", "publish", "admin")
+
+
+def development_secret(file: Path = KEY_FILE) -> str:
+    """The random key of this checkout, kept so that a restart keeps its tokens good. Raises `ConfigError`."""
+    try:
+        file.parent.mkdir(mode=0o700, exist_ok=True)
+        if not file.exists():
+            # Created with its mode, never for a moment readable by others; and whole, for a second one that starts.
+            made = file.with_suffix(f".{os.getpid()}")
+            with open(os.open(made, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as created:
+                created.write(secrets.token_urlsafe(48))
+            with suppress(FileExistsError):
+                os.link(made, file)
+            made.unlink()
+        if file.stat().st_mode & 0o077:
+            raise ConfigError(f"{file} can be read by others: chmod 600 it, or remove it")
+        return file.read_text().strip()
+    except OSError as error:
+        raise ConfigError(f"{file}: {error.strerror}") from None
+
+
+def require_loopback(host: str) -> None:
+    """Raise `ConfigError` unless only this machine can reach `host`: anybody who can is handed tokens."""
+    try:
+        loopback = host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        loopback = False
+    if not loopback:
+        raise ConfigError(f"--dev serves on loopback only, and {host} is not: it hands out tokens to whoever asks")
+
+
+class DemoSession(BaseModel):
+    """One demo tenant's dashboard: its token, what it follows, and a room that is not its own."""
+
+    tenant: str
+    user_id: str
+    token: str
+    expires_in: int
+    rooms: tuple[str, ...]
+    foreign_room: str
+
+
+class Session(BaseModel):
+    tenants: list[DemoSession]
+    ws_url: str
+    demo: bool
+
+
+class SessionRequest(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+def development_router(service: Service, demo: bool) -> APIRouter:
+    """`POST /dev/session`: tokens for the page of this very server and for nobody else's."""
+    router = APIRouter(include_in_schema=False)
+
+    @router.post("/dev/session")
+    async def session(request: Request, response: Response, body: SessionRequest) -> Session:
+        host = request.headers.get("host", "")
+        # A name that an attacker's DNS points at this machine is another origin to the browser, but not to us.
+        if not _is_local(host) or not service.origins.allows(group_headers(request.scope["headers"])):
+            raise HTTPException(403, "only for pages of this server, opened by a loopback address")
+        response.headers["Cache-Control"] = "no-store"
+        return Session(
+            tenants=[_session(service, tenant) for tenant in TENANTS], ws_url=f"ws://{host}/ws/dashboard", demo=demo
+        )
+
+    return router
+
+
+def _is_local(host: str) -> bool:
+    name = host.rpartition(":")[0] if not host.endswith("]") and ":" in host else host
+    return name in ("127.0.0.1", "localhost", "[::1]")
+
+
+def _session(service: Service, tenant: DemoTenant) -> DemoSession:
+    lifetime = service.settings.max_token_lifetime
+    return DemoSession(
+        tenant=tenant.tenant,
+        user_id=tenant.user_id,
+        token=_token(service, tenant, _SCOPE, lifetime),
+        expires_in=lifetime,
+        rooms=(*tenant.rooms, "tenant"),
+        foreign_room=tenant.foreign_room,
+    )
+
+
+def _token(service: Service, tenant: DemoTenant, scope: tuple[str, ...], lifetime: int) -> str:
+    revocations = service.gateway.authority.revocations
+    issued = service.issuer.issue(
+        user_id=tenant.user_id,
+        tenant=tenant.tenant,
+        rooms=(*tenant.rooms, "tenant"),
+        scope=scope,
+        expires_in=lifetime,
+        now=service.gateway.clock(),
+        not_before_iat=revocations.earliest_iat(tenant.tenant, tenant.user_id),
+    )
+    return issued.access_token
+
+
+def banner(service: Service, host: str, port: int, demo: bool) -> str:
+    """What to open and what to type, with a token of the first demo tenant."""
+    name = f"[{host}]" if ":" in host else host
+    url = f"http://{name}:{port}"
+    tenant = TENANTS[0]
+    token = _token(service, tenant, _SCOPE_OF_BANNER, service.settings.max_token_lifetime)
+    room, circle = tenant.rooms[0], tenant.circles[0]
+    event = json.dumps({"type": "task.completed", "data": {"title": "hello"}, "circle_id": circle})
+    curl = (
+        f"curl -sS {url}/events -H {shlex.quote(f'Authorization: Bearer {token}')} "
+        f"-H 'Content-Type: application/json' -d {shlex.quote(event)}"
+    )
+    lines = [
+        "",
+        f"  Dashboard   {url}/",
+        f"  Interface   {url}/docs",
+        "",
+        f"  WebSocket   ws://{name}:{port}/ws/dashboard?token={token}",
+        "",
+        "  Publish     " + curl,
+        "",
+        f"  The same with the command line, for the tenant {tenant.tenant}:",
+        f"    export GATEWAY_URL={url} GATEWAY_TOKEN={token}",
+        f"    gateway subscribe {room}",
+        f'    gateway publish --type task.completed --circle {circle} --data \'{{"title": "hello"}}\'',
+        "",
+        "  Development mode: a random key of this checkout, tokens for whoever asks, this machine only."
+        + (" Demo traffic is on." if demo else ""),
+        "",
+    ]
+    return "\n".join(lines)

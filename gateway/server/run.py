@@ -1,0 +1,155 @@
+"""Runs a gateway under uvicorn."""
+
+import asyncio
+import logging
+import socket
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager, suppress
+from types import FrameType
+from typing import Any, Final
+
+import uvicorn
+from fastapi import FastAPI
+
+from gateway.api import create_app
+from gateway.api.authentication import redact_server_logs
+from gateway.server.background_logging import write_lines_aside
+from gateway.server.demo import demo_traffic
+from gateway.server.development import banner, development_router
+from gateway.server.tuning import tune_gc
+from gateway.service.config import ConfigError, Settings
+from gateway.service.factory import Service, create_service
+from gateway.transports.uvicorn.fast_path import HttpProtocol
+from gateway.transports.uvicorn.protocol import SocketTransport
+from gateway.transports.uvicorn.sockets import limit_unsent, write_all
+
+GRACE_SECONDS: Final = 3
+"""For requests under way, and for clients to read why they were closed: with the drain before it and the gateway's own
+end after it there are 5."""
+
+FORCED_SECONDS: Final = 1.0
+
+_LOOK: Final = 0.1
+
+logger = logging.getLogger("uvicorn.error")
+
+
+class Server(uvicorn.Server):
+    """uvicorn, which says on what port it listens once it does, and before it ends lets `drain` run: at its own
+    shutdown it would close every WebSocket at once. A second signal ends the drain, and all waiting."""
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        on_listening: Callable[[int], None],
+        drain: Callable[[], Coroutine[Any, Any, None]] | None = None,
+    ) -> None:
+        super().__init__(config)
+        self._on_listening = on_listening
+        self._drain = drain
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        # Not kept, as uvicorn does to raise it again at the end: the process would end by the signal, and not with 0.
+        self.force_exit = self.should_exit
+        self.should_exit = True
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started and self.servers:
+            self._on_listening(self.servers[0].sockets[0].getsockname()[1])
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._drain is not None:
+            draining = asyncio.create_task(self._drain())
+            while not draining.done() and not self.force_exit:
+                await asyncio.wait((draining,), timeout=_LOOK)
+                await self.on_tick(0)  # as in its main loop: requests go on to be answered, with the right date
+            draining.cancel()
+            (failure,) = await asyncio.gather(draining, return_exceptions=True)
+            if isinstance(failure, Exception):
+                logger.error("The drain failed", exc_info=failure)
+        await super().shutdown(sockets)
+        if self.force_exit:  # which uvicorn takes for leaving out the application's own end
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.lifespan.shutdown(), FORCED_SECONDS)
+
+
+def serve(settings: Settings, *, development: bool = False, demo: bool = False) -> bool:
+    """Serve until told to stop; False where it could not start. Raises `ConfigError`."""
+    service = create_service(settings)
+    app = create_app(service)
+    if development:
+        app.include_router(development_router(service, demo))
+    if demo:
+        _with_demo(app, service)
+
+    def listening(port: int) -> None:
+        if development:
+            print(banner(service, settings.host, port, demo), flush=True)
+        else:  # uvicorn is silent about sockets that it was given
+            name = f"[{settings.host}]" if ":" in settings.host else settings.host
+            logger.info("Listening on http://%s:%d", name, port)
+
+    async def drain() -> None:
+        if settings.drain_seconds and (count := len(list(service.gateway.manager.connections()))):
+            logger.info("Sending %d clients away over %g s; a second signal ends it", count, settings.drain_seconds)
+        await service.gateway.drain.run(settings.drain_seconds)
+
+    server = Server(server_config(app, settings), listening, drain)
+    listener = _listen(settings)
+    redact_server_logs()
+    lines = write_lines_aside()
+    tune_gc()
+    service.gateway.delivery.write_all = write_all
+    with suppress(KeyboardInterrupt):  # from before uvicorn took the signal over
+        server.run(sockets=[listener])
+    if lines is not None:
+        lines.flush(0.5)
+    return server.started
+
+
+def server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        http=HttpProtocol,
+        ws=SocketTransport,
+        ws_max_size=settings.max_message_bytes,
+        ws_ping_interval=settings.ping_interval,
+        ws_ping_timeout=settings.ping_interval,
+        ws_per_message_deflate=False,  # uvicorn's own costs 44 kB a connection
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,  # ours asks which proxies are trusted; uvicorn's believes any on loopback
+        timeout_graceful_shutdown=GRACE_SECONDS,
+        log_level="info",
+    )
+
+
+def _listen(settings: Settings) -> socket.socket:
+    """The listening socket: made here, so that a port in use is one clear line."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    # The protocol is said, or asyncio leaves Nagle's algorithm on, and a second write waits 40 ms.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    limit_unsent(listener)
+    try:
+        listener.bind((settings.host, settings.port))
+    except (OSError, OverflowError) as error:
+        listener.close()
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ConfigError(f"cannot listen on {settings.host} port {settings.port}: {reason}; try --port") from None
+    return listener
+
+
+def _with_demo(app: FastAPI, service: Service) -> None:
+    """Publish demo traffic for as long as the application lives."""
+    inner = app.router.lifespan_context
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[Any]:
+        async with inner(app) as state, demo_traffic(service.gateway):
+            yield state
+
+    app.router.lifespan_context = lifespan

@@ -1,0 +1,149 @@
+"""Settings: the one reader of the environment."""
+
+from collections.abc import Sequence
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from auth.identity import SCOPES
+from gateway.core.addresses import Network
+from schemas.rooms import ID_GRAMMAR, is_id
+
+CommaList = Annotated[tuple[str, ...], NoDecode]
+Count = Annotated[int, Field(ge=0)]
+
+HOW_TO_MAKE_ONE = 'python3 -c "import secrets; print(secrets.token_urlsafe(48))"'
+
+
+class ConfigError(Exception):
+    """A setting that is missing or wrong, in one line that names it and shows no secret."""
+
+
+class Settings(BaseSettings):
+    """Every setting, read from `GATEWAY_…` variables and a `.env` file. Counts and rates: 0 is no limit."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="GATEWAY_", env_file=".env", extra="ignore", frozen=True, hide_input_in_errors=True
+    )
+
+    jwt_secret: SecretStr | None = Field(
+        None, description="HS256 key, at least 32 bytes; signs unless a private key does"
+    )
+    jwt_previous_secrets: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        (), description="HS256 keys still accepted after a rotation, comma-separated"
+    )
+    jwt_private_keys: CommaList = Field(
+        (),
+        description="PEM files of RSA, P-256 or Ed25519 private keys, newest first, comma-separated; the first signs",
+    )
+    jwt_public_keys: CommaList = Field((), description="PEM files of public keys still accepted, comma-separated")
+    jwt_issuer: str = Field("gathering-gateway", min_length=1, description="`iss` of the tokens issued here")
+    jwt_audience: str = Field("gathering-gateway", min_length=1, description="`aud` that every token must have")
+    external_issuer: str | None = Field(None, description="`iss` of tokens that an identity provider issues")
+    external_jwks_url: str | None = Field(None, description="where that provider publishes its keys (RFC 7517)")
+    external_scopes: str = Field(
+        "subscribe publish", description="scopes that its tokens may carry, separated by spaces; others are passed over"
+    )
+    external_tenants: CommaList = Field((), description="tenants that its tokens may name, comma-separated; empty: any")
+    max_token_lifetime: int = Field(3_600, ge=1, description="seconds a user's token may live")
+    max_admin_token_lifetime: int = Field(86_400, ge=1, description="seconds an administrator's token may live")
+
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: int = Field(8_000, ge=0, le=65_535, description="port to listen on; 0 takes a free one")
+    allowed_origins: CommaList = Field(
+        (), description="web origins that may connect, comma-separated; empty: same origin"
+    )
+    trusted_proxies: CommaList = Field(
+        (), description="addresses or networks whose X-Forwarded-For is believed, comma-separated"
+    )
+
+    log_url: str = Field("memory://", repr=False, description="where the event log is kept: memory:// or redis://")
+    redis_prefix: str = Field(
+        "gathering", pattern=r"^[A-Za-z0-9_.-]+$", description="what the keys in Redis begin with"
+    )
+    redis_trust_restarts: bool = Field(False, description="keep positions over a restart of Redis: appendfsync always")
+    log_max_events: int = Field(10_000, ge=1, description="events a tenant's log keeps")
+    log_max_bytes: int = Field(16 * 1024 * 1024, ge=1, description="bytes a tenant's log keeps")
+    log_min_seconds: int = Field(120, ge=1, description="a younger event is dropped only when count or bytes force it")
+    log_max_seconds: int = Field(3_600, ge=1, description="an older event is dropped")
+
+    max_connections_per_user: Count = Field(10, description="connections of one user")
+    max_connections_per_address: Count = Field(50, description="connections from one address (IPv6: one /64)")
+    max_connections_per_tenant: Count = Field(1_000, description="connections of one tenant")
+    handshakes_per_minute: Count = Field(120, description="attempts to connect from one address")
+    max_rooms_per_connection: int = Field(100, ge=1, description="rooms of one connection, beside the user's own")
+    max_message_bytes: int = Field(65_536, ge=1_024, description="bytes of one message or event")
+    commands_per_second: Annotated[float, Field(ge=0)] = Field(20, description="commands of one connection")
+    command_burst: int = Field(40, ge=1, description="commands of one connection at once")
+    events_per_second: Count = Field(500, description="events sent to one connection")
+    tokens_per_minute: Count = Field(10, description="POST /admin/tokens by one principal")
+    tickets_per_minute: Count = Field(60, description="POST /tickets by one principal")
+    admin_requests_per_minute: Count = Field(
+        120, description="other changes to tokens and connections by one principal"
+    )
+    compression: bool = Field(False, description="permessage-deflate: less to send for more work")
+    ping_interval: float = Field(20.0, gt=0, description="seconds between WebSocket pings")
+    stall_seconds: float = Field(10.0, gt=0, description="seconds a client may read nothing while data waits for it")
+    drain_seconds: float = Field(10.0, ge=0, description="seconds over which clients are sent away before it ends")
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _split(cls, value: Any, info: ValidationInfo) -> Any:
+        default = cls.model_fields[str(info.field_name)].default
+        # The settings that are lists are those whose default is an empty one.
+        if isinstance(value, str) and default == ():
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        # An empty variable, as a container's configuration passes it on, is one that was not set.
+        return None if value == "" and default is None else value
+
+    @field_validator("external_scopes")
+    @classmethod
+    def _scopes(cls, value: str) -> str:
+        if not set(value.split()) <= set(SCOPES):
+            raise ValueError(f"the scopes are {', '.join(SCOPES)}")
+        return value
+
+    @field_validator("external_tenants")
+    @classmethod
+    def _tenants(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(is_id(tenant) for tenant in value):
+            raise ValueError(f"a tenant is {ID_GRAMMAR}")
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for network in value:
+            ip_network(network, strict=False)
+        return value
+
+    @property
+    def longest_token(self) -> int:
+        """Seconds that any token may live."""
+        return max(self.max_token_lifetime, self.max_admin_token_lifetime)
+
+    @property
+    def proxies(self) -> Sequence[Network]:
+        return [ip_network(network, strict=False) for network in self.trusted_proxies]
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """The settings, `overrides` before the environment. Raises `ConfigError`."""
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        # Without the input: it may be a secret.
+        fault = error.errors(include_input=False, include_url=False, include_context=False)[0]
+        name = "_".join(str(part) for part in fault["loc"][:1])
+        raise ConfigError(f"GATEWAY_{name.upper()}: {fault['msg']}") from None
+
+
+def read_file(setting: str, path: str) -> bytes:
+    """The content of a file that a setting names. Raises `ConfigError`."""
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{setting}: cannot read {path}: {error.strerror}") from None

@@ -1,0 +1,198 @@
+"""Puts a gateway together from its settings."""
+
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import TypeVar
+
+from auth.errors import UnusableKey
+from auth.keys import Key, KeyRing, hmac_key, private_key, public_key
+from auth.tokens import TokenIssuer, TokenVerifier, TrustedIssuer
+from gateway.cluster.local import LocalCluster
+from gateway.core.admission import ConnectionLimits, Limits
+from gateway.core.cluster import Cluster
+from gateway.core.log import Log
+from gateway.core.origin import OriginPolicy
+from gateway.core.window import Bounds
+from gateway.embedding.broadcast_manager import BroadcastManager, claim_connection_manager
+from gateway.embedding.event_bus import forget_gateway, use_gateway
+from gateway.engine.gateway import Gateway
+from gateway.logs.memory import MemoryLog
+from gateway.service.config import HOW_TO_MAKE_ONE, ConfigError, Settings, load_settings, read_file
+from gateway.service.jwks import JwksRefresher
+
+Made = TypeVar("Made")
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A gateway with what the HTTP side needs beside it. `manager` is the gateway's own, with the seed's methods."""
+
+    settings: Settings
+    gateway: Gateway
+    manager: BroadcastManager
+    keyring: KeyRing
+    issuer: TokenIssuer
+    origins: OriginPolicy
+    jwks: JwksRefresher | None
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Within it the gateway takes connections; afterwards they are closed."""
+        if self.jwks is not None:
+            await self.jwks.start()
+        await self.gateway.start()
+        use_gateway(self.gateway)
+        try:
+            yield
+        finally:
+            forget_gateway(self.gateway)
+            await self.gateway.stop()
+            if self.jwks is not None:
+                await self.jwks.stop()
+
+
+def create_service(settings: Settings | None = None) -> Service:
+    """A gateway as `settings` say, or else as the environment says. Raises `ConfigError`."""
+    settings = settings or load_settings()
+    keys, cursor_keys = _keys(settings)
+    keyring = KeyRing(keys)
+    try:
+        issuer = TokenIssuer(keyring, settings.jwt_issuer, settings.jwt_audience)
+    except UnusableKey:
+        raise ConfigError(
+            f"GATEWAY_JWT_SECRET is missing: set it to a random text of at least 32 bytes, made with {HOW_TO_MAKE_ONE}"
+        ) from None
+    trusted = [TrustedIssuer(settings.jwt_issuer, keyring)]
+    jwks = _external(settings)
+    if jwks is not None and settings.external_issuer is not None:
+        scopes, tenants = frozenset(settings.external_scopes.split()), frozenset(settings.external_tenants)
+        trusted.append(TrustedIssuer(settings.external_issuer, jwks, scopes, tenants or None))
+    verifier = TokenVerifier(
+        trusted, settings.jwt_audience, settings.max_token_lifetime, settings.max_admin_token_lifetime
+    )
+    manager = claim_connection_manager()
+    gateway = Gateway(
+        _log(settings, cursor_keys), verifier, manager=manager, nodes=_nodes(settings), limits=_limits(settings)
+    )
+    return Service(settings, gateway, manager, keyring, issuer, OriginPolicy(settings.allowed_origins), jwks)
+
+
+def _keys(settings: Settings) -> tuple[list[Key], tuple[bytes, ...]]:
+    """The keys for tokens, newest first, and those for cursors, which are derived from the secret ones."""
+    keys: list[Key] = []
+    secrets: list[bytes] = []
+    for path in settings.jwt_private_keys:
+        pem = read_file("GATEWAY_JWT_PRIVATE_KEYS", path)
+        keys.append(_made("GATEWAY_JWT_PRIVATE_KEYS", private_key, pem))
+        secrets.append(pem)
+    named = [("GATEWAY_JWT_SECRET", settings.jwt_secret)] if settings.jwt_secret else []
+    named += [("GATEWAY_JWT_PREVIOUS_SECRETS", secret) for secret in settings.jwt_previous_secrets]
+    for name, secret in named:
+        value = secret.get_secret_value().encode()
+        keys.append(_made(name, hmac_key, value))
+        secrets.append(value)
+    name = "GATEWAY_JWT_PUBLIC_KEYS"
+    keys += [_made(name, public_key, read_file(name, path)) for path in settings.jwt_public_keys]
+    return keys, tuple(_cursor_key(secret) for secret in secrets)
+
+
+def _made(setting: str, make: Callable[[bytes], Made], material: bytes) -> Made:
+    try:
+        return make(material)
+    except UnusableKey as error:
+        hint = f"; make one with {HOW_TO_MAKE_ONE}" if "SECRET" in setting else ""
+        raise ConfigError(f"{setting}: {error}{hint}") from None
+
+
+def _cursor_key(secret: bytes) -> bytes:
+    return blake2b(blake2b(secret).digest(), digest_size=32, person=b"gateway-cursors").digest()
+
+
+def _external(settings: Settings) -> JwksRefresher | None:
+    if (settings.external_issuer is None) != (settings.external_jwks_url is None):
+        raise ConfigError("GATEWAY_EXTERNAL_ISSUER and GATEWAY_EXTERNAL_JWKS_URL: set both or neither")
+    if settings.external_jwks_url is None:
+        return None
+    if settings.external_issuer == settings.jwt_issuer:
+        raise ConfigError("GATEWAY_EXTERNAL_ISSUER: must differ from GATEWAY_JWT_ISSUER, whose keys are others")
+    try:
+        return JwksRefresher(settings.external_jwks_url)
+    except ValueError as error:
+        raise ConfigError(f"GATEWAY_EXTERNAL_JWKS_URL: {error}") from None
+
+
+def _log(settings: Settings, cursor_keys: tuple[bytes, ...]) -> Log:
+    seconds = max(settings.log_min_seconds, settings.log_max_seconds)
+    bounds = Bounds(settings.log_max_events, settings.log_max_bytes, seconds)
+    scheme = settings.log_url.partition(":")[0]
+    if scheme == "memory":
+        return MemoryLog(cursor_keys, bounds)
+    if scheme not in ("redis", "rediss"):
+        raise ConfigError("GATEWAY_LOG_URL: starts with memory://, redis:// or rediss://")
+    try:
+        # Here and not above: the package of this driver is an extra.
+        from gateway.logs.redis import RedisLog
+
+        return RedisLog(
+            settings.log_url,
+            cursor_keys,
+            bounds,
+            prefix=settings.redis_prefix,
+            trust_restarts=settings.redis_trust_restarts,
+        )
+    except ImportError:
+        raise ConfigError("GATEWAY_LOG_URL: Redis needs pip install gathering-gateway[redis]") from None
+    except ValueError as error:
+        raise ConfigError(f"GATEWAY_LOG_URL: {error}") from None
+
+
+def _nodes(settings: Settings) -> Cluster:
+    if settings.log_url.startswith("memory:"):
+        return LocalCluster()
+    from gateway.cluster.redis.cluster import RedisCluster
+
+    return RedisCluster(settings.log_url, prefix=settings.redis_prefix, retention=settings.longest_token + 60)
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        rooms=settings.max_rooms_per_connection,
+        message_bytes=settings.max_message_bytes,
+        commands_per_second=settings.commands_per_second,
+        command_burst=settings.command_burst,
+        events_per_second=settings.events_per_second,
+        ping_interval=settings.ping_interval,
+        longest_token=settings.longest_token,
+        ceilings=ConnectionLimits(
+            per_user=settings.max_connections_per_user,
+            per_address=settings.max_connections_per_address,
+            per_tenant=settings.max_connections_per_tenant,
+            handshakes_per_minute=settings.handshakes_per_minute,
+        ),
+    )
+
+
+def weaknesses(settings: Settings) -> Iterable[str]:
+    """What is allowed in these settings and yet not advisable, a sentence each."""
+    if settings.host not in ("127.0.0.1", "::1", "localhost") and not settings.trusted_proxies:
+        yield "GATEWAY_HOST is open to the network and GATEWAY_TRUSTED_PROXIES is empty: is TLS ended in front of it?"
+    if "platform" in settings.external_scopes.split():
+        yield "GATEWAY_EXTERNAL_SCOPES has platform: whoever issues tokens there rules every tenant here"
+    if "*" in settings.allowed_origins:
+        yield "GATEWAY_ALLOWED_ORIGINS is *: any web page may connect with a token that it got hold of"
+    for name in ("max_connections_per_user", "max_connections_per_address", "max_connections_per_tenant"):
+        if getattr(settings, name) == 0:
+            yield f"GATEWAY_{name.upper()} is 0: there is no limit"
+    for name in (
+        "handshakes_per_minute",
+        "commands_per_second",
+        "events_per_second",
+        "tokens_per_minute",
+        "tickets_per_minute",
+    ):
+        if getattr(settings, name) == 0:
+            yield f"GATEWAY_{name.upper()} is 0: there is no limit"
+    if settings.jwt_private_keys and settings.jwt_secret:
+        yield "GATEWAY_JWT_SECRET is set beside GATEWAY_JWT_PRIVATE_KEYS: whoever knows it can sign tokens too"

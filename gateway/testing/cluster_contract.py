@@ -1,0 +1,153 @@
+"""The suite of `gateway.core.cluster.Nodes` and its `ClusterMembers`, as one node sees them."""
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Collection
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Final
+
+from gateway.core.cluster import Cluster, ControlMessage
+from gateway.core.roster import Change, Member, Totals
+
+LEASE: Final = 60.0
+"""Seconds within which the connections of a node that was killed are gone, as the gateway has it."""
+
+
+class Connections:
+    """A `Source`: the connections that a test says a node has."""
+
+    def __init__(self) -> None:
+        self.of: dict[str, dict[str, Member]] = {}
+        self.counts: dict[str, Totals] = {}
+
+    def ids(self, tenant: str) -> Collection[str]:
+        return self.of.get(tenant, {}).keys()
+
+    def member(self, tenant: str, connection_id: str) -> Member | None:
+        return self.of.get(tenant, {}).get(connection_id)
+
+    def totals(self, tenant: str) -> Totals:
+        return self.counts.get(tenant, Totals(0, 0, 0))
+
+
+@dataclass(slots=True)
+class NodeUnderTest:
+    """A node that has yet to start, the connections that it is said to have, and what it was told. `clock` is the
+    seconds since the epoch that it goes by; `pass_time` moves that, and the time by which what was kept is forgotten.
+    """
+
+    nodes: Cluster
+    clock: Callable[[], float]
+    pass_time: Callable[[float], Awaitable[None]]
+    connections: Connections = field(default_factory=Connections)
+    heard: list[ControlMessage] = field(default_factory=list)
+    changes: list[tuple[str, Change]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.nodes.attach(self.heard.append)
+        self.nodes.members.attach(self.connections, self._on_changes)
+
+    def _on_changes(self, tenant: str, changes: list[Change]) -> None:
+        self.changes += [(tenant, change) for change in changes]
+
+    def put(self, *members: Member, tenant: str = "acme") -> None:
+        """These connections are here, as they are now."""
+        for member in members:
+            self.connections.of.setdefault(tenant, {})[member.connection_id] = member
+            self.nodes.members.changed(tenant, member.connection_id)
+
+    def remove(self, *ids: str, tenant: str = "acme") -> None:
+        for id in ids:
+            del self.connections.of[tenant][id]
+            self.nodes.members.changed(tenant, id)
+
+    def known(self, tenant: str = "acme") -> list[Member]:
+        """The connections that others are known to have, in the order of their ids."""
+        return sorted((member for _, member in self.nodes.members.others(tenant)), key=lambda m: m.connection_id)
+
+    async def look(self, tenant: str = "acme") -> list[Member]:
+        """The same, as of now."""
+        if (looking := self.nodes.members.look(tenant)) is not None:
+            await looking
+        return self.known(tenant)
+
+    def notice(self, name: str, seconds: float = 600.0) -> ControlMessage:
+        """Of a token, in force for so long."""
+        return ControlMessage("token_revoked", "acme", name, self.clock(), self.clock() + seconds)
+
+
+def member(id: str, user_id: str = "ada", *rooms: str) -> Member:
+    """A connection of the user, in these rooms."""
+    return Member(id, None, user_id, 1_768_000_000.5, 1_768_000_600, rooms)
+
+
+class ClusterContract(ABC):
+    """What `gateway.core.cluster.Nodes` promises of any node, be it the only one."""
+
+    @abstractmethod
+    def open(self, lease: float = LEASE) -> AbstractAsyncContextManager[NodeUnderTest]:
+        """A node on a store of its own, new and empty, running; `lease` is how many seconds the connections of a node
+        count of which nothing is heard any more."""
+
+    # -- what is kept
+
+    async def test_kept_is_taken_once(self) -> None:
+        """What was kept, one `take` gets, as it was; the next gets nothing, and so does one for what never was."""
+        async with self.open() as node:
+            for value in ("value", "", "\x00\u2028é\U0001f600", "x" * 20_000):
+                await node.nodes.keep("key", value, 30)
+                assert await node.nodes.take("key") == value
+                assert await node.nodes.take("key") is None
+            assert await node.nodes.take("no such key") is None
+
+    async def test_kept_is_taken_by_exactly_one_of_many(self) -> None:
+        """Of many who take at once."""
+        async with self.open() as node:
+            await node.nodes.keep("key", "value", 30)
+            taken = await asyncio.gather(*(node.nodes.take("key") for _ in range(20)))
+            assert sorted(taken, key=str) == [None] * 19 + ["value"]
+
+    async def test_keys_of_what_is_kept_are_told_apart(self) -> None:
+        """Keys that look alike are different keys."""
+        keys = ["k", "K", "k ", " k", "k:", "k\x00", "é", "e\u0301", "x" * 200]
+        async with self.open() as node:
+            for n, key in enumerate(keys):
+                await node.nodes.keep(key, str(n), 30)
+            assert [await node.nodes.take(key) for key in keys] == [str(n) for n in range(len(keys))]
+
+    async def test_kept_is_forgotten_after_its_seconds(self) -> None:
+        """And not before."""
+        async with self.open() as node:
+            await node.nodes.keep("short", "a", 20)
+            await node.nodes.keep("long", "b", 40)
+            await node.nodes.keep("longest", "c", 60)
+            await node.pass_time(15.0)
+            assert await node.nodes.take("short") == "a"
+            await node.nodes.keep("short", "a", 20)
+            await node.pass_time(26.0)
+            assert [await node.nodes.take(key) for key in ("short", "long", "longest")] == [None, None, "c"]
+
+    # -- notices and members
+
+    async def test_told_notice_is_nobodys_news_here(self) -> None:
+        """Who tells has acted on it, and is not called."""
+        async with self.open() as node:
+            await node.nodes.tell(node.notice("jti"))
+            assert node.heard == []
+
+    async def test_own_connections_are_nobody_elses(self) -> None:
+        """A node that has no others knows of none, however it asks, and is told of none; nothing is out of reach."""
+        async with self.open() as node:
+            members = node.nodes.members
+            members.watch("acme")
+            node.put(member("con_1", "ada", "circle:1"), member("con_2", "bob", "circle:1"))
+            assert await node.look() == []
+            node.remove("con_1")
+            assert await node.look("bolt") == []
+            members.unwatch("acme")
+            assert await node.look() == []
+            assert len(members.others("acme")) == 0
+            assert members.others("acme").rooms == {}
+            assert node.changes == []
+            assert not members.partial

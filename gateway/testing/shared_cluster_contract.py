@@ -1,0 +1,323 @@
+"""The suite of `gateway.core.cluster.Nodes` and its `ClusterMembers` among several nodes."""
+
+import asyncio
+from abc import abstractmethod
+from collections.abc import Awaitable
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Final
+
+from gateway.core.cluster import ControlKind, ControlMessage
+from gateway.core.errors import LogUnavailable
+from gateway.core.roster import Change, Member, Totals
+from gateway.testing.cluster_contract import LEASE, ClusterContract, NodeUnderTest, member
+from gateway.testing.helpers import until
+
+SOON: Final = 5.0
+"""Seconds that the suite gives what is promised within 2: the machine may be busy with other things."""
+
+SHORT: Final = 2.0
+"""A lease that a test can wait for."""
+
+
+class SharedClusterContract(ClusterContract):
+    """What `Cluster` and `ClusterMembers` promise beyond one node, for those whose store is elsewhere."""
+
+    @abstractmethod
+    def join(self, node: NodeUnderTest, lease: float = LEASE) -> AbstractAsyncContextManager[NodeUnderTest]:
+        """One more node on the store of `node`, with its clock."""
+
+    @abstractmethod
+    def cut(self, node: NodeUnderTest) -> AbstractAsyncContextManager[None]:
+        """Within it nothing goes between this node and the store, and nobody is told; what was on its way is lost."""
+
+    @abstractmethod
+    async def kill(self, node: NodeUnderTest) -> None:
+        """End the node without a word, as a crash does. It is stopped later on, like any other."""
+
+    @abstractmethod
+    async def lose(self, node: NodeUnderTest) -> None:
+        """Empty the store under running nodes."""
+
+    # -- notices
+
+    async def test_every_other_node_hears_a_notice_once(self) -> None:
+        """As it was told, whatever its kind; the node that tells is not called."""
+        async with self.open() as one, self.join(one) as two, self.join(one) as three:
+            told = _notices(one)
+            for notice in told:
+                await one.nodes.tell(notice)
+            await until(lambda: min(len(two.heard), len(three.heard)) >= len(told), SOON)
+            # Comes after the others, so that what was to be heard twice has been.
+            last = two.notice("last")
+            await two.nodes.tell(last)
+            await until(lambda: last in one.heard and last in three.heard, SOON)
+            assert (one.heard, two.heard, three.heard) == ([last], told, [*told, last])
+
+    async def test_node_that_starts_later_hears_what_is_in_force(self) -> None:
+        """All of it by the time that it has started, and nothing that is over."""
+        async with self.open() as one:
+            short, long = one.notice("short", 60.0), one.notice("long", 600.0)
+            await one.nodes.tell(short)
+            await one.nodes.tell(long)
+            async with self.join(one) as two:
+                assert two.heard == [short, long]
+            await one.pass_time(61.0)
+            async with self.join(one) as three:
+                assert three.heard == [long]
+
+    async def test_node_that_was_out_of_touch_hears_what_it_missed(self) -> None:
+        """Once, and nothing again that it had heard before."""
+        async with self.open() as one, self.join(one) as two:
+            before, missed = one.notice("before"), one.notice("missed")
+            await one.nodes.tell(before)
+            await until(lambda: two.heard == [before], SOON)
+            async with self.cut(two):
+                await one.nodes.tell(missed)
+                await asyncio.sleep(1.5)
+                assert two.heard == [before]
+            await until(lambda: missed in two.heard, SOON)
+            after = one.notice("after")
+            await one.nodes.tell(after)
+            await until(lambda: after in two.heard, SOON)
+            assert two.heard == [before, missed, after]
+
+    async def test_notice_that_could_not_be_stored_is_told_later(self) -> None:
+        """Who tells gets `LogUnavailable`; the others hear it once the store can be reached again."""
+        async with self.open() as one, self.join(one) as two:
+            notice = one.notice("jti")
+            async with self.cut(one):
+                await _unavailable(one.nodes.tell(notice))
+            await until(lambda: two.heard == [notice], 2 * SOON)
+            async with self.join(one) as three:
+                assert three.heard == [notice]
+            assert one.heard == []
+
+    async def test_notices_outlive_the_loss_of_the_store(self) -> None:
+        """A node that starts after it hears all that is in force; the others, nothing again."""
+        async with self.open() as one, self.join(one) as two:
+            told = _notices(one)
+            for notice in told:
+                await one.nodes.tell(notice)
+            await until(lambda: two.heard == told, SOON)
+            await self.lose(one)
+            later = two.notice("later")
+            await two.nodes.tell(later)
+            await until(lambda: one.heard == [later], SOON)
+            async with self.join(one) as three:
+                await until(lambda: set(three.heard) == {*told, later}, SOON)
+            assert (one.heard, two.heard) == ([later], told)
+
+    # -- what is kept
+
+    async def test_kept_at_one_node_is_taken_at_another(self) -> None:
+        """By exactly one of many who take at once, wherever they are."""
+        async with self.open() as one, self.join(one) as two:
+            await one.nodes.keep("key", "value", 30)
+            assert await two.nodes.take("key") == "value"
+            await two.nodes.keep("key", "again", 30)
+            taken = await asyncio.gather(*(node.nodes.take("key") for node in (one, two) * 10))
+            assert sorted(taken, key=str) == [None] * 19 + ["again"]
+
+    async def test_nothing_is_kept_or_taken_out_of_reach(self) -> None:
+        """`LogUnavailable` says so; afterwards what was kept before is there."""
+        async with self.open() as one:
+            await one.nodes.keep("key", "value", 600)
+            async with self.cut(one):
+                await _unavailable(one.nodes.keep("other", "value", 600))
+                await _unavailable(one.nodes.take("no such key"))
+            assert await one.nodes.take("key") == "value"
+
+    # -- members
+
+    async def test_connections_are_known_at_every_node(self) -> None:
+        """To who looks, as they are: one comes, is changed, and goes. Each with its node, and with what that counts."""
+        async with self.open() as one, self.join(one) as two:
+            first = Member(
+                "con_1", 'tab "é"', "ada@example.com", 1_768_000_000.25, 1_768_000_600, ("circle:1", "tenant")
+            )
+            one.connections.counts["acme"] = Totals(3, 5, 8)
+            one.put(first, member("con_2", "bob"))
+            await _known(two, [first, member("con_2", "bob")])
+            others = two.nodes.members.others("acme")
+            assert {node for node, _ in others} == {one.nodes.members.node} != {two.nodes.members.node}
+            assert others.totals == {one.nodes.members.node: Totals(3, 5, 8)}
+            one.put(member("con_2", "bob", "circle:2"))
+            await _known(two, [first, member("con_2", "bob", "circle:2")])
+            one.remove("con_1")
+            await _known(two, [member("con_2", "bob", "circle:2")])
+            assert await one.look() == []
+
+    async def test_thousands_of_connections_are_known(self) -> None:
+        """That come at once, change at once and go at once."""
+        crowd = [member(f"con_{n:04}", f"user{n % 100}", "circle:1") for n in range(3_000)]
+        async with self.open() as one, self.join(one) as two:
+            one.put(*crowd)
+            await _known(two, crowd, 4 * SOON)
+            moved = [member(each.connection_id, each.user_id, "circle:2") for each in crowd]
+            one.put(*moved)
+            await _known(two, moved, 4 * SOON)
+            one.remove(*(each.connection_id for each in crowd))
+            await _known(two, [], 4 * SOON)
+
+    async def test_tenants_members_know_nothing_of_each_other(self) -> None:
+        """Though their names look alike."""
+        names = ["a", "A", "a_b", "a-b", "a_", "ab", "0", "00", "x" * 64]
+        async with self.open() as one, self.join(one) as two:
+            two.nodes.members.watch("a")
+            await two.look("a")
+            for n, name in enumerate(names):
+                one.put(member(f"con_{n}", f"user{n}", "tenant"), tenant=name)
+            for n, name in enumerate(names):
+                await _known(two, [member(f"con_{n}", f"user{n}", "tenant")], tenant=name)
+            assert two.changes == [("a", Change("tenant", "user0", True))]
+
+    async def test_who_watches_is_told_of_changes_in_order(self) -> None:
+        """The first connection of a user into a room and the last one out, over all other nodes."""
+        async with self.open() as one, self.join(one) as two, self.join(one) as watcher:
+            one.put(member("con_1", "ada", "circle:1"))
+            await _known(watcher, one.connections.of["acme"].values())
+            watcher.nodes.members.watch("acme")
+            expected: list[tuple[str, Change]] = []
+
+            async def told(*changes: Change) -> None:
+                expected.extend(("acme", change) for change in changes)
+                await until(lambda: len(watcher.changes) >= len(expected), SOON)
+                assert watcher.changes == expected
+
+            two.put(member("con_2", "bob", "circle:1"))
+            await told(Change("circle:1", "bob", True))
+            one.put(member("con_3", "bob", "circle:1"))  # the second one of hers
+            await until(lambda: len(watcher.known()) == 3, SOON)
+            two.put(member("con_2", "bob", "circle:2"))
+            await told(Change("circle:2", "bob", True))
+            one.remove("con_3")
+            await told(Change("circle:1", "bob", False))
+            one.remove("con_1")
+            await told(Change("circle:1", "ada", False))
+
+    async def test_what_is_there_at_first_is_no_news(self) -> None:
+        """Who watches from the beginning gets to know of it without being told."""
+        async with self.open() as one, self.join(one) as two:
+            one.put(member("con_1", "ada", "circle:1"))
+            await _known(two, [member("con_1", "ada", "circle:1")])
+            async with self.join(one) as watcher:
+                watcher.nodes.members.watch("acme")
+                await until(lambda: watcher.known() == [member("con_1", "ada", "circle:1")], SOON)
+                assert watcher.changes == []
+
+    async def test_who_watches_no_more_is_told_no_more(self) -> None:
+        """Though it goes on looking."""
+        async with self.open() as one, self.join(one) as two:
+            two.nodes.members.watch("acme")
+            await two.look()
+            one.put(member("con_1", "ada", "circle:1"))
+            await until(lambda: len(two.changes) == 1, SOON)
+            two.nodes.members.unwatch("acme")
+            one.put(member("con_2", "bob", "circle:1"))
+            await _known(two, [member("con_1", "ada", "circle:1"), member("con_2", "bob", "circle:1")])
+            assert len(two.changes) == 1
+
+    async def test_connections_of_a_stopped_node_are_gone(self) -> None:
+        """Whether somebody watches or looks."""
+        async with self.open() as one, self.join(one) as two:
+            two.nodes.members.watch("acme")
+            await two.look()
+            async with self.join(one) as three:
+                three.put(member("con_1", "ada", "circle:1"))
+                await _known(one, [member("con_1", "ada", "circle:1")])
+                await until(lambda: len(two.changes) == 1, SOON)
+            await _known(one, [])
+            await until(lambda: two.known() == [], SOON)
+            assert two.changes[1:] == [("acme", Change("circle:1", "ada", False))]
+
+    async def test_connections_of_a_killed_node_are_gone_after_its_lease(self) -> None:
+        """And those of one that lives count for longer than that."""
+        async with self.open(SHORT) as one, self.join(one, SHORT) as two, self.join(one, SHORT) as three:
+            two.put(member("con_2", "bob", "circle:1"))
+            three.put(member("con_3", "eve", "circle:1"))
+            one.nodes.members.watch("acme")
+            await _known(one, [member("con_2", "bob", "circle:1"), member("con_3", "eve", "circle:1")])
+            await self.kill(three)
+            await asyncio.sleep(SHORT)
+            await _known(one, [member("con_2", "bob", "circle:1")])
+            await asyncio.sleep(SHORT)
+            assert await one.look() == [member("con_2", "bob", "circle:1")]
+            assert [change for _, change in one.changes if not change.entered] == [Change("circle:1", "eve", False)]
+
+    async def test_out_of_reach_a_node_knows_what_it_heard_last(self) -> None:
+        """`partial` says so, and looking is over within 2 seconds. In reach again it knows what has changed, and so do
+        the others, and nobody is told of those who were there all the time."""
+        async with self.open() as one, self.join(one) as two:
+            one.nodes.members.watch("acme")
+            two.nodes.members.watch("acme")
+            one.put(member("con_1", "ada", "circle:1"))
+            two.put(member("con_2", "bob", "circle:1"))
+            await _known(one, [member("con_2", "bob", "circle:1")])
+            await _known(two, [member("con_1", "ada", "circle:1")])
+            one.changes.clear()
+            two.changes.clear()
+            async with self.cut(one):
+                async with asyncio.timeout(SOON):
+                    while not one.nodes.members.partial:
+                        assert await one.look() == [member("con_2", "bob", "circle:1")]
+                        await asyncio.sleep(0.05)
+                one.put(member("con_3", "eve", "circle:1"))
+                two.put(member("con_4", "zoe", "circle:1"))
+                assert await one.look() == [member("con_2", "bob", "circle:1")]
+                assert not two.nodes.members.partial
+            await until(lambda: not one.nodes.members.partial, SOON)
+            await _known(one, [member("con_2", "bob", "circle:1"), member("con_4", "zoe", "circle:1")])
+            await _known(two, [member("con_1", "ada", "circle:1"), member("con_3", "eve", "circle:1")])
+            assert one.changes == [("acme", Change("circle:1", "zoe", True))]
+            assert two.changes == [("acme", Change("circle:1", "eve", True))]
+
+    async def test_out_of_reach_for_longer_than_the_lease_nobody_is_known(self) -> None:
+        """The others may all have been killed; those who were not are there again afterwards."""
+        async with self.open(SHORT) as one, self.join(one, SHORT) as two:
+            one.nodes.members.watch("acme")
+            two.put(member("con_2", "bob", "circle:1"))
+            await _known(one, [member("con_2", "bob", "circle:1")])
+            async with self.cut(one):
+                await until(lambda: one.known() == [], SHORT + SOON)
+            await _known(one, [member("con_2", "bob", "circle:1")], 2 * SOON)
+            assert [change.entered for _, change in one.changes] == [True, False, True]
+
+    async def test_members_outlive_the_loss_of_the_store(self) -> None:
+        """Each node tells anew what it has, also to one that comes only then."""
+        async with self.open() as one, self.join(one) as two:
+            one.put(member("con_1", "ada", "circle:1"))
+            await _known(two, [member("con_1", "ada", "circle:1")])
+            await self.lose(one)
+            async with self.join(one) as three:
+                for node in (two, three):
+                    await _known(node, [member("con_1", "ada", "circle:1")])
+
+
+def _notices(node: NodeUnderTest) -> list[ControlMessage]:
+    """One of each kind."""
+    at, until = node.clock(), node.clock() + 600.5
+    kinds: dict[ControlKind, tuple[str | None, str, str]] = {
+        "token_revoked": (None, "jti", ""),
+        "user_revoked": ("acme", "ada@example.com", ""),
+        "tenant_revoked": ("acme", "", ""),
+        "room_barred": ("acme", "ada", "circle:1"),
+        "connection_closed": ("acme", "con_1", ""),
+    }
+    return [ControlMessage(kind, tenant, name, at, until, room) for kind, (tenant, name, room) in kinds.items()]
+
+
+async def _known(node: NodeUnderTest, members: Any, seconds: float = SOON, tenant: str = "acme") -> None:
+    """Look until these connections are known, in the order of their ids."""
+    expected = list(members)
+    async with asyncio.timeout(seconds):
+        while await node.look(tenant) != expected:  # noqa: ASYNC110 - there is no event for it
+            await asyncio.sleep(0.05)
+
+
+async def _unavailable(asked: Awaitable[object]) -> None:
+    try:
+        async with asyncio.timeout(SOON):
+            await asked
+    except LogUnavailable:
+        return
+    raise AssertionError("it went well without the store")

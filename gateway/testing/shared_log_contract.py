@@ -1,0 +1,92 @@
+"""The suite of `gateway.core.log.Log` beyond one node."""
+
+import asyncio
+from abc import abstractmethod
+from contextlib import AbstractAsyncContextManager
+
+from gateway.core.cursor import Position
+from gateway.core.errors import LogUnavailable
+from gateway.core.log import Draft, Receipt
+from gateway.testing.helpers import draft, number_of, until
+from gateway.testing.log_contract import LogContract, LogUnderTest
+
+
+class SharedLogContract(LogContract):
+    """What `Log` promises beyond one node, for engines whose storage is elsewhere."""
+
+    @abstractmethod
+    def join(self, subject: LogUnderTest) -> AbstractAsyncContextManager[LogUnderTest]:
+        """One more node on the storage of `subject`."""
+
+    @abstractmethod
+    def unreachable(self, subject: LogUnderTest) -> AbstractAsyncContextManager[None]:
+        """Within it the storage answers nobody; afterwards it does again, with nothing lost."""
+
+    @abstractmethod
+    async def lose(self, subject: LogUnderTest) -> None:
+        """Empty the storage under a running node."""
+
+    async def test_every_node_is_told_of_every_entry(self) -> None:
+        """Whoever appended it, each node's sink is told once, in one order, and each event has one id."""
+        async with self.opened() as one, self.join(one) as other:
+            await other.follow("acme")
+            for n in range(20):
+                await (one, other)[n % 2].log.append("acme", draft(n))
+            await until(lambda: min(len(one.told), len(other.told)) >= 20)
+            assert [e.event_id for e in one.told_of("acme")] == [e.event_id for e in other.told_of("acme")]
+            assert [e.offset for e in other.told_of("acme")] == list(range(1, 21))
+            assert [e.frame.wire for e in one.told_of("acme")] == [e.frame.wire for e in other.told_of("acme")]
+
+    async def test_key_used_at_another_node_is_a_duplicate(self) -> None:
+        """A key is good at every node."""
+        async with self.opened() as one, self.join(one) as other:
+            first = await one.log.append("acme", draft(1, key="k"))
+            assert await other.log.append("acme", draft(1, key="k")) == Receipt(first.event_id, duplicate=True)
+
+    async def test_node_that_comes_late_has_the_window(self) -> None:
+        """A new node finds what was appended before it came, and is told of what comes after."""
+        async with self.opened() as one:
+            await one.append("acme", 5)
+            async with self.join(one) as other:
+                await other.follow("acme")
+                assert other.told == [], "what was there before is history, not news"
+                await other.log.append("acme", draft(6))
+                window = other.log.window("acme")
+                await until(lambda: window.head == 6)
+                assert window.gap(Position(window.epoch, 0)) is None
+                assert [number_of(window[o].frame) for o in range(1, 6)] == list(range(5))
+
+    async def test_append_fails_in_time_where_the_storage_does_not_answer(self) -> None:
+        """Within 2 seconds there is an error; afterwards appends work again, and no sink was told twice."""
+        async with self.opened() as subject:
+            await subject.append("acme", 2)
+            async with self.unreachable(subject):
+                try:
+                    async with asyncio.timeout(2.2):
+                        await subject.log.append("acme", draft(3, key="k"))
+                except LogUnavailable:
+                    pass
+                else:
+                    raise AssertionError("an append without storage returned a receipt")
+            await self._until_appended(subject, draft(3, key="k"))
+            await until(lambda: subject.log.window("acme").head == 3)
+            assert [entry.offset for entry in subject.told_of("acme")] == [1, 2, 3]
+
+    async def test_loss_of_entries_is_another_epoch(self) -> None:
+        """After a loss of entries the epoch is another one, and old cursors are told as `log_reset`."""
+        async with self.opened() as subject:
+            old = (await subject.append("acme", 3))[0].event_id
+            await self.lose(subject)
+            await self._until_appended(subject, draft(4))
+            window = subject.log.window("acme")
+            await until(lambda: subject.log.window("acme").gap(window.cursors.decode(old)) == "log_reset")
+
+    async def _until_appended(self, subject: LogUnderTest, event: Draft) -> None:
+        async with asyncio.timeout(10):
+            while True:
+                try:
+                    await subject.log.append("acme", event)
+                except LogUnavailable:
+                    await asyncio.sleep(0.05)
+                else:
+                    return

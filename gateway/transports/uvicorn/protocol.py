@@ -1,0 +1,289 @@
+"""The transport under uvicorn, straight to the socket: no ASGI, task or coroutine for a client.
+
+uvicorn makes a `SocketTransport` for each WebSocket (`ws=`, or `--ws gateway.transports.uvicorn:SocketTransport`) once
+it has parsed the request, `uvicorn_first` from the first bytes. Those for the gateway's own path it answers and serves
+itself; the others go uvicorn's ordinary way. It finds the gateway as the `Endpoint` in the application's lifespan
+state.
+"""
+
+import asyncio
+import logging
+from typing import Any, Final
+from urllib.parse import unquote_to_bytes
+
+from uvicorn.config import Config
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from uvicorn.server import ServerState
+from websockets.extensions import Extension
+from websockets.frames import Frame, Opcode
+from websockets.protocol import OPEN, SERVER, Protocol
+
+from gateway.core.addresses import client_address
+from gateway.core.connect_request import ConnectRequest, read_connect_request
+from gateway.core.connection import Connection, Host
+from gateway.core.credentials import bearer_tokens, tickets_from
+from gateway.core.headers import Headers, Query, parse_query
+from gateway.core.rate_limit import RateLimiter
+from gateway.transports.uvicorn.deflate import negotiate, takes_prepared_frames
+from gateway.transports.uvicorn.endpoint import STATE_KEY, Endpoint
+from gateway.transports.uvicorn.handshake import accept, exceeds_limits, handshake_fault, read_request, refuse
+from gateway.transports.uvicorn.writer import CLOSE_SECONDS, SocketWriter
+from schemas.codes import CloseCode, ErrorCode
+
+MAX_FRAGMENTS: Final = 64
+"""Frames of one message: empty ones cost the sender two bytes, and no limit of size counts them."""
+
+CONTROL_FRAMES: Final = RateLimiter(per_second=20.0, burst=100)
+"""Pings and pongs of one client, and whatever it sends after it was sent away: they cost it six bytes each."""
+
+_PIECE: Final = 2 * 1024
+"""Bytes that are parsed before the next look at whether there are too many frames among them. A read brings 256 kB:
+that can be 43,000 pings, which would hold up the loop for 360 ms and take 20 MB."""
+
+_DATA: Final = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
+
+logger = logging.getLogger("gateway.transport")
+# Every frame of every client at DEBUG would tell tokens: the `auth` command holds one.
+_silent = logging.getLogger("gateway.transport.frames")
+_silent.setLevel(logging.CRITICAL)
+
+
+class SocketTransport(SocketWriter, asyncio.Protocol):
+    """A `Transport` that is uvicorn's protocol for one connection."""
+
+    __slots__ = (
+        "_connection",
+        "_control_due",
+        "_endpoint",
+        "_extensions",
+        "_fragments",
+        "_ordinary",
+        "_parser",
+        "_server_state",
+        "_text",
+    )
+
+    def __init__(self, config: Config, server_state: ServerState, app_state: dict[str, Any], **options: Any) -> None:
+        super().__init__()
+        self._endpoint: Endpoint | None = app_state.get(STATE_KEY)
+        self._ordinary: WebSocketsSansIOProtocol | tuple[Any, ...] | None = (config, server_state, app_state)
+        self._server_state = server_state
+        self._connection: Connection | None = None
+        self._parser: Protocol | None = None
+        self._extensions: list[Extension] = []
+        self._fragments: list[bytes] = []
+        self._text = True
+        self._control_due = 0.0
+
+    # ---- what uvicorn and the event loop call
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport  # type: ignore[assignment]  # another protocol had it before
+        self._server_state.connections.add(self)  # type: ignore[arg-type]  # has what a shutdown calls
+
+    def data_received(self, data: bytes) -> None:
+        if self._ordinary is None:
+            self._receive(data)
+        elif isinstance(self._ordinary, WebSocketsSansIOProtocol):
+            self._ordinary.data_received(data)
+        else:  # uvicorn has put the request together again
+            self.begin(data, *read_request(data))
+
+    def eof_received(self) -> None:
+        if isinstance(self._ordinary, WebSocketsSansIOProtocol):
+            self._ordinary.eof_received()
+        else:  # and the loop closes the transport, once what waits is through
+            self._leave()
+
+    def pause_writing(self) -> None:
+        if isinstance(self._ordinary, WebSocketsSansIOProtocol):
+            self._ordinary.pause_writing()
+        else:
+            self.descriptor = None
+
+    def resume_writing(self) -> None:
+        if isinstance(self._ordinary, WebSocketsSansIOProtocol):
+            self._ordinary.resume_writing()
+        elif self._drain() and self._connection is not None and self._endpoint is not None:
+            self._endpoint.host.drained(self._connection)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._server_state.connections.discard(self)
+        if isinstance(self._ordinary, WebSocketsSansIOProtocol):
+            self._ordinary.connection_lost(exc)
+            return
+        self._shut()
+        if self._parser is not None:
+            self._parser.parser.close()  # a generator that holds the parser, until Python looks for cycles
+        if self._closing is not None:
+            self._closing.cancel()
+        if self._endpoint is not None:
+            self._endpoint.discard(self)
+            if self._connection is not None:
+                self._endpoint.host.disconnect(self._connection)
+        self._connection = None
+
+    def shutdown(self) -> None:
+        """uvicorn stops."""
+        if isinstance(self._ordinary, WebSocketsSansIOProtocol):
+            if not self._transport.is_closing():  # uvicorn's would try to refuse what was refused
+                self._ordinary.shutdown()
+        else:
+            self.close(CloseCode.SERVICE_RESTART, "restart")
+            self._uncork()  # where a ticket is being looked up, and nothing was written yet
+
+    # ---- the handshake
+
+    def begin(self, request: bytes, method: bytes, target: bytes, headers: Headers) -> None:
+        """Answer the one request that a parser has accepted, and read so. To be called once."""
+        path, _, query = target.partition(b"?")
+        if exceeds_limits(target, headers):
+            self._refuse(b"431 Request Header Fields Too Large", "the request line or its headers are too long")
+        # A percent sign leads to the same route, so it must not lead around this transport.
+        elif self._endpoint is None or unquote_to_bytes(path) != self._endpoint.path.encode():
+            self._go_ordinary_way(request)
+        elif fault := handshake_fault(method, headers):
+            self._refuse(b"400 Bad Request", fault)
+        elif not self._endpoint.origins.allows(headers):
+            self._refuse(b"403 Forbidden", "pages of this origin may not connect")
+        else:
+            self._open(self._endpoint, parse_query(query), headers)
+
+    def _open(self, endpoint: Endpoint, query: Query, headers: Headers) -> None:
+        self._ordinary = None
+        # uvicorn's HTTP protocol does it after this, and until then is told when the transport is full.
+        self._transport.set_protocol(self)
+        peer = self._transport.get_extra_info("peername")
+        address = client_address(peer[0] if peer else "unknown", headers, endpoint.proxies)
+        handshake = read_connect_request(query, headers, bearer_tokens(query, headers), address, tickets_from(query))
+        self._begin_writing(endpoint)
+        agreed = negotiate(headers) if endpoint.compression else None
+        if agreed is not None:
+            self._extensions = [agreed[0]]
+            self._deflate = takes_prepared_frames(agreed[0])
+        endpoint.add(self)
+        # The answer, the first frames and what they replay leave in one piece.
+        self._cork(accept(headers, handshake.subprotocol, agreed and agreed[1]))
+        if handshake.tickets:
+            # What it says before it is known who it is would be lost.
+            self._transport.pause_reading()
+            endpoint.host.redeem(handshake, self._enter_by_ticket)
+        else:
+            self._enter(endpoint, handshake)
+
+    def _enter_by_ticket(self, handshake: ConnectRequest) -> None:
+        """The ticket was looked up, while the client may have gone or been sent away."""
+        if self._transport.is_closing():
+            self._corked = None
+        elif self._endpoint is not None and not self._closed:
+            self._enter(self._endpoint, handshake)
+            if not self._full:
+                self._transport.resume_reading()
+        else:
+            self._uncork()
+
+    def _enter(self, endpoint: Endpoint, handshake: ConnectRequest) -> None:
+        try:
+            self._connection = endpoint.host.connect(handshake, self)
+        except Exception:
+            logger.exception("a client could not be connected")
+            self.close(CloseCode.INTERNAL_ERROR, ErrorCode.INTERNAL_ERROR)
+        finally:
+            self._uncork()
+
+    def _refuse(self, status: bytes, reason: str) -> None:
+        self._ordinary = self._endpoint = None  # what comes now is nobody's
+        self._transport.write(refuse(status, reason))
+        self._transport.close()
+
+    def _go_ordinary_way(self, request: bytes) -> None:
+        self._server_state.connections.discard(self)
+        self._ordinary = ordinary = WebSocketsSansIOProtocol(*self._ordinary)  # type: ignore[misc]
+        ordinary.connection_made(self._transport)
+        ordinary.data_received(request)
+        # What websockets' parser does not take uvicorn leaves without an answer, and the socket open for ever.
+        if ordinary.conn.handshake_exc is not None and not self._transport.is_closing():
+            answer = b"".join(ordinary.conn.data_to_send())
+            self._transport.write(answer or refuse(b"400 Bad Request", "this is no opening handshake"))
+            self._transport.close()
+
+    # ---- frames of the client
+
+    def _receive(self, data: bytes) -> None:
+        if self._endpoint is None:
+            return
+        if self._parser is None:  # only now: most clients of a dashboard say nothing
+            self._parser = Protocol(SERVER, state=OPEN, max_size=self._endpoint.message_bytes, logger=_silent)
+            self._parser.extensions = self._extensions
+        self._ping_unanswered = False
+        # The answers to what came together leave together.
+        self._cork()
+        try:
+            for start in range(0, len(data), _PIECE):
+                if not self._parse(self._parser, data[start : start + _PIECE], self._endpoint.host):
+                    break
+        finally:
+            self._uncork()
+        if self._parser.close_rcvd is not None or self._parser.parser_exc is not None:
+            self._leave()
+            self._transport.close()
+
+    def _parse(self, parser: Protocol, piece: bytes, host: Host) -> bool:
+        """Deal with a piece of what came; False where nothing more of this client is worth a look."""
+        parser.receive_data(piece)
+        for frame in parser.events_received():
+            if isinstance(frame, Frame) and frame.opcode in _DATA and not self._closed:
+                self._take(host, frame)
+            elif not self._within_rate():
+                return False
+        answers = parser.data_to_send()
+        # A pong for every ping of a client that reads none would be memory without bound.
+        if answers and not self._full and not self._closed:
+            self._push(b"".join(answers))
+        return True
+
+    def _within_rate(self) -> bool:
+        self._control_due, over = CONTROL_FRAMES.take(self._control_due, asyncio.get_running_loop().time())
+        if over and not self._closed:
+            self._end(CloseCode.RATE_LIMITED, ErrorCode.RATE_LIMITED)
+        elif over:
+            # It has its close code, and until that has run out nobody listens.
+            self._transport.pause_reading()
+            return False
+        return True
+
+    def _take(self, host: Host, frame: Frame) -> None:
+        connection = self._connection
+        if connection is None:
+            return
+        if frame.opcode is not Opcode.CONT:
+            self._text = frame.opcode is Opcode.TEXT
+        self._fragments.append(bytes(frame.data))
+        if not frame.fin:
+            if len(self._fragments) >= MAX_FRAGMENTS:
+                self._end(CloseCode.MESSAGE_TOO_BIG, "a message has too many fragments")
+            return
+        message, self._fragments = b"".join(self._fragments), []
+        try:
+            if self._text:
+                host.receive(connection, message.decode())
+            else:
+                host.receive_binary(connection)
+        except UnicodeDecodeError:
+            self._end(1007, "a text message is UTF-8")
+        except Exception:
+            logger.exception("a connection failed and was closed")
+            self._end(CloseCode.INTERNAL_ERROR, ErrorCode.INTERNAL_ERROR)
+
+    def _end(self, code: int, reason: str) -> None:
+        self._fragments = []
+        self.close(code, reason)
+        self._leave()
+
+    def _leave(self) -> None:
+        """Nothing more is written; what waits has a moment to get through."""
+        if self._connection is not None and self._endpoint is not None:
+            self._endpoint.host.disconnect(self._connection)
+        self._shut()
+        if self._closing is None:
+            self._closing = asyncio.get_running_loop().call_later(CLOSE_SECONDS, self.abort)

@@ -1,0 +1,163 @@
+"""The way to one client's socket: what leaves together, when it is full, who reads nothing."""
+
+import asyncio
+import logging
+from typing import Final
+
+from websockets.frames import Close, Frame, Opcode
+
+from gateway.core.frame import Batch
+from gateway.transports.uvicorn.endpoint import Endpoint
+from gateway.transports.uvicorn.sockets import acknowledged, descriptor_of, reset, unacknowledged
+from schemas.codes import CloseCode
+
+HIGH_WATER: Final = 256 * 1024
+"""Bytes that wait in the process before the transport counts as full; the kernel buffers some more."""
+
+CLOSE_SECONDS: Final = 2.0
+"""How long a client may take to read the close code: a revoked token gets nothing more within 2 s."""
+
+_PING: Final = Frame(Opcode.PING, b"").serialize(mask=False)
+
+logger = logging.getLogger("gateway.transport")
+
+
+class SocketWriter:
+    """The writing half of a `Transport` over an asyncio transport, whose protocol passes on `pause_writing` and
+    `resume_writing`. A base class and not a part, since each object of a connection costs memory and time."""
+
+    __slots__ = (
+        "_acknowledged",
+        "_closed",
+        "_closing",
+        "_corked",
+        "_deflate",
+        "_full",
+        "_ping_at",
+        "_ping_unanswered",
+        "_pushed",
+        "_read",
+        "_read_at",
+        "_socket",
+        "_transport",
+        "descriptor",
+        "slice",
+    )
+
+    def __init__(self) -> None:
+        self._corked: list[bytes | memoryview] | None = None
+        self._full = False
+        self._deflate = False
+        self._closed = False
+        self._closing: asyncio.TimerHandle | None = None
+        self._pushed = 0
+        self._read = 0
+        self._read_at = 0.0
+        self._ping_at = 0.0
+        self._ping_unanswered = False
+        self._acknowledged = 0
+        self._socket: int | None = None
+        self.descriptor: int | None = None
+        self.slice = 0
+        self._transport: asyncio.Transport
+
+    def _begin_writing(self, endpoint: Endpoint) -> None:
+        """From now on the transport is for frames, or for the answer to the handshake before them."""
+        self._socket = descriptor_of(self._transport)
+        # One whose socket is also written to past it must say at once when something waits in it.
+        self._transport.set_write_buffer_limits(high=HIGH_WATER if self._socket is None else 0)
+        now = asyncio.get_running_loop().time()
+        self._read_at, self._ping_at = now, now + endpoint.ping_interval
+
+    def write(self, batch: Batch) -> bool:
+        # uvloop's transport raises when it is written to after its end.
+        if not self._closed:
+            self._push(batch.deflated if self._deflate else batch.wire)
+        return not self._full
+
+    def close(self, code: int, reason: str) -> None:
+        if not self._closed:
+            self._shut()
+            text = reason.encode()[:123].decode(errors="ignore")
+            self._push(Frame(Opcode.CLOSE, Close(code, text).serialize()).serialize(mask=False))
+            self._closing = asyncio.get_running_loop().call_later(CLOSE_SECONDS, self.abort)
+
+    def abort(self) -> None:
+        self._shut()
+        reset(self._transport)
+
+    def _push(self, wire: bytes | memoryview) -> None:
+        if self._corked is not None:
+            self._corked.append(wire)
+            return
+        self._pushed += len(wire)
+        self._transport.write(wire)
+        if not self._full and self._transport.get_write_buffer_size() > HIGH_WATER:
+            self._full = True
+            # Who does not read its answers is not asked for more.
+            self._transport.pause_reading()
+
+    def _cork(self, *first: bytes) -> None:
+        self._corked = [*first]
+        self.descriptor = None
+
+    def _uncork(self) -> None:
+        corked, self._corked = self._corked, None
+        if corked:
+            self._push(corked[0] if len(corked) == 1 else b"".join(corked))
+        self._let_through()
+
+    def _let_through(self) -> None:
+        """Give the descriptor out, unless something stands before what would be written there."""
+        if not (self._closed or self._deflate or self._corked is not None or self._transport.get_write_buffer_size()):
+            self.descriptor = self._socket
+
+    def _drain(self) -> bool:
+        """There is room again; tells whether it was full until now."""
+        self._let_through()
+        self._read = -1  # for it has read
+        drained, self._full = self._full, False
+        if drained and not self._transport.is_closing():
+            self._transport.resume_reading()
+        return drained
+
+    def _shut(self) -> None:
+        self._closed = True
+        self.descriptor = None
+
+    # ---- care
+
+    def excuse(self, seconds: float) -> None:
+        self._read_at += seconds
+        self._ping_at += seconds
+
+    def look(self, now: float, endpoint: Endpoint) -> None:
+        """Give up a client that reads nothing or answers no ping; send the next ping."""
+        waiting = self._transport.get_write_buffer_size()
+        # For a slow reader the kernel takes seldom and much: what has arrived there is what tells of a reader.
+        read = self._arrived(waiting) if waiting else -1
+        if not waiting or read != self._read:
+            self._read, self._read_at = read, now
+        elif now - self._read_at >= endpoint.stall:
+            # Aborted, since a close frame would only wait behind the data.
+            logger.info("a client read nothing for %g s and was given up (%d)", endpoint.stall, CloseCode.SLOW)
+            self.abort()
+            return
+        if waiting or self._closed:
+            # A ping would come behind the data, and the answer of a slow reader after its time.
+            self._ping_unanswered = False
+        elif now >= self._ping_at:
+            arrived = self._arrived(waiting)
+            if self._ping_unanswered and (arrived == self._acknowledged or not unacknowledged(self._transport)):
+                self.abort()
+                return
+            # A ping goes unanswered for as long as it stands behind what a slow reader has yet to read.
+            self._ping_at, self._acknowledged = now + endpoint.ping_interval, arrived
+            if not self._ping_unanswered:
+                self._ping_unanswered = True
+                self._push(_PING)
+
+    def _arrived(self, waiting: int) -> int:
+        """Bytes that have reached the client's kernel. Where that tells no system, what grows with them for as long as
+        something waits here: what was written past this is not counted."""
+        return acknowledged(self._transport) or self._pushed - waiting - unacknowledged(self._transport)
