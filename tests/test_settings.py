@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from gateway.core.admission import Limits
 from gateway.service.config import ConfigError, Settings, load_settings
 from gateway.service.factory import create_service, weaknesses
 from tests.support import SECRET, settings_for
@@ -19,14 +20,14 @@ PROTOCOL_DEFAULTS: dict[str, Any] = {
     "port": 8_000,
     "log_url": "memory://",
     "allowed_origins": (),
-    "max_connections_per_user": 10,
-    "max_connections_per_address": 50,
-    "max_connections_per_tenant": 1_000,
-    "handshakes_per_minute": 120,
+    "max_connections_per_user": 30,
+    "max_connections_per_address": 1_000,
+    "max_connections_per_tenant": 10_000,
+    "handshakes_per_minute": 600,
     "commands_per_second": 20,
     "command_burst": 40,
     "events_per_second": 500,
-    "tokens_per_minute": 10,
+    "tokens_per_minute": 600,
     "log_max_events": 10_000,
     "log_max_bytes": 16 * 1024 * 1024,
     "log_min_seconds": 120,
@@ -104,6 +105,21 @@ def test_the_defaults_are_those_of_the_protocol() -> None:
     """PROTOCOL section 8."""
     settings = Settings(_env_file=None)
     assert {name: getattr(settings, name) for name in PROTOCOL_DEFAULTS} == PROTOCOL_DEFAULTS
+
+
+def test_a_gateway_built_without_settings_has_the_same_limits() -> None:
+    """The library's defaults are those of the settings."""
+    settings = Settings(_env_file=None, jwt_secret=SecretStr(SECRET))
+    made, default = create_service(settings).gateway.limits, Limits()
+    assert {name: getattr(made, name) for name in Limits.__slots__} == {
+        name: getattr(default, name) for name in Limits.__slots__
+    }
+
+
+def test_a_burst_of_0_is_no_limit() -> None:
+    """As every other count and rate; the first frame says so."""
+    limits = create_service(settings_for(command_burst=0)).gateway.limits
+    assert limits.commands_per_second == 0
 
 
 def test_lists_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """Whether there is room for one more connection, and how fast one address may ask."""
 
 from dataclasses import dataclass, field
+from typing import Final
 
 from auth.identity import Identity
 from gateway.core.connection import Connection
@@ -9,15 +10,18 @@ from gateway.core.manager import TenantIndex
 from gateway.core.rate_limit import ConnectionCounter, KeyedRateLimiter, RateLimiter, address_key
 from schemas.codes import CloseCode
 
+RETRY_SECONDS: Final = 5.0
+"""`retry_after` where a count is full: dead connections count until keepalive finds them."""
+
 
 @dataclass(frozen=True, slots=True)
 class ConnectionLimits:
     """Connections at most, of each; 0 is no limit. Handshakes are a minute and address."""
 
-    per_user: int = 10
-    per_address: int = 50
-    per_tenant: int = 1_000
-    handshakes_per_minute: int = 120
+    per_user: int = 30
+    per_address: int = 1_000
+    per_tenant: int = 10_000
+    handshakes_per_minute: int = 600
 
 
 @dataclass(frozen=True, slots=True, eq=False)  # a key of caches: to hash all of it costs more than what they spare
@@ -60,17 +64,21 @@ class Admission:
         limit = self._ceilings.per_address
         if limit and self._addresses[key] >= limit:
             raise ConnectionRefused(
-                CloseCode.TRY_AGAIN_LATER, f"at most {limit} connections from one address", limit, 5.0
+                CloseCode.TRY_AGAIN_LATER, f"at most {limit} connections from one address", limit, RETRY_SECONDS
             )
 
     def check(self, identity: Identity, index: TenantIndex) -> None:
         """Once it is known who asks: raises `ConnectionRefused` where the user or the tenant is at its limit."""
         limit = self._ceilings.per_user
         if limit and len(index.users.get(identity.user_id, ())) >= limit:
-            raise ConnectionRefused(CloseCode.USER_LIMIT, f"at most {limit} connections of one user", limit)
+            raise ConnectionRefused(
+                CloseCode.USER_LIMIT, f"at most {limit} connections of one user", limit, RETRY_SECONDS
+            )
         limit = self._ceilings.per_tenant
         if limit and len(index.connections) >= limit:
-            raise ConnectionRefused(CloseCode.TRY_AGAIN_LATER, f"at most {limit} connections of one tenant", limit, 5.0)
+            raise ConnectionRefused(
+                CloseCode.TRY_AGAIN_LATER, f"at most {limit} connections of one tenant", limit, RETRY_SECONDS
+            )
 
     def enter(self, connection: Connection) -> None:
         self._addresses.add(address_key(connection.address))

@@ -70,16 +70,16 @@ class Settings(BaseSettings):
     log_min_seconds: int = Field(120, ge=1, description="a younger event is dropped only when count or bytes force it")
     log_max_seconds: int = Field(3_600, ge=1, description="an older event is dropped")
 
-    max_connections_per_user: Count = Field(10, description="connections of one user")
-    max_connections_per_address: Count = Field(50, description="connections from one address (IPv6: one /64)")
-    max_connections_per_tenant: Count = Field(1_000, description="connections of one tenant")
-    handshakes_per_minute: Count = Field(120, description="attempts to connect from one address")
+    max_connections_per_user: Count = Field(30, description="connections of one user")
+    max_connections_per_address: Count = Field(1_000, description="connections from one address (IPv6: one /64)")
+    max_connections_per_tenant: Count = Field(10_000, description="connections of one tenant")
+    handshakes_per_minute: Count = Field(600, description="attempts to connect from one address")
     max_rooms_per_connection: int = Field(100, ge=1, description="rooms of one connection, beside the user's own")
     max_message_bytes: int = Field(65_536, ge=1_024, description="bytes of one message or event")
     commands_per_second: Annotated[float, Field(ge=0)] = Field(20, description="commands of one connection")
-    command_burst: int = Field(40, ge=1, description="commands of one connection at once")
+    command_burst: Count = Field(40, description="commands of one connection at once")
     events_per_second: Count = Field(500, description="events sent to one connection")
-    tokens_per_minute: Count = Field(10, description="POST /admin/tokens by one principal")
+    tokens_per_minute: Count = Field(600, description="POST /admin/tokens by one principal")
     tickets_per_minute: Count = Field(60, description="POST /tickets by one principal")
     admin_requests_per_minute: Count = Field(
         120, description="other changes to tokens and connections by one principal"

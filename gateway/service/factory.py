@@ -160,7 +160,7 @@ def _limits(settings: Settings) -> Limits:
     return Limits(
         rooms=settings.max_rooms_per_connection,
         message_bytes=settings.max_message_bytes,
-        commands_per_second=settings.commands_per_second,
+        commands_per_second=settings.commands_per_second if settings.command_burst else 0,
         command_burst=settings.command_burst,
         events_per_second=settings.events_per_second,
         ping_interval=settings.ping_interval,
