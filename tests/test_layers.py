@@ -22,6 +22,7 @@ LEVELS = {
     "auth": 1,
     "gateway.core": 2,
     "gateway.redis": 2,
+    "gateway.telemetry": 2,
     "gateway.logs": 3,
     "gateway.cluster": 3,
     "gateway.transports": 3,

@@ -13,10 +13,10 @@ from benchmarks.peers.gateway import TENANT
 from benchmarks.servers.orders import Publish, follow
 from gateway import Event, EventBridge, EventBus, EventType, Gateway, create_service
 from gateway.api import create_app
-from gateway.api.authentication import redact_server_logs
 from gateway.server import tune_gc
 from gateway.server.run import server_config
 from gateway.service.config import load_settings
+from gateway.telemetry.redaction import redact_server_logs
 from gateway.transports.uvicorn.sockets import write_all
 
 

@@ -1,7 +1,5 @@
-"""Credentials of requests: found, taken out of what others log, and verified."""
+"""Credentials of requests: taken out of the scope, and verified."""
 
-import logging
-import re
 from collections.abc import MutableMapping
 from functools import partial
 from typing import Any, Final
@@ -91,53 +89,3 @@ class Principal(SecurityBase):
             return identify(self._service, request)
         # A body may take half a minute, and its token be dead by the end of it.
         return self._service.gateway.judge(identity)
-
-
-def _spelled(word: str) -> str:
-    """A pattern for `word` in any percent-encoding."""
-    return "".join(f"(?:{letter}|%{ord(letter):02x}|%{ord(letter.upper()):02x})" for letter in word)
-
-
-_CREDENTIAL: Final = re.compile(
-    # A parameter, a cookie or a member of JSON by such a name; a header or a subprotocol; a JWT by its looks.
-    rf"(?i)((?:{_spelled('token')}|{_spelled('ticket')})s?(?:=|%3d|['\"]?\s*:)[\s'\"\[]*)[^&\s'\"]+"
-    r"|(\bauthorization\b\W+|\bbearer[. ]\s*)[^\r\n'\",\]]+"
-    r"|()eyj[\w-]{8,}(?:(?:\.|%2e)[\w-]*)*"
-)
-
-
-class RedactingFilter(logging.Filter):
-    """Takes credentials out of what a server logs of its requests: their URLs, scopes, and texts of exceptions.
-
-    Frames and headers as the websockets library logs them at DEBUG it drops: a credential may be anywhere in them, and
-    events of tenants are.
-    """
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        if record.levelno <= logging.DEBUG and str(record.msg).startswith(("< ", "> ")):
-            return False
-        if isinstance(record.args, tuple):  # kept apart, as the formatter of uvicorn's access log needs them
-            record.args = tuple(redacted(part) if isinstance(part, str) else part for part in record.args)
-        text = record.getMessage()
-        if (clean := redacted(text)) != text:
-            record.msg, record.args = clean, ()
-        if record.exc_info and not record.exc_text:
-            record.exc_text = redacted(_formatter.formatException(record.exc_info))
-        return True
-
-
-_formatter: Final = logging.Formatter()
-
-
-def redacted(text: str) -> str:
-    """`text` without what is, or could be, a credential."""
-    return _CREDENTIAL.sub(lambda found: f"{found[1] or found[2] or ''}***", text)
-
-
-def redact_server_logs() -> None:
-    """Filter uvicorn's loggers: it writes the URL of a WebSocket at INFO to `uvicorn.error`, access log or not. Ours
-    too, for the sake of exceptions that quote what they stumbled over."""
-    for name in ("uvicorn.error", "uvicorn.access", "uvicorn.asgi", "gateway", "gateway.transport"):
-        target = logging.getLogger(name)
-        if not any(isinstance(known, RedactingFilter) for known in target.filters):
-            target.addFilter(RedactingFilter())

@@ -7,7 +7,6 @@ from typing import Any
 from fastapi import APIRouter
 
 from gateway.api.admin import admin_router
-from gateway.api.authentication import redact_server_logs
 from gateway.api.events import events_router
 from gateway.api.health import ops_router
 from gateway.api.presence import presence_router
@@ -16,6 +15,7 @@ from gateway.api.tickets import tickets_router
 from gateway.api.tokens import tokens_router
 from gateway.api.websocket import PATH, websocket_router
 from gateway.service.factory import Service
+from gateway.telemetry.redaction import redact_server_logs
 from gateway.transports.uvicorn.endpoint import STATE_KEY, Endpoint
 
 

@@ -12,13 +12,13 @@ import uvicorn
 from fastapi import FastAPI
 
 from gateway.api import create_app
-from gateway.api.authentication import redact_server_logs
 from gateway.server.background_logging import write_lines_aside
 from gateway.server.demo import demo_traffic
 from gateway.server.development import banner, development_router
 from gateway.server.tuning import tune_gc
 from gateway.service.config import ConfigError, Settings
 from gateway.service.factory import Service, create_service
+from gateway.telemetry.redaction import redact_server_logs
 from gateway.transports.uvicorn.fast_path import HttpProtocol
 from gateway.transports.uvicorn.protocol import SocketTransport
 from gateway.transports.uvicorn.sockets import limit_unsent, write_all
