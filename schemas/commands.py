@@ -23,6 +23,10 @@ class _Command(BaseModel):
 
 
 class Ping(_Command):
+    """A heartbeat. Further fields are ignored: general WebSocket clients put a time or a counter into theirs."""
+
+    model_config = ConfigDict(extra="ignore")
+
     type: Literal["ping"]
 
 

@@ -103,9 +103,10 @@ def wrong_fields() -> Iterator[tuple[str, dict[str, Any]]]:
         "presence": {"room": "circle:7"},
     }
     for kind, fields in good.items():
-        yield f"{kind} with one field more", {"type": kind, **fields, MARK: 1}
-        yield f"{kind} with __proto__", {"type": kind, **fields, "__proto__": {"admin": True}}
-        yield f"{kind} with a tenant", {"type": kind, **fields, "tenant": "globex"}
+        if kind != "ping":  # which may carry anything
+            yield f"{kind} with one field more", {"type": kind, **fields, MARK: 1}
+            yield f"{kind} with __proto__", {"type": kind, **fields, "__proto__": {"admin": True}}
+            yield f"{kind} with a tenant", {"type": kind, **fields, "tenant": "globex"}
         for name in fields:
             yield f"{kind} without {name}", {"type": kind}
             for wrong in NO_FIELD:
@@ -197,7 +198,7 @@ async def test_binary(house: House) -> None:
 @pytest.mark.parametrize("size", [LIMIT - 1, LIMIT])
 async def test_largest_message(house: House, size: int) -> None:
     """A message of the greatest size is read, and refused for what is in it only."""
-    text = '{"type":"ping","x":""}'
+    text = '{"type":"auth","x":""}'
     async with house.gate.client() as client:
         await client.websocket.send(text.replace('""', f'"{"a" * (size - len(text))}"'))
         refused(await client.next(), "bad_message")

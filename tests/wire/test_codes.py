@@ -102,7 +102,7 @@ async def internal_error(gate: Gate) -> str:
 
 
 ERRORS: dict[ErrorCode, Callable[[Gate], Awaitable[str]]] = {
-    ErrorCode.BAD_MESSAGE: asking(type="ping", unknown=1),
+    ErrorCode.BAD_MESSAGE: asking(type="unsubscribe", rooms=["circle:1"], unknown=1),
     ErrorCode.UNKNOWN_TYPE: asking(type="nonsense"),
     ErrorCode.MESSAGE_TOO_LARGE: message_too_large,
     ErrorCode.ROOM_INVALID: asking(type="subscribe", rooms=["nothing"]),

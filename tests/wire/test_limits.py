@@ -93,7 +93,7 @@ async def test_repeated_malformed_messages_are_closed_with_4400() -> None:
             await client.websocket.send("nonsense")
             await client.next("error")
         await fence(client)
-        for frame in ("nonsense", b"x", '{"type":"nonsense"}', "[]", "{}", "1", "", b"", '{"type":"ping","x":1}'):
+        for frame in ("nonsense", b"x", '{"type":"nonsense"}', "[]", "{}", "1", "", b"", '{"type":"auth","x":1}'):
             await client.websocket.send(frame)
             await client.next("error")
         await client.websocket.send("nonsense")
