@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from auth.errors import AuthError
+from auth.identity import Identity
 from gateway.core.credentials import NO_SECRETS, Secrets, require_single_token
 from gateway.core.errors import GatewayError
 from gateway.core.headers import Headers, Query, list_values
@@ -11,6 +12,8 @@ from schemas.codes import ErrorCode
 
 SUBPROTOCOL: Final = "gateway.v1"
 MAX_CLIENT_ID: Final = 64
+NAMED_ROOMS: Final = "*"
+"""In `rooms`: all rooms that the token names outright."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,15 @@ class ConnectRequest:
         if label is not None and not (len(label) <= MAX_CLIENT_ID and label.isprintable()):
             raise GatewayError(ErrorCode.BAD_MESSAGE, f"client_id has at most {MAX_CLIENT_ID} printable characters")
         return label or None
+
+    def rooms_for(self, identity: Identity) -> tuple[str, ...]:
+        """The rooms that are asked for, each once. `*` stands for those among the grants that are no pattern; rooms
+        that the user was removed from are left out of it."""
+        if NAMED_ROOMS not in self.rooms:
+            return self.rooms
+        named = [room for room in identity.grants.patterns if not room.endswith("*") and identity.allows(room)]
+        at = self.rooms.index(NAMED_ROOMS)
+        return tuple(dict.fromkeys((*self.rooms[:at], *named, *self.rooms[at + 1 :])))
 
 
 def read_connect_request(

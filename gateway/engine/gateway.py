@@ -183,8 +183,9 @@ class Gateway:
         rooms: tuple[str, ...] = () if handshake.since is None else (own,)
         refused: GatewayError | AuthError | None = None
         try:
-            subscription.check_rooms(connection, handshake.rooms, self.limits.rooms)
-            rooms += handshake.rooms
+            asked = handshake.rooms_for(identity)
+            subscription.check_rooms(connection, asked, self.limits.rooms)
+            rooms += asked
         except (GatewayError, AuthError) as error:
             refused = error
         try:
@@ -198,7 +199,7 @@ class Gateway:
         self._mishaps.greet(connection)
         if refused is not None:
             self.reply(connection, refusal(refused))
-        if rooms:
+        if rooms or (handshake.rooms and refused is None):  # `*` may stand for no room; it is answered all the same
             self._commands.enter(connection, rooms, handshake.since)
 
     def refresh(self, connection: Connection, identity: Identity) -> None:

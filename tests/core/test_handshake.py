@@ -8,6 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from auth.errors import TokenInvalid, TokenMissing
+from auth.grants import Grants
+from auth.identity import Identity
 from gateway.core.addresses import client_address
 from gateway.core.connect_request import read_connect_request
 from gateway.core.credentials import bearer_tokens, redact_query, require_single_token
@@ -43,6 +45,25 @@ def test_handshake_is_read() -> None:
     assert handshake.rooms == ("circle:7", "project:3", "tenant")
     assert (handshake.since, handshake.client_id, handshake.subprotocol) == ("evt_x", "café", "gateway.v1")
     assert read_connect_request([], {}, bearer_tokens([], {}), "").subprotocol is None
+
+
+@pytest.mark.parametrize(
+    ("asked", "rooms"),
+    [
+        ("*", ("circle:1", "tenant", "user:bob")),
+        ("tenant,*", ("tenant", "circle:1", "user:bob")),
+        ("*,project:3", ("circle:1", "tenant", "user:bob", "project:3")),
+        ("project:3", ("project:3",)),
+        ("circle:*", ("circle:*",)),
+        ("", ()),
+    ],
+)
+def test_a_star_stands_for_the_rooms_that_a_token_names(asked: str, rooms: tuple[str, ...]) -> None:
+    """In its place, each once, without patterns and without those that are barred; other names stay as they are."""
+    grants = Grants.parse(["circle:1", "circle:2", "circle:*", "tenant", "user:bob"])
+    identity = Identity("ada", "acme", grants, frozenset(), "jti", 0, 60, barred=frozenset({"circle:2"}))
+    request = read_connect_request([("rooms", asked)], {}, bearer_tokens([], {}), "")
+    assert request.rooms_for(identity) == rooms
 
 
 def test_secrets_show_nowhere() -> None:

@@ -131,6 +131,22 @@ async def test_every_place_of_a_token_lets_in(stock: bool) -> None:
                 assert websocket.subprotocol == ("gateway.v1" if "subprotocols" in options else None)
 
 
+async def test_a_star_joins_the_rooms_that_the_token_names(stock: bool) -> None:
+    """Patterns are left out, other rooms may be asked for beside it, and `subscribed` lists what was joined."""
+    async with serving(settings_for(), stock) as gate:
+        token = gate.token(rooms=["circle:1", "project:*", "tenant"])
+        for query, joined in (
+            ("&rooms=*", ["circle:1", "tenant"]),
+            ("&rooms=%2A,circle:1", ["circle:1", "tenant"]),
+            ("&rooms=project:3&rooms=*", ["project:3", "circle:1", "tenant"]),
+        ):
+            async with gate.client(token, query) as client:
+                assert client.established["data"]["subscribed"] == ["user:ada", *joined]
+                assert (await client.next("subscribed"))["data"]["rooms"] == joined
+                await gate.service.gateway.publish("acme", "a.b", {}, circle_id=1)
+                await client.next("a.b")
+
+
 async def test_only_trusted_proxies_tell_a_clients_address(stock: bool) -> None:
     """`X-Forwarded-For` of anybody is nothing; of a trusted one the last address that is not a proxy's."""
     headers = {"X-Forwarded-For": "6.6.6.6, 9.9.9.9"}

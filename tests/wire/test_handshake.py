@@ -77,6 +77,45 @@ async def test_rooms_in_the_query_are_subscribed_at_connect(gate: Gate) -> None:
         assert (await client.next("task.completed"))["event_id"] == event_id
 
 
+async def test_a_star_resumes_too(gate: Gate) -> None:
+    """The rooms that the token names, from the cursor on."""
+    token = gate.token(rooms=["circle:7", "circle:8"])
+    since = await publish(gate, circle_id=7)
+    missed = [await publish(gate, circle_id=8), await publish(gate, circle_id=7)]
+    async with gate.client(token, f"&rooms=*&since={since}") as client:
+        answer = (await client.next("subscribed"))["data"]
+        assert (answer["rooms"], answer["recovered"], answer["replayed"]) == (
+            ["user:ada", "circle:7", "circle:8"],
+            True,
+            2,
+        )
+        assert [(await client.next("task.completed"))["event_id"] for _ in missed] == missed
+
+
+async def test_a_star_where_the_token_names_no_room(gate: Gate) -> None:
+    """`subscribed` says that nothing was joined; nothing is refused."""
+    async with gate.client(gate.token(rooms=["circle:*"], scope=""), "&rooms=*") as client:
+        assert (await client.next("subscribed"))["data"]["rooms"] == []
+        await publish(gate, circle_id=7)
+        await fence(client)
+
+
+async def test_a_star_takes_the_scope_that_its_rooms_take(gate: Gate) -> None:
+    """As if they had been asked for by name; and it counts against the limit of rooms."""
+    async with gate.client(gate.token(rooms=["circle:7"], scope="publish"), "&rooms=*") as client:
+        assert (await client.next("error"))["data"]["code"] == "scope_missing"
+    async with gate.client(gate.token(rooms=[f"circle:{n}" for n in range(101)]), "&rooms=*") as client:
+        assert (await client.next("error"))["data"]["code"] == "too_many_rooms"
+
+
+async def test_a_star_leaves_out_rooms_that_the_user_was_removed_from(gate: Gate) -> None:
+    """The others are joined all the same."""
+    token = gate.token(rooms=["circle:7", "circle:8"], now=gate.service.gateway.clock() - 2)
+    await publish(gate, type="circle.member.removed", circle_id=7, data={"user_id": "ada"})
+    async with gate.client(token, "&rooms=*") as client:
+        assert (await client.next("subscribed"))["data"]["rooms"] == ["circle:8"]
+
+
 @pytest.mark.parametrize(
     ("rooms", "code"), [("circle:7,circle:*", "room_invalid"), ("circle:7,user:bob", "room_forbidden")]
 )
