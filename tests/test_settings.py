@@ -1,6 +1,8 @@
 """Settings: `.env.example` says all of them, and what comes from outside is judged in one clear line."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -214,3 +216,23 @@ def test_weak_settings_are_named() -> None:
     found = " ".join(weaknesses(weak))
     names = ("HOST", "ALLOWED_ORIGINS", "COMMANDS_PER_SECOND", "TOKENS_PER_MINUTE", "EXTERNAL_SCOPES")
     assert all(f"GATEWAY_{name}" in found for name in names), found
+
+
+def test_settings_type_check_without_pydantics_plugin(tmp_path: Path) -> None:
+    """A program that embeds the gateway is checked by its own configuration of mypy."""
+    (tmp_path / "mypy.ini").write_text("[mypy]\nstrict = True\n")
+    (tmp_path / "embedder.py").write_text(
+        "from pydantic import SecretStr\n"
+        "from gateway import Settings\n"
+        "Settings()\n"
+        "Settings(_env_file=None, jwt_secret=SecretStr('x'), port=9000, allowed_origins=('https://a.example',))\n"
+        "Settings(prot=9000)  # type: ignore[call-arg]\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", "--config-file", "mypy.ini", "--explicit-package-bases", "embedder.py"],
+        cwd=tmp_path,
+        env={"PATH": "", "MYPYPATH": str(EXAMPLE.parent)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -29,65 +29,87 @@ class Settings(BaseSettings):
         env_prefix="GATEWAY_", env_file=".env", extra="ignore", frozen=True, hide_input_in_errors=True
     )
 
+    if TYPE_CHECKING:  # an argument of the base class, which a type checker without pydantic's plugin does not see
+        _env_file: Path | str | None = None
+
     jwt_secret: SecretStr | None = Field(
-        None, description="HS256 key, at least 32 bytes; signs unless a private key does"
+        default=None, description="HS256 key, at least 32 bytes; signs unless a private key does"
     )
     jwt_previous_secrets: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
-        (), description="HS256 keys still accepted after a rotation, comma-separated"
+        default=(), description="HS256 keys still accepted after a rotation, comma-separated"
     )
     jwt_private_keys: CommaList = Field(
-        (),
+        default=(),
         description="PEM files of RSA, P-256 or Ed25519 private keys, newest first, comma-separated; the first signs",
     )
-    jwt_public_keys: CommaList = Field((), description="PEM files of public keys still accepted, comma-separated")
-    jwt_issuer: str = Field("gathering-gateway", min_length=1, description="`iss` of the tokens issued here")
-    jwt_audience: str = Field("gathering-gateway", min_length=1, description="`aud` that every token must have")
-    external_issuer: str | None = Field(None, description="`iss` of tokens that an identity provider issues")
-    external_jwks_url: str | None = Field(None, description="where that provider publishes its keys (RFC 7517)")
-    external_scopes: str = Field(
-        "subscribe publish", description="scopes that its tokens may carry, separated by spaces; others are passed over"
+    jwt_public_keys: CommaList = Field(
+        default=(), description="PEM files of public keys still accepted, comma-separated"
     )
-    external_tenants: CommaList = Field((), description="tenants that its tokens may name, comma-separated; empty: any")
-    max_token_lifetime: int = Field(3_600, ge=1, description="seconds a user's token may live")
-    max_admin_token_lifetime: int = Field(86_400, ge=1, description="seconds an administrator's token may live")
+    jwt_issuer: str = Field(default="gathering-gateway", min_length=1, description="`iss` of the tokens issued here")
+    jwt_audience: str = Field(default="gathering-gateway", min_length=1, description="`aud` that every token must have")
+    external_issuer: str | None = Field(default=None, description="`iss` of tokens that an identity provider issues")
+    external_jwks_url: str | None = Field(default=None, description="where that provider publishes its keys (RFC 7517)")
+    external_scopes: str = Field(
+        default="subscribe publish",
+        description="scopes that its tokens may carry, separated by spaces; others are passed over",
+    )
+    external_tenants: CommaList = Field(
+        default=(), description="tenants that its tokens may name, comma-separated; empty: any"
+    )
+    max_token_lifetime: int = Field(default=3_600, ge=1, description="seconds a user's token may live")
+    max_admin_token_lifetime: int = Field(default=86_400, ge=1, description="seconds an administrator's token may live")
 
-    host: str = Field("127.0.0.1", description="address to listen on")
-    port: int = Field(8_000, ge=0, le=65_535, description="port to listen on; 0 takes a free one")
+    host: str = Field(default="127.0.0.1", description="address to listen on")
+    port: int = Field(default=8_000, ge=0, le=65_535, description="port to listen on; 0 takes a free one")
     allowed_origins: CommaList = Field(
-        (), description="web origins that may connect, comma-separated; empty: same origin"
+        default=(), description="web origins that may connect, comma-separated; empty: same origin"
     )
     trusted_proxies: CommaList = Field(
-        (), description="addresses or networks whose X-Forwarded-For is believed, comma-separated"
+        default=(), description="addresses or networks whose X-Forwarded-For is believed, comma-separated"
     )
 
-    log_url: str = Field("memory://", repr=False, description="where the event log is kept: memory:// or redis://")
+    log_url: str = Field(
+        default="memory://", repr=False, description="where the event log is kept: memory:// or redis://"
+    )
     redis_prefix: str = Field(
-        "gathering", pattern=r"^[A-Za-z0-9_.-]+$", description="what the keys in Redis begin with"
+        default="gathering", pattern=r"^[A-Za-z0-9_.-]+$", description="what the keys in Redis begin with"
     )
-    redis_trust_restarts: bool = Field(False, description="keep positions over a restart of Redis: appendfsync always")
-    log_max_events: int = Field(10_000, ge=1, description="events a tenant's log keeps")
-    log_max_bytes: int = Field(16 * 1024 * 1024, ge=1, description="bytes a tenant's log keeps")
-    log_min_seconds: int = Field(120, ge=1, description="a younger event is dropped only when count or bytes force it")
-    log_max_seconds: int = Field(3_600, ge=1, description="an older event is dropped")
+    redis_trust_restarts: bool = Field(
+        default=False, description="keep positions over a restart of Redis: appendfsync always"
+    )
+    log_max_events: int = Field(default=10_000, ge=1, description="events a tenant's log keeps")
+    log_max_bytes: int = Field(default=16 * 1024 * 1024, ge=1, description="bytes a tenant's log keeps")
+    log_min_seconds: int = Field(
+        default=120, ge=1, description="a younger event is dropped only when count or bytes force it"
+    )
+    log_max_seconds: int = Field(default=3_600, ge=1, description="an older event is dropped")
 
-    max_connections_per_user: Count = Field(30, description="connections of one user")
-    max_connections_per_address: Count = Field(1_000, description="connections from one address (IPv6: one /64)")
-    max_connections_per_tenant: Count = Field(10_000, description="connections of one tenant")
-    handshakes_per_minute: Count = Field(600, description="attempts to connect from one address")
-    max_rooms_per_connection: int = Field(100, ge=1, description="rooms of one connection, beside the user's own")
-    max_message_bytes: int = Field(65_536, ge=1_024, description="bytes of one message or event")
-    commands_per_second: Annotated[float, Field(ge=0)] = Field(20, description="commands of one connection")
-    command_burst: Count = Field(40, description="commands of one connection at once")
-    events_per_second: Count = Field(500, description="events sent to one connection")
-    tokens_per_minute: Count = Field(600, description="POST /admin/tokens by one principal")
-    tickets_per_minute: Count = Field(60, description="POST /tickets by one principal")
-    admin_requests_per_minute: Count = Field(
-        120, description="other changes to tokens and connections by one principal"
+    max_connections_per_user: Count = Field(default=30, description="connections of one user")
+    max_connections_per_address: Count = Field(
+        default=1_000, description="connections from one address (IPv6: one /64)"
     )
-    compression: bool = Field(False, description="permessage-deflate: less to send for more work")
-    ping_interval: float = Field(20.0, gt=0, description="seconds between WebSocket pings")
-    stall_seconds: float = Field(10.0, gt=0, description="seconds a client may read nothing while data waits for it")
-    drain_seconds: float = Field(10.0, ge=0, description="seconds over which clients are sent away before it ends")
+    max_connections_per_tenant: Count = Field(default=10_000, description="connections of one tenant")
+    handshakes_per_minute: Count = Field(default=600, description="attempts to connect from one address")
+    max_rooms_per_connection: int = Field(
+        default=100, ge=1, description="rooms of one connection, beside the user's own"
+    )
+    max_message_bytes: int = Field(default=65_536, ge=1_024, description="bytes of one message or event")
+    commands_per_second: Annotated[float, Field(ge=0)] = Field(default=20, description="commands of one connection")
+    command_burst: Count = Field(default=40, description="commands of one connection at once")
+    events_per_second: Count = Field(default=500, description="events sent to one connection")
+    tokens_per_minute: Count = Field(default=600, description="POST /admin/tokens by one principal")
+    tickets_per_minute: Count = Field(default=60, description="POST /tickets by one principal")
+    admin_requests_per_minute: Count = Field(
+        default=120, description="other changes to tokens and connections by one principal"
+    )
+    compression: bool = Field(default=False, description="permessage-deflate: less to send for more work")
+    ping_interval: float = Field(default=20.0, gt=0, description="seconds between WebSocket pings")
+    stall_seconds: float = Field(
+        default=10.0, gt=0, description="seconds a client may read nothing while data waits for it"
+    )
+    drain_seconds: float = Field(
+        default=10.0, ge=0, description="seconds over which clients are sent away before it ends"
+    )
 
     @field_validator("*", mode="before")
     @classmethod
