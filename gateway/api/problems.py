@@ -17,27 +17,10 @@ from slowapi.errors import RateLimitExceeded
 from auth.errors import AuthError
 from gateway.core.errors import GatewayError
 from schemas.admin import Problem
-from schemas.codes import ErrorCode
+from schemas.codes import ERROR_RULES, ErrorCode
 
 MEDIA_TYPE: Final = "application/problem+json"
 
-_STATUS: Final = {
-    ErrorCode.BAD_MESSAGE: 422,
-    ErrorCode.ROOM_INVALID: 422,
-    ErrorCode.TOO_MANY_ROOMS: 422,
-    ErrorCode.CURSOR_INVALID: 422,
-    ErrorCode.MESSAGE_TOO_LARGE: 413,
-    ErrorCode.ROOM_FORBIDDEN: 403,
-    ErrorCode.SCOPE_MISSING: 403,
-    ErrorCode.TOKEN_MISSING: 401,
-    ErrorCode.TOKEN_INVALID: 401,
-    ErrorCode.TOKEN_EXPIRED: 401,
-    ErrorCode.TOKEN_REVOKED: 401,
-    ErrorCode.IDEMPOTENCY_CONFLICT: 409,
-    ErrorCode.NOT_FOUND: 404,
-    ErrorCode.RATE_LIMITED: 429,
-    ErrorCode.BROKER_UNAVAILABLE: 503,
-}
 _CODES: Final = {400: ErrorCode.BAD_MESSAGE, 404: ErrorCode.NOT_FOUND, 405: ErrorCode.NOT_FOUND}
 
 
@@ -85,7 +68,7 @@ def problem_for(error: Exception) -> Response:
     """The answer to an error; raises what is none that a caller caused."""
     if isinstance(error, GatewayError):
         return problem(
-            _STATUS[error.code],
+            ERROR_RULES[error.code].status,
             error.code,
             str(error),
             rooms=error.rooms,
@@ -93,7 +76,7 @@ def problem_for(error: Exception) -> Response:
             limit=error.limit,
         )
     if isinstance(error, AuthError):
-        return problem(_STATUS[error.code], error.code, str(error), rooms=tuple(getattr(error, "rooms", ())))
+        return problem(ERROR_RULES[error.code].status, error.code, str(error), rooms=tuple(getattr(error, "rooms", ())))
     if isinstance(error, RequestValidationError):
         return problem(HTTPStatus.UNPROCESSABLE_ENTITY, ErrorCode.BAD_MESSAGE, describe(error.errors()))
     if isinstance(error, BodyError):
