@@ -40,6 +40,9 @@ class Limits(BaseModel):
 
 
 class Established(Message):
+    """`ping_interval` is the seconds between the gateway's WebSocket pings; None where the server that it runs under
+    sends them, or none at all."""
+
     name = "connection.established"
 
     connection_id: str
@@ -51,7 +54,7 @@ class Established(Message):
     expires_at: str
     cursor: str
     limits: Limits
-    ping_interval: float
+    ping_interval: float | None
 
 
 class Subscribed(Message):

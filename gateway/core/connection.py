@@ -29,6 +29,10 @@ class Transport(Protocol):
         the kernel did not take, is then to be given to `write` before anything else. None while something waits in the
         transport, once it has ended, and where frames leave as something else: compressed, encrypted, by a server."""
 
+    @property
+    def pings(self) -> bool:
+        """Whether it sends a WebSocket ping each `ping_interval`, and gives up a client that answers none of them."""
+
     def write(self, batch: Batch) -> bool: ...
 
     def close(self, code: int, reason: str) -> None: ...

@@ -30,7 +30,7 @@ def established(
         expires_at=rfc3339(identity.expires_at),
         cursor=cursor,
         limits=_limits(limits, connection.rate),
-        ping_interval=limits.ping_interval,
+        ping_interval=limits.ping_interval if connection.transport.pings else None,
     )
 
 

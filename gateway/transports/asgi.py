@@ -17,6 +17,9 @@ Send = Callable[[Message], Awaitable[None]]
 HIGH_WATER: Final = 256 * 1024
 """Bytes that wait here before the transport counts as full; the server below buffers some more."""
 
+_FAREWELL_SECONDS: Final = 1.0
+"""For the close code of a connection that failed to get through."""
+
 logger = logging.getLogger("gateway.transport")
 
 
@@ -38,6 +41,7 @@ class AsgiTransport:
     )
 
     descriptor = None  # the socket is the server's
+    pings = False  # ASGI has none: whether and when the server sends some it tells no application
 
     def __init__(self, send: Send, stall: float) -> None:
         self._send = send
@@ -49,7 +53,7 @@ class AsgiTransport:
         self._drained.set()
         self._closing: tuple[int, str] | None = None
         self._writer: asyncio.Task[None] | None = None
-        self.gone = asyncio.Event()
+        self.gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.on_drained: Callable[[], None] = lambda: None
 
     def write(self, batch: Batch) -> bool:
@@ -65,28 +69,32 @@ class AsgiTransport:
 
     def close(self, code: int, reason: str) -> None:
         if self._closing is None:
-            self._closing = (code, reason)
+            # An int and a str, as ASGI names the types: autobahn refuses an enum's. RFC 6455 section 5.5: 123 bytes.
+            self._closing = (int(code), reason.encode()[:123].decode(errors="ignore"))
             self._wake()
 
     def abort(self) -> None:
         self._closing = self._closing or (CloseCode.SLOW, "")
         self._pending.clear()
-        self.gone.set()
+        self.end()
+
+    def end(self) -> None:
+        """Nothing more goes in or out: the code that serves this connection is to return."""
+        if not self.gone.done():
+            self.gone.set_result(None)
 
     async def wait_drained(self) -> None:
         """Return once there is room: a client whose answers wait for it is not asked for more."""
         await self._drained.wait()
 
-    async def finish(self) -> None:
+    def finish(self) -> None:
         """Give up what is unwritten and end the writer, whatever it waits for."""
         self.abort()
-        self._drained.set()
         if self._writer is not None:
             self._writer.cancel()
-            await asyncio.gather(self._writer, return_exceptions=True)
 
     def _wake(self) -> None:
-        if self._writer is None and not self.gone.is_set():
+        if self._writer is None and not self.gone.done():
             self._writer = asyncio.create_task(self._write_all())
 
     async def _write_all(self) -> None:
@@ -101,10 +109,10 @@ class AsgiTransport:
                         self._full = False
                         self._drained.set()
                         self.on_drained()
-                if self._closing is not None and not self.gone.is_set():
+                if self._closing is not None and not self.gone.done():
                     code, reason = self._closing
                     await self._send({"type": "websocket.close", "code": code, "reason": reason})
-                    self.gone.set()
+                    self.end()
         except TimeoutError:
             logger.info("a client read nothing for %s s and was given up", self._stall)
             self.abort()
@@ -120,31 +128,31 @@ async def serve(host: Host, connection: Connection | None, transport: AsgiTransp
     if connection is not None:
         transport.on_drained = lambda: host.drained(connection)
     reader = asyncio.create_task(_read(host, connection, transport, receive))
-    gone = asyncio.create_task(transport.gone.wait())
+    reader.add_done_callback(lambda _: transport.end())
     try:
-        await asyncio.wait((reader, gone), return_when=asyncio.FIRST_COMPLETED)
-        if reader.done() and (error := reader.exception()) is not None:
-            logger.error("a connection failed and was closed", exc_info=error)
-            transport.close(CloseCode.INTERNAL_ERROR, ErrorCode.INTERNAL_ERROR)
-            await asyncio.wait((gone,), timeout=1.0)
+        await transport.gone
     finally:
+        # Without an `await`: where this was cancelled by anyio, as by Starlette's TestClient, it would be so again.
         if connection is not None:
             host.disconnect(connection)
-        for task in (reader, gone):
-            task.cancel()
-        await asyncio.gather(reader, gone, return_exceptions=True)
-        await transport.finish()
+        reader.cancel()
+        transport.finish()
 
 
 async def _read(host: Host, connection: Connection | None, transport: AsgiTransport, receive: Receive) -> None:
-    while True:
-        await transport.wait_drained()
-        message = await receive()
-        if message["type"] == "websocket.disconnect":
-            return
-        if connection is None:
-            continue
-        if (text := message.get("text")) is not None:
-            host.receive(connection, text)
-        else:
-            host.receive_binary(connection)
+    try:
+        while True:
+            await transport.wait_drained()
+            message = await receive()
+            if message["type"] == "websocket.disconnect":
+                return
+            if connection is None:
+                continue
+            if (text := message.get("text")) is not None:
+                host.receive(connection, text)
+            else:
+                host.receive_binary(connection)
+    except Exception:
+        logger.exception("a connection failed and was closed")
+        transport.close(CloseCode.INTERNAL_ERROR, ErrorCode.INTERNAL_ERROR)
+        await asyncio.wait((transport.gone,), timeout=_FAREWELL_SECONDS)

@@ -34,6 +34,7 @@ class Sheet:
         self.offsets: list[int] = []
         self.full = False
         self.descriptor: int | None = None
+        self.pings = True
 
     def write(self, batch: Batch) -> bool:
         self.offsets += [int(frame.text) for frame in batch.frames]

@@ -82,6 +82,12 @@ async def test_each_is_what_it_says(stock: bool) -> None:
         assert transports(gate) == {AsgiTransport if stock else SocketTransport}
 
 
+async def test_the_first_frame_tells_the_pings_that_come(stock: bool) -> None:
+    """Of the gateway's own the interval; null where pings are the server's, of which ASGI tells nothing."""
+    async with serving(settings_for(ping_interval=7), stock) as gate, gate.client() as client:
+        assert client.established["data"]["ping_interval"] == (None if stock else 7)
+
+
 async def test_refusals_are_accepted_and_then_closed_with_their_reason(stock: bool) -> None:
     """So that a browser can read it (PROTOCOL sections 3 and 6)."""
     async with serving(settings_for(), stock) as gate:

@@ -36,6 +36,7 @@ class Desk:
         client.transport = self
 
     descriptor = None
+    pings = True
 
     def write(self, batch: Batch) -> bool:
         self.now += self.cost

@@ -158,6 +158,7 @@ class Noting:
     """A transport that keeps the batches."""
 
     descriptor = None
+    pings = True
 
     def __init__(self, seen: list[Batch]) -> None:
         self._seen = seen

@@ -18,6 +18,7 @@ class Tape:
     """A `Transport` that writes down what it is given. It is full after `room` frames, until it is told to drain."""
 
     descriptor = None
+    pings = True
 
     def __init__(self, room: int | None = None) -> None:
         self.frames: list[dict[str, Any]] = []

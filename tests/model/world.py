@@ -390,6 +390,7 @@ class FakeTransport:
         self._capacity = capacity
         self._eager = eager
         self.descriptor = None
+        self.pings = True
         self.size = 0
         self.full = False
         self.written_while_full = 0

@@ -256,6 +256,7 @@ async def test_one_that_is_full_falls_behind_and_loses_no_event(gate: Gate) -> N
 
         class Full:
             descriptor = None
+            pings = True
 
             def write(self, batch: object) -> bool:
                 return transport.write(batch) and False  # type: ignore[arg-type]

@@ -44,6 +44,8 @@ class SocketWriter:
         "slice",
     )
 
+    pings = True
+
     def __init__(self) -> None:
         self._corked: list[bytes | memoryview] | None = None
         self._full = False
