@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from gateway.telemetry import log_events
+from gateway.telemetry.line_rate import LineLimiter
 from tests.redis.server import Server, serving
 from tests.support import Gate, running
 
@@ -18,6 +20,12 @@ def pytest_collection_finish() -> None:
     in the middle of a test. It goes on as usual otherwise, since each test leaves an application to it."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def _log_limits_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Log lines of one test do not count against the next."""
+    monkeypatch.setattr(log_events, "limiter", LineLimiter())
 
 
 @pytest.fixture

@@ -1,93 +1,115 @@
-"""Log lines that hold up nobody: a thread writes them, and what it cannot write in time is dropped and counted."""
+"""Logging that never blocks the event loop: a thread writes the lines, and drops and counts what it cannot write."""
 
 import logging
 import os
 import sys
 import threading
 import time
+from logging.handlers import QueueHandler, QueueListener
 from queue import Full, Queue
-from typing import Final
+from typing import Any, Final
 
-WAITING: Final = 1_000
+from gateway.server.log_format import formatter_of
+from gateway.telemetry import log_events
+from gateway.telemetry.redaction import RedactingFilter
+
+CAPACITY: Final = 1_000
 """Lines that may wait to be written."""
 
-_PLAIN: Final = logging.Formatter("%(levelname)s: %(message)s")
 
+class LogWriter(QueueListener):
+    """Writes records to a file descriptor: that of a full disk, or of a pipe that nothing reads, as well.
 
-class Lines:
-    """Writes to a file descriptor that may be full, or a pipe that nobody reads."""
+    Do not call `stop`: it joins the thread, which may be stuck in a write. The thread is a daemon, and ends with the
+    process.
+    """
 
-    def __init__(self, fd: int, most: int = WAITING) -> None:
-        self.dropped = 0
+    def __init__(self, fd: int, formatter: logging.Formatter, capacity: int = CAPACITY) -> None:
+        self.lines: Queue[Any] = Queue(capacity)
+        super().__init__(self.lines)
         self._fd = fd
-        self._queue: Queue[str] = Queue(most)
+        self._formatter = formatter
+        self._lost = 0
         self._lock = threading.Lock()
-        # Not waited for when the process ends: it may be stuck.
-        threading.Thread(target=self._write_all, name="log lines", daemon=True).start()
 
-    def put(self, line: str) -> None:
+    def lose(self, count: int) -> None:
+        """Count lines that were not written, for a line that says so as soon as one can be written."""
+        with self._lock:
+            self._lost += count
+
+    def handle(self, record: logging.LogRecord) -> None:
+        with self._lock:
+            lost, self._lost = self._lost, 0
+        line = str(record.msg)
+        if lost:
+            notice = logging.LogRecord("gateway.server", logging.WARNING, "", 0, "%d log lines dropped", (lost,), None)
+            line = f"{self._formatter.format(notice)}\n{line}"
+        data = f"{line}\n".encode(errors="backslashreplace")
         try:
-            self._queue.put_nowait(line)
-        except Full:
-            self._drop(1)
+            while data:
+                # Past sys.stderr: its lock would be held for as long as this waits, and the interpreter's end wants it.
+                data = data[os.write(self._fd, data) :]
+        except OSError:
+            self.lose(lost + 1)
 
     def flush(self, seconds: float) -> None:
-        """Give what waits that long to be written."""
+        """Give the lines that wait so long to be written."""
         ends = time.monotonic() + seconds
-        while self._queue.unfinished_tasks and time.monotonic() < ends:
+        while self.lines.unfinished_tasks and time.monotonic() < ends:
             time.sleep(0.01)
 
-    def _drop(self, count: int) -> None:
-        with self._lock:
-            self.dropped += count
 
-    def _write_all(self) -> None:
-        while True:
-            line = self._queue.get()
-            with self._lock:
-                dropped, self.dropped = self.dropped, 0
-            if dropped:
-                line = f"WARNING:  {dropped} log lines could not be written and were dropped\n{line}"
-            try:
-                self._write(f"{line}\n".encode(errors="backslashreplace"))
-            except OSError:
-                self._drop(dropped + 1)
-            finally:
-                self._queue.task_done()
+class DroppingQueueHandler(QueueHandler):
+    """Formats each record where it is logged and hands it to a `LogWriter`; drops it where too many wait already."""
 
-    def _write(self, data: bytes) -> None:
-        while data:
-            # Past sys.stderr: its lock would be held for as long as this waits, and the end of the process wants it.
-            data = data[os.write(self._fd, data) :]
-
-
-class LineHandler(logging.Handler):
-    """Formats as the handler did that it stands in for."""
-
-    def __init__(self, lines: Lines, formatter: logging.Formatter, level: int = logging.NOTSET) -> None:
-        super().__init__(level)
+    def __init__(self, writer: LogWriter, formatter: logging.Formatter) -> None:
+        super().__init__(writer.lines)
         self.setFormatter(formatter)
-        self._lines = lines
+        self._writer = writer
 
-    def emit(self, record: logging.LogRecord) -> None:
+    def enqueue(self, record: logging.LogRecord) -> None:
         try:
-            line = self.format(record)
-        except Exception:  # logging's own answer is to write to stderr
-            line = f"{record.levelname}: a line of {record.name} could not be formatted"
-        self._lines.put(line)
+            self.queue.put_nowait(record)
+        except Full:
+            self._writer.lose(1)
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """A record that cannot be formatted; logging's own answer would write to stderr."""
+        self._writer.lose(1)
 
 
-def write_lines_aside() -> Lines | None:
-    """From here on what uvicorn and the gateway log to stderr is written by a thread; None where stderr is no file."""
+class CallSiteFilter(logging.Filter):
+    """Limits the lines of each call site, those of libraries included: whatever a client does, it cannot fill a disk.
+
+    Log events have limits of their own.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return hasattr(record, "event") or log_events.limiter.acquire(
+            (record.name, f"{record.filename}:{record.lineno}")
+        )
+
+
+def start_background_logging(level: str, style: str) -> LogWriter | None:
+    """Send the records of this process to stderr: those of the gateway and of uvicorn from `level` on, those of other
+    libraries from WARNING on. None where stderr is no file: its lines are then written at once."""
+    formatter = formatter_of(style)
+    writer: LogWriter | None = None
+    handler: logging.Handler
     try:
-        lines = Lines(sys.stderr.fileno())
+        writer = LogWriter(sys.stderr.fileno(), formatter)
     except (AttributeError, OSError, ValueError):
-        return None
-    server = logging.getLogger("uvicorn")
-    formatters = [handler.formatter for handler in server.handlers if handler.formatter is not None]
-    formatter = formatters[0] if formatters else _PLAIN
-    server.handlers = [LineHandler(lines, formatter)]
-    root = logging.getLogger()
-    if not root.handlers:  # where logging has a last resort, which writes at once
-        root.addHandler(LineHandler(lines, formatter, logging.WARNING))
-    return lines
+        handler = logging.StreamHandler()
+        handler.setFormatter(formatter)
+    else:
+        handler = DroppingQueueHandler(writer, formatter)
+        writer.start()
+    handler.addFilter(CallSiteFilter())
+    handler.addFilter(RedactingFilter())
+    root, number = logging.getLogger(), logging.getLevelNamesMapping()[level.upper()]
+    root.handlers = [handler]
+    root.setLevel(max(logging.WARNING, number))
+    for name in ("gateway", "uvicorn"):
+        logging.getLogger(name).setLevel(number)
+    logging.captureWarnings(True)
+    return writer

@@ -12,13 +12,13 @@ import uvicorn
 from fastapi import FastAPI
 
 from gateway.api import create_app
-from gateway.server.background_logging import write_lines_aside
+from gateway.server.background_logging import start_background_logging
 from gateway.server.demo import demo_traffic
 from gateway.server.development import banner, development_router
 from gateway.server.tuning import tune_gc
 from gateway.service.config import ConfigError, Settings
 from gateway.service.factory import Service, create_service
-from gateway.telemetry.redaction import redact_server_logs
+from gateway.telemetry.log_events import report_suppressed
 from gateway.transports.uvicorn.fast_path import HttpProtocol
 from gateway.transports.uvicorn.protocol import SocketTransport
 from gateway.transports.uvicorn.sockets import limit_unsent, write_all
@@ -31,7 +31,7 @@ FORCED_SECONDS: Final = 1.0
 
 _LOOK: Final = 0.1
 
-logger = logging.getLogger("uvicorn.error")
+logger = logging.getLogger("gateway.server")
 
 
 class Server(uvicorn.Server):
@@ -95,16 +95,16 @@ def serve(settings: Settings, *, development: bool = False, demo: bool = False) 
             logger.info("Sending %d clients away over %g s; a second signal ends it", count, settings.drain_seconds)
         await service.gateway.drain.run(settings.drain_seconds)
 
-    server = Server(server_config(app, settings), listening, drain)
     listener = _listen(settings)
-    redact_server_logs()
-    lines = write_lines_aside()
+    writer = start_background_logging(settings.log_level, settings.log_format)
+    server = Server(server_config(app, settings), listening, drain)
     tune_gc()
     service.gateway.delivery.write_all = write_all
     with suppress(KeyboardInterrupt):  # from before uvicorn took the signal over
         server.run(sockets=[listener])
-    if lines is not None:
-        lines.flush(0.5)
+    report_suppressed(0.0)
+    if writer is not None:
+        writer.flush(0.5)
     return server.started
 
 
@@ -123,7 +123,8 @@ def server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
         server_header=False,
         proxy_headers=False,  # ours asks which proxies are trusted; uvicorn's believes any on loopback
         timeout_graceful_shutdown=GRACE_SECONDS,
-        log_level="info",
+        log_config=None,
+        log_level=settings.log_level,
     )
 
 

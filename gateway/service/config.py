@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from ipaddress import ip_network
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -109,6 +109,13 @@ class Settings(BaseSettings):
     )
     drain_seconds: float = Field(
         default=10.0, ge=0, description="seconds over which clients are sent away before it ends"
+    )
+
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="log lines from this level on"
+    )
+    log_format: Literal["text", "json"] = Field(
+        default="text", description="log lines for people, or one JSON object each"
     )
 
     @field_validator("*", mode="before")

@@ -16,6 +16,9 @@ _CREDENTIAL: Final = re.compile(
     r"|(\bauthorization\b\W+|\bbearer[. ]\s*)[^\r\n'\",\]]+"
     r"|()eyj[\w-]{8,}(?:(?:\.|%2e)[\w-]*)*"
 )
+MAX_ARGUMENT: Final = 1_000
+"""Characters of an argument of a message: a URL may have 64 kB, each of them searched and written."""
+
 _formatter: Final = logging.Formatter()
 
 
@@ -30,13 +33,21 @@ class RedactingFilter(logging.Filter):
         if record.levelno <= logging.DEBUG and str(record.msg).startswith(("< ", "> ")):
             return False
         if isinstance(record.args, tuple):  # kept apart, as the formatter of uvicorn's access log needs them
-            record.args = tuple(redacted(part) if isinstance(part, str) else part for part in record.args)
-        text = record.getMessage()
+            record.args = tuple(redacted(_cut(part)) if isinstance(part, str) else part for part in record.args)
+        try:
+            text = record.getMessage()
+        except Exception:  # raised here, it would reach the code that logs
+            record.msg, record.args = f"a record of {record.filename}:{record.lineno} cannot be formatted", ()
+            return True
         if (clean := redacted(text)) != text:
             record.msg, record.args = clean, ()
         if record.exc_info and not record.exc_text:
             record.exc_text = redacted(_formatter.formatException(record.exc_info))
         return True
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MAX_ARGUMENT else f"{text[:MAX_ARGUMENT]}…"
 
 
 def redacted(text: str) -> str:

@@ -1,0 +1,100 @@
+"""The log lines of `gateway serve`: level, format, and what a stranger can make it write."""
+
+import json
+import re
+import socket
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from tests.cli.helpers import DEADLINE, invoke, serving, started
+from tests.engine.raw import handshake
+from tests.redis.server import free_port
+from tests.support import SECRET
+
+LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (DEBUG|INFO|WARNING|ERROR) ([\w.]+): .+")
+
+PADDING = "A" * 7_900
+"""For a request line that is as long as may be."""
+
+UNAUTHENTICATED = {
+    "another path": handshake(f"/ws/other?x={PADDING}"),
+    "another origin": handshake(f"/ws/dashboard?x={PADDING}", "Origin: http://evil.example"),
+    "a wrong token": handshake(f"/ws/dashboard?token=a.b.c&x={PADDING}"),
+    "a wrong token over HTTP": f"GET /admin/stats?token=a.b.c&x={PADDING} HTTP/1.1\r\nHost: x\r\n\r\n".encode(),
+    "no HTTP": f"\0\1 {PADDING}\r\n\r\n".encode(),
+    "no WebSocket": f"GET /{PADDING} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: nonsense\r\n\r\n".encode(),
+    "no such route": f"GET /{PADDING} HTTP/1.1\r\nHost: x\r\n\r\n".encode(),
+}
+
+
+def until_it_listens(port: int) -> None:
+    end = time.monotonic() + DEADLINE
+    while True:
+        with suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port), 10):
+            return
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def send(port: int, request: bytes) -> None:
+    """One request; returns once the first bytes of an answer have come, or the end."""
+    with socket.create_connection(("127.0.0.1", port), 10) as sock:
+        sock.sendall(request)
+        sock.recv(64)
+
+
+@pytest.mark.parametrize("name", UNAUTHENTICATED)
+def test_a_flood_of_strangers_writes_little(name: str, tmp_path: Path) -> None:
+    """Whatever they send, 300 requests cost less than 40 kB (2.4 MB before), and a line says how many were left out."""
+    with serving(tmp_path) as (process, port):
+        before, begun = sum(map(len, process.err)), time.monotonic()
+        for _ in range(300):
+            send(port, UNAUTHENTICATED[name])
+        seconds = time.monotonic() - begun
+        process.stop()
+        written = sum(map(len, process.err)) - before
+        lines = [line for line in process.err if "suppressed" in line]
+    assert written < 40_000 + 2_000 * seconds
+    if len(process.err) > 25:
+        assert re.search(r"log lines suppressed kind=.* count=\d+", lines[-1])
+
+
+def test_text_lines_have_time_level_and_logger(tmp_path: Path) -> None:
+    """Each of them, uvicorn's included."""
+    with serving(tmp_path) as (process, _):
+        process.stop()
+    assert {found[2] for line in process.err if (found := LINE.fullmatch(line))} == {"uvicorn", "gateway.server"}
+    assert all(LINE.fullmatch(line) for line in process.err), process.err
+
+
+def test_json_lines_are_objects(tmp_path: Path) -> None:
+    """Each of them."""
+    with serving(tmp_path, GATEWAY_LOG_FORMAT="json") as (process, port):
+        send(port, UNAUTHENTICATED["another path"])
+        process.stop()
+    lines = [json.loads(line) for line in process.err]
+    assert all({"time", "level", "logger", "message"} <= set(line) for line in lines)
+    assert any("/ws/other" in line["message"] for line in lines)
+
+
+def test_the_level_counts_for_the_gateway_and_for_uvicorn(tmp_path: Path) -> None:
+    """At `warning` an ordinary life of the server is silent."""
+    port = free_port()
+    env = {"GATEWAY_JWT_SECRET": SECRET, "GATEWAY_LOG_LEVEL": "warning"}
+    with started("serve", "--port", str(port), cwd=tmp_path, env=env) as process:
+        until_it_listens(port)
+        send(port, UNAUTHENTICATED["another path"])
+        process.stop()
+    assert process.err == []
+
+
+@pytest.mark.parametrize("name", ["GATEWAY_LOG_LEVEL", "GATEWAY_LOG_FORMAT"])
+def test_a_wrong_setting_is_one_line_that_names_the_right_ones(name: str, tmp_path: Path) -> None:
+    """And stops it at once."""
+    done = invoke("serve", cwd=tmp_path, env={"GATEWAY_JWT_SECRET": SECRET, name: "loud"})
+    assert done.exit_code != 0
+    assert done.stderr.startswith(f"gateway: {name}: ")
+    assert "'info'" in done.stderr or "'json'" in done.stderr
