@@ -69,6 +69,7 @@ PURE = {
     "enum",
     "functools",
     "hashlib",
+    "heapq",
     "hmac",
     "ipaddress",
     "itertools",

@@ -28,6 +28,10 @@ class RateLimiter:
         # The float's last bits must not refuse the last one of a burst: after months they are worth 2 ns each.
         return (after, 0.0) if wait <= 1e-6 else (due, wait)
 
+    def charge(self, due: float, now: float, cost: float) -> float:
+        """Spend `cost` more for what was granted: the new state, which may be a debt that what follows waits for."""
+        return max(due, now) + cost / self.per_second if self.per_second > 0 else due
+
 
 K = TypeVar("K", bound=Hashable)
 

@@ -20,9 +20,9 @@ def subscribe(
     rooms: Sequence[str],
     since: str | None,
     history: int = 0,
-) -> Subscribed:
+) -> tuple[Subscribed, int]:
     """Join `rooms`, which `check_rooms` has let pass, and owe what came in them after `since`, or else the latest
-    `history` events.
+    `history` events. Returns the answer, and how many entries of the log were looked at for it.
 
     The connection may be behind afterwards: the caller writes the reply and then advances it. Raises `CursorInvalid`
     before it has joined any. `window` must hold all that was delivered and nothing that was not.
@@ -34,12 +34,14 @@ def subscribe(
         position = window.cursors.decode(since)
         recovered = window.gap(position) is None
         after = position.offset if recovered else after
+    examined = 0
     if recovered is not True and history:
-        after = latest(connection, window, rooms, history)
-    replayed = plan(connection, window, rooms, after) if after < window.head else 0
+        after, examined = latest(connection, window, rooms, history)
+    replayed, more = plan(connection, window, rooms, after)
     for room in rooms:
         manager.join(connection, room, min(after, connection.rooms.get(room, after)))
-    return Subscribed(rooms=tuple(rooms), cursor=window.cursor, recovered=recovered, replayed=replayed)
+    answer = Subscribed(rooms=tuple(rooms), cursor=window.cursor, recovered=recovered, replayed=replayed)
+    return answer, examined + more
 
 
 def check_rooms(connection: Connection, rooms: Sequence[str], max_rooms: int) -> None:

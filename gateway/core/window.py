@@ -1,14 +1,12 @@
 """The part of one tenant's log that is still there: ordered, without holes, bounded by count, bytes and age."""
 
-from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import takewhile
 from typing import Literal
 
 from gateway.core.cursor import Cursors, Position
 from gateway.core.frame import Frame
-from schemas.rooms import TENANT_ROOM
+from gateway.core.room_index import RoomIndex, Spans
 
 Gap = Literal["history_trimmed", "log_reset"]
 
@@ -50,8 +48,7 @@ class Window:
         self.bytes = 0
         self._bounds = bounds
         self._entries: dict[int, Entry] = {}
-        # By room, but for that of the whole tenant, where everything is: a deep look must not cost the whole window.
-        self._rooms: dict[str, deque[int]] = {}
+        self._rooms = RoomIndex()
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -63,12 +60,7 @@ class Window:
         self._entries[entry.offset] = entry
         self.head = entry.offset
         self.bytes += len(entry.frame.wire)
-        for room in entry.rooms:
-            if room != TENANT_ROOM:
-                offsets = self._rooms.get(room)
-                if offsets is None:
-                    offsets = self._rooms[room] = deque()
-                offsets.append(entry.offset)
+        self._rooms.add(entry.rooms, entry.offset)
         bounds = self._bounds
         # An event that alone is over the bytes stays until the next one: an accepted event can be delivered.
         while len(self._entries) > bounds.max_events or (self.bytes > bounds.max_bytes and self.first < self.head):
@@ -89,25 +81,16 @@ class Window:
         entry = self._entries.pop(self.first)
         self.bytes -= len(entry.frame.wire)
         self.first += 1
-        for room in entry.rooms:
-            if room != TENANT_ROOM:
-                offsets = self._rooms[room]
-                offsets.popleft()
-                if not offsets:
-                    del self._rooms[room]
+        self._rooms.drop_first(entry.rooms)
 
     def __getitem__(self, offset: int) -> Entry:
         """The entry at `offset`, which must be from `first` to `head`."""
         return self._entries[offset]
 
-    def offsets(self, rooms: Iterable[str], after: int) -> Sequence[int]:
-        """The offsets above `after` of the entries in any of `rooms`, in order, at the cost of as many as there are."""
-        if TENANT_ROOM in rooms:
-            return range(max(after + 1, self.first), self.head + 1)
-        found: set[int] = set()
-        for room in rooms:
-            found.update(takewhile(lambda offset: offset > after, reversed(self._rooms.get(room, ()))))
-        return sorted(found)
+    def candidates(self, spans: Spans, newest_first: bool = False) -> Iterable[int]:
+        """Offsets in order, or from the newest on, among which are those of the entries in `spans`, each once; the
+        window must not change before all were taken. Costs a search by room, and what is taken."""
+        return self._rooms.candidates(spans, range(self.first, self.head + 1), newest_first)
 
     @property
     def cursor(self) -> str:

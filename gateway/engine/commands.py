@@ -93,6 +93,11 @@ class Commands:
             self._gateway.close(connection, CloseCode.RATE_LIMITED, ErrorCode.RATE_LIMITED)
         return False
 
+    def _charge(self, connection: Connection, items: int) -> None:
+        """Count what a command went through, members or entries of the log, against the rate: 1,000, which cost about
+        a millisecond, as one command more."""
+        connection.commands_due = self._command_rate.charge(connection.commands_due, self._timer(), items / 1_000)
+
     def run(self, connection: Connection, command: AnyCommand) -> None:
         # One replay at a time, or an event of two rooms might come twice or not at all.
         changes_rooms = isinstance(command, Subscribe | Unsubscribe)
@@ -149,10 +154,7 @@ class Commands:
                 self._refresh(connection, command)
             elif isinstance(command, PresenceCommand):
                 self._gateway.presence.run(connection, command)
-                if self._limits.commands_per_second:
-                    # An answer about 5,000 costs 5 ms and has 200 kB: each thousand counts as one command more.
-                    size = self._gateway.presence.size(connection.identity.tenant, command.room)
-                    connection.commands_due += size / 1_000 / self._limits.commands_per_second
+                self._charge(connection, self._gateway.presence.size(connection.identity.tenant, command.room))
             else:
                 self._publish_for(connection, command)
         except (GatewayError, AuthError) as error:
@@ -180,7 +182,8 @@ class Commands:
         pending. Raises `CursorInvalid`."""
         window = self._gateway.log.window(connection.identity.tenant)
         was_live = connection.live
-        answer = subscription.subscribe(self._gateway.manager, window, connection, rooms, since, history)
+        answer, examined = subscription.subscribe(self._gateway.manager, window, connection, rooms, since, history)
+        self._charge(connection, examined)
         if presence:
             self._gateway.presence.watch(connection, answer.rooms)
         elif presence is False:

@@ -105,7 +105,7 @@ def test_plan_owes_what_came_since() -> None:
     held = window([[A], [B], [A, B], [], [B], [A, B]])
     manager = ConnectionManager()
     one, sheet = connection(manager, {A: 2})
-    assert plan(one, held, [B], 1) == 2  # 2 and 5; 3 and 6 came by A
+    assert plan(one, held, [B], 1)[0] == 2  # 2 and 5; 3 and 6 came by A
     manager.join(one, B, 1)
     finish(one, held)
     assert sheet.offsets == [2, 5]
@@ -118,7 +118,7 @@ def test_plan_of_who_is_behind_comes_before_the_rest() -> None:
     manager = ConnectionManager()
     one, sheet = connection(manager, {A: 0})
     one.place = 3
-    assert plan(one, held, [B], 1) == 3  # 2, 4, 6; 5 will come by A
+    assert plan(one, held, [B], 1)[0] == 3  # 2, 4, 6; 5 will come by A
     manager.join(one, B, 1)
     finish(one, held)
     assert sheet.offsets == [2, 4, 5, 6, 7]
@@ -133,9 +133,9 @@ def test_latest_finds_the_newest(rooms: list[list[str]], count: int, joined: int
     unseen = [
         o for o in range(held.first, held.head + 1) if B in held[o].rooms and not (A in held[o].rooms and o > joined)
     ]
-    after = latest(one, held, [B], count)
+    after, _ = latest(one, held, [B], count)
     expected = unseen[max(0, len(unseen) - count) :]
-    assert plan(one, held, [B], after) == len(expected)
+    assert plan(one, held, [B], after)[0] == len(expected)
     manager.join(one, B, after)
     finish(one, held)
     assert sheet.offsets == expected
@@ -170,8 +170,8 @@ def test_gap_gives_up_and_goes_on_at_the_head() -> None:
     assert sheet.offsets == []
     skip(one, held)
     assert one.live
-    after = latest(one, held, [B], 3)
-    assert plan(one, held, [B], after) == 3
+    after, _ = latest(one, held, [B], 3)
+    assert plan(one, held, [B], after)[0] == 3
     finish(one, held)
     assert sheet.offsets == [8, 9, 10]
 
@@ -189,7 +189,7 @@ def test_gap_of_a_replay_costs_the_replay_alone() -> None:
     manager = ConnectionManager()
     one, sheet = connection(manager, {A: 3})
     one.place = 3
-    assert plan(one, held, [B], 0) == 3  # 1 to 3; 4 will come by A
+    assert plan(one, held, [B], 0)[0] == 3  # 1 to 3; 4 will come by A
     manager.join(one, B, 0)
     for offset in (5, 6):
         held.append(entry(offset, A, B))
@@ -205,7 +205,7 @@ def test_room_that_was_left_is_owed_nothing() -> None:
     held = window([[A], [B], [A], [B]])
     manager = ConnectionManager()
     one, sheet = connection(manager)
-    assert plan(one, held, [A, B], 0) == 4
+    assert plan(one, held, [A, B], 0)[0] == 4
     for room in (A, B):
         manager.join(one, room, 0)
     manager.leave(one, A)

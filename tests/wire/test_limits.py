@@ -55,6 +55,28 @@ async def test_a_refused_command_did_nothing() -> None:
         await fence(client)
 
 
+@pytest.mark.parametrize(("how", "more"), [("since", 3), ("history", 6)])  # which looks for a place, and from there on
+async def test_looking_far_back_counts_as_more_commands(how: str, more: int) -> None:
+    """Each thousand events that a command goes through are one more, though none of them is new to the client; what is
+    not gone through is not counted, however long the log is."""
+    values = {"commands_per_second": 1, "command_burst": more + 2, "events_per_second": 0}
+    async with timed(**values) as (gate, timer), gate.client(query="&rooms=circle:1") as client:
+        await client.next("subscribed")
+        for _ in range(3_000):
+            await publish(gate, circle_id=1, project_id=1)
+        for _ in range(3_000):
+            await client.next("task.completed")
+        look = {"since": client.established["data"]["cursor"]} if how == "since" else {"history": 100}
+        for _ in range(more + 1):
+            answer = await client.ask(type="subscribe", rooms=["circle:1"], **look)
+            assert answer["data"]["replayed"] == 0
+        timer.advance(60)
+        answer = await client.ask(type="subscribe", rooms=["project:1"], **look)
+        assert answer["data"]["replayed"] == 0
+        assert (await client.ask(type="ping"))["type"] == "pong"
+        assert (await client.ask(type="ping"))["data"]["retry_after"] == pytest.approx(1, abs=0.01)
+
+
 async def test_who_keeps_sending_over_the_rate_is_closed_with_4429() -> None:
     """After twice the burst of refusals, whether the commands are good, malformed or binary."""
     for frame in ('{"type":"ping"}', "nonsense", b"binary"):

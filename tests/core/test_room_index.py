@@ -1,0 +1,134 @@
+"""The index of a window by room, and what looking into a long window for a quiet room costs."""
+
+from itertools import islice
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.core.catch_up import Progress, advance, latest, plan
+from gateway.core.connection import Connection
+from gateway.core.manager import ConnectionManager
+from gateway.core.window import Bounds, Entry, Window
+from tests.core.entries import EPOCH, Sheet, connection, entry, window
+
+LONG = 10_000
+BUSY, QUIET, MINE = "circle:1", "circle:2", "circle:3"
+
+
+class CountingWindow(Window):
+    """A window that counts how many entries were looked at."""
+
+    looked_at = 0
+
+    def __getitem__(self, offset: int) -> Entry:
+        self.looked_at += 1
+        return super().__getitem__(offset)
+
+
+def long_window(quiet: int = 3) -> CountingWindow:
+    """`LONG` entries of a busy room, the first `quiet` of them of a quiet one besides."""
+    held = CountingWindow(EPOCH, window().cursors, Bounds(max_events=LONG))
+    for offset in range(1, LONG + 1):
+        held.append(entry(offset, BUSY, *([QUIET] if offset <= quiet else [])))
+    return held
+
+
+def in_rooms(**rooms: int) -> tuple[ConnectionManager, Connection, Sheet]:
+    manager = ConnectionManager()
+    return (manager, *connection(manager, {room.replace("_", ":"): after for room, after in rooms.items()}))
+
+
+rooms_of_entries = st.lists(st.lists(st.sampled_from(["a:1", "a:2", "a:3"]), unique=True), max_size=250)
+spans = st.dictionaries(
+    st.sampled_from(["a:1", "a:2", "a:3", "a:4", "tenant"]), st.tuples(st.integers(0, 260), st.integers(0, 260))
+)
+
+
+@given(rooms_of_entries, spans, st.integers(1, 200), st.booleans())
+def test_candidates_are_the_entries_in_the_spans_and_few_others(
+    rooms: list[list[str]], asked: dict[str, tuple[int, int]], max_events: int, newest_first: bool
+) -> None:
+    """Each once and in order, whatever has been let go of. A span of the whole tenant ends where the longest does."""
+    if "tenant" in asked:
+        asked["tenant"] = (asked["tenant"][0], max(until for _, until in asked.values()))
+    held = window(rooms, Bounds(max_events))
+    found = list(held.candidates(asked, newest_first))[:: -1 if newest_first else 1]
+    assert found == sorted(set(found))
+    assert all(held.first <= offset <= held.head for offset in found)
+    expected = {
+        offset
+        for offset in range(held.first, held.head + 1)
+        if any(after < offset <= until for room, (after, until) in asked.items() if room in held[offset].rooms)
+    }
+    assert expected <= set(found)
+    assert len(found) <= 3 * sum(len(set(asked) & set(held[offset].rooms)) for offset in expected)
+
+
+def test_what_has_gone_takes_no_memory() -> None:
+    """Rooms without an entry are forgotten, and of the others there is what the window holds, and little more."""
+    held = window(bounds=Bounds(max_events=100))
+    for offset in range(1, 5_001):
+        held.append(entry(offset, BUSY, f"project:{offset}"))
+    index = held._rooms._rooms
+    assert len(index) == 101
+    assert len(index[BUSY].items) <= 2 * 100 + 64
+    assert list(islice(held.candidates({BUSY: (0, 5_000)}), 2)) == [4_901, 4_902]
+
+
+@pytest.mark.parametrize("rooms", [[QUIET], [BUSY, QUIET, "project:1"], ["tenant"]])
+def test_history_of_rooms_that_it_follows_costs_nothing(rooms: list[str]) -> None:
+    """There is nothing in them that it was not given."""
+    held = long_window()
+    _, one, _ = in_rooms(tenant=0) if rooms == ["tenant"] else in_rooms(circle_1=0, circle_2=0, project_1=0)
+    assert latest(one, held, rooms, 100) == (0, 0)
+    assert plan(one, held, rooms, 0) == (0, 0)
+    assert held.looked_at == 0
+
+
+def test_history_costs_what_it_finds() -> None:
+    """Of a busy room as many as were asked for, of a quiet one as many as there are, however long the window is."""
+    held = long_window()
+    _, one, _ = in_rooms(circle_3=0)
+    assert latest(one, held, [BUSY], 100) == (LONG - 100, 100)
+    assert latest(one, held, [QUIET], 100) == (0, 3)
+    assert latest(one, held, [QUIET, BUSY, "tenant"], 5) == (LONG - 5, 5)
+    assert held.looked_at == 108
+
+
+def test_resume_costs_what_is_owed() -> None:
+    """From the oldest place on, of a room with three events, until it is live again."""
+    held = long_window()
+    manager, one, sheet = in_rooms(circle_3=0)
+    assert plan(one, held, [QUIET], 0) == (3, 3)
+    manager.join(one, QUIET, 0)
+    assert advance(one, held, 0.0) is Progress.LIVE
+    assert sheet.offsets == [1, 2, 3]
+    assert held.looked_at == 6
+
+
+def test_who_joined_late_is_looked_up_only_what_came_before() -> None:
+    """A room that it is in already owes it what came before it joined."""
+    held = long_window()
+    _, one, _ = in_rooms(circle_1=50)
+    assert plan(one, held, [BUSY], 0) == (50, 50)
+    assert latest(one, held, [BUSY], 10) == (40, 10)
+
+
+def test_catching_up_a_quiet_room_does_not_cost_the_window() -> None:
+    """A connection that is behind by the whole window is live in one step, for the events that are its own."""
+    held = long_window()
+    _, one, sheet = in_rooms(circle_2=0, circle_3=0)
+    one.place = 0
+    assert advance(one, held, 0.0) is Progress.LIVE
+    assert sheet.offsets == [1, 2, 3]
+    assert held.looked_at == 3
+
+
+def test_what_other_rooms_brought_is_counted_as_examined() -> None:
+    """Looking for what is not there, since another room brought it, costs; the answer says how much."""
+    held = long_window()
+    manager = ConnectionManager()
+    one, _ = connection(manager, {BUSY: 0})
+    assert plan(one, held, [QUIET], 0) == (0, 3)
+    assert latest(one, held, [QUIET], 100) == (0, 3)
