@@ -1,19 +1,21 @@
 """All routes of a gateway as one router, for an application of one's own."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import APIRouter
+from fastapi.routing import APIWebSocketRoute
 
 from gateway.api.admin import admin_router
+from gateway.api.bypass import bypassed
 from gateway.api.events import events_router
 from gateway.api.health import ops_router
 from gateway.api.presence import presence_router
 from gateway.api.rate_limits import Limited
 from gateway.api.tickets import tickets_router
 from gateway.api.tokens import tokens_router
-from gateway.api.websocket import PATH, websocket_router
+from gateway.api.websocket import websocket_router
 from gateway.service.factory import Service
 from gateway.telemetry.redaction import redact_server_logs
 from gateway.transports.uvicorn.endpoint import STATE_KEY, Endpoint
@@ -21,12 +23,15 @@ from gateway.transports.uvicorn.endpoint import STATE_KEY, Endpoint
 
 def create_router(service: Service, prefix: str = "") -> APIRouter:
     """The routes, and with the router's lifespan the gateway's life. For `include_router`: a mounted application's
-    lifespan does not run. A prefix given here, not there, is one that the transport under uvicorn knows of too."""
+    lifespan does not run. What stands before the WebSocket's route in the application, its middleware and the
+    dependencies of its routers, holds with the transport under uvicorn too: that steps aside for it."""
+    sockets = websocket_router(service)
+    (route,) = (route for route in sockets.routes if isinstance(route, APIWebSocketRoute))
 
     @asynccontextmanager
     async def lifespan(app: Any) -> AsyncIterator[dict[str, Any]]:
         redact_server_logs()
-        endpoint = _endpoint(service, prefix)
+        endpoint = _endpoint(service, app, route.endpoint)
         async with service.running():
             await endpoint.start()
             try:
@@ -38,7 +43,7 @@ def create_router(service: Service, prefix: str = "") -> APIRouter:
     limited = Limited()
     router = APIRouter(prefix=prefix, lifespan=lifespan)
     for part in (
-        websocket_router(service),
+        sockets,
         events_router(service),
         tokens_router(service, limited),
         tickets_router(service, limited),
@@ -50,10 +55,11 @@ def create_router(service: Service, prefix: str = "") -> APIRouter:
     return router
 
 
-def _endpoint(service: Service, prefix: str) -> Endpoint:
+def _endpoint(service: Service, application: Any, route: Callable[..., Any]) -> Endpoint:
     settings = service.settings
+    path, before = bypassed(application, route)
     return Endpoint(
-        path=prefix + PATH,
+        path=path,
         host=service.gateway,
         origins=service.origins,
         proxies=settings.proxies,
@@ -61,4 +67,6 @@ def _endpoint(service: Service, prefix: str) -> Endpoint:
         ping_interval=settings.ping_interval,
         stall=settings.stall_seconds,
         compression=settings.compression,
+        application=application,
+        bypassed=before,
     )

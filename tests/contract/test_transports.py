@@ -67,6 +67,7 @@ class TestSocketTransport(TransportContract):
             await endpoint.stop()
             await send({"type": "lifespan.shutdown.complete"})
 
+        endpoint.application = app
         async with under_uvicorn(app, ws=SocketTransport, lifespan="on") as port:
             yield f"ws://127.0.0.1:{port}/ws/dashboard"
 

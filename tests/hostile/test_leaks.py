@@ -77,7 +77,7 @@ async def test_nothing_in_process(
     """Every logger at DEBUG, uvicorn's at TRACE: frames, bodies, headers, records, stdout and stderr hold none."""
     hide = hide_keys(hidden())
     if ordinary:
-        monkeypatch.setattr("gateway.transports.uvicorn.protocol.STATE_KEY", "nowhere")
+        monkeypatch.setattr("gateway.transports.uvicorn.endpoint.STATE_KEY", "nowhere")
     async with running(settings(tmp_path)) as gate:
         with everything_logged(TRACE) as watch:
             heard = Heard(gate.port)

@@ -2,9 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from gateway.core.addresses import Network
 from gateway.core.connection import Host
@@ -39,6 +39,7 @@ class Client(Protocol):
 class Endpoint:
     """Where the gateway is to be found, for the protocols that uvicorn makes. Seconds and bytes.
 
+    `bypassed` is what of the `application` stands before its route there: with anything, the ASGI route must serve.
     Looks after its clients in slices, each once a second: sends pings, and gives up those that answer none or read
     nothing while data waits.
     """
@@ -51,9 +52,33 @@ class Endpoint:
     ping_interval: float
     stall: float
     compression: bool = False
+    application: object = None
+    bypassed: str | None = None
     clients: list[set[Client]] = field(default_factory=lambda: [set() for _ in range(_SLICES)])
     _joined: int = 0
+    _admits: bool | None = None
     _care: asyncio.Task[None] | None = None
+
+    @classmethod
+    def of(cls, app_state: Mapping[str, Any], served: Any) -> "Endpoint | None":
+        """The endpoint in the lifespan state of `served`, the application that uvicorn was given; None where there is
+        none, or it must not be used."""
+        endpoint: Endpoint | None = app_state.get(STATE_KEY)
+        if endpoint is None:
+            return None
+        if endpoint._admits is None:
+            endpoint._admits = endpoint._judge(served)
+        return endpoint if endpoint._admits else None
+
+    def _judge(self, served: Any) -> bool:
+        while type(served).__module__.startswith("uvicorn."):  # such as for `--proxy-headers`
+            served = served.app
+        before = self.bypassed
+        if before is None and served is not self.application:
+            before = type(served).__name__
+        if before is not None:
+            logger.warning("WebSockets go through ASGI, not straight to the socket: %s must see them", before)
+        return before is None
 
     def add(self, client: Client) -> None:
         client.slice = self._joined % _SLICES

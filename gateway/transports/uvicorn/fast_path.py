@@ -13,7 +13,7 @@ from typing import Any, Final
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
-from gateway.transports.uvicorn.endpoint import STATE_KEY, Endpoint
+from gateway.transports.uvicorn.endpoint import Endpoint
 from gateway.transports.uvicorn.http import HEAD_BYTES, HEAD_SECONDS, TOO_SLOW, UvicornHttp
 from gateway.transports.uvicorn.protocol import SocketTransport
 
@@ -72,7 +72,7 @@ else:
             app_state: dict[str, Any],
             _loop: asyncio.AbstractEventLoop | None = None,
         ) -> None:
-            endpoint: Endpoint | None = app_state.get(STATE_KEY)
+            endpoint = Endpoint.of(app_state, config.loaded_app)
             self._path = b"" if endpoint is None else endpoint.path.encode()
             self._start = b"GET " + self._path
             self._so_far = bytearray()

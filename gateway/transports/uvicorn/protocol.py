@@ -1,7 +1,7 @@
 """The transport under uvicorn, straight to the socket: no ASGI, task or coroutine for a client.
 
 uvicorn makes a `SocketTransport` for each WebSocket (`ws=`, or `--ws gateway.transports.uvicorn:SocketTransport`) once
-it has parsed the request, `uvicorn_first` from the first bytes. Those for the gateway's own path it answers and serves
+it has parsed the request, `fast_path` from the first bytes. Those for the gateway's own path it answers and serves
 itself; the others go uvicorn's ordinary way. It finds the gateway as the `Endpoint` in the application's lifespan
 state.
 """
@@ -25,7 +25,7 @@ from gateway.core.credentials import bearer_tokens, tickets_from
 from gateway.core.headers import Headers, Query, parse_query
 from gateway.core.rate_limit import RateLimiter
 from gateway.transports.uvicorn.deflate import negotiate, takes_prepared_frames
-from gateway.transports.uvicorn.endpoint import STATE_KEY, Endpoint
+from gateway.transports.uvicorn.endpoint import Endpoint
 from gateway.transports.uvicorn.handshake import accept, exceeds_limits, handshake_fault, read_request, refuse
 from gateway.transports.uvicorn.writer import CLOSE_SECONDS, SocketWriter
 from schemas.codes import CloseCode, ErrorCode
@@ -65,7 +65,7 @@ class SocketTransport(SocketWriter, asyncio.Protocol):
 
     def __init__(self, config: Config, server_state: ServerState, app_state: dict[str, Any], **options: Any) -> None:
         super().__init__()
-        self._endpoint: Endpoint | None = app_state.get(STATE_KEY)
+        self._endpoint = Endpoint.of(app_state, config.loaded_app)
         self._ordinary: WebSocketsSansIOProtocol | tuple[Any, ...] | None = (config, server_state, app_state)
         self._server_state = server_state
         self._connection: Connection | None = None
