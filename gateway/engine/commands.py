@@ -45,6 +45,8 @@ class Commands:
         self._gateway = gateway
         self._limits = limits
         self._timer = timer
+        # Those whose next command waits until the log was read up to its cursor.
+        self._reading: set[Connection] = set()
         self._command_rate = RateLimiter(limits.commands_per_second, limits.command_burst)
         # Refusals are cheap but not free: who goes on at twice its rate is sent away.
         self._refusal_rate = RateLimiter(limits.commands_per_second, 2 * limits.command_burst)
@@ -101,46 +103,60 @@ class Commands:
     def run(self, connection: Connection, command: AnyCommand) -> None:
         # One replay at a time, or an event of two rooms might come twice or not at all.
         changes_rooms = isinstance(command, Subscribe | Unsubscribe)
-        if not connection.begun or (changes_rooms and (connection.replay is not None or connection.deferred)):
+        if not connection.begun or (changes_rooms and (connection.deferred or self._is_resuming(connection))):
             if len(connection.deferred) < self._limits.deferred:
                 connection.deferred = (*connection.deferred, command)
             else:
                 full = RateLimited("read the replayed events first", 1.0, self._limits.deferred)
                 self._gateway.reply(connection, refusal(full), command.id)
-        elif isinstance(command, Subscribe) and command.since is not None:
-            self._resume(connection, command, command.since)
         else:
-            self._execute(connection, command)
+            self._start(connection, command)
 
-    def _resume(self, connection: Connection, command: Subscribe, since: str) -> None:
-        following = self._gateway.log.follow(connection.identity.tenant, since)
-        if following is None:
-            self._execute(connection, command)
-        else:
-            # Another node gave out this cursor before the channel told this one of the place.
-            connection.deferred = (command,)
-            self._gateway.spawn(self._resume_later(following, connection, command))
+    def _is_resuming(self, connection: Connection) -> bool:
+        """Whether a replay of the connection's is under way, or about to begin once the log was read."""
+        return connection.replay is not None or connection in self._reading
+
+    def _start(self, connection: Connection, command: AnyCommand) -> None:
+        if isinstance(command, Subscribe) and command.since is not None:
+            following = self._gateway.log.follow(connection.identity.tenant, command.since)
+            if following is not None:
+                # Another node gave out this cursor before the channel told this one of the place.
+                self._reading.add(connection)
+                self._gateway.spawn(self._resume_later(following, connection, command))
+                return
+        self._execute(connection, command)
 
     async def _resume_later(self, following: Awaitable[None], connection: Connection, command: Subscribe) -> None:
+        refused: GatewayError | None = None
         try:
             await following
         except GatewayError as error:
-            if command in connection.deferred:
-                connection.deferred = tuple(other for other in connection.deferred if other is not command)
-                self._gateway.reply(connection, refusal(error), command.id)
+            refused = error
         except Exception:
             self._gateway.fail(connection)
-        if self._gateway.is_open(connection):
+        finally:
+            self._reading.discard(connection)
+        if not self._gateway.is_open(connection):
+            return
+        try:
+            if refused is not None:
+                self._gateway.reply(connection, refusal(refused), command.id)
+            else:
+                self._execute(connection, command)
+        except Exception:
+            # Nobody above knows whose command it was.
+            self._gateway.fail(connection)
+        else:
             self.run_deferred(connection)
 
     def run_deferred(self, connection: Connection) -> None:
-        while connection.deferred and connection.replay is None:
+        while connection.deferred and not self._is_resuming(connection):
             command, *rest = connection.deferred
             connection.deferred = tuple(rest)
             try:
-                self._execute(connection, command)
+                self._start(connection, command)
             except Exception:
-                # Nobody above knows whose command it was.
+                # As above.
                 self._gateway.fail(connection)
                 return
 

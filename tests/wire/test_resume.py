@@ -1,13 +1,18 @@
 """Resume, history and order after `subscribe` (PROTOCOL sections 3 and 7)."""
 
+import asyncio
+from collections.abc import Awaitable
 from typing import Any
 
 import pytest
 from pydantic import SecretStr
 
+from gateway.core.errors import LogUnavailable
+from gateway.logs.memory import MemoryLog
 from gateway.service.factory import create_service
+from gateway.testing import CURSOR_KEY, until
 from tests.support import SECRET, Client, Gate, running, settings_for
-from tests.wire.helpers import fence, publish, until_fence
+from tests.wire.helpers import fence, publish, service_with, until_fence
 
 
 def ids(frames: list[dict[str, Any]]) -> list[str]:
@@ -280,6 +285,53 @@ async def test_a_new_secret_keeps_the_cursors_of_the_old_one_known() -> None:
         async with running(settings, create_service(settings)) as gate, gate.client() as client:
             answer = await client.ask(type="subscribe", rooms=["circle:1"], since=cursor)
             assert answer["type"] == expected
+
+
+class LateLog(MemoryLog):
+    """A log that has to be read before it knows of a cursor: each `follow` with one waits until the test ends it."""
+
+    def __init__(self) -> None:
+        super().__init__((CURSOR_KEY,))
+        self.reads: list[asyncio.Future[None]] = []
+
+    def follow(self, tenant: str, since: str | None = None) -> Awaitable[None] | None:  # type: ignore[override]
+        if since is None:
+            return None
+        self.reads.append(asyncio.get_running_loop().create_future())
+        return self.reads[-1]
+
+
+async def test_a_cursor_that_the_node_has_not_heard_of_is_answered_once_the_log_was_read() -> None:
+    """Not by the connection's next turn, which comes soon where it is over its rate of events, and not at the end of a
+    replay; what was asked after it waits. Where the log cannot be read, that is the answer, and the next follows."""
+    log = LateLog()
+    async with running(service=service_with(log=log, events_per_second=20)) as gate:
+        start, *_ = [await publish(gate, circle_id=1) for _ in range(30)]
+        async with gate.client() as client:
+            subscribe = {"type": "subscribe", "rooms": ["circle:1"], "since": start}
+            await client.send(**subscribe, id=1)
+            await client.send(**subscribe, id=2)
+            await client.send(**subscribe, id=3)
+            await client.send(type="unsubscribe", rooms=["circle:1"], id=4)
+            await until(lambda: len(log.reads) == 1)
+            await publish(gate, user_id="ada")
+            await client.next("task.completed")
+            await client.quiet()
+            log.reads[0].set_result(None)
+            answer = await client.next("subscribed")
+            assert (answer["id"], answer["data"]["recovered"], answer["data"]["replayed"]) == (1, True, 29)
+            await replayed(client, 29)
+            await until(lambda: len(log.reads) == 2)
+            await client.quiet()
+            log.reads[1].set_exception(LogUnavailable())
+            answer = await client.next("error")
+            assert (answer["id"], answer["data"]["code"]) == (2, "broker_unavailable")
+            await until(lambda: len(log.reads) == 3)
+            await client.quiet()
+            log.reads[2].set_result(None)
+            answer = await client.next("subscribed")
+            assert (answer["id"], answer["data"]["recovered"], answer["data"]["replayed"]) == (3, True, 0)
+            assert (await client.next("unsubscribed"))["id"] == 4
 
 
 async def test_grants_are_judged_again_before_anything_is_replayed(gate: Gate) -> None:
