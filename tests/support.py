@@ -25,8 +25,9 @@ ROOMY = {
     "max_connections_per_user": 0,
     "tokens_per_minute": 0,
     "admin_requests_per_minute": 0,
+    "shutdown_delay_seconds": 0,
 }
-"""Limits out of the way, for tests that are about something else."""
+"""Limits and delays out of the way, for tests that are about something else."""
 
 
 def settings_for(**values: Any) -> Settings:

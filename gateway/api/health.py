@@ -23,8 +23,8 @@ def ops_router(service: Service) -> APIRouter:
     @router.get("/readyz", responses=problems(503))
     async def readyz() -> Health:
         """Events get through: connections are taken and the log takes events."""
-        if service.gateway.drain.begun:
-            raise LogUnavailable("this node is about to end: it takes no new connections")
+        if service.gateway.drain.announced:
+            raise LogUnavailable("this node is about to end")
         if not service.gateway.ready:
             raise LogUnavailable("events do not get through")
         return Health(status="ready")

@@ -40,6 +40,8 @@ def serve(
             development.require_loopback(load_settings(**chosen).host)
             chosen["jwt_secret"] = development.development_secret()
         settings = load_settings(**chosen)
+        if dev:
+            settings = development.without_delays(settings)
         if not run.serve(settings, development=dev, demo=demo):
             raise typer.Exit(1)
     except ConfigError as error:

@@ -26,6 +26,7 @@ class Drain:
     """The end of the clients' node. `timer` is seconds of a clock that never goes back, `chance` from 0 to 1."""
 
     def __init__(self, house: House, timer: Callable[[], float], chance: Callable[[], float] = _system.random) -> None:
+        self.announced = False
         self.begun = False
         self._house = house
         self._timer = timer
@@ -38,6 +39,10 @@ class Drain:
         if self.begun:
             raise Draining(milliseconds(return_slot(self._ends - self._timer(), self._chance)))
 
+    def announce(self) -> None:
+        """Not ready from now on, for load balancers to see; everybody is served as before, newcomers included."""
+        self.announced = True
+
     async def run(self, seconds: float) -> None:
         """Take no more clients, and send those away that there are, over `seconds`; returns when all were.
 
@@ -45,6 +50,7 @@ class Drain:
         then has until the end to catch up. With 0 seconds this only ends the taking: closing is left to `stop`, and
         nobody has a slot.
         """
+        self.announce()
         started = self._timer()
         self._ends = started + seconds
         self.begun = True

@@ -109,7 +109,7 @@ class Gateway:
     @property
     def ready(self) -> bool:
         """Whether events get through and connections are taken."""
-        return self._ticker is not None and not self._ticker.done() and self.log.ready and not self.drain.begun
+        return self._ticker is not None and not self._ticker.done() and self.log.ready and not self.drain.announced
 
     # ---- the way of a connection
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from gateway.core.headers import group_headers
 from gateway.server.demo import TENANTS, DemoTenant
-from gateway.service.config import ConfigError
+from gateway.service.config import ConfigError, Settings
 from gateway.service.factory import Service
 
 KEY_FILE: Final = Path(".gateway-dev/secret")
@@ -49,6 +49,12 @@ def require_loopback(host: str) -> None:
         loopback = False
     if not loopback:
         raise ConfigError(f"--dev serves on loopback only, and {host} is not: it hands out tokens to whoever asks")
+
+
+def without_delays(settings: Settings) -> Settings:
+    """The settings with a shutdown that waits for nothing, unless they say for what: behind it is no load balancer."""
+    delays = {"shutdown_delay_seconds", "drain_seconds"} - settings.model_fields_set
+    return settings.model_copy(update=dict.fromkeys(delays, 0.0))
 
 
 class DemoSession(BaseModel):

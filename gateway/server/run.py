@@ -91,6 +91,10 @@ def serve(settings: Settings, *, development: bool = False, demo: bool = False) 
             logger.info("Listening on http://%s:%d", name, port)
 
     async def drain() -> None:
+        service.gateway.drain.announce()
+        if settings.shutdown_delay_seconds:
+            logger.info("Not ready from now on; serving for %g s more", settings.shutdown_delay_seconds)
+            await asyncio.sleep(settings.shutdown_delay_seconds)
         if settings.drain_seconds and (count := len(list(service.gateway.manager.connections()))):
             logger.info("Sending %d clients away over %g s; a second signal ends it", count, settings.drain_seconds)
         await service.gateway.drain.run(settings.drain_seconds)

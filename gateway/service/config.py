@@ -107,6 +107,9 @@ class Settings(BaseSettings):
     stall_seconds: float = Field(
         default=10.0, gt=0, description="seconds a client may read nothing while data waits for it"
     )
+    shutdown_delay_seconds: float = Field(
+        default=5.0, ge=0, description="seconds after SIGTERM in which everybody is served and /readyz is 503"
+    )
     drain_seconds: float = Field(
         default=10.0, ge=0, description="seconds over which clients are sent away before it ends"
     )

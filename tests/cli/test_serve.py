@@ -11,6 +11,8 @@ from pathlib import Path
 
 import httpx
 import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
 
 from tests.cli.helpers import DEADLINE, environment, invoke, processor_seconds, run, serving, started
 from tests.support import SECRET
@@ -183,3 +185,20 @@ def test_the_session_of_the_page_is_for_this_machine_only(tmp_path: Path) -> Non
             answer = httpx.post(url, json={}, headers=headers, trust_env=False)
             assert answer.status_code == 403, headers
             assert "token" not in answer.text
+
+
+def test_development_mode_ends_at_once(tmp_path: Path) -> None:
+    """Ctrl-C waits for no balancer and no drain; a delay that was asked for counts all the same."""
+    took = []
+    for settings in ({}, {"GATEWAY_SHUTDOWN_DELAY_SECONDS": "2"}):
+        with started("serve", "--dev", "--port", "0", cwd=tmp_path, env=settings) as process:
+            url = process.line(r"WebSocket +(ws://\S+)")
+            with connect(url, compression=None) as client:
+                client.recv(DEADLINE)
+                begun = time.monotonic()
+                assert process.stop(signal.SIGINT) == 0
+                took.append(time.monotonic() - begun)
+                with pytest.raises(ConnectionClosed, match="1012"):
+                    list(client)
+    assert took[0] < 1.5
+    assert 2 <= took[1] < 4

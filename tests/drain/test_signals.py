@@ -189,3 +189,38 @@ async def test_without_clients_there_is_nothing_to_wait_for(tmp_path: Path) -> N
         status, _ = await node.ended()
         assert status == 0
         assert asyncio.get_running_loop().time() - left < SLACK
+
+
+async def test_before_the_drain_only_readiness_ends(tmp_path: Path) -> None:
+    """For the delay `/readyz` is 503, so that a balancer looks elsewhere; everybody is served, newcomers included."""
+    async with serving(tmp_path, shutdown_delay_seconds=2, drain_seconds=1) as node, witnesses(node, 2) as clients:
+        told_to = node.tell()
+        await until(lambda: "Not ready from now on" in node.output)
+        answer = await node.get("/readyz")
+        assert answer.status_code == 503
+        assert "about to end" in answer.json()["detail"]
+        assert (await node.get("/healthz")).status_code == 200
+        async with witnesses(node, 1) as (newcomer,):
+            assert (await node.publish(1)).status_code == 202
+            await until(lambda: newcomer.numbers == [1] and all(client.numbers == [1] for client in clients))
+            assert not any(client.told_at for client in (*clients, newcomer))
+            await all_closed([*clients, newcomer])
+        status, ended = await node.ended()
+    assert status == 0
+    for client in (*clients, newcomer):
+        assert client.told_at - told_to >= 2
+        assert (client.code, client.reason) == (1012, "draining")
+    assert 2 <= ended - told_to < 3 + SLACK
+
+
+async def test_a_second_signal_ends_the_delay_too(tmp_path: Path) -> None:
+    """With 1012 for everybody."""
+    async with serving(tmp_path, shutdown_delay_seconds=60, drain_seconds=60) as node, witnesses(node, 3) as clients:
+        node.tell()
+        await until(lambda: "Not ready from now on" in node.output)
+        told_to = node.tell()
+        status, ended = await node.ended()
+        await all_closed(clients)
+    assert status == 0
+    assert ended - told_to < SLACK
+    assert {client.code for client in clients} == {1012}

@@ -33,7 +33,7 @@ async def until(condition: Callable[[], Awaitable[Value | None]], what: str, tim
 def environment(home: Path, settings: Mapping[str, str]) -> dict[str, str]:
     """This process's environment without its settings of a gateway, and with `settings`."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY_")}
-    quick = {"PYTHONUNBUFFERED": "1", "GATEWAY_DRAIN_SECONDS": "0"}
+    quick = {"PYTHONUNBUFFERED": "1", "GATEWAY_SHUTDOWN_DELAY_SECONDS": "0", "GATEWAY_DRAIN_SECONDS": "0"}
     return {**inherited, "HOME": str(home), **quick, **settings}
 
 
