@@ -36,6 +36,13 @@ class Identity:
         """Whether the room is granted, the user's own being so without saying."""
         return (self.grants.allows(room) and room not in self.barred) or room == user_room(self.user_id)
 
+    def covers(self, pattern: str) -> bool:
+        """Whether all rooms of `pattern` are granted: one that the holder was removed from is none of them."""
+        if not self.grants.covers(pattern):
+            return False
+        kind = pattern[:-1] if pattern.endswith(":*") else None
+        return not any(room == pattern or (kind is not None and room.startswith(kind)) for room in self.barred)
+
     def barred_from(self, room: str) -> "Identity":
         """The same holder without `room`."""
         return replace(self, barred=self.barred | {room})

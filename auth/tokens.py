@@ -208,6 +208,7 @@ class Delegation:
     rooms: tuple[str, ...]
     scope: frozenset[str]
     expires_in: int
+    rate: int | None
 
 
 def delegate(
@@ -225,8 +226,8 @@ def delegate(
     """What `holder` may have issued of what it asks for: nobody issues what they do not hold (PROTOCOL section 2).
 
     A user's own room is the user's by right, so `user:<user_id>` may always be among the rooms. `expires_in` (seconds)
-    is cut to the holder's remaining life. Raises ScopeMissing, ClaimRefused, RoomForbidden, RoomInvalid, TooManyRooms,
-    LifetimeTooLong, and TokenExpired for a holder who has none left.
+    is cut to the holder's remaining life, and the `rate` is the holder's. Raises ScopeMissing, ClaimRefused,
+    RoomForbidden, RoomInvalid, TooManyRooms, LifetimeTooLong, and TokenExpired for a holder who has none left.
     """
     require_admin(holder, tenant)
     asked = frozenset(scope)
@@ -237,8 +238,10 @@ def delegate(
             raise ScopeMissing(word)
     patterns = Grants.parse(rooms).patterns
     # The holder's own room is no room of theirs in another tenant, where the same `sub` is another person.
-    own = {user_room(user_id), user_room(holder.user_id)} if tenant == holder.tenant else {user_room(user_id)}
-    if refused := [pattern for pattern in patterns if pattern not in own and not holder.grants.covers(pattern)]:
+    own, covers = {user_room(user_id)}, holder.grants.covers
+    if tenant == holder.tenant:  # and nor are the rooms that the holder was removed from
+        own, covers = {user_room(user_id), user_room(holder.user_id)}, holder.covers
+    if refused := [pattern for pattern in patterns if pattern not in own and not covers(pattern)]:
         raise RoomForbidden(refused, holder.grants.patterns)
     maximum = max_lifetime if asked.isdisjoint(_longer_lived) else max_admin_lifetime
     if expires_in > maximum:
@@ -246,7 +249,7 @@ def delegate(
     remaining = holder.expires_at - int(now)
     if holder.expires_at <= now:
         raise TokenExpired(holder.expires_at)
-    return Delegation(user_id, tenant, patterns, asked, min(expires_in, remaining))
+    return Delegation(user_id, tenant, patterns, asked, min(expires_in, remaining), holder.rate)
 
 
 _all_scopes = frozenset(SCOPES)

@@ -60,6 +60,7 @@ def tokens_router(service: Service, limited: Limited) -> APIRouter:
             scope=granted.scope,
             expires_in=granted.expires_in,
             now=now,
+            rate=granted.rate,
             not_before_iat=gateway.authority.revocations.earliest_iat(tenant, body.user_id),
         )
         response.headers["Cache-Control"] = "no-store"

@@ -1,6 +1,7 @@
 """Nobody has a token issued that holds more than their own (PROTOCOL section 2)."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -51,6 +52,8 @@ ADMIN = holder(["subscribe", "admin"])
 NARROW = holder(["subscribe", "admin"], ["circle:1", "circle:2", "project:*"])
 PLATFORM = holder(["subscribe", "publish", "platform"])
 
+REMOVED = holder(["subscribe", "platform"]).barred_from("circle:1")
+
 REFUSED: dict[str, tuple[Identity, dict[str, Any], type[AuthError]]] = {
     "no scope at all": (holder([]), {}, ScopeMissing),
     "a subscriber": (holder(["subscribe"]), {}, ScopeMissing),
@@ -79,6 +82,9 @@ REFUSED: dict[str, tuple[Identity, dict[str, Any], type[AuthError]]] = {
         {"tenant": "globex", "rooms": ["user:root"]},
         RoomForbidden,
     ),
+    "a room that the holder was removed from": (REMOVED, {}, RoomForbidden),
+    "a room that the holder was removed from, for itself": (REMOVED, {"user_id": "root"}, RoomForbidden),
+    "a kind, one room of which the holder was removed from": (REMOVED, {"rooms": ["circle:*"]}, RoomForbidden),
     "rooms beyond the platform's own": (
         holder(["platform", "subscribe"], ["circle:1"]),
         {"rooms": ["tenant"]},
@@ -115,6 +121,8 @@ ALLOWED: dict[str, tuple[Identity, dict[str, Any]]] = {
     "an admin makes an admin": (ADMIN, {"scope": ["admin"]}),
     "an admin makes a token without scope or rooms": (NARROW, {"scope": [], "rooms": []}),
     "the target's own room": (NARROW, {"rooms": ["user:bob"]}),
+    "other rooms than the holder was removed from": (REMOVED, {"rooms": ["circle:2", "project:*", "tenant"]}),
+    "another tenant's room of the name that the holder was removed from": (REMOVED, {"tenant": "globex"}),
     "the holder's own room, in its tenant": (NARROW, {"rooms": ["user:root"]}),
     "a room of a kind held": (NARROW, {"rooms": ["project:9", "project:*"]}),
     "the platform, in its own tenant": (PLATFORM, {"scope": ["publish"]}),
@@ -140,6 +148,12 @@ def test_what_is_held_may_be_given(of: Identity, changed: dict[str, Any]) -> Non
     assert (given_on.user_id, given_on.tenant, given_on.expires_in) == ("bob", asked["tenant"], asked["expires_in"])
     assert list(given_on.rooms) == asked["rooms"]
     assert given_on.scope == frozenset(asked["scope"])
+
+
+def test_rate_is_the_holders_own() -> None:
+    """A holder that may not follow fast gives on no token that may."""
+    assert ask(ADMIN).rate is None
+    assert ask(replace(ADMIN, rate=7)).rate == 7
 
 
 @pytest.mark.parametrize(("now", "left"), [(NOW, 100), (NOW + 0.9, 100), (NOW + 99, 1), (NOW + 99.9, 1)])

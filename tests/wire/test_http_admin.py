@@ -41,6 +41,30 @@ async def test_a_token_is_issued_for_subscribing_unless_said_otherwise(gate: Gat
         assert (answer["scope"], answer["expires_in"]) == ("subscribe", 3_600)
 
 
+async def test_an_issued_token_has_its_issuers_rate(gate: Gate) -> None:
+    """What limits a holder limits the tokens that it has issued, and those that these have issued."""
+    token = gate.token("root", scope=ADMIN, rate=3)
+    for _ in range(2):
+        async with http(gate, token) as api:
+            body = {"user_id": "root", "rooms": [], "scope": ADMIN}
+            token = (await api.post("/admin/tokens", json=body)).json()["access_token"]
+        assert gate.service.gateway.verify(token).rate == 3
+
+
+async def test_a_removed_administrator_issues_no_token_for_the_room(gate: Gate) -> None:
+    """Neither for itself nor for others, nor for all rooms of the kind; for other rooms it does."""
+    await publish(gate, type="circle.member.removed", data={"user_id": "root"}, circle_id=7)
+    token = gate.token("root", scope=ADMIN, now=gate.service.gateway.clock() - 60)
+    async with http(gate, token) as api:
+        for user_id in ("root", "bob"):
+            for pattern in ("circle:7", "circle:*"):
+                body = {"user_id": user_id, "rooms": [pattern]}
+                problem = assert_problem(await api.post("/admin/tokens", json=body), 403, "room_forbidden")
+                assert problem["rooms"] == [pattern]
+        body = {"user_id": "root", "rooms": ["circle:8", "project:7"]}
+        assert (await api.post("/admin/tokens", json=body)).status_code == 201
+
+
 ISSUING: list[tuple[str, dict[str, Any], int, str]] = [
     ("subscribe publish", {}, 403, "scope_missing"),
     ("admin", {"scope": "subscribe"}, 403, "scope_missing"),
