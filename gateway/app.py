@@ -8,4 +8,6 @@ from gateway.service.config import ConfigError
 try:
     app = create_app()
 except ConfigError as error:
-    sys.exit(f"gateway: {error}")
+    print(f"gateway: {error}", file=sys.stderr)
+    # By this status the managers of workers, uvicorn's and gunicorn's, know that another start would fail likewise.
+    sys.exit(3)

@@ -157,7 +157,6 @@ WRONG = [
     ("GATEWAY_LOG_MAX_EVENTS", "0"),
     ("GATEWAY_MAX_MESSAGE_BYTES", "1"),
     ("GATEWAY_TRUSTED_PROXIES", "10.0.0.0/8,nonsense"),
-    ("GATEWAY_JWT_ISSUER", ""),
     ("GATEWAY_EXTERNAL_SCOPES", "subscribe,publish"),
     ("GATEWAY_EXTERNAL_SCOPES", "subscribe root"),
     ("GATEWAY_EXTERNAL_TENANTS", "acme,a b"),

@@ -3,7 +3,7 @@ included router in silence."""
 
 from collections.abc import Callable
 from importlib.resources import files
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from fastapi import Request
 from slowapi import Limiter
@@ -13,13 +13,22 @@ from auth.identity import Identity
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 
 
+_NO_FILE: Final = str(files("gateway") / "py.typed")
+"""An empty file: with none named slowapi reads our `.env`."""
+
+
+class _Limiter(Limiter):
+    """slowapi without settings of its own, which it would take from `RATELIMIT_…` in the environment."""
+
+    def get_app_config(self, key: str, default_value: Any = None) -> Any:
+        return default_value
+
+
 class Limited:
     """slowapi by principal, in this process's memory: its Redis storage would block the loop."""
 
     def __init__(self) -> None:
-        # An empty file for its configuration, or it would read our `.env`.
-        empty = str(files("gateway") / "py.typed")
-        self._limiter = Limiter(key_func=_principal_key, key_style="endpoint", config_filename=empty)
+        self._limiter = _Limiter(key_func=_principal_key, key_style="endpoint", config_filename=_NO_FILE)
         self.endpoints: list[str] = []
 
     def __call__(self, per_minute: int) -> Callable[[Endpoint], Endpoint]:

@@ -1,5 +1,6 @@
 """The `gateway` command."""
 
+import asyncio
 import json
 import os
 import sys
@@ -10,7 +11,7 @@ import typer
 
 from auth.errors import AuthError
 from gateway.service.config import ConfigError, Settings, load_settings
-from gateway.service.factory import create_service, weaknesses
+from gateway.service.factory import create_service, require_shared_log, try_log, weaknesses
 
 app = typer.Typer(
     help="One tenant, one log; one client, one cursor.",
@@ -36,12 +37,9 @@ def serve(
 
     chosen: dict[str, Any] = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
     try:
-        if dev:
-            development.require_loopback(load_settings(**chosen).host)
-            chosen["jwt_secret"] = development.development_secret()
         settings = load_settings(**chosen)
         if dev:
-            settings = development.without_delays(settings)
+            settings = development.development_settings(settings)
         if not run.serve(settings, development=dev, demo=demo):
             raise typer.Exit(1)
     except ConfigError as error:
@@ -121,14 +119,17 @@ def subscribe(
 
 
 @app.command()
-def check() -> None:
-    """Judge the configuration: say what in it is weak; exit 2 where it will not do."""
+def check(
+    workers: Annotated[int, typer.Option(help="processes that a server is to run with these settings", min=1)] = 1,
+) -> None:
+    """Judge the configuration and try the log: say what in it is weak; exit 2 where it will not do."""
     settings = _settings()
     try:
+        require_shared_log(settings, workers, "--workers")
         create_service(settings)
+        found = [*weaknesses(settings), *asyncio.run(try_log(settings))]
     except ConfigError as error:
         _fail(error)
-    found = list(weaknesses(settings))
     for weakness in found:
         print(f"weak: {weakness}")
     print("the configuration will do" + (", with the reservations above" if found else ""))

@@ -1,9 +1,12 @@
 """Which web pages may connect: the `Origin` check (RFC 6455 section 10.2)."""
 
 from collections.abc import Iterable
-from urllib.parse import urlsplit
+from typing import Final
+from urllib.parse import SplitResult, urlsplit
 
 from gateway.core.headers import Headers
+
+_IMPLIED: Final = {"http": ":80", "https": ":443"}
 
 
 class OriginPolicy:
@@ -33,18 +36,43 @@ class OriginPolicy:
         return host is not None and host == _host(hosts[0])
 
 
+def origin_fault(text: str) -> str | None:
+    """What is wrong with a configured origin, which is a scheme and a host, with a port or without, or `*`."""
+    if text == "*":
+        return None
+    parts = _split(_normal(text))
+    if parts is None or not parts.scheme or not parts.hostname:
+        return f"{text!a} is no origin: a scheme and a host"
+    if parts.username is not None or parts.path or parts.query or parts.fragment:
+        return f"{text!a} has more than a scheme, a host and a port"
+    if "*" in parts.hostname:
+        return f"{text!a} is a pattern, and origins are compared as they are"
+    if not text.isascii() or not text.isprintable() or " " in text:
+        return f"{text!a} is not how a browser writes it: in ASCII, a name of other letters as xn--…"
+    return None
+
+
 def _normal(origin: str) -> str:
-    return origin.strip().rstrip("/").lower()
+    """As browsers write it: in lower case, without the port that the scheme implies (RFC 6454 section 6.1)."""
+    origin = origin.strip().rstrip("/").lower()
+    return origin.removesuffix(_IMPLIED.get(origin.partition("://")[0], ""))
+
+
+def _split(text: str) -> SplitResult | None:
+    try:
+        parts = urlsplit(text)
+        parts.port  # noqa: B018 - raises for one that is no number
+    except ValueError:
+        return None
+    return parts
 
 
 def _host(text: str) -> str | None:
     """`host:port` without the port that its scheme implies; None for what has user information or a path in it."""
-    try:
-        parts = urlsplit(text if "://" in text else f"//{text}")
-        port = parts.port
-    except ValueError:
+    parts = _split(text if "://" in text else f"//{text}")
+    if parts is None or parts.username is not None or parts.password is not None:
         return None
-    if parts.username is not None or parts.password is not None or parts.path or parts.query or parts.fragment:
+    if parts.path or parts.query or parts.fragment:
         return None
-    host = parts.hostname
+    host, port = parts.hostname, parts.port
     return host if host is None or port is None or port in (80, 443) else f"{host}:{port}"

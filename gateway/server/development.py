@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from fastapi import APIRouter, HTTPException, Request, Response
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, SecretStr
 
 from gateway.core.headers import group_headers
 from gateway.server.demo import TENANTS, DemoTenant
@@ -39,6 +39,13 @@ def development_secret(file: Path = KEY_FILE) -> str:
         return file.read_text().strip()
     except OSError as error:
         raise ConfigError(f"{file}: {error.strerror}") from None
+
+
+def development_settings(settings: Settings) -> Settings:
+    """`settings` with the development key, and without delays at the end. Raises `ConfigError` where others than this
+    machine could connect."""
+    require_loopback(settings.host)
+    return without_delays(settings).model_copy(update={"jwt_secret": SecretStr(development_secret())})
 
 
 def require_loopback(host: str) -> None:

@@ -123,6 +123,7 @@ def server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
         ws_ping_interval=settings.ping_interval,
         ws_ping_timeout=settings.ping_interval,
         ws_per_message_deflate=False,  # uvicorn's own costs 44 kB a connection
+        workers=1,  # or it reads WEB_CONCURRENCY
         access_log=False,
         server_header=False,
         proxy_headers=False,  # ours asks which proxies are trusted; uvicorn's believes any on loopback

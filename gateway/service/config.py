@@ -1,20 +1,34 @@
 """Settings: the one reader of the environment."""
 
+import logging
+import os
+import sys
 from collections.abc import Sequence
 from ipaddress import ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 from auth.identity import SCOPES
 from gateway.core.addresses import Network
+from gateway.core.origin import origin_fault
+from gateway.service.environment import PREFIX, asked_processes, is_link_address, unknown_settings
 from schemas.rooms import ID_GRAMMAR, is_id
 
 CommaList = Annotated[tuple[str, ...], NoDecode]
 Count = Annotated[int, Field(ge=0)]
 
+logger = logging.getLogger("gateway")
+
+ENV_FILE = ".env"
 HOW_TO_MAKE_ONE = 'python3 -c "import secrets; print(secrets.token_urlsafe(48))"'
 
 
@@ -23,10 +37,19 @@ class ConfigError(Exception):
 
 
 class Settings(BaseSettings):
-    """Every setting, read from `GATEWAY_…` variables and a `.env` file. Counts and rates: 0 is no limit."""
+    """Every setting, read from `GATEWAY_…` variables and a `.env` file. Counts and rates: 0 is no limit.
+
+    An empty variable is an unset one, as a container's configuration passes it on.
+    """
 
     model_config = SettingsConfigDict(
-        env_prefix="GATEWAY_", env_file=".env", extra="ignore", frozen=True, hide_input_in_errors=True
+        env_prefix=PREFIX,
+        env_file=ENV_FILE,
+        env_file_encoding="utf-8-sig",  # with the mark of Windows' editors, or the first name would begin with it
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,
     )
 
     if TYPE_CHECKING:  # an argument of the base class, which a type checker without pydantic's plugin does not see
@@ -128,8 +151,32 @@ class Settings(BaseSettings):
         # The settings that are lists are those whose default is an empty one.
         if isinstance(value, str) and default == ():
             return tuple(part.strip() for part in value.split(",") if part.strip())
-        # An empty variable, as a container's configuration passes it on, is one that was not set.
-        return None if value == "" and default is None else value
+        return value
+
+    @field_validator("host")
+    @classmethod
+    def _host(cls, value: str) -> str:
+        if not value:  # for a socket that is every interface
+            raise ValueError("is empty; write 0.0.0.0 to listen on every interface")
+        return value
+
+    @field_validator("port", mode="before")
+    @classmethod
+    def _port(cls, value: Any) -> Any:
+        if isinstance(value, str) and is_link_address(value):
+            raise ValueError(
+                "is the address of a Kubernetes Service called gateway, which Kubernetes sets as a service link; "
+                "set enableServiceLinks: false in the pod's spec, or GATEWAY_PORT to a number"
+            )
+        return value
+
+    @field_validator("allowed_origins")
+    @classmethod
+    def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in value:
+            if fault := origin_fault(origin):
+                raise ValueError(f"{fault}; write each as a browser sends it, such as https://app.example.com")
+        return value
 
     @field_validator("external_scopes")
     @classmethod
@@ -152,6 +199,24 @@ class Settings(BaseSettings):
             ip_network(network, strict=False)
         return value
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The arguments, the environment, the file; what stands in the two and is no setting is warned of."""
+        known = [name.upper() for name in cls.model_fields]
+        for source in (env_settings, dotenv_settings):
+            if isinstance(source, EnvSettingsSource):
+                variables = [(name, value) for name, value in source.env_vars.items() if value is not None]
+                for sentence in unknown_settings(variables, known):
+                    logger.warning("%s", sentence)
+        return init_settings, env_settings, dotenv_settings
+
     @property
     def longest_token(self) -> int:
         """Seconds that any token may live."""
@@ -170,7 +235,16 @@ def load_settings(**overrides: Any) -> Settings:
         # Without the input: it may be a secret.
         fault = error.errors(include_input=False, include_url=False, include_context=False)[0]
         name = "_".join(str(part) for part in fault["loc"][:1])
-        raise ConfigError(f"GATEWAY_{name.upper()}: {fault['msg']}") from None
+        raise ConfigError(f"{PREFIX}{name.upper()}: {fault['msg'].removeprefix('Value error, ')}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{ENV_FILE}: is not UTF-8 text; save it as UTF-8") from None
+    except OSError as error:
+        raise ConfigError(f"{ENV_FILE}: cannot be read: {error.strerror}; mend it or remove it") from None
+
+
+def server_processes() -> int:
+    """How many worker processes the server around this process was asked for, as far as that can be seen."""
+    return asked_processes(sys.argv, os.environ)
 
 
 def read_file(setting: str, path: str) -> bytes:

@@ -19,7 +19,14 @@ from gateway.embedding.broadcast_manager import BroadcastManager, claim_connecti
 from gateway.embedding.event_bus import forget_gateway, use_gateway
 from gateway.engine.gateway import Gateway
 from gateway.logs.memory import MemoryLog
-from gateway.service.config import HOW_TO_MAKE_ONE, ConfigError, Settings, load_settings, read_file
+from gateway.service.config import (
+    HOW_TO_MAKE_ONE,
+    ConfigError,
+    Settings,
+    load_settings,
+    read_file,
+    server_processes,
+)
 from gateway.service.jwks import JwksRefresher
 
 Made = TypeVar("Made")
@@ -56,6 +63,7 @@ class Service:
 def create_service(settings: Settings | None = None) -> Service:
     """A gateway as `settings` say, or else as the environment says. Raises `ConfigError`."""
     settings = settings or load_settings()
+    require_shared_log(settings, server_processes(), "the server")
     keys, cursor_keys = _keys(settings)
     keyring = KeyRing(keys)
     try:
@@ -145,6 +153,27 @@ def _log(settings: Settings, cursor_keys: tuple[bytes, ...]) -> Log:
     except ImportError:
         raise ConfigError("GATEWAY_LOG_URL: Redis needs pip install gathering-gateway[redis]") from None
     except ValueError as error:
+        raise ConfigError(f"GATEWAY_LOG_URL: {error}") from None
+
+
+def require_shared_log(settings: Settings, processes: int, asked_by: str) -> None:
+    """Raise `ConfigError` for several processes on the log in memory: each would have one of its own."""
+    if processes > 1 and settings.log_url.startswith("memory:"):
+        raise ConfigError(
+            f"GATEWAY_LOG_URL: memory:// is a log of one process, and {asked_by} asks for {processes} processes; "
+            "run one, or set redis://"
+        )
+
+
+async def try_log(settings: Settings) -> list[str]:
+    """What is not advisable about the server that keeps the log. Raises `ConfigError` for one that does not do."""
+    if settings.log_url.startswith("memory:"):
+        return []
+    from gateway.redis.probe import ProbeFailed, probe
+
+    try:
+        return [f"GATEWAY_LOG_URL: {weakness}" for weakness in await probe(settings.log_url, settings.redis_prefix)]
+    except ProbeFailed as error:
         raise ConfigError(f"GATEWAY_LOG_URL: {error}") from None
 
 

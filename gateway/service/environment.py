@@ -1,0 +1,89 @@
+"""Environment variables: those of the gateway that no setting has, and the worker processes of a server."""
+
+import re
+import shlex
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from itertools import pairwise
+from pathlib import PurePath
+from typing import Final
+
+PREFIX: Final = "GATEWAY_"
+_OF_THE_CLIENTS: Final = ("URL", "TOKEN")
+"""What the client commands take by themselves."""
+
+_LINK: Final = re.compile(
+    r"(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)", re.ASCII
+)
+_LINK_ADDRESS: Final = re.compile(r"(tcp|udp|sctp)://", re.ASCII)
+
+_WORKER_OPTIONS: Final = {
+    "uvicorn": ("--workers",),
+    "fastapi": ("--workers",),
+    "gunicorn": ("--workers", "-w"),
+    "hypercorn": ("--workers", "-w"),
+    "granian": ("--workers",),
+}
+_WORKER_VARIABLES: Final = {
+    "uvicorn": ("UVICORN_WORKERS", "WEB_CONCURRENCY"),
+    "fastapi": ("WEB_CONCURRENCY",),
+    "gunicorn": ("WEB_CONCURRENCY",),
+    "granian": ("GRANIAN_WORKERS",),
+}
+
+
+def is_link_address(value: str) -> bool:
+    """Whether `value` is what a Kubernetes service link has in place of a port: `tcp://10.96.12.3:8000`."""
+    return _LINK_ADDRESS.match(value) is not None
+
+
+def unknown_settings(variables: Iterable[tuple[str, str]], settings: Collection[str]) -> Iterator[str]:
+    """A sentence for each of `variables` with the gateway's prefix that is no setting, with the nearest name.
+
+    The service links of Kubernetes are passed over: a Service called `gateway` sets GATEWAY_SERVICE_HOST, one called
+    `gateway-redis` GATEWAY_REDIS_PORT, in every container of its namespace. `settings` are upper-case, without prefix.
+    """
+    known = {*settings, *_OF_THE_CLIENTS}
+    for variable, value in variables:
+        name = variable.upper().removeprefix(PREFIX)
+        if name == variable.upper() or name in known or _LINK.fullmatch(name) or is_link_address(value):
+            continue
+        nearest = get_close_matches(name, known, n=1)
+        hint = f"did you mean {PREFIX}{nearest[0]}?" if nearest else "`.env.example` lists all of them"
+        yield f"{PREFIX}{name}: there is no such setting; {hint}"
+
+
+def asked_processes(arguments: Sequence[str], variables: Mapping[str, str]) -> int:
+    """How many worker processes the server of this command line was asked for; 1 where that cannot be seen.
+
+    Servers keep their command line in each worker. Not seen: gunicorn's configuration file, a call of `uvicorn.run`.
+    """
+    if not arguments:
+        return 1
+    path = PurePath(arguments[0])
+    server = path.parent.name if path.stem == "__main__" else path.stem
+    options = _WORKER_OPTIONS.get(server, ())
+    asked = _counts(arguments[1:], options)
+    if server == "gunicorn" and not asked:
+        asked = _counts(_words(variables.get("GUNICORN_CMD_ARGS", "")), options)
+    asked = asked or [variables[name] for name in _WORKER_VARIABLES.get(server, ()) if name in variables][:1]
+    return int(asked[-1]) if asked and asked[-1].isdecimal() else 1
+
+
+def _counts(arguments: Sequence[str], options: Collection[str]) -> list[str]:
+    """The values of `options`, written as `-w 4`, `-w4` or `--workers=4`."""
+    found = []
+    for argument, following in pairwise([*arguments, ""]):
+        for option in options:
+            if argument == option:
+                found.append(following)
+            elif argument.startswith(f"{option}=" if option.startswith("--") else option):
+                found.append(argument.removeprefix(option).removeprefix("="))
+    return found
+
+
+def _words(text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError:  # an open quotation; the server will say so
+        return []
