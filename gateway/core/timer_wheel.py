@@ -1,28 +1,34 @@
-"""Who is to be looked at when: one second each, so that keeping it costs the same for ten and for ten thousand."""
+"""A timer wheel with buckets of one second."""
 
-from collections.abc import Hashable, Iterator
-from math import ceil
+from collections.abc import Hashable, Iterator, Sequence
+from math import ceil, floor
 from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
 
 
 class TimerWheel(Generic[K]):
-    """One appointment for each key, by the second in which it falls."""
+    """One deadline for each key, rounded up to a whole second. The clock may go back: what is due then comes later.
+
+    `set` and `forget` are O(1). `due` costs the keys that are due and the seconds since the look before, or the buckets
+    where those are fewer: nothing for deadlines to come.
+    """
 
     def __init__(self) -> None:
         self._seconds: dict[int, dict[K, None]] = {}
         self._when: dict[K, int] = {}
+        self._first = 0  # no bucket is before it
 
     def __len__(self) -> int:
         return len(self._when)
 
     def set(self, key: K, at: float) -> None:
-        """Look at `key` at `at` (seconds since the epoch, rounded up) and not when it was set before."""
+        """Set the deadline of `key` (seconds), in place of the one before."""
         self.forget(key)
         second = ceil(at)
         self._when[key] = second
         self._seconds.setdefault(second, {})[key] = None
+        self._first = min(self._first, second)
 
     def forget(self, key: K) -> None:
         second = self._when.pop(key, None)
@@ -33,9 +39,22 @@ class TimerWheel(Generic[K]):
                 del self._seconds[second]
 
     def due(self, now: float) -> Iterator[K]:
-        """Those whose time has come; each is taken off as its turn comes, so that a fault with one costs no other."""
-        for second in sorted(second for second in self._seconds if second <= now):
-            for key in list(self._seconds.get(second, ())):
-                if self._when.get(key) == second:
-                    self.forget(key)
-                    yield key
+        """The keys whose deadline has come; each is taken off as its turn comes, so that a fault with one costs no
+        other."""
+        first, last = self._first, floor(now)
+        if last < first:
+            return
+        seconds: Sequence[int] = range(first, last + 1)
+        if len(seconds) > len(self._seconds):
+            seconds = sorted(second for second in self._seconds if second <= now)
+        self._first = reached = last + 1
+        try:
+            for second in seconds:
+                reached = second
+                for key in list(self._seconds.get(second, ())):
+                    if self._when.get(key) == second:
+                        self.forget(key)
+                        yield key
+            reached = last + 1
+        finally:
+            self._first = min(self._first, reached)

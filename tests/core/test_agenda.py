@@ -1,11 +1,14 @@
 """Appointments: each once, none early, the last one counts."""
 
+from collections.abc import Iterator
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.timer_wheel import TimerWheel
 
-steps = st.tuples(st.sampled_from(["set", "forget", "look"]), st.sampled_from("abcd"), st.floats(0, 20))
+steps = st.tuples(st.sampled_from(["set", "forget", "look"]), st.sampled_from("abcd"), st.floats(-5, 20))
 
 
 @given(st.lists(steps, max_size=60))
@@ -22,7 +25,7 @@ def test_agenda_against_a_dictionary(steps: list[tuple[str, str, float]]) -> Non
             agenda.forget(key)
             model.pop(key, None)
         else:
-            now += number
+            now += number  # or back, as a wall clock does
             for due in agenda.due(now):
                 assert model.pop(due) <= now
             assert all(at > now - 1 for at in model.values())
@@ -49,3 +52,41 @@ def test_who_is_dealt_with_may_change_who_is_next() -> None:
         agenda.set(key, 50.0)
     assert next(agenda.due(60.0)) == "x"  # and whoever asked comes no further
     assert list(agenda.due(60.0)) == ["y", "z"]
+
+
+class Counting(dict[int, Any]):
+    """Counts what is looked at."""
+
+    looks = 0
+
+    def __iter__(self) -> Iterator[int]:
+        for key in super().__iter__():
+            self.looks += 1
+            yield key
+
+    def get(self, key: int, default: Any = None) -> Any:
+        self.looks += 1
+        return super().get(key, default)
+
+
+def test_a_look_costs_what_is_due_and_not_what_is_to_come() -> None:
+    """With a day of appointments ahead, and after the clock was a year wrong."""
+    agenda: TimerWheel[int] = TimerWheel()
+    counting = agenda._seconds = Counting()
+    now = 1e6
+    for n in range(86_400):
+        agenda.set(n, now + n)
+    assert list(agenda.due(now)) == [0]
+    counting.looks = 0
+    for tick in range(1, 201):
+        assert len(list(agenda.due(now + tick / 2))) == (tick + 1) % 2
+    assert counting.looks <= 300
+    year = 365 * 86_400.0
+    agenda.set(-1, now + 2 * year)
+    assert len(list(agenda.due(now + year))) == 86_400 - 101
+    agenda.set(-2, now + 200)
+    counting.looks = 0
+    for tick in range(200):
+        assert list(agenda.due(now + tick / 2)) == []
+    assert list(agenda.due(now + 200)) == [-2]
+    assert counting.looks <= 400
