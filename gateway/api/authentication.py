@@ -12,7 +12,7 @@ from auth.identity import Identity
 from gateway.api.problems import ProblemRoute
 from gateway.core.addresses import client_address
 from gateway.core.credentials import Secrets, bearer_tokens, redact_query, require_single_token, tickets_from
-from gateway.core.headers import group_headers, parse_query
+from gateway.core.headers import Headers, group_headers, parse_query
 from gateway.service.factory import Service
 
 _PRINCIPAL: Final = "gateway.principal"
@@ -22,6 +22,14 @@ _TICKETS: Final = "gateway.tickets"
 Scope = MutableMapping[str, Any]
 
 
+def headers_of(scope: Scope) -> Headers:
+    """The headers of a request. Subprotocols, which uvicorn with wsproto takes out of them, are put back."""
+    headers = group_headers(scope["headers"])
+    if (offered := scope.get("subprotocols")) and b"sec-websocket-protocol" not in headers:
+        return {**headers, b"sec-websocket-protocol": [word.encode("latin-1") for word in offered]}
+    return headers
+
+
 def take_tokens(scope: Scope) -> Secrets:
     """The tokens of a request; from here on its query string shows none to what comes after, access logs included.
 
@@ -29,7 +37,7 @@ def take_tokens(scope: Scope) -> Secrets:
     """
     if _TAKEN not in scope:
         query = parse_query(scope["query_string"])
-        scope[_TAKEN] = bearer_tokens(query, group_headers(scope["headers"]))
+        scope[_TAKEN] = bearer_tokens(query, headers_of(scope))
         scope[_TICKETS] = tickets_from(query)
         scope["query_string"] = redact_query(scope["query_string"])
     tokens: Secrets = scope[_TAKEN]

@@ -5,9 +5,9 @@ from functools import partial
 
 from fastapi import APIRouter, WebSocket
 
-from gateway.api.authentication import address_of, take_tickets, take_tokens
+from gateway.api.authentication import address_of, headers_of, take_tickets, take_tokens
 from gateway.core.connect_request import ConnectRequest, read_connect_request
-from gateway.core.headers import group_headers, parse_query
+from gateway.core.headers import parse_query
 from gateway.service.factory import Service
 from gateway.transports.asgi import AsgiTransport, serve
 
@@ -21,7 +21,7 @@ def websocket_router(service: Service) -> APIRouter:
     async def dashboard(websocket: WebSocket) -> None:
         scope = websocket.scope
         tokens = take_tokens(scope)
-        headers = group_headers(scope["headers"])
+        headers = headers_of(scope)
         if not service.origins.allows(headers):
             await websocket.close()  # before it is accepted: HTTP 403
             return

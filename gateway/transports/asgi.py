@@ -23,6 +23,10 @@ _FAREWELL_SECONDS: Final = 1.0
 logger = logging.getLogger("gateway.transport")
 
 
+class SendRefused(Exception):
+    """A message that the server does not send, though the client is still there: the server is to close it."""
+
+
 class AsgiTransport:
     """A `Transport` over an ASGI `send`. `stall` is how many seconds one frame may wait for a client that reads
     nothing, before it is given up (4408)."""
@@ -36,6 +40,7 @@ class AsgiTransport:
         "_size",
         "_stall",
         "_writer",
+        "failure",
         "gone",
         "on_drained",
     )
@@ -53,6 +58,7 @@ class AsgiTransport:
         self._drained.set()
         self._closing: tuple[int, str] | None = None
         self._writer: asyncio.Task[None] | None = None
+        self.failure: Exception | None = None
         self.gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.on_drained: Callable[[], None] = lambda: None
 
@@ -116,8 +122,9 @@ class AsgiTransport:
         except TimeoutError:
             logger.info("a client read nothing for %s s and was given up", self._stall)
             self.abort()
-        except Exception:
-            # The client has gone; which exception says so differs from server to server.
+        except Exception as error:
+            # Mostly the client has gone; which exception says so differs from server to server.
+            self.failure = error
             self.abort()
         finally:
             self._writer = None
@@ -131,6 +138,13 @@ async def serve(host: Host, connection: Connection | None, transport: AsgiTransp
     reader.add_done_callback(lambda _: transport.end())
     try:
         await transport.gone
+        if transport.failure is not None:
+            if connection is not None:
+                host.disconnect(connection)
+            ended, _ = await asyncio.wait((reader,), timeout=_FAREWELL_SECONDS)
+            if not ended:
+                # A close code below 3000 under Daphne, for one, which closes with 1011 where an application fails.
+                raise SendRefused from transport.failure
     finally:
         # Without an `await`: where this was cancelled by anyio, as by Starlette's TestClient, it would be so again.
         if connection is not None:

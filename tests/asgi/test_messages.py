@@ -7,7 +7,10 @@ import pytest
 from starlette.testclient import TestClient
 
 from gateway.api import create_app, create_service
-from gateway.transports.asgi import AsgiTransport
+from gateway.core.connect_request import ConnectRequest
+from gateway.core.credentials import Secrets
+from gateway.testing import RecordingHost, until
+from gateway.transports.asgi import AsgiTransport, SendRefused, serve
 from schemas.codes import CloseCode, ErrorCode
 from tests.support import Gate, settings_for
 
@@ -53,3 +56,44 @@ def test_a_session_of_the_test_client_ends_without_an_exception() -> None:
             with client.websocket_connect("/ws/dashboard?token=bad") as session:
                 assert session.receive() == {"type": "websocket.close", "code": 4401, "reason": "token_invalid"}
         assert list(service.manager.connections()) == []
+
+
+class Fussy(Sent):
+    """An ASGI `send` of a server that does not close with codes below 3000, as autobahn does not."""
+
+    async def __call__(self, message: Any) -> None:
+        if message.get("code", 3_000) < 3_000:
+            raise ValueError("invalid close code")
+        self.append(message)
+
+
+async def test_a_close_that_the_server_refuses_does_not_leave_the_connection_open() -> None:
+    """The application fails, which every server ends a connection for; the host is told at once."""
+    host = RecordingHost()
+    transport = AsgiTransport(Fussy(), 5.0)
+    connection = host.connect(ConnectRequest(Secrets(), None, (), None, None, "1.2.3.4"), transport)
+    serving = asyncio.create_task(serve(host, connection, transport, asyncio.Event().wait))  # type: ignore[arg-type]
+    await asyncio.sleep(0)
+    transport.close(1013, "full")
+    await until(lambda: host.gone == [connection], 0.5)
+    with pytest.raises(SendRefused) as failure:
+        await serving
+    assert str(failure.value.__cause__) == "invalid close code"
+
+
+async def test_a_client_that_has_gone_is_no_failure() -> None:
+    """A server may say so by an exception of `send` before `receive` does."""
+    host = RecordingHost()
+    left = asyncio.Event()
+
+    async def receive() -> dict[str, Any]:
+        await left.wait()
+        return {"type": "websocket.disconnect", "code": 1006}
+
+    transport = AsgiTransport(Fussy(), 5.0)
+    connection = host.connect(ConnectRequest(Secrets(), None, (), None, None, "1.2.3.4"), transport)
+    serving = asyncio.create_task(serve(host, connection, transport, receive))
+    transport.close(1013, "full")
+    await until(lambda: host.gone == [connection], 0.5)
+    left.set()
+    await serving
