@@ -3,8 +3,8 @@
     python3 dev.py run [ARGS]     serve in development mode with demo traffic; ARGS go to `gateway serve`
     python3 dev.py test [ARGS]    every check and test; ARGS go to pytest
     python3 dev.py bench [ARGS]   the benchmarks; ARGS go to them
-    python3 dev.py lock [ARGS]    write requirements.lock anew; `--upgrade` takes the newest releases
-    python3 dev.py setup          only set up
+    python3 dev.py lock [ARGS]    write both locks anew; `--upgrade` takes the newest releases
+    python3 dev.py setup          only set up, for all of these; `run` alone installs less
 
 The same with make: `make test ARGS="-k rooms"`; `make run PYTHON=python3.13` chooses the Python.
 """
@@ -28,6 +28,9 @@ VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 STAMP = VENV / "dev.stamp"
 LOCK = ROOT / "requirements.lock"
+LOCKS = {"run": ROOT / "requirements-run.lock", "all": LOCK}
+"""What to install for `run`, and for everything; the first is a part of the second."""
+_SIZES = {"run": "20 MB", "all": "100 MB"}
 
 
 def succeeds(*command: object, quiet: bool = False) -> bool:
@@ -43,24 +46,24 @@ def become(*command: object) -> NoReturn:
     os.execv(str(command[0]), [str(part) for part in command])
 
 
-def setup() -> None:
-    """Brings .venv in line with pyproject.toml and requirements.lock; does nothing when it is."""
+def setup(what: str) -> None:
+    """Brings .venv in line with pyproject.toml and the lock of `LOCKS`; does nothing when it is, or has more."""
     interpreter = f"{sys.version} {sys.base_prefix} {ROOT}".replace("\n", " ")
-    content = (ROOT / "pyproject.toml").read_bytes() + LOCK.read_bytes()
+    content = b"".join(path.read_bytes() for path in (ROOT / "pyproject.toml", *LOCKS.values()))
     stamp = f"{interpreter}\n{hashlib.sha256(content).hexdigest()}\n"
     with open(__file__) as guard:  # two at once: the second waits, then finds it done
         fcntl.flock(guard, fcntl.LOCK_EX)
         before = STAMP.read_text() if STAMP.is_file() and PYTHON.exists() else ""
-        if before == stamp:
+        if before in (f"{stamp}{what}\n", f"{stamp}all\n"):
             return
-        print("Setting up .venv; the first time downloads about 100 MB ...", flush=True)
+        print(f"Setting up .venv; the first time downloads about {_SIZES[what]} ...", flush=True)
         if not before.startswith(f"{interpreter}\n"):
             # Without pip: Debian has no ensurepip, and elsewhere this saves seconds.
             venv.create(VENV, clear=True, symlinks=True, with_pip=False)
         STAMP.unlink(missing_ok=True)
-        if not any(install(installer) for installer in installers()):
+        if not any(install(installer, LOCKS[what]) for installer in installers()):
             sys.exit("dev.py: could not install the requirements; the reason is above")
-        STAMP.write_text(stamp)
+        STAMP.write_text(f"{stamp}{what}\n")
 
 
 def working_uv() -> "str | None":
@@ -86,9 +89,9 @@ def installers() -> "list[list[str]]":
     return found
 
 
-def install(installer: "list[str]") -> bool:
+def install(installer: "list[str]", lock: Path) -> bool:
     # The lock names every package, with hashes; a build without isolation fetches nothing that it does not name.
-    locked = ["--no-deps", "--require-hashes", "-r", LOCK]
+    locked = ["--no-deps", "--require-hashes", "-r", lock]
     project = ["--no-deps", "--no-build-isolation", "--editable", ROOT]
     return succeeds(*installer, *locked) and succeeds(*installer, *project)
 
@@ -129,12 +132,17 @@ def lock(args: "list[str]") -> None:
             if not succeeds(sys.executable, "-m", "pip", "install", "-qq", "--target", scratch, "uv"):
                 sys.exit("dev.py: could not install uv, which writes the lock; the reason is above")
         command = [uv, "pip", "compile", "--quiet", "--universal", "--generate-hashes", "--no-annotate"]
-        command += ["--python", sys.executable, "--python-version", "3.11", "--extra", "dev"]
+        command += ["--python", sys.executable, "--python-version", "3.11"]
         command += ["--no-emit-index-url", "--no-emit-find-links", "--custom-compile-command", "python3 dev.py lock"]
-        if not succeeds(*command, *args, "--output-file", LOCK.name, "pyproject.toml"):
+        everything = [*command, *args, "--extra", "dev", "--output-file", LOCK.name, "pyproject.toml"]
+        # The same releases; and what builds the project, which installing it needs.
+        running = [*command, "--extra", "fast", "--extra", "redis", "--group", "build", "--constraint", LOCK.name]
+        running += ["--output-file", LOCKS["run"].name, "pyproject.toml"]
+        if not (succeeds(*everything) and succeeds(*running)):
             sys.exit("dev.py: could not resolve the requirements; the reason is above")
-    if "://" in LOCK.read_text():
-        sys.exit("dev.py: requirements.lock names an address, which holds on this machine only; remove it")
+    for path in LOCKS.values():
+        if "://" in path.read_text():
+            sys.exit(f"dev.py: {path.name} names an address, which holds on this machine only; remove it")
 
 
 def newer_python() -> "str | None":
@@ -158,7 +166,7 @@ def main() -> None:
     command, args = (sys.argv[1:2] or ["help"])[0], sys.argv[2:]
     os.chdir(ROOT)
     if command in ("run", "test", "bench", "setup"):
-        setup()
+        setup("run" if command == "run" else "all")
     if command == "run":
         become(VENV / "bin" / "gateway", "serve", "--dev", "--demo", *args)
     elif command == "test":

@@ -1,0 +1,85 @@
+"""`dev.py`: what it installs for which command, and when."""
+
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import dev
+
+Installs = Callable[[str], list[str]]
+
+
+def pins(lock: Path) -> dict[str, str]:
+    """Each requirement of a lock with its marker and its hashes."""
+    found = re.findall(r"^([A-Za-z0-9_.\[\]-]+==[^ \n]+)(.*(?:\n    .*)*)", lock.read_text(), re.MULTILINE)
+    return dict(found)
+
+
+def test_what_running_needs_is_a_part_of_everything() -> None:
+    """The same releases with the same hashes; and nothing that only tests need."""
+    running, everything = pins(dev.LOCKS["run"]), pins(dev.LOCKS["all"])
+    assert running.keys() <= everything.keys()
+    assert all(
+        sorted(re.findall("sha256:.*", running[name])) == sorted(re.findall("sha256:.*", everything[name]))
+        for name in running
+    )
+    names = {name.partition("==")[0].partition("[")[0] for name in running}
+    assert {"fastapi", "slowapi", "uvicorn", "uvloop", "httptools", "redis", "hatchling"} <= names
+    assert names.isdisjoint({"playwright", "mypy", "pytest", "hypothesis", "schemathesis", "ruff", "httpx"})
+
+
+@pytest.fixture
+def installs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Installs:
+    """Set up a clone for a command; returns the locks that were installed by it, by a program that only notes them."""
+    for name in ("pyproject.toml", "requirements.lock", "requirements-run.lock"):
+        shutil.copy(dev.ROOT / name, tmp_path)
+    noted = tmp_path / "noted"
+    noted.touch()
+    program = tmp_path / "install"
+    program.write_text(f'#!/bin/sh\necho "$@" >> {noted}\n')
+    program.chmod(0o755)
+    monkeypatch.setattr(dev, "ROOT", tmp_path)
+    monkeypatch.setattr(dev, "VENV", tmp_path / ".venv")
+    monkeypatch.setattr(dev, "PYTHON", tmp_path / ".venv" / "bin" / "python")
+    monkeypatch.setattr(dev, "STAMP", tmp_path / ".venv" / "dev.stamp")
+    monkeypatch.setattr(dev, "LOCKS", {what: tmp_path / path.name for what, path in dev.LOCKS.items()})
+    monkeypatch.setattr(dev, "installers", lambda: [[str(program)]])
+
+    def setup(what: str) -> list[str]:
+        noted.write_text("")
+        dev.setup(what)
+        return re.findall(r"-r \S*/(\S+)", noted.read_text())
+
+    return setup
+
+
+def test_each_command_installs_what_it_lacks(installs: Installs, tmp_path: Path) -> None:
+    """`run` a part, `test` the rest; whoever has everything can run."""
+    assert installs("run") == ["requirements-run.lock"]
+    assert installs("run") == []
+    assert installs("all") == ["requirements.lock"]
+    assert installs("all") == installs("run") == []
+    (tmp_path / "pyproject.toml").write_text("# changed")
+    assert installs("run") == ["requirements-run.lock"]
+    assert installs("all") == ["requirements.lock"]
+
+
+def test_a_fresh_clone_is_set_up_for_the_tests_at_once(installs: Installs) -> None:
+    """In one step."""
+    assert installs("all") == ["requirements.lock"]
+    assert installs("run") == []
+
+
+def test_an_installation_that_failed_is_tried_again(
+    installs: Installs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the one before was complete."""
+    installs("run")
+    with monkeypatch.context() as broken:
+        broken.setattr(dev, "installers", lambda: [["false"]])
+        with pytest.raises(SystemExit, match="could not install"):
+            dev.setup("all")
+    assert installs("run") == ["requirements-run.lock"]
