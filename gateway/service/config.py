@@ -61,12 +61,18 @@ class Settings(BaseSettings):
     jwt_previous_secrets: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
         default=(), description="HS256 keys still accepted after a rotation, comma-separated"
     )
+    jwt_next_secrets: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        default=(), description="HS256 keys accepted ahead of a rotation, comma-separated; they do not sign yet"
+    )
     jwt_private_keys: CommaList = Field(
         default=(),
         description="PEM files of RSA, P-256 or Ed25519 private keys, newest first, comma-separated; the first signs",
     )
     jwt_public_keys: CommaList = Field(
-        default=(), description="PEM files of public keys still accepted, comma-separated"
+        default=(), description="PEM files of public keys accepted beside them, comma-separated"
+    )
+    cursor_secret: SecretStr | None = Field(
+        default=None, description="key that event ids are encrypted with, at least 32 bytes; empty: the key that signs"
     )
     jwt_issuer: str = Field(default="gathering-gateway", min_length=1, description="`iss` of the tokens issued here")
     jwt_audience: str = Field(default="gathering-gateway", min_length=1, description="`aud` that every token must have")

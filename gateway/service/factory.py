@@ -1,13 +1,11 @@
 """Puts a gateway together from its settings."""
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from hashlib import blake2b
-from typing import TypeVar
 
 from auth.errors import UnusableKey
-from auth.keys import Key, KeyRing, hmac_key, private_key, public_key
+from auth.keys import KeyRing
 from auth.tokens import TokenIssuer, TokenVerifier, TrustedIssuer
 from gateway.cluster.local import LocalCluster
 from gateway.core.admission import ConnectionLimits, Limits
@@ -24,12 +22,10 @@ from gateway.service.config import (
     ConfigError,
     Settings,
     load_settings,
-    read_file,
     server_processes,
 )
 from gateway.service.jwks import JwksRefresher
-
-Made = TypeVar("Made")
+from gateway.service.keys import cursor_keys, token_keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +60,7 @@ def create_service(settings: Settings | None = None) -> Service:
     """A gateway as `settings` say, or else as the environment says. Raises `ConfigError`."""
     settings = settings or load_settings()
     require_shared_log(settings, server_processes(), "the server")
-    keys, cursor_keys = _keys(settings)
-    keyring = KeyRing(keys)
+    keyring = KeyRing(token_keys(settings))
     try:
         issuer = TokenIssuer(keyring, settings.jwt_issuer, settings.jwt_audience)
     except UnusableKey:
@@ -82,40 +77,13 @@ def create_service(settings: Settings | None = None) -> Service:
     )
     manager = claim_connection_manager()
     gateway = Gateway(
-        _log(settings, cursor_keys), verifier, manager=manager, nodes=_nodes(settings), limits=_limits(settings)
+        _log(settings, cursor_keys(settings)),
+        verifier,
+        manager=manager,
+        nodes=_nodes(settings),
+        limits=_limits(settings),
     )
     return Service(settings, gateway, manager, keyring, issuer, OriginPolicy(settings.allowed_origins), jwks)
-
-
-def _keys(settings: Settings) -> tuple[list[Key], tuple[bytes, ...]]:
-    """The keys for tokens, newest first, and those for cursors, which are derived from the secret ones."""
-    keys: list[Key] = []
-    secrets: list[bytes] = []
-    for path in settings.jwt_private_keys:
-        pem = read_file("GATEWAY_JWT_PRIVATE_KEYS", path)
-        keys.append(_made("GATEWAY_JWT_PRIVATE_KEYS", private_key, pem))
-        secrets.append(pem)
-    named = [("GATEWAY_JWT_SECRET", settings.jwt_secret)] if settings.jwt_secret else []
-    named += [("GATEWAY_JWT_PREVIOUS_SECRETS", secret) for secret in settings.jwt_previous_secrets]
-    for name, secret in named:
-        value = secret.get_secret_value().encode()
-        keys.append(_made(name, hmac_key, value))
-        secrets.append(value)
-    name = "GATEWAY_JWT_PUBLIC_KEYS"
-    keys += [_made(name, public_key, read_file(name, path)) for path in settings.jwt_public_keys]
-    return keys, tuple(_cursor_key(secret) for secret in secrets)
-
-
-def _made(setting: str, make: Callable[[bytes], Made], material: bytes) -> Made:
-    try:
-        return make(material)
-    except UnusableKey as error:
-        hint = f"; make one with {HOW_TO_MAKE_ONE}" if "SECRET" in setting else ""
-        raise ConfigError(f"{setting}: {error}{hint}") from None
-
-
-def _cursor_key(secret: bytes) -> bytes:
-    return blake2b(blake2b(secret).digest(), digest_size=32, person=b"gateway-cursors").digest()
 
 
 def _external(settings: Settings) -> JwksRefresher | None:
@@ -131,12 +99,12 @@ def _external(settings: Settings) -> JwksRefresher | None:
         raise ConfigError(f"GATEWAY_EXTERNAL_JWKS_URL: {error}") from None
 
 
-def _log(settings: Settings, cursor_keys: tuple[bytes, ...]) -> Log:
+def _log(settings: Settings, keys: tuple[bytes, ...]) -> Log:
     seconds = max(settings.log_min_seconds, settings.log_max_seconds)
     bounds = Bounds(settings.log_max_events, settings.log_max_bytes, seconds)
     scheme = settings.log_url.partition(":")[0]
     if scheme == "memory":
-        return MemoryLog(cursor_keys, bounds)
+        return MemoryLog(keys, bounds)
     if scheme not in ("redis", "rediss"):
         raise ConfigError("GATEWAY_LOG_URL: starts with memory://, redis:// or rediss://")
     try:
@@ -145,7 +113,7 @@ def _log(settings: Settings, cursor_keys: tuple[bytes, ...]) -> Log:
 
         return RedisLog(
             settings.log_url,
-            cursor_keys,
+            keys,
             bounds,
             prefix=settings.redis_prefix,
             trust_restarts=settings.redis_trust_restarts,

@@ -1,0 +1,66 @@
+"""Keys of this gateway, made of its settings: those for tokens, and those for cursors."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from hashlib import blake2b
+from typing import TypeVar
+
+from auth.errors import UnusableKey
+from auth.keys import Key, hmac_key, private_key, public_key
+from gateway.service.config import HOW_TO_MAKE_ONE, ConfigError, Settings, read_file
+
+Made = TypeVar("Made")
+
+
+def token_keys(settings: Settings) -> list[Key]:
+    """The keys of the tokens issued here; the first that can sign signs, all verify. Raises `ConfigError`.
+
+    Secrets that are only accepted cannot sign: no node signs with what another does not accept yet.
+    """
+    keys = [make_key("GATEWAY_JWT_PRIVATE_KEYS", private_key, pem) for pem in _private_keys(settings)]
+    for name, secret, signs in _secrets(settings):
+        key = make_key(name, hmac_key, secret)
+        keys.append(key if signs else replace(key, signer=None))
+    name = "GATEWAY_JWT_PUBLIC_KEYS"
+    return keys + [make_key(name, public_key, read_file(name, path)) for path in settings.jwt_public_keys]
+
+
+def cursor_keys(settings: Settings) -> tuple[bytes, ...]:
+    """The keys of cursors: the first encrypts, all decrypt. Raises `ConfigError`.
+
+    Derived from all secrets that nodes may know, those of the next rotation included: each node reads the cursors of
+    every other while keys are exchanged.
+    """
+    materials = [*_private_keys(settings), *(secret for _, secret, _ in _secrets(settings))]
+    if settings.cursor_secret is not None:
+        material = settings.cursor_secret.get_secret_value().encode()
+        make_key("GATEWAY_CURSOR_SECRET", hmac_key, material)  # refuses a weak one
+        materials.insert(0, material)
+    return tuple(dict.fromkeys(_cursor_key(material) for material in materials))
+
+
+def make_key(setting: str, make: Callable[[bytes], Made], material: bytes) -> Made:
+    """`make(material)`. Raises `ConfigError` naming the setting, without the material."""
+    try:
+        return make(material)
+    except UnusableKey as error:
+        hint = f"; make one with {HOW_TO_MAKE_ONE}" if "SECRET" in setting else ""
+        raise ConfigError(f"{setting}: {error}{hint}") from None
+
+
+def _private_keys(settings: Settings) -> list[bytes]:
+    return [read_file("GATEWAY_JWT_PRIVATE_KEYS", path) for path in settings.jwt_private_keys]
+
+
+def _secrets(settings: Settings) -> Iterator[tuple[str, bytes, bool]]:
+    """The setting, the secret, and whether it may sign."""
+    if settings.jwt_secret is not None:
+        yield "GATEWAY_JWT_SECRET", settings.jwt_secret.get_secret_value().encode(), True
+    for secret in settings.jwt_previous_secrets:
+        yield "GATEWAY_JWT_PREVIOUS_SECRETS", secret.get_secret_value().encode(), False
+    for secret in settings.jwt_next_secrets:
+        yield "GATEWAY_JWT_NEXT_SECRETS", secret.get_secret_value().encode(), False
+
+
+def _cursor_key(material: bytes) -> bytes:
+    return blake2b(blake2b(material).digest(), digest_size=32, person=b"gateway-cursors").digest()
