@@ -1,23 +1,30 @@
-"""What goes wrong is said once, and once that it is over, however often it is tried in between."""
+"""One line for a failure and one for its end, however often it is tried in between."""
 
 import logging
 
-logger = logging.getLogger("gateway.log")
-
 
 class IncidentLog:
-    def __init__(self) -> None:
-        self._met: dict[str, int] = {}
+    """The failures that last, by what cannot be done. `subject` is whose they are, `logger` where the lines go."""
 
-    def meet(self, what: str, error: BaseException) -> None:
-        """`what` is what the log cannot be: read, written."""
-        if what not in self._met:
-            logger.warning("the log cannot be %s: %s", what, describe(error))
-        self._met[what] = self._met.get(what, 0) + 1
+    def __init__(self, subject: str, logger: logging.Logger) -> None:
+        self._subject = subject
+        self._logger = logger
+        self._failures: dict[str, int] = {}
 
-    def end(self, what: str) -> None:
-        if times := self._met.pop(what, 0):
-            logger.warning("the log can be %s again, after %d failures", what, times)
+    def failed(self, what: str, error: BaseException) -> None:
+        """`what` is a past participle, what the subject cannot be: read, written."""
+        if what not in self._failures:
+            self._logger.warning("%s cannot be %s: %s", self._subject, what, describe(error))
+        self._failures[what] = self._failures.get(what, 0) + 1
+
+    def recovered(self, what: str) -> None:
+        """It works; a line where it did not before."""
+        if failures := self._failures.pop(what, 0):
+            self._logger.warning("%s can be %s again, after %d failures", self._subject, what, failures)
+
+    def lasts(self, what: str) -> bool:
+        """Whether it failed the last time."""
+        return what in self._failures
 
 
 def describe(error: BaseException) -> str:

@@ -40,7 +40,7 @@ class Time:
         """Have `log` live by this time."""
         script = log._script
         script.text = script.text.replace("redis.call('TIME')", f"{{redis.call('GET', '{self._prefix}:now'), 0}}")
-        log._lookout.now = self.clock  # type: ignore[method-assign]
+        log._monitor.now = self.clock  # type: ignore[method-assign]
         await self._set()
 
     async def advance(self, seconds: float) -> None:

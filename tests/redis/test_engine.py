@@ -20,7 +20,7 @@ from gateway.core.errors import LogUnavailable
 from gateway.core.window import Bounds, Entry
 from gateway.logs.redis import RedisLog
 from gateway.logs.redis import writer as writer_module
-from gateway.logs.redis.keys import KeySpace
+from gateway.redis.keys import KeySpace
 from gateway.testing import draft, until
 from tests.redis.nodes import node
 from tests.redis.proxy import proxied
@@ -201,7 +201,7 @@ async def test_faults_of_others_end_nothing(
         for owner, name in (
             (log._writer, "_next_batch"),
             (log._follower, "_read"),
-            (log._lookout, "_judge"),
+            (log._monitor, "_judge"),
             (log._follower.channels, "_listen"),
         ):
             with monkeypatch.context() as broken:
@@ -336,7 +336,7 @@ async def test_a_clock_that_is_wrong_drops_nothing_early(server: Server, prefix:
         await subject.append("acme", 3)
         log.sweep()  # before the clocks were compared: too early is worse than too late
         assert len(log.window("acme")) == 3
-        await until(lambda: abs(log._lookout.now() - time.time()) < 30)
+        await until(lambda: abs(log._monitor.now() - time.time()) < 30)
         log.sweep()
         assert len(log.window("acme")) == 3
 
@@ -460,7 +460,12 @@ async def test_keys_of_a_tenant_share_a_slot(tmp_path: Path, prefix: str) -> Non
         await server.ask("CLUSTER", "ADDSLOTS", *range(16_384))
         names = KeySpace(prefix)
         for tenant in ("acme", "a", "A-b_c", "x" * 64):
-            keys = [*names.log(tenant), names.key(tenant, None), names.key(tenant, "{x}"), names.key(tenant, "")]
+            keys = [
+                *names.log(tenant),
+                names.idempotency(tenant, None),
+                names.idempotency(tenant, "{x}"),
+                names.idempotency(tenant, ""),
+            ]
             slots = {await server.ask("CLUSTER", "KEYSLOT", key) for key in [*keys, names.channel(tenant)]}
             assert len(slots) == 1
         async with asyncio.timeout(10):
@@ -498,7 +503,7 @@ async def test_an_outage_is_said_once(server: Server, prefix: str, caplog: pytes
         await until(lambda: subject.log.ready)
         assert await outcome(subject.log.append("acme", draft(2))) is None
         await until(lambda: len(_lines(caplog, "again")) >= 3, 8.0)
-        for what in ("written", "heard", "looked after"):
+        for what in ("written", "listened to", "checked"):
             assert len(_lines(caplog, f"cannot be {what}")) == 1
             assert len(_lines(caplog, f"can be {what} again")) == 1
         assert len(_lines(caplog, "")) < 10

@@ -116,7 +116,7 @@ async def test_nothing_stays_of_a_tenant_that_nobody_follows(server: Server, pre
         gateway, log = nodes.gates[0].service.gateway, nodes.logs[0]
         for n in range(5):
             await gateway.publish("brief", "task.created", {"n": n})
-        channel = log._names.channel("brief")
+        channel = log._context.keys.channel("brief")
         for _ in range(3):
             following = log.follow("brief")
             assert following is not None

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any, Final
 
+from gateway.cluster.redis.context import Failures
 from gateway.cluster.redis.members import LEASE, RedisMembers
-from gateway.cluster.redis.publisher import Failures
 from gateway.core.cluster import ControlMessage, OnControl
 from gateway.core.errors import LogUnavailable
 from gateway.redis.client import COMMAND_SECONDS, client_of

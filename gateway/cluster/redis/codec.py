@@ -1,36 +1,13 @@
-"""How connections of a node stand in Redis, and what of it is where."""
+"""Connections and totals of a node as Redis holds them."""
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 from gateway.core.roster import Member, Totals
 
 VERSION = b"version"
 AFTER = b"after"
 TOTALS = b"totals"
-
-
-@dataclass(frozen=True, slots=True)
-class KeySpace:
-    """Of one tenant. The braces make a cluster keep them together; a tenant's name has none.
-
-    `nodes` is a hash: each node's version. `members(node)` is a hash: the node's connections by id, its totals and the
-    version that this is. `changes(node)` is a stream: by version what changed, and `after` which other version.
-    """
-
-    prefix: str
-    tenant: str
-
-    @property
-    def nodes(self) -> str:
-        return f"{self.prefix}:{{{self.tenant}}}:nodes"
-
-    def members(self, node: str) -> str:
-        return f"{self.prefix}:{{{self.tenant}}}:members:{node}"
-
-    def changes(self, node: str) -> str:
-        return f"{self.prefix}:{{{self.tenant}}}:changes:{node}"
 
 
 def pack(member: Member | None) -> str:

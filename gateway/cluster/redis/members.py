@@ -5,13 +5,16 @@ import logging
 import secrets
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Final
 
 from redis.asyncio import Redis
 
+from gateway.cluster.redis.context import Failures, MembersContext
 from gateway.cluster.redis.poller import MembersPoller
-from gateway.cluster.redis.publisher import Failures, MembersPublisher
+from gateway.cluster.redis.publisher import MembersPublisher
 from gateway.core.roster import OnChanges, Others, Source
+from gateway.redis.incidents import IncidentLog, describe
+from gateway.redis.keys import KeySpace
 from gateway.redis.tasks import end, for_ever
 
 LEASE: Final = 45.0
@@ -31,23 +34,23 @@ class RedisMembers:
         self, redis: "Redis", *, prefix: str, lease: float = LEASE, timer: Callable[[], float] = time.monotonic
     ) -> None:
         self.node = f"node_{secrets.token_hex(6)}"
-        self._redis = redis
-        self._options: dict[str, Any] = {"prefix": prefix, "lease": lease, "timer": timer}
+        incidents = IncidentLog("connections of the nodes", logger)
+        self._context = MembersContext(redis, KeySpace(prefix), self.node, lease, timer, incidents)
         self._tasks: list[asyncio.Task[None]] = []
 
     def attach(self, source: Source, on_changes: OnChanges) -> None:
-        self._announcer = MembersPublisher(self._redis, self.node, source, **self._options)
-        self._reader = MembersPoller(self._redis, self.node, on_changes, **self._options)
+        self._publisher = MembersPublisher(self._context, source)
+        self._poller = MembersPoller(self._context, on_changes)
 
     async def start(self) -> None:
-        self._tasks = [asyncio.create_task(for_ever(work, logger)) for work in (self._announcer.run, self._reader.run)]
+        self._tasks = [asyncio.create_task(for_ever(work, logger)) for work in (self._publisher.run, self._poller.run)]
 
     async def stop(self) -> None:
         await self.abandon()
         try:
-            await self._announcer.farewell()
+            await self._publisher.farewell()
         except Failures as error:
-            logger.warning("the other nodes will miss this one by themselves: %s", type(error).__name__)
+            logger.warning("the other nodes will miss this one by themselves: %s", describe(error))
 
     async def abandon(self) -> None:
         """End without a word, as if killed: the others find out when the lease is over."""
@@ -55,20 +58,20 @@ class RedisMembers:
         self._tasks.clear()
 
     def changed(self, tenant: str, connection_id: str) -> None:
-        self._announcer.changed(tenant, connection_id)
+        self._publisher.changed(tenant, connection_id)
 
     def watch(self, tenant: str) -> None:
-        self._reader.watch(tenant)
+        self._poller.watch(tenant)
 
     def unwatch(self, tenant: str) -> None:
-        self._reader.unwatch(tenant)
+        self._poller.unwatch(tenant)
 
     def look(self, tenant: str) -> Awaitable[None] | None:
-        return self._reader.look(tenant)
+        return self._poller.look(tenant)
 
     def others(self, tenant: str) -> Others:
-        return self._reader.others(tenant)
+        return self._poller.others(tenant)
 
     @property
     def partial(self) -> bool:
-        return self._reader.failing
+        return self._poller.failing

@@ -2,14 +2,12 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from typing import Final
 
-from redis.asyncio import Redis
-
-from gateway.cluster.redis.codec import AFTER, TOTALS, VERSION, KeySpace, unpack_all, unpack_totals
-from gateway.cluster.redis.publisher import Failures
+from gateway.cluster.redis.codec import AFTER, TOTALS, VERSION, unpack_all, unpack_totals
+from gateway.cluster.redis.context import Failures, MembersContext
 from gateway.core.roster import Change, Member, OnChanges, Others
 from gateway.redis.client import COMMAND_SECONDS
 
@@ -55,21 +53,23 @@ class MembersPoller:
     """Costs Redis one command for each watched tenant and poll, and what has changed. A node that is not heard of for
     `lease` seconds is gone."""
 
-    def __init__(
-        self, redis: "Redis", node: str, on_changes: OnChanges, *, prefix: str, lease: float, timer: Callable[[], float]
-    ) -> None:
-        self._redis = redis
-        self._node = node
+    def __init__(self, context: MembersContext, on_changes: OnChanges) -> None:
+        self._redis = context.redis
+        self._keys = context.keys
+        self._node = context.node
+        self._lease = context.lease
+        self._timer = context.timer
+        self._incidents = context.incidents
         self._on_changes = on_changes
-        self._prefix = prefix
-        self._lease = lease
-        self._timer = timer
         self._views: dict[str, _View] = {}
         self._asks: dict[str, asyncio.Future[None]] = {}
         self._asked = asyncio.Event()
-        self._answered_at = timer()
-        self._checked_at = timer()
-        self.failing = False
+        self._answered_at = self._checked_at = self._timer()
+
+    @property
+    def failing(self) -> bool:
+        """Whether what others told could not be read the last time."""
+        return self._incidents.lasts("read")
 
     # ---- what others ask of it
 
@@ -142,21 +142,19 @@ class MembersPoller:
                 for tenant, read in reads.items():
                     self._apply(tenant, read)
         except Failures as error:
-            if not self.failing:
-                logger.warning("connections of other nodes cannot be read: %s", type(error).__name__)
-            self.failing = True
+            self._incidents.failed("read", error)
             if self._timer() - self._answered_at >= self._lease:
                 self._give_up()
         except Exception:
             logger.exception("what other nodes told of connections could not be taken in")
         else:
-            self.failing = False
+            self._incidents.recovered("read")
             self._answered_at = self._timer()
 
     async def _read(self, tenants: list[str], check: bool) -> dict[str, _Read]:
         async with self._redis.pipeline(transaction=False) as pipeline:
             for tenant in tenants:
-                pipeline.hgetall(KeySpace(self._prefix, tenant).nodes)
+                pipeline.hgetall(self._keys.nodes(tenant))
             versions = await pipeline.execute()
         reads: dict[str, _Read] = {}
         moved: list[tuple[str, str, int | None]] = []
@@ -173,18 +171,18 @@ class MembersPoller:
 
     async def _miss(self, tenant: str, read: _Read, nodes: list[str]) -> None:
         """See which nodes' leases have run out."""
-        keys = KeySpace(self._prefix, tenant)
         async with self._redis.pipeline(transaction=False) as pipeline:
             for node in nodes:
-                pipeline.exists(keys.members(node))
+                pipeline.exists(self._keys.members(tenant, node))
             found = await pipeline.execute() if nodes else []
         for node, exists in zip(nodes, found, strict=True):
             if not exists:
-                await self._forget(keys, read, node)
+                await self._forget(tenant, read, node)
 
-    async def _forget(self, keys: KeySpace, read: _Read, node: str) -> None:
+    async def _forget(self, tenant: str, read: _Read, node: str) -> None:
         read.nodes.discard(node)
-        await self._redis.eval(_FORGET, 2, keys.nodes, keys.members(node), node)
+        nodes, members = self._keys.nodes(tenant), self._keys.members(tenant, node)
+        await self._redis.eval(_FORGET, 2, nodes, members, node)
 
     async def _read_changes(self, reads: dict[str, _Read], moved: list[tuple[str, str, int]]) -> list[tuple[str, str]]:
         """Read what nodes changed since a version; returns those of which it is not to be had."""
@@ -192,7 +190,7 @@ class MembersPoller:
             return []
         async with self._redis.pipeline(transaction=False) as pipeline:
             for tenant, node, version in moved:
-                pipeline.xrange(KeySpace(self._prefix, tenant).changes(node), min=f"({version}-0")
+                pipeline.xrange(self._keys.changes(tenant, node), min=f"({version}-0")
             answers = await pipeline.execute()
         unread = []
         for (tenant, node, version), entries in zip(moved, answers, strict=True):
@@ -212,13 +210,13 @@ class MembersPoller:
             return
         async with self._redis.pipeline(transaction=False) as pipeline:
             for tenant, node in nodes:
-                pipeline.hgetall(KeySpace(self._prefix, tenant).members(node))
+                pipeline.hgetall(self._keys.members(tenant, node))
             answers = await pipeline.execute()
         for (tenant, node), fields in zip(nodes, answers, strict=True):
             if VERSION in fields:
                 reads[tenant].changes.append((node, fields))
             else:
-                await self._forget(KeySpace(self._prefix, tenant), reads[tenant], node)
+                await self._forget(tenant, reads[tenant], node)
 
     # ---- taking it in
 

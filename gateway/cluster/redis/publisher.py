@@ -1,22 +1,17 @@
 """Tells the other nodes, through Redis, of this one's connections."""
 
 import asyncio
-import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
-
-from gateway.cluster.redis.codec import AFTER, TOTALS, VERSION, KeySpace, pack, pack_totals
+from gateway.cluster.redis.codec import AFTER, TOTALS, VERSION, pack, pack_totals
+from gateway.cluster.redis.context import Failures, MembersContext
 from gateway.core.roster import Source
 from gateway.redis.client import COMMAND_SECONDS
 
 DEBOUNCE: Final = 0.25
 """Seconds for which changes are gathered before they are written."""
-
-Failures = (RedisError, OSError, TimeoutError)
 
 _LOOK_SECONDS: Final = 1.0
 _TENANTS_AT_ONCE: Final = 100
@@ -24,8 +19,6 @@ _FIELDS_AT_ONCE: Final = 500
 _MAX_CHANGES: Final = 2_000
 """What changes more at once is not told as a change: it is read as a whole."""
 _CHANGES_KEPT: Final = 32
-
-logger = logging.getLogger("gateway.nodes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,16 +37,15 @@ class MembersPublisher:
     seconds after it was killed. Finds within a second that Redis was away, or has lost what it was told, and tells it
     anew."""
 
-    def __init__(
-        self, redis: "Redis", node: str, source: Source, *, prefix: str, lease: float, timer: Callable[[], float]
-    ) -> None:
-        self._redis = redis
-        self._node = node
+    def __init__(self, context: MembersContext, source: Source) -> None:
+        self._redis = context.redis
+        self._keys = context.keys
+        self._node = context.node
+        self._lease = context.lease
+        self._timer = context.timer
+        self._incidents = context.incidents
         self._source = source
-        self._prefix = prefix
-        self._lease = lease
-        self._timer = timer
-        self._alive = f"{prefix}:alive:{node}"
+        self._alive = context.keys.alive(context.node)
         # One count for all tenants, so that a version is never used twice.
         self._version = 0
         self._told: dict[str, int] = {}
@@ -67,7 +59,6 @@ class MembersPublisher:
         self._wake.set()
 
     async def run(self) -> None:
-        failing = False
         while True:
             try:
                 async with asyncio.timeout(min(_LOOK_SECONDS, self._lease / 9)):
@@ -81,13 +72,11 @@ class MembersPublisher:
                 await self._look()
                 await self._flush()
             except Failures as error:
-                if not failing:
-                    logger.warning("the other nodes cannot be told of connections: %s", type(error).__name__)
-                failing = True
+                self._incidents.failed("written", error)
                 self._refresh_at = 0.0
                 await asyncio.sleep(DEBOUNCE)
             else:
-                failing = False
+                self._incidents.recovered("written")
 
     async def farewell(self) -> None:
         """Take back what was told. Raises what Redis raises."""
@@ -156,20 +145,18 @@ class MembersPublisher:
                 self._wake.set()
 
     async def _write_all(self, pipeline: Any, tenant: str, version: int, ids: list[str]) -> None:
-        keys = KeySpace(self._prefix, tenant)
-        members, new = keys.members(self._node), keys.members(f"{self._node}:new")
-        pipeline.delete(new, keys.changes(self._node))
+        members, new = self._keys.members(tenant, self._node), self._keys.members(tenant, f"{self._node}:new")
+        pipeline.delete(new, self._keys.changes(tenant, self._node))
         for some in _chunks(ids, _FIELDS_AT_ONCE):
             if fields := {id: text for id in some if (text := self._packed(tenant, id))}:
                 pipeline.hset(new, mapping=fields)
             await asyncio.sleep(0)  # ten thousand at once would hold up the loop
         pipeline.hset(new, mapping=self._about(tenant, version))
         pipeline.rename(new, members)
-        self._sign(pipeline, keys, version)
+        self._sign(pipeline, tenant, version)
 
     async def _write_some(self, pipeline: Any, tenant: str, version: int, before: int, ids: list[str]) -> None:
-        keys = KeySpace(self._prefix, tenant)
-        members, changes = keys.members(self._node), keys.changes(self._node)
+        members, changes = self._own(tenant)
         fields: dict[Any, Any] = {}
         for some in _chunks(ids, _FIELDS_AT_ONCE):
             fields.update((id, self._packed(tenant, id)) for id in some)
@@ -183,7 +170,7 @@ class MembersPublisher:
         if gone := [id for id, text in fields.items() if not text]:
             pipeline.hdel(members, *gone)
         pipeline.hset(members, mapping={**{id: text for id, text in fields.items() if text}, **about})
-        self._sign(pipeline, keys, version)
+        self._sign(pipeline, tenant, version)
 
     def _packed(self, tenant: str, id: str) -> str:
         return pack(self._source.member(tenant, id))
@@ -191,16 +178,20 @@ class MembersPublisher:
     def _about(self, tenant: str, version: int) -> dict[Any, Any]:
         return {TOTALS: pack_totals(self._source.totals(tenant)), VERSION: version}
 
-    def _sign(self, pipeline: Any, keys: KeySpace, version: int) -> None:
+    def _sign(self, pipeline: Any, tenant: str, version: int) -> None:
         milliseconds = int(self._lease * 1000)
-        pipeline.hset(keys.nodes, self._node, version)
-        for key in (keys.nodes, keys.members(self._node), keys.changes(self._node)):
+        nodes, members, changes = self._keys.nodes(tenant), *self._own(tenant)
+        pipeline.hset(nodes, self._node, version)
+        for key in (nodes, members, changes):
             pipeline.pexpire(key, milliseconds)
 
     def _erase(self, pipeline: Any, tenant: str) -> None:
-        keys = KeySpace(self._prefix, tenant)
-        pipeline.delete(keys.members(self._node), keys.changes(self._node))
-        pipeline.hdel(keys.nodes, self._node)
+        pipeline.delete(*self._own(tenant))
+        pipeline.hdel(self._keys.nodes(tenant), self._node)
+
+    def _own(self, tenant: str) -> tuple[str, str]:
+        """This node's members and changes of them."""
+        return self._keys.members(tenant, self._node), self._keys.changes(tenant, self._node)
 
 
 def _chunks(items: list[str], size: int) -> Iterable[list[str]]:

@@ -8,20 +8,17 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Final
 
-from redis.asyncio import Redis
-
 from gateway.core.cursor import EPOCH_BYTES
 from gateway.core.errors import CursorInvalid, LogUnavailable
 from gateway.core.frame import Frame
 from gateway.core.log import Sink, Watcher, payload_of
 from gateway.core.window import Entry, Gap, Window
 from gateway.logs.redis.codec import Content, epoch_of, hear, unpack
-from gateway.logs.redis.keys import IDLE_SECONDS, KeySpace
+from gateway.logs.redis.context import IDLE_SECONDS, RedisContext
 from gateway.logs.redis.pubsub import PubSubListener
 from gateway.logs.redis.script import Script
 from gateway.logs.redis.writer import ANSWER_SECONDS
 from gateway.redis.client import COMMAND_SECONDS
-from gateway.redis.incidents import IncidentLog
 
 NO_EPOCH: Final = bytes(EPOCH_BYTES)
 _OVERTAKEN_SECONDS: Final = 0.05
@@ -46,29 +43,18 @@ class Followed:
 class Follower:
     """Takes from the channel what is exactly next, and for anything else reads the stream from its own place.
 
-    `new_window` makes one of a tenant, an epoch and a head; `trust` is as the scripts take it. `dropped` counts what
-    came on the channels and was no entry.
+    `new_window` makes one of a tenant, an epoch and a head. `dropped` counts messages that held no entry.
     """
 
-    def __init__(
-        self,
-        redis: "Redis",
-        names: KeySpace,
-        new_window: Callable[[str, bytes, int], Window],
-        trust: str,
-        timer: Callable[[], float],
-        troubles: IncidentLog,
-    ) -> None:
+    def __init__(self, context: RedisContext, new_window: Callable[[str, bytes, int], Window]) -> None:
         self.sink: Sink = lambda tenant, entry: None
         self.watcher: Watcher | None = None
         self.followed: dict[str, Followed] = {}
         self.dropped = 0
-        self.channels = PubSubListener(redis, names.probe, timer, self._on_message, self._on_listening, troubles)
-        self._redis = redis
-        self._names = names
+        self.channels = PubSubListener(context, self._on_message, self._on_listening)
+        self._context = context
+        self._keys = context.keys
         self._new_window = new_window
-        self._trust = trust
-        self._troubles = troubles
         self._script = Script("read")
         self._tenants: dict[str, str] = {}
         self._unread: dict[str, None] = {}
@@ -78,8 +64,8 @@ class Follower:
         followed = self.followed.get(tenant)
         if followed is None:
             followed = self.followed[tenant] = Followed(self._new_window(tenant, NO_EPOCH, 0))
-            self._tenants[self._names.channel(tenant)] = tenant
-            self.channels.add(self._names.channel(tenant))
+            self._tenants[self._keys.channel(tenant)] = tenant
+            self.channels.add(self._keys.channel(tenant))
             self.fall_behind(tenant, followed)
         elif followed.behind or (since is not None and self._is_ahead(since, followed.window)):
             self.fall_behind(tenant, followed)
@@ -95,7 +81,7 @@ class Follower:
     def release(self, tenant: str) -> None:
         followed = self.followed.pop(tenant, None)
         if followed is not None:
-            channel = self._names.channel(tenant)
+            channel = self._keys.channel(tenant)
             del self._tenants[channel]
             self.channels.remove(channel)
             self._unread.pop(tenant, None)
@@ -151,7 +137,7 @@ class Follower:
             epoch, offset, content = hear(data)
         except ValueError as error:
             self.dropped += 1
-            self._troubles.meet("understood on its channels", error)
+            self._context.incidents.failed("understood on its channels", error)
         else:
             self._take(tenant, self.followed[tenant], epoch, offset, content)
 
@@ -198,20 +184,20 @@ class Follower:
         calls = []
         for tenant, followed in batch:
             place = [followed.window.epoch.hex(), followed.window.head]
-            arguments = [secrets.token_hex(EPOCH_BYTES), *place, _PAGE_BYTES, self._trust, IDLE_SECONDS]
-            calls.append((self._names.log(tenant), arguments))
+            arguments = [secrets.token_hex(EPOCH_BYTES), *place, _PAGE_BYTES, self._context.trust, IDLE_SECONDS]
+            calls.append((self._keys.log(tenant), arguments))
         answers: list[Any]
         try:
             async with asyncio.timeout(COMMAND_SECONDS):
-                answers = await self._script.run_all(self._redis, calls)
+                answers = await self._script.run_all(self._context.redis, calls)
         except Exception as error:
             answers = [error] * len(batch)
         # What failed is tried again at the next look, a second later.
         errors = [answer for answer in answers if isinstance(answer, Exception)]
         if errors:
-            self._troubles.meet("read", errors[0])
+            self._context.incidents.failed("read", errors[0])
         else:
-            self._troubles.end("read")
+            self._context.incidents.recovered("read")
         return answers
 
     def _read_page(self, tenant: str, followed: Followed, answer: Any) -> bool:
@@ -238,7 +224,7 @@ class Follower:
             try:
                 content = unpack(dict(zip(*[iter(entry[1])] * 2, strict=True))[b"e"])
             except (ValueError, KeyError) as error:
-                self._troubles.meet("understood in its stream", error)
+                self._context.incidents.failed("understood in its stream", error)
                 self._begin_anew(tenant, followed, epoch, offset)
             else:
                 self._append(tenant, followed, offset, content)

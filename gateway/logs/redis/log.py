@@ -13,13 +13,14 @@ from gateway.core.errors import IdempotencyConflict, LogUnavailable
 from gateway.core.log import Draft, Receipt, Sink, Watcher
 from gateway.core.window import Bounds, Window
 from gateway.logs.redis.codec import Content, epoch_of, pack
+from gateway.logs.redis.context import IDLE_SECONDS, KEY_SECONDS, RedisContext
 from gateway.logs.redis.follower import NO_EPOCH, Follower
-from gateway.logs.redis.keys import IDLE_SECONDS, KEY_SECONDS, KeySpace
 from gateway.logs.redis.monitor import HealthMonitor
 from gateway.logs.redis.script import Script
 from gateway.logs.redis.writer import Append, Writer
 from gateway.redis.client import COMMAND_SECONDS, client_of
 from gateway.redis.incidents import IncidentLog
+from gateway.redis.keys import KeySpace
 from gateway.redis.tasks import end, for_ever
 
 _CODECS: Final = 1_024
@@ -48,15 +49,20 @@ class RedisLog:
     ) -> None:
         self._cursor_keys = cursor_keys
         self._bounds = bounds or Bounds()
-        self._trust = "1" if trust_restarts else "0"
-        self._names = KeySpace(prefix)
-        self._redis = client_of(url)
+        keys = KeySpace(prefix)
+        self._context = context = RedisContext(
+            client_of(url),
+            keys,
+            keys.probe(secrets.token_hex(8)),
+            "1" if trust_restarts else "0",
+            timer,
+            IncidentLog("the log", logger),
+        )
         self._script = Script("append")
         self._codecs: dict[str, Cursors] = {}
-        troubles = self._troubles = IncidentLog()
-        self._writer = Writer(self._write, self._settle, troubles)
-        self._follower = Follower(self._redis, self._names, self._new_window, self._trust, timer, troubles)
-        self._lookout = HealthMonitor(self._redis, self._names, self._follower, self._trust, timer, troubles)
+        self._writer = Writer(self._write, self._settle, context.incidents)
+        self._follower = Follower(context, self._new_window)
+        self._monitor = HealthMonitor(context, self._follower)
         self._tasks: list[asyncio.Task[None]] = []
 
     # ---- the seam
@@ -68,7 +74,7 @@ class RedisLog:
         self._follower.watcher = watcher
 
     async def start(self) -> None:
-        for work in (self._writer.run, self._follower.channels.run, self._follower.run, self._lookout.run):
+        for work in (self._writer.run, self._follower.channels.run, self._follower.run, self._monitor.run):
             self._tasks.append(asyncio.create_task(for_ever(work, logger)))
 
     async def stop(self) -> None:
@@ -76,12 +82,12 @@ class RedisLog:
         self._writer.stop()
         for tenant in list(self._follower.followed):
             self.release(tenant)
-        await self._redis.aclose()
+        await self._context.redis.aclose()
 
     @property
     def ready(self) -> bool:
         """Whether Redis answers, takes writes, and this node's own probe comes back to it over the channel."""
-        return not self._lookout.degraded and self._follower.channels.hears
+        return not self._monitor.degraded and self._follower.channels.hears
 
     @property
     def dropped(self) -> int:
@@ -104,7 +110,7 @@ class RedisLog:
         self._follower.release(tenant)
 
     def sweep(self) -> None:
-        now = self._lookout.now()
+        now = self._monitor.now()
         for followed in self._follower.followed.values():
             followed.window.sweep(now)
 
@@ -113,7 +119,7 @@ class RedisLog:
     async def _write(self, batch: list[Append]) -> list[Any]:
         calls = [(self._keys(a), self._arguments(a)) for a in batch]
         async with asyncio.timeout(COMMAND_SECONDS):
-            return await self._script.run_all(self._redis, calls)
+            return await self._script.run_all(self._context.redis, calls)
 
     def _arguments(self, append: Append) -> list[Any]:
         draft, bounds = append.draft, self._bounds
@@ -125,29 +131,30 @@ class RedisLog:
             bounds.max_events,
             bounds.max_bytes,
             int(bounds.max_seconds),
-            self._names.channel(append.tenant),
-            self._trust,
+            self._context.keys.channel(append.tenant),
+            self._context.trust,
             IDLE_SECONDS,
         ]
 
     def _settle(self, append: Append, answer: Any) -> Receipt:
         if isinstance(answer, Exception):
-            self._troubles.meet("written", answer)
+            self._context.incidents.failed("written", answer)
             raise LogUnavailable
-        self._troubles.end("written")
+        self._context.incidents.recovered("written")
         if answer[0] == b"conflict":
             raise IdempotencyConflict
         status, epoch, offset, at = answer
         epoch = epoch_of(epoch)
         tenant, draft = append.tenant, append.draft
         if status == b"appended":
-            self._lookout.answered()
+            self._monitor.answered()
             # Ahead of the channel, so that a publisher's own node has told its sink when it has the receipt.
             self._follower.take_own(tenant, epoch, offset, Content(float(at), draft.timestamp, draft.rooms, draft.body))
         return Receipt(self._cursors(tenant).encode(epoch, offset), duplicate=status == b"duplicate")
 
     def _keys(self, append: Append) -> list[str]:
-        return [*self._names.log(append.tenant), self._names.key(append.tenant, append.draft.key)]
+        names = self._context.keys
+        return [*names.log(append.tenant), names.idempotency(append.tenant, append.draft.key)]
 
     def _cursors(self, tenant: str) -> Cursors:
         if followed := self._follower.followed.get(tenant):

@@ -1,16 +1,13 @@
 """A look at Redis every second: whether events get through, and what the fast way has lost."""
 
 import asyncio
-from collections.abc import Callable
 from typing import Final
 
-from redis.asyncio import Redis
 from redis.exceptions import ReadOnlyError
 
+from gateway.logs.redis.context import RedisContext
 from gateway.logs.redis.follower import Follower
-from gateway.logs.redis.keys import KeySpace
 from gateway.redis.client import COMMAND_SECONDS
-from gateway.redis.incidents import IncidentLog
 
 LOOK_SECONDS: Final = 1.0
 """Between two comparisons of heads, which find what the fast way has lost."""
@@ -26,25 +23,16 @@ _PROBE_SECONDS: Final = 10
 class HealthMonitor:
     """Tells the follower's watcher when Redis does not answer or take writes any more, and when it does again."""
 
-    def __init__(
-        self,
-        redis: "Redis",
-        names: KeySpace,
-        follower: Follower,
-        trust: str,
-        timer: Callable[[], float],
-        troubles: IncidentLog,
-    ) -> None:
+    def __init__(self, context: RedisContext, follower: Follower) -> None:
         self.degraded = False
-        self._redis = redis
-        self._names = names
+        self._context = context
+        self._redis = context.redis
         self._follower = follower
-        self._trust = trust
-        self._timer = timer
-        self._troubles = troubles
+        self._timer = context.timer
+        self._incidents = context.incidents
         self._skew: float | None = None
         self._next = 0
-        self._answered_at = timer()
+        self._answered_at = self._timer()
 
     def answered(self) -> None:
         """Redis has taken a write."""
@@ -62,17 +50,17 @@ class HealthMonitor:
                 async with asyncio.timeout(COMMAND_SECONDS):
                     await self._look()
             except Exception as error:
-                self._troubles.meet("looked after", error)
+                self._incidents.failed("checked", error)
             else:
-                self._troubles.end("looked after")
+                self._incidents.recovered("checked")
                 self.answered()
             self._judge()
 
     async def _look(self) -> None:
         """See that Redis takes writes and tells of them, and what of the tenants has moved on unheard."""
         async with self._redis.pipeline(transaction=False) as pipeline:
-            pipeline.set(self._names.probe, "1", ex=_PROBE_SECONDS)
-            pipeline.publish(self._names.probe, "1")
+            pipeline.set(self._context.probe, "1", ex=_PROBE_SECONDS)
+            pipeline.publish(self._context.probe, "1")
             pipeline.time()
             pipeline.info("server")
             written, told, time, server = await pipeline.execute(raise_on_error=False)
@@ -98,10 +86,10 @@ class HealthMonitor:
         return [some[i : i + _LOOK_AT_ONCE] for i in range(0, len(some), _LOOK_AT_ONCE)]
 
     async def _compare_heads(self, tenants: list[str], run: bytes) -> None:
-        fields, owner = (["epoch", "offset"], []) if self._trust == "1" else (["epoch", "offset", "run"], [run])
+        fields, owner = (["epoch", "offset"], []) if self._context.trust == "1" else (["epoch", "offset", "run"], [run])
         async with self._redis.pipeline(transaction=False) as pipeline:
             for tenant in tenants:
-                pipeline.hmget(self._names.log(tenant)[1], fields)
+                pipeline.hmget(self._context.keys.log(tenant)[1], fields)
             heads = await pipeline.execute(raise_on_error=False)
         for tenant, head in zip(tenants, heads, strict=True):
             if (followed := self._follower.followed.get(tenant)) is not None:

@@ -5,10 +5,9 @@ from collections.abc import Callable
 from itertools import islice
 from typing import Final
 
-from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
 
-from gateway.redis.incidents import IncidentLog
+from gateway.logs.redis.context import RedisContext
 
 DEAF_SECONDS: Final = 3.0
 """Without a probe, which comes every second, the connection is given up: it may be open and yet carry nothing."""
@@ -25,19 +24,16 @@ class PubSubListener:
 
     def __init__(
         self,
-        redis: "Redis",
-        probe: str,
-        timer: Callable[[], float],
+        context: RedisContext,
         on_message: Callable[[str, bytes], None],
         on_listening: Callable[[str], None],
-        troubles: IncidentLog,
     ) -> None:
-        self._redis = redis
-        self.probe = probe
-        self._timer = timer
+        self._redis = context.redis
+        self.probe = context.probe
+        self._timer = context.timer
         self._on_message = on_message
         self._on_listening = on_listening
-        self._troubles = troubles
+        self._incidents = context.incidents
         self._wanted: dict[str, None] = {}
         self._changes: dict[str, None] = {}
         self._changed = asyncio.Event()
@@ -66,7 +62,7 @@ class PubSubListener:
                 async with self._redis.pubsub() as channels:
                     await self._listen(channels)
             except Exception as error:
-                self._troubles.meet("heard", error)
+                self._incidents.failed("listened to", error)
             await asyncio.sleep(_PAUSE)
 
     async def _listen(self, channels: PubSub) -> None:
@@ -110,7 +106,7 @@ class PubSubListener:
                 if message["type"] == "message" or self._heard_at < 0:
                     self._heard_at = self._timer()
                     if self._heard_at - since >= DEAF_SECONDS:  # or a line comes each time where it never lasts
-                        self._troubles.end("heard")
+                        self._incidents.recovered("listened to")
             elif message["type"] == "message":
                 self._on_message(channel, message["data"])
             else:

@@ -37,11 +37,11 @@ class Writer:
         self,
         send: Callable[[list[Append]], Awaitable[list[Any]]],
         settle: Callable[[Append, Any], Receipt],
-        troubles: IncidentLog,
+        incidents: IncidentLog,
     ) -> None:
         self._send = send
         self._settle = settle
-        self._troubles = troubles
+        self._incidents = incidents
         self._queue: deque[Append] = deque()
         self._queued = asyncio.Event()
         self._bytes = 0
@@ -75,7 +75,7 @@ class Writer:
             try:
                 answers = await self._send(batch)
             except Exception as error:
-                self._troubles.meet("written", error)
+                self._incidents.failed("written", error)
                 answers = [error] * len(batch)
             for append, answer in zip(batch, answers, strict=True):
                 self._answer(append, answer)

@@ -1,0 +1,26 @@
+"""What the parts of the cluster's members on Redis share."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from gateway.redis.incidents import IncidentLog
+from gateway.redis.keys import KeySpace
+
+Failures = (RedisError, OSError, TimeoutError)
+"""What a command raises where Redis cannot be reached, does not answer or refuses."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MembersContext:
+    """`node` is this node's name; `lease` seconds until the members of a node that was killed are gone; `timer`
+    seconds of a clock that never goes back."""
+
+    redis: "Redis"
+    keys: KeySpace
+    node: str
+    lease: float
+    timer: Callable[[], float]
+    incidents: IncidentLog

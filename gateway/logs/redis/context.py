@@ -1,0 +1,29 @@
+"""What the parts of the log on Redis share."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from redis.asyncio import Redis
+
+from gateway.redis.incidents import IncidentLog
+from gateway.redis.keys import KeySpace
+
+KEY_SECONDS: Final = 121
+"""For how long an idempotency key is kept: 120 s are promised."""
+
+IDLE_SECONDS: Final = 7 * 86_400
+"""For how long the log of a tenant is kept that nobody writes or reads."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RedisContext:
+    """`probe` is this node's own key and channel. `trust` is as the scripts take it: "1" keeps the epoch over a restart
+    of the server. `timer` is seconds of a clock that never goes back."""
+
+    redis: "Redis"
+    keys: KeySpace
+    probe: str
+    trust: str
+    timer: Callable[[], float]
+    incidents: IncidentLog

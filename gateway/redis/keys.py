@@ -1,0 +1,53 @@
+"""The names of keys and channels in Redis."""
+
+from dataclasses import dataclass
+from hashlib import blake2b
+
+
+@dataclass(frozen=True, slots=True)
+class KeySpace:
+    """The keys and channels of all nodes that share a `prefix`. Those of a tenant are in one hash slot of a cluster."""
+
+    prefix: str
+
+    # ---- the log of a tenant
+
+    def log(self, tenant: str) -> list[str]:
+        """The stream, and the hash with what is known of it."""
+        return [f"{self._of(tenant)}:log", f"{self._of(tenant)}:meta"]
+
+    def idempotency(self, tenant: str, key: str | None) -> str:
+        """Of an idempotency key; where there is none, one that the script does not touch, in the same slot."""
+        return f"{self._of(tenant)}:key:{'' if key is None else blake2b(key.encode(), digest_size=16).hexdigest()}"
+
+    def channel(self, tenant: str) -> str:
+        """Where each entry is published."""
+        return f"{self._of(tenant)}:live"
+
+    # ---- the members of a tenant
+
+    def nodes(self, tenant: str) -> str:
+        """A hash: the version of each node's members."""
+        return f"{self._of(tenant)}:nodes"
+
+    def members(self, tenant: str, node: str) -> str:
+        """A hash: the node's connections by id, its totals and the version that this is."""
+        return f"{self._of(tenant)}:members:{node}"
+
+    def changes(self, tenant: str, node: str) -> str:
+        """A stream: by version what changed, and after which other version."""
+        return f"{self._of(tenant)}:changes:{node}"
+
+    # ---- a node
+
+    def probe(self, node: str) -> str:
+        """A key and a channel, with which a node sees that Redis takes writes and publishes them."""
+        return f"{self.prefix}:node:{node}"
+
+    def alive(self, node: str) -> str:
+        """The lease of a node's members."""
+        return f"{self.prefix}:alive:{node}"
+
+    def _of(self, tenant: str) -> str:
+        # The braces make a cluster keep a tenant's keys together; a tenant's name has none.
+        return f"{self.prefix}:{{{tenant}}}"
