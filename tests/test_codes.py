@@ -1,5 +1,6 @@
 """One table of codes: the document, the browser client and the examples say of each what `schemas.codes` says."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -75,3 +76,12 @@ def test_the_document_lists_every_close_code() -> None:
         for code, rule in CLOSE_RULES.items()
     ]
     assert table("Close codes") == wanted, "\n" + "\n".join(wanted)
+
+
+def test_the_browser_client_follows_the_table() -> None:
+    """Each close code with its rule, and no other."""
+    source = (ROOT / "gateway/web/js/client.js").read_text()
+    block = source.partition("export const CLOSE_CODES = {\n")[2].partition("};")[0]
+    found = {int(code): retry for code, retry in re.findall(r"^  (\d{4}): \['(\w+)', '[^']+'\],$", block, re.M)}
+    assert len(found) == len(block.splitlines())
+    assert found == {int(code): str(rule.retry) for code, rule in CLOSE_RULES.items()}

@@ -7,7 +7,6 @@ import re
 import shutil
 import signal
 import socket
-import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -23,6 +22,7 @@ from gateway.api import create_app
 from gateway.service.config import Settings
 from gateway.service.factory import create_service
 from gateway.testing import until
+from tests.nodejs import needs_websocket
 from tests.support import SECRET, Gate, settings_for
 
 ROOT = Path(__file__).parents[1]
@@ -32,8 +32,6 @@ BLOCKS = [(kind, code.strip()) for kind, code in re.findall(r"^```(\w+)\n(.*?)^`
 
 DEV_URL = "http://127.0.0.1:8000"
 """Where `make run` serves, and so what the README says; the tests put their own gateway's address there."""
-
-NODE = shutil.which("node")
 
 PATIENCE = 40.0
 """Seconds for another process to start and do something."""
@@ -244,16 +242,6 @@ async def test_log_engine_example(shell: Shell) -> None:
     (shell.home / "test_my_log.py").write_text(named("test_my_log.py"))
     options = "-q -p no:cacheprovider -p no:xdist --asyncio-mode=auto --rootdir=. -c /dev/null"
     assert " passed" in await shell.run(f"{sys.executable} -m pytest {options} test_my_log.py")
-
-
-def _has_websocket(node: str | None) -> bool:
-    if node is None:
-        return False
-    command = [node, "--experimental-websocket", "-e", "process.exit(typeof WebSocket === 'function' ? 0 : 1)"]
-    return subprocess.run(command, capture_output=True, check=False).returncode == 0
-
-
-needs_websocket = pytest.mark.skipif(not _has_websocket(NODE), reason="needs a Node that has WebSocket")
 
 
 @needs_websocket

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, mock, test } from 'node:test';
 
-import { GatewayClient, backoff, connect } from '../../gateway/web/js/client.js';
+import { CLOSE_CODES, GatewayClient, backoff, connect } from '../../gateway/web/js/client.js';
 
 /** The browser's side of a socket, driven by hand. */
 class FakeSocket {
@@ -204,6 +204,226 @@ describe('the cursor', () => {
   });
 });
 
+describe('an open replay', () => {
+  const asked = () => FakeSocket.last.sent.filter(({ type }) => type === 'subscribe');
+
+  /** A client at evt_5 whose look into circle:2 was answered, with three events to come. */
+  async function open(how = { since: 'evt_1' }) {
+    const client = await live();
+    FakeSocket.last.event('evt_5');
+    client.subscribe(['circle:2'], how);
+    FakeSocket.last.subscribed({ rooms: ['circle:2'], recovered: true, replayed: 3, cursor: 'evt_9' },
+      { id: FakeSocket.last.sent.at(-1).id });
+    return client;
+  }
+  async function reconnect() {
+    FakeSocket.last.drop();
+    await pass(20_000);
+    FakeSocket.last.established({ cursor: 'evt_20' });
+  }
+
+  test('is asked for again from its own place, and the other rooms from theirs', async () => {
+    const client = await open();
+    assert.equal(client.cursor, 'evt_1', 'a page that is loaded anew must not begin after it');
+    FakeSocket.last.event('evt_2');
+    assert.equal(client.cursor, 'evt_2');
+    await reconnect();
+    assert.equal(FakeSocket.last.param('since'), 'evt_5');
+    assert.equal(FakeSocket.last.param('rooms'), 'circle:1,project:5');
+    const [{ rooms, since }] = asked();
+    assert.deepEqual([rooms, since], [['circle:2'], 'evt_2']);
+    FakeSocket.last.subscribed({ rooms: ['user:ada', 'circle:1', 'project:5'], recovered: true, replayed: 1 });
+    FakeSocket.last.event('evt_6');
+    await reconnect(); // and once more, before the answer
+    assert.equal(FakeSocket.last.param('since'), 'evt_6');
+    assert.equal(asked()[0].since, 'evt_2');
+  });
+
+  test('ends with its last event', async () => {
+    const client = await open();
+    for (const id of ['evt_2', 'evt_3', 'evt_4']) FakeSocket.last.event(id);
+    assert.equal(client.cursor, 'evt_5');
+    FakeSocket.last.event('evt_10');
+    assert.equal(client.cursor, 'evt_10');
+    await reconnect();
+    assert.equal(FakeSocket.last.param('rooms'), 'circle:1,project:5,circle:2');
+    assert.deepEqual(asked(), []);
+  });
+
+  for (const type of ['stream.mark', 'pong', 'server.draining', 'stream.gap']) {
+    test(`ends with the cursor of ${type}`, async () => {
+      const client = await open();
+      FakeSocket.last.frame(type, { cursor: 'evt_9', reason: 'history_trimmed', reconnect_after_ms: 0 });
+      assert.equal(client.cursor, 'evt_9');
+      assert.equal(client.gaps, type === 'stream.gap' ? 1 : 0);
+      await reconnect();
+      assert.equal(FakeSocket.last.param('since'), 'evt_9');
+      assert.deepEqual(asked(), []);
+    });
+  }
+
+  test('does not end with a mark from before its answer', async () => {
+    const client = await open();
+    await reconnect();
+    FakeSocket.last.subscribed({ rooms: ['user:ada', 'circle:1', 'project:5'], recovered: true });
+    FakeSocket.last.frame('stream.mark', { cursor: 'evt_19' });
+    await reconnect();
+    assert.equal(FakeSocket.last.param('since'), 'evt_19');
+    assert.equal(asked()[0].since, 'evt_1');
+    assert.equal(client.gaps, 0);
+  });
+
+  test('ends with the answer to the next change of rooms, for the gateway gives one after another', async () => {
+    const client = await open(); // of the three, one goes with a room that is revoked
+    client.subscribe(['circle:3']);
+    FakeSocket.last.event('evt_2');
+    FakeSocket.last.event('evt_3');
+    FakeSocket.last.subscribed({ rooms: ['circle:3'] }, { id: FakeSocket.last.sent.at(-1).id });
+    FakeSocket.last.event('evt_10');
+    assert.equal(client.cursor, 'evt_10');
+  });
+
+  test('without a place is asked for anew, and nothing since is left out', async () => {
+    await open({ history: 3, presence: true });
+    await reconnect();
+    assert.equal(FakeSocket.last.param('since'), 'evt_5');
+    assert.equal(FakeSocket.last.param('rooms'), 'circle:1,project:5,circle:2');
+    const [{ rooms, since, history, presence }] = asked();
+    assert.deepEqual([rooms, since, history, presence], [['circle:2'], undefined, 3, true]);
+  });
+
+  test('of state counts the items', async () => {
+    const client = await live();
+    client.subscribe(['circle:2'], { state: true });
+    FakeSocket.last.subscribed({ rooms: ['circle:2'], items: 2 }, { id: FakeSocket.last.sent.at(-1).id });
+    FakeSocket.last.event('evt_1');
+    await reconnect();
+    assert.deepEqual([asked()[0].state, asked()[0].since], [true, 'evt_1']);
+    assert.equal(client.gaps, 0);
+  });
+
+  test('brings nothing twice to the page when it is asked for again', async () => {
+    await open();
+    FakeSocket.last.event('evt_2');
+    await reconnect();
+    FakeSocket.last.subscribed({ rooms: ['user:ada', 'circle:1', 'project:5'], recovered: true, replayed: 1 });
+    FakeSocket.last.event('evt_6');
+    FakeSocket.last.subscribed({ rooms: ['circle:2'], recovered: true, replayed: 3 }, { id: asked()[0].id });
+    for (const id of ['evt_5', 'evt_3', 'evt_4']) FakeSocket.last.event(id); // evt_5 was in circle:1 as well
+    assert.deepEqual(seen.events, ['evt_5', 'evt_2', 'evt_6', 'evt_3', 'evt_4']);
+  });
+
+  test('hides nothing from a page that was told to load anew', async () => {
+    const client = await live();
+    FakeSocket.last.event('evt_1');
+    FakeSocket.last.frame('stream.gap', { reason: 'history_trimmed', cursor: 'evt_5' });
+    client.subscribe(['circle:1'], { history: 1 });
+    FakeSocket.last.subscribed({ rooms: ['circle:1'], replayed: 1 }, { id: FakeSocket.last.sent.at(-1).id });
+    await reconnect();
+    FakeSocket.last.subscribed({ rooms: ['user:ada', 'circle:1', 'project:5'], recovered: true });
+    FakeSocket.last.subscribed({ rooms: ['circle:1'], replayed: 1 }, { id: asked()[0].id });
+    FakeSocket.last.event('evt_1');
+    assert.deepEqual(seen.events, ['evt_1', 'evt_1']);
+  });
+
+  test('of the own room is one as well', async () => {
+    const client = await live();
+    FakeSocket.last.event('evt_5');
+    client.subscribe(['user:ada'], { since: 'evt_1' });
+    FakeSocket.last.subscribed({ rooms: ['user:ada'], recovered: true, replayed: 3 }, { id: asked()[0].id });
+    await reconnect();
+    assert.deepEqual([asked()[0].rooms, asked()[0].since], [['user:ada'], 'evt_1']);
+  });
+
+  test('is given up with its room', async () => {
+    const client = await open();
+    client.unsubscribe(['circle:2']).catch(() => {});
+    await reconnect();
+    assert.deepEqual(asked(), []);
+    assert.deepEqual(client.rooms, ['circle:1', 'project:5']);
+  });
+
+  test('is given up where the room is refused, and tells so', async () => {
+    const client = await open();
+    await reconnect();
+    const { id } = asked()[0];
+    FakeSocket.last.frame('error', { code: 'room_forbidden', message: 'no', rooms: ['circle:2'] }, { id });
+    await settle();
+    assert.equal(seen.errors[0].code, 'room_forbidden');
+    assert.equal(client.state, 'live');
+    await reconnect();
+    assert.deepEqual(asked(), []);
+    assert.deepEqual(client.rooms, ['circle:1', 'project:5']);
+  });
+
+  test('is asked for again later where the gateway cannot answer now', async () => {
+    const client = await open();
+    await reconnect();
+    FakeSocket.last.frame('error', { code: 'broker_unavailable', message: 'no log', retry_after: 1 }, { id: asked()[0].id });
+    await settle();
+    assert.equal(client.state, 'reconnecting');
+    await pass(20_000);
+    FakeSocket.last.established();
+    assert.equal(asked()[0].since, 'evt_1');
+  });
+
+  test('makes later commands wait for their reply', async () => {
+    const client = await open();
+    const later = client.subscribe(['circle:3']);
+    const { id } = FakeSocket.last.sent.at(-1);
+    for (let i = 0; i < 3; i += 1) await pass(9_000);
+    FakeSocket.last.subscribed({ rooms: ['circle:3'] }, { id });
+    await later;
+    assert.ok(client.rooms.includes('circle:3'));
+  });
+});
+
+describe('rooms', () => {
+  const reply = (type, rooms, data) => {
+    const { id } = FakeSocket.last.sent.findLast((command) => command.type === 'subscribe');
+    FakeSocket.last.frame(type, { rooms, ...data }, { id });
+  };
+
+  test('left before the answer came are left', async () => {
+    const client = await live();
+    client.subscribe(['circle:8']);
+    client.unsubscribe(['circle:8']).catch(() => {});
+    reply('subscribed', ['circle:8'], { replayed: 0, recovered: null });
+    assert.deepEqual(client.rooms, ['circle:1', 'project:5']);
+    FakeSocket.last.drop(); // before the answer to the second
+    await pass(20_000);
+    assert.equal(FakeSocket.last.param('rooms'), 'circle:1,project:5');
+  });
+
+  test('come back when leaving them was refused', async () => {
+    const client = await live();
+    const leaving = client.unsubscribe(['circle:1', 'circle:9']);
+    const { id } = FakeSocket.last.sent.at(-1);
+    FakeSocket.last.frame('error', { code: 'not_subscribed', message: 'no', rooms: ['circle:9'] }, { id });
+    await assert.rejects(leaving, { code: 'not_subscribed' });
+    assert.deepEqual(client.rooms, ['project:5', 'circle:1']);
+  });
+
+  test('by a star are those of the answer', async () => {
+    const client = await start({ rooms: ['*'] });
+    assert.equal(FakeSocket.last.param('rooms'), '*');
+    FakeSocket.last.established();
+    FakeSocket.last.subscribed({ rooms: ['circle:4', 'tenant'] });
+    assert.deepEqual(client.rooms, ['circle:4', 'tenant']);
+  });
+
+  test('whose presence is watched are watched again', async () => {
+    const client = await live();
+    client.subscribe(['circle:1'], { presence: true });
+    reply('subscribed', ['circle:1'], { replayed: 0 });
+    FakeSocket.last.drop();
+    await pass(20_000);
+    FakeSocket.last.established();
+    const [{ rooms, presence }] = FakeSocket.last.sent;
+    assert.deepEqual([rooms, presence], [['circle:1'], true]);
+  });
+});
+
 describe('gaps', () => {
   test('a room subscribed to while the connection is behind moves no cursor over what is owed', async () => {
     const client = await live();
@@ -254,12 +474,14 @@ describe('close codes', () => {
     FakeSocket.last.frame('error', { code: 'rate_limited', message: 'too many handshakes' });
     assert.equal(client.state, 'connecting');
     assert.deepEqual(FakeSocket.last.sent, []);
-    FakeSocket.last.drop(4409, 'too many connections');
+    FakeSocket.last.drop(4400, 'bad client_id');
     assert.equal(client.state, 'closed');
     assert.equal(seen.errors[0].code, 'rate_limited');
   });
 
-  for (const code of [4400, 4403, 4409]) {
+  const codes = (rule) => Object.keys(CLOSE_CODES).map(Number).filter((code) => CLOSE_CODES[code][0] === rule);
+
+  for (const code of codes('never')) {
     test(`${code} ends it`, async () => {
       const client = await live();
       FakeSocket.last.drop(code, 'why');
@@ -270,7 +492,7 @@ describe('close codes', () => {
     });
   }
 
-  for (const code of [1001, 1006, 1009, 1011, 1012, 1013, 4408, 4429]) {
+  for (const code of [1001, ...codes('backoff'), ...codes('slot')]) {
     test(`${code} comes back and resumes`, async () => {
       await live();
       FakeSocket.last.event('evt_1');
@@ -362,6 +584,16 @@ describe('the wait before a reconnect', () => {
     await pass(1_000);
     FakeSocket.last.drop(1012);
     assert.equal(waits().at(-1) - Date.now(), 6_000);
+  });
+
+  test('is not over before the retry_after of the error that came first', async () => {
+    await start();
+    FakeSocket.last.frame('error', { code: 'rate_limited', message: 'at most 30', retry_after: 5 });
+    FakeSocket.last.drop(4409, 'at most 30');
+    assert.equal(waits().at(-1) - Date.now(), 5_000 + backoff(0, () => 0.5));
+    await pass(10_000);
+    FakeSocket.last.drop(1013);
+    assert.equal(waits().at(-1) - Date.now(), backoff(1, () => 0.5), 'it holds once');
   });
 
   test('is over when the network comes back, but not when the gateway asked for it', async () => {

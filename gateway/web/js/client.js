@@ -11,17 +11,26 @@
  *     });
  *
  * It reconnects by itself and then asks for what it missed: `since` is the cursor of the last event that `onEvent`
- * has *handled*. Where the gateway cannot give all of it, `onGap` is called before any later event: never silence.
+ * has *handled*, and a replay that was cut short is asked for again from its own place. Where the gateway cannot give
+ * all of it, `onGap` is called before any later event: never silence.
  *
  * @typedef {'connecting'|'live'|'reconnecting'|'closed'} State
  * @typedef {{state: State, reason?: string, code?: number, retryAt?: number, attempt: number}} StateChange
  * @typedef {{type: string, data: object, event_id: string, timestamp: string, circle_id?: number|string,
  *   project_id?: number|string, user_id?: string, source_agent_id?: number|string}} GatewayEvent
  *
+ * @typedef {object} Replay  a part of the log that was asked for, and how to ask for the rest of it
+ * @property {string[]} rooms
+ * @property {{since?: string, history?: number, state?: boolean, presence?: boolean}} how  `since` moves with its events
+ * @property {string[]} [fresh]  those of the rooms that it joined
+ * @property {number} [left]  events to come; undefined while it is not answered
+ * @property {boolean} [again]  it was cut short before: some of its events may be known
+ * @property {boolean} [inUrl]
+ *
  * @typedef {object} Options
  * @property {string} url  http(s) or ws(s), absolute or relative to the page
  * @property {string | (() => string | Promise<string>)} token  a function is asked again for a fresh one
- * @property {Iterable<string>} [rooms]  to subscribe to, now and after every reconnect
+ * @property {Iterable<string>} [rooms]  to subscribe to, now and after every reconnect; `['*']`: all that the token names
  * @property {string} [since]  cursor to resume from, such as `client.cursor` saved by an earlier page
  * @property {string} [clientId]  a label for people, at most 64 characters
  * @property {'query'|'subprotocol'} [tokenIn]
@@ -42,20 +51,35 @@ const STABLE_AFTER = 10_000; // a connection that lived this long starts the bac
 const OPEN_DEADLINE = 10_000; // from dialling to `connection.established`
 const REPLY_DEADLINE = 10_000;
 const REMEMBERED = 5_000; // event_ids kept to count duplicates
+const OWN_ERRORS = new Set(['disconnected', 'timeout']); // codes that are not the gateway's
+const FINAL_REFUSALS = new Set(['scope_missing', 'too_many_rooms']); // a new connection would be refused the same rooms
+const MARKS = new Set(['stream.mark', 'stream.gap', 'pong', 'server.draining']); // whose `cursor` is a place of ours
 const ROOMS_IN_URL = 2_000; // with a token of 4,096 characters a request line stays under the usual 8 KiB
-const FINAL = new Set([4400, 4403, 4409]); // coming back would only be refused again (4401: see #closed)
-const UNHURRIED = new Set([1012, 1013, 4429]); // the gateway asked for time: no `online` event shortens the wait
-const WORDS = { // for a close that says no reason
-  1006: 'connection lost', 1009: 'message too large', 1011: 'internal error', 1012: 'the gateway restarts',
-  1013: 'the gateway is full', 4400: 'bad messages', 4401: 'token refused', 4403: 'forbidden',
-  4408: 'read too slowly', 4409: 'too many connections of this user', 4429: 'sent too much',
+const UNHURRIED = new Set([1012, 1013, 4409, 4429]); // the gateway asked for time: no `online` event shortens the wait
+
+/** After each close code: when to come back, and words for a close that gives no reason. A test holds this to the
+ *  gateway's own table. After any other code: 'backoff'. */
+export const CLOSE_CODES = {
+  1006: ['backoff', 'connection lost'],
+  1007: ['backoff', 'text that is not UTF-8'],
+  1009: ['backoff', 'message too large'],
+  1011: ['backoff', 'internal error'],
+  1012: ['slot', 'the gateway restarts'],
+  1013: ['backoff', 'the gateway is full'],
+  4400: ['never', 'bad messages'],
+  4401: ['fresh_token', 'token refused'],
+  4403: ['never', 'forbidden'],
+  4408: ['backoff', 'read too slowly'],
+  4409: ['backoff', 'too many connections of this user'],
+  4429: ['backoff', 'sent too much'],
 };
 
 /** Full jitter: a thousand clients that lost one server do not come back in one wave. @returns {number} milliseconds */
 export const backoff = (attempt, random = Math.random) =>
   Math.min(BACKOFF_MAX, BACKOFF_MIN + random() * Math.min(BACKOFF_MAX, BACKOFF_MIN * 2 ** attempt));
 
-/** An `error` frame: `code` is one of PROTOCOL section 5; `rooms`, `retry_after`, `limit` where they help. */
+/** An `error` frame: `code` is one of the protocol's, or 'disconnected' or 'timeout'; `rooms`, `retry_after`, `limit`
+ *  where they help. */
 export class GatewayError extends Error {
   constructor({ code, message, ...more }) {
     super(message);
@@ -68,19 +92,22 @@ export const connect = (options) => new GatewayClient(options).open();
 
 export class GatewayClient {
   /** @type {State} */ state = 'closed';
-  /** Where a later connection goes on. @type {string|undefined} */ cursor;
   /** `data` of the last `connection.established`. @type {object|undefined} */ session;
   received = 0;
   duplicates = 0; // the gateway promises none; counted so that a page can show it
   gaps = 0;
   #options; #rooms; #random; #token;
+  #cursor; // up to here everything of our rooms was handled, except for open replays
   #ws = null;
   #dialled = 0; // number of the current attempt; whatever belongs to an older one is ignored
   #attempt = 0;
-  #since; // what this connection resumes from
-  #joining; // whose `subscribed` ends the joining of our rooms: 'url', the id of a command, or undefined once it came
+  /** Our rooms on this connection, from `#cursor` on. @type {Replay|undefined} */ #base;
+  /** Asked for by `subscribe`; a new connection asks for them again. @type {Replay[]} */ #open = [];
+  /** Whose events come now: the gateway gives one replay after another. @type {Replay|undefined} */ #current;
+  #watched = new Set(); // rooms whose presence is to be told
   #liveAt = Infinity;
   #slotAt = 0; // when `server.draining` told us to come back
+  #notBefore = 0; // when an `error` told us to try again
   #hasty = true;
   #tokenRefused = false;
   #expiresAt = Infinity;
@@ -88,14 +115,18 @@ export class GatewayClient {
   #commands = 0;
   #pending = new Map();
   #timers = new Map();
-  #seen = new Set();
+  #seen = new Map(); // event_id: the connection that brought it
 
   constructor(options) {
     this.#options = options;
     this.#rooms = new Set(options.rooms);
     this.#random = options.random ?? Math.random;
-    this.cursor = options.since;
+    this.#cursor = options.since;
   }
+
+  /** Where a later connection goes on; while an older part of the log is replayed, the place there.
+   *  @returns {string|undefined} */
+  get cursor() { return this.#open.find(({ how }) => how.since)?.how.since ?? this.#cursor; }
 
   /** The rooms that a reconnect will ask for. */
   get rooms() { return [...this.#rooms]; }
@@ -121,12 +152,21 @@ export class GatewayClient {
   /** Loses the socket as a bad network would and comes back after `ms`: to watch a resume. */
   cut(ms = 0) { if (this.state !== 'closed') this.#retry({ reason: 'cut by hand', delay: ms }); }
 
-  /** All rooms or none. @param {string[]} rooms @param {{since?: string, history?: number, presence?: boolean}} how */
-  subscribe(rooms, how = {}) { return this.#command('subscribe', { rooms, ...how }); }
-  unsubscribe(rooms) {
-    for (const room of rooms) this.#rooms.delete(room);
-    return this.#command('unsubscribe', { rooms });
+  /** All rooms or none. Once it is answered, a replay (`since`, `history`, `state`) survives a lost connection.
+   *  @param {string[]} rooms @param {{since?: string, history?: number, state?: boolean, presence?: boolean}} how */
+  subscribe(rooms, how = {}) { return this.#ask({ rooms: [...rooms], how: { ...how } }); }
+
+  /** All rooms or none. */
+  async unsubscribe(rooms) {
+    const left = rooms.filter((room) => this.#rooms.delete(room)); // at once: no reconnect is to bring them back
+    try {
+      return await this.#command('unsubscribe', { rooms });
+    } catch (error) {
+      if (!OWN_ERRORS.has(error.code)) for (const room of left) if (!error.rooms?.includes(room)) this.#rooms.add(room);
+      throw error;
+    }
   }
+
   /** Resolves once the event is in the log. Lost in between? Send it again with the same `idempotency_key`. */
   publish(event) { return this.#command('publish', { event }); }
   presence(room) { return this.#command('presence', { room }); }
@@ -158,12 +198,15 @@ export class GatewayClient {
 
   #connect(token) {
     this.#token = token;
-    this.#since = this.cursor;
-    const rooms = this.rooms.join();
-    const early = rooms.length <= ROOMS_IN_URL; // else by command, once established
-    this.#joining = early && (rooms || this.#since) ? 'url' : undefined;
+    const since = this.#cursor;
+    // These are joined by their replay, from its own place; a replay without a place only looks back from ours.
+    const later = new Set(this.#open.flatMap(({ fresh, how }) => (how.since ? fresh : [])));
+    const rooms = this.rooms.filter((room) => !later.has(room));
+    const text = rooms.join();
+    const early = text.length <= ROOMS_IN_URL; // else by command, once established
+    this.#base = text || since ? { rooms, how: { since }, again: true, inUrl: early } : undefined;
     // `since` resumes the user's own room too, which needs no subscribing.
-    const query = { client_id: this.#options.clientId, since: this.#since, rooms: early ? rooms : undefined };
+    const query = { client_id: this.#options.clientId, since, rooms: early ? text : undefined };
     const protocols = [];
     // A browser cannot set headers on a WebSocket. So the token goes into the query (the default: it passes every
     // proxy, and the gateway keeps it out of its logs), or into the subprotocols, for where a proxy in front logs URLs.
@@ -173,7 +216,7 @@ export class GatewayClient {
     url.protocol = url.protocol.replace('http', 'ws');
     for (const [name, value] of Object.entries(query)) if (value) url.searchParams.set(name, value);
     const ws = this.#ws = new (this.#options.WebSocket ?? WebSocket)(url.href, protocols);
-    ws.onmessage = ({ data }) => this.#receive(data, early);
+    ws.onmessage = ({ data }) => this.#receive(data);
     ws.onclose = ({ code, reason }) => this.#closed(code, reason);
   }
 
@@ -183,9 +226,10 @@ export class GatewayClient {
   }
 
   #closed(code, reason) {
-    const change = { code, reason: reason || WORDS[code] || `closed with ${code}` };
-    if (FINAL.has(code)) return this.close(change.reason, code);
-    if (code === 4401) {
+    const [retry, words] = CLOSE_CODES[code] ?? ['backoff', `closed with ${code}`];
+    const change = { code, reason: reason || words };
+    if (retry === 'never') return this.close(change.reason, code);
+    if (retry === 'fresh_token') {
       const renewable = typeof this.#options.token === 'function' && reason !== 'token_revoked';
       if (!renewable || this.#tokenRefused) return this.close(change.reason, code);
       this.#tokenRefused = true; // a fresh token gets one chance
@@ -198,9 +242,9 @@ export class GatewayClient {
     const now = Date.now();
     if (now - this.#liveAt >= STABLE_AFTER) this.#attempt = 0;
     const slot = this.#slotAt > now ? this.#slotAt - now : undefined;
-    const wait = delay ?? slot ?? backoff(this.#attempt, this.#random);
+    const wait = delay ?? slot ?? Math.max(0, this.#notBefore - now) + backoff(this.#attempt, this.#random);
     this.#attempt += 1;
-    this.#hasty = delay === undefined && slot === undefined && !UNHURRIED.has(code);
+    this.#hasty = delay === undefined && slot === undefined && this.#notBefore <= now && !UNHURRIED.has(code);
     this.#detach();
     this.#become('reconnecting', { reason, code, retryAt: now + wait });
     this.#after('retry', wait, () => this.#dial());
@@ -212,7 +256,8 @@ export class GatewayClient {
     this.#dialled += 1;
     this.#clear();
     this.#liveAt = Infinity;
-    this.#slotAt = 0;
+    this.#slotAt = this.#notBefore = 0;
+    this.#current = undefined;
     const ws = this.#ws;
     this.#ws = null;
     if (ws) { ws.onmessage = ws.onclose = null; ws.close(); }
@@ -234,7 +279,7 @@ export class GatewayClient {
 
   // ---- receiving
 
-  #receive(text, early) {
+  #receive(text) {
     this.#frames += 1;
     let frame;
     try {
@@ -246,102 +291,170 @@ export class GatewayClient {
     const { type, data = {}, id } = frame;
     const pending = this.#pending.get(id);
     this.#pending.delete(id);
-    if (type === 'connection.established') this.#established(frame, early);
-    else if (type === 'subscribed') this.#subscribed(data, id ?? 'url');
-    else if (type === 'authenticated') {
-      for (const room of data.dropped ?? []) this.#rooms.delete(room);
+    if (type === 'connection.established') this.#established(frame);
+    else if (type === 'subscribed') this.#subscribed(data, id === undefined ? this.#unanswered : pending?.replay);
+    else if (type === 'unsubscribed') {
+      this.#settle();
+      this.#lose(data.rooms);
+      this.#seen.clear(); // should the page come back to a room, it wants its events again
+    } else if (type === 'authenticated') {
+      this.#lose(data.dropped ?? []);
       this.#expires(data.expires_at, frame.timestamp);
-    } else if (type === 'subscription.revoked') for (const room of data.rooms) this.#rooms.delete(room);
+    } else if (type === 'subscription.revoked') this.#lose(data.rooms);
     else if (type === 'token.expiring') this.#refresh();
     else if (type === 'server.draining') this.#slotAt = Date.now() + data.reconnect_after_ms;
-    else if (type === 'stream.gap') this.#gap(data.reason, data.cursor);
+    else if (type === 'stream.gap') this.#gap(data.reason);
+    // All of these say: everything up to `cursor` was given to this connection, or given up.
+    if (MARKS.has(type) && data.cursor) {
+      this.#settle();
+      if (this.#resumed) this.#cursor = data.cursor;
+    }
     this.#tell('onFrame', frame);
     if (type !== 'error') return pending?.resolve(data);
     const error = new GatewayError(data);
+    if (data.retry_after) this.#notBefore = Date.now() + data.retry_after * 1000;
     if (pending) return pending.reject(error);
-    this.#tell('onError', error);
-    if (this.#joining === 'url' && this.state === 'live') this.#joinRefused(error);
+    if (id === undefined && this.#unanswered && this.state === 'live') this.#refused(this.#base, error);
+    else this.#tell('onError', error);
   }
 
   #event(event) {
-    this.received += 1;
-    if (this.#seen.has(event.event_id)) this.duplicates += 1;
-    this.#seen.add(event.event_id);
-    if (this.#seen.size > REMEMBERED) this.#seen.delete(this.#seen.values().next().value);
-    this.#tell('onEvent', event);
-    // Only now: had the page died in onEvent, the event would be replayed. And not while rooms are still being joined:
-    // an event of the user's own room must not carry the cursor past what those rooms have yet to replay.
-    if (this.#joining === undefined) this.cursor = event.event_id;
+    const replay = this.#current;
+    const before = this.#seen.get(event.event_id);
+    if (before === this.#dialled) this.duplicates += 1;
+    this.#seen.set(event.event_id, this.#dialled);
+    if (this.#seen.size > REMEMBERED) this.#seen.delete(this.#seen.keys().next().value);
+    if (!replay?.again || before === undefined || before === this.#dialled) {
+      this.received += 1;
+      this.#tell('onEvent', event);
+    }
+    // Only now: had the page died in onEvent, the event would be replayed. While an older part is replayed, or our rooms
+    // are not joined yet, the event must not carry our place past what is still owed.
+    if (replay) {
+      replay.how.since = event.event_id;
+      replay.left -= 1;
+    }
+    if (this.#resumed && (!replay || replay === this.#base)) this.#cursor = event.event_id;
+    if (replay?.left === 0) this.#settle();
   }
 
-  #established({ data, timestamp }, early) {
+  /** What the URL asked for, until it is answered by a frame without `id`. */
+  get #unanswered() { return this.#base?.inUrl && !this.#resumed ? this.#base : undefined; }
+
+  /** Whether our rooms were joined on this connection, so that what comes now follows `#cursor`. */
+  get #resumed() { return this.#base === undefined || this.#base.left !== undefined; }
+
+  #established({ data, timestamp }) {
     this.#clear('open');
     this.session = data;
     this.#tokenRefused = false;
     this.#liveAt = Date.now();
-    this.cursor ??= data.cursor; // resuming: ours is older, and the replay is still to come
+    this.#cursor ??= data.cursor; // resuming: ours is older, and the replay is still to come
     this.#expires(data.expires_at, timestamp);
-    if (!early) this.#join();
+    if (this.#base && !this.#base.inUrl) this.#askAgain(this.#base);
+    for (const replay of [...this.#open]) this.#askAgain(replay);
+    if (this.#watched.size) this.#askAgain({ rooms: [...this.#watched], how: { presence: true } });
     this.#beat();
     this.#become('live');
   }
 
-  #subscribed({ rooms, recovered, replayed = 0, cursor }, answers) {
-    for (const room of rooms) if (room !== `user:${this.session.user_id}`) this.#rooms.add(room);
+  #subscribed({ rooms, recovered, replayed = 0, items = 0, cursor }, replay) {
+    this.#settle(); // one after another: what was answered before has come
+    const leaving = new Set([...this.#pending.values()].flatMap(({ leaves }) => leaves ?? []));
+    const joined = rooms.filter((room) => room !== this.#own && !leaving.has(room));
     if (recovered === false) this.#gap('not_recovered'); // the reply does not say why
-    if (answers === this.#joining) {
-      this.#joining = undefined;
-      // `cursor` is the log's head. With a replay still to come, its events are what moves ours. Nor can the head be
-      // ours later in a connection, where replies overtake the events that the gateway still owes to a slow reader.
-      if (!replayed && (recovered === false || (recovered && answers === 'url'))) this.cursor = cursor;
+    if (replay) {
+      replay.fresh ??= joined.filter((room) => !this.#rooms.has(room));
+      replay.left = replayed + items;
+      if (replay.left) this.#current = replay;
+      if (replay !== this.#base) this.#keep(replay);
+      const { presence } = replay.how;
+      if (presence !== undefined) for (const room of joined) this.#watched[presence ? 'add' : 'delete'](room);
+    }
+    for (const room of joined) this.#rooms.add(room);
+    if (replay?.inUrl) {
+      this.#rooms.delete('*'); // it stood for these
+      // `cursor` is the log's head. With a replay still to come, its events are what moves our place. Nor can the head
+      // be ours after a command, where replies overtake the events that the gateway still owes to a slow reader.
+      if (!replay.left && recovered !== null) this.#cursor = cursor;
     }
     this.#tell('onSubscribed', { rooms, recovered, replayed });
   }
 
-  #gap(reason, cursor = this.cursor) {
-    this.gaps += 1;
-    this.#tell('onGap', { reason });
-    this.cursor = cursor;
+  /** Puts a replay of `subscribe` among those that are open, or takes it out. */
+  #keep(replay) {
+    const others = this.#open.filter((other) => other !== replay);
+    this.#open = replay.left ? [...others, replay] : others;
   }
 
-  #join() {
-    if (!this.#rooms.size) return;
-    this.#joining = this.#commands + 1;
-    this.#command('subscribe', { rooms: this.rooms, since: this.#since }).catch((error) => {
-      if (error.code === 'disconnected') return;
-      this.#tell('onError', error);
-      this.#joinRefused(error);
-    });
+  #lose(rooms) {
+    for (const room of rooms) for (const set of [this.#rooms, this.#watched]) set.delete(room);
   }
+
+  /** All events of the replay that was answered last have come. */
+  #settle() {
+    const replay = this.#current;
+    this.#current = undefined;
+    if (replay) this.#end(replay);
+  }
+
+  #end(replay) {
+    replay.left = 0;
+    if (replay !== this.#base) this.#keep(replay);
+  }
+
+  #gap(reason) {
+    this.gaps += 1;
+    this.#seen.clear(); // what the page loads anew is not to be taken for known
+    this.#tell('onGap', { reason });
+  }
+
+  #ask(replay) { return this.#command('subscribe', { rooms: replay.rooms, ...replay.how }, replay); }
+
+  #askAgain(replay) {
+    Object.assign(replay, { again: true, left: undefined, rooms: this.#still(replay) });
+    if (!replay.rooms.length) return this.#end(replay);
+    this.#ask(replay).catch((error) => error.code === 'disconnected' || this.#refused(replay, error));
+  }
+
+  get #own() { return `user:${this.session.user_id}`; }
+
+  /** Its rooms without those that were left or refused. */
+  #still({ rooms }) { return rooms.filter((room) => this.#rooms.has(room) || room === this.#own); }
 
   /** All or nothing: one room that is no longer ours would cost us the others, so ask again without it. */
-  #joinRefused({ code, rooms = [] }) {
-    this.#joining = undefined;
-    const asked = this.#rooms.size;
-    for (const room of rooms) this.#rooms.delete(room);
-    if (code === 'cursor_invalid' && this.#since) {
-      this.#since = undefined;
-      this.#gap(code, this.session.cursor);
-      this.#join();
-    } else if (rooms.length) {
-      if (this.#rooms.size < asked) this.#join();
-    } else if (code !== 'scope_missing' && code !== 'too_many_rooms') {
-      this.#retry({ reason: `not subscribed: ${code}` });
+  #refused(replay, error) {
+    const { code, rooms = [] } = error;
+    this.#tell('onError', error);
+    this.#lose(rooms);
+    if (code === 'cursor_invalid' && replay.how.since) {
+      replay.how.since = undefined;
+      this.#gap(code);
+      if (replay === this.#base) this.#cursor = this.session.cursor;
+    } else if (this.#still(replay).length === replay.rooms.length) {
+      if (rooms.length || FINAL_REFUSALS.has(code)) return this.#end(replay);
+      return this.#retry({ reason: `not subscribed: ${code}` });
     }
+    if (replay.rooms.includes('*')) return this.#retry({ reason: code, delay: 0 }); // no command can say that
+    replay.inUrl = false;
+    this.#askAgain(replay);
   }
 
   // ---- sending
 
-  #command(type, fields) {
+  #command(type, fields, replay) {
     return new Promise((resolve, reject) => {
       if (this.#ws?.readyState !== 1) return reject(new GatewayError({ code: 'disconnected', message: 'offline' }));
       const id = ++this.#commands;
       const settle = (how) => (value) => { this.#clear(id); how(value); };
-      this.#pending.set(id, { resolve: settle(resolve), reject: settle(reject) });
-      this.#after(id, REPLY_DEADLINE, () => {
+      const leaves = type === 'unsubscribe' ? fields.rooms : undefined;
+      this.#pending.set(id, { resolve: settle(resolve), reject: settle(reject), replay, leaves });
+      const wait = () => this.#after(id, REPLY_DEADLINE, () => {
+        if (this.#current) return wait(); // rooms change only when a replay has ended
         this.#pending.delete(id);
         reject(new GatewayError({ code: 'timeout', message: `no reply to ${type}` }));
       });
+      wait();
       this.#ws.send(JSON.stringify({ type, id, ...fields }));
     });
   }
