@@ -20,8 +20,8 @@ from websockets.typing import Subprotocol
 from gateway import Event, EventBus, setup_websocket_broadcasting
 from gateway.api import create_router, create_service
 from gateway.service.config import Settings
-from gateway.transports.uvicorn.fast_path import HttpProtocol
-from gateway.transports.uvicorn.protocol import SocketTransport
+from gateway.transports.uvicorn import HttpProtocol, SocketTransport
+from gateway.transports.uvicorn.protocol import WebSocketTransport
 from tests.cli.helpers import ROOMY, serving, started
 from tests.support import SECRET, Client, Gate, settings_for
 from tests.wire.helpers import assert_problem, fence, http, publish
@@ -106,7 +106,7 @@ async def test_a_prefix_given_to_the_router_is_known_to_the_socket_transport_too
         async with gate.client() as client:
             await fence(client)
             (connection,) = service.manager.connections()
-            assert isinstance(connection.transport, SocketTransport)
+            assert isinstance(connection.transport, WebSocketTransport)
 
 
 async def test_errors_are_problem_documents_without_handlers_of_ours() -> None:

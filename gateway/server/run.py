@@ -19,9 +19,8 @@ from gateway.server.tuning import tune_gc
 from gateway.service.config import ConfigError, Settings
 from gateway.service.factory import Service, create_service
 from gateway.telemetry.log_events import report_suppressed
-from gateway.transports.uvicorn.fast_path import HttpProtocol
-from gateway.transports.uvicorn.protocol import SocketTransport
-from gateway.transports.uvicorn.sockets import limit_unsent, write_all
+from gateway.transports.uvicorn import HttpProtocol, SocketTransport
+from gateway.transports.uvicorn.sockets import set_notsent_lowat, write_all
 
 GRACE_SECONDS: Final = 3
 """For requests under way, and for clients to read why they were closed: with the drain before it and the gateway's own
@@ -139,7 +138,7 @@ def _listen(settings: Settings) -> socket.socket:
     # The protocol is said, or asyncio leaves Nagle's algorithm on, and a second write waits 40 ms.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    limit_unsent(listener)
+    set_notsent_lowat(listener)
     try:
         listener.bind((settings.host, settings.port))
     except (OSError, OverflowError) as error:

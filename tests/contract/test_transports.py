@@ -14,8 +14,8 @@ from gateway.core.credentials import Secrets
 from gateway.core.origin import OriginPolicy
 from gateway.testing import RecordingHost, TransportContract
 from gateway.transports.asgi import AsgiTransport, Receive, Send, serve
+from gateway.transports.uvicorn import SocketTransport
 from gateway.transports.uvicorn.endpoint import STATE_KEY, Endpoint
-from gateway.transports.uvicorn.protocol import SocketTransport
 
 
 @asynccontextmanager

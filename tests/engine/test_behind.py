@@ -21,8 +21,8 @@ from gateway.core.connection import Connection
 from gateway.core.window import Bounds
 from gateway.server.run import Server
 from gateway.testing import until
-from gateway.transports.uvicorn.protocol import SocketTransport
-from gateway.transports.uvicorn.sockets import limit_unsent
+from gateway.transports.uvicorn.protocol import WebSocketTransport
+from gateway.transports.uvicorn.sockets import set_notsent_lowat
 from tests.engine.raw import PING, PONG, TEXT, Raw, command, frame, opened, several
 from tests.engine.served import healthy, serving, token
 from tests.support import Gate, running, settings_for
@@ -38,7 +38,7 @@ async def gateway(**settings: Any) -> AsyncIterator[Gate]:
 
     async def limited(self: Server, sockets: list[socket.socket] | None = None) -> None:
         for listener in sockets or []:
-            limit_unsent(listener)
+            set_notsent_lowat(listener)
         await startup(self, sockets)
 
     with pytest.MonkeyPatch.context() as patch:
@@ -65,7 +65,7 @@ def connection_of(gate: Gate, user_id: str = "ada") -> Connection:
 
 def unsent(connection: Connection) -> int:
     """Bytes that wait for the client in the gateway."""
-    assert isinstance(connection.transport, SocketTransport)
+    assert isinstance(connection.transport, WebSocketTransport)
     return connection.transport._transport.get_write_buffer_size()
 
 
@@ -145,7 +145,7 @@ async def test_one_that_drains_again_and_again_is_not_given_up(kernel: str, monk
     """Each time that it is looked after something waits for it, and each time it is something else: also where no
     system tells what the client has taken."""
     if kernel == "tells nothing":
-        monkeypatch.setattr("gateway.transports.uvicorn.writer.acknowledged", lambda transport: 0)
+        monkeypatch.setattr("gateway.transports.uvicorn.writer.acked_bytes", lambda transport: 0)
     async with gateway(stall_seconds=1.0) as gate, slow(gate) as client:
         connection = connection_of(gate)
         ids: list[str] = []

@@ -24,7 +24,7 @@ from gateway.server.run import Server, server_config
 from gateway.service.config import Settings
 from gateway.service.factory import create_service
 from gateway.transports.asgi import AsgiTransport
-from gateway.transports.uvicorn.protocol import SocketTransport
+from gateway.transports.uvicorn.protocol import WebSocketTransport
 from tests.engine.raw import handshake, raw
 from tests.support import Client, Gate, settings_for
 
@@ -79,7 +79,7 @@ async def refusal(gate: Gate, query: str, **options: Any) -> tuple[list[str], in
 async def test_each_is_what_it_says(stock: bool) -> None:
     """The fixture does serve with two transports."""
     async with serving(settings_for(), stock) as gate, gate.client():
-        assert transports(gate) == {AsgiTransport if stock else SocketTransport}
+        assert transports(gate) == {AsgiTransport if stock else WebSocketTransport}
 
 
 async def test_the_first_frame_tells_the_pings_that_come(stock: bool) -> None:
@@ -227,7 +227,7 @@ async def test_no_spelling_of_the_path_leads_around_the_guarded_transport() -> N
         await client.send(handshake(f"/%77s/dashboar%64?token={gate.token()}"))
         assert (await client.head()).startswith("HTTP/1.1 101 ")
         assert (await client.message())["type"] == "connection.established"
-        assert transports(gate) == {SocketTransport}
+        assert transports(gate) == {WebSocketTransport}
 
 
 # ---- where the socket is of another kind

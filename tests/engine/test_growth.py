@@ -15,9 +15,10 @@ from gateway.core.connection import Connection
 from gateway.core.frame import Batch, Frame
 from gateway.testing import until
 from gateway.transports.uvicorn.endpoint import Endpoint
-from gateway.transports.uvicorn.fast_path import HttpProtocol
-from gateway.transports.uvicorn.http import GuardedH11, UvicornHttp
-from gateway.transports.uvicorn.protocol import SocketTransport
+from gateway.transports.uvicorn.fast_path import FirstRequest
+from gateway.transports.uvicorn.http_h11 import GuardedH11
+from gateway.transports.uvicorn.http_httptools import GuardedHttpTools
+from gateway.transports.uvicorn.protocol import WebSocketTransport
 from tests.engine.raw import close_frame, command, frame, handshake, opened, raw, several
 from tests.engine.served import MIB, serving, token
 from tests.engine.test_behind import BIG, gateway, publish
@@ -94,7 +95,7 @@ async def publish_forever(gate: Gate) -> None:
         await asyncio.sleep(0.005)
 
 
-@pytest.mark.parametrize("http", [HttpProtocol, UvicornHttp, GuardedH11])
+@pytest.mark.parametrize("http", [FirstRequest, GuardedHttpTools, GuardedH11])
 async def test_nothing_of_a_client_waits_for_the_collector(http: type, monkeypatch: pytest.MonkeyPatch) -> None:
     """What lived through two looks for cycles waits for the third kind, which comes each minute or later: so there are
     no cycles. What parsed the request, and so has the token, goes while the client is still there."""
@@ -104,13 +105,13 @@ async def test_nothing_of_a_client_waits_for_the_collector(http: type, monkeypat
         return sum(type(thing) in kinds for thing in gc.get_objects())
 
     gc.collect()
-    before = alive(http), alive(SocketTransport, Connection), alive(Protocol)
+    before = alive(http), alive(WebSocketTransport, Connection), alive(Protocol)
     gc.disable()
     try:
         async with gateway() as gate:
             async with several(20, gate.port, gate.token(), "&rooms=circle:1") as clients:
                 await until(lambda: alive(http) == before[0])
-                assert alive(SocketTransport, Connection) == before[1] + 40
+                assert alive(WebSocketTransport, Connection) == before[1] + 40
                 for client in clients[5:]:
                     await client.send(command(type="ping"))
                     while (await client.message())["type"] != "pong":
@@ -125,7 +126,7 @@ async def test_nothing_of_a_client_waits_for_the_collector(http: type, monkeypat
                 await refused.send(close_frame(1000))
                 await refused.rest()
             # All but the one that was looked after last, which is let go of when the next one is.
-            await until(lambda: alive(http) == before[0] and alive(SocketTransport, Connection) <= before[1] + 1)
+            await until(lambda: alive(http) == before[0] and alive(WebSocketTransport, Connection) <= before[1] + 1)
             await until(lambda: alive(Protocol) <= before[2] + 1)
     finally:
         gc.enable()

@@ -10,8 +10,8 @@ import pytest
 import pytest_asyncio
 
 from gateway.server.run import GRACE_SECONDS
+from gateway.transports.uvicorn.guard import HEAD_BYTES, HEAD_SECONDS
 from gateway.transports.uvicorn.handshake import MAX_HEADERS, MAX_TARGET
-from gateway.transports.uvicorn.http import HEAD_BYTES, HEAD_SECONDS
 from tests.engine.raw import frame, handshake, raw
 from tests.engine.served import MIB, Served, healthy, serving, token
 from tests.support import running
@@ -153,7 +153,7 @@ async def test_two_hundred_connections_that_ask_nothing_cost_little(served: Serv
 
 async def test_a_body_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """408 where nothing was answered yet, and no second answer where it was; the deadline is for the whole body."""
-    monkeypatch.setattr("gateway.transports.uvicorn.http.BODY_SECONDS", 1.0)
+    monkeypatch.setattr("gateway.transports.uvicorn.guard.BODY_SECONDS", 1.0)
     async with running() as gate:
         for sent in (b"", b'{"type":'):
             async with raw(gate.port) as client:

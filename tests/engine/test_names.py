@@ -24,12 +24,13 @@ from websockets.protocol import OPEN, SERVER, Protocol
 from websockets.server import ServerProtocol
 
 from gateway.server.run import Server as GatewayServer
+from gateway.transports.uvicorn import SocketTransport
 from gateway.transports.uvicorn.fast_path import FirstRequest
 
 LOOK = {
-    "uvicorn": "read uvicorn's changes, then gateway/transports/uvicorn.py, uvicorn_http.py and gateway/server.py",
-    "websockets": "read its changes, then gateway/transports/uvicorn.py and deflate.py",
-    "httptools": "read its changes, then gateway/transports/uvicorn_first.py",
+    "uvicorn": "read uvicorn's changes, then gateway/transports/uvicorn/ and gateway/server/run.py",
+    "websockets": "read its changes, then gateway/transports/uvicorn/protocol.py and deflate.py",
+    "httptools": "read its changes, then gateway/transports/uvicorn/fast_path.py and http_httptools.py",
 }
 
 CALLBACKS = (
@@ -236,7 +237,6 @@ def test_event_loops_transports_are_as_the_transport_takes_them_to_be(loop: str)
 
 def test_the_ordinary_configuration_takes_the_transport_by_name() -> None:
     """`--ws gateway.transports.uvicorn:SocketTransport`, for applications of one's own."""
-    config = uvicorn.Config(app, ws="gateway.transports.uvicorn.protocol:SocketTransport", lifespan="off")
+    config = uvicorn.Config(app, ws="gateway.transports.uvicorn:SocketTransport", lifespan="off")
     config.load()
-    assert config.ws_protocol_class is not None
-    assert config.ws_protocol_class.__name__ == "SocketTransport"
+    assert config.ws_protocol_class is SocketTransport

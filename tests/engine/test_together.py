@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gateway.core.frame import Batch
-from gateway.transports.uvicorn.protocol import SocketTransport
+from gateway.transports.uvicorn.protocol import WebSocketTransport
 from tests.engine.raw import TEXT, command, frame, opened
 from tests.engine.test_behind import connection_of, gateway, publish
 from tests.support import Gate
@@ -53,7 +53,7 @@ def record(monkeypatch: pytest.MonkeyPatch) -> Record:
 
     def record(gate: Gate, user_id: str = "ada") -> Recording:
         transport = connection_of(gate, user_id).transport
-        assert isinstance(transport, SocketTransport)
+        assert isinstance(transport, WebSocketTransport)
         recording = Recording(transport._transport)
         transport._transport = recording  # type: ignore[assignment]
         assert transport.descriptor is not None

@@ -14,7 +14,7 @@ from tests.engine.test_behind import connection_of, events, fall_behind, gateway
 
 @pytest.fixture(autouse=True)
 def dumb(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.transports.uvicorn.writer.acknowledged", lambda transport: 0)
+    monkeypatch.setattr("gateway.transports.uvicorn.writer.acked_bytes", lambda transport: 0)
 
 
 async def test_a_slow_reader_stays() -> None:
@@ -60,7 +60,7 @@ async def test_what_looks_the_same_after_a_drain_is_not_the_same(drains: bool) -
     transport: Any = socket
     writer._transport = transport
     for second in range(15):
-        writer.look(float(second), endpoint)
+        writer.check_liveness(float(second), endpoint)
         if drains and second % 5 == 4:
             socket.waiting = 0
             writer._drain()

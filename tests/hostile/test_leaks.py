@@ -250,7 +250,7 @@ ROOMY = {
     [
         ("gateway", "serve", "--port", "0"),
         ("uvicorn", "gateway.app:app", "--port", "0", "--log-level", "trace"),
-        ("uvicorn", "gateway.app:app", "--port", "0", "--ws", "gateway.transports.uvicorn.protocol:SocketTransport"),
+        ("uvicorn", "gateway.app:app", "--port", "0", "--ws", "gateway.transports.uvicorn:SocketTransport"),
     ],
     ids=["gateway serve", "uvicorn, trace", "uvicorn, own transport"],
 )

@@ -1,10 +1,11 @@
-"""The gateway as its transports under uvicorn find it, and the care for their clients."""
+"""The gateway as its transports under uvicorn find it, and the keepalive sweep over their clients."""
 
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
+from urllib.parse import unquote_to_bytes
 
 from gateway.core.addresses import Network
 from gateway.core.connection import Host
@@ -13,35 +14,35 @@ from gateway.core.origin import OriginPolicy
 STATE_KEY: Final = "gateway.endpoint"
 """Where it is in the application's lifespan state."""
 
-_SLICES: Final = 20
+_BUCKETS: Final = 20
 
-_LATE: Final = 0.5
-"""Seconds by which a look may be late; more, and it was this process that did not run."""
+MAX_LAG: Final = 0.5
+"""Seconds by which a sweep may be late; more, and it was this process that did not run."""
 
 logger = logging.getLogger("gateway.transport")
 
 
-class Client(Protocol):
-    """A transport, as its endpoint sees it. `slice` is the endpoint's."""
+class Supervised(Protocol):
+    """A protocol whose client is checked once a second. `bucket` is the endpoint's."""
 
-    slice: int
+    bucket: int
 
-    def look(self, now: float, endpoint: "Endpoint") -> None:
-        """Once a second."""
+    def check_liveness(self, now: float, endpoint: "Endpoint") -> None:
+        """Give up a client that is dead or reads nothing."""
 
-    def excuse(self, seconds: float) -> None:
-        """For so long it was not the client that did nothing."""
+    def extend_deadlines(self, seconds: float) -> None:
+        """This process did not run for so long: the client is not to blame for that time."""
 
     def abort(self) -> None: ...
 
 
 @dataclass(slots=True, eq=False)
 class Endpoint:
-    """Where the gateway is to be found, for the protocols that uvicorn makes. Seconds and bytes.
+    """The gateway's address and settings for the protocols that uvicorn makes. Seconds and bytes.
 
     `bypassed` is what of the `application` stands before its route there: with anything, the ASGI route must serve.
-    Looks after its clients in slices, each once a second: sends pings, and gives up those that answer none or read
-    nothing while data waits.
+    The sweep checks each client once a second, a twentieth of them at a time: it sends pings, and gives up those that
+    answer none or read nothing while data waits.
     """
 
     path: str
@@ -54,10 +55,10 @@ class Endpoint:
     compression: bool = False
     application: object = None
     bypassed: str | None = None
-    clients: list[set[Client]] = field(default_factory=lambda: [set() for _ in range(_SLICES)])
+    clients: list[set[Supervised]] = field(default_factory=lambda: [set() for _ in range(_BUCKETS)])
     _joined: int = 0
     _admits: bool | None = None
-    _care: asyncio.Task[None] | None = None
+    _sweep: asyncio.Task[None] | None = None
 
     @classmethod
     def of(cls, app_state: Mapping[str, Any], served: Any) -> "Endpoint | None":
@@ -80,37 +81,42 @@ class Endpoint:
             logger.warning("WebSockets go through ASGI, not straight to the socket: %s must see them", before)
         return before is None
 
-    def add(self, client: Client) -> None:
-        client.slice = self._joined % _SLICES
-        self._joined += 1
-        self.clients[client.slice].add(client)
+    def serves(self, path: bytes) -> bool:
+        """Whether a request's path is the gateway's. Percent-encoding leads to the same route, so it must not lead
+        around this transport."""
+        return unquote_to_bytes(path) == self.path.encode()
 
-    def discard(self, client: Client) -> None:
-        self.clients[client.slice].discard(client)
+    def add(self, client: Supervised) -> None:
+        client.bucket = self._joined % _BUCKETS
+        self._joined += 1
+        self.clients[client.bucket].add(client)
+
+    def discard(self, client: Supervised) -> None:
+        self.clients[client.bucket].discard(client)
 
     async def start(self) -> None:
-        self._care = asyncio.create_task(self._look_after())
+        self._sweep = asyncio.create_task(self._keepalive_loop())
 
     async def stop(self) -> None:
-        if self._care is not None:
-            self._care.cancel()
-            await asyncio.gather(self._care, return_exceptions=True)
+        if self._sweep is not None:
+            self._sweep.cancel()
+            await asyncio.gather(self._sweep, return_exceptions=True)
 
-    async def _look_after(self) -> None:
+    async def _keepalive_loop(self) -> None:
         loop = asyncio.get_running_loop()
         due = loop.time()
         while True:
             for clients in self.clients:
-                if (late := loop.time() - due) > _LATE:
+                if (late := loop.time() - due) > MAX_LAG:
                     for client in [client for some in self.clients for client in some]:
-                        client.excuse(late)
-                    await asyncio.sleep(1 / _SLICES)  # what they have answered meanwhile is read first
+                        client.extend_deadlines(late)
+                    await asyncio.sleep(1 / _BUCKETS)  # what they have answered meanwhile is read first
                 now = loop.time()
                 for client in list(clients):
                     try:
-                        client.look(now, self)
+                        client.check_liveness(now, self)
                     except Exception:
-                        logger.exception("a client could not be looked after and was given up")
+                        logger.exception("the liveness of a client could not be checked; it was given up")
                         client.abort()
-                due = loop.time() + 1 / _SLICES
-                await asyncio.sleep(1 / _SLICES)
+                due = loop.time() + 1 / _BUCKETS
+                await asyncio.sleep(1 / _BUCKETS)

@@ -1,6 +1,8 @@
 """The opening handshake of a WebSocket (RFC 6455 section 4.2), as bytes in and bytes out."""
 
+import re
 from binascii import a2b_base64, b2a_base64
+from collections.abc import Sequence
 from hashlib import sha1
 from typing import Final
 
@@ -10,6 +12,11 @@ MAX_TARGET: Final = 8 * 1024
 """Bytes of path and query."""
 
 MAX_HEADERS: Final = 100
+
+_host = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[\w.~!$&'()*+,;=%-]*)(?::\d*)?", re.ASCII).fullmatch
+"""RFC 3986 section 3.2.2, and a port. Empty is allowed."""
+
+TOO_OLD: Final = "A WebSocket is opened with HTTP/1.1."  # RFC 6455 section 4.1; parsers take HTTP/1.0 too
 
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _SWITCHING: Final = (
@@ -25,6 +32,32 @@ def read_request(request: bytes) -> tuple[bytes, bytes, Headers]:
     return method, target, group_headers((name.lower(), value) for name, _, value in pairs)
 
 
+def write_request(method: bytes, target: bytes, version: bytes, headers: Sequence[tuple[bytes, bytes]]) -> bytes:
+    """The head of a request, put together again."""
+    lines = [b"%b %b HTTP/%b" % (method, target, version), *(b"%b: %b" % header for header in headers), b"", b""]
+    return b"\r\n".join(lines)
+
+
+def offers_websocket(headers: Headers) -> bool:
+    """Whether a request asks for this protocol and no other (RFC 9110 section 7.8)."""
+    upgrade = [value.strip().lower() for value in headers.get(b"upgrade", ())]
+    return upgrade == [b"websocket"] and _connection_upgrades(headers)
+
+
+def _connection_upgrades(headers: Headers) -> bool:
+    options = b",".join(headers.get(b"connection", ())).lower().split(b",")
+    return any(option.strip() == b"upgrade" for option in options)
+
+
+def head_fault(version: str, hosts: Sequence[bytes]) -> str | None:
+    """What an HTTP parser lets through although RFC 9112 demands 400 (sections 2.3 and 3.2), or None."""
+    if version not in ("1.1", "1.0"):
+        return "HTTP/1.1 is spoken here"
+    if len(hosts) > 1 or (not hosts and version == "1.1"):
+        return "Host is needed, once"
+    return None if not hosts or _host(hosts[0].strip()) else "Host: a name or an address is needed, and a port at most"
+
+
 def exceeds_limits(target: bytes, headers: Headers) -> bool:
     """Whether this is more than a client needs."""
     return len(target) > MAX_TARGET or sum(map(len, headers.values())) > MAX_HEADERS
@@ -34,10 +67,10 @@ def handshake_fault(method: bytes, headers: Headers) -> str | None:
     """What keeps the request from being an opening handshake (RFC 6455 section 4.2.1), or None."""
     if method != b"GET":
         return "a WebSocket is opened with GET"
-    if len(headers.get(b"host", ())) != 1:
-        return "Host is needed, once"
-    if not any(word.strip() == b"upgrade" for word in b",".join(headers.get(b"connection", ())).lower().split(b",")):
-        return "Connection: Upgrade is missing"
+    if fault := head_fault("1.1", headers.get(b"host", ())):
+        return fault
+    if not offers_websocket(headers):
+        return "Upgrade: websocket and Connection: Upgrade are needed"
     if b"transfer-encoding" in headers or any(value.strip() != b"0" for value in headers.get(b"content-length", ())):
         return "an opening handshake has no body"
     if [value.strip() for value in headers.get(b"sec-websocket-version", ())] != [b"13"]:

@@ -1,18 +1,10 @@
-"""The transport under uvicorn, straight to the socket: no ASGI, task or coroutine for a client.
-
-uvicorn makes a `SocketTransport` for each WebSocket (`ws=`, or `--ws gateway.transports.uvicorn:SocketTransport`) once
-it has parsed the request, `fast_path` from the first bytes. Those for the gateway's own path it answers and serves
-itself; the others go uvicorn's ordinary way. It finds the gateway as the `Endpoint` in the application's lifespan
-state.
-"""
+"""The WebSocket transport under uvicorn, straight to the socket: no ASGI, task or coroutine for a client."""
 
 import asyncio
 import logging
-from typing import Any, Final
-from urllib.parse import unquote_to_bytes
+from functools import partial
+from typing import Final
 
-from uvicorn.config import Config
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.server import ServerState
 from websockets.extensions import Extension
 from websockets.frames import Frame, Opcode
@@ -22,11 +14,11 @@ from gateway.core.addresses import client_address
 from gateway.core.connect_request import ConnectRequest, read_connect_request
 from gateway.core.connection import Connection, Host
 from gateway.core.credentials import bearer_tokens, tickets_from
-from gateway.core.headers import Headers, Query, parse_query
+from gateway.core.headers import Headers, Query
 from gateway.core.rate_limit import RateLimiter
 from gateway.transports.uvicorn.deflate import negotiate, takes_prepared_frames
 from gateway.transports.uvicorn.endpoint import Endpoint
-from gateway.transports.uvicorn.handshake import accept, exceeds_limits, handshake_fault, read_request, refuse
+from gateway.transports.uvicorn.handshake import accept
 from gateway.transports.uvicorn.writer import CLOSE_SECONDS, SocketWriter
 from schemas.codes import CloseCode, ErrorCode
 
@@ -48,8 +40,8 @@ _silent = logging.getLogger("gateway.transport.frames")
 _silent.setLevel(logging.CRITICAL)
 
 
-class SocketTransport(SocketWriter, asyncio.Protocol):
-    """A `Transport` that is uvicorn's protocol for one connection."""
+class WebSocketTransport(SocketWriter, asyncio.Protocol):
+    """A `Transport` that is the asyncio protocol of one connection."""
 
     __slots__ = (
         "_connection",
@@ -57,16 +49,14 @@ class SocketTransport(SocketWriter, asyncio.Protocol):
         "_endpoint",
         "_extensions",
         "_fragments",
-        "_ordinary",
         "_parser",
         "_server_state",
         "_text",
     )
 
-    def __init__(self, config: Config, server_state: ServerState, app_state: dict[str, Any], **options: Any) -> None:
+    def __init__(self, endpoint: Endpoint, server_state: ServerState) -> None:
         super().__init__()
-        self._endpoint = Endpoint.of(app_state, config.loaded_app)
-        self._ordinary: WebSocketsSansIOProtocol | tuple[Any, ...] | None = (config, server_state, app_state)
+        self._endpoint = endpoint
         self._server_state = server_state
         self._connection: Connection | None = None
         self._parser: Protocol | None = None
@@ -75,143 +65,13 @@ class SocketTransport(SocketWriter, asyncio.Protocol):
         self._text = True
         self._control_due = 0.0
 
-    # ---- what uvicorn and the event loop call
+    # ---- called by the event loop and by uvicorn
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport  # type: ignore[assignment]  # another protocol had it before
         self._server_state.connections.add(self)  # type: ignore[arg-type]  # has what a shutdown calls
 
     def data_received(self, data: bytes) -> None:
-        if self._ordinary is None:
-            self._receive(data)
-        elif isinstance(self._ordinary, WebSocketsSansIOProtocol):
-            self._ordinary.data_received(data)
-        else:  # uvicorn has put the request together again
-            self.begin(data, *read_request(data))
-
-    def eof_received(self) -> None:
-        if isinstance(self._ordinary, WebSocketsSansIOProtocol):
-            self._ordinary.eof_received()
-        else:  # and the loop closes the transport, once what waits is through
-            self._leave()
-
-    def pause_writing(self) -> None:
-        if isinstance(self._ordinary, WebSocketsSansIOProtocol):
-            self._ordinary.pause_writing()
-        else:
-            self.descriptor = None
-
-    def resume_writing(self) -> None:
-        if isinstance(self._ordinary, WebSocketsSansIOProtocol):
-            self._ordinary.resume_writing()
-        elif self._drain() and self._connection is not None and self._endpoint is not None:
-            self._endpoint.host.drained(self._connection)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._server_state.connections.discard(self)
-        if isinstance(self._ordinary, WebSocketsSansIOProtocol):
-            self._ordinary.connection_lost(exc)
-            return
-        self._shut()
-        if self._parser is not None:
-            self._parser.parser.close()  # a generator that holds the parser, until Python looks for cycles
-        if self._closing is not None:
-            self._closing.cancel()
-        if self._endpoint is not None:
-            self._endpoint.discard(self)
-            if self._connection is not None:
-                self._endpoint.host.disconnect(self._connection)
-        self._connection = None
-
-    def shutdown(self) -> None:
-        """uvicorn stops."""
-        if isinstance(self._ordinary, WebSocketsSansIOProtocol):
-            if not self._transport.is_closing():  # uvicorn's would try to refuse what was refused
-                self._ordinary.shutdown()
-        else:
-            self.close(CloseCode.SERVICE_RESTART, "restart")
-            self._uncork()  # where a ticket is being looked up, and nothing was written yet
-
-    # ---- the handshake
-
-    def begin(self, request: bytes, method: bytes, target: bytes, headers: Headers) -> None:
-        """Answer the one request that a parser has accepted, and read so. To be called once."""
-        path, _, query = target.partition(b"?")
-        if exceeds_limits(target, headers):
-            self._refuse(b"431 Request Header Fields Too Large", "the request line or its headers are too long")
-        # A percent sign leads to the same route, so it must not lead around this transport.
-        elif self._endpoint is None or unquote_to_bytes(path) != self._endpoint.path.encode():
-            self._go_ordinary_way(request)
-        elif fault := handshake_fault(method, headers):
-            self._refuse(b"400 Bad Request", fault)
-        elif not self._endpoint.origins.allows(headers):
-            self._refuse(b"403 Forbidden", "pages of this origin may not connect")
-        else:
-            self._open(self._endpoint, parse_query(query), headers)
-
-    def _open(self, endpoint: Endpoint, query: Query, headers: Headers) -> None:
-        self._ordinary = None
-        # uvicorn's HTTP protocol does it after this, and until then is told when the transport is full.
-        self._transport.set_protocol(self)
-        peer = self._transport.get_extra_info("peername")
-        address = client_address(peer[0] if peer else "unknown", headers, endpoint.proxies)
-        handshake = read_connect_request(query, headers, bearer_tokens(query, headers), address, tickets_from(query))
-        self._begin_writing(endpoint)
-        agreed = negotiate(headers) if endpoint.compression else None
-        if agreed is not None:
-            self._extensions = [agreed[0]]
-            self._deflate = takes_prepared_frames(agreed[0])
-        endpoint.add(self)
-        # The answer, the first frames and what they replay leave in one piece.
-        self._cork(accept(headers, handshake.subprotocol, agreed and agreed[1]))
-        if handshake.tickets:
-            # What it says before it is known who it is would be lost.
-            self._transport.pause_reading()
-            endpoint.host.redeem(handshake, self._enter_by_ticket)
-        else:
-            self._enter(endpoint, handshake)
-
-    def _enter_by_ticket(self, handshake: ConnectRequest) -> None:
-        """The ticket was looked up, while the client may have gone or been sent away."""
-        if self._transport.is_closing():
-            self._corked = None
-        elif self._endpoint is not None and not self._closed:
-            self._enter(self._endpoint, handshake)
-            if not self._full:
-                self._transport.resume_reading()
-        else:
-            self._uncork()
-
-    def _enter(self, endpoint: Endpoint, handshake: ConnectRequest) -> None:
-        try:
-            self._connection = endpoint.host.connect(handshake, self)
-        except Exception:
-            logger.exception("a client could not be connected")
-            self.close(CloseCode.INTERNAL_ERROR, ErrorCode.INTERNAL_ERROR)
-        finally:
-            self._uncork()
-
-    def _refuse(self, status: bytes, reason: str) -> None:
-        self._ordinary = self._endpoint = None  # what comes now is nobody's
-        self._transport.write(refuse(status, reason))
-        self._transport.close()
-
-    def _go_ordinary_way(self, request: bytes) -> None:
-        self._server_state.connections.discard(self)
-        self._ordinary = ordinary = WebSocketsSansIOProtocol(*self._ordinary)  # type: ignore[misc]
-        ordinary.connection_made(self._transport)
-        ordinary.data_received(request)
-        # What websockets' parser does not take uvicorn leaves without an answer, and the socket open for ever.
-        if ordinary.conn.handshake_exc is not None and not self._transport.is_closing():
-            answer = b"".join(ordinary.conn.data_to_send())
-            self._transport.write(answer or refuse(b"400 Bad Request", "this is no opening handshake"))
-            self._transport.close()
-
-    # ---- frames of the client
-
-    def _receive(self, data: bytes) -> None:
-        if self._endpoint is None:
-            return
         if self._parser is None:  # only now: most clients of a dashboard say nothing
             self._parser = Protocol(SERVER, state=OPEN, max_size=self._endpoint.message_bytes, logger=_silent)
             self._parser.extensions = self._extensions
@@ -227,6 +87,81 @@ class SocketTransport(SocketWriter, asyncio.Protocol):
         if self._parser.close_rcvd is not None or self._parser.parser_exc is not None:
             self._leave()
             self._transport.close()
+
+    def eof_received(self) -> None:
+        self._leave()  # and the loop closes the transport, once what waits is through
+
+    def pause_writing(self) -> None:
+        self.descriptor = None
+
+    def resume_writing(self) -> None:
+        if self._drain() and self._connection is not None:
+            self._endpoint.host.drained(self._connection)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._server_state.connections.discard(self)
+        self._shut()
+        if self._parser is not None:
+            self._parser.parser.close()  # break the reference cycle of the parser and its generator
+        if self._closing is not None:
+            self._closing.cancel()
+        self._endpoint.discard(self)
+        if self._connection is not None:
+            self._endpoint.host.disconnect(self._connection)
+        self._connection = None
+
+    def shutdown(self) -> None:
+        """uvicorn stops."""
+        self.close(CloseCode.SERVICE_RESTART, "restart")
+        self._uncork()  # where a ticket is being looked up, and nothing was written yet
+
+    # ---- the client's arrival
+
+    def open(self, query: Query, headers: Headers, early: bytes) -> None:
+        """Accept a handshake without a fault, and let the gateway judge its client. `early` are the first bytes of its
+        frames. To be called once."""
+        endpoint = self._endpoint
+        peer = self._transport.get_extra_info("peername")
+        address = client_address(peer[0] if peer else "unknown", headers, endpoint.proxies)
+        handshake = read_connect_request(query, headers, bearer_tokens(query, headers), address, tickets_from(query))
+        self._begin_writing(endpoint)
+        agreed = negotiate(headers) if endpoint.compression else None
+        if agreed is not None:
+            self._extensions = [agreed[0]]
+            self._deflate = takes_prepared_frames(agreed[0])
+        endpoint.add(self)
+        # The answer, the first frames and what they replay leave in one piece.
+        self._cork(accept(headers, handshake.subprotocol, agreed and agreed[1]))
+        if handshake.tickets:
+            # Frames are read once it is known whose they are.
+            self._transport.pause_reading()
+            endpoint.host.redeem(handshake, partial(self._enter_by_ticket, early))
+        else:
+            self._enter(handshake, early)
+
+    def _enter_by_ticket(self, early: bytes, handshake: ConnectRequest) -> None:
+        """The ticket was looked up, while the client may have gone or been sent away."""
+        if self._transport.is_closing():
+            self._corked = None
+        elif not self._closed:
+            self._enter(handshake, early)
+            if not self._full:
+                self._transport.resume_reading()
+        else:
+            self._uncork()
+
+    def _enter(self, handshake: ConnectRequest, early: bytes) -> None:
+        try:
+            self._connection = self._endpoint.host.connect(handshake, self)
+        except Exception:
+            logger.exception("a client could not be connected")
+            self.close(CloseCode.INTERNAL_ERROR, ErrorCode.INTERNAL_ERROR)
+        finally:
+            self._uncork()
+        if early:
+            self.data_received(early)
+
+    # ---- frames of the client
 
     def _parse(self, parser: Protocol, piece: bytes, host: Host) -> bool:
         """Deal with a piece of what came; False where nothing more of this client is worth a look."""
@@ -254,7 +189,7 @@ class SocketTransport(SocketWriter, asyncio.Protocol):
 
     def _take(self, host: Host, frame: Frame) -> None:
         connection = self._connection
-        if connection is None:
+        if connection is None:  # refused
             return
         if frame.opcode is not Opcode.CONT:
             self._text = frame.opcode is Opcode.TEXT
@@ -282,7 +217,7 @@ class SocketTransport(SocketWriter, asyncio.Protocol):
 
     def _leave(self) -> None:
         """Nothing more is written; what waits has a moment to get through."""
-        if self._connection is not None and self._endpoint is not None:
+        if self._connection is not None:
             self._endpoint.host.disconnect(self._connection)
         self._shut()
         if self._closing is None:

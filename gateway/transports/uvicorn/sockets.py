@@ -31,7 +31,7 @@ _ACKNOWLEDGED: Final = struct.Struct("120x Q")
 _NO_LINGER: Final = struct.pack("ii", 1, 0) if sys.platform != "win32" else struct.pack("hh", 1, 0)
 
 
-def limit_unsent(listener: socket.socket) -> None:
+def set_notsent_lowat(listener: socket.socket) -> None:
     """Make the kernel take less ahead, for every connection that the listener accepts."""
     if hasattr(socket, "TCP_NOTSENT_LOWAT"):
         with suppress(OSError):  # not TCP
@@ -67,7 +67,7 @@ def write_all(batch: Batch, direct: Mapping[int, Connection]) -> None:
         direct[descriptor].write(batch.rest(sent))
 
 
-def unacknowledged(transport: asyncio.Transport) -> int:
+def unacked_bytes(transport: asyncio.Transport) -> int:
     """Bytes that were given to the kernel and that the client's has not acknowledged; 0 where that cannot be known."""
     sock = transport.get_extra_info("socket")
     if not _can_ask or sock is None:
@@ -78,7 +78,7 @@ def unacknowledged(transport: asyncio.Transport) -> int:
         return 0
 
 
-def acknowledged(transport: asyncio.Transport) -> int:
+def acked_bytes(transport: asyncio.Transport) -> int:
     """Bytes that the client's kernel has taken since the beginning; 0 where that cannot be known."""
     sock = transport.get_extra_info("socket")
     if sock is None or sys.platform != "linux":
@@ -90,7 +90,7 @@ def acknowledged(transport: asyncio.Transport) -> int:
     return int(count)
 
 
-def reset(transport: asyncio.Transport) -> None:
+def abort_with_rst(transport: asyncio.Transport) -> None:
     """End the connection now. `abort` alone leaves what the kernel holds to be delivered for minutes, also to whom a
     token was revoked, and to a client that reads nothing it leaves the memory."""
     sock = transport.get_extra_info("socket")

@@ -8,7 +8,7 @@ from websockets.frames import Close, Frame, Opcode
 
 from gateway.core.frame import Batch
 from gateway.transports.uvicorn.endpoint import Endpoint
-from gateway.transports.uvicorn.sockets import acknowledged, descriptor_of, reset, unacknowledged
+from gateway.transports.uvicorn.sockets import abort_with_rst, acked_bytes, descriptor_of, unacked_bytes
 from schemas.codes import CloseCode
 
 HIGH_WATER: Final = 256 * 1024
@@ -40,8 +40,8 @@ class SocketWriter:
         "_read_at",
         "_socket",
         "_transport",
+        "bucket",
         "descriptor",
-        "slice",
     )
 
     pings = True
@@ -60,7 +60,7 @@ class SocketWriter:
         self._acknowledged = 0
         self._socket: int | None = None
         self.descriptor: int | None = None
-        self.slice = 0
+        self.bucket = 0
         self._transport: asyncio.Transport
 
     def _begin_writing(self, endpoint: Endpoint) -> None:
@@ -86,7 +86,7 @@ class SocketWriter:
 
     def abort(self) -> None:
         self._shut()
-        reset(self._transport)
+        abort_with_rst(self._transport)
 
     def _push(self, wire: bytes | memoryview) -> None:
         if self._corked is not None:
@@ -127,13 +127,13 @@ class SocketWriter:
         self._closed = True
         self.descriptor = None
 
-    # ---- care
+    # ---- keepalive
 
-    def excuse(self, seconds: float) -> None:
+    def extend_deadlines(self, seconds: float) -> None:
         self._read_at += seconds
         self._ping_at += seconds
 
-    def look(self, now: float, endpoint: Endpoint) -> None:
+    def check_liveness(self, now: float, endpoint: Endpoint) -> None:
         """Give up a client that reads nothing or answers no ping; send the next ping."""
         waiting = self._transport.get_write_buffer_size()
         # For a slow reader the kernel takes seldom and much: what has arrived there is what tells of a reader.
@@ -150,7 +150,7 @@ class SocketWriter:
             self._ping_unanswered = False
         elif now >= self._ping_at:
             arrived = self._arrived(waiting)
-            if self._ping_unanswered and (arrived == self._acknowledged or not unacknowledged(self._transport)):
+            if self._ping_unanswered and (arrived == self._acknowledged or not unacked_bytes(self._transport)):
                 self.abort()
                 return
             # A ping goes unanswered for as long as it stands behind what a slow reader has yet to read.
@@ -162,4 +162,4 @@ class SocketWriter:
     def _arrived(self, waiting: int) -> int:
         """Bytes that have reached the client's kernel. Where that tells no system, what grows with them for as long as
         something waits here: what was written past this is not counted."""
-        return acknowledged(self._transport) or self._pushed - waiting - unacknowledged(self._transport)
+        return acked_bytes(self._transport) or self._pushed - waiting - unacked_bytes(self._transport)

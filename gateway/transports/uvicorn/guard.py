@@ -1,0 +1,215 @@
+"""Deadlines and bounds of an HTTP connection, which uvicorn's HTTP protocols lack.
+
+Without them a client that sends no request, never ends it or reads no answer holds a connection for ever, or memory
+without bound.
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Any, Final
+
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from gateway.core.headers import group_headers
+from gateway.transports.uvicorn.endpoint import STATE_KEY, Endpoint
+from gateway.transports.uvicorn.handshake import offers_websocket, write_request
+from gateway.transports.uvicorn.sockets import abort_with_rst, acked_bytes, unacked_bytes
+from gateway.transports.uvicorn.upgrade import upgrade
+
+HEAD_SECONDS: Final = 5.0
+HEAD_BYTES: Final = 64 * 1024
+BODY_SECONDS: Final = 30.0
+"""For the whole body: 16 MiB of a batch at the speed of a telephone."""
+
+SHUTDOWN_SECONDS: Final = 2.0
+"""For what is left of a body once the server ends: it waits for this request, and in the end would cut it off."""
+
+TOO_LARGE: Final = b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+TOO_SLOW: Final = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
+logger = logging.getLogger("gateway.transport")
+
+
+class Phase(Enum):
+    """What an HTTP connection waits for."""
+
+    HEAD = auto()
+    BODY = auto()
+    ANSWER = auto()
+    IDLE = auto()
+
+
+class ConnectionGuard(H11Protocol if TYPE_CHECKING else object):  # type: ignore[misc]  # a mixin for either protocol
+    """Ends the connection of an HTTP client that is slow or silent. A phase and its bound:
+
+    - HEAD, from the connection or the first byte of a further request on: `HEAD_SECONDS`, `HEAD_BYTES`; 408, 431.
+    - BODY, from the end of the head on: `BODY_SECONDS`; 408.
+    - ANSWER: the application's own time.
+    - IDLE, from the end of the answer on: uvicorn's keep-alive timeout.
+
+    In each of them a client that takes nothing of what waits for it is given up as one of a WebSocket is: after the
+    endpoint's `stall` seconds. More than `HIGH_WATER_LIMIT` of uvicorn never waits, as the application is held up then.
+    """
+
+    bucket = 0
+    timeout_keep_alive_task: asyncio.TimerHandle | None
+    _endpoint: Endpoint | None = None
+    _phase = Phase.HEAD
+    _cycle: Any = None
+    _deadline: asyncio.TimerHandle | None = None
+    _head_bytes = 0
+    _progress = 0
+    _progress_at = 0.0
+
+    # ---- called by the event loop and by uvicorn
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._endpoint = self.app_state.get(STATE_KEY)
+        if self._endpoint is not None:
+            self._endpoint.add(self)
+        self._enter(Phase.HEAD)
+
+    def data_received(self, data: bytes) -> None:
+        if self._phase is Phase.IDLE:
+            self._enter(Phase.HEAD)
+        self._head_bytes += len(data)
+        self._parse(data)
+        self._advance()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._parse_on()
+        self._advance()
+
+    def send_400_response(self, msg: str) -> None:
+        cycle = self.cycle
+        if cycle is not None and not cycle.response_complete:  # its body is at fault: no more of it will come
+            cycle.disconnected = True
+            cycle.message_event.set()
+        super().send_400_response(msg)
+
+    def timeout_keep_alive_handler(self) -> None:
+        if unacked_bytes(self.transport) or self.transport.get_write_buffer_size():
+            self.abort()  # or what it never read would wait for minutes more
+        else:
+            super().timeout_keep_alive_handler()
+
+    def shutdown(self) -> None:
+        super().shutdown()
+        if self._phase is Phase.BODY:
+            self._arm(SHUTDOWN_SECONDS)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._leave()
+        super().connection_lost(exc)
+
+    # ---- what the two parsers do differently
+
+    def _parse(self, data: bytes) -> None:
+        super().data_received(data)
+
+    def _parse_on(self) -> None:
+        """A request has been answered: go on with what came behind it."""
+
+    def _head_begun(self) -> bool:
+        """Whether a part of the next request is here."""
+        raise NotImplementedError
+
+    def _body_awaited(self) -> bool:
+        """Whether the body of the current request is incomplete, and this connection's turn to send it."""
+        raise NotImplementedError
+
+    # ---- phases
+
+    def _advance(self) -> None:
+        """Enter the phase that the parser and the application have come to."""
+        cycle = self.cycle
+        if self not in self.connections or self.transport.is_closing():
+            return
+        if self._body_awaited():
+            phase = Phase.BODY
+        elif cycle is not None and not cycle.response_complete:
+            phase = Phase.ANSWER
+        else:
+            phase = Phase.HEAD if cycle is None or self._head_begun() else Phase.IDLE
+        if phase is not self._phase or cycle is not self._cycle:
+            self._enter(phase)
+        elif phase is Phase.HEAD and self._head_bytes > HEAD_BYTES:
+            self._give_up(TOO_LARGE)
+
+    def _enter(self, phase: Phase) -> None:
+        self._disarm()
+        self._phase, self._cycle, self._head_bytes = phase, self.cycle, 0
+        if phase is Phase.HEAD:
+            self._arm(HEAD_SECONDS)
+        elif phase is Phase.BODY:
+            self._arm(BODY_SECONDS)
+        elif phase is Phase.IDLE and self.timeout_keep_alive_task is None:  # the rest of a body has unset it
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+
+    def _arm(self, seconds: float) -> None:
+        self._disarm()
+        self._deadline = self.loop.call_later(seconds, self._give_up, TOO_SLOW)
+
+    def _disarm(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _give_up(self, answer: bytes) -> None:
+        self._disarm()
+        if not self.transport.is_closing():
+            # A request that was answered before its body had come to its end does not get a second answer.
+            if self._phase is Phase.HEAD or not self.cycle.response_started:
+                self.transport.write(answer)
+            self.transport.close()
+
+    # ---- keepalive
+
+    def check_liveness(self, now: float, endpoint: Endpoint) -> None:
+        waiting = self.transport.get_write_buffer_size()
+        # Where the system does not tell what the client has taken, what is left of it does.
+        progress = (acked_bytes(self.transport) or -waiting - unacked_bytes(self.transport)) if waiting else 0
+        if not waiting or progress != self._progress:
+            self._progress, self._progress_at = progress, now
+        elif now - self._progress_at >= endpoint.stall:
+            logger.info("an HTTP client read nothing for %g s and was given up", endpoint.stall)
+            self.abort()
+
+    def extend_deadlines(self, seconds: float) -> None:
+        self._progress_at += seconds
+
+    def abort(self) -> None:
+        abort_with_rst(self.transport)
+
+    # ---- WebSockets
+
+    def _offers_websocket(self, method: bytes, target: bytes) -> bool:
+        """Whether the current request is a handshake, though maybe a wrong one. A POST elsewhere, for example, is not:
+        a server may always ignore `Upgrade`."""
+        path = target.partition(b"?")[0]
+        return (
+            self.ws_protocol_class is not None
+            and (method == b"GET" or (self._endpoint is not None and self._endpoint.serves(path)))
+            and offers_websocket(group_headers(self.headers))
+        )
+
+    def _upgrade(self, method: bytes, target: bytes, headers: Sequence[tuple[bytes, bytes]], early: bytes) -> None:
+        """Hand the connection over with the request for a WebSocket, and what came `early` behind it."""
+        head = write_request(method, target, b"1.1", headers)
+        arguments = (self.config, self.server_state, self.app_state)
+        if upgrade(self.transport, arguments, head, method, target, group_headers(headers), early) is not None:
+            self._leave()
+
+    def _leave(self) -> None:
+        """The connection has ended, or is another protocol's from now on."""
+        self._disarm()
+        self._unset_keepalive_if_required()
+        self.connections.discard(self)
+        if self._endpoint is not None:
+            self._endpoint.discard(self)

@@ -1,0 +1,60 @@
+"""HTTP with the parser that is written in Python."""
+
+from typing import Any, Final
+
+import h11
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from gateway.transports.uvicorn.guard import ConnectionGuard
+from gateway.transports.uvicorn.handshake import TOO_OLD, head_fault
+from gateway.transports.uvicorn.upgrade import EARLY, Upgrade
+
+_HOST: Final = b"host"
+
+
+class _Connection(h11.Connection):
+    """h11's, which also refuses what RFC 9112 wants refused."""
+
+    def next_event(self) -> Any:
+        event = super().next_event()
+        if isinstance(event, h11.Request):
+            hosts = [value for name, value in event.headers if name == _HOST]
+            if fault := head_fault(event.http_version.decode(), hosts):
+                raise h11.RemoteProtocolError(fault)
+        return event
+
+
+class GuardedH11(ConnectionGuard, H11Protocol):
+    """uvicorn's protocol over h11. h11 stops behind a request until that has been answered, so that what a client
+    pipelines waits in its buffer, and reading does."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.conn = _Connection(h11.SERVER, self.config.h11_max_incomplete_event_size or 64 * 1024)
+
+    def _should_upgrade(self) -> bool:
+        return self._offers_websocket(self.scope["method"].encode(), self.scope["raw_path"])
+
+    def handle_websocket_upgrade(self, event: h11.Request) -> None:
+        early, _ = self.conn.trailing_data
+        if event.http_version < b"1.1":
+            self.send_400_response(TOO_OLD)
+        elif self.ws_protocol_class is Upgrade:
+            self._upgrade(event.method, event.target, self.headers, early)
+        elif early:
+            self.send_400_response(EARLY)
+        else:
+            super().handle_websocket_upgrade(event)
+            self._leave()
+
+    def send_400_response(self, msg: str) -> None:
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            super().send_400_response(msg)
+        else:  # the request with the fault has been answered already, or in part
+            self.transport.close()
+
+    def _head_begun(self) -> bool:
+        return bool(self.conn.trailing_data[0])
+
+    def _body_awaited(self) -> bool:
+        return self.conn.their_state is h11.SEND_BODY

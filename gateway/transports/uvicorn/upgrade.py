@@ -1,0 +1,115 @@
+"""The upgrade from HTTP to WebSocket (RFC 9110 section 7.8): the one place that decides on a handshake.
+
+A handshake for the gateway's own path is answered here and served by a `WebSocketTransport`; one for another path goes
+to uvicorn's implementation; one that is not in order is refused.
+"""
+
+import asyncio
+from typing import Any
+
+from uvicorn.config import Config
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from uvicorn.server import ServerState
+
+from gateway.core.headers import Headers, parse_query
+from gateway.transports.uvicorn.endpoint import Endpoint
+from gateway.transports.uvicorn.handshake import exceeds_limits, handshake_fault, read_request, refuse
+from gateway.transports.uvicorn.protocol import WebSocketTransport
+
+EARLY = "A client waits for the answer to its handshake before it sends anything more."
+
+
+class Upgrade(asyncio.Protocol):
+    """uvicorn's class for WebSockets (`ws=`), which is given a request by uvicorn's own HTTP protocol.
+
+    It has the connection for the length of one call. `HttpProtocol` does without it, and calls `upgrade` itself.
+    """
+
+    def __init__(self, config: Config, server_state: ServerState, app_state: dict[str, Any], **options: Any) -> None:
+        self._arguments = (config, server_state, app_state)
+        self._transport: asyncio.Transport
+        self._next: asyncio.Protocol | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport  # type: ignore[assignment]  # another protocol had it before
+
+    def data_received(self, data: bytes) -> None:
+        # uvicorn makes this the transport's protocol once more after this call. To be set right before anything that
+        # the call itself schedules, such as the end of the connection.
+        asyncio.get_running_loop().call_soon(self._hand_over)
+        self._next = upgrade(self._transport, self._arguments, data, *read_request(data))
+
+    def _hand_over(self) -> None:
+        if self._next is not None:
+            self._transport.set_protocol(self._next)
+
+
+def upgrade(
+    transport: asyncio.Transport,
+    arguments: tuple[Config, ServerState, dict[str, Any]],
+    head: bytes,
+    method: bytes,
+    target: bytes,
+    headers: Headers,
+    early: bytes = b"",
+) -> asyncio.Protocol | None:
+    """Answer a request for a WebSocket, of which `head` is every byte. Returns the protocol that has the connection
+    from now on, or None where the request was refused and the connection is about to end.
+
+    `early` is what came behind it: the first frames of a client that does not wait for the answer.
+    """
+    config, server_state, app_state = arguments
+    endpoint = Endpoint.of(app_state, config.loaded_app)
+    path, _, query = target.partition(b"?")
+    if exceeds_limits(target, headers):
+        refusal = refuse(b"431 Request Header Fields Too Large", "the request line or its headers are too long")
+    elif endpoint is None or not endpoint.serves(path):
+        return _pass_on(transport, arguments, head, early)
+    elif fault := handshake_fault(method, headers):
+        refusal = refuse(b"400 Bad Request", fault)
+    elif not endpoint.origins.allows(headers):
+        refusal = refuse(b"403 Forbidden", "pages of this origin may not connect")
+    else:
+        protocol = WebSocketTransport(endpoint, server_state)
+        transport.set_protocol(protocol)
+        protocol.connection_made(transport)
+        protocol.open(parse_query(query), headers, early)
+        return protocol
+    transport.write(refusal)
+    transport.close()
+    return None
+
+
+class PatientWebSocket(WebSocketsSansIOProtocol):
+    """uvicorn's implementation, which takes frames that came `early` for those of a connection that is open already.
+    They are held back until the application has accepted it."""
+
+    early = b""
+
+    async def send(self, message: Any) -> None:
+        await super().send(message)
+        if self.early and self.handshake_complete and not self.close_sent:
+            early, self.early = self.early, b""
+            self.transport.resume_reading()
+            self.data_received(early)
+
+
+def _pass_on(
+    transport: asyncio.Transport, arguments: tuple[Config, ServerState, dict[str, Any]], head: bytes, early: bytes
+) -> asyncio.Protocol | None:
+    """Let uvicorn's own implementation answer: it serves the application's WebSocket routes."""
+    protocol = PatientWebSocket(*arguments)
+    protocol.connection_made(transport)
+    protocol.data_received(head)
+    # What websockets' parser does not take uvicorn leaves without an answer, and the socket open for ever.
+    if protocol.conn.handshake_exc is not None and not transport.is_closing():
+        protocol.connections.discard(protocol)
+        answer = b"".join(protocol.conn.data_to_send())
+        transport.write(answer or refuse(b"400 Bad Request", "this is no opening handshake"))
+        transport.close()
+        return None
+    transport.set_protocol(protocol)
+    if early and not transport.is_closing():
+        protocol.early = early
+        transport.pause_reading()
+    return protocol
