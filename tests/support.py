@@ -15,7 +15,7 @@ from gateway.api import create_app
 from gateway.server.run import Server, server_config
 from gateway.service.config import Settings
 from gateway.service.factory import Service, create_service
-from gateway.transports.uvicorn.sockets import write_all
+from gateway.transports.uvicorn.sockets import write_batch_to_fds
 
 SECRET = "a-secret-of-tests-0123456789-abcdefghijklmnopqrstuvwxyz"
 
@@ -121,8 +121,7 @@ class Client:
 async def running(settings: Settings | None = None, service: Service | None = None) -> AsyncIterator[Gate]:
     """Serve with the configuration of `gateway serve`, on this event loop."""
     settings = settings or settings_for()
-    service = service or create_service(settings)
-    service.gateway.delivery.write_all = write_all
+    service = service or create_service(settings, batch_writer=write_batch_to_fds)
     listening: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     server = Server(server_config(create_app(service), settings), listening.set_result)
     server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]

@@ -285,7 +285,7 @@ async def test_a_log_that_fails_drops_the_event_and_says_so() -> None:
             raise self.error
 
     log = Broken((b"k" * 32,))
-    bridge = EventBridge(Gateway(log, create_service(settings_for()).gateway.verifier), "acme")
+    bridge = EventBridge(Gateway(log, create_service(settings_for()).gateway.connections.verifier), "acme")
     await bridge.forward(Event(DONE))
     log.error = RuntimeError("a fault")
     await bridge.forward(Event(DONE))

@@ -209,7 +209,7 @@ async def test_what_comes_after_the_close_was_decided_changes_nothing_there_eith
         await client.send(type="subscribe", rooms=["circle:1"])
         await client.send(type="publish", event={"type": "task.created", "data": {}, "circle_id": 1})
         assert (await client.closed())[0] == 4400
-        assert gate.service.manager.of("acme").rooms == {}
+        assert gate.service.gateway.manager.of("acme").rooms == {}
         assert gate.service.gateway.log.window("acme").head == 0
 
 

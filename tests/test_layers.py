@@ -312,6 +312,63 @@ def test_the_fan_out_loop_stays_small() -> None:
     assert len(code) <= MAX_FAN_OUT
 
 
+MAX_FACADE_LINES = 150
+MAX_FACADE_METHODS = 14
+MAX_CALLBACKS = 3
+CALLBACKS = {"BatchWriter", "OnFailure", "Callable", "OnControl", "OnChanges"}
+
+
+def class_of(module: str, name: str) -> ast.ClassDef:
+    (found,) = (n for n in ast.walk(modules()[module]) if isinstance(n, ast.ClassDef) and n.name == name)
+    return found
+
+
+def test_the_gateway_is_a_facade() -> None:
+    """A table of contents of the engine: what is to be done, its parts do."""
+    assert len((ROOT / "gateway/engine/gateway.py").read_text().splitlines()) <= MAX_FACADE_LINES
+    methods = [n for n in class_of("gateway.engine.gateway", "Gateway").body if isinstance(n, FUNCTIONS)]
+    assert len([method for method in methods if method.name != "__init__"]) <= MAX_FACADE_METHODS
+
+
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+def test_the_parts_of_the_engine_hand_few_callbacks_down() -> None:
+    """Parts are built on finished parts, so that hardly any has to be told whom to call: what a constructor takes that
+    is called, and attributes that are set from outside. Clocks, and chance, are no callbacks."""
+    found = []
+    for name, tree in modules().items():
+        if within(name, ("gateway.engine",)):
+            for node in ast.walk(tree):
+                taken: list[tuple[str, ast.expr | None]] = []
+                if isinstance(node, FUNCTIONS) and node.name == "__init__":
+                    taken = [(a.arg, a.annotation) for a in (*node.args.args, *node.args.kwonlyargs)]
+                elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Attribute):
+                    taken = [(node.target.attr, node.annotation)]
+                found += [f"{name}: {word}" for word, annotation in taken if annotation and is_callback(annotation)]
+    assert len(found) <= MAX_CALLBACKS, found
+
+
+def is_callback(annotation: ast.expr) -> bool:
+    text = ast.unparse(annotation)
+    return text != "Callable[[], float]" and bool(CALLBACKS & set(re.findall(r"\w+", text)))
+
+
+def test_the_http_side_reaches_into_no_part_of_the_engine() -> None:
+    """It calls the gateway, or one of its parts, and nothing behind them: no chain of more than two names has the
+    gateway in it."""
+    wrong = []
+    for name, tree in modules().items():
+        if within(name, ("gateway.api",)):
+            for node in ast.walk(tree):
+                if not isinstance(node, ast.Attribute):
+                    continue
+                chain = ast.unparse(node).split(".")
+                if "gateway" in chain and len(chain) > 2 and all(part.isidentifier() for part in chain):
+                    wrong.append(f"{name}:{node.lineno}: {'.'.join(chain)}")
+    assert wrong == []
+
+
 def test_the_docstrings_say_what_a_module_is() -> None:
     """Each module, in its first line."""
     assert [name for name, tree in modules().items() if not ast.get_docstring(tree)] == []

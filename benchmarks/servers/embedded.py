@@ -17,7 +17,7 @@ from gateway.server import tune_gc
 from gateway.server.run import server_config
 from gateway.service.config import load_settings
 from gateway.telemetry.redaction import redact_server_logs
-from gateway.transports.uvicorn.sockets import write_all
+from gateway.transports.uvicorn.sockets import write_batch_to_fds
 
 
 def directly(gateway: Gateway) -> Publish:
@@ -51,11 +51,10 @@ async def main(server: uvicorn.Server, publish: Publish) -> None:
 
 if __name__ == "__main__":
     settings = load_settings()
-    service = create_service(settings)
+    service = create_service(settings, batch_writer=write_batch_to_fds)
     config = server_config(create_app(service), settings)
     redact_server_logs()
     way = by_bus if os.environ.get("BENCH_PUBLISH") == "bus" else directly
     tune_gc()
-    service.gateway.delivery.write_all = write_all
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
         runner.run(main(uvicorn.Server(config), way(service.gateway)))

@@ -10,8 +10,7 @@ from auth.identity import Identity, require_admin
 from gateway.api.authentication import Principal
 from gateway.api.problems import PROBLEMS, ProblemRoute, problems
 from gateway.api.rate_limits import Limited
-from gateway.core.cluster import ControlMessage
-from gateway.core.errors import GatewayError, LogUnavailable
+from gateway.core.errors import GatewayError
 from gateway.engine.directory import TenantDirectory
 from gateway.service.factory import Service
 from schemas.admin import ConnectionPage, RoomPage, Stats
@@ -19,9 +18,6 @@ from schemas.codes import ErrorCode
 from schemas.rooms import ID_GRAMMAR, is_id
 
 Item = TypeVar("Item")
-
-NOTICE_SECONDS = 120.0
-"""For how long a node that was out of touch is to close a connection that it was told to close."""
 
 Limit = Annotated[int, Query(ge=1, le=1_000, description="items a page")]
 After = Annotated[str | None, Query(max_length=256, description="`next` of the page before")]
@@ -36,10 +32,8 @@ def admin_router(service: Service, limited: Limited) -> APIRouter:
         dependencies=[Depends(limited.attach)],
     )
     gateway = service.gateway
+    administration = gateway.administration
     principal = Depends(Principal(service))
-
-    async def census(tenant: str) -> TenantDirectory:
-        return await TenantDirectory.of(tenant, gateway.manager, gateway.nodes.members)
 
     def tenant_for(holder: Identity, tenant: str | None) -> str:
         asked = tenant or holder.tenant
@@ -54,8 +48,8 @@ def admin_router(service: Service, limited: Limited) -> APIRouter:
     ) -> Stats:
         """Counts of one tenant, and its clients, a page at a time. The totals are since each node started, of those
         that run now; other nodes' are up to 15 s old."""
-        known = await census(tenant_for(holder, tenant))
-        window, totals = gateway.log.window(known.tenant), known.totals
+        known = await administration.directory(tenant_for(holder, tenant))
+        window, totals = known.window, known.totals
         page, following = _page(known.ids(), limit, after)
         return Stats(
             tenant=known.tenant,
@@ -77,7 +71,7 @@ def admin_router(service: Service, limited: Limited) -> APIRouter:
         holder: Annotated[Identity, principal], tenant: Tenant = None, limit: Limit = 100, after: After = None
     ) -> ConnectionPage:
         """The connections of one tenant, a page at a time."""
-        known = await census(tenant_for(holder, tenant))
+        known = await administration.directory(tenant_for(holder, tenant))
         page, following = _page(known.ids(), limit, after)
         return ConnectionPage(connections=[known.connection(id) for id in page], next=following, **_partial(known))
 
@@ -86,7 +80,7 @@ def admin_router(service: Service, limited: Limited) -> APIRouter:
         holder: Annotated[Identity, principal], tenant: Tenant = None, limit: Limit = 100, after: After = None
     ) -> RoomPage:
         """The rooms of one tenant that somebody is in, a page at a time."""
-        known = await census(tenant_for(holder, tenant))
+        known = await administration.directory(tenant_for(holder, tenant))
         page, following = _page(known.rooms(), limit, after)
         return RoomPage(rooms=[known.room(room) for room in page], next=following, **_partial(known))
 
@@ -96,16 +90,7 @@ def admin_router(service: Service, limited: Limited) -> APIRouter:
         request: Request, id: str, holder: Annotated[Identity, principal], tenant: Tenant = None
     ) -> Response:
         """Close one connection (4403), whichever node it is on."""
-        tenant = tenant_for(holder, tenant)
-        now = gateway.clock()
-        notice = ControlMessage("connection_closed", tenant, id, now, now + NOTICE_SECONDS)
-        if not gateway.authority.on_notice(notice):
-            if (await census(tenant)).elsewhere(id):
-                await gateway.authority.tell(notice)
-            elif gateway.nodes.members.partial:
-                raise LogUnavailable("the other nodes are out of reach; this one has no such connection")
-            else:
-                raise GatewayError(ErrorCode.NOT_FOUND, "this tenant has no such connection")
+        await administration.close_connection(tenant_for(holder, tenant), id)
         return Response(status_code=204)
 
     return router

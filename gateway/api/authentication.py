@@ -71,7 +71,9 @@ def address_of(service: Service, scope: Scope) -> str:
 
 def identify(service: Service, request: Request) -> Identity:
     """Who sends this request, kept in its state. Raises `AuthError`."""
-    identity = service.gateway.verify(require_single_token(take_tokens(request.scope)))
+    gateway = service.gateway
+    connections = gateway.connections
+    identity = connections.verify(require_single_token(take_tokens(request.scope)))
     request.scope[_PRINCIPAL] = identity
     request.state.principal = identity
     return identity
@@ -89,6 +91,8 @@ class Principal(SecurityBase):
         self.scheme_name = "token"
         self.model = HTTPBearer(bearerFormat="JWT")
         self._service = service
+        gateway = service.gateway
+        self._connections = gateway.connections
 
     async def __call__(self, request: Request) -> Identity:
         # From the scope, which is this request's own: not every server copies the state for each.
@@ -96,4 +100,4 @@ class Principal(SecurityBase):
         if identity is None:
             return identify(self._service, request)
         # A body may take half a minute, and its token be dead by the end of it.
-        return self._service.gateway.judge(identity)
+        return self._connections.judge(identity)

@@ -25,10 +25,12 @@ logger = logging.getLogger("gateway.api")
 def events_router(service: Service) -> APIRouter:
     router = APIRouter(tags=["events"], responses=PROBLEMS)
     principal = Depends(Principal(service))
+    gateway = service.gateway
+    publishing = gateway.publishing
 
     def append(identity: Identity, event: PublishedEvent) -> tuple[Awaitable[Receipt], tuple[str, ...]]:
-        tenant, draft = service.gateway.draft(identity, event)
-        return service.gateway.append(tenant, draft), draft.rooms
+        tenant, draft = publishing.draft(identity, event)
+        return publishing.append(tenant, draft), draft.rooms
 
     async def publish(event: PublishedEvent, identity: Annotated[Identity, principal]) -> EventAnswer:
         """Append one event to the tenant's log. The answer 202 means that it is there."""

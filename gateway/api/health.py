@@ -14,6 +14,8 @@ class Health(BaseModel):
 
 def ops_router(service: Service) -> APIRouter:
     router = APIRouter(tags=["operation"], route_class=ProblemRoute)
+    gateway = service.gateway
+    drain = gateway.drain
 
     @router.get("/healthz")
     async def healthz() -> Health:
@@ -23,9 +25,9 @@ def ops_router(service: Service) -> APIRouter:
     @router.get("/readyz", responses=problems(503))
     async def readyz() -> Health:
         """Events get through: connections are taken and the log takes events."""
-        if service.gateway.drain.announced:
+        if drain.announced:
             raise LogUnavailable("this node is about to end")
-        if not service.gateway.ready:
+        if not gateway.ready:
             raise LogUnavailable("events do not get through")
         return Health(status="ready")
 

@@ -17,11 +17,13 @@ Room = Annotated[str, Path(json_schema_extra=documented(ROOM_PATTERN))]
 def presence_router(service: Service) -> APIRouter:
     router = APIRouter(tags=["rooms"], route_class=ProblemRoute, responses=PROBLEMS)
     principal = Depends(Principal(service))
+    gateway = service.gateway
+    presence_of = gateway.presence
 
     @router.get("/rooms/{room}/presence", response_model_exclude_none=True)
     async def presence(room: Room, identity: Annotated[Identity, principal]) -> Presence:
         """Who is in a room of the token's own tenant that it may subscribe to: users in order, and how many
         connections each has on all nodes. `partial` is only there, and true, while other nodes are out of reach."""
-        return await service.gateway.presence.ask(identity, room)
+        return await presence_of.ask(identity, room)
 
     return router

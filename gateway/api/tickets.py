@@ -19,6 +19,8 @@ def tickets_router(service: Service, limited: Limited) -> APIRouter:
         tags=["tokens"], route_class=ProblemRoute, responses=PROBLEMS, dependencies=[Depends(limited.attach)]
     )
     principal = Depends(Principal(service))
+    gateway = service.gateway
+    tickets = gateway.tickets
 
     @router.post("/tickets", status_code=201)
     @limited(service.settings.tickets_per_minute)
@@ -26,7 +28,7 @@ def tickets_router(service: Service, limited: Limited) -> APIRouter:
         request: Request, response: Response, holder: Annotated[Identity, principal]
     ) -> TicketAnswer:
         """A ticket to connect with once, as `?ticket=`, in place of the token that this is asked with."""
-        ticket = await service.gateway.tickets.issue(require_single_token(take_tokens(request.scope)))
+        ticket = await tickets.issue(require_single_token(take_tokens(request.scope)))
         response.headers["Cache-Control"] = "no-store"
         return TicketAnswer(ticket=ticket, expires_in=TICKET_SECONDS)
 

@@ -10,7 +10,6 @@ from auth.tokens import delegate
 from gateway.api.authentication import Principal
 from gateway.api.problems import PROBLEMS, ProblemRoute
 from gateway.api.rate_limits import Limited
-from gateway.core.cluster import ControlMessage
 from gateway.core.errors import GatewayError
 from gateway.service.factory import Service
 from schemas.admin import (
@@ -30,6 +29,7 @@ def tokens_router(service: Service, limited: Limited) -> APIRouter:
         tags=["tokens"], route_class=ProblemRoute, responses=PROBLEMS, dependencies=[Depends(limited.attach)]
     )
     gateway, settings = service.gateway, service.settings
+    administration, connections = gateway.administration, gateway.connections
     principal = Depends(Principal(service))
 
     @router.post("/admin/tokens", status_code=201)
@@ -61,7 +61,7 @@ def tokens_router(service: Service, limited: Limited) -> APIRouter:
             expires_in=granted.expires_in,
             now=now,
             rate=granted.rate,
-            not_before_iat=gateway.authority.revocations.earliest_iat(tenant, body.user_id),
+            not_before_iat=administration.earliest_iat(tenant, body.user_id),
         )
         response.headers["Cache-Control"] = "no-store"
         return TokenAnswer(
@@ -83,18 +83,15 @@ def tokens_router(service: Service, limited: Limited) -> APIRouter:
         tenant = body.tenant or holder.tenant
         _require_names(body.user_id or "x", tenant)
         require_admin(holder, tenant)
-        now = gateway.clock()
         if body.jti is not None:
             # A platform's administrator may not know whose it is.
             everywhere = holder.has_scope("platform") and body.tenant is None
-            notice = ControlMessage(
-                "token_revoked", None if everywhere else tenant, body.jti, now, now + settings.longest_token
-            )
+            closed = await administration.revoke_token(None if everywhere else tenant, body.jti)
         elif body.user_id is not None:
-            notice = ControlMessage("user_revoked", tenant, body.user_id, now, now + settings.longest_token)
+            closed = await administration.revoke_user(tenant, body.user_id)
         else:
-            notice = ControlMessage("tenant_revoked", tenant, "", now, now + settings.longest_token)
-        return RevocationAnswer(revoked=True, disconnected=await gateway.authority.tell(notice))
+            closed = await administration.revoke_tenant(tenant)
+        return RevocationAnswer(revoked=True, disconnected=closed)
 
     @router.post("/admin/tokens/introspect", response_model_exclude_none=True)
     @limited(settings.admin_requests_per_minute)
@@ -105,7 +102,7 @@ def tokens_router(service: Service, limited: Limited) -> APIRouter:
         response.headers["Cache-Control"] = "no-store"
         require_admin(holder, holder.tenant)
         try:
-            identity = gateway.verify(body.token)
+            identity = connections.verify(body.token)
             require_admin(holder, identity.tenant)
         except AuthError:
             return IntrospectionAnswer(active=False)

@@ -16,6 +16,7 @@ PATH = "/ws/dashboard"
 
 def websocket_router(service: Service) -> APIRouter:
     router = APIRouter()
+    gateway = service.gateway
 
     @router.websocket(PATH)
     async def dashboard(websocket: WebSocket) -> None:
@@ -31,11 +32,11 @@ def websocket_router(service: Service) -> APIRouter:
         await websocket.accept(handshake.subprotocol)
         if handshake.tickets:
             redeemed: asyncio.Future[ConnectRequest] = asyncio.get_running_loop().create_future()
-            service.gateway.redeem(handshake, partial(_resolve, redeemed))
+            gateway.redeem(handshake, partial(_resolve, redeemed))
             handshake = await redeemed
         transport = AsgiTransport(websocket.send, service.settings.stall_seconds)
-        connection = service.gateway.connect(handshake, transport)
-        await serve(service.gateway, connection, transport, websocket.receive)
+        connection = gateway.connect(handshake, transport)
+        await serve(gateway, connection, transport, websocket.receive)
 
     return router
 

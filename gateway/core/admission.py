@@ -45,7 +45,7 @@ class Admission:
 
     def __init__(self, ceilings: ConnectionLimits) -> None:
         self._ceilings = ceilings
-        self._addresses: ConnectionCounter[str] = ConnectionCounter()
+        self.addresses: ConnectionCounter[str] = ConnectionCounter()
         self._handshakes: KeyedRateLimiter[str] = KeyedRateLimiter(
             RateLimiter(ceilings.handshakes_per_minute / 60, ceilings.handshakes_per_minute)
         )
@@ -62,7 +62,7 @@ class Admission:
                 milliseconds_up(wait),
             )
         limit = self._ceilings.per_address
-        if limit and self._addresses[key] >= limit:
+        if limit and self.addresses[key] >= limit:
             raise ConnectionRefused(
                 CloseCode.TRY_AGAIN_LATER, f"at most {limit} connections from one address", limit, RETRY_SECONDS
             )
@@ -81,10 +81,10 @@ class Admission:
             )
 
     def enter(self, connection: Connection) -> None:
-        self._addresses.add(address_key(connection.address))
+        self.addresses.add(address_key(connection.address))
 
     def leave(self, connection: Connection) -> None:
-        self._addresses.remove(address_key(connection.address))
+        self.addresses.remove(address_key(connection.address))
 
     def sweep(self, now: float) -> None:
         self._handshakes.sweep(now)

@@ -24,10 +24,10 @@ class Transport(Protocol):
     """
 
     @property
-    def descriptor(self) -> int | None:
-        """Of the client's socket, for as long as a batch's `wire` may be written there past `write`; its `rest`, which
-        the kernel did not take, is then to be given to `write` before anything else. None while something waits in the
-        transport, once it has ended, and where frames leave as something else: compressed, encrypted, by a server."""
+    def fd(self) -> int | None:
+        """The socket's descriptor while it may be written to directly (bypassing `write`). After a short write, pass
+        `batch.rest(sent)` to `write` before anything else. None while data is buffered, after the end, and where frames
+        leave in another form: compressed, encrypted, by a server."""
 
     @property
     def pings(self) -> bool:
@@ -41,6 +41,10 @@ class Transport(Protocol):
 
 
 _UNLIMITED: Final = 1 << 62
+
+WRITTEN: Final = -1
+BEHIND: Final = -2
+OVER_RATE: Final = -3
 
 
 class Host(Protocol):
@@ -152,25 +156,25 @@ class Connection:
     def live(self) -> bool:
         return self.place is None
 
-    def offer(self, batch: Batch, now: float, direct: "dict[int, Connection]") -> bool:
+    def offer(self, batch: Batch, now: float) -> int:
         """Take a batch of new events, all of them for this connection, unless it is behind and will read them later.
 
-        Where its transport has a descriptor, nothing is written yet: it adds itself to `direct` by its descriptor. True
-        where it fell behind because of its rate.
+        Returns the descriptor of its socket where the batch is still to be written, by the caller and there; else
+        `WRITTEN`, `BEHIND`, or `OVER_RATE` where it has just fallen behind because of its rate. `now` is in seconds of
+        a clock that never goes back.
         """
         if self.place is not None:
-            return False
+            return BEHIND
         sent = self.sent + batch.count
         if sent > self._quota and batch.count > self.allowance(now):
             self.place = batch.first - 1
-            return True
+            return OVER_RATE
         self.sent = sent
-        descriptor = self.transport.descriptor
-        if descriptor is None:
-            self.write(batch)
-        else:
-            direct[descriptor] = self
-        return False
+        fd = self.transport.fd
+        if fd is not None:
+            return fd
+        self.write(batch)
+        return WRITTEN
 
     def write(self, batch: Batch) -> None:
         """Write new events, or what is left of them. A transport that is full will say when it has drained."""

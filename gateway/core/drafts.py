@@ -1,14 +1,16 @@
 """From an event that somebody publishes to the draft that a log takes."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from gateway.core.errors import GatewayError
 from gateway.core.log import Draft
-from gateway.core.removal import removal_of
+from gateway.core.window import Removal
 from schemas.codes import ErrorCode
-from schemas.events import NumberTooLarge, encode_event
-from schemas.rooms import rooms_of
+from schemas.events import EventType, NumberTooLarge, encode_event
+from schemas.rooms import is_subject, rooms_of
+
+_REMOVALS: Final = {EventType.CIRCLE_MEMBER_REMOVED: "circle", EventType.PROJECT_MEMBER_REMOVED: "project"}
 
 
 def draft_of(
@@ -45,3 +47,15 @@ def draft_of(
         raise GatewayError(ErrorCode.MESSAGE_TOO_LARGE, message, limit=max_bytes)
     removal = removal_of(type, data, circle_id, project_id)
     return Draft(rooms_of(circle_id, project_id, user_id), body, timestamp, key, removal)
+
+
+def removal_of(
+    type: str, data: Mapping[str, Any], circle_id: int | str | None, project_id: int | str | None
+) -> Removal | None:
+    """The user and the room that an event takes from it; None for every other event, and for one that does not say
+    it."""
+    kind = _REMOVALS.get(type)  # type: ignore[call-overload]  # an EventType is its text
+    id, user_id = circle_id if kind == "circle" else project_id, data.get("user_id")
+    if kind is None or id is None or isinstance(user_id, bool) or not isinstance(user_id, int | str):
+        return None
+    return (str(user_id), f"{kind}:{id}") if is_subject(str(user_id)) else None

@@ -1,17 +1,17 @@
 """The seam of the log: what an engine must do for the rest to keep its promise."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import Protocol
 
-from gateway.core.window import Entry, Gap, Window
-
-Sink = Callable[[str, Entry], None]
-"""Told of each entry: the tenant and the entry."""
+from gateway.core.window import Entry, Gap, Removal, Window
 
 
-class Watcher(Protocol):
-    """Told of what befalls a log beside its entries."""
+class LogListener(Protocol):
+    """The receiver of what happens to a log. All of them plain, quick functions."""
+
+    def on_entry(self, tenant: str, entry: Entry) -> None:
+        """The tenant's log has grown by this entry, which is the head of its window."""
 
     def on_reset(self, tenant: str, reason: Gap) -> None:
         """The tenant's window has begun anew, with something missing before it; its entries come next."""
@@ -20,15 +20,11 @@ class Watcher(Protocol):
         """The engine does not answer any more, or (False) it does again."""
 
 
-Removal = tuple[str, str]
-"""The id of a user, and the room that is taken from it."""
-
-
 @dataclass(slots=True, eq=False)
 class Draft:
     """An event on its way to the log: the rooms it is routed to, its JSON object without `event_id` and `timestamp`
-    (neither of which is the same at a second try), that timestamp (RFC 3339), and the publisher's idempotency key.
-    Not frozen for the reason that `Entry` is not."""
+    (neither of which is the same at a second try), that timestamp (RFC 3339), the publisher's idempotency key, and what
+    the event takes from a user. Not frozen for the reason that `Entry` is not."""
 
     rooms: tuple[str, ...]
     body: bytes
@@ -51,8 +47,9 @@ class Log(Protocol):
 
     - Appends of one tenant get offsets 1, 2, 3 and on without a hole, in the order in which they were accepted; the
       tenants know nothing of each other.
-    - The sink is told of each entry of a tenant that is followed exactly once, in order, whoever appended it, after the
-      entry is in the window; on one node it was told by the time `append` returns.
+    - `on_entry` is called with each entry of a tenant that is followed exactly once, in order, whichever node appended
+      it, after the entry is in the window; on the node that appended by the time `append` returns. The entry has the
+      rooms and the removal of its draft.
     - An event that `append` returned a receipt for is in the log; for any other there was an error, within 2 seconds.
     - The same key within 120 seconds returns the receipt of the first append, marked `duplicate`, and appends
       nothing; with another body it raises `IdempotencyConflict` and appends nothing.
@@ -65,11 +62,8 @@ class Log(Protocol):
     def ready(self) -> bool:
         """Whether it takes and delivers events, as far as is known."""
 
-    def attach(self, sink: Sink) -> None:
-        """Say who is told of entries. Before the first append."""
-
-    def watch(self, watcher: Watcher) -> None:
-        """Say who is told of the rest. Before the first append."""
+    def attach(self, listener: LogListener) -> None:
+        """Set the listener. Before the first append."""
 
     async def start(self) -> None:
         """Begin to work; before the first append."""
@@ -89,7 +83,7 @@ class Log(Protocol):
         """Nobody here needs the tenant's window for now."""
 
     def window(self, tenant: str) -> Window:
-        """What this node holds of the tenant's log, up to the newest entry that the sink was told of."""
+        """What this node holds of the tenant's log, up to the newest entry that the listener was called with."""
 
     def sweep(self) -> None:
         """Let go of what has grown too old; called about once a second."""

@@ -10,6 +10,9 @@ from gateway.core.room_index import RoomIndex, Spans
 
 Gap = Literal["history_trimmed", "log_reset"]
 
+Removal = tuple[str, str]
+"""The id of a user, and the room that is taken from it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
@@ -23,7 +26,7 @@ class Bounds:
 @dataclass(slots=True, eq=False)
 class Entry:
     """One event in its place; only its window changes it. `rooms` are those it is routed to, `at` is seconds since the
-    epoch.
+    epoch; `removal` is what the event takes from a user.
 
     Not frozen, as values are elsewhere: a frozen dataclass costs a microsecond to make, on the way of every event.
     """
@@ -33,6 +36,7 @@ class Entry:
     rooms: tuple[str, ...]
     frame: Frame
     at: float
+    removal: Removal | None = None
 
 
 class Window:

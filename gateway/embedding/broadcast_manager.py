@@ -1,4 +1,4 @@
-"""The seed's connection manager: any object with `accept`, `send_json` and `close` as a websocket, and broadcasts.
+"""The in-process broadcast manager: any object with `accept`, `send_json` and `close` as a websocket, and broadcasts.
 
 For code in the same process. What connects here has no identity and so gets broadcasts and personal messages only,
 never a tenant's events; clients of the gateway get the broadcasts too, of whatever tenant they are.
@@ -7,7 +7,7 @@ never a tenant's events; clients of the gateway get the broadcasts too, of whate
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -15,7 +15,8 @@ from pydantic_core import to_json
 
 from gateway.core.connection import Connection
 from gateway.core.frame import Batch, Frame
-from gateway.core.manager import ConnectionManager
+from gateway.core.manager import TenantIndex
+from gateway.engine.gateway import Gateway
 from schemas.codes import CloseCode
 from schemas.events import rfc3339
 
@@ -32,16 +33,27 @@ class WebSocketLike(Protocol):
     async def close(self) -> Any: ...
 
 
-class BroadcastManager(ConnectionManager):
-    """The connection manager with the seed's methods."""
+class BroadcastManager:
+    """Clients of code in this process, and those of the gateway that it is attached to."""
 
     def __init__(self) -> None:
-        super().__init__()
+        self._gateway: Gateway | None = None
         self._local: dict[Any, dict[str, Any]] = {}
         self._dropping: set[asyncio.Task[None]] = set()
         self._local_connections = 0
         self._local_sent = 0
         self.total_broadcasts = 0
+
+    def attach(self, gateway: Gateway) -> None:
+        """Take in the connections of a gateway."""
+        self._gateway = gateway
+
+    def connections(self) -> Iterator[Connection]:
+        """Every connection of the gateway, of every tenant."""
+        return iter(()) if self._gateway is None else self._gateway.manager.connections()
+
+    def _indexes(self) -> Iterable[TenantIndex]:
+        return () if self._gateway is None else self._gateway.manager.indexes()
 
     # ---- one websocket
 
@@ -59,8 +71,8 @@ class BroadcastManager(ConnectionManager):
     async def disconnect(self, websocket: WebSocketLike | Connection) -> None:
         """Let go of `websocket`; a client of the gateway is also closed. Nothing where it is not known."""
         if isinstance(websocket, Connection):
-            if self.remove(websocket):
-                websocket.transport.close(CloseCode.FORBIDDEN, "disconnected")
+            if self._gateway is not None and self._gateway.connections.is_open(websocket):
+                self._gateway.connections.close(websocket, CloseCode.FORBIDDEN, "disconnected")
         else:
             self._local.pop(websocket, None)
 
@@ -115,16 +127,16 @@ class BroadcastManager(ConnectionManager):
     @property
     def total_connections(self) -> int:
         """Clients since the start."""
-        return self._local_connections + sum(index.connections_seen for index in self.indexes())
+        return self._local_connections + sum(index.connections_seen for index in self._indexes())
 
     @property
     def total_messages_sent(self) -> int:
         """Messages to clients since the start."""
-        gone = sum(index.messages_sent for index in self.indexes())
+        gone = sum(index.messages_sent for index in self._indexes())
         return self._local_sent + gone + sum(connection.sent for connection in self.connections())
 
     def get_client_count(self) -> int:
-        return len(self._local) + sum(len(index.connections) for index in self.indexes())
+        return len(self._local) + sum(len(index.connections) for index in self._indexes())
 
     def get_stats(self) -> dict[str, Any]:
         """Counts, and `clients` with what is known of each."""
@@ -141,11 +153,7 @@ class BroadcastManager(ConnectionManager):
 
     def _write(self, connection: Connection, frame: Frame) -> bool:
         # Not in the log, so a client that is behind could not be caught up later: it goes without.
-        if not connection.live or self.of(connection.identity.tenant).connections.get(connection.id) is not connection:
-            return False
-        connection.sent += 1
-        connection.transport.write(Batch((frame,)))
-        return True
+        return self._gateway is not None and self._gateway.delivery.write_unlogged(connection, Batch((frame,)))
 
     async def _send(self, websocket: WebSocketLike, message: Mapping[str, Any]) -> bool:
         try:

@@ -1,63 +1,58 @@
-"""What a client's commands do: each is judged by its rate, run, and answered."""
+"""The commands of clients: each is checked against its rate, run or kept pending, and answered."""
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol
+from collections.abc import Awaitable
 
-from auth.errors import AuthError, TokenMismatch
-from auth.identity import Identity
-from gateway.core import subscription
-from gateway.core.admission import Limits
+from auth.errors import AuthError
 from gateway.core.connection import Connection
 from gateway.core.errors import GatewayError, RateLimited
-from gateway.core.log import Draft, Receipt
+from gateway.core.log import Draft
 from gateway.core.rate_limit import RateLimiter
-from gateway.engine.house import House
+from gateway.engine.connections import Connections
 from gateway.engine.presence import Presence
+from gateway.engine.publishing import Publishing
 from gateway.engine.replies import refusal
+from gateway.engine.subscriptions import Subscriptions
+from gateway.engine.tasks import TaskSet
 from schemas import messages
 from schemas.codes import CloseCode, ErrorCode
 from schemas.commands import AnyCommand, Auth, CommandError, Ping, Publish, Subscribe, Unsubscribe, parse_command
 from schemas.commands import Presence as PresenceCommand
-from schemas.events import PublishedEvent, rfc3339
 
 logger = logging.getLogger("gateway")
 
 
-class Orchestrator(House, Protocol):
-    """What commands need besides."""
-
-    presence: Presence
-
-    def verify(self, token: str) -> Identity: ...
-
-    def draft(self, identity: Identity, event: PublishedEvent) -> tuple[str, Draft]: ...
-
-    def append(self, tenant: str, draft: Draft) -> Awaitable[Receipt]: ...
-
-    def refresh(self, connection: Connection, identity: Identity) -> None: ...
-
-
 class Commands:
-    """The clients' side of `gateway`. `timer` is seconds of a clock that never goes back."""
+    """Takes the frames of clients. Commands wait, in order, for the connection's first frame; those that change rooms
+    also for the end of a replay, and for the log where they resume from a cursor that this node has yet to read."""
 
-    def __init__(self, gateway: Orchestrator, limits: Limits, timer: Callable[[], float]) -> None:
-        self._gateway = gateway
-        self._limits = limits
-        self._timer = timer
-        # Those whose next command waits until the log was read up to its cursor.
-        self._reading: set[Connection] = set()
-        self._command_rate = RateLimiter(limits.commands_per_second, limits.command_burst)
-        # Refusals are cheap but not free: who goes on at twice its rate is sent away.
+    def __init__(
+        self,
+        connections: Connections,
+        subscriptions: Subscriptions,
+        presence: Presence,
+        publishing: Publishing,
+        tasks: TaskSet,
+    ) -> None:
+        self._connections = connections
+        self._subscriptions = subscriptions
+        self._presence = presence
+        self._publishing = publishing
+        self._tasks = tasks
+        limits = self._limits = connections.limits
+        self._command_rate = connections.command_rate
+        # Refusals are cheap but not free: a client that goes on at twice its rate is closed.
         self._refusal_rate = RateLimiter(limits.commands_per_second, 2 * limits.command_burst)
+        # Connections whose first pending command waits for the log; an entry lives as long as its task.
+        self._awaiting_log: set[Connection] = set()
 
     def receive(self, connection: Connection, text: str) -> None:
         """One text frame of a client: run it, or answer why not."""
-        if not self._gateway.is_open(connection):
+        if not self._connections.is_open(connection):
             return
         connection.received += 1
         if len(text) > self._limits.message_bytes or len(text.encode()) > self._limits.message_bytes:
-            self._gateway.close(connection, CloseCode.MESSAGE_TOO_BIG, ErrorCode.MESSAGE_TOO_LARGE)
+            self._connections.close(connection, CloseCode.MESSAGE_TOO_BIG, ErrorCode.MESSAGE_TOO_LARGE)
             return
         try:
             command = parse_command(text)
@@ -67,173 +62,135 @@ class Commands:
             return
         connection.malformed = 0
         if self._within_rate(connection, command.id):
-            self.run(connection, command)
+            self._run(connection, command)
 
     def receive_binary(self, connection: Connection) -> None:
         """The protocol has no binary frames."""
-        if not self._gateway.is_open(connection):
+        if not self._connections.is_open(connection):
             return
         connection.received += 1
         if self._within_rate(connection, None):
             self._malformed(connection, CommandError(ErrorCode.BAD_MESSAGE, "a command is a text frame"))
 
     def _malformed(self, connection: Connection, error: CommandError) -> None:
-        self._gateway.reply(connection, messages.Error(code=error.code, message=str(error)), error.id)
+        self._connections.reply(connection, messages.Error(code=error.code, message=str(error)), error.id)
         connection.malformed += 1
         if connection.malformed >= self._limits.malformed:
-            self._gateway.close(connection, CloseCode.MALFORMED, ErrorCode.BAD_MESSAGE)
+            self._connections.close(connection, CloseCode.MALFORMED, ErrorCode.BAD_MESSAGE)
 
     def _within_rate(self, connection: Connection, id: str | int | None) -> bool:
-        now = self._timer()
+        now = self._connections.timer()
         connection.commands_due, wait = self._command_rate.take(connection.commands_due, now)
         if not wait:
             return True
         limit = self._command_rate.per_second
-        self._gateway.reply(connection, refusal(RateLimited(f"at most {limit:g} commands a second", wait, limit)), id)
+        limited = RateLimited(f"at most {limit:g} commands a second", wait, limit)
+        self._connections.reply(connection, refusal(limited), id)
         connection.refusals_due, over = self._refusal_rate.take(connection.refusals_due, now)
         if over:
-            self._gateway.close(connection, CloseCode.RATE_LIMITED, ErrorCode.RATE_LIMITED)
+            self._connections.close(connection, CloseCode.RATE_LIMITED, ErrorCode.RATE_LIMITED)
         return False
 
-    def _charge(self, connection: Connection, items: int) -> None:
-        """Count what a command went through, members or entries of the log, against the rate: 1,000, which cost about
-        a millisecond, as one command more."""
-        connection.commands_due = self._command_rate.charge(connection.commands_due, self._timer(), items / 1_000)
+    # ---- pending commands
 
-    def run(self, connection: Connection, command: AnyCommand) -> None:
+    def _run(self, connection: Connection, command: AnyCommand) -> None:
         # One replay at a time, or an event of two rooms might come twice or not at all.
         changes_rooms = isinstance(command, Subscribe | Unsubscribe)
-        if not connection.begun or (changes_rooms and (connection.deferred or self._is_resuming(connection))):
+        if not connection.begun or (changes_rooms and (connection.replay is not None or connection.deferred)):
             if len(connection.deferred) < self._limits.deferred:
                 connection.deferred = (*connection.deferred, command)
             else:
                 full = RateLimited("read the replayed events first", 1.0, self._limits.deferred)
-                self._gateway.reply(connection, refusal(full), command.id)
+                self._connections.reply(connection, refusal(full), command.id)
+        elif (following := self._follow(connection, command)) is not None:
+            connection.deferred = (command,)
+            self._await_log(connection, following)
         else:
-            self._start(connection, command)
+            self._execute(connection, command)
 
-    def _is_resuming(self, connection: Connection) -> bool:
-        """Whether a replay of the connection's is under way, or about to begin once the log was read."""
-        return connection.replay is not None or connection in self._reading
+    def run_pending(self, connection: Connection) -> None:
+        """Run the pending commands, up to one that has to wait. Never raises: the caller is about another matter."""
+        try:
+            while connection.deferred and connection.replay is None and connection not in self._awaiting_log:
+                following = self._follow(connection, connection.deferred[0])
+                if following is None:
+                    self._execute(connection, self._take_pending(connection))
+                else:
+                    self._await_log(connection, following)
+        except Exception:
+            self._connections.fail(connection)
 
-    def _start(self, connection: Connection, command: AnyCommand) -> None:
+    def _take_pending(self, connection: Connection) -> AnyCommand:
+        command, *rest = connection.deferred
+        connection.deferred = tuple(rest)
+        return command
+
+    def _follow(self, connection: Connection, command: AnyCommand) -> Awaitable[None] | None:
+        """What a command has to wait for: another node may have given out its cursor before this one read so far."""
         if isinstance(command, Subscribe) and command.since is not None:
-            following = self._gateway.log.follow(connection.identity.tenant, command.since)
-            if following is not None:
-                # Another node gave out this cursor before the channel told this one of the place.
-                self._reading.add(connection)
-                self._gateway.spawn(self._resume_later(following, connection, command))
-                return
-        self._execute(connection, command)
+            return self._subscriptions.follow(connection, command.since)
+        return None
 
-    async def _resume_later(self, following: Awaitable[None], connection: Connection, command: Subscribe) -> None:
+    def _await_log(self, connection: Connection, following: Awaitable[None]) -> None:
+        self._awaiting_log.add(connection)
+        self._tasks.spawn(self._run_after(following, connection))
+
+    async def _run_after(self, following: Awaitable[None], connection: Connection) -> None:
+        """Run the first pending command once the log is read, or answer that it cannot be."""
         refused: GatewayError | None = None
         try:
             await following
         except GatewayError as error:
             refused = error
         except Exception:
-            self._gateway.fail(connection)
+            self._connections.fail(connection)
         finally:
-            self._reading.discard(connection)
-        if not self._gateway.is_open(connection):
+            self._awaiting_log.discard(connection)
+        if not self._connections.is_open(connection):
             return
+        command = self._take_pending(connection)
         try:
-            if refused is not None:
-                self._gateway.reply(connection, refusal(refused), command.id)
-            else:
+            if refused is None:
                 self._execute(connection, command)
+            else:
+                self._connections.reply(connection, refusal(refused), command.id)
         except Exception:
-            # Nobody above knows whose command it was.
-            self._gateway.fail(connection)
-        else:
-            self.run_deferred(connection)
+            self._connections.fail(connection)
+        self.run_pending(connection)
 
-    def run_deferred(self, connection: Connection) -> None:
-        while connection.deferred and not self._is_resuming(connection):
-            command, *rest = connection.deferred
-            connection.deferred = tuple(rest)
-            try:
-                self._start(connection, command)
-            except Exception:
-                # As above.
-                self._gateway.fail(connection)
-                return
+    # ---- commands
 
     def _execute(self, connection: Connection, command: AnyCommand) -> None:
         try:
             if isinstance(command, Subscribe | Unsubscribe):
-                self._change_rooms(connection, command)
+                self._subscriptions.change_rooms(connection, command)
             elif isinstance(command, Ping):
-                self._gateway.reply(connection, messages.Pong(), command.id)
+                self._connections.reply(connection, messages.Pong(), command.id)
             elif isinstance(command, Auth):
-                self._refresh(connection, command)
+                self._subscriptions.renew(connection, command)
             elif isinstance(command, PresenceCommand):
-                self._gateway.presence.run(connection, command)
-                self._charge(connection, self._gateway.presence.size(connection.identity.tenant, command.room))
+                self._presence.run(connection, command)
+                size = self._presence.size(connection.identity.tenant, command.room)
+                self._connections.charge(connection, size)
             else:
-                self._publish_for(connection, command)
+                self._publish(connection, command)
         except (GatewayError, AuthError) as error:
-            self._gateway.reply(connection, refusal(error), command.id)
+            self._connections.reply(connection, refusal(error), command.id)
 
-    def _change_rooms(self, connection: Connection, command: Subscribe | Unsubscribe) -> None:
-        self._gateway.delivery.flush()
-        if isinstance(command, Unsubscribe):
-            left = subscription.unsubscribe(self._gateway.manager, connection, command.rooms)
-            self._gateway.reply(connection, left, command.id)
-            return
-        subscription.check_rooms(connection, command.rooms, self._limits.rooms)
-        self.enter(connection, command.rooms, command.since, command.history, command.presence, command.id)
-
-    def enter(
-        self,
-        connection: Connection,
-        rooms: Sequence[str],
-        since: str | None,
-        history: int = 0,
-        presence: bool | None = None,
-        id: str | int | None = None,
-    ) -> None:
-        """Put a connection into rooms that it may follow, and answer as to the command `subscribe`: nothing may be
-        pending. Raises `CursorInvalid`."""
-        window = self._gateway.log.window(connection.identity.tenant)
-        was_live = connection.live
-        answer, examined = subscription.subscribe(self._gateway.manager, window, connection, rooms, since, history)
-        self._charge(connection, examined)
-        if presence:
-            self._gateway.presence.watch(connection, answer.rooms)
-        elif presence is False:
-            self._gateway.presence.unwatch(connection, answer.rooms)
-        self._gateway.reply(connection, answer, id)
-        if was_live and not connection.live:  # else it waits for its transport or its next turn already
-            self._gateway.delivery.catch_up(connection)
-
-    def _refresh(self, connection: Connection, command: Auth) -> None:
-        identity = self._gateway.verify(command.token)
-        if (identity.user_id, identity.tenant) != (connection.identity.user_id, connection.identity.tenant):
-            raise TokenMismatch
-        self._gateway.refresh(connection, identity)
-        dropped = subscription.drop_ungranted(self._gateway.manager, connection)
-        answer = messages.Authenticated(
-            expires_at=rfc3339(identity.expires_at), rooms=identity.grants.patterns, dropped=dropped
-        )
-        self._gateway.reply(connection, answer, command.id)
-
-    def _publish_for(self, connection: Connection, command: Publish) -> None:
-        tenant, draft = self._gateway.draft(connection.identity, command.event)
-        self._gateway.spawn(self._publish_and_reply(connection, tenant, draft, command.id))
+    def _publish(self, connection: Connection, command: Publish) -> None:
+        tenant, draft = self._publishing.draft(connection.identity, command.event)
+        self._tasks.spawn(self._publish_and_reply(connection, tenant, draft, command.id))
 
     async def _publish_and_reply(self, connection: Connection, tenant: str, draft: Draft, id: str | int | None) -> None:
         try:
-            receipt = await self._gateway.append(tenant, draft)
+            receipt = await self._publishing.append(tenant, draft)
         except GatewayError as error:
-            self._gateway.reply(connection, refusal(error), id)
+            self._connections.reply(connection, refusal(error), id)
         except Exception:
             # Without an answer the publisher would wait for ever, and not know whether to try again.
             logger.exception("an event could not be published")
             failed = messages.Error(code=ErrorCode.INTERNAL_ERROR, message="the gateway failed on this event")
-            self._gateway.reply(connection, failed, id)
+            self._connections.reply(connection, failed, id)
         else:
-            self._gateway.reply(
-                connection, messages.Published(event_id=receipt.event_id, duplicate=receipt.duplicate), id
-            )
+            published = messages.Published(event_id=receipt.event_id, duplicate=receipt.duplicate)
+            self._connections.reply(connection, published, id)

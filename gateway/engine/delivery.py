@@ -1,6 +1,7 @@
-"""Delivery on the event loop: what was appended in a turn leaves together, and who is behind is caught up in turns."""
+"""Delivery on the event loop: events of one iteration leave together, slow consumers are caught up in turns."""
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Final
@@ -8,162 +9,183 @@ from typing import Final
 from gateway.core.catch_up import BATCH_BYTES, Progress, advance, skip
 from gateway.core.connection import Connection
 from gateway.core.frame import Batch
-from gateway.core.log import Log, Removal
-from gateway.core.manager import ConnectionManager, OnFailure, WriteAll
-from gateway.core.removal import removal_in
-from gateway.core.window import Entry
+from gateway.core.log import Log
+from gateway.core.manager import BatchWriter
+from gateway.core.window import Entry, Window
+from gateway.engine.connections import Connections
+from schemas import messages
+from schemas.codes import CloseCode, ErrorCode
 
-PACE: Final = 0.05
+logger = logging.getLogger("gateway")
+
+THROTTLE_INTERVAL: Final = 0.05
 """Seconds between two batches to a connection that is over its rate of events."""
 
-DEAR: Final = 0.000_25
-"""Seconds of a fan-out that is worth a look at whether more comes: one more turn of the loop, some 10 us."""
+SLOW_FANOUT: Final = 0.000_25
+"""Seconds: fan-outs that take longer are coalesced. One more iteration of the loop costs about 10 us."""
 
-GATHER: Final = 0.005
+MAX_COALESCE: Final = 0.005
 """Seconds after which events wait for no more; and never longer than the fan-out before took."""
 
-TURN: Final = 0.005
-"""Seconds of one turn of the loop for those who are behind: after a restart all of them are, and together they would
-hold up the others for a second."""
+CATCH_UP_BUDGET: Final = 0.005
+"""Seconds of one iteration of the loop for catch-up: after a restart all connections are behind, and together they
+would hold up the live ones for a second."""
 
 
-def write_each(batch: Batch, direct: Mapping[int, Connection]) -> None:
-    """Write a batch to one connection after the other, each by its transport."""
-    for connection in direct.values():
+def write_each(batch: Batch, by_fd: Mapping[int, Connection]) -> None:
+    """The portable `BatchWriter`: to one connection after the other, each by its transport."""
+    for connection in by_fd.values():
         connection.write(batch)
 
 
 class Delivery:
-    """Follows the logs. `timer` is seconds of a clock that never goes back; `on_gap` tells a connection that the log no
-    longer reached back to its place, before anything later is written; `on_replayed` is told at the end of a replay;
-    `on_removal` of a user who was removed from a room at a time, before anything later is delivered; `on_failure` of a
-    connection that could not be given what is its own.
+    """Delivers what the log brings to this node's connections, and catches up those that are behind.
 
-    `write_all` is how a batch leaves for many; it may be replaced.
+    `batch_writer` is how a batch leaves for many. `on_caught_up` is called with each connection that no replay is owed
+    to (any more); the engine's upper parts set it.
     """
 
-    def __init__(
-        self,
-        manager: ConnectionManager,
-        log: Log,
-        timer: Callable[[], float],
-        on_gap: Callable[[Connection], None],
-        on_replayed: Callable[[Connection], None],
-        on_removal: Callable[[str, Removal, float], object],
-        on_failure: OnFailure,
-    ) -> None:
-        self._manager = manager
+    def __init__(self, connections: Connections, log: Log, batch_writer: BatchWriter = write_each) -> None:
+        self.on_caught_up: Callable[[Connection], object] = lambda connection: None
+        self._connections = connections
+        self._manager = connections.manager
         self._log = log
-        self._timer = timer
-        self._on_gap = on_gap
-        self._on_replayed = on_replayed
-        self._on_removal = on_removal
-        self._on_failure = on_failure
-        self.write_all: WriteAll = write_each
+        self._timer = connections.timer
+        self._batch_writer = batch_writer
         self._pending: dict[str, list[Entry]] = {}
         self._pending_bytes = 0
-        self._pending_since = 0.0
-        self._awaits_end_of_turn = False
-        self._grew = False
-        self._took = 0.0
-        self._turns: deque[Connection] = deque()
-        self._taking_turns = False
-        log.attach(self._on_appended)
+        self._oldest_pending = 0.0
+        self._flush_scheduled = False
+        self._has_new_entries = False
+        self._last_fanout_seconds = 0.0
+        self._catch_ups: deque[Connection] = deque()
+        self._catching_up = False
 
-    def _on_appended(self, tenant: str, entry: Entry) -> None:
-        """A new entry: it is delivered at the end of this turn of the loop, with what else comes in it."""
+    def on_entry(self, tenant: str, entry: Entry) -> None:
+        """Deliver a new entry at the end of this iteration of the loop, with what else comes in it."""
         if self._manager.of(tenant).connections:
-            self._grew = True
+            self._has_new_entries = True
             if not self._pending:
-                self._pending_since = self._timer()
-            if not self._awaits_end_of_turn:
-                self._awaits_end_of_turn = True
-                asyncio.get_running_loop().call_soon(self._end_of_turn)
+                self._oldest_pending = self._timer()
+            if not self._flush_scheduled:
+                self._flush_scheduled = True
+                asyncio.get_running_loop().call_soon(self._flush_or_coalesce)
             self._pending.setdefault(tenant, []).append(entry)
             self._pending_bytes += len(entry.frame)
             if self._pending_bytes >= BATCH_BYTES:
                 self.flush()
-        removal = removal_in(entry)
-        if removal is not None:
-            self._on_removal(tenant, removal, entry.at)
 
-    def _end_of_turn(self) -> None:
-        """Deliver what is pending; or, where that is dear and this turn brought something, wait for what the next one
-        brings: under load the events of several turns leave in one write."""
-        if self._grew and self._took > DEAR and self._timer() - self._pending_since < min(self._took, GATHER):
-            self._grew = False
-            asyncio.get_running_loop().call_soon(self._end_of_turn)
+    def _flush_or_coalesce(self) -> None:
+        """Deliver what is pending; or, where a fan-out is slow and this iteration brought something, wait for what the
+        next one brings: under load the events of several iterations leave in one write."""
+        last = self._last_fanout_seconds
+        waited = self._timer() - self._oldest_pending
+        if self._has_new_entries and last > SLOW_FANOUT and waited < min(last, MAX_COALESCE):
+            self._has_new_entries = False
+            asyncio.get_running_loop().call_soon(self._flush_or_coalesce)
         else:
-            self._awaits_end_of_turn = False
+            self._flush_scheduled = False
             self.flush()
 
     def flush(self) -> None:
-        """Deliver what is pending. Before every change of the index, so that an event reaches who was there for it."""
+        """Deliver what is pending. Before every change of the index, so that an event reaches those that were in its
+        rooms when it was published."""
         if not self._pending:
             return
         pending, self._pending, self._pending_bytes = self._pending, {}, 0
         now = self._timer()
         for tenant, entries in pending.items():
-            for connection in self._manager.deliver(tenant, entries, now, self.write_all, self._on_failure):
-                self._later(connection, PACE)
-        # What a large room took is not forgotten over a small one.
-        self._took = max(self._timer() - now, self._took / 2)
+            try:
+                throttled = self._manager.deliver(tenant, entries, now, self._batch_writer, self._connections.fail)
+            except Exception:
+                self._close_recipients(tenant, entries)
+            else:
+                for connection in throttled:
+                    self._catch_up_later(connection, THROTTLE_INTERVAL)
+        # The cost of a large room is not forgotten over a small one.
+        self._last_fanout_seconds = max(self._timer() - now, self._last_fanout_seconds / 2)
+
+    def _close_recipients(self, tenant: str, entries: list[Entry]) -> None:
+        """Close the connections in the rooms of `entries` (1011): it is unknown which of them have got what, and each
+        resumes without a gap from the last event that its client has."""
+        logger.exception("a fan-out failed; its recipients are closed")
+        rooms = self._manager.of(tenant).rooms
+        recipients = [connection for entry in entries for room in entry.rooms for connection in rooms.get(room, ())]
+        for connection in dict.fromkeys(recipients):
+            self._connections.close(connection, CloseCode.INTERNAL_ERROR, ErrorCode.INTERNAL_ERROR)
+
+    def write_unlogged(self, connection: Connection, batch: Batch) -> bool:
+        """Write frames that have no place in the log, unless the connection is behind; whether they were written. Where
+        they fill its transport it falls behind as with an event, so that no more of them pile up."""
+        self.flush()  # what is pending has its place before the head, where the connection may have to go on
+        if not connection.live or not self._connections.is_open(connection):
+            return False
+        for _ in batch.frames:
+            connection.count_reply()
+        if not connection.transport.write(batch):
+            connection.place = self._log.window(connection.identity.tenant).head
+        return True
 
     def catch_up(self, connection: Connection) -> None:
         """Write to a connection that is behind what its transport and its rate allow now, and see to the rest."""
         self.flush()
-        if connection.id not in self._manager.of(connection.identity.tenant).connections:
+        if not self._connections.is_open(connection):
             return
         window = self._log.window(connection.identity.tenant)
         progress = advance(connection, window, self._timer())
         if progress is Progress.GAP:
             skip(connection, window)
-            self._on_gap(connection)
+            self._report_gap(connection, window)
             if not connection.live:  # what was lost is a replay's: the rest is still to come
-                self._later(connection, 0)
+                self._catch_up_later(connection, 0)
         elif progress is Progress.MORE:
-            self._soon(connection)
+            self._catch_up_soon(connection)
         elif progress is Progress.THROTTLED:
-            self._later(connection, PACE)
+            self._catch_up_later(connection, THROTTLE_INTERVAL)
         if connection.replay is None:
-            self._on_replayed(connection)
+            self.on_caught_up(connection)
+
+    def _report_gap(self, connection: Connection, window: Window) -> None:
+        """Say where the connection goes on, before anything later is written."""
+        cursor = window.cursor if connection.place is None else window.cursors.encode(window.epoch, connection.place)
+        self._connections.reply(connection, messages.StreamGap(reason="history_trimmed", cursor=cursor))
 
     def drained(self, connection: Connection) -> None:
         """The connection's transport was full and is not any more."""
         if not connection.awaits_turn:
-            self._take_turn(connection)
+            self._catch_up_now(connection)
 
-    def _soon(self, connection: Connection) -> None:
+    def _catch_up_soon(self, connection: Connection) -> None:
         if not connection.awaits_turn:
             connection.awaits_turn = True
-            self._turns.append(connection)
-            if not self._taking_turns:
-                self._taking_turns = True
-                asyncio.get_running_loop().call_soon(self._take_turns)
+            self._catch_ups.append(connection)
+            if not self._catching_up:
+                self._catching_up = True
+                asyncio.get_running_loop().call_soon(self._run_catch_ups)
 
-    def _take_turns(self) -> None:
-        """Catch up those who wait for it, one batch each, for as long as a turn of the loop may take."""
-        ends = self._timer() + TURN
+    def _run_catch_ups(self) -> None:
+        """Catch up those that wait for it, one batch each, within the budget of one iteration of the loop."""
+        ends = self._timer() + CATCH_UP_BUDGET
         try:
-            for _ in range(len(self._turns)):
-                self._take_turn(self._turns.popleft())
+            for _ in range(len(self._catch_ups)):
+                self._catch_up_now(self._catch_ups.popleft())
                 if self._timer() >= ends:
                     break
         finally:  # a fault of one must not hold up the others for ever
-            self._taking_turns = bool(self._turns)
-            if self._taking_turns:
-                asyncio.get_running_loop().call_soon(self._take_turns)
+            self._catching_up = bool(self._catch_ups)
+            if self._catching_up:
+                asyncio.get_running_loop().call_soon(self._run_catch_ups)
 
-    def _later(self, connection: Connection, delay: float) -> None:
+    def _catch_up_later(self, connection: Connection, delay: float) -> None:
         # One at a time for each connection, or every time its transport drains would add another.
         if not connection.awaits_turn:
             connection.awaits_turn = True
-            asyncio.get_running_loop().call_later(delay, self._take_turn, connection)
+            asyncio.get_running_loop().call_later(delay, self._catch_up_now, connection)
 
-    def _take_turn(self, connection: Connection) -> None:
+    def _catch_up_now(self, connection: Connection) -> None:
         connection.awaits_turn = False
         try:
             self.catch_up(connection)
         except Exception as error:
             # It would wait for ever, and never be told that something is missing.
-            self._on_failure(connection, error)
+            self._connections.fail(connection, error)

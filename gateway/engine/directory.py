@@ -1,33 +1,35 @@
-"""All connections of a tenant: those of this node from its index, those of others from what they tell."""
+"""The directory of a tenant: its connections on all nodes, this node's from its index, others' from their reports."""
 
 from dataclasses import dataclass
 
 from gateway.core.manager import ConnectionManager, TenantIndex
 from gateway.core.roster import ClusterMembers, Member, Totals, member_of
+from gateway.core.window import Window
 from schemas.admin import ClientInfo, ConnectionInfo, RoomInfo
 from schemas.events import rfc3339
 
 
 @dataclass(frozen=True, slots=True)
 class TenantDirectory:
-    """As of one moment. `partial` where others may be out of reach."""
+    """As of one moment. `partial` where others may be out of reach; `window` is of the tenant's log."""
 
     tenant: str
     node: str
     partial: bool
+    window: Window
     _index: TenantIndex
     _totals: list[Totals]
     _elsewhere: dict[str, tuple[str, Member]]
     _counts: dict[str, dict[str, int]]
 
     @staticmethod
-    async def of(tenant: str, manager: ConnectionManager, members: ClusterMembers) -> "TenantDirectory":
+    async def of(tenant: str, manager: ConnectionManager, members: ClusterMembers, window: Window) -> "TenantDirectory":
         if (looking := members.look(tenant)) is not None:
             await looking
         others = members.others(tenant)
         elsewhere = {member.connection_id: (node, member) for node, member in others}
         index, totals = manager.of(tenant), list(others.totals.values())
-        return TenantDirectory(tenant, members.node, members.partial, index, totals, elsewhere, others.rooms)
+        return TenantDirectory(tenant, members.node, members.partial, window, index, totals, elsewhere, others.rooms)
 
     @property
     def connections(self) -> int:

@@ -9,7 +9,8 @@ from typing import Final
 from gateway.core.connection import Connection
 from gateway.core.drain_schedule import milliseconds, return_slot, slots
 from gateway.core.errors import Draining
-from gateway.engine.house import House
+from gateway.engine.connections import Connections
+from gateway.engine.delivery import Delivery
 from gateway.engine.replies import DRAINING
 from schemas import messages
 from schemas.codes import CloseCode
@@ -23,13 +24,16 @@ _system = SystemRandom()
 
 
 class Drain:
-    """The end of the clients' node. `timer` is seconds of a clock that never goes back, `chance` from 0 to 1."""
+    """The paced drain of a node that is shutting down. `chance` is from 0 to 1."""
 
-    def __init__(self, house: House, timer: Callable[[], float], chance: Callable[[], float] = _system.random) -> None:
+    def __init__(
+        self, connections: Connections, delivery: Delivery, chance: Callable[[], float] = _system.random
+    ) -> None:
         self.announced = False
         self.begun = False
-        self._house = house
-        self._timer = timer
+        self._connections = connections
+        self._delivery = delivery
+        self._timer = connections.timer
         self._chance = chance
         self._ends = 0.0
         self._untold: set[Connection] = set()
@@ -40,7 +44,7 @@ class Drain:
             raise Draining(milliseconds(return_slot(self._ends - self._timer(), self._chance)))
 
     def announce(self) -> None:
-        """Not ready from now on, for load balancers to see; everybody is served as before, newcomers included."""
+        """Not ready from now on, for load balancers to see; clients are served as before, and new ones admitted."""
         self.announced = True
 
     async def run(self, seconds: float) -> None:
@@ -57,10 +61,10 @@ class Drain:
         if seconds > 0:
             leaving = await self._tell(started, seconds)
             await self._send_away(leaving)
-        self._house.delivery.flush()
+        self._delivery.flush()
 
     async def _tell(self, started: float, seconds: float) -> deque[tuple[float, Connection]]:
-        connections = list(self._house.manager.connections())
+        connections = list(self._connections.manager.connections())
         # Or the tenants would leave one after another, each with all that it has at once.
         _system.shuffle(connections)
         self._untold = set(connections)
@@ -68,7 +72,7 @@ class Drain:
         leaving = deque((started + slot, connection) for slot, connection in zip(times, connections, strict=True))
         for number, (at, connection) in enumerate(list(leaving), 1):
             # One that has not begun has its first frame still to come; it is told when it is sent away.
-            if connection.begun and self._house.is_open(connection):
+            if connection.begun and self._connections.is_open(connection):
                 self._tell_one(connection, at - self._timer())
             if number % _TOLD_AT_ONCE == 0:
                 await asyncio.sleep(0)
@@ -76,27 +80,27 @@ class Drain:
 
     def _tell_one(self, connection: Connection, seconds: float) -> None:
         self._untold.discard(connection)
-        self._house.reply(connection, messages.Draining(reconnect_after_ms=milliseconds(seconds)))
+        self._connections.reply(connection, messages.Draining(reconnect_after_ms=milliseconds(seconds)))
 
     async def _send_away(self, leaving: deque[tuple[float, Connection]]) -> None:
         due: list[Connection] = []
-        while (leaving or due) and any(True for _ in self._house.manager.connections()):
+        while (leaving or due) and any(True for _ in self._connections.manager.connections()):
             now = self._timer()
             while leaving and leaving[0][0] <= now:
                 due.append(leaving.popleft()[1])
-            self._house.delivery.flush()
+            self._delivery.flush()
             due = [connection for connection in due if not self._leave(connection, now)]
             next_slot = leaving[0][0] - now if leaving else _LOOK
             await asyncio.sleep(min(max(next_slot, 0.0), _LOOK))
 
     def _leave(self, connection: Connection, now: float) -> bool:
         """Close the connection, unless it is still owed something and there is time; whether it has gone."""
-        if not self._house.is_open(connection):
+        if not self._connections.is_open(connection):
             return True
         owed = not connection.begun or not connection.live or bool(connection.deferred)
         if owed and now < self._ends:
             return False
         if connection in self._untold and connection.begun:
             self._tell_one(connection, 0.0)
-        self._house.close(connection, CloseCode.SERVICE_RESTART, DRAINING)
+        self._connections.close(connection, CloseCode.SERVICE_RESTART, DRAINING)
         return True

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Awaitable, Collection, Iterable
 from functools import partial
 from typing import Final
 
@@ -13,8 +13,10 @@ from gateway.core.errors import GatewayError
 from gateway.core.frame import Batch, Frame
 from gateway.core.presence_feed import News, WatchedRoom
 from gateway.core.roster import Change, ClusterMembers, Member, Totals, member_of
-from gateway.engine.house import House
+from gateway.engine.connections import Connections
+from gateway.engine.delivery import Delivery
 from gateway.engine.replies import refusal
+from gateway.engine.tasks import TaskSet
 from schemas import messages
 from schemas.codes import ErrorCode
 from schemas.commands import Presence as PresenceCommand
@@ -30,18 +32,20 @@ BUNDLE: Final = 0.1
 
 class Presence:
     """Follows the manager's index (an `Observer`) and what is heard of other nodes, whom it tells of this one's
-    connections (their `Source`). `timer` is seconds of a clock that never goes back; `grace` may be set.
+    connections (their `Source`). `grace` may be set.
 
     News are no events: they have no place in the log. A connection that is behind goes without, and the command
     `presence` tells it how things are.
     """
 
-    def __init__(self, house: House, members: ClusterMembers, timer: Callable[[], float]) -> None:
+    def __init__(self, connections: Connections, delivery: Delivery, members: ClusterMembers, tasks: TaskSet) -> None:
         self.grace = GRACE
-        self._house = house
-        self._manager = house.manager
+        self._connections = connections
+        self._delivery = delivery
+        self._manager = connections.manager
         self._members = members
-        self._timer = timer
+        self._tasks = tasks
+        self._timer = connections.timer
         self._rooms: dict[str, dict[str, WatchedRoom[Connection]]] = {}
         self._with_news: dict[tuple[str, str], None] = {}
         self._bundle: asyncio.TimerHandle | None = None
@@ -72,15 +76,15 @@ class Presence:
         if looking is None:
             self._answer(connection, command)
         else:
-            self._house.spawn(self._answer_later(looking, connection, command))
+            self._tasks.spawn(self._answer_later(looking, connection, command))
 
     async def _answer_later(self, looking: Awaitable[None], connection: Connection, command: PresenceCommand) -> None:
         await looking
-        if self._house.is_open(connection):
+        if self._connections.is_open(connection):
             try:
                 self.may_ask(connection.identity, command.room)  # which a fresh token may have changed
             except (GatewayError, AuthError) as error:
-                self._house.reply(connection, refusal(error), command.id)
+                self._connections.reply(connection, refusal(error), command.id)
             else:
                 self._answer(connection, command)
 
@@ -88,7 +92,7 @@ class Presence:
         tenant = connection.identity.tenant
         if (watched := self._watched(tenant, command.room)) is not None:
             watched.look(connection, self._timer())
-        self._house.reply(connection, self._present(tenant, command.room), command.id)
+        self._connections.reply(connection, self._present(tenant, command.room), command.id)
 
     def size(self, tenant: str, room: str) -> int:
         """About how many an answer tells of: those here, and the users of other nodes as far as they are known."""
@@ -221,29 +225,20 @@ class Presence:
     def _tell(self) -> None:
         self._bundle = None
         rooms, self._with_news = self._with_news, {}
-        self._house.delivery.flush()  # or one that falls behind below would get what is pending twice
         for tenant, room in rooms:
             watched = self._watched(tenant, room)
             for news, watchers in watched.take() if watched is not None else ():
                 batch = self._batch(room, news)
                 for connection in watchers:
-                    self._write(connection, batch)
+                    self._delivery.write_unlogged(connection, batch)
 
     def _batch(self, room: str, news: list[News]) -> Batch:
-        at = rfc3339(self._house.clock())
+        at = rfc3339(self._connections.clock())
         frames = []
         for user_id, joined in news:
             kind = messages.PresenceJoined if joined else messages.PresenceLeft
             frames.append(Frame(kind(room=room, user_id=user_id).encode(at)))
         return Batch(frames)
-
-    def _write(self, connection: Connection, batch: Batch) -> None:
-        if connection.live:
-            for _ in batch.frames:
-                connection.count_reply()
-            if not connection.transport.write(batch):
-                # Full: behind from here on, as with an event, so that no more news pile up before it has drained.
-                connection.place = self._house.log.window(connection.identity.tenant).head
 
     def _rest(self) -> None:
         """Nobody watches anything."""

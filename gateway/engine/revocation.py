@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable
 
-from auth.revocation import Revocations
 from gateway.core import subscription
 from gateway.core.cluster import Cluster, ControlMessage
-from gateway.core.log import Removal
-from gateway.engine.house import House
+from gateway.core.window import Removal
+from gateway.engine.connections import Connections
+from gateway.engine.delivery import Delivery
 from schemas import messages
 from schemas.codes import CloseCode, ErrorCode
 
@@ -15,10 +15,12 @@ class RevocationService:
     """Acts on notices, this node's and the others'. `longest_token` is the longest life of a token in seconds: for so
     long a notice matters to somebody."""
 
-    def __init__(self, house: House, nodes: Cluster, longest_token: int) -> None:
-        self.revocations = Revocations()
-        self.longest_token = longest_token
-        self._house = house
+    def __init__(self, connections: Connections, delivery: Delivery, nodes: Cluster) -> None:
+        self.revocations = connections.revocations
+        self.longest_token = connections.limits.longest_token
+        self._connections = connections
+        self._manager = connections.manager
+        self._delivery = delivery
         self._nodes = nodes
         nodes.attach(self.on_notice)
 
@@ -33,9 +35,9 @@ class RevocationService:
         """Act on what one of the nodes wants all of them to know; returns how many connections it closed."""
         revocations, tenant = self.revocations, notice.tenant
         if notice.kind == "connection_closed":
-            connection = self._house.manager.of(tenant or "").connections.get(notice.name)
+            connection = self._manager.of(tenant or "").connections.get(notice.name)
             if connection is not None:
-                self._house.close(connection, CloseCode.FORBIDDEN, "closed by an administrator")
+                self._connections.close(connection, CloseCode.FORBIDDEN, "closed by an administrator")
             return int(connection is not None)
         if notice.kind == "room_barred":
             self.remove(tenant or "", (notice.name, notice.room), notice.at)
@@ -46,30 +48,30 @@ class RevocationService:
             revocations.revoke_user(tenant, notice.name, notice.at, notice.until)
         elif notice.kind == "tenant_revoked" and tenant is not None:
             revocations.revoke_tenant(tenant, notice.at, notice.until)
-        return self.close_revoked(list(self._house.manager.tenants()) if tenant is None else [tenant])
+        return self.close_revoked(list(self._manager.tenants()) if tenant is None else [tenant])
 
     def close_revoked(self, tenants: Iterable[str]) -> int:
         """Close the connections of these tenants whose tokens are revoked by now; returns how many."""
         revoked = [
             connection
             for tenant in tenants
-            for connection in self._house.manager.of(tenant).connections.values()
+            for connection in self._manager.of(tenant).connections.values()
             if self.revocations.is_revoked(connection.identity)
         ]
         for connection in revoked:
-            self._house.close(connection, CloseCode.UNAUTHENTICATED, ErrorCode.TOKEN_REVOKED)
+            self._connections.close(connection, CloseCode.UNAUTHENTICATED, ErrorCode.TOKEN_REVOKED)
         return len(revoked)
 
     def remove(self, tenant: str, removal: Removal, at: float) -> None:
         """Take a room from a user's tokens issued up to `at`, and from the connections that they opened."""
         # Whoever is removed still gets what came before, and the event that says it.
-        self._house.delivery.flush()
+        self._delivery.flush()
         user_id, room = removal
         self.revocations.bar_room(tenant, user_id, room, at, at + self.longest_token)
-        for connection in list(self._house.manager.of(tenant).users.get(user_id, ())):
+        for connection in list(self._manager.of(tenant).users.get(user_id, ())):
             if room in self.revocations.barred(connection.identity):
                 connection.identity = connection.identity.barred_from(room)
                 if room in connection.rooms:
-                    subscription.leave(self._house.manager, connection, (room,))
+                    subscription.leave(self._manager, connection, (room,))
                     reason = f"{room.partition(':')[0]}.member.removed"
-                    self._house.reply(connection, messages.SubscriptionRevoked(rooms=(room,), reason=reason))
+                    self._connections.reply(connection, messages.SubscriptionRevoked(rooms=(room,), reason=reason))

@@ -1,9 +1,9 @@
 """One-time tickets: for a browser that should not put its token into a URL."""
 
 import secrets
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
 from auth.errors import AuthError
 from gateway.core.cluster import Cluster
@@ -11,6 +11,9 @@ from gateway.core.connect_request import ConnectRequest
 from gateway.core.credentials import Secrets, require_single_token
 from gateway.core.errors import GatewayError, LogUnavailable
 from gateway.core.ticket_seal import BYTES, is_ticket, name_of, seal, unseal
+from gateway.engine.connections import Connections
+from gateway.engine.drain import Drain
+from gateway.engine.tasks import TaskSet
 
 TICKET_SECONDS: Final = 30
 
@@ -22,16 +25,13 @@ _NO_TOKEN: Final = "-"  # noqa: S105 - the contrary of one
 class Tickets:
     """A ticket stands for the token that it was asked for with, once and on any node. The token is judged when the
     ticket is used, as it would be by itself: it may have been revoked, have expired, or its key be gone.
-
-    `admit` raises `GatewayError` for an address that may not try now; `spawn` runs what has to wait.
     """
 
-    def __init__(
-        self, nodes: Cluster, admit: Callable[[str], None], spawn: Callable[[Coroutine[Any, Any, None]], None]
-    ) -> None:
+    def __init__(self, connections: Connections, drain: Drain, nodes: Cluster, tasks: TaskSet) -> None:
+        self._connections = connections
+        self._drain = drain
         self._nodes = nodes
-        self._admit = admit
-        self._spawn = spawn
+        self._tasks = tasks
 
     async def issue(self, token: str) -> str:
         """A ticket for a token that has been verified. Raises `LogUnavailable`."""
@@ -46,12 +46,13 @@ class Tickets:
         """Call `then` once, now or later, with a handshake that has a token in its ticket's place, or why not."""
         try:
             # Before anything is looked up: it costs a round trip, and the ticket.
-            self._admit(handshake.address)
+            self._drain.refuse()
+            self._connections.check_address(handshake.address)
             ticket = require_single_token(handshake.tickets)
         except (AuthError, GatewayError) as error:
             then(replace(handshake, admitted=True, failure=error))
         else:
-            self._spawn(self._redeem(handshake, ticket, then))
+            self._tasks.spawn(self._redeem(handshake, ticket, then))
 
     async def _redeem(self, handshake: ConnectRequest, ticket: str, then: Callable[[ConnectRequest], object]) -> None:
         # Also where this is cancelled: somebody waits.

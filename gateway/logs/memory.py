@@ -8,7 +8,7 @@ from typing import Final
 from gateway.core.cursor import EPOCH_BYTES, Cursors
 from gateway.core.frame import Frame
 from gateway.core.idempotency import IdempotencyWindow
-from gateway.core.log import Draft, Receipt, Sink, Watcher, payload_of
+from gateway.core.log import Draft, LogListener, Receipt, payload_of
 from gateway.core.window import Bounds, Entry, Window
 
 JUMP_SECONDS: Final = 1.0
@@ -37,17 +37,15 @@ class MemoryLog:
         self._ahead = clock() - timer()
         self._epoch = secrets.token_bytes(EPOCH_BYTES)
         self._tenants: dict[str, tuple[Window, IdempotencyWindow]] = {}
-        self._sink: Sink = lambda tenant, entry: None
+        self._listener: LogListener | None = None
 
     @property
     def ready(self) -> bool:
         return True
 
-    def attach(self, sink: Sink) -> None:
-        self._sink = sink
-
-    def watch(self, watcher: Watcher) -> None:
-        """Nothing befalls it: it lives and dies with its gateway."""
+    def attach(self, listener: LogListener) -> None:
+        """It is never reset and never degraded: it lives and dies with its gateway."""
+        self._listener = listener
 
     async def start(self) -> None:
         """There is nothing to begin."""
@@ -70,9 +68,10 @@ class MemoryLog:
                 return Receipt(window.cursors.encode(self._epoch, known), duplicate=True)
         event_id = window.cursors.encode(self._epoch, offset)
         frame = Frame(payload_of(draft.body, event_id, draft.timestamp))
-        entry = Entry(offset, event_id, draft.rooms, frame, self._now())
+        entry = Entry(offset, event_id, draft.rooms, frame, self._now(), draft.removal)
         window.append(entry)
-        self._sink(tenant, entry)
+        if self._listener is not None:
+            self._listener.on_entry(tenant, entry)
         return Receipt(event_id, duplicate=False)
 
     def window(self, tenant: str) -> Window:

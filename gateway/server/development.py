@@ -121,15 +121,15 @@ def _session(service: Service, tenant: DemoTenant) -> DemoSession:
 
 
 def _token(service: Service, tenant: DemoTenant, scope: tuple[str, ...], lifetime: int) -> str:
-    revocations = service.gateway.authority.revocations
+    gateway = service.gateway
     issued = service.issuer.issue(
         user_id=tenant.user_id,
         tenant=tenant.tenant,
         rooms=(*tenant.rooms, "tenant"),
         scope=scope,
         expires_in=lifetime,
-        now=service.gateway.clock(),
-        not_before_iat=revocations.earliest_iat(tenant.tenant, tenant.user_id),
+        now=gateway.clock(),
+        not_before_iat=gateway.administration.earliest_iat(tenant.tenant, tenant.user_id),
     )
     return issued.access_token
 

@@ -20,7 +20,7 @@ from gateway.service.config import ConfigError, Settings
 from gateway.service.factory import Service, create_service
 from gateway.telemetry.log_events import report_suppressed
 from gateway.transports.uvicorn import HttpProtocol, SocketTransport
-from gateway.transports.uvicorn.sockets import set_notsent_lowat, write_all
+from gateway.transports.uvicorn.sockets import set_notsent_lowat, write_batch_to_fds
 
 GRACE_SECONDS: Final = 3
 """For requests under way, and for clients to read why they were closed: with the drain before it and the gateway's own
@@ -75,7 +75,8 @@ class Server(uvicorn.Server):
 
 def serve(settings: Settings, *, development: bool = False, demo: bool = False) -> bool:
     """Serve until told to stop; False where it could not start. Raises `ConfigError`."""
-    service = create_service(settings)
+    # The loop's thread is the only one that computes.
+    service = create_service(settings, batch_writer=write_batch_to_fds)
     app = create_app(service)
     if development:
         app.include_router(development_router(service, demo))
@@ -102,7 +103,6 @@ def serve(settings: Settings, *, development: bool = False, demo: bool = False) 
     writer = start_background_logging(settings.log_level, settings.log_format)
     server = Server(server_config(app, settings), listening, drain)
     tune_gc()
-    service.gateway.delivery.write_all = write_all
     with suppress(KeyboardInterrupt):  # from before uvicorn took the signal over
         server.run(sockets=[listener])
     report_suppressed(0.0)

@@ -1,6 +1,7 @@
-"""Puts a gateway together from its settings."""
+"""The service factory: a gateway and what belongs to it, made from settings."""
 
-from collections.abc import AsyncIterator, Iterable
+import time
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -11,10 +12,12 @@ from gateway.cluster.local import LocalCluster
 from gateway.core.admission import ConnectionLimits, Limits
 from gateway.core.cluster import Cluster
 from gateway.core.log import Log
+from gateway.core.manager import BatchWriter
 from gateway.core.origin import OriginPolicy
 from gateway.core.window import Bounds
 from gateway.embedding.broadcast_manager import BroadcastManager, claim_connection_manager
 from gateway.embedding.event_bus import forget_gateway, use_gateway
+from gateway.engine.delivery import write_each
 from gateway.engine.gateway import Gateway
 from gateway.logs.memory import MemoryLog
 from gateway.service.config import (
@@ -30,7 +33,7 @@ from gateway.service.keys import cursor_keys, token_keys
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A gateway with what the HTTP side needs beside it. `manager` is the gateway's own, with the seed's methods."""
+    """A gateway with what the HTTP side needs beside it. `manager` broadcasts to the gateway's connections."""
 
     settings: Settings
     gateway: Gateway
@@ -56,8 +59,21 @@ class Service:
                 await self.jwks.stop()
 
 
-def create_service(settings: Settings | None = None) -> Service:
-    """A gateway as `settings` say, or else as the environment says. Raises `ConfigError`."""
+def create_service(
+    settings: Settings | None = None,
+    *,
+    log: Log | None = None,
+    cluster: Cluster | None = None,
+    clock: Callable[[], float] = time.time,
+    timer: Callable[[], float] = time.monotonic,
+    batch_writer: BatchWriter = write_each,
+) -> Service:
+    """A gateway as `settings` say, or else as the environment says. Raises `ConfigError`.
+
+    `log` and `cluster` are used in place of those that the settings name; `clock` is seconds since the epoch, `timer`
+    seconds of a clock that never goes back. `batch_writer` is how a batch of events leaves for many connections:
+    `gateway.transports.uvicorn.sockets.write_batch_to_fds` is faster in a process without CPU-bound threads.
+    """
     settings = settings or load_settings()
     require_shared_log(settings, server_processes(), "the server")
     keyring = KeyRing(token_keys(settings))
@@ -75,14 +91,17 @@ def create_service(settings: Settings | None = None) -> Service:
     verifier = TokenVerifier(
         trusted, settings.jwt_audience, settings.max_token_lifetime, settings.max_admin_token_lifetime
     )
-    manager = claim_connection_manager()
     gateway = Gateway(
-        _log(settings, cursor_keys(settings)),
+        log or _log(settings, cursor_keys(settings), clock, timer),
         verifier,
-        manager=manager,
-        nodes=_nodes(settings),
+        cluster=cluster or _cluster(settings, clock, timer),
         limits=_limits(settings),
+        clock=clock,
+        timer=timer,
+        batch_writer=batch_writer,
     )
+    manager = claim_connection_manager()
+    manager.attach(gateway)
     return Service(settings, gateway, manager, keyring, issuer, OriginPolicy(settings.allowed_origins), jwks)
 
 
@@ -99,12 +118,12 @@ def _external(settings: Settings) -> JwksRefresher | None:
         raise ConfigError(f"GATEWAY_EXTERNAL_JWKS_URL: {error}") from None
 
 
-def _log(settings: Settings, keys: tuple[bytes, ...]) -> Log:
+def _log(settings: Settings, keys: tuple[bytes, ...], clock: Callable[[], float], timer: Callable[[], float]) -> Log:
     seconds = max(settings.log_min_seconds, settings.log_max_seconds)
     bounds = Bounds(settings.log_max_events, settings.log_max_bytes, seconds)
     scheme = settings.log_url.partition(":")[0]
     if scheme == "memory":
-        return MemoryLog(keys, bounds)
+        return MemoryLog(keys, bounds, clock, timer)
     if scheme not in ("redis", "rediss"):
         raise ConfigError("GATEWAY_LOG_URL: starts with memory://, redis:// or rediss://")
     try:
@@ -117,6 +136,7 @@ def _log(settings: Settings, keys: tuple[bytes, ...]) -> Log:
             bounds,
             prefix=settings.redis_prefix,
             trust_restarts=settings.redis_trust_restarts,
+            timer=timer,
         )
     except ImportError:
         raise ConfigError("GATEWAY_LOG_URL: Redis needs pip install gathering-gateway[redis]") from None
@@ -145,12 +165,14 @@ async def try_log(settings: Settings) -> list[str]:
         raise ConfigError(f"GATEWAY_LOG_URL: {error}") from None
 
 
-def _nodes(settings: Settings) -> Cluster:
+def _cluster(settings: Settings, clock: Callable[[], float], timer: Callable[[], float]) -> Cluster:
     if settings.log_url.startswith("memory:"):
-        return LocalCluster()
+        return LocalCluster(timer)
     from gateway.cluster.redis.cluster import RedisCluster
 
-    return RedisCluster(settings.log_url, prefix=settings.redis_prefix, retention=settings.longest_token + 60)
+    return RedisCluster(
+        settings.log_url, prefix=settings.redis_prefix, retention=settings.longest_token + 60, clock=clock
+    )
 
 
 def _limits(settings: Settings) -> Limits:

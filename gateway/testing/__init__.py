@@ -16,7 +16,7 @@ here needs pytest itself.
 
 from gateway.testing.cluster_contract import LEASE, ClusterContract, Connections, NodeUnderTest
 from gateway.testing.helpers import CURSOR_KEY, Clock, draft, until
-from gateway.testing.log_contract import KEY_SECONDS, LogContract, LogUnderTest
+from gateway.testing.log_contract import KEY_SECONDS, LogContract, LogUnderTest, RecordingListener
 from gateway.testing.peers import Peer, RecordingHost
 from gateway.testing.shared_cluster_contract import SharedClusterContract
 from gateway.testing.shared_log_contract import SharedLogContract
@@ -34,6 +34,7 @@ __all__ = [
     "NodeUnderTest",
     "Peer",
     "RecordingHost",
+    "RecordingListener",
     "SharedClusterContract",
     "SharedLogContract",
     "TransportContract",

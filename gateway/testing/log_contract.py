@@ -5,14 +5,13 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Final
 
 from gateway.core.cursor import Position
 from gateway.core.errors import CursorInvalid, IdempotencyConflict
 from gateway.core.log import Draft, Log, Receipt
-from gateway.core.window import Bounds, Entry
+from gateway.core.window import Bounds, Entry, Gap, Removal
 from gateway.testing.helpers import CURSOR_KEY, DRAFT_AT, draft, number_of
 from schemas.events import encode_event
 from schemas.rooms import TENANT_ROOM
@@ -23,16 +22,32 @@ KEY_SECONDS: Final = 120.0
 _FORGOTTEN_AFTER: Final = 2 * KEY_SECONDS
 
 
-@dataclass(slots=True)
-class LogUnderTest:
-    """A log, how to let time pass for it, and what its sink was told."""
+class RecordingListener:
+    """A `LogListener` that remembers what it was called with."""
 
-    log: Log
-    pass_time: Callable[[float], Awaitable[None]]
-    told: list[tuple[str, Entry]] = field(default_factory=list)
+    def __init__(self) -> None:
+        self.told: list[tuple[str, Entry]] = []
+        self.resets: list[tuple[str, Gap]] = []
+        self.degraded: list[bool] = []
 
-    def __post_init__(self) -> None:
-        self.log.attach(lambda tenant, entry: self.told.append((tenant, entry)))
+    def on_entry(self, tenant: str, entry: Entry) -> None:
+        self.told.append((tenant, entry))
+
+    def on_reset(self, tenant: str, reason: Gap) -> None:
+        self.resets.append((tenant, reason))
+
+    def on_degraded(self, degraded: bool) -> None:
+        self.degraded.append(degraded)
+
+
+class LogUnderTest(RecordingListener):
+    """A log, how to let time pass for it, and what its listener was called with."""
+
+    def __init__(self, log: Log, pass_time: Callable[[float], Awaitable[None]]) -> None:
+        super().__init__()
+        self.log = log
+        self.pass_time = pass_time
+        log.attach(self)
 
     async def follow(self, *tenants: str) -> None:
         """What a gateway does for a tenant's first connection; a window is kept up to date from then on."""
@@ -106,22 +121,23 @@ class LogContract(ABC):
             assert [by_id[receipt.event_id] for receipt in receipts] == list(range(200))
             assert [entry.offset for entry in subject.told_of("acme")] == list(range(1, 201))
 
-    # -- the sink
+    # -- the listener
 
-    async def test_sink_is_told_once_in_order_before_append_returns(self) -> None:
-        """By the time `append` returns, the node that appended has told its sink, which then finds the entry in the
-        window; each entry once, in order."""
+    async def test_listener_is_called_once_in_order_before_append_returns(self) -> None:
+        """By the time `append` returns, the node that appended has called its listener, which then finds the entry in
+        the window; each entry once, in order."""
         async with self.opened() as subject:
             heads: list[int] = []
             seen: list[int] = []
 
-            def sink(tenant: str, entry: Entry) -> None:
-                window = subject.log.window(tenant)
-                heads.append(window.head)
-                seen.append(entry.offset)
-                assert window[entry.offset] is entry
+            class Listener(RecordingListener):
+                def on_entry(self, tenant: str, entry: Entry) -> None:
+                    window = subject.log.window(tenant)
+                    heads.append(window.head)
+                    seen.append(entry.offset)
+                    assert window[entry.offset] is entry
 
-            subject.log.attach(sink)
+            subject.log.attach(Listener())
             for n in range(10):
                 await subject.log.append("acme", draft(n))
                 assert seen == list(range(1, n + 2))
@@ -144,6 +160,15 @@ class LogContract(ABC):
             assert entry.event_id == receipt.event_id
             assert entry.rooms == ("circle:3", TENANT_ROOM)
             assert not receipt.duplicate
+
+    async def test_entry_has_the_removal_of_its_draft(self) -> None:
+        """What an event takes from a user comes with its entry; other entries have none."""
+        async with self.opened() as subject:
+            removals: list[Removal | None] = [None, ("ada", "circle:7"), ("a.b_@+|-c", "project:" + "x" * 64), None]
+            for n, removal in enumerate(removals):
+                made = draft(n)
+                await subject.log.append("acme", Draft(made.rooms, made.body, made.timestamp, removal=removal))
+            assert [entry.removal for entry in subject.told_of("acme")] == removals
 
     async def test_any_event_fits(self) -> None:
         """Large events and characters of every plane come back as they went in."""

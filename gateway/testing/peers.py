@@ -13,7 +13,7 @@ from auth.identity import Identity
 from gateway.core.connect_request import ConnectRequest
 from gateway.core.connection import Connection, Transport
 from gateway.core.frame import Batch, Frame
-from gateway.transports.uvicorn.sockets import write_all
+from gateway.transports.uvicorn.sockets import write_batch_to_fds
 
 _PIECE: Final = 16_384
 """Bytes of what fills a transport; one is well within any limit."""
@@ -77,11 +77,11 @@ class Peer:
     def deliver(self, *texts: str) -> bool:
         """Write as the fan-out does: past `write`, where there is a descriptor. Whether it was so."""
         batch = Batch([Frame(text.encode()) for text in texts])
-        descriptor = self.transport.descriptor
-        if descriptor is None:
+        fd = self.transport.fd
+        if fd is None:
             self.write_batch(batch)
             return False
-        write_all(batch, {descriptor: self.connection})
+        write_batch_to_fds(batch, {fd: self.connection})
         return True
 
     def fill(self, limit: int) -> list[str]:

@@ -27,14 +27,19 @@ class SharedLogContract(LogContract):
         """Empty the storage under a running node."""
 
     async def test_every_node_is_told_of_every_entry(self) -> None:
-        """Whoever appended it, each node's sink is told once, in one order, and each event has one id."""
+        """Whichever node appended it, each node's listener is called once, in one order, and each event has one id and
+        one removal."""
         async with self.opened() as one, self.join(one) as other:
             await other.follow("acme")
             for n in range(20):
-                await (one, other)[n % 2].log.append("acme", draft(n))
+                made = draft(n)
+                made.removal = ("ada", "circle:7") if n % 3 == 0 else None
+                await (one, other)[n % 2].log.append("acme", made)
             await until(lambda: min(len(one.told), len(other.told)) >= 20)
             assert [e.event_id for e in one.told_of("acme")] == [e.event_id for e in other.told_of("acme")]
             assert [e.offset for e in other.told_of("acme")] == list(range(1, 21))
+            for node in (one, other):
+                assert [e.removal is not None for e in node.told_of("acme")] == [n % 3 == 0 for n in range(20)]
             assert [e.frame.wire for e in one.told_of("acme")] == [e.frame.wire for e in other.told_of("acme")]
 
     async def test_key_used_at_another_node_is_a_duplicate(self) -> None:
@@ -57,7 +62,7 @@ class SharedLogContract(LogContract):
                 assert [number_of(window[o].frame) for o in range(1, 6)] == list(range(5))
 
     async def test_append_fails_in_time_where_the_storage_does_not_answer(self) -> None:
-        """Within 2 seconds there is an error; afterwards appends work again, and no sink was told twice."""
+        """Within 2 seconds there is an error; afterwards appends work again, and no listener was called twice."""
         async with self.opened() as subject:
             await subject.append("acme", 2)
             async with self.unreachable(subject):

@@ -110,7 +110,7 @@ class TransportContract(ABC):
         """One that reads nothing has none, from the first byte on that the kernel does not take; nothing is lost of
         what was written, and once it has been read there is one again."""
         async with self.peer() as peer:
-            past = had = peer.transport.descriptor is not None
+            past = had = peer.transport.fd is not None
             texts: list[str] = []
             while past or not texts:
                 assert len(texts) < self.capacity // 4_096, "the kernel takes it all"
@@ -118,12 +118,12 @@ class TransportContract(ABC):
                 past = peer.deliver(texts[-1])
                 if not past:  # but the client's kernel may take more
                     await asyncio.sleep(0.1)
-                    past = peer.transport.descriptor is not None
+                    past = peer.transport.fd is not None
             await peer.client.send("anybody there?")
             await until(lambda: peer.host.texts == ["anybody there?"])
-            assert peer.transport.descriptor is None
+            assert peer.transport.fd is None
             assert await peer.read(len(texts)) == texts
-            await until(lambda: (peer.transport.descriptor is not None) == had)
+            await until(lambda: (peer.transport.fd is not None) == had)
             peer.deliver("again")
             assert await peer.read(1) == ["again"]
 
@@ -134,7 +134,7 @@ class TransportContract(ABC):
             closed, aborted, polite, rude = peers
             closed.transport.close(1012, "restart")
             aborted.transport.abort()
-            assert closed.transport.descriptor is aborted.transport.descriptor is None
+            assert closed.transport.fd is aborted.transport.fd is None
             await polite.client.close()
             rude.client.transport.abort()
             async with asyncio.timeout(10):
@@ -142,7 +142,7 @@ class TransportContract(ABC):
                     rude.deliver("x" * 16_384)
                     await asyncio.sleep(0)
             await until(lambda: len(set(rude.host.gone)) == 4)
-            assert [peer.transport.descriptor for peer in peers] == [None] * 4
+            assert [peer.transport.fd for peer in peers] == [None] * 4
 
     # -- full and drained
 

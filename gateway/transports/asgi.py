@@ -45,7 +45,7 @@ class AsgiTransport:
         "on_drained",
     )
 
-    descriptor = None  # the socket is the server's
+    fd = None  # the socket is the server's
     pings = False  # ASGI has none: whether and when the server sends some it tells no application
 
     def __init__(self, send: Send, stall: float) -> None:

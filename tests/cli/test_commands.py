@@ -58,7 +58,7 @@ def test_token_prints_a_token_and_nothing_else(tmp_path: Path) -> None:
     assert token.count(".") == 2
     assert token.isascii()
     assert not any(c.isspace() for c in token)
-    identity = create_service(settings_for()).gateway.verify(token)
+    identity = create_service(settings_for()).gateway.connections.verify(token)
     assert (identity.user_id, identity.tenant) == ("ada@example.com", "acme")
     assert identity.grants.patterns == ("circle:1", "project:*")
     assert identity.scopes == {"publish"}

@@ -33,7 +33,7 @@ class Sheet:
     def __init__(self) -> None:
         self.offsets: list[int] = []
         self.full = False
-        self.descriptor: int | None = None
+        self.fd: int | None = None
         self.pings = True
 
     def write(self, batch: Batch) -> bool:

@@ -30,7 +30,7 @@ def test_who_has_a_socket_is_written_to_after_all_were_asked(rooms: list[list[st
     manager = ConnectionManager()
     made = [connection(manager, dict.fromkeys(joined, 0), id=str(n)) for n, joined in enumerate(clients)]
     for n, (_, sheet) in enumerate(made):
-        sheet.descriptor = 100 + n if n % 3 else None
+        sheet.fd = 100 + n if n % 3 else None
     written: list[tuple[Batch, list[int]]] = []
     entries = [entry(10 + i, *names) for i, names in enumerate(rooms)]
 
@@ -73,7 +73,7 @@ def test_a_fault_costs_those_whom_it_befell() -> None:
     manager = ConnectionManager()
     made = [connection(manager, {A: 0}, id=str(n)) for n in range(5)]
     for n in (3, 4):
-        made[n][1].descriptor = n
+        made[n][1].fd = n
     failed: list[tuple[str, str]] = []
 
     def broken(batch: Batch, direct: object = None) -> bool:

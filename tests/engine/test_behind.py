@@ -277,8 +277,8 @@ async def test_all_who_are_behind_share_5_ms_of_a_turn(monkeypatch: pytest.Monke
         monkeypatch.setattr(delivery, "_timer", lambda: next(now) / 1_000)
         waiting: list[Any] = [SimpleNamespace(awaits_turn=False) for _ in range(12)]
         for connection in waiting:
-            delivery._soon(connection)
-            delivery._soon(connection)
+            delivery._catch_up_soon(connection)
+            delivery._catch_up_soon(connection)
         turns = []
         while len(served) < 12:
             before = len(served)
@@ -286,17 +286,17 @@ async def test_all_who_are_behind_share_5_ms_of_a_turn(monkeypatch: pytest.Monke
             turns.append(len(served) - before)
         assert turns == [5, 5, 2]
         assert served == waiting
-        assert not delivery._taking_turns
+        assert not delivery._catching_up
 
 
 async def test_who_is_sent_away_has_no_descriptor_any_more() -> None:
     """Nor gets one back where it was sent away over something that it said."""
     async with gateway() as gate, opened(gate.port, gate.token(), "&rooms=circle:1") as client:
         transport = connection_of(gate).transport
-        assert transport.descriptor is not None
+        assert transport.fd is not None
         await client.send(frame(TEXT, b"\xff"))
         assert await client.close_code() == 1007
-        assert transport.descriptor is None
+        assert transport.fd is None
 
 
 # ---- over their rate

@@ -189,7 +189,7 @@ async def test_the_gateway_closes_with_the_code_that_it_means(stock: bool) -> No
         (connection,) = gate.service.gateway.manager.connections()
         await gate.service.gateway.publish("acme", "a.b", {}, circle_id=1)
         await asyncio.sleep(0)
-        gate.service.gateway.close(connection, 4401, "token_revoked")  # type: ignore[arg-type]
+        gate.service.gateway.connections.close(connection, 4401, "token_revoked")  # type: ignore[arg-type]
         await gate.service.gateway.publish("acme", "a.b", {}, circle_id=1)
         await client.next("a.b")
         assert await client.closed() == (4401, "token_revoked")
@@ -293,7 +293,7 @@ def test_over_tls_everything_holds(tmp_path: Path, loop: str) -> None:
                 await client.next("connection.established")
                 await client.next("subscribed")
                 (connection,) = gate.service.gateway.manager.connections()
-                assert connection.transport.descriptor is None, "what is written there is not encrypted"
+                assert connection.transport.fd is None, "what is written there is not encrypted"
                 ids = [
                     (await gate.service.gateway.publish("acme", "a.b", {"x": "y" * 2_000}, circle_id=1)).event_id
                     for _ in range(300)

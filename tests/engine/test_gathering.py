@@ -2,40 +2,49 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
+from auth.tokens import TokenVerifier
+from gateway.core.admission import Limits
 from gateway.core.cluster import ControlMessage
 from gateway.core.connection import Connection
 from gateway.core.frame import Batch
 from gateway.core.log import Draft
-from gateway.core.manager import ConnectionManager
-from gateway.engine.delivery import GATHER, Delivery
+from gateway.core.window import Entry
+from gateway.engine.connections import Connections
+from gateway.engine.delivery import MAX_COALESCE, Delivery
 from gateway.logs.memory import MemoryLog
-from tests.core.entries import connection, unbroken
+from gateway.testing import RecordingListener
+from tests.core.entries import connection
 from tests.hostile.fakes import Lab, Tape
 
 ROOM = "circle:1"
 
 
-class Desk:
+class Desk(RecordingListener):
     """A delivery with one client, to whom a write takes `cost` seconds of a clock that nothing else moves."""
 
     def __init__(self, cost: float) -> None:
+        super().__init__()
         self.cost = cost
         self.now = 100.0
         self.writes: list[list[int]] = []
-        manager = ConnectionManager()
+        connections = Connections(TokenVerifier([], "", 0, 0), Limits(), time.time, lambda: self.now)
         self.log = MemoryLog((b"k" * 32,))
-        self.delivery = Delivery(
-            manager, self.log, lambda: self.now, self.unused, self.unused, lambda *_: None, unbroken
-        )
-        client, _ = connection(manager, {ROOM: 0})
+        self.delivery = Delivery(connections, self.log)
+        self.delivery.on_caught_up = self.unused
+        self.log.attach(self)
+        client, _ = connection(connections.manager, {ROOM: 0})
         client.transport = self
 
-    descriptor = None
+    def on_entry(self, tenant: str, entry: Entry) -> None:
+        self.delivery.on_entry(tenant, entry)
+
+    fd = None
     pings = True
 
     def write(self, batch: Batch) -> bool:
@@ -95,7 +104,7 @@ async def test_a_lone_event_waits_for_one_turn() -> None:
 
 async def test_nobody_waits_for_longer_than_the_fan_out_before_took() -> None:
     """Where every turn brings more, without an end, it is this that ends it; and 5 ms, where that is less."""
-    for cost, longest in ((0.002, 0.002), (0.1, GATHER)):
+    for cost, longest in ((0.002, 0.002), (0.1, MAX_COALESCE)):
         desk = Desk(cost)
         await desk.first()
         since = desk.now
@@ -157,9 +166,8 @@ async def test_a_small_room_does_not_make_it_forget_a_large_one() -> None:
 @pytest.fixture
 async def busy() -> AsyncIterator[Lab]:
     """A gateway whose fan-outs are dear, and whose time stands: it gathers whatever comes."""
-    lab = Lab(events_per_second=0)
-    lab.gateway.delivery._timer = lambda: 100.0
-    lab.gateway.delivery._took = 10.0
+    lab = Lab(lambda: 100.0, events_per_second=0)
+    lab.gateway.delivery._last_fanout_seconds = 10.0
     yield lab
     await lab.settle()
     lab.nothing_left()
@@ -216,7 +224,7 @@ async def test_who_leaves_gets_what_came_before(busy: Lab) -> None:
             busy.say(connection, type="auth", token=busy.token(rooms=["circle:8"]))
         else:
             now = busy.now
-            busy.gateway.authority.on_notice(ControlMessage("room_barred", "acme", "ada", now, now + 600, "circle:7"))
+            busy.gateway.revocation.on_notice(ControlMessage("room_barred", "acme", "ada", now, now + 600, "circle:7"))
         await busy.gateway.publish("acme", "a.b", {"n": 2}, circle_id=7)
         await busy.settle()
         assert seen(tape)[2] == 1

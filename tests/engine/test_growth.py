@@ -39,8 +39,8 @@ def state(gate: Gate) -> dict[str, int]:
     return {
         "connections": len(list(gateway.manager.connections())),
         "rooms": sum(len(index.rooms) + len(index.users) for index in gateway.manager.indexes()),
-        "agenda": len(gateway._expiry._agenda),
-        "addresses": len(gateway._admission._addresses),
+        "agenda": len(gateway.connections.expirations),
+        "addresses": len(gateway.connections.admission.addresses),
         "tasks": len(asyncio.all_tasks()),
         "descriptors": len(os.listdir("/proc/self/fd")),
         "clients": sum(map(len, endpoint_of(gate).clients)),

@@ -56,8 +56,8 @@ def record(monkeypatch: pytest.MonkeyPatch) -> Record:
         assert isinstance(transport, WebSocketTransport)
         recording = Recording(transport._transport)
         transport._transport = recording  # type: ignore[assignment]
-        assert transport.descriptor is not None
-        recordings[transport.descriptor] = recording
+        assert transport.fd is not None
+        recordings[transport.fd] = recording
         return recording
 
     return record
@@ -91,7 +91,7 @@ def entries(gate: Gate, count: int) -> list[Any]:
 
 async def test_one_event_does_not_wait_for_another(record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is written at the end of the turn that it came in, by no timer."""
-    monkeypatch.setattr("gateway.engine.delivery.DEAR", 60.0)  # a pause of the machine would gather
+    monkeypatch.setattr("gateway.engine.delivery.SLOW_FANOUT", 60.0)  # a pause of the machine would gather
     async with gateway() as gate, opened(gate.port, gate.token(), "&rooms=circle:1"):
         ada = record(gate)
         for _ in range(5):
@@ -157,7 +157,7 @@ async def test_the_handshake_and_what_follows_is_one_write() -> None:
 class Noting:
     """A transport that keeps the batches."""
 
-    descriptor = None
+    fd = None
     pings = True
 
     def __init__(self, seen: list[Batch]) -> None:

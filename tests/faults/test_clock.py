@@ -9,11 +9,8 @@ from typing import Any
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from gateway.core.window import Bounds
-from gateway.engine.gateway import Gateway
-from gateway.logs.memory import MemoryLog
 from gateway.logs.redis import RedisLog
-from gateway.service.factory import Service, create_service
+from gateway.service.factory import create_service
 from gateway.testing import CURSOR_KEY
 from tests.faults.promise import TENANT
 from tests.pauses import ran
@@ -34,23 +31,10 @@ class Wall:
 @asynccontextmanager
 async def gate_by(wall: Wall, redis: Server | None = None, prefix: str = "", **values: Any) -> AsyncIterator[Gate]:
     """A gateway whose wall clock this is; its timer is the real one."""
-    made = create_service(settings_for(max_token_lifetime=20_000, **values))
-    bounds = Bounds()
+    settings = settings_for(max_token_lifetime=20_000, **values)
     # The Redis log asks no wall clock: Redis dates the entries.
-    log = RedisLog(redis.url, (CURSOR_KEY,), bounds, prefix=prefix) if redis else None
-    gateway = Gateway(
-        log or MemoryLog((CURSOR_KEY,), bounds, wall), made.gateway.verifier, limits=made.gateway.limits, clock=wall
-    )
-    service = Service(
-        settings=made.settings,
-        gateway=gateway,
-        manager=made.manager,
-        keyring=made.keyring,
-        issuer=made.issuer,
-        origins=made.origins,
-        jwks=None,
-    )
-    async with running(made.settings, service) as gate:
+    log = RedisLog(redis.url, (CURSOR_KEY,), prefix=prefix) if redis else None
+    async with running(settings, create_service(settings, log=log, clock=wall)) as gate:
         yield gate
 
 

@@ -28,19 +28,19 @@ async def broken_later(*_: Any, **__: Any) -> Any:
 
 
 def subscribe(gate: Gate) -> tuple[Any, str]:
-    return gate.service.gateway._commands, "_change_rooms"
+    return gate.service.gateway.subscriptions, "change_rooms"
 
 
 def auth(gate: Gate) -> tuple[Any, str]:
-    return gate.service.gateway._commands, "_refresh"
+    return gate.service.gateway.subscriptions, "renew"
 
 
 def publish(gate: Gate) -> tuple[Any, str]:
-    return gate.service.gateway, "draft"
+    return gate.service.gateway.publishing, "draft"
 
 
 def ping(gate: Gate) -> tuple[Any, str]:
-    return gate.service.gateway._commands, "_execute"
+    return gate.service.gateway.commands, "_execute"
 
 
 def everything(gate: Gate) -> tuple[Any, str]:
@@ -111,7 +111,7 @@ async def test_fault_at_the_beginning_leaves_nothing_behind(gate: Gate, monkeypa
     async with gate.client(query="&rooms=circle:1") as other:
         await other.next("subscribed")
         with monkeypatch.context() as patch:
-            patch.setattr(gate.service.gateway, "_begin", broken)
+            patch.setattr(gate.service.gateway.subscriptions, "_establish", broken)
             async with connect(f"{gate.ws_url}?token={gate.token()}", compression=None) as websocket:
                 await gone_with_1011(Client(websocket))
         await _goes_on(gate, other)
@@ -129,7 +129,7 @@ async def test_fault_of_a_deferred_command_ends_that_connection(gate: Gate, monk
             await client.next("subscribed")
             with monkeypatch.context() as patch:
                 await client.send(type="unsubscribe", rooms=["circle:2"])
-                patch.setattr(gateway._commands, "_change_rooms", broken)
+                patch.setattr(gateway.subscriptions, "change_rooms", broken)
                 await gone_with_1011(client)
         await _goes_on(gate, other)
 
@@ -152,7 +152,7 @@ async def test_fault_while_catching_up_ends_that_connection(gate: Gate, monkeypa
 
 async def test_fault_of_a_route_is_opaque(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same over HTTP: 500, a problem, and not a word of the fault."""
-    monkeypatch.setattr(gate.service.gateway, "draft", broken)
+    monkeypatch.setattr(gate.service.gateway.publishing, "draft", broken)
     async with httpx.AsyncClient(trust_env=False) as client:
         answer = await client.post(
             f"{gate.url}/events",

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from gateway.core.connect_request import read_connect_request
@@ -17,7 +17,7 @@ from tests.support import settings_for
 class Tape:
     """A `Transport` that writes down what it is given. It is full after `room` frames, until it is told to drain."""
 
-    descriptor = None
+    fd = None
     pings = True
 
     def __init__(self, room: int | None = None) -> None:
@@ -54,11 +54,11 @@ class Tape:
 class Lab:
     """A gateway whose clock stands until it is moved."""
 
-    def __init__(self, **settings: Any) -> None:
-        self.service: Service = create_service(settings_for(**{"commands_per_second": 0, **settings}))
-        self.gateway = self.service.gateway
+    def __init__(self, timer: Callable[[], float] = time.monotonic, **settings: Any) -> None:
         self.now = float(int(time.time()))
-        self.gateway.clock = lambda: self.now
+        chosen = settings_for(**{"commands_per_second": 0, **settings})
+        self.service: Service = create_service(chosen, clock=lambda: self.now, timer=timer)
+        self.gateway = self.service.gateway
 
     def token(
         self,
@@ -81,7 +81,7 @@ class Lab:
             scope=scope.split(),
             expires_in=expires_in,
             now=self.now,
-            not_before_iat=self.gateway.authority.revocations.earliest_iat(tenant, user),
+            not_before_iat=self.gateway.revocation.revocations.earliest_iat(tenant, user),
         )
         return issued.access_token, issued.token_id
 
@@ -104,18 +104,18 @@ class Lab:
 
     def revoke(self, jti: str | None = None, user: str | None = None, tenant: str = "acme") -> int:
         """As `POST /admin/tokens/revoke` does."""
-        revocations, until = self.gateway.authority.revocations, self.now + 86_400
+        revocations, until = self.gateway.revocation.revocations, self.now + 86_400
         if jti is not None:
             revocations.revoke_token(tenant, jti, until)
         elif user is not None:
             revocations.revoke_user(tenant, user, self.now, until)
         else:
             revocations.revoke_tenant(tenant, self.now, until)
-        return self.gateway.authority.close_revoked([tenant])
+        return self.gateway.revocation.close_revoked([tenant])
 
     def expire(self, seconds: float) -> None:
         self.now += seconds
-        self.gateway._tick()
+        self.gateway.housekeeping.sweep()
 
     async def settle(self) -> None:
         """Run what is due on the loop, until nothing more comes of it."""
@@ -131,6 +131,6 @@ class Lab:
             assert not index.connections
             assert not index.rooms
             assert not index.users
-        assert len(gateway._expiry._agenda) == 0
-        assert len(gateway._admission._addresses) == 0
-        assert not gateway._tasks
+        assert len(gateway.connections.expirations) == 0
+        assert len(gateway.connections.admission.addresses) == 0
+        assert not gateway.tasks

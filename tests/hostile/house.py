@@ -241,12 +241,12 @@ def empty(gate: Gate, but: int = 0) -> None:
         assert rooms == {(room, connection) for connection in known for room in connection.rooms}
     alive: list[Connection] = list(gateway.manager.connections())
     assert len(alive) == but
-    assert len(gateway._expiry._agenda) == but
-    assert sum(gateway._admission._addresses._counts.values()) == but
-    assert not gateway._tasks
+    assert len(gateway.connections.expirations) == but
+    assert sum(gateway.connections.admission.addresses._counts.values()) == but
+    assert not gateway.tasks
 
 
 async def gone(gate: Gate) -> None:
     """Wait until every client has gone, and see that nothing of them is left."""
-    await until(lambda: not list(gate.service.gateway.manager.connections()) and not gate.service.gateway._tasks)
+    await until(lambda: not list(gate.service.gateway.manager.connections()) and not gate.service.gateway.tasks)
     empty(gate)

@@ -19,7 +19,7 @@ EVENT: dict[str, Any] = {"type": "task.created", "data": {"of": "acme"}, "circle
 
 
 def holder(house: House, scope: str, tenant: str = "globex", user: str = "mallory", **more: Any) -> str:
-    earliest = house.gate.service.gateway.authority.revocations.earliest_iat(
+    earliest = house.gate.service.gateway.revocation.revocations.earliest_iat(
         tenant, user
     )  # as `POST /admin/tokens` does
     return house.gate.token(user, tenant, **{"rooms": EVERYTHING, "scope": scope, "not_before_iat": earliest, **more})

@@ -125,13 +125,13 @@ async def test_nothing_in_failures(
                 for name in ("%74oken", "tok%65n", "%74%6f%6B%65%6e", "%74icket"):
                     await heard.http("GET", f"/boom?rooms=circle:7&{name}={secret}&x")
             with monkeypatch.context() as patched:
-                patched.setattr(service.gateway.verifier, "verify", broken)
+                patched.setattr(service.gateway.connections.verifier, "verify", broken)
                 for secret in (hide.tokens["valid"], PLAIN):
                     await heard.http("GET", f"/admin/stats?token={secret}")
                     await heard.websocket(f"/ws/dashboard?token={secret}")
                     await heard.websocket(f"/ws/%64ashboard?token={secret}")
             with monkeypatch.context() as patched:
-                patched.setattr(service.gateway._commands, "_execute", broken)
+                patched.setattr(service.gateway.commands, "_execute", broken)
                 await heard.websocket(f"/ws/dashboard?token={hide.tokens['valid']}", sends=[{"type": "ping"}])
     assert any(record.exc_info for record in watch.records)
     assert len(seen) == 10
@@ -155,7 +155,8 @@ async def test_nothing_in_representations(tmp_path: Path) -> None:
         connection = service.gateway.manager.of("acme").connections[client.established["data"]["connection_id"]]
         things: list[Any] = [
             chosen, service, handshake, handshake.tokens, connection, connection.identity, connection.transport,
-            service.gateway, service.issuer, service.keyring, service.keyring.signing()[0], service.gateway.verifier,
+            service.gateway, service.issuer, service.keyring, service.keyring.signing()[0],
+            service.gateway.connections, service.gateway.connections.verifier,
             service.manager.get_stats(), service.manager.active_connections,
             service.issuer.issue(user_id="a", tenant="b", rooms=[], scope=[], expires_in=9, now=9.0),
         ]  # fmt: skip
@@ -164,10 +165,10 @@ async def test_nothing_in_representations(tmp_path: Path) -> None:
                 assert hide.found_in(text) == []
                 assert "eyJ" not in text
     for attempt in (
-        lambda: service.gateway.verify(hide.tokens["forged"]),
-        lambda: service.gateway.verify(hide.tokens["expired"]),
-        lambda: service.gateway.verify(good + "x"),
-        lambda: service.gateway.verify(good.replace(".", "..")),
+        lambda: service.gateway.connections.verify(hide.tokens["forged"]),
+        lambda: service.gateway.connections.verify(hide.tokens["expired"]),
+        lambda: service.gateway.connections.verify(good + "x"),
+        lambda: service.gateway.connections.verify(good.replace(".", "..")),
         lambda: parse_command(f'{{"type":"auth","token":["{good}"]}}'),
         lambda: parse_command(f'{{"type":"auth","token":"{good}","x":"{good}"}}'),
         lambda: parse_command(f'{{"type":"{good}"}}'),

@@ -11,6 +11,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from gateway.testing import until
+from schemas.codes import CloseCode
 from tests.hostile.fakes import Lab, Tape
 from tests.hostile.house import gone, haunted
 from tests.support import Client
@@ -80,7 +81,7 @@ async def test_ended_while_replaying_to_a_slow_client(lab: Lab, how: str) -> Non
     elif how == "expired":
         lab.expire(61)
     else:
-        lab.gateway.close(connection, 4403, "closed by an administrator")  # type: ignore[arg-type]
+        lab.gateway.connections.close(connection, CloseCode.FORBIDDEN, "closed by an administrator")
     tape.room = None
     lab.gateway.drained(connection)
     await lab.settle()
@@ -145,7 +146,7 @@ async def test_revoked_while_publishing(lab: Lab, monkeypatch: pytest.MonkeyPatc
     assert len(tape.frames) == before
     assert tape.ended == (4401, "token_revoked")
     assert [event["type"] for event in other.events] == ["task.created"]
-    assert not lab.gateway._tasks
+    assert not lab.gateway.tasks
 
 
 async def test_client_leaves_while_its_publish_is_under_way(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -196,11 +197,11 @@ async def test_refresh_in_the_last_moment(lab: Lab) -> None:
     late, closed = lab.join(lab.token(expires_in=10))
     lab.now += 10
     lab.say(connection, type="auth", token=lab.token(), id=1)
-    lab.gateway._tick()
+    lab.gateway.housekeeping.sweep()
     assert tape.ended is None
     ended(closed, "token_expired")
     lab.say(late, type="auth", token=lab.token(), id=2)
-    assert late not in lab.gateway._expiry._agenda._when
+    assert late not in lab.gateway.connections.expirations._when
     assert closed.late == 0
 
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
@@ -9,7 +10,10 @@ import pytest
 import pytest_asyncio
 from websockets.asyncio.client import connect
 
+from gateway.engine.gateway import Gateway
+from gateway.logs.memory import MemoryLog
 from gateway.service.factory import create_service
+from gateway.testing import CURSOR_KEY
 from tests.auth import forge
 from tests.auth.hostile import algorithms, claimed, encodings, headers, shapes
 from tests.hostile.house import House, clear, everything_logged, fence, problem, refused
@@ -55,9 +59,9 @@ ADMIN = forge.forge(forge.claims(scope="subscribe admin"))
 async def shared_house() -> AsyncIterator[House]:
     """A gateway that trusts the forge's keys and lives at the forge's time."""
     settings = settings_for(commands_per_second=0)
-    service = create_service(settings)
-    service.gateway.verifier = forge.verifier()
-    service.gateway.clock = lambda: forge.NOW
+    made = create_service(settings)
+    gateway = Gateway(MemoryLog((CURSOR_KEY,)), forge.verifier(), limits=made.gateway.limits, clock=lambda: forge.NOW)
+    service = replace(made, gateway=gateway)
     async with running(settings, service) as gate:
         with everything_logged() as watch:
             yield House(gate, watch)

@@ -20,8 +20,8 @@ from gateway.core.connection import Connection
 from gateway.core.credentials import Secrets
 from gateway.core.errors import IdempotencyConflict
 from gateway.core.frame import Batch
-from gateway.core.log import Draft, Receipt, Sink
-from gateway.core.window import Bounds, Entry
+from gateway.core.log import Draft, LogListener, Receipt
+from gateway.core.window import Bounds, Entry, Gap
 from gateway.engine.gateway import Gateway
 from gateway.logs.memory import MemoryLog
 from gateway.testing import CURSOR_KEY, Clock, draft
@@ -118,6 +118,25 @@ class Publication:
     allowed: bool
 
 
+class Tap:
+    """Tells the world of each entry, and then the gateway."""
+
+    def __init__(self, world: "World", listener: LogListener) -> None:
+        self._world = world
+        self._listener = listener
+
+    def on_entry(self, tenant: str, entry: Entry) -> None:
+        with self._world.judging():
+            self._world.accepted(tenant, json.loads(entry.frame.payload))
+        self._listener.on_entry(tenant, entry)
+
+    def on_reset(self, tenant: str, reason: Gap) -> None:
+        self._listener.on_reset(tenant, reason)
+
+    def on_degraded(self, degraded: bool) -> None:
+        self._listener.on_degraded(degraded)
+
+
 class TappedLog(MemoryLog):
     """A log that also tells the world: of each entry before anybody else hears of it, and of what appends return."""
 
@@ -125,13 +144,8 @@ class TappedLog(MemoryLog):
         super().__init__((CURSOR_KEY,), Bounds(MAX_EVENTS, 1 << 30, MAX_SECONDS), world.clock, world.clock)
         self._world = world
 
-    def attach(self, sink: Sink) -> None:
-        def tell(tenant: str, entry: Entry) -> None:
-            with self._world.judging():
-                self._world.accepted(tenant, json.loads(entry.frame.payload))
-            sink(tenant, entry)
-
-        super().attach(tell)
+    def attach(self, listener: LogListener) -> None:
+        super().attach(Tap(self._world, listener))
 
     async def append(self, tenant: str, draft: Draft) -> Receipt:
         count = len(self._world.events.get(tenant, ()))
@@ -321,7 +335,7 @@ class World:
             expires_in=expires_in,
             now=self.clock(),
             rate=rate,
-            not_before_iat=self.gateway.authority.revocations.earliest_iat(tenant, user),
+            not_before_iat=self.gateway.revocation.revocations.earliest_iat(tenant, user),
         )
         token = Token(
             issued.access_token, tenant, user, tuple(rooms), tuple(scope), issued.token_id, issued.expires_at, rate
@@ -337,7 +351,7 @@ class World:
     def revoke(self, kind: str, token: Token) -> None:
         """Revoke one token, a user's or a tenant's; those connections end, and no others."""
         self.advance(2.0)  # a revocation counts whole seconds
-        now, revocations = self.clock(), self.gateway.authority.revocations
+        now, revocations = self.clock(), self.gateway.revocation.revocations
         if kind == "token":
             revocations.revoke_token(token.tenant, token.jti, token.expires_at)
         elif kind == "user":
@@ -352,7 +366,7 @@ class World:
             ):
                 other.revoked = True
         before = self.open_clients()
-        count = self.call(lambda: self.gateway.authority.close_revoked([token.tenant]))
+        count = self.call(lambda: self.gateway.revocation.close_revoked([token.tenant]))
         ended = [client for client in before if client.token.revoked]
         assert count == len(ended)
         for client in before:
@@ -389,7 +403,7 @@ class FakeTransport:
         self._client = client
         self._capacity = capacity
         self._eager = eager
-        self.descriptor = None
+        self.fd = None
         self.pings = True
         self.size = 0
         self.full = False

@@ -156,7 +156,7 @@ async def test_every_way_out_is_leaving(gate: Gate) -> None:
                         assert (await api.delete(path)).status_code == 204
                 elif way == "revoke":
                     now = time.time()
-                    await gateway.authority.tell(ControlMessage("user_revoked", "acme", user, now, now + 60))
+                    await gateway.revocation.tell(ControlMessage("user_revoked", "acme", user, now, now + 60))
                 elif way == "remove":
                     await gateway.publish("acme", "circle.member.removed", {"user_id": user}, circle_id=1)
                     while (frame := await eve.next())["type"] != "circle.member.removed":
@@ -255,7 +255,7 @@ async def test_one_that_is_full_falls_behind_and_loses_no_event(gate: Gate) -> N
         transport = connection.transport
 
         class Full:
-            descriptor = None
+            fd = None
             pings = True
 
             def write(self, batch: object) -> bool:

@@ -27,7 +27,7 @@ async def gates(server: Server, count: int = 2, **options: Any) -> AsyncIterator
 
 
 def name(gate: Gate) -> str:
-    return gate.service.gateway.nodes.members.node
+    return gate.service.gateway.cluster.members.node
 
 
 async def watch(client: Client) -> None:

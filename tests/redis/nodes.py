@@ -14,7 +14,7 @@ from tests.redis.server import Server
 
 @asynccontextmanager
 async def node(url: str, bounds: Bounds | None = None, **options: Any) -> AsyncIterator[LogUnderTest]:
-    """A running log and what its sink was told; no time passes for it but real time."""
+    """A running log and what its listener was told; no time passes for it but real time."""
     log = RedisLog(url, (CURSOR_KEY,), bounds, **options)
 
     async def wait(seconds: float) -> None:

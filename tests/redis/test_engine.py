@@ -17,29 +17,15 @@ from websockets.asyncio.client import connect
 
 from gateway.core.cursor import Position
 from gateway.core.errors import LogUnavailable
-from gateway.core.window import Bounds, Entry
+from gateway.core.window import Bounds, Entry, Gap
 from gateway.logs.redis import RedisLog
 from gateway.logs.redis import writer as writer_module
 from gateway.redis.keys import KeySpace
-from gateway.testing import draft, until
+from gateway.testing import RecordingListener, draft, until
 from tests.redis.nodes import node
 from tests.redis.proxy import proxied
 from tests.redis.server import Server, free_port, serving
 from tests.support import running, settings_for
-
-
-class Watching:
-    """A `Watcher` that remembers."""
-
-    def __init__(self) -> None:
-        self.resets: list[tuple[str, str]] = []
-        self.degraded: list[bool] = []
-
-    def on_reset(self, tenant: str, reason: str) -> None:
-        self.resets.append((tenant, reason))
-
-    def on_degraded(self, degraded: bool) -> None:
-        self.degraded.append(degraded)
 
 
 async def outcome(receipt: Any) -> BaseException | None:
@@ -170,23 +156,21 @@ async def test_answer_that_is_none_ends_nothing(server: Server, prefix: str, ans
 async def test_faults_of_others_end_nothing(
     server: Server, prefix: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A sink, a watcher or a part of the engine itself that raises is logged, and all goes on."""
-    watching = Watching()
+    """A listener or a part of the engine itself that raises is logged, and all goes on."""
     async with node(server.url, prefix=prefix) as subject:
         log = subject.log
         assert isinstance(log, RedisLog)
         heard: list[int] = []
 
-        def sink(tenant: str, entry: Entry) -> None:
-            heard.append(_number(entry))
-            raise ZeroDivisionError
+        class Broken(RecordingListener):
+            def on_entry(self, tenant: str, entry: Entry) -> None:
+                heard.append(_number(entry))
+                raise ZeroDivisionError
 
-        def on_reset(tenant: str, reason: str) -> None:
-            raise ZeroDivisionError
+            def on_reset(self, tenant: str, reason: Gap) -> None:
+                raise ZeroDivisionError
 
-        watching.on_reset = on_reset  # type: ignore[method-assign]
-        log.attach(sink)
-        log.watch(watching)
+        log.attach(Broken())
         await subject.follow("acme")
         await subject.append("acme", 3)
         await server.ask("FLUSHALL")
@@ -278,7 +262,7 @@ async def test_offset_of_another_epoch_is_another_offset(server: Server, prefix:
         await subject.follow("acme")
         await subject.append("acme", 3)
         body = b'{"type":"task.created","data":{"n":666}}'
-        await server.ask("PUBLISH", f"{prefix}:{{acme}}:live", b"11" * 7 + b"\n4\n1.0\n2026\ntenant\n" + body)
+        await server.ask("PUBLISH", f"{prefix}:{{acme}}:live", b"11" * 7 + b"\n4\n1.0\n2026\ntenant\n\n" + body)
         await server.ask("PUBLISH", f"{prefix}:{{acme}}:live", b"and this is dropped after it")
         await until(lambda: subject.log.dropped == 1)  # type: ignore[attr-defined]
         await subject.log.append("acme", draft(3))
@@ -347,9 +331,7 @@ async def test_a_clock_that_is_wrong_drops_nothing_early(server: Server, prefix:
 @pytest.mark.parametrize("refusal", ["readonly", "memory"])
 async def test_redis_that_takes_no_writes(server: Server, prefix: str, refusal: str) -> None:
     """It answers, and yet no event gets through: readiness is false, and true again when it is over."""
-    watching = Watching()
     async with serving(Path(server._folder) / "other") as other, node(server.url, prefix=prefix) as subject:
-        subject.log.watch(watching)
         await subject.append("acme", 1)
         if refusal == "readonly":
             await server.ask("REPLICAOF", "127.0.0.1", str(other.port))
@@ -363,7 +345,7 @@ async def test_redis_that_takes_no_writes(server: Server, prefix: str, refusal: 
             await server.ask("CONFIG", "SET", "maxmemory", "0")
         await until(lambda: subject.log.ready, 6.0)
         assert await outcome(subject.log.append("acme", draft(2))) is None
-        assert watching.degraded == [True, False]
+        assert subject.degraded == [True, False]
 
 
 ACL = (

@@ -398,7 +398,7 @@ async def test_f10_meddled_with(server: Server, prefix: str, how: str) -> None:
 
 def _entry(n: int) -> bytes:
     body = b'{"type":"task.created","data":{"n":%d}}' % n
-    return b"%d.5\n2026-01-15T10:30:00.000Z\ntenant\n%s" % (time.time(), body)
+    return b"%d.5\n2026-01-15T10:30:00.000Z\ntenant\n\n%s" % (time.time(), body)
 
 
 async def test_f11_garbage_on_the_channel(server: Server, prefix: str, caplog: pytest.LogCaptureFixture) -> None:
@@ -422,8 +422,8 @@ async def test_f11_garbage_on_the_channel(server: Server, prefix: str, caplog: p
             b"00\n1\n" + entry,
             window.epoch.hex().encode() + b"\n" + b"9" * 5_000 + b"\n" + entry,
             window.epoch.hex().encode() + b"\nNaN\n" + entry,
-            window.epoch.hex().encode() + b"\n1\n1.0\n\ntenant\nno object",
-            window.epoch.hex().encode() + b"\n1\nnever\n2026\ntenant\n{}",
+            window.epoch.hex().encode() + b"\n1\n1.0\n\ntenant\n\nno object",
+            window.epoch.hex().encode() + b"\n1\nnever\n2026\ntenant\n\n{}",
         ]
         plausible = [
             bytes(7).hex().encode() + b"\n1\n" + entry,

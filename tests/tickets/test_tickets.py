@@ -2,10 +2,10 @@
 
 import asyncio
 import logging
+import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,7 +16,6 @@ from websockets.typing import Subprotocol
 
 from gateway.cluster.local import LocalCluster
 from gateway.core.errors import LogUnavailable
-from gateway.engine.gateway import Gateway
 from gateway.service.factory import create_service
 from tests.redis.server import Server
 from tests.support import SECRET, Client, Gate, running, settings_for
@@ -53,12 +52,8 @@ async def gate_with(
 ) -> AsyncIterator[Gate]:
     """A gateway with its own way of keeping tickets, and its own time."""
     settings = settings_for(**values)
-    service = create_service(settings)
-    made = service.gateway
-    gateway = Gateway(
-        made.log, made.verifier, manager=service.manager, limits=made.limits, nodes=nodes, clock=clock or made.clock
-    )
-    async with running(settings, replace(service, gateway=gateway)) as gate:
+    service = create_service(settings, cluster=nodes, clock=clock or time.time)
+    async with running(settings, service) as gate:
         yield gate
 
 
@@ -158,11 +153,10 @@ async def test_a_ticket_of_a_token_expired_meanwhile_is_refused() -> None:
 
 async def test_a_ticket_of_a_key_that_was_rotated_out_is_refused(gate: Gate) -> None:
     """A verifier that no longer knows the key does not know the ticket either."""
-    ticket = await ticket_of(gate)
-    gate.service.gateway.verifier = create_service(
-        settings_for().model_copy(update={"jwt_secret": SecretStr("another-" + SECRET)})
-    ).gateway.verifier
-    assert await outcome(gate, f"ticket={ticket}") == INVALID
+    rotated = settings_for().model_copy(update={"jwt_secret": SecretStr("another-" + SECRET)})
+    cluster = gate.service.gateway.cluster
+    async with running(rotated, create_service(rotated, cluster=cluster)) as other:
+        assert await outcome(other, f"ticket={await ticket_of(gate)}") == INVALID
 
 
 async def test_a_ticket_beside_a_token_has_to_agree_with_it(gate: Gate) -> None:

@@ -3,14 +3,13 @@
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from typing import Any
 
 import httpx
 
 from gateway.core.log import Log
-from gateway.engine.gateway import Gateway
 from gateway.service.factory import Service, create_service
+from gateway.transports.uvicorn.sockets import write_batch_to_fds
 from tests.support import Client, Gate, settings_for
 
 
@@ -34,12 +33,7 @@ def service_with(
     **values: Any,
 ) -> Service:
     """A service as `settings_for(**values)` makes it, but for its clocks and its log."""
-    service = create_service(settings_for(**values))
-    made = service.gateway
-    gateway = Gateway(
-        log or made.log, made.verifier, manager=service.manager, limits=made.limits, clock=clock, timer=timer
-    )
-    return replace(service, gateway=gateway)
+    return create_service(settings_for(**values), log=log, clock=clock, timer=timer, batch_writer=write_batch_to_fds)
 
 
 async def fence(client: Client) -> None:

@@ -58,7 +58,7 @@ def closing(query: Callable[[Gate], str]) -> Callable[[Gate], Awaitable[str]]:
 
 async def token_revoked(gate: Gate) -> str:
     token, clock = gate.token(), gate.service.gateway.clock
-    gate.service.gateway.authority.revocations.revoke_user("acme", "ada", clock(), clock() + 600)
+    gate.service.gateway.revocation.revocations.revoke_user("acme", "ada", clock(), clock() + 600)
     return await closing(lambda gate: f"?token={token}")(gate)
 
 
@@ -173,7 +173,7 @@ async def test_a_restart_closes_with_1012() -> None:
             await websocket.recv()
             stopping = Client(websocket)
             # Leaving the block stops the server.
-            gate.service.gateway.close(
+            gate.service.gateway.connections.close(
                 next(iter(gate.service.manager.connections())), CloseCode.SERVICE_RESTART, "restart"
             )
             assert (await stopping.closed())[0] == 1012

@@ -48,7 +48,7 @@ async def test_an_issued_token_has_its_issuers_rate(gate: Gate) -> None:
         async with http(gate, token) as api:
             body = {"user_id": "root", "rooms": [], "scope": ADMIN}
             token = (await api.post("/admin/tokens", json=body)).json()["access_token"]
-        assert gate.service.gateway.verify(token).rate == 3
+        assert gate.service.gateway.connections.verify(token).rate == 3
 
 
 async def test_a_removed_administrator_issues_no_token_for_the_room(gate: Gate) -> None:
@@ -142,7 +142,7 @@ async def test_revoking_needs_admin_and_names_what_it_revokes(gate: Gate) -> Non
 async def test_an_administrator_revokes_no_token_of_another_tenant_by_its_id(gate: Gate) -> None:
     """A `jti` is of one tenant; guessing one reaches no further."""
     foreign = gate.token(tenant="globex")
-    token_id = gate.service.gateway.verify(foreign).token_id
+    token_id = gate.service.gateway.connections.verify(foreign).token_id
     async with gate.client(foreign) as client:
         async with http(gate, gate.token("root", scope="admin")) as api:
             assert (await api.post("/admin/tokens/revoke", json={"jti": token_id})).json()["disconnected"] == 0
@@ -156,9 +156,9 @@ async def test_introspection_tells_of_the_own_tenants_good_tokens_only(gate: Gat
     """RFC 7662; `{"active": false}` and nothing more for anything invalid, expired, revoked or foreign."""
     clock = gate.service.gateway.clock
     good, revoked = gate.token("bob", rooms=["circle:1"], scope="publish subscribe"), gate.token("bob")
-    claims = gate.service.gateway.verify(good)
-    gate.service.gateway.authority.revocations.revoke_token(
-        "acme", gate.service.gateway.verify(revoked).token_id, clock() + 1_000
+    claims = gate.service.gateway.connections.verify(good)
+    gate.service.gateway.revocation.revocations.revoke_token(
+        "acme", gate.service.gateway.connections.verify(revoked).token_id, clock() + 1_000
     )
     async with http(gate, gate.token("root", scope="admin")) as api:
         answer = (await api.post("/admin/tokens/introspect", json={"token": good})).json()

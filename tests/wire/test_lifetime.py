@@ -69,7 +69,7 @@ async def test_an_expired_connection_gets_nothing_more() -> None:
             clock.advance(11)
             await client.closed()
             assert list(gate.service.manager.connections()) == []
-            assert gate.service.manager.of("acme").rooms == {}
+            assert gate.service.gateway.manager.of("acme").rooms == {}
 
 
 async def test_auth_with_a_fresh_token_keeps_the_connection() -> None:
@@ -136,10 +136,10 @@ async def test_auth_of_somebody_else_is_a_mismatch_and_changes_nothing(gate: Gat
 async def test_auth_with_a_bad_token_says_why_and_changes_nothing(gate: Gate) -> None:
     """The connection goes on with the token that it has."""
     now = gate.service.gateway.clock()
-    gate.service.gateway.authority.revocations.revoke_token("acme", "none", now)
+    gate.service.gateway.revocation.revocations.revoke_token("acme", "none", now)
     revoked = gate.token()
-    identity = gate.service.gateway.verify(revoked)
-    gate.service.gateway.authority.revocations.revoke_token("acme", identity.token_id, now + 600)
+    identity = gate.service.gateway.connections.verify(revoked)
+    gate.service.gateway.revocation.revocations.revoke_token("acme", identity.token_id, now + 600)
     cases = {
         "token_invalid": "nonsense",
         "token_missing": "",
@@ -166,7 +166,7 @@ async def revoke(gate: Gate, **body: str) -> int:
 async def test_revoking_a_token_closes_its_connections_and_no_others(gate: Gate) -> None:
     """At once, with 4401 `token_revoked`, after which the token does not come back."""
     bad = gate.token()
-    token_id = gate.service.gateway.verify(bad).token_id
+    token_id = gate.service.gateway.connections.verify(bad).token_id
     async with gate.client(bad) as one, gate.client(bad) as two, gate.client(gate.token()) as spared:
         assert await revoke(gate, jti=token_id, tenant="acme") == 2
         assert await one.closed() == await two.closed() == (4401, "token_revoked")

@@ -4,29 +4,36 @@ from dataclasses import dataclass
 
 from gateway.core.cursor import EPOCH_BYTES
 from gateway.core.log import Draft
+from gateway.core.window import Removal
 
 
 @dataclass(slots=True, eq=False)
 class Content:
-    """What there is to know of an entry beside its place. `at` is seconds since the epoch, by the clock of Redis."""
+    """An entry without its position. `at` is seconds since the epoch, by the clock of Redis."""
 
     at: float
     timestamp: str
     rooms: tuple[str, ...]
     body: bytes
+    removal: Removal | None = None
 
 
 def pack(draft: Draft) -> bytes:
     """A draft as the append script takes it; the script puts the time and a line's end in front."""
-    return b"\n".join((draft.timestamp.encode(), ",".join(draft.rooms).encode(), draft.body))
+    removal = " ".join(draft.removal or ())  # of a user's id and a room, neither of which has a space
+    return b"\n".join((draft.timestamp.encode(), ",".join(draft.rooms).encode(), removal.encode(), draft.body))
 
 
 def unpack(entry: bytes) -> Content:
     """An entry of the stream. Raises `ValueError` for what no gateway has written."""
-    at, timestamp, rooms, body = entry.split(b"\n", 3)
+    at, timestamp, rooms, removal, body = entry.split(b"\n", 4)
     if not (timestamp and rooms and body[:1] == b"{" and body[-1:] == b"}"):
         raise ValueError("no entry of this log")
-    return Content(float(at), timestamp.decode("ascii"), tuple(rooms.decode().split(",")), body)
+    taken: Removal | None = None
+    if removal:
+        user_id, room = removal.decode().split(" ")
+        taken = (user_id, room)
+    return Content(float(at), timestamp.decode("ascii"), tuple(rooms.decode().split(",")), body, taken)
 
 
 def hear(message: bytes) -> tuple[bytes, int, Content]:

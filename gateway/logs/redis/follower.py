@@ -11,7 +11,7 @@ from typing import Any, Final
 from gateway.core.cursor import EPOCH_BYTES
 from gateway.core.errors import CursorInvalid, LogUnavailable
 from gateway.core.frame import Frame
-from gateway.core.log import Sink, Watcher, payload_of
+from gateway.core.log import LogListener, payload_of
 from gateway.core.window import Entry, Gap, Window
 from gateway.logs.redis.codec import Content, epoch_of, hear, unpack
 from gateway.logs.redis.context import IDLE_SECONDS, RedisContext
@@ -47,8 +47,7 @@ class Follower:
     """
 
     def __init__(self, context: RedisContext, new_window: Callable[[str, bytes, int], Window]) -> None:
-        self.sink: Sink = lambda tenant, entry: None
-        self.watcher: Watcher | None = None
+        self.listener: LogListener | None = None
         self.followed: dict[str, Followed] = {}
         self.dropped = 0
         self.channels = PubSubListener(context, self._on_message, self._on_listening)
@@ -121,11 +120,11 @@ class Follower:
         window = followed.window
         event_id = window.cursors.encode(window.epoch, offset)
         frame = Frame(payload_of(content.body, event_id, content.timestamp))
-        entry = Entry(offset, event_id, content.rooms, frame, content.at)
+        entry = Entry(offset, event_id, content.rooms, frame, content.at, content.removal)
         window.append(entry)
-        if followed.begun:
+        if followed.begun and self.listener is not None:
             try:
-                self.sink(tenant, entry)
+                self.listener.on_entry(tenant, entry)
             except Exception:
                 logger.exception("an entry could not be delivered")
 
@@ -235,9 +234,9 @@ class Follower:
         """Another epoch, or the stream no longer reaches back to here: something is missing before what comes next."""
         reason: Gap = "log_reset" if epoch != followed.window.epoch else "history_trimmed"
         followed.window = self._new_window(tenant, epoch, head)
-        if followed.begun and self.watcher is not None:
+        if followed.begun and self.listener is not None:
             try:
-                self.watcher.on_reset(tenant, reason)
+                self.listener.on_reset(tenant, reason)
             except Exception:
                 logger.exception("a gap could not be told")
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from gateway.core.cursor import EPOCH_BYTES, Cursors
 from gateway.core.errors import IdempotencyConflict, LogUnavailable
-from gateway.core.log import Draft, Receipt, Sink, Watcher
+from gateway.core.log import Draft, LogListener, Receipt
 from gateway.core.window import Bounds, Window
 from gateway.logs.redis.codec import Content, epoch_of, pack
 from gateway.logs.redis.context import IDLE_SECONDS, KEY_SECONDS, RedisContext
@@ -67,11 +67,8 @@ class RedisLog:
 
     # ---- the seam
 
-    def attach(self, sink: Sink) -> None:
-        self._follower.sink = sink
-
-    def watch(self, watcher: Watcher) -> None:
-        self._follower.watcher = watcher
+    def attach(self, listener: LogListener) -> None:
+        self._follower.listener = listener
 
     async def start(self) -> None:
         for work in (self._writer.run, self._follower.channels.run, self._follower.run, self._monitor.run):
@@ -148,8 +145,9 @@ class RedisLog:
         tenant, draft = append.tenant, append.draft
         if status == b"appended":
             self._monitor.answered()
-            # Ahead of the channel, so that a publisher's own node has told its sink when it has the receipt.
-            self._follower.take_own(tenant, epoch, offset, Content(float(at), draft.timestamp, draft.rooms, draft.body))
+            # Ahead of the channel, so that a publisher's own node has called its listener when it has the receipt.
+            content = Content(float(at), draft.timestamp, draft.rooms, draft.body, draft.removal)
+            self._follower.take_own(tenant, epoch, offset, content)
         return Receipt(self._cursors(tenant).encode(epoch, offset), duplicate=status == b"duplicate")
 
     def _keys(self, append: Append) -> list[str]:

@@ -21,7 +21,7 @@ _PROBE_SECONDS: Final = 10
 
 
 class HealthMonitor:
-    """Tells the follower's watcher when Redis does not answer or take writes any more, and when it does again."""
+    """Tells the follower's listener when Redis does not answer or take writes any more, and when it does again."""
 
     def __init__(self, context: RedisContext, follower: Follower) -> None:
         self.degraded = False
@@ -101,5 +101,5 @@ class HealthMonitor:
         degraded = self._timer() - self._answered_at >= DEGRADED_SECONDS
         if degraded != self.degraded:
             self.degraded = degraded
-            if self._follower.watcher is not None:
-                self._follower.watcher.on_degraded(degraded)
+            if self._follower.listener is not None:
+                self._follower.listener.on_degraded(degraded)

@@ -92,7 +92,7 @@ class WebSocketTransport(SocketWriter, asyncio.Protocol):
         self._leave()  # and the loop closes the transport, once what waits is through
 
     def pause_writing(self) -> None:
-        self.descriptor = None
+        self.fd = None
 
     def resume_writing(self) -> None:
         if self._drain() and self._connection is not None:

@@ -38,33 +38,32 @@ def set_notsent_lowat(listener: socket.socket) -> None:
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
 
 
-def descriptor_of(transport: asyncio.Transport) -> int | None:
-    """That of a socket to which bytes may be written as they are; None where they are encrypted before."""
+def fd_of(transport: asyncio.Transport) -> int | None:
+    """The descriptor of a socket to which bytes may be written as they are; None where they are encrypted before."""
     sock = transport.get_extra_info("socket")
     if sys.platform == "win32" or sock is None or transport.get_extra_info("sslcontext") is not None:
         return None
-    descriptor: int = sock.fileno()
-    return descriptor
+    fd: int = sock.fileno()
+    return fd
 
 
-def write_all(batch: Batch, direct: Mapping[int, Connection]) -> None:
-    """Write a batch to connections, given by the descriptors of their sockets; a transport takes what its socket does
-    not.
+def write_batch_to_fds(batch: Batch, by_fd: Mapping[int, Connection]) -> None:
+    """A `BatchWriter` that writes to the sockets directly; a transport takes what its socket does not.
 
-    The loop is as small as can be: beside the kernel's own code little more fits into the processor's first cache. For
-    each socket Python's lock is let go of. A thread that computes takes it for 5 ms, so this is for processes that have
-    none.
+    The loop is as small as can be: beside the kernel's own code little more fits into the instruction cache. Each
+    os.write() releases the GIL; a CPU-bound thread would then hold it for up to 5 ms (the switch interval), so this is
+    for processes that have none.
     """
     wire, size, write = batch.wire, len(batch.wire), os.write
     short: list[tuple[int, int]] = []
-    for descriptor in direct:
+    for fd in by_fd:
         try:
-            if (sent := write(descriptor, wire)) != size:
-                short.append((descriptor, sent))
+            if (sent := write(fd, wire)) != size:
+                short.append((fd, sent))
         except OSError:  # full; or broken, which the transport is told by the next thing that it does
-            short.append((descriptor, 0))
-    for descriptor, sent in short:
-        direct[descriptor].write(batch.rest(sent))
+            short.append((fd, 0))
+    for fd, sent in short:
+        by_fd[fd].write(batch.rest(sent))
 
 
 def unacked_bytes(transport: asyncio.Transport) -> int:

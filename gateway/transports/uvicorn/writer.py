@@ -8,7 +8,7 @@ from websockets.frames import Close, Frame, Opcode
 
 from gateway.core.frame import Batch
 from gateway.transports.uvicorn.endpoint import Endpoint
-from gateway.transports.uvicorn.sockets import abort_with_rst, acked_bytes, descriptor_of, unacked_bytes
+from gateway.transports.uvicorn.sockets import abort_with_rst, acked_bytes, fd_of, unacked_bytes
 from schemas.codes import CloseCode
 
 HIGH_WATER: Final = 256 * 1024
@@ -41,7 +41,7 @@ class SocketWriter:
         "_socket",
         "_transport",
         "bucket",
-        "descriptor",
+        "fd",
     )
 
     pings = True
@@ -59,13 +59,13 @@ class SocketWriter:
         self._ping_unanswered = False
         self._acknowledged = 0
         self._socket: int | None = None
-        self.descriptor: int | None = None
+        self.fd: int | None = None
         self.bucket = 0
         self._transport: asyncio.Transport
 
     def _begin_writing(self, endpoint: Endpoint) -> None:
         """From now on the transport is for frames, or for the answer to the handshake before them."""
-        self._socket = descriptor_of(self._transport)
+        self._socket = fd_of(self._transport)
         # One whose socket is also written to past it must say at once when something waits in it.
         self._transport.set_write_buffer_limits(high=HIGH_WATER if self._socket is None else 0)
         now = asyncio.get_running_loop().time()
@@ -101,7 +101,7 @@ class SocketWriter:
 
     def _cork(self, *first: bytes) -> None:
         self._corked = [*first]
-        self.descriptor = None
+        self.fd = None
 
     def _uncork(self) -> None:
         corked, self._corked = self._corked, None
@@ -110,9 +110,9 @@ class SocketWriter:
         self._let_through()
 
     def _let_through(self) -> None:
-        """Give the descriptor out, unless something stands before what would be written there."""
+        """Offer the descriptor for direct writes, unless something is buffered that must be written before."""
         if not (self._closed or self._deflate or self._corked is not None or self._transport.get_write_buffer_size()):
-            self.descriptor = self._socket
+            self.fd = self._socket
 
     def _drain(self) -> bool:
         """There is room again; tells whether it was full until now."""
@@ -125,7 +125,7 @@ class SocketWriter:
 
     def _shut(self) -> None:
         self._closed = True
-        self.descriptor = None
+        self.fd = None
 
     # ---- keepalive
 

@@ -1,0 +1,68 @@
+"""Administration: what may be seen and ended of a tenant on all nodes, by those who were found to be allowed to."""
+
+from typing import Final
+
+from gateway.core.cluster import ControlMessage
+from gateway.core.errors import GatewayError, LogUnavailable
+from gateway.core.log import Log
+from gateway.core.roster import ClusterMembers
+from gateway.engine.connections import Connections
+from gateway.engine.directory import TenantDirectory
+from gateway.engine.revocation import RevocationService
+from schemas.codes import ErrorCode
+
+CLOSE_SECONDS: Final = 120.0
+"""How long a node that was out of touch still closes a connection that it is told to close."""
+
+
+class Administration:
+    """Looks things up and ends them, whichever node they are on. Rights are the caller's to check."""
+
+    def __init__(
+        self, connections: Connections, revocation: RevocationService, members: ClusterMembers, log: Log
+    ) -> None:
+        self._connections = connections
+        self._revocation = revocation
+        self._members = members
+        self._log = log
+
+    async def directory(self, tenant: str) -> TenantDirectory:
+        """All connections of the tenant, as of now."""
+        return await TenantDirectory.of(tenant, self._connections.manager, self._members, self._log.window(tenant))
+
+    async def close_connection(self, tenant: str, connection_id: str) -> None:
+        """Close one connection (4403). Raises `GatewayError` where the tenant has no such connection, `LogUnavailable`
+        where that cannot be known or the other nodes cannot be told."""
+        now = self._connections.clock()
+        message = ControlMessage("connection_closed", tenant, connection_id, now, now + CLOSE_SECONDS)
+        if self._revocation.on_notice(message):
+            return
+        if (await self.directory(tenant)).elsewhere(connection_id):
+            await self._revocation.tell(message)
+        elif self._members.partial:
+            raise LogUnavailable("the other nodes are out of reach; this one has no such connection")
+        else:
+            raise GatewayError(ErrorCode.NOT_FOUND, "this tenant has no such connection")
+
+    async def revoke_token(self, tenant: str | None, token_id: str) -> int:
+        """End a token by its `jti`, of any tenant where that is None; returns how many connections this node closed.
+        Raises `LogUnavailable`, as the others do, where the other nodes may not know of it yet."""
+        now = self._connections.clock()
+        until = now + self._revocation.longest_token
+        return await self._revocation.tell(ControlMessage("token_revoked", tenant, token_id, now, until))
+
+    async def revoke_user(self, tenant: str, user_id: str) -> int:
+        """End all tokens of a user that were issued up to now; returns how many connections this node closed."""
+        now = self._connections.clock()
+        until = now + self._revocation.longest_token
+        return await self._revocation.tell(ControlMessage("user_revoked", tenant, user_id, now, until))
+
+    async def revoke_tenant(self, tenant: str) -> int:
+        """End all tokens of a tenant that were issued up to now; returns how many connections this node closed."""
+        now = self._connections.clock()
+        until = now + self._revocation.longest_token
+        return await self._revocation.tell(ControlMessage("tenant_revoked", tenant, "", now, until))
+
+    def earliest_iat(self, tenant: str, user_id: str) -> int:
+        """The first second of issue at which a token of this user is not revoked already."""
+        return self._connections.revocations.earliest_iat(tenant, user_id)

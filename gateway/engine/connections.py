@@ -1,0 +1,180 @@
+"""The open connections of this node: the one place where a connection begins and where it ends."""
+
+import logging
+import secrets
+from collections.abc import Callable
+from dataclasses import replace
+from math import ceil
+from typing import Final
+
+from auth.errors import AuthError, TokenExpired
+from auth.identity import Identity
+from auth.revocation import Revocations
+from auth.tokens import TokenVerifier
+from gateway.core.admission import Admission, Limits
+from gateway.core.connect_request import ConnectRequest
+from gateway.core.connection import Connection, Transport
+from gateway.core.errors import GatewayError
+from gateway.core.frame import Batch, Frame
+from gateway.core.manager import ConnectionManager
+from gateway.core.rate_limit import RateLimiter
+from gateway.core.timer_wheel import TimerWheel
+from gateway.engine.replies import farewell
+from schemas import messages
+from schemas.codes import CloseCode, ErrorCode
+from schemas.events import rfc3339
+
+logger = logging.getLogger("gateway")
+
+WARNING_LEAD: Final = 60.0
+"""Seconds before the end of a token at which its client is warned; a quarter of the token's life where that is less."""
+
+
+class Connections:
+    """Opens connections, writes the gateway's own frames to them, and closes them. Knows no log and no room.
+
+    `clock` is seconds since the epoch (tokens, timestamps), `timer` seconds of a clock that never goes back (rates).
+    `expirations` has for each connection when its token has to be looked at next.
+    """
+
+    def __init__(
+        self, verifier: TokenVerifier, limits: Limits, clock: Callable[[], float], timer: Callable[[], float]
+    ) -> None:
+        self.manager = ConnectionManager()
+        self.revocations = Revocations()
+        self.expirations: TimerWheel[Connection] = TimerWheel()
+        self.limits = limits
+        self.clock = clock
+        self.timer = timer
+        self.command_rate = RateLimiter(limits.commands_per_second, limits.command_burst)
+        self.verifier = verifier
+        self.admission = Admission(limits.ceilings)
+        self._idle_since: dict[str, float] = {}
+
+    # ---- the beginning
+
+    def check_address(self, address: str) -> None:
+        """Raise `ConnectionRefused` for an address that asks too often, or has all the connections that it may."""
+        self.admission.knock(address, self.timer())
+
+    def open(self, request: ConnectRequest, transport: Transport) -> Connection:
+        """Verify, admit and index a client. Raises `AuthError` and `GatewayError`."""
+        if not request.admitted:
+            self.check_address(request.address)
+        label = request.label()
+        identity = self.verify(request.token())
+        self.admission.check(identity, self.manager.of(identity.tenant))
+        connection = Connection(
+            f"con_{secrets.token_urlsafe(12)}",
+            identity,
+            transport,
+            self.clock(),
+            request.address,
+            label,
+            self._event_rate(identity),
+        )
+        self.admission.enter(connection)
+        self._schedule_expiry(connection)
+        self._idle_since.pop(identity.tenant, None)
+        self.manager.add(connection)
+        return connection
+
+    def verify(self, token: str) -> Identity:
+        """The holder of this token, as of now. Raises `AuthError`."""
+        return self.judge(self.verifier.verify(token, self.clock()))
+
+    def judge(self, identity: Identity) -> Identity:
+        """Check an identity that was verified before for expiry and revocations since. Raises `AuthError`."""
+        if identity.expires_at <= self.clock():
+            raise TokenExpired(identity.expires_at)
+        self.revocations.check(identity)
+        barred = self.revocations.barred(identity)
+        return replace(identity, barred=barred) if barred else identity
+
+    def refresh(self, connection: Connection, identity: Identity) -> None:
+        """Replace a connection's identity by that of a fresh token of the same user: its rate and expiry count."""
+        before, connection.identity = connection.identity, identity
+        connection.set_rate(self._event_rate(identity))
+        # A client that shows the same token again has been warned of its end, or will be.
+        if (identity.issued_at, identity.expires_at) != (before.issued_at, before.expires_at):
+            self._schedule_expiry(connection)
+
+    def _event_rate(self, identity: Identity) -> int:
+        """Events a second for a connection: the configured rate, or the token's where that is lower; 0 is no limit."""
+        return min((rate for rate in (self.limits.events_per_second, identity.rate) if rate), default=0)
+
+    def _schedule_expiry(self, connection: Connection) -> None:
+        identity = connection.identity
+        # A second at least, which is the resolution of the timer wheel.
+        lead = ceil(min(WARNING_LEAD, (identity.expires_at - identity.issued_at) / 4))
+        self.expirations.set(connection, identity.expires_at - lead)
+
+    # ---- in between
+
+    def is_open(self, connection: Connection) -> bool:
+        """Whether it was not closed: what a client sent before it noticed its close is not dealt with."""
+        return connection.id in self.manager.of(connection.identity.tenant).connections
+
+    def charge(self, connection: Connection, items: int) -> None:
+        """Count what a command went through, members or entries of the log, against the rate of commands: 1,000, which
+        cost about a millisecond, as one command more."""
+        connection.commands_due = self.command_rate.charge(connection.commands_due, self.timer(), items / 1_000)
+
+    def reply(self, connection: Connection, message: messages.Message, id: str | int | None = None) -> None:
+        """Write one of the gateway's own frames, also to a connection that is behind: it has no place in the log."""
+        connection.count_reply()
+        self._write(connection.transport, message, id)
+
+    def _write(self, transport: Transport, message: messages.Message, id: str | int | None = None) -> None:
+        transport.write(Batch((Frame(message.encode(rfc3339(self.clock()), id)),)))
+
+    # ---- the end
+
+    def reject(self, transport: Transport, error: AuthError | GatewayError) -> None:
+        """Close the transport of a client that was not admitted, with the reason."""
+        message, code, reason = farewell(error)
+        if message is not None:
+            self._write(transport, message)
+        transport.close(code, reason)
+
+    def close(self, connection: Connection, code: CloseCode, reason: str) -> None:
+        """Close a connection: from here on nothing more is written to it."""
+        try:
+            self.on_transport_closed(connection)
+        finally:
+            connection.transport.close(code, reason)
+
+    def fail(self, connection: Connection, error: Exception | None = None) -> None:
+        """Close a connection, and no other, after an unexpected exception: `error`, or the one being handled (1011).
+        Never raises."""
+        logger.error("a connection failed and was closed", exc_info=error or True)
+        try:
+            self.close(connection, CloseCode.INTERNAL_ERROR, ErrorCode.INTERNAL_ERROR)
+        except Exception:
+            logger.exception("closing a failed connection failed as well")
+
+    def on_transport_closed(self, connection: Connection) -> None:
+        """Undo all that opening did; nothing where it is undone already."""
+        if not self.is_open(connection):
+            return
+        tenant = connection.identity.tenant
+        self.expirations.forget(connection)
+        self.admission.leave(connection)
+        if len(self.manager.of(tenant).connections) == 1:
+            self._idle_since[tenant] = self.timer()
+        self.manager.remove(connection)
+
+    # ---- what falls due
+
+    def take_idle(self, seconds: float) -> list[str]:
+        """The tenants that have had no connection for that long, each once."""
+        now = self.timer()
+        idle = [tenant for tenant, since in self._idle_since.items() if now - since >= seconds]
+        for tenant in idle:
+            del self._idle_since[tenant]
+        return idle
+
+    def sweep(self) -> None:
+        """Let go of counters of addresses and of revocations that matter no more."""
+        self.admission.sweep(self.timer())
+        self.revocations.sweep(self.clock())

@@ -1,0 +1,56 @@
+"""Housekeeping: the sweeps for expired tokens, old entries, idle tenants and unused counters, twice a second."""
+
+import asyncio
+import logging
+from typing import Final
+
+from gateway.core.log import Log
+from gateway.engine.connections import Connections
+from gateway.engine.token_expiry import TokenExpiry
+
+TICK: Final = 0.5
+"""Seconds between two sweeps."""
+
+IDLE_SECONDS: Final = 30.0
+"""How long the log of a tenant without connections here is followed: its clients may be back soon."""
+
+logger = logging.getLogger("gateway")
+
+
+class Housekeeping:
+    """The periodic sweeps of a running gateway."""
+
+    def __init__(self, connections: Connections, token_expiry: TokenExpiry, log: Log) -> None:
+        self._connections = connections
+        self._token_expiry = token_expiry
+        self._log = log
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def running(self) -> bool:
+        return self._task is not None and not self._task.done()
+
+    def start(self) -> None:
+        if self._task is None:
+            self._task = asyncio.create_task(self._sweep_forever())
+
+    async def stop(self) -> None:
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    def sweep(self) -> None:
+        self._token_expiry.sweep(self._connections.clock())
+        self._log.sweep()
+        for tenant in self._connections.take_idle(IDLE_SECONDS):
+            self._log.release(tenant)
+        self._connections.sweep()
+
+    async def _sweep_forever(self) -> None:
+        while True:
+            await asyncio.sleep(TICK)
+            try:
+                self.sweep()
+            except Exception:
+                logger.exception("a sweep failed; the next one follows")

@@ -1,0 +1,154 @@
+"""Subscriptions: the first frame of a connection, and every change of its rooms."""
+
+from collections.abc import Awaitable, Sequence
+
+from auth.errors import AuthError, TokenMismatch
+from gateway.core import subscription
+from gateway.core.connect_request import ConnectRequest
+from gateway.core.connection import Connection
+from gateway.core.errors import CursorInvalid, GatewayError
+from gateway.core.log import Log
+from gateway.engine.connections import Connections
+from gateway.engine.delivery import Delivery
+from gateway.engine.log_status import LogStatusNotifier
+from gateway.engine.presence import Presence
+from gateway.engine.replies import established, refusal
+from gateway.engine.tasks import TaskSet
+from schemas import messages
+from schemas.codes import CloseCode
+from schemas.commands import Auth, Subscribe, Unsubscribe
+from schemas.events import rfc3339
+from schemas.rooms import user_room
+
+
+class Subscriptions:
+    """Puts connections into rooms and takes them out; what they are owed from before, `delivery` writes."""
+
+    def __init__(
+        self,
+        connections: Connections,
+        delivery: Delivery,
+        presence: Presence,
+        log: Log,
+        log_status: LogStatusNotifier,
+        tasks: TaskSet,
+    ) -> None:
+        self._connections = connections
+        self._delivery = delivery
+        self._presence = presence
+        self._log = log
+        self._log_status = log_status
+        self._tasks = tasks
+
+    # ---- the beginning
+
+    def begin(self, connection: Connection, request: ConnectRequest) -> None:
+        """Write the first frame and join the rooms of the request, once its tenant's log is followed up to its
+        cursor."""
+        try:
+            following = self.follow(connection, request.since)
+            if following is None:
+                self._establish(connection, request)
+            else:
+                self._tasks.spawn(self._establish_later(following, connection, request))
+        except Exception:
+            self._connections.fail(connection)
+
+    async def _establish_later(
+        self, following: Awaitable[None], connection: Connection, request: ConnectRequest
+    ) -> None:
+        try:
+            await following
+            if self._connections.is_open(connection):
+                self._establish(connection, request)
+                if connection.replay is None:
+                    self._delivery.on_caught_up(connection)
+        except GatewayError as error:
+            self._connections.reply(connection, refusal(error))
+            self._connections.close(connection, CloseCode.TRY_AGAIN_LATER, error.code)
+        except Exception:
+            self._connections.fail(connection)
+
+    def _establish(self, connection: Connection, request: ConnectRequest) -> None:
+        self._delivery.flush()
+        identity, limits = connection.identity, self._connections.limits
+        window = self._log.window(identity.tenant)
+        connection.begun = True
+        own = user_room(identity.user_id)
+        # With a cursor the user's own room is resumed too, even where the other rooms are refused.
+        rooms: tuple[str, ...] = () if request.since is None else (own,)
+        refused: GatewayError | AuthError | None = None
+        try:
+            asked = request.rooms_for(identity)
+            subscription.check_rooms(connection, asked, limits.rooms)
+            rooms += asked
+        except (GatewayError, AuthError) as error:
+            refused = error
+        try:
+            if request.since is not None:
+                window.cursors.decode(request.since)
+        except CursorInvalid as error:
+            refused, rooms = refused or error, ()
+        self._connections.manager.join(connection, own, window.head)
+        subscribed = tuple(dict.fromkeys((own, *rooms)))
+        self._connections.reply(connection, established(connection, window.cursor, subscribed, limits))
+        self._log_status.send_current(connection)
+        if refused is not None:
+            self._connections.reply(connection, refusal(refused))
+        if rooms or (request.rooms and refused is None):  # `*` may stand for no room; it is answered all the same
+            self._enter(connection, rooms, request.since)
+
+    # ---- changes
+
+    def follow(self, connection: Connection, since: str | None) -> Awaitable[None] | None:
+        """Subscribe this node to the log of the connection's tenant, at least up to the cursor `since`; None where its
+        window is current."""
+        return self._log.follow(connection.identity.tenant, since)
+
+    def change_rooms(self, connection: Connection, command: Subscribe | Unsubscribe) -> None:
+        """Carry out a command and answer it; no replay may be under way. Raises `GatewayError` and `AuthError`."""
+        self._delivery.flush()
+        if isinstance(command, Unsubscribe):
+            left = subscription.unsubscribe(self._connections.manager, connection, command.rooms)
+            self._connections.reply(connection, left, command.id)
+            return
+        subscription.check_rooms(connection, command.rooms, self._connections.limits.rooms)
+        self._enter(connection, command.rooms, command.since, command.history, command.presence, command.id)
+
+    def _enter(
+        self,
+        connection: Connection,
+        rooms: Sequence[str],
+        since: str | None,
+        history: int = 0,
+        presence: bool | None = None,
+        id: str | int | None = None,
+    ) -> None:
+        """Join rooms that the connection may follow, and answer as to the command `subscribe`: nothing may be pending.
+        Raises `CursorInvalid`."""
+        window = self._log.window(connection.identity.tenant)
+        was_live = connection.live
+        manager = self._connections.manager
+        answer, examined = subscription.subscribe(manager, window, connection, rooms, since, history)
+        self._connections.charge(connection, examined)
+        if presence:
+            self._presence.watch(connection, answer.rooms)
+        elif presence is False:
+            self._presence.unwatch(connection, answer.rooms)
+        self._connections.reply(connection, answer, id)
+        if was_live and not connection.live:  # else it waits for its transport or its next turn already
+            self._delivery.catch_up(connection)
+
+    def renew(self, connection: Connection, command: Auth) -> None:
+        """Replace the connection's token and leave the rooms that the new one does not grant. Raises `AuthError`."""
+        identity = self._connections.verify(command.token)
+        if (identity.user_id, identity.tenant) != (connection.identity.user_id, connection.identity.tenant):
+            raise TokenMismatch
+        self._delivery.flush()
+        self._connections.refresh(connection, identity)
+        self._presence.renewed(connection)
+        dropped = subscription.drop_ungranted(self._connections.manager, connection)
+        answer = messages.Authenticated(
+            expires_at=rfc3339(identity.expires_at), rooms=identity.grants.patterns, dropped=dropped
+        )
+        self._connections.reply(connection, answer, command.id)
