@@ -14,6 +14,11 @@ COMMAND_SECONDS: Final = 1.0
 def client_of(url: str, seconds: float = COMMAND_SECONDS) -> "Redis":
     """A client of `redis://` or `rediss://` that answers in bytes, within `seconds`. Raises `ValueError` for an address
     that is none."""
+    return Redis.from_pool(pool_of(url, seconds))
+
+
+def pool_of(url: str, seconds: float = COMMAND_SECONDS) -> "ConnectionPool":
+    """The connections of such a client, for one event loop."""
     options: dict[str, Any] = {
         # No retries: a command that timed out may have been carried out, and would be twice.
         "retry": Retry(NoBackoff(), 0),
@@ -28,4 +33,4 @@ def client_of(url: str, seconds: float = COMMAND_SECONDS) -> "Redis":
         pool.make_connection()  # type: ignore[no-untyped-call]
     except TypeError:  # which quotes an option of the address, and that may be a secret
         raise ValueError("redis:// with an option that there is not") from None
-    return Redis.from_pool(pool)
+    return pool

@@ -18,6 +18,32 @@ async def for_ever(work: Callable[[], Coroutine[Any, Any, None]], logger: loggin
         await asyncio.sleep(_PAUSE)
 
 
+class WakeUp:
+    """A flag that one task waits for, as `asyncio.Event` is, but on whatever event loop it does so: what is made of it
+    may be stopped and started again on another one."""
+
+    def __init__(self) -> None:
+        self._set = False
+        self._waiter: asyncio.Future[None] | None = None
+
+    def set(self) -> None:
+        self._set = True
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def clear(self) -> None:
+        self._set = False
+
+    async def wait(self) -> None:
+        """Return once it is set. For one task at a time."""
+        while not self._set:
+            self._waiter = asyncio.get_running_loop().create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+
+
 async def end(tasks: Iterable[asyncio.Task[None]]) -> None:
     """Cancel them and wait until they have ended."""
     ending = set(tasks)

@@ -12,10 +12,11 @@ from gateway.cluster.redis.context import Failures
 from gateway.cluster.redis.members import LEASE, RedisMembers
 from gateway.core.cluster import ControlMessage, OnControl
 from gateway.core.errors import LogUnavailable
-from gateway.redis.client import COMMAND_SECONDS, client_of
+from gateway.redis.client import COMMAND_SECONDS, client_of, pool_of
 from gateway.redis.tasks import end, for_ever
 
 _BLOCK_SECONDS: Final = 1.0
+_READER_SECONDS: Final = _BLOCK_SECONDS + COMMAND_SECONDS
 _PAGE: Final = 1_000
 _BEGINNING: Final = "0"
 _TAKE: Final = "local value = redis.call('GET', KEYS[1]) redis.call('DEL', KEYS[1]) return value"
@@ -40,8 +41,9 @@ class RedisCluster:
         clock: Callable[[], float] = time.time,
         lease: float = LEASE,
     ) -> None:
+        self._url = url
         self._redis = client_of(url)
-        self._reader = client_of(url, _BLOCK_SECONDS + COMMAND_SECONDS)
+        self._reader = client_of(url, _READER_SECONDS)
         self.members = RedisMembers(self._redis, prefix=prefix, lease=lease)
         self._stream = f"{prefix}:notices"
         self._kept = f"{prefix}:kept:"
@@ -57,6 +59,9 @@ class RedisCluster:
         self._on_notice = on_notice
 
     async def start(self) -> None:
+        # Those of an earlier start belong to its event loop.
+        self._redis.connection_pool = pool_of(self._url)
+        self._reader.connection_pool = pool_of(self._url, _READER_SECONDS)
         try:
             while await self._read(block=None):
                 pass
@@ -68,6 +73,7 @@ class RedisCluster:
     async def stop(self) -> None:
         await self.members.stop()
         await end(self._tasks)
+        self._tasks.clear()
         await self._redis.aclose()
         await self._reader.aclose()
 

@@ -10,6 +10,7 @@ from gateway.cluster.redis.codec import AFTER, TOTALS, VERSION, unpack_all, unpa
 from gateway.cluster.redis.context import Failures, MembersContext
 from gateway.core.roster import Change, Member, OnChanges, Others
 from gateway.redis.client import COMMAND_SECONDS
+from gateway.redis.tasks import WakeUp
 
 POLL: Final = 0.5
 """Seconds between two reads of the tenants that are watched."""
@@ -63,7 +64,7 @@ class MembersPoller:
         self._on_changes = on_changes
         self._views: dict[str, _View] = {}
         self._asks: dict[str, asyncio.Future[None]] = {}
-        self._asked = asyncio.Event()
+        self._asked = WakeUp()
         self._answered_at = self._checked_at = self._timer()
 
     @property
@@ -72,6 +73,11 @@ class MembersPoller:
         return self._incidents.lasts("read")
 
     # ---- what others ask of it
+
+    def stop(self) -> None:
+        """Let go of everybody who waits to be read for."""
+        asks, self._asks = self._asks, {}
+        _answer(asks)
 
     def watch(self, tenant: str) -> None:
         self._view(tenant).watched = True
@@ -114,9 +120,7 @@ class MembersPoller:
             try:
                 await self._read_all(list(asks), check=True)
             finally:
-                for ask in asks.values():
-                    if not ask.done():
-                        ask.set_result(None)
+                _answer(asks)
             if (now := self._timer()) >= next_poll:
                 next_poll = now + min(POLL, self._lease / 9)
                 check = now - self._checked_at >= self._lease / 9
@@ -255,6 +259,12 @@ class MembersPoller:
             view.versions.clear()
             if view.watched and changes:
                 self._on_changes(tenant, changes)
+
+
+def _answer(asks: dict[str, asyncio.Future[None]]) -> None:
+    for ask in asks.values():
+        if not ask.done():
+            ask.set_result(None)
 
 
 async def _settled(ask: asyncio.Future[None]) -> None:

@@ -9,6 +9,7 @@ from gateway.cluster.redis.codec import AFTER, TOTALS, VERSION, pack, pack_total
 from gateway.cluster.redis.context import Failures, MembersContext
 from gateway.core.roster import Source
 from gateway.redis.client import COMMAND_SECONDS
+from gateway.redis.tasks import WakeUp
 
 DEBOUNCE: Final = 0.25
 """Seconds for which changes are gathered before they are written."""
@@ -51,7 +52,7 @@ class MembersPublisher:
         self._told: dict[str, int] = {}
         self._anew: set[str] = set()
         self._changed: dict[str, dict[str, None]] = {}
-        self._wake = asyncio.Event()
+        self._wake = WakeUp()
         self._refresh_at = 0.0
 
     def changed(self, tenant: str, connection_id: str) -> None:
@@ -87,6 +88,7 @@ class MembersPublisher:
                     self._erase(pipeline, tenant)
                 pipeline.delete(self._alive)
                 await pipeline.execute()
+        self._told.clear()
 
     async def _look(self) -> None:
         """See that Redis answers and has kept what it was told; where not, or where it is time, tell all of it."""

@@ -19,6 +19,7 @@ from gateway.logs.redis.pubsub import PubSubListener
 from gateway.logs.redis.script import Script
 from gateway.logs.redis.writer import ANSWER_SECONDS
 from gateway.redis.client import COMMAND_SECONDS
+from gateway.redis.tasks import WakeUp
 
 NO_EPOCH: Final = bytes(EPOCH_BYTES)
 _OVERTAKEN_SECONDS: Final = 0.05
@@ -57,7 +58,7 @@ class Follower:
         self._script = Script("read")
         self._tenants: dict[str, str] = {}
         self._unread: dict[str, None] = {}
-        self._unread_changed = asyncio.Event()
+        self._unread_changed = WakeUp()
 
     def follow(self, tenant: str, since: str | None = None) -> Awaitable[None] | None:
         followed = self.followed.get(tenant)

@@ -18,7 +18,7 @@ from gateway.logs.redis.follower import NO_EPOCH, Follower
 from gateway.logs.redis.monitor import HealthMonitor
 from gateway.logs.redis.script import Script
 from gateway.logs.redis.writer import Append, Writer
-from gateway.redis.client import COMMAND_SECONDS, client_of
+from gateway.redis.client import COMMAND_SECONDS, client_of, pool_of
 from gateway.redis.incidents import IncidentLog
 from gateway.redis.keys import KeySpace
 from gateway.redis.tasks import end, for_ever
@@ -49,6 +49,7 @@ class RedisLog:
     ) -> None:
         self._cursor_keys = cursor_keys
         self._bounds = bounds or Bounds()
+        self._url = url
         keys = KeySpace(prefix)
         self._context = context = RedisContext(
             client_of(url),
@@ -71,12 +72,16 @@ class RedisLog:
         self._follower.listener = listener
 
     async def start(self) -> None:
+        self._context.redis.connection_pool = pool_of(self._url)  # those of an earlier start belong to its event loop
+        self._writer.start()
         for work in (self._writer.run, self._follower.channels.run, self._follower.run, self._monitor.run):
             self._tasks.append(asyncio.create_task(for_ever(work, logger)))
 
     async def stop(self) -> None:
         await end(self._tasks)
+        self._tasks.clear()
         self._writer.stop()
+        self._follower.channels.stop()
         for tenant in list(self._follower.followed):
             self.release(tenant)
         await self._context.redis.aclose()

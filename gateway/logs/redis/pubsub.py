@@ -8,6 +8,7 @@ from typing import Final
 from redis.asyncio.client import PubSub
 
 from gateway.logs.redis.context import RedisContext
+from gateway.redis.tasks import WakeUp
 
 DEAF_SECONDS: Final = 3.0
 """Without a probe, which comes every second, the connection is given up: it may be open and yet carry nothing."""
@@ -36,13 +37,17 @@ class PubSubListener:
         self._incidents = context.incidents
         self._wanted: dict[str, None] = {}
         self._changes: dict[str, None] = {}
-        self._changed = asyncio.Event()
+        self._changed = WakeUp()
         self._heard_at = float("-inf")
 
     @property
     def hears(self) -> bool:
         """Whether its own probe came lately."""
         return self._timer() - self._heard_at < DEAF_SECONDS
+
+    def stop(self) -> None:
+        """Nothing is heard any more."""
+        self._heard_at = float("-inf")
 
     def add(self, channel: str) -> None:
         self._wanted[channel] = None

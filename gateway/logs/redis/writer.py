@@ -9,6 +9,7 @@ from typing import Any, Final
 from gateway.core.errors import LogUnavailable
 from gateway.core.log import Draft, Receipt
 from gateway.redis.incidents import IncidentLog
+from gateway.redis.tasks import WakeUp
 
 ANSWER_SECONDS: Final = 1.6
 """From a call to its answer at the latest, whatever waits before it: 2 s are promised, the way there included."""
@@ -43,10 +44,14 @@ class Writer:
         self._settle = settle
         self._incidents = incidents
         self._queue: deque[Append] = deque()
-        self._queued = asyncio.Event()
+        self._queued = WakeUp()
         self._bytes = 0
         self._unanswered: deque[Append] = deque()
         self._alarm: asyncio.TimerHandle | None = None
+        self._stopped = False
+
+    def start(self) -> None:
+        """Take what comes from now on."""
         self._stopped = False
 
     def append(self, tenant: str, draft: Draft) -> asyncio.Future[Receipt]:
@@ -89,9 +94,12 @@ class Writer:
             if not append.receipt.done():
                 append.receipt.set_exception(LogUnavailable())
         self._queue.clear()
+        self._queued.clear()
+        self._bytes = 0
         self._unanswered.clear()
         if self._alarm is not None:
             self._alarm.cancel()
+            self._alarm = None
 
     def _next_batch(self) -> list[Append]:
         batch: list[Append] = []
