@@ -18,6 +18,7 @@ from websockets.exceptions import InvalidStatus
 from gateway.api import create_router, create_service
 from gateway.transports.asgi import AsgiTransport
 from gateway.transports.uvicorn import HttpProtocol, SocketTransport
+from gateway.transports.uvicorn.protocol import WebSocketTransport
 from tests.support import Gate, settings_for
 from tests.test_embedding import served
 
@@ -168,7 +169,7 @@ async def test_with_nothing_before_it_the_gateway_has_the_socket(name: str, capl
     """Wherever the router is included, and whatever is for requests only; no word is lost about it."""
     make, prefix = ALONE[name]
     async with socket_served(make, prefix) as gate, gate.client():
-        assert transport_of(gate) is SocketTransport
+        assert transport_of(gate) is WebSocketTransport
     assert [record for record in caplog.records if record.name == "gateway.transport"] == []
 
 
@@ -210,4 +211,4 @@ async def test_a_trusted_host_is_asked_for() -> None:
 async def test_what_uvicorn_itself_wraps_around_the_application_is_no_obstacle() -> None:
     """Its proxy headers, on by default, and its log of messages."""
     async with socket_served(plain, proxy_headers=True, log_level="trace", log_config=None) as gate, gate.client():
-        assert transport_of(gate) is SocketTransport
+        assert transport_of(gate) is WebSocketTransport
