@@ -19,6 +19,8 @@ from gateway.service.config import ConfigError, Settings
 from gateway.service.factory import Service, create_service
 from schemas.events import EventType
 
+__version__ = "0.1.0"
+
 __all__ = [
     "DEFAULT_BROADCAST_EVENTS",
     "ConfigError",
@@ -30,6 +32,7 @@ __all__ = [
     "Gateway",
     "Service",
     "Settings",
+    "__version__",
     "create_service",
     "event_bus",
     "get_connection_manager",

@@ -1,10 +1,9 @@
 """The whole application: the routes, the pages, and problem documents for what no route answers."""
 
-from importlib.metadata import version
-
 from fastapi import FastAPI, HTTPException, Request, Response
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
+from gateway import __version__
 from gateway.api.authentication import SecretsMiddleware
 from gateway.api.pages import pages_router
 from gateway.api.problems import problem, problem_for
@@ -18,7 +17,7 @@ def create_app(service: Service | None = None) -> FastAPI:
     service = service or create_service()
     app = FastAPI(
         title="The gathering gateway",
-        version=version("gathering-gateway"),
+        version=__version__,
         summary="One tenant, one log; one client, one cursor.",
         docs_url=None,  # the framework's page fetches its scripts from elsewhere
         redoc_url=None,

@@ -10,6 +10,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from auth.errors import AuthError
+from gateway import __version__
 from gateway.service.config import ConfigError, Settings, load_settings
 from gateway.service.factory import create_service, require_shared_log, try_log, weaknesses
 
@@ -20,6 +21,22 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # they print local variables, and those hold tokens
     rich_markup_mode=None,
 )
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(f"gathering-gateway {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
+
 
 Url = Annotated[str, typer.Option(help="where the gateway is", envvar="GATEWAY_URL")]
 Token = Annotated[str, typer.Option(help="a token that it takes", envvar="GATEWAY_TOKEN", show_envvar=True)]

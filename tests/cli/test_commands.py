@@ -5,10 +5,12 @@ import signal
 import socket
 import time
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
+import gateway
 from tests.cli.helpers import Process, invoke, run, serving, started
 from tests.support import SECRET, settings_for
 
@@ -45,6 +47,13 @@ def events(process: Process) -> list[dict[str, object]]:
 
 
 # ---- token
+
+
+def test_the_version_is_the_distributions(tmp_path: Path) -> None:
+    """On the command line, as an attribute, and in what is installed."""
+    done = invoke("--version", cwd=tmp_path)
+    assert (done.exit_code, done.stdout) == (0, f"gathering-gateway {gateway.__version__}\n")
+    assert gateway.__version__ == version("gathering-gateway")
 
 
 def test_token_prints_a_token_and_nothing_else(tmp_path: Path) -> None:
