@@ -4,6 +4,7 @@ import json
 import os
 import secrets
 import shlex
+import sys
 from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
@@ -18,6 +19,7 @@ from gateway.service.config import ConfigError, Settings
 from gateway.service.factory import Service
 
 KEY_FILE: Final = Path(".gateway-dev/secret")
+TOKEN_FILE: Final = Path(".gateway-dev/token")
 _SCOPE: Final = ("subscribe", "publish")
 _SCOPE_OF_BANNER: Final = ("subscribe", "publish", "admin")
 
@@ -28,9 +30,7 @@ def development_secret(file: Path = KEY_FILE) -> str:
         file.parent.mkdir(mode=0o700, exist_ok=True)
         if not file.exists():
             # Created with its mode, never for a moment readable by others; and whole, for a second one that starts.
-            made = file.with_suffix(f".{os.getpid()}")
-            with open(os.open(made, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as created:
-                created.write(secrets.token_urlsafe(48))
+            made = _private_file(file, secrets.token_urlsafe(48))
             with suppress(FileExistsError):
                 os.link(made, file)
             made.unlink()
@@ -46,6 +46,14 @@ def development_settings(settings: Settings) -> Settings:
     machine could connect."""
     require_loopback(settings.host)
     return without_delays(settings).model_copy(update={"jwt_secret": SecretStr(development_secret())})
+
+
+def _private_file(beside: Path, text: str) -> Path:
+    """A new file with this text, that nobody else can read at any moment, to be given the name `beside`."""
+    made = beside.with_suffix(f".{os.getpid()}")
+    with open(os.open(made, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as created:
+        created.write(text)
+    return made
 
 
 def require_loopback(host: str) -> None:
@@ -134,31 +142,35 @@ def _token(service: Service, tenant: DemoTenant, scope: tuple[str, ...], lifetim
     return issued.access_token
 
 
+def development_token(service: Service, file: Path = TOKEN_FILE) -> str:
+    """A token of the first demo tenant's administrator, also kept in a file for the commands of the banner."""
+    token = _token(service, TENANTS[0], _SCOPE_OF_BANNER, service.settings.max_admin_token_lifetime)
+    os.replace(_private_file(file, token), file)
+    return token
+
+
 def banner(service: Service, host: str, port: int, demo: bool) -> str:
     """What to open and what to type, with a token of the first demo tenant."""
     name = f"[{host}]" if ":" in host else host
     url = f"http://{name}:{port}"
     tenant = TENANTS[0]
-    token = _token(service, tenant, _SCOPE_OF_BANNER, service.settings.max_token_lifetime)
+    token = development_token(service)
     room, circle = tenant.rooms[0], tenant.circles[0]
     event = json.dumps({"type": "task.completed", "data": {"title": "hello"}, "circle_id": circle})
-    curl = (
-        f"curl -sS {url}/events -H {shlex.quote(f'Authorization: Bearer {token}')} "
-        f"-H 'Content-Type: application/json' -d {shlex.quote(event)}"
-    )
+    activate = Path(sys.prefix) / "bin" / "activate"
     lines = [
         "",
         f"  Dashboard   {url}/",
         f"  Interface   {url}/docs",
+        f"  WebSocket   ws://{name}:{port}/ws/dashboard?rooms=*&token={token}",
         "",
-        f"  WebSocket   ws://{name}:{port}/ws/dashboard?token={token}",
-        "",
-        "  Publish     " + curl,
-        "",
-        f"  The same with the command line, for the tenant {tenant.tenant}:",
-        f"    export GATEWAY_URL={url} GATEWAY_TOKEN={token}",
+        f"  In another terminal, as {tenant.user_id} of the tenant {tenant.tenant}:",
+        *([f"    . {shlex.quote(str(activate))}"] if activate.exists() else []),
+        f'    export GATEWAY_URL={url} GATEWAY_TOKEN="$(cat {shlex.quote(str(TOKEN_FILE.resolve()))})"',
         f"    gateway subscribe {room}",
         f'    gateway publish --type task.completed --circle {circle} --data \'{{"title": "hello"}}\'',
+        '    curl -sS "$GATEWAY_URL/events" -H "Authorization: Bearer $GATEWAY_TOKEN" '
+        f"-H 'Content-Type: application/json' -d {shlex.quote(event)}",
         "",
         "  Development mode: a random key of this checkout, tokens for whoever asks, this machine only."
         + (" Demo traffic is on." if demo else ""),

@@ -1,5 +1,7 @@
 """`gateway serve`: what it refuses to start with, and development mode."""
 
+import json
+import os
 import re
 import shutil
 import signal
@@ -14,7 +16,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from tests.cli.helpers import DEADLINE, environment, invoke, processor_seconds, run, serving, started
+from tests.cli.helpers import DEADLINE, Process, environment, invoke, processor_seconds, run, serving, started
 from tests.support import SECRET
 
 COMMANDS = {"gateway serve": ("gateway", ["serve"]), "uvicorn": ("uvicorn", ["gateway.app:app", "--port", "0"])}
@@ -113,19 +115,74 @@ def test_port_0_takes_a_free_one_and_a_signal_ends_it(tmp_path: Path, with_signa
     assert list(tmp_path.iterdir()) == []
 
 
+def banner_of(process: Process) -> str:
+    process.line("Development mode")
+    return "\n".join(process.out)
+
+
+def commands_of(banner: str) -> tuple[list[str], list[str]]:
+    """What the banner has typed first in another terminal, and then the commands to choose from."""
+    lines = [line.strip() for line in banner.splitlines() if line.startswith("    ")]
+    return [line for line in lines if line.startswith((". ", "export "))], [
+        line for line in lines if not line.startswith((". ", "export "))
+    ]
+
+
+def typed(*lines: str, cwd: Path) -> subprocess.Popen[str]:
+    """These lines in a terminal of their own: nothing of the first one's environment or folder."""
+    env = {"PATH": os.defpath, "HOME": str(cwd)}
+    return subprocess.Popen(
+        ["sh", "-ec", "\n".join(lines)], cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def test_the_banner_works_as_printed(tmp_path: Path) -> None:
+    """Its WebSocket address shows events of all rooms, its commands do what they say; and the token is there once."""
+    folder = tmp_path / "a folder"
+    folder.mkdir()
+    with started("serve", "--dev", "--demo", "--port", "0", cwd=folder) as process:
+        banner = banner_of(process)
+        setup, commands = commands_of(banner)
+        assert len(re.findall(r"eyJ[\w-]+\.[\w-]+\.[\w-]+", banner)) == 1
+        url = process.line(r"WebSocket +(ws://\S+)")
+        with connect(url, compression=None) as client:
+            established = json.loads(client.recv(DEADLINE))["data"]
+            assert set(established["subscribed"]) == {"user:ada", *established["rooms"]}
+            while "event_id" not in json.loads(client.recv(DEADLINE)):
+                pass
+        assert [command.split()[:2] for command in commands] == [
+            ["gateway", "subscribe"],
+            ["gateway", "publish"],
+            ["curl", "-sS"],
+        ]
+        subscribe, publish, curl = commands
+        follower = typed(*setup, f"exec {subscribe}", cwd=tmp_path)
+        try:
+            assert follower.stdout is not None
+            assert json.loads(follower.stdout.readline())["circle_id"] == 1
+            with typed(*setup, publish, cwd=tmp_path) as done:
+                out, err = done.communicate(timeout=DEADLINE)
+            assert out.startswith("evt_"), err
+            if shutil.which("curl"):
+                with typed(*setup, curl, cwd=tmp_path) as done:
+                    out, err = done.communicate(timeout=DEADLINE)
+                assert json.loads(out)["rooms"] == ["circle:1", "tenant"], err
+            published = 1 + bool(shutil.which("curl"))
+            while published:
+                published -= json.loads(follower.stdout.readline())["data"].get("title") == "hello"
+        finally:
+            follower.kill()
+            follower.communicate()
+        assert "eyJ" not in "\n".join(process.err)
+
+
 def test_development_mode_keeps_its_key_and_so_its_tokens(tmp_path: Path) -> None:
-    """A random key in a file of mode 0600, so that a restart keeps tokens good; the banner's commands work as typed."""
-    port = ""
+    """A random key in a file of mode 0600, so that a restart keeps tokens good; and a token of the newest start."""
     tokens = []
     for _ in range(2):
         with started("serve", "--dev", "--port", "0", cwd=tmp_path) as process:
             port = process.line(r"Dashboard +http://127\.0\.0\.1:(\d+)/")
-            curl = process.line(r"Publish +(curl .*)")
-            process.line(r"gateway publish")
-            tokens.append(process.line(r"WebSocket +ws://127\.0\.0\.1:\d+/ws/dashboard\?token=(\S+)"))
-            if shutil.which("curl"):
-                done = subprocess.run(["sh", "-c", curl], env=environment(), capture_output=True, text=True)
-                assert '"event_id":"evt_' in done.stdout.replace(" ", ""), (done.stdout, done.stderr)
+            tokens.append(process.line(r"WebSocket +ws://\S+token=(\S+)"))
             for token in tokens:
                 answer = httpx.post(
                     f"http://127.0.0.1:{port}/events",
@@ -134,23 +191,16 @@ def test_development_mode_keeps_its_key_and_so_its_tokens(tmp_path: Path) -> Non
                     trust_env=False,
                 )
                 assert answer.status_code == 202
-            banner = "\n".join(process.out)
-            # The lines of the command line, as they stand there.
-            exports = re.search(r"export GATEWAY_URL=\S+ GATEWAY_TOKEN=\S+", banner)
-            publish = re.search(r"gateway publish .*", banner)
-            assert exports is not None
-            assert publish is not None
-            script = f"{exports.group()}\n{publish.group()}"
-            done = subprocess.run(["sh", "-c", script], cwd=tmp_path, env=environment(), capture_output=True, text=True)
-            assert done.stdout.startswith("evt_"), done.stderr
+            banner = banner_of(process)
             assert not any(token in line for token in tokens for line in process.err)
     assert len(tokens) == 2
-    key = tmp_path / ".gateway-dev" / "secret"
-    assert stat.S_IMODE(key.stat().st_mode) == 0o600
+    key, token_file = tmp_path / ".gateway-dev" / "secret", tmp_path / ".gateway-dev" / "token"
+    assert stat.S_IMODE(key.stat().st_mode) == stat.S_IMODE(token_file.stat().st_mode) == 0o600
     assert stat.S_IMODE(key.parent.stat().st_mode) == 0o700
-    assert [path.name for path in key.parent.iterdir()] == ["secret"]
+    assert {path.name for path in key.parent.iterdir()} == {"secret", "token"}
     assert len(key.read_text()) >= 43
     assert key.read_text() not in banner
+    assert token_file.read_text() == tokens[-1]
 
 
 def test_demo_traffic_flows_for_two_tenants(tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ class Served:
         assert self._process is not None
         assert self._process.poll() is None, f"gateway serve ended: {self.output}{self.errors}"
         if "--dev" in self._options:  # as its user finds it: in the banner, which says more after the address
-            return re.search(r"Dashboard +http://127\.0\.0\.1:(\d+)/\n[^$]*\bDevelopment mode\b", self.output)
+            return re.search(r"Dashboard +http://127\.0\.0\.1:(\d+)/\n[\s\S]*\bDevelopment mode\b", self.output)
         return re.search(r"Listening on http://127\.0\.0\.1:(\d+)\n", self.errors)
 
     async def stop(self, how: signal.Signals = signal.SIGTERM) -> None:

@@ -291,8 +291,8 @@ async def test_development_tells_in_its_banner_only(tmp_path: Path) -> None:
         await heard.http("GET", "/dev/session", {"Host": "127.0.0.1"})
     assert secret not in banner
     assert hide.found_in("\n".join(heard.said)) == []
-    assert "eyJ" not in output.read_text().replace(hide.tokens["valid"], "", 3), output.read_text()
-    assert output.read_text().count(hide.tokens["valid"]) == 3
+    assert "eyJ" not in output.read_text().replace(hide.tokens["valid"], "", 1), output.read_text()
+    assert output.read_text().count(hide.tokens["valid"]) == 1
 
 
 async def test_the_search_finds(tmp_path: Path) -> None:
