@@ -19,6 +19,9 @@ from gateway.core.connect_request import SUBPROTOCOL
 
 _BEARER: Final = "gateway.bearer."
 _TERMINAL: Final = frozenset({4400, 4401, 4403, 4409})
+_GAP: Final = "some events are gone from the log; going on with what follows"
+_START: Final = {None: " from now on", True: ", resumed", False: f"; {_GAP}"}
+"""How a stream begins, by `recovered` of the `subscribed` frame."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 20.0
 
 
@@ -67,8 +70,11 @@ def follow(url: str, token: str, rooms: Sequence[str], since: str | None) -> Ite
                         raise ClientError(f"{frame['data']['code']}: {frame['data']['message']}")
                     elif "cursor" in frame["data"]:
                         gap = frame["type"] == "stream.gap" or frame["data"].get("recovered") is False
-                        if gap:
-                            _say_gap()
+                        if frame["type"] == "subscribed":
+                            start = _START[frame["data"]["recovered"]]
+                            _report(f"connected to {url}, following {' '.join(rooms)}{start}")
+                        elif gap:
+                            _report(_GAP)
                         if gap or since is None:
                             since = frame["data"]["cursor"]
         except ConnectionClosed as error:
@@ -81,9 +87,9 @@ def follow(url: str, token: str, rooms: Sequence[str], since: str | None) -> Ite
         pause = min(_LONGEST_PAUSE, pause * 2)
 
 
-def _say_gap() -> None:
+def _report(text: str) -> None:
     # On the error output: the standard one is for events.
-    print("gateway: some events are gone from the log; going on with what follows", file=sys.stderr, flush=True)
+    print(f"gateway: {text}", file=sys.stderr, flush=True)
 
 
 def _header(token: str) -> str:

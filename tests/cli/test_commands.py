@@ -166,7 +166,7 @@ def test_subscribe_prints_events_as_json_lines_until_interrupted(server: Server)
         process.wait_for(lambda: len(process.out) >= 2)
         assert events(process)[1]["event_id"] == live
         assert process.stop(signal.SIGINT) == 130
-        assert process.err == []
+        assert process.err == [f"gateway: connected to {server.url}, following circle:72 project:9, resumed"]
 
 
 BAD_SUBSCRIBING = [
@@ -214,14 +214,16 @@ def test_subscribe_comes_back_after_a_restart_and_says_that_the_log_was_reset(tm
         before = server.publish("--type", "task.started", "--circle", "1")
         with started(*connected(server, "circle:1", "--since", start), cwd=tmp_path) as process:
             process.wait_for(lambda: len(process.out) >= 1)
+            assert len(process.err) == 1, process.err
             first.stop()
             with serving(tmp_path, port=port):
-                process.wait_for(lambda: len(process.err) >= 1)
-                assert "gone" in process.err[0]
+                process.wait_for(lambda: len(process.err) >= 2)
+                assert "gone" in process.err[1]
+                assert f"connected to {server.url}, following circle:1" in process.err[1]
                 after = server.publish("--type", "task.completed", "--circle", "1")
                 process.wait_for(lambda: len(process.out) >= 2)
                 assert [event["event_id"] for event in events(process)] == [before, after]
-                assert len(process.err) == 1, process.err
+                assert len(process.err) == 2, process.err
                 process.stop()
 
 
@@ -242,7 +244,7 @@ def test_subscribe_waits_out_a_limit_that_passes(tmp_path: Path) -> None:
                 assert process.process.poll() is None, process.err
                 assert time.monotonic() < deadline, process.err
                 server.publish("--type", "task.completed", "--circle", "1")
-            assert process.err == []
+            assert process.err == [f"gateway: connected to {server.url}, following circle:1 from now on"]
             process.stop()
 
 
