@@ -1,7 +1,9 @@
 """Suites that every log engine, every transport and every way between nodes must pass: the sentences of their
 docstrings, a test each.
 
-Subclass one, say how the thing under test is made, and let pytest (with pytest-asyncio in auto mode) collect it:
+Subclass one, say how the thing under test is made, and let pytest with pytest-asyncio collect it:
+
+    pytestmark = pytest.mark.asyncio
 
     class TestMyLog(LogContract):
         @asynccontextmanager
