@@ -92,7 +92,7 @@ class CloseRule:
     note: str = ""
 
 
-ERROR_RULES: Final[Mapping[ErrorCode, ErrorRule]] = {
+ERROR_RULES: Final[Mapping[str, ErrorRule]] = {
     ErrorCode.BAD_MESSAGE: ErrorRule((422, 400, 408), Retry.NEVER, "correct the request; `detail` names the fields"),
     ErrorCode.UNKNOWN_TYPE: ErrorRule((), Retry.NEVER, "use one of the commands that the message lists"),
     ErrorCode.MESSAGE_TOO_LARGE: ErrorRule((413,), Retry.NEVER, "send less"),

@@ -1,7 +1,6 @@
 """The command line's side of the wire: publish one event, follow some rooms."""
 
 import json
-import random
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,21 +11,18 @@ from urllib.parse import urlencode, urlsplit
 from urllib.request import Request, urlopen
 
 from websockets.exceptions import ConnectionClosed, WebSocketException
-from websockets.sync.client import connect
+from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
+from gateway.cli.errors import ClientError
+from gateway.cli.resume import Resume
 from gateway.core.connect_request import SUBPROTOCOL
 
 _BEARER: Final = "gateway.bearer."
-_TERMINAL: Final = frozenset({4400, 4401, 4403, 4409})
+_NO_CLOSE: Final = 1006
 _GAP: Final = "some events are gone from the log; going on with what follows"
 _START: Final = {None: " from now on", True: ", resumed", False: f"; {_GAP}"}
 """How a stream begins, by `recovered` of the `subscribed` frame."""
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 20.0
-
-
-class ClientError(Exception):
-    """What went wrong, in one line and with no token in it."""
 
 
 def publish_event(url: str, token: str, event: Mapping[str, Any]) -> str:
@@ -48,43 +44,44 @@ def publish_event(url: str, token: str, event: Mapping[str, Any]) -> str:
 
 
 def follow(url: str, token: str, rooms: Sequence[str], since: str | None) -> Iterator[dict[str, Any]]:
-    """The events of `rooms`, for ever: comes back with its cursor when the connection breaks. Raises `ClientError`."""
+    """The events of `rooms`, for ever: reconnects with backoff and resumes when the connection breaks. Raises
+    `ClientError` where that would not help."""
     scheme, _, rest = url.rstrip("/").partition("://")
     if scheme not in ("http", "https"):
         raise ClientError("--url: starts with http:// or https://")
     address = f"{'wss' if scheme == 'https' else 'ws'}://{rest}/ws/dashboard"
     # The token as a subprotocol: a URL ends up in more places than a header.
     offered = [Subprotocol(SUBPROTOCOL), Subprotocol(_BEARER + _header(token))]
-    pause, met = _FIRST_PAUSE, False
+    state = Resume(since)
     while True:
-        query = urlencode({"rooms": ",".join(rooms), **({"since": since} if since else {}), "client_id": "gateway-cli"})
+        query = {"rooms": ",".join(rooms), "client_id": "gateway-cli"} | ({"since": state.since} if state.since else {})
+        code, reason = _NO_CLOSE, ""
         try:
-            with connect(f"{address}?{query}", subprotocols=offered, max_size=None) as ws:
-                for text in ws:
-                    frame = json.loads(text)
-                    pause, met = _FIRST_PAUSE, True
-                    if "event_id" in frame:
-                        since = frame["event_id"]
-                        yield frame
-                    elif frame["type"] == "error" and frame["data"]["code"] != "rate_limited":
-                        raise ClientError(f"{frame['data']['code']}: {frame['data']['message']}")
-                    elif "cursor" in frame["data"]:
-                        gap = frame["type"] == "stream.gap" or frame["data"].get("recovered") is False
-                        if frame["type"] == "subscribed":
-                            start = _START[frame["data"]["recovered"]]
-                            _report(f"connected to {url}, following {' '.join(rooms)}{start}")
-                        elif gap:
-                            _report(_GAP)
-                        if gap or since is None:
-                            since = frame["data"]["cursor"]
+            with connect(f"{address}?{urlencode(query)}", subprotocols=offered, max_size=None) as ws:
+                yield from _events(ws, state, f"connected to {url}, following {' '.join(rooms)}")
         except ConnectionClosed as error:
-            if error.rcvd is not None and error.rcvd.code in _TERMINAL:
-                raise ClientError(f"closed: {error.rcvd.reason} ({error.rcvd.code})") from None
-        except (OSError, WebSocketException, ValueError) as error:
-            if not met:  # a wrong address, rather than a server that is away for a moment
+            if error.rcvd is not None:
+                code, reason = error.rcvd.code, error.rcvd.reason
+        except (OSError, WebSocketException, ValueError, KeyError) as error:
+            if not state.answered:  # a wrong address, rather than a server that is away for a moment
                 raise ClientError(f"cannot connect to {url}: {error}") from None
-        time.sleep(random.uniform(0, pause))  # noqa: S311 - full jitter, so that clients do not come back all at once
-        pause = min(_LONGEST_PAUSE, pause * 2)
+        time.sleep(state.closed(code, reason, time.monotonic()))
+
+
+def _events(ws: ClientConnection, state: Resume, connected: str) -> Iterator[dict[str, Any]]:
+    """The events of one connection, until it ends or another one is needed."""
+    for text in ws:
+        frame = json.loads(text)
+        if "event_id" in frame:
+            yield frame
+        gaps = state.gaps
+        useful = state.receive(frame, time.monotonic())
+        if frame["type"] == "subscribed":
+            _report(connected + _START[frame["data"]["recovered"]])
+        elif state.gaps > gaps:
+            _report(_GAP)
+        if not useful:
+            return
 
 
 def _report(text: str) -> None:

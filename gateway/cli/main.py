@@ -11,6 +11,7 @@ import typer
 
 from auth.errors import AuthError
 from gateway import __version__
+from gateway.cli.errors import ClientError
 from gateway.service.config import ConfigError, Settings, load_settings
 from gateway.service.factory import create_service, require_shared_log, try_log, weaknesses
 
@@ -99,7 +100,7 @@ def publish(
     token: Token = "",
 ) -> None:
     """Publish one event and print its event_id."""
-    from gateway.cli.client import ClientError, publish_event
+    from gateway.cli.client import publish_event
 
     try:
         body = json.loads(data)
@@ -121,7 +122,7 @@ def subscribe(
     token: Token = "",
 ) -> None:
     """Print the events of rooms as JSON lines until interrupted; resumes when the connection breaks."""
-    from gateway.cli.client import ClientError, follow
+    from gateway.cli.client import follow
 
     try:
         for event in follow(url, token, rooms, since):

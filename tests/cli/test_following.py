@@ -1,0 +1,86 @@
+"""`gateway subscribe` comes back by itself, and misses nothing meanwhile."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from gateway.testing import until
+from tests.cli.helpers import Process, started
+from tests.redis.proxy import proxied
+from tests.redis.server import Server
+from tests.support import Gate, running, settings_for
+
+PATIENCE = 40.0
+
+
+@asynccontextmanager
+async def following(gate: Gate, folder: Path, *options: str, port: int | None = None) -> AsyncIterator[Process]:
+    """`gateway subscribe circle:1` at the gate, or at the proxy before it at `port`."""
+    command = ["subscribe", "circle:1", *options, "--url", f"http://127.0.0.1:{port or gate.port}"]
+    with started(*command, "--token", gate.token(), cwd=folder) as process:
+        yield process
+        assert process.process.poll() is None, process.err
+        await asyncio.to_thread(process.stop)
+
+
+async def publish(gate: Gate, n: int) -> None:
+    await gate.service.gateway.publish("acme", "a.b", {"n": n}, circle_id=1)
+
+
+def numbers(process: Process) -> list[int]:
+    return [json.loads(line)["data"]["n"] for line in process.out]
+
+
+def joined(gate: Gate) -> bool:
+    return bool(gate.service.gateway.manager.of("acme").rooms.get("circle:1"))
+
+
+async def test_over_the_users_limit(tmp_path: Path) -> None:
+    """4409: not before `retry_after`, and then it is let in."""
+    async with (
+        running(settings_for(max_connections_per_user=1)) as gate,
+        proxied(gate.port) as network,
+        gate.client() as occupying,
+        following(gate, tmp_path, port=network.port) as process,
+    ):
+        await until(lambda: network.opened == 1, PATIENCE)
+        await asyncio.sleep(2)
+        assert network.opened == 1
+        await occupying.websocket.close()
+        await until(lambda: joined(gate), PATIENCE)
+        await publish(gate, 1)
+        await until(lambda: numbers(process) == [1], PATIENCE)
+
+
+async def test_without_a_log(server: Server, prefix: str, tmp_path: Path) -> None:
+    """`broker_unavailable` with 1013, when it comes first and when it comes back."""
+    async with (
+        running(settings_for(log_url=server.url, redis_prefix=prefix)) as gate,
+        proxied(gate.port) as network,
+    ):
+        server.stall()
+        async with following(gate, tmp_path, port=network.port) as process:
+            await until(lambda: network.opened >= 2, PATIENCE)
+            server.go_on()
+            await until(lambda: joined(gate), PATIENCE)
+            await publish(gate, 1)
+            await until(lambda: numbers(process) == [1], PATIENCE)
+            assert [line for line in process.err if "connected to" not in line] == []
+
+
+async def test_a_network_that_breaks_again_and_again(gate: Gate, tmp_path: Path) -> None:
+    """Every event, in order, each once."""
+    sent = list(range(60))
+    async with proxied(gate.port) as network, following(gate, tmp_path, port=network.port) as process:
+        await until(lambda: joined(gate), PATIENCE)
+        for n in sent:
+            if n % 10 == 5:
+                network.reset()
+            await publish(gate, n)
+            await asyncio.sleep(0.05)
+        await until(lambda: sent[-1] in numbers(process), PATIENCE)
+        assert numbers(process) == sent
+        assert len(process.err) > 5
+        assert all(line.endswith(", resumed") for line in process.err[1:]), process.err
