@@ -85,3 +85,16 @@ def test_the_browser_client_follows_the_table() -> None:
     found = {int(code): retry for code, retry in re.findall(r"^  (\d{4}): \['(\w+)', '[^']+'\],$", block, re.M)}
     assert len(found) == len(block.splitlines())
     assert found == {int(code): str(rule.retry) for code, rule in CLOSE_RULES.items()}
+
+
+def test_the_example_in_the_readme_follows_the_table() -> None:
+    """It ends after the closes that its one token cannot mend, and stays for the errors that pass."""
+    code = (ROOT / "README.md").read_text().partition("# follow.py")[2].partition("```")[0]
+    ends = re.search(r"rcvd\.code in \(([\d, ]+)\)", code)
+    passing = re.search(r'\["code"\] not in \(([a-z_", ]+)\)', code)
+    assert ends is not None
+    assert passing is not None
+    final = (Retry.NEVER, Retry.FRESH_TOKEN)
+    assert [int(word) for word in ends[1].split(",")] == [c for c, rule in CLOSE_RULES.items() if rule.retry in final]
+    words = [c for c, rule in ERROR_RULES.items() if rule.retry is Retry.BACKOFF]
+    assert re.findall(r"\w+", passing[1]) == words

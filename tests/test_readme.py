@@ -23,7 +23,7 @@ from gateway.service.config import Settings
 from gateway.service.factory import create_service
 from gateway.testing import until
 from tests.nodejs import needs_websocket
-from tests.support import SECRET, Gate, settings_for
+from tests.support import SECRET, Gate, running, settings_for
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -201,6 +201,23 @@ async def test_python_client(gate: Gate, shell: Shell) -> None:
         await until(lambda: not list(gateway.manager.connections()), PATIENCE)
         await gateway.publish("acme", "task.created", {"n": 2}, project_id=5)
         assert await line_of(follower) == "task.created {'n': 2}\n"
+
+
+async def test_python_client_waits_until_it_is_let_in(tmp_path: Path) -> None:
+    """Over its user's limit of connections (4409) it comes back; a place is free by then."""
+    async with running(settings_for(max_connections_per_user=1)) as gate:
+        shell = Shell(gate, tmp_path)
+        (shell.home / "follow.py").write_text(named("follow.py").replace("random.uniform(0.5, 5)", "0.5"))
+        variables = {"GATEWAY_URL": gate.url, "GATEWAY_TOKEN": gate.token()}
+        async with (
+            gate.client() as occupying,
+            shell.running(f"exec {sys.executable} follow.py", **variables) as follower,
+        ):
+            await asyncio.sleep(3)
+            assert follower.returncode is None
+            await occupying.websocket.close()
+            await until(in_room(gate, "circle:7"), PATIENCE)
+        assert shell.errors == ""
 
 
 async def test_python_client_gives_up_where_it_must(shell: Shell, gate: Gate) -> None:
