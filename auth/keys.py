@@ -86,6 +86,23 @@ class KeyRing:
         }
 
 
+class SharedSecrets:
+    """A KeySource of secrets shared with another issuer, and of its `public` keys.
+
+    A secret is tried whatever `kid` a token names: the issuer calls it as it likes.
+    """
+
+    def __init__(self, secrets: Sequence[Key], public: KeySource | None = None) -> None:
+        self._secrets = tuple(secrets)
+        self._public = public
+
+    def candidates(self, kid: str | None, algorithm: str) -> Sequence[Key]:
+        """The keys to try, as KeySource says."""
+        if algorithm == "HS256":
+            return self._secrets
+        return () if self._public is None else self._public.candidates(kid, algorithm)
+
+
 def hmac_key(secret: str | bytes) -> Key:
     """An HS256 key of at least 32 bytes. Raises WeakKey, or UnusableKey for what is really another kind of key."""
     secret = secret.encode() if isinstance(secret, str) else secret

@@ -1,4 +1,4 @@
-"""Tokens in and out: verifying, issuing, and who may have which one issued (PROTOCOL section 2, RFC 7519, RFC 8725).
+"""Tokens in and out: verifying, issuing, and who may have which one issued (RFC 7519, RFC 8725).
 
 PyJWT signs, and checks signatures. The envelope around them is read here, since PyJWT's reading is laxer than the
 protocol (members that repeat, any `typ`, numbers in strings) and asks the clock.
@@ -8,13 +8,13 @@ import secrets
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import jwt
 from pydantic import ValidationError
 
 from auth import base64url
-from auth.claims import CLOCK_SKEW, MEDIA_TYPE, Claims, decode_object, read_header
+from auth.claims import CLOCK_SKEW, MEDIA_TYPE, Claims, Header, claim_reason, decode_object, read_header
 from auth.errors import (
     AuthError,
     ClaimRefused,
@@ -26,6 +26,7 @@ from auth.errors import (
     TokenMissing,
     TokenTooLong,
 )
+from auth.external import ClaimMapping
 from auth.grants import Grants
 from auth.identity import SCOPES, Identity, require_admin
 from auth.keys import KeyRing, KeySource
@@ -46,13 +47,14 @@ class TrustedIssuer:
     """An `iss` and the keys that sign for it, which sign for no other: equal `kid`s of two issuers do not meet.
 
     Its tokens carry none but these scopes, whatever they say, and are good for these tenants, or for any where that is
-    None.
+    None. `mapping` reads those of an identity provider; without one they have to be as the gateway's own.
     """
 
     issuer: str
     keys: KeySource
     scopes: frozenset[str] = frozenset(SCOPES)
     tenants: frozenset[str] | None = None
+    mapping: ClaimMapping | None = None
 
 
 class TokenVerifier:
@@ -78,21 +80,26 @@ class TokenVerifier:
         """
         if token == "":
             raise TokenMissing
-        issuer, claims = self._signed_claims(token)
-        if claims.aud != self._audience:
-            raise TokenInvalid("audience")
+        issuer, members = self._signed_claims(token)
+        mapping = issuer.mapping
+        claims = self._own_claims(members) if mapping is None else mapping.read(members)
         if issuer.tenants is not None and claims.tenant not in issuer.tenants:
             raise TokenInvalid("tenant")
         scopes = _scopes(claims.scope, issuer.scopes)
         maximum = self._max_lifetime if scopes.isdisjoint(_longer_lived) else self._max_admin_lifetime
+        expires_at = claims.exp
+        if mapping is not None:
+            maximum = mapping.max_lifetime or maximum
+            if mapping.max_age is not None:
+                expires_at = min(expires_at, claims.iat + mapping.max_age)
         if not 0 <= claims.exp - claims.iat <= maximum:
             raise TokenInvalid("lifetime")
         if claims.iat > now + CLOCK_SKEW or claims.nbf > now + CLOCK_SKEW:
             raise TokenInvalid("not_yet_valid")
-        grants = _read("rooms", Grants.parse, claims.rooms)
-        # No leeway here: an expired token gets nothing more within 2 s (PROTOCOL section 7).
-        if claims.exp <= now:
-            raise TokenExpired(claims.exp)
+        grants = _read("claim_rooms", Grants.parse, claims.rooms)
+        # No leeway here: an expired token gets nothing more within 2 s.
+        if expires_at <= now:
+            raise TokenExpired(expires_at)
         return Identity(
             claims.sub,
             claims.tenant,
@@ -100,33 +107,46 @@ class TokenVerifier:
             scopes,
             claims.jti,
             claims.iat,
-            claims.exp,
+            expires_at,
             claims.rate or None,
             claims.iss,
         )
 
-    def _signed_claims(self, token: str) -> tuple[TrustedIssuer, Claims]:
+    def _own_claims(self, members: dict[str, Any]) -> Claims:
+        reason = "audience"
+        try:
+            claims = Claims.model_validate(members)
+            if claims.aud == self._audience:
+                return claims
+        except ValidationError as error:
+            reason = claim_reason(error)
+        # Out of the handler, so that no error comes along which quotes the token.
+        raise TokenInvalid(reason)
+
+    def _signed_claims(self, token: str) -> tuple[TrustedIssuer, dict[str, Any]]:
         # The cap comes before all else that reads the text: one of 1 MiB costs nothing.
         if not isinstance(token, str) or len(token) > MAX_LENGTH:
             raise TokenInvalid("length")
         if token.count(".") != 2:
             raise TokenInvalid("shape")
         header, payload, signature = token.split(".")
-        algorithm, kid = _read("header", _header, header)
+        head = _read("header", _header, header)
         members = _read("payload", decode_object, _read("shape", base64url.decode, payload))
         # Nothing is trusted yet: `iss` picks from what is configured, and neither it nor the header is a place to ask.
         name = members.get("iss")
         issuer = self._issuers.get(name) if isinstance(name, str) else None
         if issuer is None:
             raise TokenInvalid("issuer")
-        candidates = issuer.keys.candidates(kid, algorithm)
+        check_header = _check_own_header if issuer.mapping is None else issuer.mapping.check_header
+        check_header(head)
+        candidates = issuer.keys.candidates(head.kid, head.algorithm)
         if not candidates:
             raise TokenInvalid("key_unknown")
         signed, proof = f"{header}.{payload}".encode(), _read("shape", base64url.decode, signature)
         # The key says which algorithm, not the header (RFC 8725 section 3.1).
         if not any(_algorithms[key.algorithm].verify(signed, key.material, proof) for key in candidates):
             raise TokenInvalid("signature")
-        return issuer, _read("claims", Claims.model_validate, members)
+        return issuer, members
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,11 +273,24 @@ def delegate(
 
 
 _all_scopes = frozenset(SCOPES)
+_HEADER_MEMBERS: Final = frozenset({"alg", "typ", "kid"})
 
 
 @lru_cache(maxsize=64)  # an issuer's tokens have one header for as long as its key lasts
-def _header(segment: str) -> tuple[str, str | None]:
+def _header(segment: str) -> Header:
     return read_header(base64url.decode(segment))
+
+
+def _check_own_header(header: Header) -> None:
+    """Raise TokenInvalid for a header that the gateway does not write.
+
+    Other members bring keys along (`jwk`, `jku`, `x5c`), change what was signed (`b64`) or demand to be understood
+    (`crit`). `typ` keeps other JWTs of the same issuer out (RFC 8725 section 3.11).
+    """
+    if header.type != MEDIA_TYPE:
+        raise TokenInvalid("header_typ")
+    if not header.members <= _HEADER_MEMBERS:
+        raise TokenInvalid("header_member")
 
 
 @lru_cache(maxsize=256)  # connections of one kind share the set as they share their grants

@@ -110,11 +110,12 @@ def tokens_router(service: Service, limited: Limited) -> APIRouter:
             active=True,
             scope=" ".join(sorted(identity.scopes)),
             sub=identity.user_id,
-            aud=settings.jwt_audience,
+            # Another issuer's tokens have audiences of their own.
+            aud=settings.jwt_audience if identity.issuer == settings.jwt_issuer else None,
             iss=identity.issuer,
             exp=identity.expires_at,
             iat=identity.issued_at,
-            jti=identity.token_id,
+            jti=identity.token_id or None,
             token_type="Bearer",  # noqa: S106 - the name of a scheme
             tenant=identity.tenant,
             rooms=identity.grants.patterns,

@@ -18,6 +18,7 @@ from pydantic_settings import (
 )
 
 from auth.identity import SCOPES
+from auth.providers import OTHER, PROVIDERS
 from gateway.core.addresses import Network
 from gateway.core.origin import origin_fault
 from gateway.service.environment import PREFIX, asked_processes, is_link_address, unknown_settings
@@ -76,14 +77,54 @@ class Settings(BaseSettings):
     )
     jwt_issuer: str = Field(default="gathering-gateway", min_length=1, description="`iss` of the tokens issued here")
     jwt_audience: str = Field(default="gathering-gateway", min_length=1, description="`aud` that every token must have")
+    external_provider: str | None = Field(
+        default=None,
+        description=f"identity provider whose tokens are taken, one of {', '.join(PROVIDERS)}; presets the rest",
+    )
     external_issuer: str | None = Field(default=None, description="`iss` of tokens that an identity provider issues")
-    external_jwks_url: str | None = Field(default=None, description="where that provider publishes its keys (RFC 7517)")
+    external_jwks_url: str | None = Field(
+        default=None, description="where that provider publishes its keys (RFC 7517); empty: the preset's address"
+    )
+    external_secret: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        default=(), description="HS256 keys shared with that provider, comma-separated, in place of published ones"
+    )
+    external_audience: CommaList = Field(
+        default=(), description="`aud` of which its tokens need one, comma-separated; empty: GATEWAY_JWT_AUDIENCE"
+    )
+    external_types: CommaList = Field(
+        default=(),
+        description="`typ` of its tokens, comma-separated, none for no `typ`; empty: at+jwt and application/at+jwt",
+    )
+    external_tenant_claim: str | None = Field(
+        default=None, description="claim with the tenant, a name or a JSON Pointer; empty: tenant, or the preset's"
+    )
+    external_user_claim: str | None = Field(
+        default=None, description="claim with the user id, likewise; empty: sub, or the preset's"
+    )
+    external_rooms_claim: str | None = Field(
+        default=None, description="claim with room patterns, likewise; empty: rooms, or the preset's"
+    )
+    external_scope_claim: str | None = Field(
+        default=None, description="claim with scopes, likewise; empty: scope, or the preset's"
+    )
+    external_default_rooms: CommaList = Field(
+        default=(), description="room patterns of its tokens that carry none, comma-separated"
+    )
+    external_default_scope: str | None = Field(
+        default=None, description="scope of its tokens that carry none; empty: none, or the preset's"
+    )
     external_scopes: str = Field(
         default="subscribe publish",
         description="scopes that its tokens may carry, separated by spaces; others are passed over",
     )
     external_tenants: CommaList = Field(
-        default=(), description="tenants that its tokens may name, comma-separated; empty: any"
+        default=(), description="tenants of its tokens, comma-separated, value=tenant to rename one; empty: any"
+    )
+    external_max_lifetime: int | None = Field(
+        default=None, ge=1, description="seconds its tokens may live; empty: as here, or the preset's"
+    )
+    external_max_age: int | None = Field(
+        default=None, ge=1, description="seconds after which its tokens end, whatever they say; empty: at `exp`"
     )
     max_token_lifetime: int = Field(default=3_600, ge=1, description="seconds a user's token may live")
     max_admin_token_lifetime: int = Field(default=86_400, ge=1, description="seconds an administrator's token may live")
@@ -194,7 +235,7 @@ class Settings(BaseSettings):
     @field_validator("external_tenants")
     @classmethod
     def _tenants(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if not all(is_id(tenant) for tenant in value):
+        if not all(is_id(tenant.rpartition("=")[2]) for tenant in value):
             raise ValueError(f"a tenant is {ID_GRAMMAR}")
         return value
 
@@ -226,7 +267,8 @@ class Settings(BaseSettings):
     @property
     def longest_token(self) -> int:
         """Seconds that any token may live."""
-        return max(self.max_token_lifetime, self.max_admin_token_lifetime)
+        preset = PROVIDERS.get(self.external_provider or "", OTHER).max_lifetime
+        return max(self.max_token_lifetime, self.max_admin_token_lifetime, self.external_max_lifetime or preset or 0)
 
     @property
     def proxies(self) -> Sequence[Network]:

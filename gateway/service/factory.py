@@ -27,6 +27,7 @@ from gateway.service.config import (
     load_settings,
     server_processes,
 )
+from gateway.service.external import ExternalIssuer, external_issuer, external_weaknesses
 from gateway.service.jwks import JwksRefresher
 from gateway.service.keys import cursor_keys, token_keys
 
@@ -83,17 +84,10 @@ def create_service(
         raise ConfigError(
             f"GATEWAY_JWT_SECRET is missing: set it to a random text of at least 32 bytes, made with {HOW_TO_MAKE_ONE}"
         ) from None
-    trusted = [TrustedIssuer(settings.jwt_issuer, keyring)]
-    jwks = _external(settings)
-    if jwks is not None and settings.external_issuer is not None:
-        scopes, tenants = frozenset(settings.external_scopes.split()), frozenset(settings.external_tenants)
-        trusted.append(TrustedIssuer(settings.external_issuer, jwks, scopes, tenants or None))
-    verifier = TokenVerifier(
-        trusted, settings.jwt_audience, settings.max_token_lifetime, settings.max_admin_token_lifetime
-    )
+    external = external_issuer(settings)
     gateway = Gateway(
         log or _log(settings, cursor_keys(settings), clock, timer),
-        verifier,
+        token_verifier(settings, keyring, external),
         cluster=cluster or _cluster(settings, clock, timer),
         limits=_limits(settings),
         clock=clock,
@@ -102,20 +96,13 @@ def create_service(
     )
     manager = claim_connection_manager()
     manager.attach(gateway)
-    return Service(settings, gateway, manager, keyring, issuer, OriginPolicy(settings.allowed_origins), jwks)
+    return Service(settings, gateway, manager, keyring, issuer, OriginPolicy(settings.allowed_origins), external.jwks)
 
 
-def _external(settings: Settings) -> JwksRefresher | None:
-    if (settings.external_issuer is None) != (settings.external_jwks_url is None):
-        raise ConfigError("GATEWAY_EXTERNAL_ISSUER and GATEWAY_EXTERNAL_JWKS_URL: set both or neither")
-    if settings.external_jwks_url is None:
-        return None
-    if settings.external_issuer == settings.jwt_issuer:
-        raise ConfigError("GATEWAY_EXTERNAL_ISSUER: must differ from GATEWAY_JWT_ISSUER, whose keys are others")
-    try:
-        return JwksRefresher(settings.external_jwks_url)
-    except ValueError as error:
-        raise ConfigError(f"GATEWAY_EXTERNAL_JWKS_URL: {error}") from None
+def token_verifier(settings: Settings, keyring: KeyRing, external: ExternalIssuer) -> TokenVerifier:
+    """What judges tokens: those issued here, signed with `keyring`, and an identity provider's."""
+    trusted = [TrustedIssuer(settings.jwt_issuer, keyring), *external.trusted]
+    return TokenVerifier(trusted, settings.jwt_audience, settings.max_token_lifetime, settings.max_admin_token_lifetime)
 
 
 def _log(settings: Settings, keys: tuple[bytes, ...], clock: Callable[[], float], timer: Callable[[], float]) -> Log:
@@ -197,8 +184,7 @@ def weaknesses(settings: Settings) -> Iterable[str]:
     """What is allowed in these settings and yet not advisable, a sentence each."""
     if settings.host not in ("127.0.0.1", "::1", "localhost") and not settings.trusted_proxies:
         yield "GATEWAY_HOST is open to the network and GATEWAY_TRUSTED_PROXIES is empty: is TLS ended in front of it?"
-    if "platform" in settings.external_scopes.split():
-        yield "GATEWAY_EXTERNAL_SCOPES has platform: whoever issues tokens there rules every tenant here"
+    yield from external_weaknesses(settings)
     if "*" in settings.allowed_origins:
         yield "GATEWAY_ALLOWED_ORIGINS is *: any web page may connect with a token that it got hold of"
     for name in ("max_connections_per_user", "max_connections_per_address", "max_connections_per_tenant"):

@@ -1,0 +1,158 @@
+"""Tokens of other issuers: how an identity provider's claims become the gateway's (OpenID Connect, RFC 9068)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import isfinite
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from auth.claims import Header, MappedClaims, claim_reason
+from auth.errors import TokenInvalid
+from auth.identity import SCOPES
+from schemas.rooms import is_pattern
+
+NO_TYPE: Final = "none"
+"""How the absence of `typ` is written in a list of types."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimPath:
+    """Where a claim is found: a member's name, or a JSON Pointer (RFC 6901) into nested ones; the first of several."""
+
+    paths: tuple[tuple[str, ...], ...]
+
+    @staticmethod
+    def parse(*texts: str) -> "ClaimPath":
+        """Of texts that begin with `/` pointers, else names. Raises ValueError."""
+        return ClaimPath(tuple(_steps(text) for text in texts))
+
+    def find(self, claims: Mapping[str, Any]) -> Any:
+        """The value, None where there is none."""
+        for path in self.paths:
+            found: Any = claims
+            for step in path:
+                found = _child(found, step)
+            if found is not None:
+                return found
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimMapping:
+    """How the tokens of one other issuer are read.
+
+    `types` are those accepted as `typ`, in lower case; `audiences` are the values of `audience` of which a token needs
+    one. `tenants` maps the tenant claim's values to tenants, and others are refused; None takes them as they are. The
+    defaults are for tokens that carry no pattern of a room, or no scope of the gateway. Lifetimes are seconds; None
+    leaves them to the verifier, and to `exp`.
+    """
+
+    audiences: frozenset[str]
+    types: frozenset[str]
+    audience: ClaimPath
+    tenant: ClaimPath
+    user: ClaimPath
+    rooms: ClaimPath
+    scope: ClaimPath
+    tenants: Mapping[str, str] | None = field(default=None, hash=False)
+    default_rooms: tuple[str, ...] = ()
+    default_scope: str = ""
+    max_lifetime: int | None = None
+    max_age: int | None = None
+
+    def check_header(self, header: Header) -> None:
+        """Raise TokenInvalid for a type that is not accepted, and for members that must be understood (`crit`).
+
+        Other members are ignored: none of them is read, neither keys (`jwk`, `x5c`) nor addresses (`jku`).
+        """
+        if (header.type or NO_TYPE) not in self.types:
+            raise TokenInvalid("header_typ")
+        if "crit" in header.members:
+            raise TokenInvalid("header_crit")
+
+    def read(self, claims: Mapping[str, Any]) -> MappedClaims:
+        """The gateway's claims in a token's. Raises TokenInvalid."""
+        audience = self.audiences.intersection(_texts(self.audience.find(claims), "audience"))
+        if not audience:
+            raise TokenInvalid("audience")
+        rooms = [room for room in _words(self.rooms.find(claims), "claim_rooms") if is_pattern(room)]
+        scope = [word for word in _words(self.scope.find(claims), "claim_scope") if word in SCOPES]
+        jti = claims.get("jti")
+        mapped = {
+            "iss": claims["iss"],
+            "aud": min(audience),
+            "sub": _single(self.user.find(claims)),
+            "tenant": self._tenant(claims),
+            "jti": jti if isinstance(jti, str) else "",
+            "iat": _seconds(claims.get("iat")),
+            "exp": _seconds(claims.get("exp")),
+            "nbf": _seconds(claims.get("nbf", 0)),
+            "rooms": list(dict.fromkeys(rooms)) or list(self.default_rooms),
+            "scope": " ".join(scope) or self.default_scope,
+            **({"rate": claims["rate"]} if "rate" in claims else {}),
+        }
+        reason = "claims"
+        try:
+            return MappedClaims.model_validate(mapped)
+        except ValidationError as error:
+            reason = claim_reason(error)
+        raise TokenInvalid(reason)
+
+    def _tenant(self, claims: Mapping[str, Any]) -> str | None:
+        value = _single(self.tenant.find(claims))
+        if self.tenants is None or value is None:
+            return value
+        if value not in self.tenants:
+            raise TokenInvalid("tenant")
+        return self.tenants[value]
+
+
+def _steps(text: str) -> tuple[str, ...]:
+    if not text.startswith("/"):
+        return (text,)
+    steps = text[1:].split("/")
+    if any("~" in step.replace("~0", "").replace("~1", "") for step in steps):
+        raise ValueError("in a JSON Pointer ~ is written ~0 and / is written ~1")
+    return tuple(step.replace("~1", "/").replace("~0", "~") for step in steps)
+
+
+def _child(value: Any, step: str) -> Any:
+    if isinstance(value, dict):
+        return value.get(step)
+    if isinstance(value, list) and step.isascii() and step.isdecimal() and int(step) < len(value):
+        return value[int(step)]
+    return None
+
+
+def _single(value: Any) -> str | None:
+    """The text or whole number in `value`, or the only one in a list; None for anything else.
+
+    Keycloak writes an organization as its name in a list, or as an object that has details under the name.
+    """
+    if isinstance(value, dict) and all(isinstance(details, dict) for details in value.values()):
+        value = list(value)
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    return str(value) if isinstance(value, str | int) and not isinstance(value, bool) else None
+
+
+def _texts(value: Any, reason: str) -> list[str]:
+    """The texts in a list, or a text by itself. Raises TokenInvalid for what is neither."""
+    if value is None:
+        return []
+    if isinstance(value, str):
+        return [value]
+    if not isinstance(value, list):
+        raise TokenInvalid(reason)
+    return [item for item in value if isinstance(item, str)]
+
+
+def _words(value: Any, reason: str) -> list[str]:
+    """The same, a text being words separated by spaces (RFC 6749 section 3.3)."""
+    return value.split(" ") if isinstance(value, str) else _texts(value, reason)
+
+
+def _seconds(value: Any) -> Any:
+    """A NumericDate may have a fraction (RFC 7519 section 2), which is cut off."""
+    return int(value) if isinstance(value, float) and isfinite(value) else value
