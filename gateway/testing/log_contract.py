@@ -12,7 +12,7 @@ from gateway.core.cursor import Position
 from gateway.core.errors import CursorInvalid, IdempotencyConflict
 from gateway.core.log import Draft, Log, Receipt
 from gateway.core.window import Bounds, Entry, Gap, Removal
-from gateway.testing.helpers import CURSOR_KEY, DRAFT_AT, draft, number_of
+from gateway.testing.helpers import CURSOR_KEY, DRAFT_AT, draft, number_of, until
 from schemas.events import encode_event
 from schemas.rooms import TENANT_ROOM
 
@@ -353,6 +353,28 @@ class LogContract(ABC):
             subject.log.sweep()
             assert window.gap(Position(window.epoch, 2)) == "history_trimmed"
             assert window.gap(Position(window.epoch, 3)) is None
+
+    async def test_what_is_too_old_is_not_there_for_who_begins_to_follow(self) -> None:
+        """A window that is looked at for the first time, long after, has what is young enough, and says what it lacks:
+        whether or not anything was appended, or swept, in between."""
+        async with self.opened(Bounds(max_seconds=60.0)) as subject:
+            for n in range(6):
+                await subject.log.append("carol", draft(n))
+                await subject.log.append("dora", draft(n))
+                await subject.pass_time(20.0 if n < 5 else 30.5)
+            await subject.follow("carol")
+            window = subject.log.window("carol")
+            assert (window.first, window.head) == (5, 6)
+            assert window.gap(Position(window.epoch, 3)) == "history_trimmed"
+            assert window.gap(Position(window.epoch, 4)) is None
+            await subject.pass_time(300.0)
+            await subject.follow("dora")
+            window = subject.log.window("dora")
+            assert (window.first, window.head, len(window)) == (7, 6, 0)
+            assert window.gap(Position(window.epoch, 5)) == "history_trimmed"
+            await subject.log.append("dora", draft(6))
+            await until(lambda: window.head == 7)
+            assert [entry.offset for entry in subject.told_of("dora")][-1:] == [7]
 
     async def test_another_life_of_the_log_is_another_epoch(self) -> None:
         """Of a log that has lost its entries the old cursors still decode, and are told as `log_reset`."""

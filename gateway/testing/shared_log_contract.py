@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from gateway.core.cursor import Position
 from gateway.core.errors import LogUnavailable
 from gateway.core.log import Draft, Receipt
+from gateway.core.window import Bounds
 from gateway.testing.helpers import draft, number_of, until
 from gateway.testing.log_contract import LogContract, LogUnderTest
 
@@ -60,6 +61,20 @@ class SharedLogContract(LogContract):
                 await until(lambda: window.head == 6)
                 assert window.gap(Position(window.epoch, 0)) is None
                 assert [number_of(window[o].frame) for o in range(1, 6)] == list(range(5))
+
+    async def test_node_that_comes_late_passes_over_what_is_too_old(self) -> None:
+        """A new node has exactly what is young enough, wherever in the log that begins."""
+        async with self.opened(Bounds(max_seconds=3_600.0)) as one:
+            for n in range(12):
+                await one.log.append("acme", draft(n))
+                await one.pass_time(600.0)
+            for old in range(7, 14):  # the newest has 600 s behind it already
+                async with self.join(one) as other:
+                    await other.follow("acme")
+                    window = other.log.window("acme")
+                    kept = range(min(old, 13), 13)
+                    assert [window[o].offset for o in range(window.first, window.head + 1)] == list(kept)
+                await one.pass_time(600.0)
 
     async def test_append_fails_in_time_where_the_storage_does_not_answer(self) -> None:
         """Within 2 seconds there is an error; afterwards appends work again, and no listener was called twice."""

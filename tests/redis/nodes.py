@@ -38,9 +38,9 @@ class Time:
 
     async def rule(self, log: RedisLog) -> None:
         """Have `log` live by this time."""
-        script = log._script
-        script.text = script.text.replace("redis.call('TIME')", f"{{redis.call('GET', '{self._prefix}:now'), 0}}")
-        log._monitor.now = self.clock  # type: ignore[method-assign]
+        for script in (log._script, log._follower._pages._script):
+            script.text = script.text.replace("redis.call('TIME')", f"{{redis.call('GET', '{self._prefix}:now'), 0}}")
+        log._context.clock.now = self.clock  # type: ignore[method-assign]
         await self._set()
 
     async def advance(self, seconds: float) -> None:

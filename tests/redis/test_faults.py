@@ -109,7 +109,9 @@ async def test_f4_stalled(server: Server, prefix: str, seconds: float, caplog: p
         assert not any(gate.service.gateway.ready for gate in nodes.gates)
         await asyncio.sleep(seconds - (ran() - begun))
         assert publisher.refused > 0
-        assert len([r for r in caplog.records if "cannot be written" in r.message]) <= 2, "one line for each node"
+        assert len([r for r in caplog.records if "the log cannot be written" in r.message]) <= 2, (
+            "one line for each node"
+        )
         server.go_on()
         await nodes.everywhere(lambda reader: bool(reader.of("stream.restored")), 5.0)
         await publisher.more(50, 5.0)

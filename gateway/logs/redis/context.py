@@ -6,6 +6,7 @@ from typing import Final
 
 from redis.asyncio import Redis
 
+from gateway.logs.redis.server_clock import ServerClock
 from gateway.redis.incidents import IncidentLog
 from gateway.redis.keys import KeySpace
 
@@ -18,12 +19,15 @@ IDLE_SECONDS: Final = 7 * 86_400
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RedisContext:
-    """`probe` is this node's own key and channel. `trust` is as the scripts take it: "1" keeps the epoch over a restart
-    of the server. `timer` is seconds of a clock that never goes back."""
+    """`redis` answers within a second; `reader` is for pages, which may take longer. `probe` is this node's own key and
+    channel. `trust` is as the scripts take it: "1" keeps the epoch over a restart of the server. `timer` is seconds of
+    a clock that never goes back."""
 
     redis: "Redis"
+    reader: "Redis"
     keys: KeySpace
     probe: str
     trust: str
     timer: Callable[[], float]
+    clock: ServerClock
     incidents: IncidentLog

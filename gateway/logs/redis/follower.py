@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from itertools import islice
@@ -13,18 +12,15 @@ from gateway.core.errors import CursorInvalid, LogUnavailable
 from gateway.core.frame import Frame
 from gateway.core.log import LogListener, payload_of
 from gateway.core.window import Entry, Gap, Window
-from gateway.logs.redis.codec import Content, epoch_of, hear, unpack
-from gateway.logs.redis.context import IDLE_SECONDS, RedisContext
+from gateway.logs.redis.codec import Content, hear, unpack
+from gateway.logs.redis.context import RedisContext
+from gateway.logs.redis.page_reader import LineTooSlow, Page, PageReader
 from gateway.logs.redis.pubsub import PubSubListener
-from gateway.logs.redis.script import Script
 from gateway.logs.redis.writer import ANSWER_SECONDS
-from gateway.redis.client import COMMAND_SECONDS
 from gateway.redis.tasks import WakeUp
 
 NO_EPOCH: Final = bytes(EPOCH_BYTES)
 _OVERTAKEN_SECONDS: Final = 0.05
-_PAGE_BYTES: Final = 256 * 1024
-_READ_AT_ONCE: Final = 16
 
 logger = logging.getLogger("gateway.log")
 
@@ -44,10 +40,13 @@ class Followed:
 class Follower:
     """Takes from the channel what is exactly next, and for anything else reads the stream from its own place.
 
-    `new_window` makes one of a tenant, an epoch and a head. `dropped` counts messages that held no entry.
+    `new_window` makes one of a tenant, an epoch and a head; what is older than `max_seconds` is not read. `dropped`
+    counts messages that held no entry.
     """
 
-    def __init__(self, context: RedisContext, new_window: Callable[[str, bytes, int], Window]) -> None:
+    def __init__(
+        self, context: RedisContext, new_window: Callable[[str, bytes, int], Window], max_seconds: float
+    ) -> None:
         self.listener: LogListener | None = None
         self.followed: dict[str, Followed] = {}
         self.dropped = 0
@@ -55,7 +54,7 @@ class Follower:
         self._context = context
         self._keys = context.keys
         self._new_window = new_window
-        self._script = Script("read")
+        self._pages = PageReader(context, max_seconds)
         self._tenants: dict[str, str] = {}
         self._unread: dict[str, None] = {}
         self._unread_changed = WakeUp()
@@ -162,7 +161,7 @@ class Follower:
     async def run(self) -> None:
         while True:
             await self._unread_changed.wait()
-            batch = [(tenant, self.followed[tenant]) for tenant in islice(self._unread, _READ_AT_ONCE)]
+            batch = [(tenant, self.followed[tenant]) for tenant in islice(self._unread, self._pages.tenants_at_once)]
             waiting = []
             for tenant, followed in batch:
                 del self._unread[tenant]
@@ -171,47 +170,43 @@ class Follower:
                 followed.waiting = []
             if not self._unread:
                 self._unread_changed.clear()
-            answers = await self._read(batch)
-            for (tenant, followed), those, answer in zip(batch, waiting, answers, strict=True):
-                if self.followed.get(tenant) is not followed or isinstance(answer, Exception):
+            try:
+                pages = await self._pages.read([(tenant, followed.window) for tenant, followed in batch])
+                for (tenant, followed), those, page in zip(batch, waiting, pages, strict=True):
+                    self._take_page(tenant, followed, page, those)
+                    await asyncio.sleep(0)  # a page may be a thousand entries
+            except BaseException:  # cancelled, or a fault: nobody else knows of them
+                for those in waiting:
                     _refuse(those)
-                elif self._read_page(tenant, followed, answer):
-                    _let_go(those)
-                else:
-                    followed.waiting += those
+                raise
 
-    async def _read(self, batch: list[tuple[str, Followed]]) -> list[Any]:
-        calls = []
-        for tenant, followed in batch:
-            place = [followed.window.epoch.hex(), followed.window.head]
-            arguments = [secrets.token_hex(EPOCH_BYTES), *place, _PAGE_BYTES, self._context.trust, IDLE_SECONDS]
-            calls.append((self._keys.log(tenant), arguments))
-        answers: list[Any]
-        try:
-            async with asyncio.timeout(COMMAND_SECONDS):
-                answers = await self._script.run_all(self._context.redis, calls)
-        except Exception as error:
-            answers = [error] * len(batch)
-        # What failed is tried again at the next look, a second later.
-        errors = [answer for answer in answers if isinstance(answer, Exception)]
-        if errors:
-            self._context.incidents.failed("read", errors[0])
+    def _take_page(
+        self, tenant: str, followed: Followed, page: Page | Exception, waiting: list[asyncio.Future[None]]
+    ) -> None:
+        """Take in what was read of a tenant; `waiting` are told where its window is then as far as the stream was."""
+        if self.followed.get(tenant) is not followed:
+            _refuse(waiting)
+        elif isinstance(page, LineTooSlow):
+            self._read_on(tenant, followed, waiting)
+        elif isinstance(page, Exception):
+            _refuse(waiting)  # it is tried again at the next look, a second later
         else:
-            self._context.incidents.recovered("read")
-        return answers
+            self._apply(tenant, followed, page)
+            # Before anybody is told: what was too old by the time that it came is no history.
+            followed.window.sweep(self._context.clock.now())
+            if followed.window.head < page.head:
+                self._read_on(tenant, followed, waiting)
+            else:
+                followed.begun = True
+                followed.behind = tenant in self._unread  # where something came up since that was not in this page
+                _let_go(waiting)
 
-    def _read_page(self, tenant: str, followed: Followed, answer: Any) -> bool:
-        """Whether the window is as far as the stream was."""
-        epoch, head, entries = answer
-        self._apply(tenant, followed, epoch_of(epoch), head, entries)
-        if followed.window.head < head:
-            self.fall_behind(tenant, followed)
-            return False
-        followed.begun = True
-        followed.behind = tenant in self._unread  # where something came up since that was not in this page
-        return True
+    def _read_on(self, tenant: str, followed: Followed, waiting: list[asyncio.Future[None]]) -> None:
+        followed.waiting += [caught_up for caught_up in waiting if not caught_up.done()]
+        self.fall_behind(tenant, followed)
 
-    def _apply(self, tenant: str, followed: Followed, epoch: bytes, head: int, entries: list[Any]) -> None:
+    def _apply(self, tenant: str, followed: Followed, page: Page) -> None:
+        epoch, head, entries = page.epoch, page.head, page.entries
         if epoch != followed.window.epoch:
             first = _offset(entries[0]) if entries else head + 1
             self._begin_anew(tenant, followed, epoch, first - 1)

@@ -16,7 +16,9 @@ from gateway.logs.redis.codec import Content, epoch_of, pack
 from gateway.logs.redis.context import IDLE_SECONDS, KEY_SECONDS, RedisContext
 from gateway.logs.redis.follower import NO_EPOCH, Follower
 from gateway.logs.redis.monitor import HealthMonitor
+from gateway.logs.redis.page_reader import PATIENCE
 from gateway.logs.redis.script import Script
+from gateway.logs.redis.server_clock import ServerClock
 from gateway.logs.redis.writer import Append, Writer
 from gateway.redis.client import COMMAND_SECONDS, client_of, pool_of
 from gateway.redis.incidents import IncidentLog
@@ -53,16 +55,18 @@ class RedisLog:
         keys = KeySpace(prefix)
         self._context = context = RedisContext(
             client_of(url),
+            client_of(url, PATIENCE),
             keys,
             keys.probe(secrets.token_hex(8)),
             "1" if trust_restarts else "0",
             timer,
+            ServerClock(timer),
             IncidentLog("the log", logger),
         )
         self._script = Script("append")
         self._codecs: dict[str, Cursors] = {}
         self._writer = Writer(self._write, self._settle, context.incidents)
-        self._follower = Follower(context, self._new_window)
+        self._follower = Follower(context, self._new_window, self._bounds.max_seconds)
         self._monitor = HealthMonitor(context, self._follower)
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -72,7 +76,9 @@ class RedisLog:
         self._follower.listener = listener
 
     async def start(self) -> None:
-        self._context.redis.connection_pool = pool_of(self._url)  # those of an earlier start belong to its event loop
+        # Those of an earlier start belong to its event loop.
+        self._context.redis.connection_pool = pool_of(self._url)
+        self._context.reader.connection_pool = pool_of(self._url, PATIENCE)
         self._writer.start()
         for work in (self._writer.run, self._follower.channels.run, self._follower.run, self._monitor.run):
             self._tasks.append(asyncio.create_task(for_ever(work, logger)))
@@ -85,6 +91,7 @@ class RedisLog:
         for tenant in list(self._follower.followed):
             self.release(tenant)
         await self._context.redis.aclose()
+        await self._context.reader.aclose()
 
     @property
     def ready(self) -> bool:
@@ -112,7 +119,7 @@ class RedisLog:
         self._follower.release(tenant)
 
     def sweep(self) -> None:
-        now = self._monitor.now()
+        now = self._context.clock.now()
         for followed in self._follower.followed.values():
             followed.window.sweep(now)
 

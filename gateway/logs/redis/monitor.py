@@ -7,6 +7,7 @@ from redis.exceptions import ReadOnlyError
 
 from gateway.logs.redis.context import RedisContext
 from gateway.logs.redis.follower import Follower
+from gateway.redis.batch_limit import BatchLimit
 from gateway.redis.client import COMMAND_SECONDS
 
 LOOK_SECONDS: Final = 1.0
@@ -15,8 +16,8 @@ LOOK_SECONDS: Final = 1.0
 DEGRADED_SECONDS: Final = 2.5
 """Without an answer: with a look every second, and a second for it to fail, clients are told within 5 s."""
 
-_LOOK_AT_ONCE: Final = 128
-_LOOK_MOST: Final = 1_024
+_COMPARE_SECONDS: Final = 0.5
+_COMPARED_AT_ONCE: Final = 512
 _PROBE_SECONDS: Final = 10
 
 
@@ -30,34 +31,35 @@ class HealthMonitor:
         self._follower = follower
         self._timer = context.timer
         self._incidents = context.incidents
-        self._skew: float | None = None
         self._next = 0
+        self._limit = BatchLimit(1, _COMPARED_AT_ONCE, _COMPARE_SECONDS, _COMPARE_SECONDS)
         self._answered_at = self._timer()
 
     def answered(self) -> None:
         """Redis has taken a write."""
         self._answered_at = self._timer()
 
-    def now(self) -> float:
-        """Seconds since the epoch by the clock of Redis, which entries are dated by; 0 while it is not known."""
-        return 0.0 if self._skew is None else self._timer() + self._skew
-
     async def run(self) -> None:
         self.answered()
         while True:
             await asyncio.sleep(LOOK_SECONDS)
+            run: bytes | None = None
             try:
                 async with asyncio.timeout(COMMAND_SECONDS):
-                    await self._look()
+                    run, refusal = await self._probe()
+                if refusal is not None:
+                    raise refusal
             except Exception as error:
                 self._incidents.failed("checked", error)
             else:
                 self._incidents.recovered("checked")
                 self.answered()
             self._judge()
+            if run is not None:
+                await self._compare(run)
 
-    async def _look(self) -> None:
-        """See that Redis takes writes and tells of them, and what of the tenants has moved on unheard."""
+    async def _probe(self) -> tuple[bytes, Exception | None]:
+        """See that Redis takes writes and publishes them. Returns the id of the server's run, and why it refuses."""
         async with self._redis.pipeline(transaction=False) as pipeline:
             pipeline.set(self._context.probe, "1", ex=_PROBE_SECONDS)
             pipeline.publish(self._context.probe, "1")
@@ -67,26 +69,40 @@ class HealthMonitor:
         for answer in (time, server):
             if isinstance(answer, Exception):
                 raise answer
-        self._skew = time[0] + time[1] / 1e6 - self._timer()
-        for some in self._next_to_look_at():
-            await self._compare_heads(some, server["run_id"].encode())
+        self._context.clock.hear(time[0] + time[1] / 1e6)
         if isinstance(written, ReadOnlyError):
             # The server has become a replica: its address may lead to another one by now.
-            await self._redis.connection_pool.disconnect(inuse_connections=False)
-        for answer in (written, told):
-            if isinstance(answer, Exception):
-                raise answer
+            for client in (self._redis, self._context.reader):
+                await client.connection_pool.disconnect(inuse_connections=False)
+        refusals = (answer for answer in (written, told) if isinstance(answer, Exception))
+        return server["run_id"].encode(), next(refusals, None)
 
-    def _next_to_look_at(self) -> list[list[str]]:
-        """Some tenants, all in turn: with a great many of them a look is not to fill the second."""
+    async def _compare(self, run: bytes) -> None:
+        """See which tenants have moved on unheard: all in turn, as many as the line brings in a part of a second."""
         tenants = list(self._follower.followed)
-        start = self._next if self._next < len(tenants) else 0
-        some = tenants[start : start + _LOOK_MOST]
-        self._next = start + len(some)
-        return [some[i : i + _LOOK_AT_ONCE] for i in range(0, len(some), _LOOK_AT_ONCE)]
+        begun, compared = self._timer(), 0
+        while compared < len(tenants) and self._timer() - begun < _COMPARE_SECONDS / 2:
+            start = self._next if self._next < len(tenants) else 0
+            some = tenants[start : start + self._limit.size]
+            sent = self._timer()
+            try:
+                async with asyncio.timeout(self._limit.seconds):
+                    await self._compare_heads(some, run)
+            except TimeoutError:
+                self._limit.missed()
+                return
+            except Exception as error:
+                self._incidents.failed("compared", error)
+                return
+            self._incidents.recovered("compared")
+            self._limit.carried(len(some), self._timer() - sent)
+            self._next = start + len(some)
+            compared += len(some)
 
     async def _compare_heads(self, tenants: list[str], run: bytes) -> None:
-        fields, owner = (["epoch", "offset"], []) if self._context.trust == "1" else (["epoch", "offset", "run"], [run])
+        fields, owner = ["epoch", "offset"], []
+        if self._context.trust != "1":
+            fields, owner = ["epoch", "offset", "run"], [run]
         async with self._redis.pipeline(transaction=False) as pipeline:
             for tenant in tenants:
                 pipeline.hmget(self._context.keys.log(tenant)[1], fields)

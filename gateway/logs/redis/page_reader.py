@@ -1,0 +1,95 @@
+"""Reads the streams of many tenants in pages, as large as the line to Redis carries in time."""
+
+import asyncio
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from gateway.core.cursor import EPOCH_BYTES
+from gateway.core.window import Window
+from gateway.logs.redis.codec import epoch_of
+from gateway.logs.redis.context import IDLE_SECONDS, RedisContext
+from gateway.logs.redis.script import Script
+from gateway.redis.batch_limit import BatchLimit
+from gateway.redis.client import COMMAND_SECONDS
+
+PATIENCE: Final = 30.0
+"""Seconds that one entry may take over a very slow line."""
+
+_LINE_ALIVE_SECONDS: Final = 2.5
+"""Since the last answer of the server, within which a read that ends late is the line's fault."""
+
+_TENANTS_AT_ONCE: Final = 16
+_PAGE_BYTES: Final = 256 * 1024
+_LEAST_PAGE_BYTES: Final = 16 * 1024
+
+
+class LineTooSlow(Exception):
+    """The pages did not arrive in time, though the server answers: smaller ones will."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Entries of a stream, `(id, fields)` each, that come after a place in the log; its epoch and head now."""
+
+    epoch: bytes
+    head: int
+    entries: list[Any]
+
+
+class PageReader:
+    """A page has at least one entry, and each of `tenants_at_once` about as many bytes: so a tenant that is behind
+    advances, however slow the line is. Entries older than `max_seconds` are passed over."""
+
+    def __init__(self, context: RedisContext, max_seconds: float) -> None:
+        self._context = context
+        self._max_seconds = int(max_seconds)
+        self._script = Script("read")
+        self._limit = BatchLimit(_LEAST_PAGE_BYTES, _TENANTS_AT_ONCE * _PAGE_BYTES, COMMAND_SECONDS, PATIENCE)
+
+    @property
+    def tenants_at_once(self) -> int:
+        return max(1, min(_TENANTS_AT_ONCE, self._limit.size // _LEAST_PAGE_BYTES))
+
+    async def read(self, tenants: Sequence[tuple[str, Window]]) -> list[Page | Exception]:
+        """The page of each tenant after the head of its window, or what it met: `LineTooSlow` for all of them."""
+        context = self._context
+        size = min(_PAGE_BYTES, self._limit.size // len(tenants))
+        calls = []
+        for tenant, window in tenants:
+            arguments = [secrets.token_hex(EPOCH_BYTES), window.epoch.hex(), window.head, size]
+            arguments += [context.trust, IDLE_SECONDS, self._max_seconds]
+            calls.append((context.keys.log(tenant), arguments))
+        begun = context.timer()
+        try:
+            async with asyncio.timeout(self._limit.seconds):
+                answers = await self._script.run_all(context.reader, calls)
+        except TimeoutError as error:
+            slow = context.timer() - context.clock.heard_at < _LINE_ALIVE_SECONDS
+            if slow:
+                self._limit.missed()
+            pages: list[Page | Exception] = [LineTooSlow() if slow else error] * len(tenants)
+        except Exception as error:
+            pages = [error] * len(tenants)
+        else:
+            pages = [self._page(answer) for answer in answers]
+            self._limit.carried(sum(map(_size, pages)), context.timer() - begun)
+        errors = [page for page in pages if isinstance(page, Exception)]
+        if errors:
+            context.incidents.failed("read", errors[0])
+        else:
+            context.incidents.recovered("read")
+        return pages
+
+    def _page(self, answer: Any) -> Page | Exception:
+        if isinstance(answer, Exception):
+            return answer
+        epoch, head, entries, now = answer
+        if not self._context.clock.now():
+            self._context.clock.hear(float(now))
+        return Page(epoch_of(epoch), head, entries)
+
+
+def _size(page: Page | Exception) -> int:
+    return 0 if isinstance(page, Exception) else sum(len(field) for _, fields in page.entries for field in fields)

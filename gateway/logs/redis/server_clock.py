@@ -1,0 +1,21 @@
+"""The clock of the Redis server, which entries are dated by."""
+
+from collections.abc import Callable
+
+
+class ServerClock:
+    """Seconds since the epoch as the server has them: its last answer, and what has passed here since by `timer`."""
+
+    def __init__(self, timer: Callable[[], float]) -> None:
+        self._timer = timer
+        self._ahead: float | None = None
+        self.heard_at = float("-inf")
+
+    def hear(self, seconds: float) -> None:
+        """The server has just said that it is so late."""
+        self.heard_at = self._timer()
+        self._ahead = seconds - self.heard_at
+
+    def now(self) -> float:
+        """0 while it is not known: nothing is too old then."""
+        return 0.0 if self._ahead is None else self._timer() + self._ahead

@@ -1,0 +1,70 @@
+"""A line to Redis that is slow: it takes its time, and nothing more."""
+
+import asyncio
+import time
+
+import pytest
+
+from gateway.core.errors import LogUnavailable
+from gateway.redis.batch_limit import BatchLimit
+from gateway.testing import LogUnderTest, draft
+from tests.redis.nodes import node
+from tests.redis.proxy import proxied
+from tests.redis.server import Server
+
+
+async def _followed(subject: LogUnderTest, tenant: str, head: int) -> float:
+    """The seconds until the window is at `head`, asked for as clients that come back do."""
+    begun = time.monotonic()
+    async with asyncio.timeout(60):
+        while subject.log.window(tenant).head < head:
+            try:
+                await subject.follow(tenant)
+            except LogUnavailable:
+                await asyncio.sleep(0.1)
+    return time.monotonic() - begun
+
+
+@pytest.mark.parametrize(("tenants", "events", "rate"), [(6, 20, 400_000), (1, 3, 45_000)])
+async def test_node_behind_a_slow_line_advances(
+    server: Server, prefix: str, tenants: int, events: int, rate: int
+) -> None:
+    """It has read all of its tenants in about the time that the bytes need: also where the pages of all of them, one
+    page, or (the second time) one event takes longer than Redis has for an answer."""
+    size = 50_000
+    async with node(server.url, prefix=prefix) as near:
+        for tenant in range(tenants):
+            for n in range(events):
+                await near.log.append(f"t{tenant}", draft(n, size=size))
+    async with proxied(server.port) as network, node(network.url, prefix=prefix) as far:
+        network.rate = rate
+        taken = await asyncio.gather(*(_followed(far, f"t{n}", events) for n in range(tenants)))
+        # Each tenant's bytes, at worst one after the other, and what the reader tried too large.
+        assert max(taken) < 2 * tenants * events * size / rate + 5
+        assert not far.told
+
+
+def test_batch_limit_finds_what_the_line_carries() -> None:
+    """Whatever its throughput, after a few round trips one carries a good part of what its time allows, and none of
+    them is too long for ever."""
+    for throughput in (1_000, 30_000, 1_000_000, 100_000_000):
+        limit = BatchLimit(4_096, 4_194_304, 1.0, 30.0)
+        misses = 0
+        for trip in range(40):
+            elapsed = limit.size / throughput
+            if elapsed > limit.seconds:
+                misses += 1
+                assert trip < 12, "it still tries what cannot be carried"
+                limit.missed()
+            else:
+                limit.carried(limit.size, elapsed)
+        assert misses < 12
+        assert limit.size == 4_194_304 or limit.size == 4_096 or limit.size / throughput > 0.1
+
+
+def test_batch_limit_does_not_grow_on_what_was_not_full() -> None:
+    """A quick answer with next to nothing in it says nothing of the line."""
+    limit = BatchLimit(1, 1_000, 1.0, 1.0)
+    for _ in range(10):
+        limit.carried(10, 0.001)
+    assert limit.size == 250
