@@ -10,7 +10,7 @@ from fastapi.security.base import SecurityBase
 
 from auth.identity import Identity
 from gateway.api.problems import ProblemRoute
-from gateway.core.addresses import client_address
+from gateway.core.addresses import UNIX_PEER, client_address
 from gateway.core.credentials import Secrets, bearer_tokens, redact_query, require_single_token, tickets_from
 from gateway.core.headers import Headers, group_headers, parse_query
 from gateway.service.factory import Service
@@ -65,7 +65,10 @@ class SecretsMiddleware:
 
 def address_of(service: Service, scope: Scope) -> str:
     """The client's address, `X-Forwarded-For` believed from configured proxies only."""
-    peer = scope["client"][0] if scope.get("client") else "unknown"
+    if scope.get("client"):
+        peer = scope["client"][0]
+    else:  # ASGI: on a Unix socket the server is its path, without a port
+        peer = UNIX_PEER if (scope.get("server") or ("", 0))[1] is None else "unknown"
     return client_address(peer, group_headers(scope["headers"]), service.settings.proxies)
 
 

@@ -1,40 +1,52 @@
 """The client's address behind trusted proxies (`X-Forwarded-For`)."""
 
 from collections.abc import Sequence
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Final
 
 from gateway.core.headers import Headers, list_values
 
-Network = IPv4Network | IPv6Network
+UNIX_PEER: Final = "unix:"
+"""The name of a peer on a Unix socket, which has no address; nginx writes it so too."""
+
+Proxy = IPv4Network | IPv6Network | str
+"""A trusted proxy: its network, or `UNIX_PEER`."""
 
 
-def client_address(peer: str, headers: Headers, proxies: Sequence[Network]) -> str:
+def trusted_proxy(name: str) -> Proxy:
+    """A proxy as a setting names it. Raises `ValueError`."""
+    return name if name == UNIX_PEER else ip_network(name, strict=False)
+
+
+def client_address(peer: str, headers: Headers, proxies: Sequence[Proxy]) -> str:
     """The address of the client: the peer's, or what trusted proxies say of it in `X-Forwarded-For`.
 
     Each proxy appends the address that it saw, so the list is read from its end, for as long as the speaker is a
     trusted proxy; what stands left of the first other address is the client's own invention.
     """
-    if not proxies or not _within(peer, proxies):
+    if not proxies or not _trusted(peer, proxies):
         return peer
     for hop in reversed(list_values(headers, b"x-forwarded-for")):
         try:
-            address = str(ip_address(_without_port(hop)))
+            address = hop if hop == UNIX_PEER else str(ip_address(_without_port(hop)))
         except ValueError:
             return peer
         peer = address
-        if not _within(address, proxies):
+        if not _trusted(address, proxies):
             break
     return peer
 
 
-def _within(address: str, networks: Sequence[Network]) -> bool:
+def _trusted(address: str, proxies: Sequence[Proxy]) -> bool:
+    if address == UNIX_PEER:
+        return UNIX_PEER in proxies
     try:
         ip = ip_address(address)
     except ValueError:
         return False
     if isinstance(ip, IPv6Address) and ip.ipv4_mapped is not None:
         ip = ip.ipv4_mapped  # as a socket for both families writes an IPv4 peer
-    return any(ip in network for network in networks)
+    return any(ip in proxy for proxy in proxies if not isinstance(proxy, str))
 
 
 def _without_port(hop: str) -> str:

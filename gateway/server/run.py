@@ -125,6 +125,7 @@ def server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
         workers=1,  # or it reads WEB_CONCURRENCY
         access_log=False,
         server_header=False,
+        timeout_keep_alive=settings.keep_alive_seconds,
         proxy_headers=False,  # ours asks which proxies are trusted; uvicorn's believes any on loopback
         timeout_graceful_shutdown=GRACE_SECONDS,
         log_config=None,

@@ -4,7 +4,6 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
-from ipaddress import ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -19,7 +18,7 @@ from pydantic_settings import (
 
 from auth.identity import SCOPES
 from auth.providers import OTHER, PROVIDERS
-from gateway.core.addresses import Network
+from gateway.core.addresses import Proxy, trusted_proxy
 from gateway.core.origin import origin_fault
 from gateway.service.environment import PREFIX, asked_processes, is_link_address, unknown_settings
 from schemas.rooms import ID_GRAMMAR, is_id
@@ -135,7 +134,8 @@ class Settings(BaseSettings):
         default=(), description="web origins that may connect, comma-separated; empty: same origin"
     )
     trusted_proxies: CommaList = Field(
-        default=(), description="addresses or networks whose X-Forwarded-For is believed, comma-separated"
+        default=(),
+        description="addresses or networks whose X-Forwarded-For is believed, comma-separated; unix: is a Unix socket",
     )
 
     log_url: str = Field(
@@ -171,6 +171,9 @@ class Settings(BaseSettings):
     tickets_per_minute: Count = Field(default=60, description="POST /tickets by one principal")
     admin_requests_per_minute: Count = Field(
         default=120, description="other changes to tokens and connections by one principal"
+    )
+    keep_alive_seconds: int = Field(
+        default=75, ge=1, description="seconds an idle HTTP connection is kept: longer than the balancer's"
     )
     compression: bool = Field(default=False, description="permessage-deflate: less to send for more work")
     ping_interval: float = Field(default=20.0, gt=0, description="seconds between WebSocket pings")
@@ -242,8 +245,8 @@ class Settings(BaseSettings):
     @field_validator("trusted_proxies")
     @classmethod
     def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for network in value:
-            ip_network(network, strict=False)
+        for name in value:
+            trusted_proxy(name)
         return value
 
     @classmethod
@@ -271,8 +274,8 @@ class Settings(BaseSettings):
         return max(self.max_token_lifetime, self.max_admin_token_lifetime, self.external_max_lifetime or preset or 0)
 
     @property
-    def proxies(self) -> Sequence[Network]:
-        return [ip_network(network, strict=False) for network in self.trusted_proxies]
+    def proxies(self) -> Sequence[Proxy]:
+        return [trusted_proxy(name) for name in self.trusted_proxies]
 
 
 def load_settings(**overrides: Any) -> Settings:

@@ -158,6 +158,7 @@ def test_two_origins_are_none() -> None:
         ("10.0.0.1", ["junk"], "10.0.0.1"),
         ("::ffff:10.0.0.1", ["198.51.100.1"], "198.51.100.1"),
         ("unknown", ["198.51.100.1"], "unknown"),
+        ("unix:", ["198.51.100.1"], "unix:"),
     ],
 )
 def test_client_address(peer: str, forwarded: list[str], address: str) -> None:
@@ -175,3 +176,23 @@ def test_names_are_quoted_as_parsers_read_them() -> None:
     """The spelling with every character encoded is one that `parse_qsl` reads."""
     everything = "".join(f"%{ord(c):02x}" for c in "token")
     assert redact_query(f"{everything}={quote(SECRET)}&a=1".encode()) == b"a=1"
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "address"),
+    [
+        ("unix:", [], "unix:"),
+        ("unix:", ["198.51.100.1"], "198.51.100.1"),
+        ("unix:", ["203.0.113.9, 198.51.100.1"], "198.51.100.1"),
+        ("unix:", ["198.51.100.1, unix:"], "198.51.100.1"),
+        ("unix:", ["198.51.100.1, unix:, 10.0.0.1"], "198.51.100.1"),
+        ("unix:", ["unix"], "unix:"),
+        ("10.0.0.1", ["198.51.100.1, unix:"], "198.51.100.1"),
+        ("192.0.2.1", ["198.51.100.1, unix:"], "192.0.2.1"),
+        ("unknown", ["198.51.100.1"], "unknown"),
+    ],
+)
+def test_a_proxy_on_a_unix_socket_has_no_address(peer: str, forwarded: list[str], address: str) -> None:
+    """It is trusted by the name `unix:`."""
+    headers = {b"x-forwarded-for": [value.encode() for value in forwarded]}
+    assert client_address(peer, headers, ["unix:", ip_network("10.0.0.0/8")]) == address

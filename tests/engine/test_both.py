@@ -5,18 +5,19 @@ import json
 import socket
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import uvicorn
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from websockets.asyncio.client import connect
+from websockets.asyncio.client import connect, unix_connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from gateway.api import create_app
@@ -33,7 +34,8 @@ from tests.support import Client, Gate, settings_for
 async def serving(
     settings: Settings, stock: bool = False, host: str = "127.0.0.1", **options: Any
 ) -> AsyncIterator[Gate]:
-    """A gateway on this loop: as `gateway serve` configures uvicorn, or as uvicorn comes."""
+    """A gateway on this loop: as `gateway serve` configures uvicorn, or as uvicorn comes. `host` may be the path of a
+    Unix socket."""
     service = create_service(settings)
     app = create_app(service)
     if stock:
@@ -44,8 +46,12 @@ async def serving(
         setattr(config, name, value)
     listening: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     server = Server(config, listening.set_result)
-    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-    listener.bind((host, 0))
+    if host.startswith("/"):
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(host)
+    else:
+        listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+        listener.bind((host, 0))
     task = asyncio.create_task(server.serve(sockets=[listener]))
     try:
         await asyncio.wait((task, listening), return_when=asyncio.FIRST_COMPLETED)
@@ -231,6 +237,23 @@ async def test_no_spelling_of_the_path_leads_around_the_guarded_transport() -> N
 
 
 # ---- where the socket is of another kind
+
+
+async def test_behind_a_proxy_on_a_unix_socket_the_address_is_the_clients(stock: bool, tmp_path: Path) -> None:
+    """Where `unix:` is a trusted proxy: each client counts for itself. Else all of them are one."""
+    path = str(tmp_path / "socket")
+    for proxies, addresses in ((("unix:",), {"203.0.113.1", "203.0.113.2"}), (("127.0.0.0/8",), {"unix:"})):
+        settings = settings_for(trusted_proxies=proxies, max_connections_per_address=1)
+        async with serving(settings, stock, path) as gate, AsyncExitStack() as clients:
+            for number in (1, 2):
+                headers = {"X-Forwarded-For": f"203.0.113.{number}"}
+                url = f"ws://gateway/ws/dashboard?token={gate.token()}"
+                connection = unix_connect(path, url, additional_headers=headers, compression=None)
+                await Client(await clients.enter_async_context(connection)).next()
+            assert {connection.address for connection in gate.service.manager.connections()} == addresses
+            async with httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(uds=path)) as client:
+                assert (await client.get("http://gateway/healthz")).status_code == 200
+        (tmp_path / "socket").unlink()
 
 
 async def test_over_ipv6_the_address_is_the_clients(stock: bool) -> None:

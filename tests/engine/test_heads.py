@@ -23,7 +23,7 @@ LATE = HEAD_SECONDS + 2.0
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def served(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Served]:
-    async with serving(tmp_path_factory.mktemp("heads")) as served:
+    async with serving(tmp_path_factory.mktemp("heads"), keep_alive_seconds=5) as served:
         yield served
 
 

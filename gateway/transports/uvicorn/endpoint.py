@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 from urllib.parse import unquote_to_bytes
 
-from gateway.core.addresses import Network
+from gateway.core.addresses import Proxy
 from gateway.core.connection import Host
 from gateway.core.origin import OriginPolicy
 
@@ -48,7 +48,7 @@ class Endpoint:
     path: str
     host: Host
     origins: OriginPolicy
-    proxies: Sequence[Network]
+    proxies: Sequence[Proxy]
     message_bytes: int
     ping_interval: float
     stall: float

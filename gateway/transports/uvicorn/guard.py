@@ -144,6 +144,7 @@ class ConnectionGuard(H11Protocol if TYPE_CHECKING else object):  # type: ignore
         self._disarm()
         self._phase, self._cycle, self._head_bytes = phase, self.cycle, 0
         if phase is Phase.HEAD:
+            self._unset_keepalive_if_required()
             self._arm(HEAD_SECONDS)
         elif phase is Phase.BODY:
             self._arm(BODY_SECONDS)

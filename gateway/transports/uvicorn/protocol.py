@@ -19,6 +19,7 @@ from gateway.core.rate_limit import RateLimiter
 from gateway.transports.uvicorn.deflate import negotiate, takes_prepared_frames
 from gateway.transports.uvicorn.endpoint import Endpoint
 from gateway.transports.uvicorn.handshake import accept
+from gateway.transports.uvicorn.sockets import peer_of
 from gateway.transports.uvicorn.writer import CLOSE_SECONDS, SocketWriter
 from schemas.codes import CloseCode, ErrorCode
 
@@ -121,8 +122,7 @@ class WebSocketTransport(SocketWriter, asyncio.Protocol):
         """Accept a handshake without a fault, and let the gateway judge its client. `early` are the first bytes of its
         frames. To be called once."""
         endpoint = self._endpoint
-        peer = self._transport.get_extra_info("peername")
-        address = client_address(peer[0] if peer else "unknown", headers, endpoint.proxies)
+        address = client_address(peer_of(self._transport), headers, endpoint.proxies)
         handshake = read_connect_request(query, headers, bearer_tokens(query, headers), address, tickets_from(query))
         self._begin_writing(endpoint)
         agreed = negotiate(headers) if endpoint.compression else None

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Final
 
+from gateway.core.addresses import UNIX_PEER
 from gateway.core.connection import Connection
 from gateway.core.frame import Batch
 
@@ -45,6 +46,16 @@ def fd_of(transport: asyncio.Transport) -> int | None:
         return None
     fd: int = sock.fileno()
     return fd
+
+
+def peer_of(transport: asyncio.Transport) -> str:
+    """The peer's address; `UNIX_PEER` where its socket has none, "unknown" where it is gone already."""
+    if peer := transport.get_extra_info("peername"):
+        address: str = peer[0]
+        return address
+    sock = transport.get_extra_info("socket")
+    unix = sock is not None and sock.family == getattr(socket, "AF_UNIX", None)
+    return UNIX_PEER if unix else "unknown"
 
 
 def write_batch_to_fds(batch: Batch, by_fd: Mapping[int, Connection]) -> None:

@@ -1,0 +1,143 @@
+"""HTTP clients that are slow or silent, with either parser: they end as those of a WebSocket do."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+
+import pytest
+import pytest_asyncio
+
+from gateway.transports.uvicorn.guard import HEAD_SECONDS
+from tests.engine.raw import PATIENCE, Raw, raw
+from tests.engine.served import MIB, Served, serving, token
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+STALL = 2.0
+KEEP_ALIVE = 3
+HEALTH = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+LAST = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+LARGE = b"GET /web/style.css HTTP/1.1\r\nHost: x\r\n\r\n"
+"""Its answer is over 10 kB."""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=[False, True], ids=["httptools", "h11"])
+async def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Served]:
+    settings = {"stall_seconds": STALL, "keep_alive_seconds": KEEP_ALIVE}
+    async with serving(tmp_path_factory.mktemp("slow"), bare=request.param, **settings) as served:
+        async with raw(served.port) as client:  # what is made once is made
+            await client.send(LARGE.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+            assert len(await client.rest()) > 10_000
+        yield served
+
+
+async def answer(client: Raw) -> bytes:
+    head = (await client.head()).lower()
+    return await client.exactly(int(head.partition("content-length: ")[2].split()[0]))
+
+
+async def test_300_that_pipeline_and_never_read_are_given_up(served: Served) -> None:
+    """Soon after the stall deadline, with under 512 KiB each."""
+    before = served.rss
+    growing = asyncio.create_task(served.growth(STALL + 2.0, before))
+    async with AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(raw(served.port, receive_buffer=4_096)) for _ in range(300)]
+        await asyncio.gather(*(client.flood(LARGE * 100, MIB // 4, 1.0) for client in clients))
+        # For a while the kernel takes answers for them.
+        await asyncio.gather(*(client.gone(STALL + PATIENCE) for client in clients))
+    assert await growing < 150 * MIB
+    await until_alone(served)
+
+
+async def until_alone(served: Served) -> None:
+    async with asyncio.timeout(2.0):
+        while served.sockets:  # noqa: ASYNC110 - there is no event for it
+            await asyncio.sleep(0.05)
+
+
+async def test_the_last_answer_waits_no_longer_than_others(served: Served) -> None:
+    """`Connection: close` does not hold what is closed: neither behind other answers nor by itself."""
+    last = LARGE.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+    async with raw(served.port, receive_buffer=4_096) as client:
+        await client.send(LARGE * 500 + last)
+        await client.gone(STALL + 3.0)
+    await until_alone(served)
+
+
+async def test_a_slow_reader_gets_all_its_answers(served: Served) -> None:
+    """At 400 kB/s they take several times the stall deadline."""
+    async with raw(served.port, receive_buffer=4_096) as client:
+        sending = asyncio.create_task(client.send(LARGE * 200 + LAST))
+        received, began = bytearray(), time.monotonic()
+        while data := await client.some(20_000):
+            received += data
+            await asyncio.sleep(max(0.0, len(received) / 400_000 - (time.monotonic() - began)))
+        await sending
+        assert received.count(b"HTTP/1.1 200 ") == 201
+        assert received.endswith(b'{"status":"ok"}')
+        assert time.monotonic() - began > 2 * STALL
+
+
+async def test_an_idle_connection_ends_after_the_keep_alive(served: Served) -> None:
+    """And not before; a silent one, without an answer to a question that it did not ask."""
+    async with raw(served.port) as client:
+        for _ in range(2):
+            await client.send(HEALTH)
+            await answer(client)
+            await asyncio.sleep(KEEP_ALIVE / 2)
+        began = time.monotonic()
+        assert await client.rest(KEEP_ALIVE + 1.0) == b""
+        assert time.monotonic() - began > KEEP_ALIVE / 2 - 0.5
+
+
+async def test_an_idle_connection_that_reads_nothing_ends_too(served: Served) -> None:
+    """Though the kernel has taken everything that it was sent."""
+    async with raw(served.port, receive_buffer=4_096) as client:
+        await client.send(LARGE)
+        await client.gone(KEEP_ALIVE + 2.0)
+    await until_alone(served)
+
+
+@pytest.mark.parametrize("rest", [b"GET / HTTP/1.1\r\nHost:", b"G"])
+async def test_part_of_a_further_request_is_no_way_to_stay(served: Served, rest: bytes) -> None:
+    """5 s from its first byte on: 408."""
+    async with raw(served.port) as client:
+        await client.send(HEALTH + rest)
+        await answer(client)
+        began = time.monotonic()
+        assert (await client.rest(HEAD_SECONDS + 2.0)).startswith(b"HTTP/1.1 408 ")
+        assert time.monotonic() - began > HEAD_SECONDS - 0.5
+
+
+async def test_an_empty_line_is_no_way_to_stay(served: Served) -> None:
+    """It is passed over, or refused; either way the connection ends with the keep-alive."""
+    async with raw(served.port) as client:
+        await client.send(HEALTH + b"\r\n")
+        await answer(client)
+        assert (await client.rest(KEEP_ALIVE + 2.0))[:13] in (b"", b"HTTP/1.1 400 ")
+
+
+async def test_a_body_behind_its_refusal_does_not_end_the_connection(served: Served) -> None:
+    """It is read away, and the next request has its keep-alive."""
+    async with raw(served.port) as client:
+        await client.send(b"POST /events HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n")
+        assert b"token_missing" in await answer(client)
+        await asyncio.sleep(KEEP_ALIVE / 2)
+        await client.send(b"{}       ")
+        await asyncio.sleep(KEEP_ALIVE / 2)
+        await client.send(HEALTH)
+        assert await answer(client) == b'{"status":"ok"}'
+
+
+async def test_who_resets_in_the_midst_of_its_requests_leaves_no_error(served: Served) -> None:
+    """What was asked for and is not wanted any more is not written."""
+    publish = b"POST /events HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 2\r\n"
+    publish += f"Authorization: Bearer {token()}\r\n\r\n".encode() + b"{}"
+    for requests in (LARGE * 50, publish * 50, (publish + LARGE) * 20):
+        for pause in (0.0, 0.001, 0.01):
+            async with raw(served.port, receive_buffer=4_096) as client:
+                await client.send(requests)
+                await asyncio.sleep(pause)
+                client.reset()
+    assert "ERROR" not in served.output
