@@ -10,6 +10,13 @@ from typing import ClassVar, Final
 from schemas.codes import ErrorCode
 from schemas.rooms import ROOM_GRAMMAR
 
+REASONS: Final = (
+    *("length", "shape", "header", "payload", "issuer", "header_typ", "header_member", "header_crit"),
+    *("key_unknown", "signature", "audience", "tenant", "lifetime", "not_yet_valid", "disagreeing"),
+    *(f"claim_{name}" for name in ("aud", "sub", "tenant", "jti", "iat", "exp", "nbf", "rooms", "scope", "rate")),
+)
+"""Why a token is not valid, in the order in which it is found out; `disagreeing` is of two tokens in one request."""
+
 _LISTED: Final = 10
 """Names in one message; a token may grant 128 patterns of 133 characters each."""
 
@@ -33,7 +40,7 @@ class TokenInvalid(AuthError):
     """The token is not one that this gateway trusts.
 
     Callers get one message for every cause: which check failed would help to forge. `reason` is a word for operators'
-    logs, from a fixed set and so free of anything the token says.
+    logs, one of REASONS and so free of anything the token says.
     """
 
     code = ErrorCode.TOKEN_INVALID

@@ -27,6 +27,9 @@ class ClaimPath:
         """Of texts that begin with `/` pointers, else names. Raises ValueError."""
         return ClaimPath(tuple(_steps(text) for text in texts))
 
+    def __str__(self) -> str:
+        return " or ".join(_written(path) for path in self.paths)
+
     def find(self, claims: Mapping[str, Any]) -> Any:
         """The value, None where there is none."""
         for path in self.paths:
@@ -115,6 +118,12 @@ def _steps(text: str) -> tuple[str, ...]:
     if any("~" in step.replace("~0", "").replace("~1", "") for step in steps):
         raise ValueError("in a JSON Pointer ~ is written ~0 and / is written ~1")
     return tuple(step.replace("~1", "/").replace("~0", "~") for step in steps)
+
+
+def _written(path: tuple[str, ...]) -> str:
+    if len(path) == 1:
+        return path[0]
+    return "".join(f"/{step.replace('~', '~0').replace('/', '~1')}" for step in path)
 
 
 def _child(value: Any, step: str) -> Any:

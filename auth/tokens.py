@@ -67,10 +67,10 @@ class TokenVerifier:
     def __init__(
         self, issuers: Sequence[TrustedIssuer], audience: str, max_lifetime: int, max_admin_lifetime: int
     ) -> None:
-        self._issuers = {trusted.issuer: trusted for trusted in issuers}
-        self._audience = audience
-        self._max_lifetime = max_lifetime
-        self._max_admin_lifetime = max_admin_lifetime
+        self.issuers: Final = {trusted.issuer: trusted for trusted in issuers}
+        self.audience: Final = audience
+        self.max_lifetime: Final = max_lifetime
+        self.max_admin_lifetime: Final = max_admin_lifetime
 
     def verify(self, token: str, now: float) -> Identity:
         """The identity in `token`, judged at `now` (seconds since the epoch).
@@ -86,7 +86,7 @@ class TokenVerifier:
         if issuer.tenants is not None and claims.tenant not in issuer.tenants:
             raise TokenInvalid("tenant")
         scopes = _scopes(claims.scope, issuer.scopes)
-        maximum = self._max_lifetime if scopes.isdisjoint(_longer_lived) else self._max_admin_lifetime
+        maximum = self.max_lifetime if scopes.isdisjoint(_longer_lived) else self.max_admin_lifetime
         expires_at = claims.exp
         if mapping is not None:
             maximum = mapping.max_lifetime or maximum
@@ -116,7 +116,7 @@ class TokenVerifier:
         reason = "audience"
         try:
             claims = Claims.model_validate(members)
-            if claims.aud == self._audience:
+            if claims.aud == self.audience:
                 return claims
         except ValidationError as error:
             reason = claim_reason(error)
@@ -134,7 +134,7 @@ class TokenVerifier:
         members = _read("payload", decode_object, _read("shape", base64url.decode, payload))
         # Nothing is trusted yet: `iss` picks from what is configured, and neither it nor the header is a place to ask.
         name = members.get("iss")
-        issuer = self._issuers.get(name) if isinstance(name, str) else None
+        issuer = self.issuers.get(name) if isinstance(name, str) else None
         if issuer is None:
             raise TokenInvalid("issuer")
         check_header = _check_own_header if issuer.mapping is None else issuer.mapping.check_header

@@ -4,15 +4,14 @@ import asyncio
 import json
 import os
 import sys
-import time
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 
-from auth.errors import AuthError
 from gateway import __version__
-from gateway.cli.errors import ClientError
-from gateway.service.config import ConfigError, Settings, load_settings
+from gateway.cli.errors import ClientError, configured, fail
+from gateway.cli.token import token_app
+from gateway.service.config import ConfigError, load_settings
 from gateway.service.factory import create_service, require_shared_log, try_log, weaknesses
 
 app = typer.Typer(
@@ -22,6 +21,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # they print local variables, and those hold tokens
     rich_markup_mode=None,
 )
+
+
+app.add_typer(token_app, name="token")
 
 
 def _print_version(asked: bool) -> None:
@@ -61,32 +63,7 @@ def serve(
         if not run.serve(settings, development=dev, demo=demo):
             raise typer.Exit(1)
     except ConfigError as error:
-        _fail(error)
-
-
-@app.command()
-def token(
-    user: Annotated[str, typer.Option(help="user id, the token's sub")],
-    tenant: Annotated[str, typer.Option(help="tenant id")],
-    room: Annotated[list[str] | None, typer.Option(help="a room pattern such as circle:1 or project:*")] = None,
-    scope: Annotated[list[str] | None, typer.Option(help="subscribe, publish, admin or platform")] = None,
-    expires_in: Annotated[int | None, typer.Option(help="seconds")] = None,
-) -> None:
-    """Print a token, signed with this machine's configured key."""
-    settings = _settings()
-    scopes = [word for part in scope or ["subscribe"] for word in part.replace(",", " ").split()]
-    admin = not {"admin", "platform"}.isdisjoint(scopes)
-    longest = settings.max_admin_token_lifetime if admin else settings.max_token_lifetime
-    lifetime = settings.max_token_lifetime if expires_in is None else expires_in
-    if not 1 <= lifetime <= longest:
-        _fail(f"--expires-in: from 1 to {longest} seconds")
-    try:
-        issued = create_service(settings).issuer.issue(
-            user_id=user, tenant=tenant, rooms=room or [], scope=scopes, expires_in=lifetime, now=time.time()
-        )
-    except (ConfigError, AuthError) as error:
-        _fail(error)
-    print(issued.access_token)
+        fail(error)
 
 
 @app.command()
@@ -105,13 +82,13 @@ def publish(
     try:
         body = json.loads(data)
     except ValueError:
-        _fail("--data: is no JSON")
+        fail("--data: is no JSON")
     fields = {"circle_id": _id(circle), "project_id": _id(project), "user_id": user}
     event = {"type": type, "data": body, **{name: value for name, value in fields.items() if value is not None}}
     try:
         print(publish_event(url, token, event))
     except ClientError as error:
-        _fail(error)
+        fail(error)
 
 
 @app.command()
@@ -128,7 +105,7 @@ def subscribe(
         for event in follow(url, token, rooms, since):
             print(json.dumps(event, ensure_ascii=False), flush=True)
     except ClientError as error:
-        _fail(error)
+        fail(error)
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
     except BrokenPipeError:
@@ -141,13 +118,13 @@ def check(
     workers: Annotated[int, typer.Option(help="processes that a server is to run with these settings", min=1)] = 1,
 ) -> None:
     """Judge the configuration and try the log: say what in it is weak; exit 2 where it will not do."""
-    settings = _settings()
+    settings = configured()
     try:
         require_shared_log(settings, workers, "--workers")
         create_service(settings)
         found = [*weaknesses(settings), *asyncio.run(try_log(settings))]
     except ConfigError as error:
-        _fail(error)
+        fail(error)
     for weakness in found:
         print(f"weak: {weakness}")
     print("the configuration will do" + (", with the reservations above" if found else ""))
@@ -158,18 +135,6 @@ def _id(text: str | None) -> int | str | None:
     if text is None or not (text.isascii() and text.isdigit() and len(text) < 16):
         return text
     return int(text) if str(int(text)) == text else text
-
-
-def _settings() -> Settings:
-    try:
-        return load_settings()
-    except ConfigError as error:
-        _fail(error)
-
-
-def _fail(error: object) -> NoReturn:
-    print(f"gateway: {error}", file=sys.stderr)
-    raise typer.Exit(2)
 
 
 def main() -> None:

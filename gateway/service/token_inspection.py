@@ -1,0 +1,164 @@
+"""Inspection of a token for people: what it says, what the gateway makes of it, and why it would refuse it."""
+
+import json
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final
+
+from auth import base64url
+from auth.claims import CLOCK_SKEW, MEDIA_TYPE, decode_object
+from auth.errors import AuthError, TokenExpired, TokenInvalid
+from auth.external import NO_TYPE, ClaimMapping
+from auth.identity import Identity
+from auth.tokens import MAX_LENGTH, TokenVerifier
+from schemas.rooms import ID_GRAMMAR
+
+_LONGEST: Final = 200
+"""Characters of a claim in a sentence."""
+
+_CLAIM_SETTINGS: Final = {
+    "sub": "GATEWAY_EXTERNAL_USER_CLAIM",
+    "tenant": "GATEWAY_EXTERNAL_TENANT_CLAIM",
+    "rooms": "GATEWAY_EXTERNAL_ROOMS_CLAIM",
+    "scope": "GATEWAY_EXTERNAL_SCOPE_CLAIM",
+}
+
+_FORMS: Final = {
+    "aud": "one text",
+    "sub": "needed: at most 128 letters, digits and ._@+|-, a letter or digit first",
+    "tenant": f"needed: {ID_GRAMMAR}",
+    "jti": "1 to 128 printable ASCII characters",
+    "iat": "needed: a whole number, in seconds since 1970",
+    "exp": "needed: a whole number, in seconds since 1970",
+    "nbf": "a whole number, in seconds since 1970",
+    "rooms": "a list of at most 128 patterns, such as circle:1, project:* or tenant",
+    "scope": "words separated by spaces, or with an identity provider a list",
+    "rate": "a whole number above 0, in events a second",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TokenInspection:
+    """What is in a token, and the judgement: an identity, or the `reason` of the refusal and a sentence about it."""
+
+    header: dict[str, Any] | None
+    claims: dict[str, Any] | None
+    identity: Identity | None = None
+    reason: str = ""
+    explanation: str = ""
+
+
+def inspect_token(token: str, verifier: TokenVerifier, now: float) -> TokenInspection:
+    """Judge `token` as the gateway would, at `now`; whether it was revoked only a running gateway knows."""
+    parts = token.split(".")
+    header, claims = _decoded(parts[0]), _decoded(parts[1] if len(parts) > 1 else "")
+    try:
+        return TokenInspection(header, claims, verifier.verify(token, now))
+    except TokenInvalid as error:
+        told = _explanation(error.reason, token, header or {}, claims or {}, verifier, now)
+        return TokenInspection(header, claims, None, error.reason, told)
+    except TokenExpired as error:
+        ago = int(now) - error.expires_at
+        return TokenInspection(header, claims, None, error.code, f"it ended {ago} seconds ago; get a fresh one")
+    except AuthError as error:
+        return TokenInspection(header, claims, None, error.code, str(error))
+
+
+def _decoded(segment: str) -> dict[str, Any] | None:
+    with suppress(ValueError, RecursionError):
+        return decode_object(base64url.decode(segment))
+    return None
+
+
+def _explanation(
+    reason: str,
+    token: str,
+    header: Mapping[str, Any],
+    claims: Mapping[str, Any],
+    verifier: TokenVerifier,
+    now: float,
+) -> str:
+    """What is wrong, with the token's own words, and what to do."""
+    trusted = verifier.issuers.get(claims["iss"]) if isinstance(claims.get("iss"), str) else None
+    mapping = None if trusted is None else trusted.mapping
+    if reason.startswith("claim_"):
+        return _about_claim(reason.removeprefix("claim_"), claims, mapping)
+    if reason == "length":
+        return f"it has {len(token):,} characters, {MAX_LENGTH:,} are the most; leave groups and roles out of it"
+    if reason == "shape":
+        return (
+            "it is no JWT, which is three parts of base64url with dots between; if it is an access token without any, "
+            "ask the provider for one for an API (audience)"
+        )
+    if reason in ("header", "payload"):
+        return f"its {reason} is no JSON object as it has to be, with each member once"
+    if reason == "issuer":
+        return f"iss is {_shown(claims.get('iss'))}; accepted: {_listed(verifier.issuers)}; set GATEWAY_EXTERNAL_ISSUER"
+    if reason == "header_typ":
+        types = (MEDIA_TYPE,) if mapping is None else sorted(mapping.types)
+        hint = "" if mapping is None else "; set GATEWAY_EXTERNAL_PROVIDER or GATEWAY_EXTERNAL_TYPES"
+        return f"typ of the header is {_shown(header.get('typ', NO_TYPE))}; accepted: {_listed(types)}{hint}"
+    if reason in ("header_member", "header_crit"):
+        return f"the header has {_listed(header.keys() - {'alg', 'typ', 'kid'})}, which must not be there"
+    if reason == "key_unknown":
+        hint = "GATEWAY_JWT_SECRET or the keys" if mapping is None else "GATEWAY_EXTERNAL_JWKS_URL or _SECRET"
+        return (
+            f"no key with the kid {_shown(header.get('kid'))} for the algorithm {_shown(header.get('alg'))}; "
+            f"look at {hint}, and whether the keys could be fetched"
+        )
+    if reason == "signature":
+        return "it was not signed with the key that is configured here, or was changed afterwards"
+    if reason == "audience":
+        accepted, setting = [verifier.audience], "GATEWAY_JWT_AUDIENCE"
+        if mapping is not None:
+            accepted, setting = sorted(mapping.audiences), "GATEWAY_EXTERNAL_AUDIENCE"
+        found = claims.get("aud") if mapping is None else mapping.audience.find(claims)
+        return f"aud is {_shown(found)}; accepted: {_listed(accepted)}; set {setting}"
+    if reason == "tenant" and mapping is not None:
+        return (
+            f"the tenant {_shown(mapping.tenant.find(claims))} is none of {_listed(mapping.tenants or ())}; "
+            "add it to GATEWAY_EXTERNAL_TENANTS, as value=tenant to rename it"
+        )
+    if reason == "lifetime":
+        return _about_lifetime(claims, verifier, mapping)
+    if reason == "not_yet_valid":
+        ahead = max(_number(claims.get("iat")), _number(claims.get("nbf"))) - now
+        return f"iat or nbf is {ahead:.0f} seconds ahead, and {CLOCK_SKEW} are the most; set the clocks"
+    return "it is not valid here"
+
+
+def _about_claim(name: str, claims: Mapping[str, Any], mapping: ClaimMapping | None) -> str:
+    value = claims.get(name)
+    hint = ""
+    if mapping is not None and name in _CLAIM_SETTINGS:
+        path = {"sub": mapping.user, "tenant": mapping.tenant, "rooms": mapping.rooms, "scope": mapping.scope}[name]
+        value = path.find(claims)
+        hint = f"; set {_CLAIM_SETTINGS[name]} (now {path}), a nested claim as /outer/inner"
+        if name == "tenant" and value is not None:
+            hint = "; give it a tenant's name in GATEWAY_EXTERNAL_TENANTS, as value=tenant"
+    return f"{name} is {_shown(value)}, and is {_FORMS[name]}{hint}"
+
+
+def _about_lifetime(claims: Mapping[str, Any], verifier: TokenVerifier, mapping: ClaimMapping | None) -> str:
+    lifetime = _number(claims.get("exp")) - _number(claims.get("iat"))
+    if mapping is not None:
+        maximum, setting = mapping.max_lifetime or verifier.max_lifetime, "GATEWAY_EXTERNAL_MAX_LIFETIME"
+    else:
+        maximum, setting = verifier.max_lifetime, "GATEWAY_MAX_TOKEN_LIFETIME"
+    return f"from iat to exp are {lifetime:.0f} seconds, and {maximum} are the most; set {setting}"
+
+
+def _number(value: Any) -> float:
+    return value if isinstance(value, int | float) else 0
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "missing"
+    text = json.dumps(value)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(json.dumps(name) for name in names) or "none"
