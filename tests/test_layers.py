@@ -369,6 +369,30 @@ def test_the_http_side_reaches_into_no_part_of_the_engine() -> None:
     assert wrong == []
 
 
+def test_the_state_machine_is_in_one_file() -> None:
+    """LIVE, BEHIND and REPLAYING are told by `offset` and `replay`: nothing but the named transitions of
+    `gateway.core.connection` sets them, and its docstring has each."""
+    state = "gateway.core.connection"
+    wrong = [
+        f"{name}:{node.lineno} sets {node.attr}"
+        for name, tree in modules().items()
+        if name != state
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and node.attr in ("offset", "replay") and isinstance(node.ctx, ast.Store)
+    ]
+    assert wrong == []
+    transitions = {
+        method.name
+        for method in class_of(state, "Connection").body
+        if isinstance(method, FUNCTIONS) and method.name != "__init__"
+        for node in ast.walk(method)
+        if isinstance(node, ast.Attribute) and node.attr in ("offset", "replay") and isinstance(node.ctx, ast.Store)
+    }
+    table = (ast.get_docstring(modules()[state]) or "").partition("transition")[2]
+    assert transitions
+    assert transitions <= set(re.findall(r"^ +(\w+) +\|", table, re.M))
+
+
 def test_the_docstrings_say_what_a_module_is() -> None:
     """Each module, in its first line."""
     assert [name for name, tree in modules().items() if not ast.get_docstring(tree)] == []

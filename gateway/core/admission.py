@@ -34,34 +34,34 @@ class Limits:
     command_burst: int = 40
     events_per_second: int = 500
     malformed: int = 10
-    deferred: int = 100
+    pending_commands: int = 100
     ping_interval: float = 20.0
     longest_token: int = 86_400
-    ceilings: ConnectionLimits = field(default_factory=ConnectionLimits)
+    connections: ConnectionLimits = field(default_factory=ConnectionLimits)
 
 
 class Admission:
     """Counts connections by address and handshakes by address; users and tenants are counted by the index."""
 
-    def __init__(self, ceilings: ConnectionLimits) -> None:
-        self._ceilings = ceilings
+    def __init__(self, limits: ConnectionLimits) -> None:
+        self._limits = limits
         self.addresses: ConnectionCounter[str] = ConnectionCounter()
         self._handshakes: KeyedRateLimiter[str] = KeyedRateLimiter(
-            RateLimiter(ceilings.handshakes_per_minute / 60, ceilings.handshakes_per_minute)
+            RateLimiter(limits.handshakes_per_minute / 60, limits.handshakes_per_minute)
         )
 
-    def knock(self, address: str, now: float) -> None:
+    def check_address(self, address: str, now: float) -> None:
         """Before anything is verified: raises `ConnectionRefused` for an address that asks too often or is full."""
         key = address_key(address)
-        if wait := self._handshakes.take(key, now):
-            limit = self._ceilings.handshakes_per_minute
+        if wait := self._handshakes.acquire(key, now):
+            limit = self._limits.handshakes_per_minute
             raise ConnectionRefused(
                 CloseCode.RATE_LIMITED,
                 f"at most {limit} handshakes a minute from one address",
                 limit,
                 milliseconds_up(wait),
             )
-        limit = self._ceilings.per_address
+        limit = self._limits.per_address
         if limit and self.addresses[key] >= limit:
             raise ConnectionRefused(
                 CloseCode.TRY_AGAIN_LATER, f"at most {limit} connections from one address", limit, RETRY_SECONDS
@@ -69,21 +69,21 @@ class Admission:
 
     def check(self, identity: Identity, index: TenantIndex) -> None:
         """Once it is known who asks: raises `ConnectionRefused` where the user or the tenant is at its limit."""
-        limit = self._ceilings.per_user
+        limit = self._limits.per_user
         if limit and len(index.users.get(identity.user_id, ())) >= limit:
             raise ConnectionRefused(
                 CloseCode.USER_LIMIT, f"at most {limit} connections of one user", limit, RETRY_SECONDS
             )
-        limit = self._ceilings.per_tenant
+        limit = self._limits.per_tenant
         if limit and len(index.connections) >= limit:
             raise ConnectionRefused(
                 CloseCode.TRY_AGAIN_LATER, f"at most {limit} connections of one tenant", limit, RETRY_SECONDS
             )
 
-    def enter(self, connection: Connection) -> None:
+    def acquire(self, connection: Connection) -> None:
         self.addresses.add(address_key(connection.address))
 
-    def leave(self, connection: Connection) -> None:
+    def release(self, connection: Connection) -> None:
         self.addresses.remove(address_key(connection.address))
 
     def sweep(self, now: float) -> None:

@@ -1,4 +1,4 @@
-"""How a connection that is behind is caught up from the log: resume, history and slow clients, one mechanism."""
+"""Catch-up from the log: resume, history and slow consumers, one mechanism. The transitions are the connection's."""
 
 from collections.abc import Iterable, Mapping
 from enum import Enum
@@ -11,7 +11,7 @@ from gateway.core.window import Window
 from schemas.rooms import TENANT_ROOM
 
 BATCH_BYTES: Final = 64 * 1024
-"""What is written at once, one frame more or less; also what gathers in a turn before it is delivered early."""
+"""What is written at once, one frame more or less; also what is coalesced before it is delivered early."""
 
 _SCAN: Final = 2_000
 """Entries looked at in one step, about half a millisecond: a deep replay must not hold up the loop."""
@@ -20,41 +20,38 @@ _SCAN: Final = 2_000
 class Progress(Enum):
     LIVE = "at the log's head"
     MORE = "call again, in a later turn if others wait"
-    FULL = "the transport is full: call again when it has drained"
+    FULL = "the transport is full: call again when it is writable"
     THROTTLED = "the connection has had its share of events: call again a little later"
-    GAP = "the log no longer reaches back to the place: skip, tell the connection where it goes on, and call again"
+    GAP = "the log no longer reaches back to the offset: skip_gap, say where the connection goes on, and call again"
 
 
-def plan(connection: Connection, window: Window, rooms: list[str], since: int) -> tuple[int, int]:
+def start_replay(connection: Connection, window: Window, rooms: list[str], since: int) -> tuple[int, int]:
     """Owe the connection what came in `rooms`, new to it, after the offset `since`; returns how many events, and how
     many entries were examined for it.
 
-    It is then behind: `advance` writes them and what came later. To be called before the rooms are joined, and not
+    `send_next_batch` then writes them and what came later. To be called before the rooms are joined, and not
     while an earlier replay is under way. An event that another of its rooms brought, or will bring, does not count
     and is not written again. Costs O(rooms log window), and as many entries as are owed, with those that are not only
     because of another room that the connection is in.
     """
-    until = window.head if connection.place is None else connection.place
-    replay = Replay(dict.fromkeys(rooms, since), since, until, dict(connection.rooms))
-    owed = examined = last = 0
-    for offset in window.candidates(_spans(replay.rooms, replay.seen, since, window.head)):
+    until = window.head if connection.offset is None else connection.offset
+    wanted = Replay(dict.fromkeys(rooms, since), since, until, dict(connection.rooms))
+    owed = examined = first = last = 0
+    for offset in window.candidates(_spans(wanted.rooms, wanted.seen, since, window.head)):
         examined += 1
-        if replay.wants(window[offset]):
+        if wanted.wants(window[offset]):
             owed += 1
             if offset <= until:
-                # Only from the first of them to the last: nothing else need be looked at.
-                if not last:
-                    replay.place = offset - 1
-                replay.until = last = offset
+                first, last = first or offset, offset
     if last:
-        connection.replay = replay
-        connection.place = until
+        # Only from the first of them to the last: nothing else need be looked at.
+        connection.start_replay(Replay(wanted.rooms, first - 1, last, wanted.seen), until)
     return owed, examined
 
 
-def latest(connection: Connection, window: Window, rooms: list[str], count: int) -> tuple[int, int]:
-    """The offset after which there are at most `count` events that `plan` would replay, and how many entries were
-    examined to find it. Costs O(rooms log window) and, as `plan`, as many entries as are found."""
+def history_start(connection: Connection, window: Window, rooms: list[str], count: int) -> tuple[int, int]:
+    """The offset after which there are at most `count` events that `start_replay` would replay, and how many entries
+    were examined to find it. Costs O(rooms log window) and, as `start_replay`, as many entries as are found."""
     oldest = window.first - 1
     found = examined = 0
     replay = Replay(dict.fromkeys(rooms, oldest), oldest, window.head, connection.rooms)
@@ -78,75 +75,56 @@ def _spans(rooms: Mapping[str, int], seen: Mapping[str, int], after: int, until:
     }
 
 
-def forget(connection: Connection, room: str) -> None:
+def drop_room(connection: Connection, room: str) -> None:
     """Owe nothing more of `room`, which the connection has left."""
     if connection.replay is not None:
         connection.replay.rooms.pop(room, None)
 
 
-def skip(connection: Connection, window: Window) -> None:
-    """Give up what can no longer be had: what is left of a replay, or else everything up to the head.
-
-    No room has brought what is given up: whoever asks for it again, as far as it is still there, must get it.
-    """
-    replay = connection.replay
-    if replay is None or connection.place is None or window.misses(connection.place):
-        go_to_head(connection, window)
-        return
-    connection.replay = None
-    for room in replay.rooms:
-        connection.rooms[room] = min(replay.seen.get(room, replay.until), replay.until)
+def skip_gap(connection: Connection, window: Window) -> None:
+    """Give up what can no longer be had: what is left of a replay, or else everything up to the head."""
+    if connection.replay is None or connection.offset is None or window.misses(connection.offset):
+        connection.jump_to_head(window.head)
+    else:
+        connection.abandon_replay()
 
 
-def go_to_head(connection: Connection, window: Window) -> None:
-    """Owe nothing of what there is: the connection goes on with what comes."""
-    connection.replay = None
-    connection.place = None
-    for room in connection.rooms:
-        connection.rooms[room] = window.head
-
-
-def advance(connection: Connection, window: Window, now: float) -> Progress:
-    """Write one batch of what the connection is owed, and move its place; `now` is for its rate."""
-    if connection.place is None:
+def send_next_batch(connection: Connection, window: Window, now: float) -> Progress:
+    """Write one batch of what the connection is owed, and advance it; `now` is for its rate."""
+    if connection.offset is None:
         return Progress.LIVE
     allowance = connection.allowance(now)
     replay = connection.replay
-    source, place, until = (
-        (connection, connection.place, window.head) if replay is None else (replay, replay.place, replay.until)
+    source, reached, until = (
+        (connection, connection.offset, window.head) if replay is None else (replay, replay.offset, replay.until)
     )
-    if place < until and window.misses(place):
+    if reached < until and window.misses(reached):
         return Progress.GAP
     frames: list[Frame] = []
     size = 0
-    for examined, offset in enumerate(_candidates(window, source, place, until)):
+    for examined, offset in enumerate(_candidates(window, source, reached, until)):
         if size >= BATCH_BYTES or len(frames) >= allowance or examined >= _SCAN:
             break
-        place = offset
+        reached = offset
         entry = window[offset]
         if source.wants(entry):
             frames.append(entry.frame)
             size += len(entry.frame)
     else:
-        place = until
-    if replay is None:
-        connection.place = place
-    elif place < until:
-        replay.place = place
-    else:
-        connection.replay = None
+        reached = until
+    connection.advance(reached)
     connection.sent += len(frames)
     if frames and not connection.transport.write(Batch(frames)):
         return Progress.FULL
-    if connection.replay is not None or connection.place < window.head:
+    if connection.replay is not None or connection.offset < window.head:
         return Progress.THROTTLED if len(frames) >= allowance else Progress.MORE
-    connection.place = None
+    connection.reach_head()
     return Progress.LIVE
 
 
-def _candidates(window: Window, source: Connection | Replay, place: int, until: int) -> Iterable[int]:
-    """The offsets above `place` among which are those that `source` wants. A few are quicker looked at one by one than
+def _candidates(window: Window, source: Connection | Replay, after: int, until: int) -> Iterable[int]:
+    """The offsets above `after` among which are those that `source` wants. A few are quicker looked at one by one than
     looked up by room; of many, a quiet room must not cost all."""
-    if until - place <= len(source.rooms):
-        return range(place + 1, until + 1)
-    return window.candidates(_spans(source.rooms, source.seen if isinstance(source, Replay) else {}, place, until))
+    if until - after <= len(source.rooms):
+        return range(after + 1, until + 1)
+    return window.candidates(_spans(source.rooms, source.seen if isinstance(source, Replay) else {}, after, until))

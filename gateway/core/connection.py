@@ -1,81 +1,53 @@
-"""The server's side of one client: who it is, which rooms it follows, and its place in the log."""
+"""The state machine of a connection: live, behind, or replaying.
 
-from collections.abc import Callable
+Every write of `offset` and of `replay` is in this file, in a transition that has a name:
+
+    state      | offset | replay | what is written to the client
+    -----------+--------+--------+-----------------------------------------------------------------------------
+    LIVE       | None   | None   | events as they come
+    BEHIND     | set    | None   | the log after `offset`, in batches: the slow consumer, or one that has resumed
+    REPLAYING  | set    | set    | a part of the log, up to `replay.until`; after that as BEHIND
+
+    transition      | from             | to                | when
+    ----------------+------------------+-------------------+----------------------------------------------------
+    offer           | LIVE             | BEHIND            | an event is over the rate
+    write           | LIVE             | BEHIND            | an event has filled the transport
+    fall_behind     | LIVE             | BEHIND            | something else has filled the transport
+    start_replay    | LIVE, BEHIND     | REPLAYING         | rooms were joined whose earlier events are owed
+    advance         | BEHIND           | BEHIND            | a batch of what is owed leaves
+                    | REPLAYING        | REPLAYING, BEHIND | likewise; BEHIND once it is all of the replay
+    abandon_replay  | REPLAYING        | BEHIND            | the log has let go of what is left of the replay
+    reach_head      | BEHIND           | LIVE              | nothing more is owed
+    jump_to_head    | any              | LIVE              | the log has let go of what is owed, or was reset
+
+A connection begins LIVE, in no room. Until it is `established`, which its first frame makes it, its commands are kept
+in `pending_commands`; so are those that change rooms while it is REPLAYING.
+"""
+
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 from auth.identity import Identity
-from gateway.core.connect_request import ConnectRequest
 from gateway.core.frame import Batch
+from gateway.core.transport import Transport
 from gateway.core.window import Entry
 from schemas.commands import AnyCommand
-
-
-class Transport(Protocol):
-    """Writes frames to one client. An implementation guarantees, and `gateway.testing` checks:
-
-    - `write` never blocks and never raises, takes the whole batch, and keeps the order of the calls.
-    - It answers False from the batch on that fills it, and then tells the gateway once when it has drained, never from
-      within `write`; so it holds at most what fills it and one batch more. Nobody waits for one that is stuck.
-    - After `close` the client receives what was written before, then the close code; after `abort` nothing is sure.
-      Both may be called twice, and a `write` after them does nothing.
-    - Whoever ends it, the gateway is told `disconnect`, at least once; a client that reads nothing while data waits is
-      given up, one that reads slowly or for which nothing waits is not.
-    """
-
-    @property
-    def fd(self) -> int | None:
-        """The socket's descriptor while it may be written to directly (bypassing `write`). After a short write, pass
-        `batch.rest(sent)` to `write` before anything else. None while data is buffered, after the end, and where frames
-        leave in another form: compressed, encrypted, by a server."""
-
-    @property
-    def pings(self) -> bool:
-        """Whether it sends a WebSocket ping each `ping_interval`, and gives up a client that answers none of them."""
-
-    def write(self, batch: Batch) -> bool: ...
-
-    def close(self, code: int, reason: str) -> None: ...
-
-    def abort(self) -> None: ...
-
 
 _UNLIMITED: Final = 1 << 62
 
 WRITTEN: Final = -1
 BEHIND: Final = -2
 OVER_RATE: Final = -3
-
-
-class Host(Protocol):
-    """What a transport calls: the gateway, seen from below. All of them plain, quick functions."""
-
-    def connect(self, handshake: ConnectRequest, transport: Transport) -> "Connection | None":
-        """A client's handshake was answered; None where it is refused, and the transport closed with the reason."""
-
-    def redeem(self, handshake: ConnectRequest, then: Callable[[ConnectRequest], object]) -> None:
-        """A handshake has tickets: call `then` once, now or later, with the one to connect with in its place."""
-
-    def receive(self, connection: "Connection", text: str) -> None:
-        """A text frame came."""
-
-    def receive_binary(self, connection: "Connection") -> None:
-        """A binary frame came, which the protocol does not have."""
-
-    def drained(self, connection: "Connection") -> None:
-        """The transport answered False, and has room again."""
-
-    def disconnect(self, connection: "Connection") -> None:
-        """The client has gone, or the transport has given it up."""
+"""Results of `Connection.offer` beside a descriptor, which is 0 or more."""
 
 
 @dataclass(slots=True, eq=False)
 class Replay:
-    """A part of the log that is owed to a connection before it goes on at its own place: what came in `rooms` after
-    `place` and up to `until`, except for what the rooms in `seen` brought already."""
+    """A part of the log that is owed to a connection before it goes on at its own offset: what came in `rooms` after
+    `offset` and up to `until`, except for what the rooms in `seen` brought already."""
 
     rooms: dict[str, int]
-    place: int
+    offset: int
     until: int
     seen: dict[str, int]
 
@@ -84,13 +56,12 @@ class Replay:
 
 
 class Connection:
-    """One client. LIVE (`place` is None: at the log's head, gets frames as they come) or BEHIND (holds its `place`,
-    the offset up to which everything has been dealt with, and nothing else; is caught up from the log).
+    """The server-side state of one client.
 
-    At most `rate` events a second are written to it (0: no limit), and as many at once after a quiet second.
-
-    `rooms` maps each room to the offset after which its events are for this connection. `deferred` are commands that
-    wait for the end of a replay, or for the beginning: it has `begun` once its first frame was written.
+    `offset` is the position up to which everything has been dealt with; None at the head of the log. At most `rate`
+    events a second are written (0: no limit), and as many at once after a quiet second. `rooms` maps each room to the
+    offset after which its events are for this connection. `catch_up_scheduled` where its next batch is a matter of
+    time, and not of its transport.
     """
 
     __slots__ = (
@@ -99,19 +70,19 @@ class Connection:
         "_bucket_at",
         "_quota",
         "address",
-        "awaits_turn",
-        "begun",
+        "catch_up_scheduled",
         "client_id",
-        "commands_due",
+        "command_tat",
         "connected_at",
-        "deferred",
+        "established",
         "id",
         "identity",
-        "malformed",
-        "place",
+        "malformed_streak",
+        "offset",
+        "pending_commands",
         "rate",
         "received",
-        "refusals_due",
+        "refusal_tat",
         "replay",
         "rooms",
         "sent",
@@ -135,11 +106,11 @@ class Connection:
         self.address = address
         self.client_id = client_id
         self.rooms: dict[str, int] = {}
-        self.place: int | None = None
+        self.offset: int | None = None
         self.replay: Replay | None = None
-        self.deferred: tuple[AnyCommand, ...] = ()
-        self.awaits_turn = False
-        self.begun = False
+        self.pending_commands: tuple[AnyCommand, ...] = ()
+        self.catch_up_scheduled = False
+        self.established = False
         self.sent = 0
         # `sent` may grow up to the quota before the clock is asked: the rate costs a comparison, not a system call.
         self._bucket = 0.0
@@ -148,13 +119,13 @@ class Connection:
         self.rate = 0
         self.set_rate(rate)
         self.received = 0
-        self.malformed = 0
-        self.commands_due = 0.0
-        self.refusals_due = 0.0
+        self.malformed_streak = 0
+        self.command_tat = 0.0
+        self.refusal_tat = 0.0
 
     @property
     def live(self) -> bool:
-        return self.place is None
+        return self.offset is None
 
     def offer(self, batch: Batch, now: float) -> int:
         """Take a batch of new events, all of them for this connection, unless it is behind and will read them later.
@@ -163,11 +134,11 @@ class Connection:
         `WRITTEN`, `BEHIND`, or `OVER_RATE` where it has just fallen behind because of its rate. `now` is in seconds of
         a clock that never goes back.
         """
-        if self.place is not None:
+        if self.offset is not None:
             return BEHIND
         sent = self.sent + batch.count
         if sent > self._quota and batch.count > self.allowance(now):
-            self.place = batch.first - 1
+            self.offset = batch.first - 1
             return OVER_RATE
         self.sent = sent
         fd = self.transport.fd
@@ -177,9 +148,47 @@ class Connection:
         return WRITTEN
 
     def write(self, batch: Batch) -> None:
-        """Write new events, or what is left of them. A transport that is full will say when it has drained."""
+        """Write new events, or what is left of them. A transport that is full will say when it is writable again."""
         if not self.transport.write(batch):
-            self.place = batch.last
+            self.offset = batch.last
+
+    def fall_behind(self, offset: int) -> None:
+        """Go on after `offset` once the transport is writable again."""
+        self.offset = offset
+
+    def start_replay(self, replay: Replay, offset: int) -> None:
+        """Owe a part of the log, and then what comes after `offset`."""
+        self.replay = replay
+        self.offset = offset
+
+    def advance(self, offset: int) -> None:
+        """What was owed up to `offset` is dealt with."""
+        replay = self.replay
+        if replay is None:
+            self.offset = offset
+        elif offset < replay.until:
+            replay.offset = offset
+        else:
+            self.replay = None
+
+    def abandon_replay(self) -> None:
+        """Owe nothing more of the replay. No room has brought what is given up: a client that asks for it again, as
+        far as it is still there, must get it."""
+        replay, self.replay = self.replay, None
+        if replay is not None:
+            for room in replay.rooms:
+                self.rooms[room] = min(replay.seen.get(room, replay.until), replay.until)
+
+    def reach_head(self) -> None:
+        """Nothing more is owed."""
+        self.offset = None
+
+    def jump_to_head(self, head: int) -> None:
+        """Owe nothing of what there is up to `head`: the connection goes on with what comes."""
+        self.replay = None
+        self.offset = None
+        for room in self.rooms:
+            self.rooms[room] = head
 
     def count_reply(self) -> None:
         """One frame more was written that is no event: it counts as sent, but not against the rate."""

@@ -6,14 +6,14 @@ from typing import Generic, NamedTuple, TypeVar
 W = TypeVar("W", bound=Hashable)
 
 
-class News(NamedTuple):
+class PresenceEvent(NamedTuple):
     """A user's first connection has come into the room (`joined`), or the last one has left it."""
 
     user_id: str
     joined: bool
 
 
-class WatchedRoom(Generic[W]):
+class PresenceFeed(Generic[W]):
     """One room that somebody watches. Who is in it is not kept here: it is told of first and last connections.
 
     Who leaves is only told of after `grace` seconds, and who is back by then was never away. A user's `left` is thus at
@@ -28,7 +28,7 @@ class WatchedRoom(Generic[W]):
         # From which of the news on each watcher is to be told, so that nobody hears of what was before, such as its
         # own arrival.
         self._watchers: dict[W, int] = {}
-        self._news: list[News] = []
+        self._news: list[PresenceEvent] = []
         self._leaving: dict[str, float] = {}
         self._looked: dict[W, float] = {}
         self._back: list[tuple[W, str]] = []
@@ -64,7 +64,7 @@ class WatchedRoom(Generic[W]):
         """The user's first connection is in."""
         left_at = self._leaving.pop(user_id, None)
         if left_at is None:
-            self._news.append(News(user_id, True))
+            self._news.append(PresenceEvent(user_id, True))
             return
         for watcher, at in reversed(self._looked.items()):
             if at < left_at:
@@ -77,7 +77,7 @@ class WatchedRoom(Generic[W]):
         self._leaving.pop(user_id, None)
         self._leaving[user_id] = now
 
-    def settle(self, now: float, is_in: Callable[[str], bool]) -> None:
+    def expire_leaves(self, now: float, is_in: Callable[[str], bool]) -> None:
         """Those whose grace is over have left, but for who `is_in` nevertheless."""
         while self._leaving:
             user_id, left_at = next(iter(self._leaving.items()))
@@ -85,16 +85,17 @@ class WatchedRoom(Generic[W]):
                 break
             del self._leaving[user_id]
             if not is_in(user_id):
-                self._news.append(News(user_id, False))
+                self._news.append(PresenceEvent(user_id, False))
 
-    def take(self) -> list[tuple[list[News], list[W]]]:
+    def take(self) -> list[tuple[list[PresenceEvent], list[W]]]:
         """What is to be told, in order, and to whom; it is told after that."""
         groups: dict[int, list[W]] = {}
         for watcher, start in self._watchers.items():
             if start < len(self._news):
                 groups.setdefault(start, []).append(watcher)
         # Who was back comes first: it may have left again since, and that is among the news.
-        told = [([News(user_id, True)], [watcher]) for watcher, user_id in self._back if watcher in self._watchers]
+        back = ((watcher, user_id) for watcher, user_id in self._back if watcher in self._watchers)
+        told = [([PresenceEvent(user_id, True)], [watcher]) for watcher, user_id in back]
         told += [(self._news[start:], watchers) for start, watchers in groups.items()]
         self._news, self._back = [], []
         self._watchers = dict.fromkeys(self._watchers, 0)

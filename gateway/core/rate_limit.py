@@ -15,7 +15,7 @@ class RateLimiter:
     per_second: float
     burst: int
 
-    def take(self, due: float, now: float, cost: int = 1) -> tuple[float, float]:
+    def acquire(self, due: float, now: float, cost: int = 1) -> tuple[float, float]:
         """Spend `cost`. Returns the new state, and the seconds to wait: 0 where it was granted.
 
         The state is the time at which the bucket is full again (GCRA's theoretical arrival time); it starts as 0.
@@ -43,9 +43,9 @@ class KeyedRateLimiter(Generic[K]):
         self.rate = rate
         self._due: dict[K, float] = {}
 
-    def take(self, key: K, now: float) -> float:
+    def acquire(self, key: K, now: float) -> float:
         """Spend one of `key`'s; the seconds to wait, 0 where it was granted."""
-        due, wait = self.rate.take(self._due.get(key, 0.0), now)
+        due, wait = self.rate.acquire(self._due.get(key, 0.0), now)
         if due > now:
             self._due[key] = due
         return wait

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from auth.identity import require_subscribe
-from gateway.core.catch_up import forget, latest, plan
+from gateway.core.catch_up import drop_room, history_start, start_replay
 from gateway.core.connection import Connection
 from gateway.core.errors import GatewayError
 from gateway.core.manager import ConnectionManager
@@ -36,8 +36,8 @@ def subscribe(
         after = position.offset if recovered else after
     examined = 0
     if recovered is not True and history:
-        after, examined = latest(connection, window, rooms, history)
-    replayed, more = plan(connection, window, rooms, after)
+        after, examined = history_start(connection, window, rooms, history)
+    replayed, more = start_replay(connection, window, rooms, after)
     for room in rooms:
         manager.join(connection, room, min(after, connection.rooms.get(room, after)))
     answer = Subscribed(rooms=tuple(rooms), cursor=window.cursor, recovered=recovered, replayed=replayed)
@@ -82,4 +82,4 @@ def drop_ungranted(manager: ConnectionManager, connection: Connection) -> tuple[
 def leave(manager: ConnectionManager, connection: Connection, rooms: Sequence[str]) -> None:
     for room in rooms:
         manager.leave(connection, room)
-        forget(connection, room)
+        drop_room(connection, room)

@@ -11,7 +11,7 @@ from gateway.core.rate_limit import RateLimiter
 from gateway.engine.connections import Connections
 from gateway.engine.presence import Presence
 from gateway.engine.publishing import Publishing
-from gateway.engine.replies import refusal
+from gateway.engine.replies import error_reply
 from gateway.engine.subscriptions import Subscriptions
 from gateway.engine.tasks import TaskSet
 from schemas import messages
@@ -60,7 +60,7 @@ class Commands:
             if self._within_rate(connection, error.id):
                 self._malformed(connection, error)
             return
-        connection.malformed = 0
+        connection.malformed_streak = 0
         if self._within_rate(connection, command.id):
             self._run(connection, command)
 
@@ -74,19 +74,19 @@ class Commands:
 
     def _malformed(self, connection: Connection, error: CommandError) -> None:
         self._connections.reply(connection, messages.Error(code=error.code, message=str(error)), error.id)
-        connection.malformed += 1
-        if connection.malformed >= self._limits.malformed:
+        connection.malformed_streak += 1
+        if connection.malformed_streak >= self._limits.malformed:
             self._connections.close(connection, CloseCode.MALFORMED, ErrorCode.BAD_MESSAGE)
 
     def _within_rate(self, connection: Connection, id: str | int | None) -> bool:
         now = self._connections.timer()
-        connection.commands_due, wait = self._command_rate.take(connection.commands_due, now)
+        connection.command_tat, wait = self._command_rate.acquire(connection.command_tat, now)
         if not wait:
             return True
         limit = self._command_rate.per_second
         limited = RateLimited(f"at most {limit:g} commands a second", wait, limit)
-        self._connections.reply(connection, refusal(limited), id)
-        connection.refusals_due, over = self._refusal_rate.take(connection.refusals_due, now)
+        self._connections.reply(connection, error_reply(limited), id)
+        connection.refusal_tat, over = self._refusal_rate.acquire(connection.refusal_tat, now)
         if over:
             self._connections.close(connection, CloseCode.RATE_LIMITED, ErrorCode.RATE_LIMITED)
         return False
@@ -95,15 +95,15 @@ class Commands:
 
     def _run(self, connection: Connection, command: AnyCommand) -> None:
         # One replay at a time, or an event of two rooms might come twice or not at all.
-        changes_rooms = isinstance(command, Subscribe | Unsubscribe)
-        if not connection.begun or (changes_rooms and (connection.replay is not None or connection.deferred)):
-            if len(connection.deferred) < self._limits.deferred:
-                connection.deferred = (*connection.deferred, command)
+        waiting = bool(connection.pending_commands) or connection.replay is not None
+        if not connection.established or (waiting and isinstance(command, Subscribe | Unsubscribe)):
+            if len(connection.pending_commands) < self._limits.pending_commands:
+                connection.pending_commands = (*connection.pending_commands, command)
             else:
-                full = RateLimited("read the replayed events first", 1.0, self._limits.deferred)
-                self._connections.reply(connection, refusal(full), command.id)
+                full = RateLimited("read the replayed events first", 1.0, self._limits.pending_commands)
+                self._connections.reply(connection, error_reply(full), command.id)
         elif (following := self._follow(connection, command)) is not None:
-            connection.deferred = (command,)
+            connection.pending_commands = (command,)
             self._await_log(connection, following)
         else:
             self._execute(connection, command)
@@ -111,8 +111,8 @@ class Commands:
     def run_pending(self, connection: Connection) -> None:
         """Run the pending commands, up to one that has to wait. Never raises: the caller is about another matter."""
         try:
-            while connection.deferred and connection.replay is None and connection not in self._awaiting_log:
-                following = self._follow(connection, connection.deferred[0])
+            while connection.pending_commands and connection.replay is None and connection not in self._awaiting_log:
+                following = self._follow(connection, connection.pending_commands[0])
                 if following is None:
                     self._execute(connection, self._take_pending(connection))
                 else:
@@ -121,8 +121,8 @@ class Commands:
             self._connections.fail(connection)
 
     def _take_pending(self, connection: Connection) -> AnyCommand:
-        command, *rest = connection.deferred
-        connection.deferred = tuple(rest)
+        command, *rest = connection.pending_commands
+        connection.pending_commands = tuple(rest)
         return command
 
     def _follow(self, connection: Connection, command: AnyCommand) -> Awaitable[None] | None:
@@ -153,7 +153,7 @@ class Commands:
             if refused is None:
                 self._execute(connection, command)
             else:
-                self._connections.reply(connection, refusal(refused), command.id)
+                self._connections.reply(connection, error_reply(refused), command.id)
         except Exception:
             self._connections.fail(connection)
         self.run_pending(connection)
@@ -175,7 +175,7 @@ class Commands:
             else:
                 self._publish(connection, command)
         except (GatewayError, AuthError) as error:
-            self._connections.reply(connection, refusal(error), command.id)
+            self._connections.reply(connection, error_reply(error), command.id)
 
     def _publish(self, connection: Connection, command: Publish) -> None:
         tenant, draft = self._publishing.draft(connection.identity, command.event)
@@ -185,7 +185,7 @@ class Commands:
         try:
             receipt = await self._publishing.append(tenant, draft)
         except GatewayError as error:
-            self._connections.reply(connection, refusal(error), id)
+            self._connections.reply(connection, error_reply(error), id)
         except Exception:
             # Without an answer the publisher would wait for ever, and not know whether to try again.
             logger.exception("an event could not be published")

@@ -13,13 +13,14 @@ from auth.revocation import Revocations
 from auth.tokens import TokenVerifier
 from gateway.core.admission import Admission, Limits
 from gateway.core.connect_request import ConnectRequest
-from gateway.core.connection import Connection, Transport
+from gateway.core.connection import Connection
 from gateway.core.errors import GatewayError
 from gateway.core.frame import Batch, Frame
 from gateway.core.manager import ConnectionManager
 from gateway.core.rate_limit import RateLimiter
 from gateway.core.timer_wheel import TimerWheel
-from gateway.engine.replies import farewell
+from gateway.core.transport import Transport
+from gateway.engine.replies import rejection
 from schemas import messages
 from schemas.codes import CloseCode, ErrorCode
 from schemas.events import rfc3339
@@ -48,14 +49,14 @@ class Connections:
         self.timer = timer
         self.command_rate = RateLimiter(limits.commands_per_second, limits.command_burst)
         self.verifier = verifier
-        self.admission = Admission(limits.ceilings)
+        self.admission = Admission(limits.connections)
         self._idle_since: dict[str, float] = {}
 
     # ---- the beginning
 
     def check_address(self, address: str) -> None:
         """Raise `ConnectionRefused` for an address that asks too often, or has all the connections that it may."""
-        self.admission.knock(address, self.timer())
+        self.admission.check_address(address, self.timer())
 
     def open(self, request: ConnectRequest, transport: Transport) -> Connection:
         """Verify, admit and index a client. Raises `AuthError` and `GatewayError`."""
@@ -73,7 +74,7 @@ class Connections:
             label,
             self._event_rate(identity),
         )
-        self.admission.enter(connection)
+        self.admission.acquire(connection)
         self._schedule_expiry(connection)
         self._idle_since.pop(identity.tenant, None)
         self.manager.add(connection)
@@ -118,7 +119,7 @@ class Connections:
     def charge(self, connection: Connection, items: int) -> None:
         """Count what a command went through, members or entries of the log, against the rate of commands: 1,000, which
         cost about a millisecond, as one command more."""
-        connection.commands_due = self.command_rate.charge(connection.commands_due, self.timer(), items / 1_000)
+        connection.command_tat = self.command_rate.charge(connection.command_tat, self.timer(), items / 1_000)
 
     def reply(self, connection: Connection, message: messages.Message, id: str | int | None = None) -> None:
         """Write one of the gateway's own frames, also to a connection that is behind: it has no place in the log."""
@@ -132,7 +133,7 @@ class Connections:
 
     def reject(self, transport: Transport, error: AuthError | GatewayError) -> None:
         """Close the transport of a client that was not admitted, with the reason."""
-        message, code, reason = farewell(error)
+        message, code, reason = rejection(error)
         if message is not None:
             self._write(transport, message)
         transport.close(code, reason)
@@ -159,7 +160,7 @@ class Connections:
             return
         tenant = connection.identity.tenant
         self.expirations.forget(connection)
-        self.admission.leave(connection)
+        self.admission.release(connection)
         if len(self.manager.of(tenant).connections) == 1:
             self._idle_since[tenant] = self.timer()
         self.manager.remove(connection)

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from gateway.core.catch_up import BATCH_BYTES, Progress, advance, skip
+from gateway.core.catch_up import BATCH_BYTES, Progress, send_next_batch, skip_gap
 from gateway.core.connection import Connection
 from gateway.core.frame import Batch
 from gateway.core.log import Log
@@ -123,7 +123,7 @@ class Delivery:
         for _ in batch.frames:
             connection.count_reply()
         if not connection.transport.write(batch):
-            connection.place = self._log.window(connection.identity.tenant).head
+            connection.fall_behind(self._log.window(connection.identity.tenant).head)
         return True
 
     def catch_up(self, connection: Connection) -> None:
@@ -132,9 +132,9 @@ class Delivery:
         if not self._connections.is_open(connection):
             return
         window = self._log.window(connection.identity.tenant)
-        progress = advance(connection, window, self._timer())
+        progress = send_next_batch(connection, window, self._timer())
         if progress is Progress.GAP:
-            skip(connection, window)
+            skip_gap(connection, window)
             self._report_gap(connection, window)
             if not connection.live:  # what was lost is a replay's: the rest is still to come
                 self._catch_up_later(connection, 0)
@@ -147,17 +147,17 @@ class Delivery:
 
     def _report_gap(self, connection: Connection, window: Window) -> None:
         """Say where the connection goes on, before anything later is written."""
-        cursor = window.cursor if connection.place is None else window.cursors.encode(window.epoch, connection.place)
+        cursor = window.cursor if connection.offset is None else window.cursors.encode(window.epoch, connection.offset)
         self._connections.reply(connection, messages.StreamGap(reason="history_trimmed", cursor=cursor))
 
-    def drained(self, connection: Connection) -> None:
+    def on_writable(self, connection: Connection) -> None:
         """The connection's transport was full and is not any more."""
-        if not connection.awaits_turn:
+        if not connection.catch_up_scheduled:
             self._catch_up_now(connection)
 
     def _catch_up_soon(self, connection: Connection) -> None:
-        if not connection.awaits_turn:
-            connection.awaits_turn = True
+        if not connection.catch_up_scheduled:
+            connection.catch_up_scheduled = True
             self._catch_ups.append(connection)
             if not self._catching_up:
                 self._catching_up = True
@@ -178,12 +178,12 @@ class Delivery:
 
     def _catch_up_later(self, connection: Connection, delay: float) -> None:
         # One at a time for each connection, or every time its transport drains would add another.
-        if not connection.awaits_turn:
-            connection.awaits_turn = True
+        if not connection.catch_up_scheduled:
+            connection.catch_up_scheduled = True
             asyncio.get_running_loop().call_later(delay, self._catch_up_now, connection)
 
     def _catch_up_now(self, connection: Connection) -> None:
-        connection.awaits_turn = False
+        connection.catch_up_scheduled = False
         try:
             self.catch_up(connection)
         except Exception as error:

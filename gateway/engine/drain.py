@@ -72,7 +72,7 @@ class Drain:
         leaving = deque((started + slot, connection) for slot, connection in zip(times, connections, strict=True))
         for number, (at, connection) in enumerate(list(leaving), 1):
             # One that has not begun has its first frame still to come; it is told when it is sent away.
-            if connection.begun and self._connections.is_open(connection):
+            if connection.established and self._connections.is_open(connection):
                 self._tell_one(connection, at - self._timer())
             if number % _TOLD_AT_ONCE == 0:
                 await asyncio.sleep(0)
@@ -97,10 +97,10 @@ class Drain:
         """Close the connection, unless it is still owed something and there is time; whether it has gone."""
         if not self._connections.is_open(connection):
             return True
-        owed = not connection.begun or not connection.live or bool(connection.deferred)
+        owed = not connection.established or not connection.live or bool(connection.pending_commands)
         if owed and now < self._ends:
             return False
-        if connection in self._untold and connection.begun:
+        if connection in self._untold and connection.established:
             self._tell_one(connection, 0.0)
         self._connections.close(connection, CloseCode.SERVICE_RESTART, DRAINING)
         return True

@@ -10,10 +10,12 @@ from gateway.cluster.local import LocalCluster
 from gateway.core.admission import Limits
 from gateway.core.cluster import Cluster
 from gateway.core.connect_request import ConnectRequest
-from gateway.core.connection import Connection, Host, Transport
+from gateway.core.connection import Connection
 from gateway.core.errors import GatewayError
+from gateway.core.host import Host
 from gateway.core.log import Log, LogListener
 from gateway.core.manager import BatchWriter
+from gateway.core.transport import Transport
 from gateway.core.window import Entry, Gap
 from gateway.engine.administration import Administration
 from gateway.engine.commands import Commands
@@ -122,8 +124,8 @@ class Gateway(Host, LogListener):
     def receive_binary(self, connection: Connection) -> None:
         self.commands.receive_binary(connection)
 
-    def drained(self, connection: Connection) -> None:
-        self.delivery.drained(connection)
+    def on_writable(self, connection: Connection) -> None:
+        self.delivery.on_writable(connection)
 
     def disconnect(self, connection: Connection) -> None:
         self.connections.on_transport_closed(connection)

@@ -1,6 +1,5 @@
 """Log status: clients are notified when their log is reset, degraded or restored."""
 
-from gateway.core.catch_up import go_to_head
 from gateway.core.connection import Connection
 from gateway.core.log import Log
 from gateway.core.window import Gap
@@ -24,8 +23,8 @@ class LogStatusNotifier:
         self._delivery.flush()
         window = self._log.window(tenant)
         for connection in list(self._connections.manager.of(tenant).connections.values()):
-            if connection.begun:
-                go_to_head(connection, window)
+            if connection.established:
+                connection.jump_to_head(window.head)
                 self._connections.reply(connection, messages.StreamGap(reason=reason, cursor=window.cursor))
                 self._delivery.on_caught_up(connection)
 
@@ -35,7 +34,7 @@ class LogStatusNotifier:
         self._degraded_since = began if degraded else None
         kind = messages.StreamDegraded if degraded else messages.StreamRestored
         for connection in list(self._connections.manager.connections()):
-            if connection.begun:
+            if connection.established:
                 self._connections.reply(connection, kind(since=rfc3339(began)))
 
     def send_current(self, connection: Connection) -> None:

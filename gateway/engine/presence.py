@@ -11,11 +11,11 @@ from auth.identity import Identity, require_subscribe
 from gateway.core.connection import Connection
 from gateway.core.errors import GatewayError
 from gateway.core.frame import Batch, Frame
-from gateway.core.presence_feed import News, WatchedRoom
+from gateway.core.presence_feed import PresenceEvent, PresenceFeed
 from gateway.core.roster import Change, ClusterMembers, Member, Totals, member_of
 from gateway.engine.connections import Connections
 from gateway.engine.delivery import Delivery
-from gateway.engine.replies import refusal
+from gateway.engine.replies import error_reply
 from gateway.engine.tasks import TaskSet
 from schemas import messages
 from schemas.codes import ErrorCode
@@ -23,10 +23,10 @@ from schemas.commands import Presence as PresenceCommand
 from schemas.events import rfc3339
 from schemas.rooms import ROOM_GRAMMAR, invalid_rooms
 
-GRACE: Final = 5.0
+LEAVE_GRACE: Final = 5.0
 """Seconds after which a user who left counts as gone: a page that is loaded anew is back within them."""
 
-BUNDLE: Final = 0.1
+NOTIFY_INTERVAL: Final = 0.1
 """Seconds for which news of a room are gathered: a thousand arrivals are then ten writes for each watcher."""
 
 
@@ -39,14 +39,14 @@ class Presence:
     """
 
     def __init__(self, connections: Connections, delivery: Delivery, members: ClusterMembers, tasks: TaskSet) -> None:
-        self.grace = GRACE
+        self.grace = LEAVE_GRACE
         self._connections = connections
         self._delivery = delivery
         self._manager = connections.manager
         self._members = members
         self._tasks = tasks
         self._timer = connections.timer
-        self._rooms: dict[str, dict[str, WatchedRoom[Connection]]] = {}
+        self._rooms: dict[str, dict[str, PresenceFeed[Connection]]] = {}
         self._with_news: dict[tuple[str, str], None] = {}
         self._bundle: asyncio.TimerHandle | None = None
         self._graces: deque[tuple[float, str, str]] = deque()
@@ -84,7 +84,7 @@ class Presence:
             try:
                 self.may_ask(connection.identity, command.room)  # which a fresh token may have changed
             except (GatewayError, AuthError) as error:
-                self._connections.reply(connection, refusal(error), command.id)
+                self._connections.reply(connection, error_reply(error), command.id)
             else:
                 self._answer(connection, command)
 
@@ -122,7 +122,7 @@ class Presence:
         watched = self._rooms[tenant]
         for room in rooms:
             if room not in watched:
-                watched[room] = WatchedRoom(self.grace)
+                watched[room] = PresenceFeed(self.grace)
             watched[room].watch(connection, self._timer())
 
     def unwatch(self, connection: Connection, rooms: Iterable[str]) -> None:
@@ -139,9 +139,9 @@ class Presence:
             del self._rooms[tenant]
             self._members.unwatch(tenant)
         if not self._rooms:
-            self._rest()
+            self._cancel_timers()
 
-    def _watched(self, tenant: str, room: str) -> WatchedRoom[Connection] | None:
+    def _watched(self, tenant: str, room: str) -> PresenceFeed[Connection] | None:
         rooms = self._rooms.get(tenant)
         return rooms.get(room) if rooms else None
 
@@ -189,12 +189,12 @@ class Presence:
         mine = self._manager.of(tenant).users.get(user_id, ())
         return any(room in connection.rooms and connection is not beside for connection in mine)
 
-    def _enter(self, tenant: str, room: str, watched: WatchedRoom[Connection], user_id: str) -> None:
+    def _enter(self, tenant: str, room: str, watched: PresenceFeed[Connection], user_id: str) -> None:
         watched.enter(user_id)
         if watched.has_news:
             self._tell_soon(tenant, room)
 
-    def _leave(self, tenant: str, room: str, watched: WatchedRoom[Connection], user_id: str) -> None:
+    def _leave(self, tenant: str, room: str, watched: PresenceFeed[Connection], user_id: str) -> None:
         now = self._timer()
         watched.leave(user_id, now)
         self._graces.append((now + self.grace, tenant, room))
@@ -210,7 +210,7 @@ class Presence:
             _, tenant, room = self._graces.popleft()
             watched = self._watched(tenant, room)
             if watched is not None:
-                watched.settle(now, partial(self._is_in, tenant, room))
+                watched.expire_leaves(now, partial(self._is_in, tenant, room))
                 if watched.has_news:
                     self._tell_soon(tenant, room)
         if self._graces:
@@ -220,7 +220,7 @@ class Presence:
     def _tell_soon(self, tenant: str, room: str) -> None:
         self._with_news[tenant, room] = None
         if self._bundle is None:
-            self._bundle = asyncio.get_running_loop().call_later(BUNDLE, self._tell)
+            self._bundle = asyncio.get_running_loop().call_later(NOTIFY_INTERVAL, self._tell)
 
     def _tell(self) -> None:
         self._bundle = None
@@ -232,7 +232,7 @@ class Presence:
                 for connection in watchers:
                     self._delivery.write_unlogged(connection, batch)
 
-    def _batch(self, room: str, news: list[News]) -> Batch:
+    def _batch(self, room: str, news: list[PresenceEvent]) -> Batch:
         at = rfc3339(self._connections.clock())
         frames = []
         for user_id, joined in news:
@@ -240,7 +240,7 @@ class Presence:
             frames.append(Frame(kind(room=room, user_id=user_id).encode(at)))
         return Batch(frames)
 
-    def _rest(self) -> None:
+    def _cancel_timers(self) -> None:
         """Nobody watches anything."""
         for timer in (self._bundle, self._next_grace):
             if timer is not None:

@@ -15,7 +15,7 @@ DRAINING: Final = "draining"
 """The reason with which a draining node closes."""
 
 
-def established(
+def connection_established(
     connection: Connection, cursor: str, subscribed: tuple[str, ...], limits: Limits
 ) -> messages.Established:
     """The first frame of a connection."""
@@ -45,7 +45,7 @@ def _limits(limits: Limits, rate: int) -> messages.Limits:
     )
 
 
-def refusal(error: GatewayError | AuthError) -> messages.Error:
+def error_reply(error: GatewayError | AuthError) -> messages.Error:
     """The `error` frame for what was refused."""
     rooms = getattr(error, "rooms", None)
     return messages.Error(
@@ -57,13 +57,13 @@ def refusal(error: GatewayError | AuthError) -> messages.Error:
     )
 
 
-def farewell(error: GatewayError | AuthError) -> tuple[messages.Message | None, CloseCode, str]:
+def rejection(error: GatewayError | AuthError) -> tuple[messages.Message | None, CloseCode, str]:
     """For a client that is not let in: what it is told, if anything, and the code and reason of the close."""
     if isinstance(error, AuthError):
         return None, CloseCode.UNAUTHENTICATED, error.code
     if isinstance(error, Draining):
         return messages.Draining(reconnect_after_ms=error.reconnect_after_ms), CloseCode.SERVICE_RESTART, DRAINING
     if isinstance(error, ConnectionRefused):
-        return refusal(error), error.close_code, str(error)
+        return error_reply(error), error.close_code, str(error)
     code = CloseCode.TRY_AGAIN_LATER if isinstance(error, LogUnavailable) else CloseCode.MALFORMED
-    return refusal(error), code, error.code
+    return error_reply(error), code, error.code

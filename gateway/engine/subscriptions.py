@@ -12,7 +12,7 @@ from gateway.engine.connections import Connections
 from gateway.engine.delivery import Delivery
 from gateway.engine.log_status import LogStatusNotifier
 from gateway.engine.presence import Presence
-from gateway.engine.replies import established, refusal
+from gateway.engine.replies import connection_established, error_reply
 from gateway.engine.tasks import TaskSet
 from schemas import messages
 from schemas.codes import CloseCode
@@ -64,7 +64,7 @@ class Subscriptions:
                 if connection.replay is None:
                     self._delivery.on_caught_up(connection)
         except GatewayError as error:
-            self._connections.reply(connection, refusal(error))
+            self._connections.reply(connection, error_reply(error))
             self._connections.close(connection, CloseCode.TRY_AGAIN_LATER, error.code)
         except Exception:
             self._connections.fail(connection)
@@ -73,7 +73,7 @@ class Subscriptions:
         self._delivery.flush()
         identity, limits = connection.identity, self._connections.limits
         window = self._log.window(identity.tenant)
-        connection.begun = True
+        connection.established = True
         own = user_room(identity.user_id)
         # With a cursor the user's own room is resumed too, even where the other rooms are refused.
         rooms: tuple[str, ...] = () if request.since is None else (own,)
@@ -91,10 +91,10 @@ class Subscriptions:
             refused, rooms = refused or error, ()
         self._connections.manager.join(connection, own, window.head)
         subscribed = tuple(dict.fromkeys((own, *rooms)))
-        self._connections.reply(connection, established(connection, window.cursor, subscribed, limits))
+        self._connections.reply(connection, connection_established(connection, window.cursor, subscribed, limits))
         self._log_status.send_current(connection)
         if refused is not None:
-            self._connections.reply(connection, refusal(refused))
+            self._connections.reply(connection, error_reply(refused))
         if rooms or (request.rooms and refused is None):  # `*` may stand for no room; it is answered all the same
             self._enter(connection, rooms, request.since)
 

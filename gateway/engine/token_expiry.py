@@ -20,7 +20,7 @@ class TokenExpiry:
             expires_at = connection.identity.expires_at
             if expires_at <= now:
                 connections.close(connection, CloseCode.UNAUTHENTICATED, ErrorCode.TOKEN_EXPIRED)
-            elif not connection.begun:  # nothing comes before its first frame
+            elif not connection.established:  # nothing comes before its first frame
                 expirations.set(connection, min(now + 1, expires_at))
             else:
                 expirations.set(connection, expires_at)

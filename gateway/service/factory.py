@@ -171,7 +171,7 @@ def _limits(settings: Settings) -> Limits:
         events_per_second=settings.events_per_second,
         ping_interval=settings.ping_interval,
         longest_token=settings.longest_token,
-        ceilings=ConnectionLimits(
+        connections=ConnectionLimits(
             per_user=settings.max_connections_per_user,
             per_address=settings.max_connections_per_address,
             per_tenant=settings.max_connections_per_tenant,

@@ -33,7 +33,7 @@ class LineLimiter(Generic[K]):
     def acquire(self, kind: K) -> bool:
         """Whether a line of this kind may be written; counts it as suppressed where not."""
         with self._lock:
-            self._due[kind], wait = self._rate.take(self._due.get(kind, 0.0), self._timer())
+            self._due[kind], wait = self._rate.acquire(self._due.get(kind, 0.0), self._timer())
             if wait:
                 self._suppressed[kind] += 1
             return not wait

@@ -11,8 +11,9 @@ from websockets.exceptions import ConnectionClosed
 from auth.grants import Grants
 from auth.identity import Identity
 from gateway.core.connect_request import ConnectRequest
-from gateway.core.connection import Connection, Transport
+from gateway.core.connection import Connection
 from gateway.core.frame import Batch, Frame
+from gateway.core.transport import Transport
 from gateway.transports.uvicorn.sockets import write_batch_to_fds
 
 _PIECE: Final = 16_384
@@ -46,8 +47,8 @@ class RecordingHost:
     def receive_binary(self, connection: Connection) -> None:
         self.binaries += 1
 
-    def drained(self, connection: Connection) -> None:
-        assert not self.writing, "drained was told from within a write"
+    def on_writable(self, connection: Connection) -> None:
+        assert not self.writing, "on_writable was called from within a write"
         self.drains.append(connection)
         self.on_drained(connection)
 

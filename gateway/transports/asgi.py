@@ -6,8 +6,9 @@ from collections import deque
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
 
-from gateway.core.connection import Connection, Host
+from gateway.core.connection import Connection
 from gateway.core.frame import Batch, Frame
+from gateway.core.host import Host
 from schemas.codes import CloseCode, ErrorCode
 
 Message = MutableMapping[str, Any]
@@ -133,7 +134,7 @@ class AsgiTransport:
 async def serve(host: Host, connection: Connection | None, transport: AsgiTransport, receive: Receive) -> None:
     """Run an accepted connection to its end; a refused one (None) until it has been told why."""
     if connection is not None:
-        transport.on_drained = lambda: host.drained(connection)
+        transport.on_drained = lambda: host.on_writable(connection)
     reader = asyncio.create_task(_read(host, connection, transport, receive))
     reader.add_done_callback(lambda _: transport.end())
     try:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.catch_up import Progress, advance, forget, latest, plan, skip
+from gateway.core.catch_up import Progress, drop_room, history_start, send_next_batch, skip_gap, start_replay
 from gateway.core.connection import Connection
 from gateway.core.frame import Batch
 from gateway.core.manager import ConnectionManager
@@ -18,7 +18,7 @@ memberships = st.lists(st.lists(st.sampled_from([A, B]), unique=True), min_size=
 
 def finish(one: Connection, held: Window, limit: int = 100) -> None:
     for _ in range(limit):
-        if advance(one, held, 0.0) is Progress.LIVE:
+        if send_next_batch(one, held, 0.0) is Progress.LIVE:
             return
     raise AssertionError("it never comes to an end")
 
@@ -105,7 +105,7 @@ def test_plan_owes_what_came_since() -> None:
     held = window([[A], [B], [A, B], [], [B], [A, B]])
     manager = ConnectionManager()
     one, sheet = connection(manager, {A: 2})
-    assert plan(one, held, [B], 1)[0] == 2  # 2 and 5; 3 and 6 came by A
+    assert start_replay(one, held, [B], 1)[0] == 2  # 2 and 5; 3 and 6 came by A
     manager.join(one, B, 1)
     finish(one, held)
     assert sheet.offsets == [2, 5]
@@ -117,8 +117,8 @@ def test_plan_of_who_is_behind_comes_before_the_rest() -> None:
     held = window([[A], [B], [A], [B], [A, B], [B], [A]])
     manager = ConnectionManager()
     one, sheet = connection(manager, {A: 0})
-    one.place = 3
-    assert plan(one, held, [B], 1)[0] == 3  # 2, 4, 6; 5 will come by A
+    one.fall_behind(3)
+    assert start_replay(one, held, [B], 1)[0] == 3  # 2, 4, 6; 5 will come by A
     manager.join(one, B, 1)
     finish(one, held)
     assert sheet.offsets == [2, 4, 5, 6, 7]
@@ -133,9 +133,9 @@ def test_latest_finds_the_newest(rooms: list[list[str]], count: int, joined: int
     unseen = [
         o for o in range(held.first, held.head + 1) if B in held[o].rooms and not (A in held[o].rooms and o > joined)
     ]
-    after, _ = latest(one, held, [B], count)
+    after, _ = history_start(one, held, [B], count)
     expected = unseen[max(0, len(unseen) - count) :]
-    assert plan(one, held, [B], after)[0] == len(expected)
+    assert start_replay(one, held, [B], after)[0] == len(expected)
     manager.join(one, B, after)
     finish(one, held)
     assert sheet.offsets == expected
@@ -145,33 +145,33 @@ def test_advance_stops_where_the_transport_is_full() -> None:
     """What was written counts as written; the connection goes on after it, and is live at the head."""
     held = window([[A]] * 5)
     one, sheet = connection(ConnectionManager(), {A: 0})
-    one.place = 0
+    one.fall_behind(0)
     sheet.full = True
-    assert advance(one, held, 0.0) is Progress.FULL
+    assert send_next_batch(one, held, 0.0) is Progress.FULL
     assert sheet.offsets == [1, 2, 3, 4, 5]
     held.append(entry(6, A))
     sheet.full = False
-    assert advance(one, held, 0.0) is Progress.LIVE
+    assert send_next_batch(one, held, 0.0) is Progress.LIVE
     assert sheet.offsets == [1, 2, 3, 4, 5, 6]
-    assert advance(one, held, 0.0) is Progress.LIVE
+    assert send_next_batch(one, held, 0.0) is Progress.LIVE
 
 
 def behind_the_window(rooms: dict[str, int], place: int) -> tuple[Connection, Sheet, Window]:
     held = window([[A, B]] * 10, Bounds(max_events=4))  # 7 to 10 are there
     one, sheet = connection(ConnectionManager(), rooms)
-    one.place = place
+    one.fall_behind(place)
     return one, sheet, held
 
 
 def test_gap_gives_up_and_goes_on_at_the_head() -> None:
     """What has been let go of cannot be had; what was given up with it was brought by no room."""
     one, sheet, held = behind_the_window({A: 2}, 5)
-    assert advance(one, held, 0.0) is Progress.GAP
+    assert send_next_batch(one, held, 0.0) is Progress.GAP
     assert sheet.offsets == []
-    skip(one, held)
+    skip_gap(one, held)
     assert one.live
-    after, _ = latest(one, held, [B], 3)
-    assert plan(one, held, [B], after)[0] == 3
+    after, _ = history_start(one, held, [B], 3)
+    assert start_replay(one, held, [B], after)[0] == 3
     finish(one, held)
     assert sheet.offsets == [8, 9, 10]
 
@@ -188,14 +188,14 @@ def test_gap_of_a_replay_costs_the_replay_alone() -> None:
     held = window([[A, B]] * 4, Bounds(max_events=4))
     manager = ConnectionManager()
     one, sheet = connection(manager, {A: 3})
-    one.place = 3
-    assert plan(one, held, [B], 0)[0] == 3  # 1 to 3; 4 will come by A
+    one.fall_behind(3)
+    assert start_replay(one, held, [B], 0)[0] == 3  # 1 to 3; 4 will come by A
     manager.join(one, B, 0)
     for offset in (5, 6):
         held.append(entry(offset, A, B))
-    assert advance(one, held, 0.0) is Progress.GAP
-    skip(one, held)
-    assert (one.place, one.replay, one.rooms) == (3, None, {A: 3, B: 3})
+    assert send_next_batch(one, held, 0.0) is Progress.GAP
+    skip_gap(one, held)
+    assert (one.offset, one.replay, one.rooms) == (3, None, {A: 3, B: 3})
     finish(one, held)
     assert sheet.offsets == [4, 5, 6]
 
@@ -205,10 +205,10 @@ def test_room_that_was_left_is_owed_nothing() -> None:
     held = window([[A], [B], [A], [B]])
     manager = ConnectionManager()
     one, sheet = connection(manager)
-    assert plan(one, held, [A, B], 0)[0] == 4
+    assert start_replay(one, held, [A, B], 0)[0] == 4
     for room in (A, B):
         manager.join(one, room, 0)
     manager.leave(one, A)
-    forget(one, A)
+    drop_room(one, A)
     finish(one, held)
     assert sheet.offsets == [2, 4]

@@ -13,9 +13,9 @@ def test_burst_is_granted_whole(per_second: float, burst: int, now: float) -> No
     """After a pause the whole burst is granted at once and not one more, at any time since the machine's start."""
     rate, due = RateLimiter(per_second, burst), 0.0
     for _ in range(burst):
-        due, wait = rate.take(due, now)
+        due, wait = rate.acquire(due, now)
         assert wait == 0
-    unchanged, wait = rate.take(due, now)
+    unchanged, wait = rate.acquire(due, now)
     assert wait == pytest.approx(1 / per_second, abs=1e-5)
     assert unchanged == due
 
@@ -28,7 +28,7 @@ def test_never_more_than_the_average_and_the_burst(
     rate, due, now, granted = RateLimiter(per_second, burst), 0.0, start, 0
     for step in steps:
         now += step
-        due, wait = rate.take(due, now)
+        due, wait = rate.acquire(due, now)
         granted += not wait
         assert granted <= (now - start) * per_second + burst + 1e-3
 
@@ -39,24 +39,24 @@ def test_who_waits_as_told_is_granted(per_second: float, burst: int, now: float)
     rate, due = RateLimiter(per_second, burst), 0.0
     wait = 0.0
     while not wait:
-        due, wait = rate.take(due, now)
+        due, wait = rate.acquire(due, now)
     told = RateLimited("", wait, 1).retry_after
     assert told is not None
-    assert rate.take(due, now + told)[1] == 0
+    assert rate.acquire(due, now + told)[1] == 0
 
 
 def test_no_limit() -> None:
     """A rate of 0 grants everything and keeps nothing."""
-    assert RateLimiter(0, 0).take(0.0, 5.0) == (0.0, 0.0)
+    assert RateLimiter(0, 0).acquire(0.0, 5.0) == (0.0, 0.0)
     keyed: KeyedRateLimiter[str] = KeyedRateLimiter(RateLimiter(0, 0))
-    assert all(keyed.take("k", 1.0) == 0 for _ in range(100))
+    assert all(keyed.acquire("k", 1.0) == 0 for _ in range(100))
 
 
 def test_keyed_rate_is_one_for_each_and_forgets() -> None:
     """Keys do not spend each other's; after the sweep a full bucket takes no memory."""
     keyed: KeyedRateLimiter[str] = KeyedRateLimiter(RateLimiter(1, 2))
-    assert [keyed.take("a", 10.0) > 0 for _ in range(3)] == [False, False, True]
-    assert keyed.take("b", 10.0) == 0
+    assert [keyed.acquire("a", 10.0) > 0 for _ in range(3)] == [False, False, True]
+    assert keyed.acquire("b", 10.0) == 0
     keyed.sweep(11.5)
     assert list(keyed._due) == ["a"]
     keyed.sweep(12.5)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.catch_up import Progress, advance, latest, plan
+from gateway.core.catch_up import Progress, history_start, send_next_batch, start_replay
 from gateway.core.connection import Connection
 from gateway.core.manager import ConnectionManager
 from gateway.core.window import Bounds, Entry, Window
@@ -81,8 +81,8 @@ def test_history_of_rooms_that_it_follows_costs_nothing(rooms: list[str]) -> Non
     """There is nothing in them that it was not given."""
     held = long_window()
     _, one, _ = in_rooms(tenant=0) if rooms == ["tenant"] else in_rooms(circle_1=0, circle_2=0, project_1=0)
-    assert latest(one, held, rooms, 100) == (0, 0)
-    assert plan(one, held, rooms, 0) == (0, 0)
+    assert history_start(one, held, rooms, 100) == (0, 0)
+    assert start_replay(one, held, rooms, 0) == (0, 0)
     assert held.looked_at == 0
 
 
@@ -90,9 +90,9 @@ def test_history_costs_what_it_finds() -> None:
     """Of a busy room as many as were asked for, of a quiet one as many as there are, however long the window is."""
     held = long_window()
     _, one, _ = in_rooms(circle_3=0)
-    assert latest(one, held, [BUSY], 100) == (LONG - 100, 100)
-    assert latest(one, held, [QUIET], 100) == (0, 3)
-    assert latest(one, held, [QUIET, BUSY, "tenant"], 5) == (LONG - 5, 5)
+    assert history_start(one, held, [BUSY], 100) == (LONG - 100, 100)
+    assert history_start(one, held, [QUIET], 100) == (0, 3)
+    assert history_start(one, held, [QUIET, BUSY, "tenant"], 5) == (LONG - 5, 5)
     assert held.looked_at == 108
 
 
@@ -100,9 +100,9 @@ def test_resume_costs_what_is_owed() -> None:
     """From the oldest place on, of a room with three events, until it is live again."""
     held = long_window()
     manager, one, sheet = in_rooms(circle_3=0)
-    assert plan(one, held, [QUIET], 0) == (3, 3)
+    assert start_replay(one, held, [QUIET], 0) == (3, 3)
     manager.join(one, QUIET, 0)
-    assert advance(one, held, 0.0) is Progress.LIVE
+    assert send_next_batch(one, held, 0.0) is Progress.LIVE
     assert sheet.offsets == [1, 2, 3]
     assert held.looked_at == 6
 
@@ -111,16 +111,16 @@ def test_who_joined_late_is_looked_up_only_what_came_before() -> None:
     """A room that it is in already owes it what came before it joined."""
     held = long_window()
     _, one, _ = in_rooms(circle_1=50)
-    assert plan(one, held, [BUSY], 0) == (50, 50)
-    assert latest(one, held, [BUSY], 10) == (40, 10)
+    assert start_replay(one, held, [BUSY], 0) == (50, 50)
+    assert history_start(one, held, [BUSY], 10) == (40, 10)
 
 
 def test_catching_up_a_quiet_room_does_not_cost_the_window() -> None:
     """A connection that is behind by the whole window is live in one step, for the events that are its own."""
     held = long_window()
     _, one, sheet = in_rooms(circle_2=0, circle_3=0)
-    one.place = 0
-    assert advance(one, held, 0.0) is Progress.LIVE
+    one.fall_behind(0)
+    assert send_next_batch(one, held, 0.0) is Progress.LIVE
     assert sheet.offsets == [1, 2, 3]
     assert held.looked_at == 3
 
@@ -130,5 +130,5 @@ def test_what_other_rooms_brought_is_counted_as_examined() -> None:
     held = long_window()
     manager = ConnectionManager()
     one, _ = connection(manager, {BUSY: 0})
-    assert plan(one, held, [QUIET], 0) == (0, 3)
-    assert latest(one, held, [QUIET], 100) == (0, 3)
+    assert start_replay(one, held, [QUIET], 0) == (0, 3)
+    assert history_start(one, held, [QUIET], 100) == (0, 3)

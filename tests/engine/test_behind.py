@@ -233,10 +233,10 @@ async def test_a_place_that_is_just_still_there_is_no_gap() -> None:
     async with gateway() as gate, slow(gate) as client:
         ids = await fall_behind(gate)
         connection, window = connection_of(gate), gate.service.gateway.log.window("acme")
-        assert connection.place is not None
-        window._bounds = Bounds(max_events=window.head - connection.place + 1)
+        assert connection.offset is not None
+        window._bounds = Bounds(max_events=window.head - connection.offset + 1)
         ids += await publish(gate, 1)
-        assert window.first == connection.place + 1
+        assert window.first == connection.offset + 1
         assert await events(client, len(ids)) == ids
 
 
@@ -275,7 +275,7 @@ async def test_all_who_are_behind_share_5_ms_of_a_turn(monkeypatch: pytest.Monke
         served: list[Any] = []
         monkeypatch.setattr(delivery, "catch_up", served.append)
         monkeypatch.setattr(delivery, "_timer", lambda: next(now) / 1_000)
-        waiting: list[Any] = [SimpleNamespace(awaits_turn=False) for _ in range(12)]
+        waiting: list[Any] = [SimpleNamespace(catch_up_scheduled=False) for _ in range(12)]
         for connection in waiting:
             delivery._catch_up_soon(connection)
             delivery._catch_up_soon(connection)

@@ -89,7 +89,7 @@ async def test_equal_commands_are_answered_once_each(lab: Lab, following: asynci
     following.set_exception(LogUnavailable())
     await lab.settle()
     tape.room = None
-    lab.gateway.drained(connection)
+    lab.gateway.on_writable(connection)
     await lab.settle()
     answers = [frame["type"] for frame in tape.frames if frame.get("id") == "twin"]
     assert len(answers) == 2, answers
@@ -102,10 +102,10 @@ async def test_command_waits_for_the_log_though_the_connection_is_caught_up(
     connection, tape = lab.join(rooms="circle:7", room=3)
     await lab.happen(3)
     await lab.settle()
-    assert connection.place is not None
+    assert connection.offset is not None
     lab.say(connection, type="subscribe", rooms=["circle:8"], since=elsewhere(lab), id="waits")
     tape.room = None
-    lab.gateway.drained(connection)
+    lab.gateway.on_writable(connection)
     await lab.settle()
     assert connection.live
     assert not [frame for frame in tape.frames if frame.get("id") == "waits"]
@@ -123,7 +123,7 @@ async def test_command_that_was_pending_waits_for_the_log_too(lab: Lab, followin
     lab.say(connection, type="subscribe", rooms=["circle:8"], since=elsewhere(lab), id="waits")
     lab.say(connection, type="unsubscribe", rooms=["circle:7"], id="behind it")
     tape.room = None
-    lab.gateway.drained(connection)
+    lab.gateway.on_writable(connection)
     await lab.settle()
     assert len(tape.events) == 100
     assert tape.frames[-1]["type"] == "task.created"

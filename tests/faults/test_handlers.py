@@ -145,7 +145,7 @@ async def test_fault_while_catching_up_ends_that_connection(gate: Gate, monkeypa
         async with gate.client(query=f"&rooms=circle:2&since={first.event_id}") as client:
             await client.next("subscribed")
             with monkeypatch.context() as patch:
-                patch.setattr("gateway.engine.delivery.advance", broken)
+                patch.setattr("gateway.engine.delivery.send_next_batch", broken)
                 await gone_with_1011(client)
         await _goes_on(gate, other)
 

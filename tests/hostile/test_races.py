@@ -83,7 +83,7 @@ async def test_ended_while_replaying_to_a_slow_client(lab: Lab, how: str) -> Non
     else:
         lab.gateway.connections.close(connection, CloseCode.FORBIDDEN, "closed by an administrator")
     tape.room = None
-    lab.gateway.drained(connection)
+    lab.gateway.on_writable(connection)
     await lab.settle()
     assert len(tape.frames) == before
     assert tape.late == 0
@@ -114,10 +114,10 @@ async def test_revoked_while_subscribing(lab: Lab) -> None:
     connection, tape = lab.join(token, room=3)
     lab.say(connection, type="subscribe", rooms=["circle:7"], history=100)
     lab.say(connection, type="subscribe", rooms=["circle:8"])
-    assert connection.deferred
+    assert connection.pending_commands
     lab.revoke(jti)
     lab.say(connection, type="subscribe", rooms=["circle:9"])
-    lab.gateway.drained(connection)
+    lab.gateway.on_writable(connection)
     await lab.settle()
     ended(tape, "token_revoked")
     assert connection.rooms == {}
@@ -276,7 +276,7 @@ async def test_narrowed_while_replaying(lab: Lab) -> None:
     since = window.cursors.encode(window.epoch, 0)
     connection, tape = lab.join(lab.token(), rooms="circle:7,circle:8", since=since)
     lab.say(connection, type="subscribe", rooms=["project:1"], id="late")
-    assert connection.deferred
+    assert connection.pending_commands
     lab.say(connection, type="auth", token=lab.token(rooms=["circle:8"]), id=1)
     before = len([event for event in tape.events if event["circle_id"] == 7])
     assert before < 300
@@ -414,7 +414,7 @@ async def test_storm(lab: Lab) -> None:
                 lab.gateway.disconnect(connection)
                 tape.abort()
             if n % 3 == 0:
-                lab.gateway.drained(connection)
+                lab.gateway.on_writable(connection)
         return tape
 
     tapes = await asyncio.gather(*(live(n) for n in range(60)))

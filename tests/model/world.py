@@ -179,7 +179,7 @@ class World:
         keyring = KeyRing([hmac_key(b"a secret of the model, 0123456789")])
         self.issuer = TokenIssuer(keyring, "model", "model")
         self.log = TappedLog(self)
-        limits = Limits(commands_per_second=0, events_per_second=0, ceilings=ConnectionLimits(0, 0, 0, 0))
+        limits = Limits(commands_per_second=0, events_per_second=0, connections=ConnectionLimits(0, 0, 0, 0))
         self.gateway = Gateway(
             self.log,
             TokenVerifier([TrustedIssuer("model", keyring)], "model", 3600, 3600),
@@ -440,7 +440,7 @@ class FakeTransport:
         if self.full and self.size <= self._capacity // 4:
             self.full, self.written_while_full = False, 0
             if self._client.closed is None and self.connection is not None:
-                self._client.world.gateway.drained(self.connection)
+                self._client.world.gateway.on_writable(self.connection)
 
 
 @dataclass(slots=True, eq=False)

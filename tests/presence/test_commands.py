@@ -239,10 +239,10 @@ async def test_one_that_is_behind_goes_without(gate: Gate) -> None:
     async with gate.client(gate.token("ada")) as ada:
         await watch(ada)
         (connection,) = gate.service.gateway.manager.of("acme").users["ada"]
-        connection.place = gate.service.gateway.log.window("acme").head
+        connection.fall_behind(gate.service.gateway.log.window("acme").head)
         async with gate.client(gate.token("bob"), "&rooms=circle:1"):
             await ada.quiet(0.3)
-            connection.place = None
+            connection.reach_head()
             assert await present(ada) == {"ada": 1, "bob": 1}
 
 
@@ -270,7 +270,7 @@ async def test_one_that_is_full_falls_behind_and_loses_no_event(gate: Gate) -> N
         connection.transport = transport
         ids = [(await gate.service.gateway.publish("acme", "a.b", {}, circle_id=1)).event_id for _ in range(3)]
         await ada.quiet(0.1)
-        gate.service.gateway.drained(connection)
+        gate.service.gateway.on_writable(connection)
         assert [(await ada.next("a.b"))["event_id"] for _ in range(3)] == ids
         await fence(ada)
 
@@ -299,11 +299,11 @@ async def test_thousands_in_a_room_are_not_dear(gate: Gate) -> None:
         many = min(seconds(10_000 + n * 100, 100) for n in range(3))
         assert many < 5 * few + 0.005
         presence._tell()
-        due = connection.commands_due
+        due = connection.command_tat
         answer = await asyncio.wait_for(present(ada), 5)
         assert len(answer) == 3_601
         # What is dear to answer counts for more: here for 4.6 commands of the 20 a second.
-        assert connection.commands_due - due > 4.5 / 20
+        assert connection.command_tat - due > 4.5 / 20
         for extra in [c for c in manager.of("acme").connections.values() if c is not connection]:
             manager.remove(extra)
 

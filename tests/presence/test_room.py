@@ -6,7 +6,7 @@ from itertools import pairwise
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from gateway.core.presence_feed import News, WatchedRoom
+from gateway.core.presence_feed import PresenceEvent, PresenceFeed
 
 GRACE = 5.0
 USERS = ("ada", "bob", "eve")
@@ -31,10 +31,10 @@ class World:
 
     def __init__(self) -> None:
         self.now = 100.0
-        self.room: WatchedRoom[str] = WatchedRoom(GRACE)
+        self.room: PresenceFeed[str] = PresenceFeed(GRACE)
         self.connections: dict[str, int] = defaultdict(int)
         self.believes: dict[str, set[str]] = {}
-        self.told: list[tuple[float, str, News]] = []
+        self.told: list[tuple[float, str, PresenceEvent]] = []
         self.looks: list[tuple[float, str]] = []
 
     @property
@@ -67,7 +67,7 @@ class World:
         self.believes.pop(watcher, None)
 
     def tell(self, _: None = None) -> None:
-        self.room.settle(self.now, self.present.__contains__)
+        self.room.expire_leaves(self.now, self.present.__contains__)
         for news, watchers in self.room.take():
             for watcher in watchers:
                 for one in news:
@@ -134,8 +134,8 @@ def test_a_flapping_user_is_told_of_once_in_a_grace(steps: list[tuple[str, objec
                 assert all(b - a >= GRACE for a, b in pairwise(times))
 
 
-def watched(*watchers: str) -> WatchedRoom[str]:
-    room: WatchedRoom[str] = WatchedRoom(GRACE)
+def watched(*watchers: str) -> PresenceFeed[str]:
+    room: PresenceFeed[str] = PresenceFeed(GRACE)
     for watcher in watchers:
         room.watch(watcher, 0.0)
     return room
@@ -148,8 +148,8 @@ def test_nobody_is_told_of_what_was_before() -> None:
     room.watch("new", 1.0)
     room.enter("bob")
     assert room.take() == [
-        ([News("ada", True), News("bob", True)], ["old"]),
-        ([News("bob", True)], ["new"]),
+        ([PresenceEvent("ada", True), PresenceEvent("bob", True)], ["old"]),
+        ([PresenceEvent("bob", True)], ["new"]),
     ]
     assert room.take() == []
 
@@ -160,14 +160,14 @@ def test_who_is_back_within_the_grace_was_never_away() -> None:
     room.take()
     for n in range(50):
         room.leave("ada", 10.0 + n)
-        room.settle(14.9 + n, lambda user: False)
+        room.expire_leaves(14.9 + n, lambda user: False)
         room.enter("ada")
     assert room.take() == []
     room.leave("ada", 100.0)
-    room.settle(104.9, lambda user: False)
+    room.expire_leaves(104.9, lambda user: False)
     assert room.take() == []
-    room.settle(105.0, lambda user: False)
-    assert room.take() == [([News("ada", False)], ["w"])]
+    room.expire_leaves(105.0, lambda user: False)
+    assert room.take() == [([PresenceEvent("ada", False)], ["w"])]
 
 
 def test_who_looked_in_between_is_told_of_the_return() -> None:
@@ -180,14 +180,14 @@ def test_who_looked_in_between_is_told_of_the_return() -> None:
     room.watch("comes", 12.0)
     room.enter("ada")
     told = {watcher: news for news, watchers in room.take() for watcher in watchers}
-    assert told == {"looks": [News("ada", True)], "comes": [News("ada", True)]}
+    assert told == {"looks": [PresenceEvent("ada", True)], "comes": [PresenceEvent("ada", True)]}
 
 
 def test_who_never_left_is_not_said_to_have() -> None:
     """Where what other nodes told was not known yet when the last connection here went."""
     room = watched("w")
     room.leave("ada", 1.0)
-    room.settle(10.0, lambda user: user == "ada")
+    room.expire_leaves(10.0, lambda user: user == "ada")
     assert room.take() == []
 
 
@@ -199,4 +199,4 @@ def test_thousands_cost_what_is_new() -> None:
     room.take()
     room.enter("ada")
     ((news, watchers),) = room.take()
-    assert (news, len(watchers)) == ([News("ada", True)], 100)
+    assert (news, len(watchers)) == ([PresenceEvent("ada", True)], 100)

@@ -8,7 +8,7 @@ from typing import Any, Final, Protocol
 from urllib.parse import unquote_to_bytes
 
 from gateway.core.addresses import Proxy
-from gateway.core.connection import Host
+from gateway.core.host import Host
 from gateway.core.origin import OriginPolicy
 
 STATE_KEY: Final = "gateway.endpoint"

@@ -12,9 +12,10 @@ from websockets.protocol import OPEN, SERVER, Protocol
 
 from gateway.core.addresses import client_address
 from gateway.core.connect_request import ConnectRequest, read_connect_request
-from gateway.core.connection import Connection, Host
+from gateway.core.connection import Connection
 from gateway.core.credentials import bearer_tokens, tickets_from
 from gateway.core.headers import Headers, Query
+from gateway.core.host import Host
 from gateway.core.rate_limit import RateLimiter
 from gateway.transports.uvicorn.deflate import negotiate, takes_prepared_frames
 from gateway.transports.uvicorn.endpoint import Endpoint
@@ -97,7 +98,7 @@ class WebSocketTransport(SocketWriter, asyncio.Protocol):
 
     def resume_writing(self) -> None:
         if self._drain() and self._connection is not None:
-            self._endpoint.host.drained(self._connection)
+            self._endpoint.host.on_writable(self._connection)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._server_state.connections.discard(self)
@@ -178,7 +179,7 @@ class WebSocketTransport(SocketWriter, asyncio.Protocol):
         return True
 
     def _within_rate(self) -> bool:
-        self._control_due, over = CONTROL_FRAMES.take(self._control_due, asyncio.get_running_loop().time())
+        self._control_due, over = CONTROL_FRAMES.acquire(self._control_due, asyncio.get_running_loop().time())
         if over and not self._closed:
             self._end(CloseCode.RATE_LIMITED, ErrorCode.RATE_LIMITED)
         elif over:

@@ -1,0 +1,34 @@
+"""The seam of transports: what writes frames to one client."""
+
+from typing import Protocol
+
+from gateway.core.frame import Batch
+
+
+class Transport(Protocol):
+    """Writes frames to one client. An implementation guarantees, and `gateway.testing` checks:
+
+    - `write` never blocks and never raises, takes the whole batch, and keeps the order of the calls.
+    - It answers False from the batch on that fills it, and then tells the gateway once when it has drained, never from
+      within `write`; so it holds at most what fills it and one batch more. Nobody waits for one that is stuck.
+    - After `close` the client receives what was written before, then the close code; after `abort` nothing is sure.
+      Both may be called twice, and a `write` after them does nothing.
+    - Whoever ends it, the gateway is told `disconnect`, at least once; a client that reads nothing while data waits is
+      given up, one that reads slowly or for which nothing waits is not.
+    """
+
+    @property
+    def fd(self) -> int | None:
+        """The socket's descriptor while it may be written to directly (bypassing `write`). After a short write, pass
+        `batch.rest(sent)` to `write` before anything else. None while data is buffered, after the end, and where frames
+        leave in another form: compressed, encrypted, by a server."""
+
+    @property
+    def pings(self) -> bool:
+        """Whether it sends a WebSocket ping each `ping_interval`, and gives up a client that answers none of them."""
+
+    def write(self, batch: Batch) -> bool: ...
+
+    def close(self, code: int, reason: str) -> None: ...
+
+    def abort(self) -> None: ...
