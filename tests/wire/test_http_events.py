@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from typing import Any
 
 import httpx
@@ -12,7 +13,7 @@ from gateway.core.errors import LogUnavailable
 from gateway.core.log import Draft, Receipt
 from gateway.logs.memory import MemoryLog
 from tests.support import Gate, running, settings_for
-from tests.wire.helpers import Clock, assert_problem, fence, http, service_with
+from tests.wire.helpers import assert_problem, fence, http, service_with
 
 EVENT: dict[str, Any] = {"type": "task.completed", "data": {"n": 1}, "circle_id": 1}
 
@@ -330,25 +331,21 @@ async def slowly(gate: Gate, path: str, body: bytes, event: asyncio.Event) -> by
 @pytest.mark.parametrize("death", ["revoked", "expired"])
 async def test_a_token_that_dies_while_the_body_comes_publishes_nothing(path: str, death: str) -> None:
     """It was good when the head came, and is judged again when the body has."""
-    clock = Clock()
-    async with running(service=service_with(clock)) as gate:
-        await _dies_while_the_body_comes(gate, clock, path, death)
-
-
-async def _dies_while_the_body_comes(gate: Gate, clock: Clock, path: str, death: str) -> None:
-    body = json.dumps({"events": [EVENT]} if path.endswith("batch") else EVENT).encode()
-    died = asyncio.Event()
-    gateway = gate.service.gateway
-    request = asyncio.create_task(slowly(gate, path, body, died))
-    await asyncio.sleep(0.3)
-    if death == "revoked":
-        await gateway.revocation.tell(
-            ControlMessage("user_revoked", "acme", "ada", gateway.clock(), gateway.clock() + 600)
-        )
-    else:
-        clock.advance(3_600)
-    died.set()
-    answer = await request
-    assert b"HTTP/1.1 401" in answer, answer
-    assert f"token_{death}".encode() in answer
-    assert gateway.log.window("acme").head == 0
+    ahead = 0.0
+    async with running(service=service_with(lambda: time.time() + ahead)) as gate:
+        body = json.dumps({"events": [EVENT]} if path.endswith("batch") else EVENT).encode()
+        died = asyncio.Event()
+        gateway = gate.service.gateway
+        request = asyncio.create_task(slowly(gate, path, body, died))
+        await asyncio.sleep(0.3)
+        if death == "revoked":
+            await gateway.revocation.tell(
+                ControlMessage("user_revoked", "acme", "ada", gateway.clock(), gateway.clock() + 600)
+            )
+        else:
+            ahead = 3_600.0
+        died.set()
+        answer = await request
+        assert b"HTTP/1.1 401" in answer, answer
+        assert f"token_{death}".encode() in answer
+        assert gateway.log.window("acme").head == 0
