@@ -15,6 +15,7 @@ from gateway.embedding.event_bus import (
     setup_websocket_broadcasting,
 )
 from gateway.engine.gateway import Gateway
+from gateway.engine.lifecycle import NotRunning, WrongEventLoop
 from gateway.service.config import ConfigError, Settings
 from gateway.service.factory import Service, create_service
 from schemas.events import EventType
@@ -30,8 +31,10 @@ __all__ = [
     "EventBus",
     "EventType",
     "Gateway",
+    "NotRunning",
     "Service",
     "Settings",
+    "WrongEventLoop",
     "__version__",
     "create_service",
     "event_bus",

@@ -400,12 +400,12 @@ async def test_without_a_gateway_named_the_running_one_is_meant(monkeypatch: pyt
     bridge = setup_websocket_broadcasting()
     assert current_gateway() is gate.service.gateway
     assert len(await received(gate, bus, [Event(DONE, tenant="acme")])) == 1
-    forget_gateway(gate.service.gateway)
+    await forget_gateway(gate.service.gateway)
     try:
         await bus.publish(Event(DONE, tenant="acme"))
         assert (bridge.forwarded, bridge.dropped) == (1, 1)
     finally:
-        use_gateway(gate.service.gateway)
+        await use_gateway(gate.service.gateway)
 
 
 # ---- a bus of another system, such as the parent's

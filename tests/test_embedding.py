@@ -234,17 +234,6 @@ async def test_a_client_that_reads_nothing_delays_nobody_there_either() -> None:
         await reader.next("task.completed")
 
 
-async def test_a_mounted_application_says_that_it_is_not_ready() -> None:
-    """A mounted application's lifespan does not run: `/readyz` tells, rather than leave it to be found out."""
-    application = FastAPI()
-    inner = FastAPI()
-    inner.include_router(create_router(create_service(settings_for())))
-    application.mount("/rt", inner)
-    transport = httpx.ASGITransport(application)
-    async with httpx.AsyncClient(transport=transport, base_url="http://test") as api:
-        assert_problem(await api.get("/rt/readyz"), 503, "broker_unavailable")
-
-
 # ---- as processes
 
 

@@ -16,6 +16,8 @@ from slowapi.errors import RateLimitExceeded
 
 from auth.errors import AuthError
 from gateway.core.errors import GatewayError
+from gateway.engine.gateway import Gateway
+from gateway.engine.lifecycle import Lifecycle
 from schemas.admin import Problem
 from schemas.codes import ERROR_RULES, ErrorCode
 
@@ -153,14 +155,22 @@ class ProblemRoute(APIRoute):
     handlers are not ours to set."""
 
     request_class: type[BoundedRequest] = BoundedRequest
+    lifecycle: Lifecycle | None = None
     guard: Callable[[Request], object] | None = None
     """Called before the body is read, so that what nobody may send takes no memory."""
+
+    @classmethod
+    def of(cls, gateway: Gateway) -> "type[ProblemRoute]":
+        """The class for routes of a gateway, which starts at the first request where no lifespan has started it."""
+        return type(cls.__name__, (cls,), {"lifecycle": gateway.lifecycle})
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
 
         async def answer(request: Request) -> Response:
             try:
+                if self.lifecycle is not None:
+                    await self.lifecycle.join()
                 if self.guard is not None:
                     self.guard(request)
                 return await handle(self.request_class(request.scope, request.receive))

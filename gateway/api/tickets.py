@@ -16,7 +16,10 @@ from schemas.admin import TicketAnswer
 
 def tickets_router(service: Service, limited: Limited) -> APIRouter:
     router = APIRouter(
-        tags=["tokens"], route_class=ProblemRoute, responses=PROBLEMS, dependencies=[Depends(limited.attach)]
+        tags=["tokens"],
+        route_class=ProblemRoute.of(service.gateway),
+        responses=PROBLEMS,
+        dependencies=[Depends(limited.attach)],
     )
     principal = Depends(Principal(service))
     gateway = service.gateway

@@ -26,7 +26,10 @@ from schemas.rooms import ID_GRAMMAR, is_id, is_subject
 
 def tokens_router(service: Service, limited: Limited) -> APIRouter:
     router = APIRouter(
-        tags=["tokens"], route_class=ProblemRoute, responses=PROBLEMS, dependencies=[Depends(limited.attach)]
+        tags=["tokens"],
+        route_class=ProblemRoute.of(service.gateway),
+        responses=PROBLEMS,
+        dependencies=[Depends(limited.attach)],
     )
     gateway, settings = service.gateway, service.settings
     administration, connections = gateway.administration, gateway.connections

@@ -1,13 +1,16 @@
 """`/ws/dashboard` for any ASGI server."""
 
 import asyncio
+from dataclasses import replace
 from functools import partial
 
 from fastapi import APIRouter, WebSocket
 
 from gateway.api.authentication import address_of, headers_of, take_tickets, take_tokens
 from gateway.core.connect_request import ConnectRequest, read_connect_request
+from gateway.core.credentials import NO_SECRETS
 from gateway.core.headers import parse_query
+from gateway.engine.lifecycle import NotRunning
 from gateway.service.factory import Service
 from gateway.transports.asgi import AsgiTransport, serve
 
@@ -17,6 +20,7 @@ PATH = "/ws/dashboard"
 def websocket_router(service: Service) -> APIRouter:
     router = APIRouter()
     gateway = service.gateway
+    lifecycle = gateway.lifecycle
 
     @router.websocket(PATH)
     async def dashboard(websocket: WebSocket) -> None:
@@ -29,6 +33,10 @@ def websocket_router(service: Service) -> APIRouter:
         address = address_of(service, scope)
         query = parse_query(scope["query_string"])
         handshake = read_connect_request(query, headers, tokens, address, take_tickets(scope))
+        try:
+            await lifecycle.join()
+        except NotRunning as error:
+            handshake = replace(handshake, failure=error, tickets=NO_SECRETS)
         await websocket.accept(handshake.subprotocol)
         if handshake.tickets:
             redeemed: asyncio.Future[ConnectRequest] = asyncio.get_running_loop().create_future()

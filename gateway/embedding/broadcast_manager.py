@@ -71,6 +71,7 @@ class BroadcastManager:
     async def disconnect(self, websocket: WebSocketLike | Connection) -> None:
         """Let go of `websocket`; a client of the gateway is also closed. Nothing where it is not known."""
         if isinstance(websocket, Connection):
+            self._require_here()
             if self._gateway is not None and self._gateway.connections.is_open(websocket):
                 self._gateway.connections.close(websocket, CloseCode.FORBIDDEN, "disconnected")
         else:
@@ -79,6 +80,7 @@ class BroadcastManager:
     async def send_personal(self, message: Mapping[str, Any], websocket: WebSocketLike | Connection) -> bool:
         """Send to one client; where that fails the client is dropped, and the answer is False."""
         if isinstance(websocket, Connection):
+            self._require_here()
             return self._write(websocket, Frame(to_json(message)))
         if await self._send(websocket, message):
             return True
@@ -91,8 +93,10 @@ class BroadcastManager:
         """Send to every client of this process, of every tenant; returns how many took it. Adds a `timestamp`.
 
         What concerns one tenant is to be published to it instead. A client that fails is dropped, no other notices;
-        it is still listed when this returns, and gone a turn of the loop later.
+        it is still listed when this returns, and gone a turn of the loop later. Raises `WrongEventLoop` on another
+        event loop than the gateway's.
         """
+        self._require_here()
         message = {**message, "timestamp": message.get("timestamp") or rfc3339(time.time())}
         connections = list(self.connections())
         # What JSON cannot hold can still go to websockets of this process, which encode for themselves.
@@ -150,6 +154,10 @@ class BroadcastManager:
         }
 
     # ---- within
+
+    def _require_here(self) -> None:
+        if self._gateway is not None:
+            self._gateway.lifecycle.require_here()
 
     def _write(self, connection: Connection, frame: Frame) -> bool:
         # Not in the log, so a client that is behind could not be caught up later: it goes without.

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from inspect import isawaitable
@@ -12,6 +13,7 @@ from typing import Any, Final, Protocol
 from gateway.core.errors import GatewayError, IdempotencyConflict
 from gateway.core.log import Receipt
 from gateway.engine.gateway import Gateway
+from gateway.engine.lifecycle import NotRunning
 from schemas.events import EventType, rfc3339
 
 logger = logging.getLogger("gateway.bus")
@@ -110,6 +112,14 @@ class EventBus:
         elif waiting:
             await asyncio.gather(*waiting)
 
+    def publish_threadsafe(self, event: Event) -> Future[None]:
+        """`publish` from another thread, such as that of a plain `def` route: on the event loop of the running gateway,
+        where the handlers are at home. Raises `NotRunning`, and `WrongEventLoop` on that event loop itself."""
+        gateway = current_gateway()
+        if gateway is None:
+            raise NotRunning
+        return gateway.lifecycle.submit(self.publish, event)
+
 
 def _name(event_type: Any) -> str:
     """A type as text: of our own enum, of another system's, or text already."""
@@ -157,7 +167,8 @@ class EventBridge:
             if gateway is None or tenant is None:
                 self._drop(event, "no gateway is running" if gateway is None else "it names no tenant")
                 return
-            await self._publish(gateway, tenant, event)
+            # A bus may call its handlers on an event loop of its own.
+            await gateway.lifecycle.run(self._publish, gateway, tenant, event)
             self.forwarded += 1
         except (GatewayError, ValueError, TypeError, AttributeError) as error:
             self._drop(event, str(error))
@@ -203,12 +214,12 @@ event_bus = EventBus()
 _current: list[Gateway] = []
 
 
-def use_gateway(gateway: Gateway) -> None:
+async def use_gateway(gateway: Gateway) -> None:
     """Say which gateway the functions below forward to. The newest one that was named counts."""
     _current.append(gateway)
 
 
-def forget_gateway(gateway: Gateway) -> None:
+async def forget_gateway(gateway: Gateway) -> None:
     _current.remove(gateway)
 
 

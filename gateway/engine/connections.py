@@ -145,6 +145,10 @@ class Connections:
         finally:
             connection.transport.close(code, reason)
 
+    def close_all(self, code: CloseCode, reason: str) -> None:
+        for connection in list(self.manager.connections()):
+            self.close(connection, code, reason)
+
     def fail(self, connection: Connection, error: Exception | None = None) -> None:
         """Close a connection, and no other, after an unexpected exception: `error`, or the one being handled (1011).
         Never raises."""

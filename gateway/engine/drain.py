@@ -38,6 +38,10 @@ class Drain:
         self._ends = 0.0
         self._untold: set[Connection] = set()
 
+    def reset(self) -> None:
+        """Take clients, as a node that is started again does."""
+        self.announced = self.begun = False
+
     def refuse(self) -> None:
         """Raise `Draining` for a newcomer once the drain has begun."""
         if self.begun:

@@ -23,6 +23,7 @@ from gateway.engine.connections import Connections
 from gateway.engine.delivery import Delivery, write_each
 from gateway.engine.drain import Drain
 from gateway.engine.housekeeping import Housekeeping
+from gateway.engine.lifecycle import Lifecycle
 from gateway.engine.log_status import LogStatusNotifier
 from gateway.engine.presence import Presence
 from gateway.engine.publishing import Publishing
@@ -57,6 +58,7 @@ class Gateway(Host, LogListener):
         self.cluster = LocalCluster() if cluster is None else cluster
         self.limits = limits or Limits()
         self.clock = clock
+        self.lifecycle = Lifecycle()
         self.tasks = TaskSet()
         self.connections = Connections(verifier, self.limits, clock, timer)
         self.manager = self.connections.manager
@@ -70,35 +72,36 @@ class Gateway(Host, LogListener):
         self.subscriptions = Subscriptions(
             self.connections, self.delivery, self.presence, log, self.log_status, self.tasks
         )
-        self.publishing = Publishing(log, self.revocation, self.limits, clock)
+        self.publishing = Publishing(log, self.revocation, self.limits, clock, self.lifecycle)
         self.publish = self.publishing.publish
         """Append an event of code in this process."""
+        self.publish_threadsafe = self.lifecycle.threadsafe(self.publish)
+        """The same from another thread; returns a `concurrent.futures.Future`."""
         self.commands = Commands(self.connections, self.subscriptions, self.presence, self.publishing, self.tasks)
         self.delivery.on_caught_up = self.commands.run_pending
         self.housekeeping = Housekeeping(self.connections, TokenExpiry(self.connections), log)
         log.attach(self)
+        self.lifecycle.add(self.cluster.start, self.cluster.stop)
+        self.lifecycle.add(log.start, log.stop)
+        self.lifecycle.add(self._open, self._close)
+        self.start, self.stop = self.lifecycle.start, self.lifecycle.stop
+        """Begin to work on this event loop, before connections come; close them (1012), and let go of everything."""
 
     # ---- life
 
-    async def start(self) -> None:
-        """Begin to work. Needed once before connections come."""
-        if not self.housekeeping.running:
-            await self.cluster.start()
-            await self.log.start()
-            self.housekeeping.start()
+    async def _open(self) -> None:
+        self.drain.reset()
+        self.housekeeping.start()
 
-    async def stop(self) -> None:
-        """Close every connection (1012) and end the gateway's tasks."""
-        for connection in list(self.manager.connections()):
-            self.connections.close(connection, CloseCode.SERVICE_RESTART, "restart")
+    async def _close(self) -> None:
+        self.connections.close_all(CloseCode.SERVICE_RESTART, "restart")
         await asyncio.gather(self.housekeeping.stop(), self.tasks.cancel())
-        await self.log.stop()
-        await self.cluster.stop()
 
     @property
     def ready(self) -> bool:
         """Whether events get through and connections are taken."""
-        return self.housekeeping.running and self.log.ready and not self.drain.announced
+        running = self.lifecycle.loop is not None and self.housekeeping.running
+        return running and self.log.ready and not self.drain.announced
 
     # ---- the host of transports
 

@@ -1,5 +1,6 @@
 """Publishing: an event is checked, encoded once, and appended to its tenant's log."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ from gateway.core.drafts import draft_of
 from gateway.core.errors import GatewayError
 from gateway.core.log import Draft, Log, Receipt
 from gateway.core.window import Removal
+from gateway.engine.lifecycle import Lifecycle
 from gateway.engine.revocation import RevocationService
 from schemas.codes import ErrorCode
 from schemas.events import PublishedEvent, event_type_error, invalid_id, rfc3339
@@ -20,11 +22,19 @@ class Publishing:
     """The way of an event into `log`: of clients and HTTP callers by `draft` and `append`, of code in this process by
     `publish`. `clock` is seconds since the epoch."""
 
-    def __init__(self, log: Log, revocation: RevocationService, limits: Limits, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        log: Log,
+        revocation: RevocationService,
+        limits: Limits,
+        clock: Callable[[], float],
+        lifecycle: Lifecycle,
+    ) -> None:
         self._log = log
         self._revocation = revocation
         self._limits = limits
         self._clock = clock
+        self._lifecycle = lifecycle
 
     async def publish(
         self,
@@ -43,7 +53,10 @@ class Publishing:
 
         `timestamp` is RFC 3339, now unless given; `key` the idempotency key. Raises `GatewayError` where the log
         refuses, `ValueError` for a tenant, a type or an id that no client could name, and for data that is no JSON.
+        Raises `WrongEventLoop` on another event loop than the gateway's.
         """
+        if self._lifecycle.loop is not asyncio.get_running_loop():
+            await self._lifecycle.join()
         if problem := event_type_error(type):
             raise ValueError(problem)
         if name := invalid_id(tenant, circle_id, project_id, user_id):

@@ -4,6 +4,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from auth.errors import UnusableKey
 from auth.keys import KeyRing
@@ -46,18 +47,14 @@ class Service:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Within it the gateway takes connections; afterwards they are closed."""
-        if self.jwks is not None:
-            await self.jwks.start()
-        await self.gateway.start()
-        use_gateway(self.gateway)
+        """A lifespan: within it the gateway takes connections; afterwards they are closed. Within another one of the
+        same event loop it does nothing. Raises `WrongEventLoop` where the gateway runs on another one."""
+        began = await self.gateway.lifecycle.start()
         try:
             yield
         finally:
-            forget_gateway(self.gateway)
-            await self.gateway.stop()
-            if self.jwks is not None:
-                await self.jwks.stop()
+            if began:
+                await self.gateway.stop()
 
 
 def create_service(
@@ -94,6 +91,9 @@ def create_service(
         timer=timer,
         batch_writer=batch_writer,
     )
+    if external.jwks is not None:
+        gateway.lifecycle.add(external.jwks.start, external.jwks.stop)
+    gateway.lifecycle.add(partial(use_gateway, gateway), partial(forget_gateway, gateway))
     manager = claim_connection_manager()
     manager.attach(gateway)
     return Service(settings, gateway, manager, keyring, issuer, OriginPolicy(settings.allowed_origins), external.jwks)

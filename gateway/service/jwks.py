@@ -53,6 +53,7 @@ class JwksRefresher:
 
     async def start(self) -> None:
         """Fetch the keys once, whether or not that succeeds, and keep them fresh until `stop`."""
+        self._kid_missing = asyncio.Event()  # of this event loop, which may be another one than the last time
         await self._refresh()
         self._task = asyncio.create_task(self._follow(), name=f"jwks {self._url}")
 

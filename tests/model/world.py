@@ -188,7 +188,7 @@ class World:
             timer=self.clock,
         )
         self.old_cursors = {tenant: self._old_cursor(tenant) for tenant in ("acme", "bolt")}
-        self.run(self.gateway.start())
+        self.loop.run_until_complete(self.gateway.start())
 
     def _old_cursor(self, tenant: str) -> str:
         """A cursor of an earlier life of the log."""
