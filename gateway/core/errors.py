@@ -74,7 +74,7 @@ class IdempotencyConflict(GatewayError):
 
 
 class LogUnavailable(GatewayError):
-    """The log could not take the event; nothing was appended as far as the gateway knows."""
+    """The log does not answer or refuses; the message says whether an event may have been appended nevertheless."""
 
-    def __init__(self, message: str = "the event log does not answer; the event was not accepted") -> None:
+    def __init__(self, message: str = "the event log does not answer") -> None:
         super().__init__(ErrorCode.BROKER_UNAVAILABLE, message, retry_after=1.0)

@@ -6,9 +6,13 @@ from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.connection import parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 COMMAND_SECONDS: Final = 1.0
 """How long Redis may take to answer, or to take a connection."""
+
+TimeoutErrors: Final = (TimeoutError, RedisTimeoutError)
+"""Of an answer that did not come in time: the loop's and the client's own, which is another class."""
 
 
 def client_of(url: str, seconds: float = COMMAND_SECONDS) -> "Redis":

@@ -8,6 +8,7 @@ import pytest
 from gateway.core.errors import LogUnavailable
 from gateway.redis.batch_limit import BatchLimit
 from gateway.testing import LogUnderTest, draft
+from gateway.testing.helpers import number_of
 from tests.redis.nodes import node
 from tests.redis.proxy import proxied
 from tests.redis.server import Server
@@ -42,6 +43,41 @@ async def test_node_behind_a_slow_line_advances(
         # Each tenant's bytes, at worst one after the other, and what the reader tried too large.
         assert max(taken) < 2 * tenants * events * size / rate + 5
         assert not far.told
+
+
+async def test_what_is_said_not_to_be_accepted_is_not_in_the_log(server: Server, prefix: str) -> None:
+    """More is published than the line carries: each event is answered in time and truly, what another tenant publishes
+    meanwhile gets through, and the line carries events all the time."""
+    async with proxied(server.port) as network, node(network.url, prefix=prefix) as far:
+        await far.append("acme", 1)
+        await far.append("bolt", 1)
+        network.rate = 400_000
+        waits: list[float] = []
+
+        async def publish(tenant: str, n: int) -> str | None:
+            begun = time.monotonic()
+            try:
+                await far.log.append(tenant, draft(n, size=2_000))
+            except LogUnavailable as error:
+                return str(error)
+            finally:
+                waits.append(time.monotonic() - begun)
+            return None
+
+        flood = [asyncio.create_task(publish("acme", n)) for n in range(1, 3_000)]
+        for n in range(1, 8):
+            assert await publish("bolt", n) is None
+            await asyncio.sleep(0.2)
+        answers = dict(enumerate(await asyncio.gather(*flood), 1))
+        assert max(waits) < 2.0
+        network.rate = 0
+        await far.follow("acme")
+        window = far.log.window("acme")
+        stored = {number_of(window[offset].frame) for offset in range(1, window.head + 1)}
+        accepted = {n for n, answer in answers.items() if answer is None}
+        assert accepted <= stored
+        assert len(accepted) > 50
+        assert not {n for n, answer in answers.items() if answer and "not accepted" in answer} & stored
 
 
 def test_batch_limit_finds_what_the_line_carries() -> None:

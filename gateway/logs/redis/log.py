@@ -8,6 +8,8 @@ from collections.abc import Awaitable, Callable
 from hashlib import blake2b
 from typing import Any, Final
 
+from redis.exceptions import ResponseError
+
 from gateway.core.cursor import EPOCH_BYTES, Cursors
 from gateway.core.errors import IdempotencyConflict, LogUnavailable
 from gateway.core.log import Draft, LogListener, Receipt
@@ -19,8 +21,8 @@ from gateway.logs.redis.monitor import HealthMonitor
 from gateway.logs.redis.page_reader import PATIENCE
 from gateway.logs.redis.script import Script
 from gateway.logs.redis.server_clock import ServerClock
-from gateway.logs.redis.writer import Append, Writer
-from gateway.redis.client import COMMAND_SECONDS, client_of, pool_of
+from gateway.logs.redis.writer import UNKNOWN, Append, Writer
+from gateway.redis.client import client_of, pool_of
 from gateway.redis.incidents import IncidentLog
 from gateway.redis.keys import KeySpace
 from gateway.redis.tasks import end, for_ever
@@ -65,7 +67,7 @@ class RedisLog:
         )
         self._script = Script("append")
         self._codecs: dict[str, Cursors] = {}
-        self._writer = Writer(self._write, self._settle, context.incidents)
+        self._writer = Writer(context, self._write, self._settle)
         self._follower = Follower(context, self._new_window, self._bounds.max_seconds)
         self._monitor = HealthMonitor(context, self._follower)
         self._tasks: list[asyncio.Task[None]] = []
@@ -127,8 +129,7 @@ class RedisLog:
 
     async def _write(self, batch: list[Append]) -> list[Any]:
         calls = [(self._keys(a), self._arguments(a)) for a in batch]
-        async with asyncio.timeout(COMMAND_SECONDS):
-            return await self._script.run_all(self._context.redis, calls)
+        return await self._script.run_all(self._context.redis, calls)
 
     def _arguments(self, append: Append) -> list[Any]:
         draft, bounds = append.draft, self._bounds
@@ -148,7 +149,8 @@ class RedisLog:
     def _settle(self, append: Append, answer: Any) -> Receipt:
         if isinstance(answer, Exception):
             self._context.incidents.failed("written", answer)
-            raise LogUnavailable
+            refused = isinstance(answer, ResponseError)  # by Redis itself, before anything was appended
+            raise LogUnavailable("the event log refused the event: send it again later" if refused else UNKNOWN)
         self._context.incidents.recovered("written")
         if answer[0] == b"conflict":
             raise IdempotencyConflict

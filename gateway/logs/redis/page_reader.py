@@ -12,13 +12,10 @@ from gateway.logs.redis.codec import epoch_of
 from gateway.logs.redis.context import IDLE_SECONDS, RedisContext
 from gateway.logs.redis.script import Script
 from gateway.redis.batch_limit import BatchLimit
-from gateway.redis.client import COMMAND_SECONDS
+from gateway.redis.client import COMMAND_SECONDS, TimeoutErrors
 
 PATIENCE: Final = 30.0
 """Seconds that one entry may take over a very slow line."""
-
-_LINE_ALIVE_SECONDS: Final = 2.5
-"""Since the last answer of the server, within which a read that ends late is the line's fault."""
 
 _TENANTS_AT_ONCE: Final = 16
 _PAGE_BYTES: Final = 256 * 1024
@@ -65,8 +62,8 @@ class PageReader:
         try:
             async with asyncio.timeout(self._limit.seconds):
                 answers = await self._script.run_all(context.reader, calls)
-        except TimeoutError as error:
-            slow = context.timer() - context.clock.heard_at < _LINE_ALIVE_SECONDS
+        except TimeoutErrors as error:
+            slow = context.clock.heard_lately()
             if slow:
                 self._limit.missed()
             pages: list[Page | Exception] = [LineTooSlow() if slow else error] * len(tenants)

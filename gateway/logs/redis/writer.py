@@ -7,17 +7,32 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from gateway.core.errors import LogUnavailable
+from gateway.core.fair_queue import FairQueue
 from gateway.core.log import Draft, Receipt
-from gateway.redis.incidents import IncidentLog
+from gateway.logs.redis.context import RedisContext
+from gateway.redis.batch_limit import BatchLimit
+from gateway.redis.client import COMMAND_SECONDS, TimeoutErrors
 from gateway.redis.tasks import WakeUp
 
 ANSWER_SECONDS: Final = 1.6
 """From a call to its answer at the latest, whatever waits before it: 2 s are promised, the way there included."""
 
 MAX_WAITING: Final = 10_000
-MAX_WAITING_BYTES: Final = 64 * 1024 * 1024
+MAX_WAITING_BYTES: Final = 32 * 1024 * 1024
+"""Of one tenant."""
+
+_TOTAL_BYTES: Final = 64 * 1024 * 1024
+_APPEND_BYTES: Final = 1_024
+"""What an append takes beside the event's body, about."""
+
 _BATCH: Final = 256
 _BATCH_BYTES: Final = 1024 * 1024
+_LEAST_BATCH_BYTES: Final = 16 * 1024
+
+NOT_SENT: Final = "the event was not accepted, since too many wait for the event log: send it again later"
+UNKNOWN: Final = (
+    "the event log did not answer, and may have accepted the event: send it again with the same idempotency_key"
+)
 
 
 @dataclass(slots=True, eq=False)
@@ -28,24 +43,26 @@ class Append:
     draft: Draft
     receipt: asyncio.Future[Receipt]
     due: float
+    sent: bool = False
 
 
 class Writer:
-    """Writes many appends in one round trip. `send` carries out a batch and returns an answer for each; `settle`
-    makes of one such answer the receipt, or raises what the publisher is told."""
+    """Writes many appends in one round trip, each tenant its share. `send` carries out a batch and returns an answer
+    for each; `settle` makes of one such answer the receipt, or raises what the publisher is told."""
 
     def __init__(
         self,
+        context: RedisContext,
         send: Callable[[list[Append]], Awaitable[list[Any]]],
         settle: Callable[[Append, Any], Receipt],
-        incidents: IncidentLog,
     ) -> None:
+        self._context = context
         self._send = send
         self._settle = settle
-        self._incidents = incidents
-        self._queue: deque[Append] = deque()
+        self._queue: FairQueue[Append] = FairQueue(MAX_WAITING, MAX_WAITING_BYTES, _TOTAL_BYTES)
         self._queued = WakeUp()
-        self._bytes = 0
+        self._limit = BatchLimit(_LEAST_BATCH_BYTES, _BATCH_BYTES, COMMAND_SECONDS, COMMAND_SECONDS)
+        self._round_trip = 0.0
         self._unanswered: deque[Append] = deque()
         self._alarm: asyncio.TimerHandle | None = None
         self._stopped = False
@@ -59,12 +76,10 @@ class Writer:
         append = Append(tenant, draft, loop.create_future(), loop.time() + ANSWER_SECONDS)
         if self._stopped:
             append.receipt.set_exception(LogUnavailable("the event log is closed; the event was not accepted"))
-        elif len(self._queue) >= MAX_WAITING or self._bytes >= MAX_WAITING_BYTES:
+        elif not self._queue.push(tenant, append, len(draft.body) + _APPEND_BYTES):
             # It would only wait until it is too late, and so would those after it.
-            append.receipt.set_exception(LogUnavailable("too many events wait; the event was not accepted"))
+            append.receipt.set_exception(LogUnavailable(NOT_SENT))
         else:
-            self._bytes += len(draft.body)
-            self._queue.append(append)
             self._queued.set()
             self._unanswered.append(append)
             if self._alarm is None:
@@ -75,27 +90,39 @@ class Writer:
         while True:
             await self._queued.wait()
             batch = self._next_batch()
-            if not batch:
-                continue
-            try:
+            if batch:
+                for append, answer in zip(batch, await self._answers(batch), strict=True):
+                    self._answer(append, answer)
+                while self._unanswered and self._unanswered[0].receipt.done():
+                    self._unanswered.popleft()
+
+    async def _answers(self, batch: list[Append]) -> list[Any]:
+        """Send a batch, and learn from it how much the line carries."""
+        begun = self._context.timer()
+        answers: list[Any]
+        try:
+            async with asyncio.timeout(self._limit.seconds):
                 answers = await self._send(batch)
-            except Exception as error:
-                self._incidents.failed("written", error)
-                answers = [error] * len(batch)
-            for append, answer in zip(batch, answers, strict=True):
-                self._answer(append, answer)
-            while self._unanswered and self._unanswered[0].receipt.done():
-                self._unanswered.popleft()
+        except Exception as error:
+            if isinstance(error, TimeoutErrors) and self._context.clock.heard_lately():
+                self._limit.missed()
+            self._context.incidents.failed("written", error)
+            answers = [error] * len(batch)
+            elapsed = self._context.timer() - begun
+        else:
+            elapsed = self._context.timer() - begun
+            self._limit.carried(sum(len(append.draft.body) + _APPEND_BYTES for append in batch), elapsed)
+        # One that was slow is not forgotten over one that was quick.
+        self._round_trip = max(elapsed, self._round_trip * 3 / 4)
+        return answers
 
     def stop(self) -> None:
         """Refuse what has no answer yet, and what comes after."""
         self._stopped = True
         for append in self._unanswered:
             if not append.receipt.done():
-                append.receipt.set_exception(LogUnavailable())
+                append.receipt.set_exception(LogUnavailable(UNKNOWN if append.sent else NOT_SENT))
         self._queue.clear()
-        self._queued.clear()
-        self._bytes = 0
         self._unanswered.clear()
         if self._alarm is not None:
             self._alarm.cancel()
@@ -103,14 +130,16 @@ class Writer:
 
     def _next_batch(self) -> list[Append]:
         batch: list[Append] = []
-        size = 0
-        while self._queue and len(batch) < _BATCH and size < _BATCH_BYTES:
-            append = self._queue.popleft()
-            self._bytes -= len(append.draft.body)
-            # Nobody waits for it any more: given up, or never to be answered in time.
-            if not append.receipt.done():
-                batch.append(append)
-                size += len(append.draft.body)
+        in_time = asyncio.get_running_loop().time() + self._round_trip
+        for append in self._queue.take(_BATCH, self._limit.size):
+            if append.receipt.done():
+                continue  # nobody waits for it any more
+            if append.due < in_time:
+                # Its answer would come too late: better none of it is in the log than that nobody knows.
+                append.receipt.set_exception(LogUnavailable(NOT_SENT))
+                continue
+            append.sent = True
+            batch.append(append)
         if not self._queue:
             self._queued.clear()
         return batch
@@ -131,5 +160,5 @@ class Writer:
         while self._unanswered and (self._unanswered[0].receipt.done() or self._unanswered[0].due <= loop.time()):
             append = self._unanswered.popleft()
             if not append.receipt.done():
-                append.receipt.set_exception(LogUnavailable())
+                append.receipt.set_exception(LogUnavailable(UNKNOWN if append.sent else NOT_SENT))
         self._alarm = loop.call_at(self._unanswered[0].due, self._give_up) if self._unanswered else None

@@ -1,0 +1,70 @@
+"""A queue that is fair to tenants: each has a line of its own, and they are served round robin."""
+
+from collections import deque
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class _Line(Generic[T]):
+    __slots__ = ("items", "size")
+
+    def __init__(self) -> None:
+        self.items: deque[tuple[T, int]] = deque()
+        self.size = 0
+
+
+class FairQueue(Generic[T]):
+    """Keeps the order of each tenant's items; `push` and `take` are O(1) for each item. A tenant that waits for nothing
+    takes no memory.
+
+    A tenant may have `most_items` and `most_size` waiting; where all together have `total_size`, its share of that.
+    """
+
+    def __init__(self, most_items: int, most_size: int, total_size: int) -> None:
+        self._most_items = most_items
+        self._most_size = most_size
+        self._total_size = total_size
+        self._lines: dict[str, _Line[T]] = {}
+        self._size = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._lines)
+
+    def push(self, tenant: str, item: T, size: int) -> bool:
+        """Put an item at the end of the tenant's line; False where that is full."""
+        line = self._lines.get(tenant)
+        if line is None:
+            line = self._lines[tenant] = _Line()
+        elif (
+            len(line.items) >= self._most_items
+            or line.size >= self._most_size
+            or (self._size >= self._total_size and line.size >= self._total_size / len(self._lines))
+        ):
+            return False
+        line.items.append((item, size))
+        line.size += size
+        self._size += size
+        return True
+
+    def take(self, count: int, size: int) -> list[T]:
+        """Up to `count` items, and of them no more once they have `size`: of each tenant in turn its share."""
+        taken: list[T] = []
+        while self._lines and len(taken) < count and size > 0:
+            tenant = next(iter(self._lines))
+            share = max(1, (count - len(taken)) // len(self._lines))
+            line = self._lines.pop(tenant)
+            while line.items and share and size > 0:
+                item, weight = line.items.popleft()
+                line.size -= weight
+                self._size -= weight
+                size -= weight
+                share -= 1
+                taken.append(item)
+            if line.items:
+                self._lines[tenant] = line  # behind the others, who have their turn before it
+        return taken
+
+    def clear(self) -> None:
+        self._lines.clear()
+        self._size = 0
