@@ -1,8 +1,12 @@
 """The seam of transports: what writes frames to one client."""
 
-from typing import Protocol
+from typing import Final, Protocol
 
 from gateway.core.frame import Batch
+
+CLOSE_SECONDS: Final = 1.25
+"""Seconds from `close` until what a client has not taken is given up. A token's end is noticed up to half a second
+late, and a client whose token has ended gets nothing more within 2 s."""
 
 
 class Transport(Protocol):
@@ -11,8 +15,8 @@ class Transport(Protocol):
     - `write` never blocks and never raises, takes the whole batch, and keeps the order of the calls.
     - It answers False from the batch on that fills it, and then tells the gateway once when it has drained, never from
       within `write`; so it holds at most what fills it and one batch more. Nobody waits for one that is stuck.
-    - After `close` the client receives what was written before, then the close code; after `abort` nothing is sure.
-      Both may be called twice, and a `write` after them does nothing.
+    - After `close` the client receives what was written before, then the close code, and has `CLOSE_SECONDS` to take it
+      all; after `abort` nothing is sure. Both may be called twice, and a `write` after them does nothing.
     - Whoever ends it, the gateway is told `disconnect`, at least once; a client that reads nothing while data waits is
       given up, one that reads slowly or for which nothing waits is not.
     """

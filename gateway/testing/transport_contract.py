@@ -9,6 +9,7 @@ from websockets.asyncio.client import ClientConnection
 
 from gateway.core.connection import Connection
 from gateway.core.frame import Batch, Frame
+from gateway.core.transport import CLOSE_SECONDS
 from gateway.testing.helpers import until
 from gateway.testing.peers import Peer, RecordingHost, dial
 
@@ -273,6 +274,13 @@ class TransportContract(ABC):
             texts = await peer.stuff(self.capacity)
             peer.transport.close(1012, "restart")
             assert await peer.read_to_end() == (texts, 1012, "restart")
+
+    async def test_close_gives_up_what_is_not_taken(self) -> None:
+        """One that reads nothing more has its time for what was written before; then the host is told."""
+        async with self.peer() as peer:
+            await peer.stuff(self.capacity)
+            peer.transport.close(4401, "token_revoked")
+            await until(lambda: peer.connection in peer.host.gone, CLOSE_SECONDS + 0.5)
 
     async def test_close_twice_is_close_once(self) -> None:
         """The first code counts."""

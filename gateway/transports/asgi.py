@@ -9,6 +9,7 @@ from typing import Any, Final
 from gateway.core.connection import Connection
 from gateway.core.frame import Batch, Frame
 from gateway.core.host import Host
+from gateway.core.transport import CLOSE_SECONDS
 from schemas.codes import CloseCode, ErrorCode
 
 Message = MutableMapping[str, Any]
@@ -34,6 +35,7 @@ class AsgiTransport:
 
     __slots__ = (
         "_closing",
+        "_deadline",
         "_drained",
         "_full",
         "_pending",
@@ -58,6 +60,7 @@ class AsgiTransport:
         self._drained = asyncio.Event()
         self._drained.set()
         self._closing: tuple[int, str] | None = None
+        self._deadline: asyncio.TimerHandle | None = None
         self._writer: asyncio.Task[None] | None = None
         self.failure: Exception | None = None
         self.gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -78,6 +81,7 @@ class AsgiTransport:
         if self._closing is None:
             # An int and a str, as ASGI names the types: autobahn refuses an enum's. RFC 6455 section 5.5: 123 bytes.
             self._closing = (int(code), reason.encode()[:123].decode(errors="ignore"))
+            self._deadline = asyncio.get_running_loop().call_later(CLOSE_SECONDS, self.finish)
             self._wake()
 
     def abort(self) -> None:
@@ -87,6 +91,8 @@ class AsgiTransport:
 
     def end(self) -> None:
         """Nothing more goes in or out: the code that serves this connection is to return."""
+        if self._deadline is not None:
+            self._deadline.cancel()
         if not self.gone.done():
             self.gone.set_result(None)
 

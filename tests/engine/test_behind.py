@@ -10,11 +10,12 @@ import json
 import socket
 import time
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import httpx
 import pytest
 
 from gateway.core.connection import Connection
@@ -504,3 +505,40 @@ async def test_a_replay_that_falls_out_of_the_window_is_a_gap() -> None:
             assert before == ids[: len(before)]
             later = await publish(gate, 10)
             assert await events(client, 10) == later
+
+
+@pytest.mark.parametrize("end", ["expired", "revoked"])
+async def test_nothing_that_waited_comes_long_after_the_tokens_end(end: str) -> None:
+    """To one that reads 200 kB/s and is behind: in 2 s everything is over, whatever waited for it."""
+    async with gateway() as gate:
+        expires_in = 3 if end == "expired" else 600
+        async with slow(gate, expires_in=expires_in) as client:
+            expires_at = connection_of(gate).identity.expires_at if end == "expired" else time.time() + 2.0
+            await fall_behind(gate)
+            publishing = asyncio.create_task(publish_forever(gate))
+            last, revoked = time.time(), end == "expired"
+            while time.time() < expires_at + 4.0:
+                if not revoked and time.time() >= expires_at:
+                    revoked, expires_at = True, time.time()
+                    await revoke(gate)
+                received = client.received
+                with suppress(ConnectionResetError):
+                    client.sip(8_192)
+                last = time.time() if client.received > received else last
+                await asyncio.sleep(0.04)
+            publishing.cancel()
+            await asyncio.gather(publishing, return_exceptions=True)
+            assert expires_at < last < expires_at + 2.0
+
+
+async def publish_forever(gate: Gate) -> None:
+    while True:
+        await publish(gate, 20)
+        await asyncio.sleep(0.05)
+
+
+async def revoke(gate: Gate) -> None:
+    headers = {"Authorization": f"Bearer {gate.token('root', scope='admin')}"}
+    async with httpx.AsyncClient(trust_env=False, headers=headers) as admin:
+        answer = await admin.post(f"{gate.url}/admin/tokens/revoke", json={"user_id": "ada"})
+    assert answer.json()["disconnected"] == 1

@@ -17,11 +17,12 @@ from gateway.core.credentials import bearer_tokens, tickets_from
 from gateway.core.headers import Headers, Query
 from gateway.core.host import Host
 from gateway.core.rate_limit import RateLimiter
+from gateway.core.transport import CLOSE_SECONDS
 from gateway.transports.uvicorn.deflate import negotiate, takes_prepared_frames
 from gateway.transports.uvicorn.endpoint import Endpoint
 from gateway.transports.uvicorn.handshake import accept
 from gateway.transports.uvicorn.sockets import peer_of
-from gateway.transports.uvicorn.writer import CLOSE_SECONDS, SocketWriter
+from gateway.transports.uvicorn.writer import SocketWriter
 from schemas.codes import CloseCode, ErrorCode
 
 MAX_FRAGMENTS: Final = 64

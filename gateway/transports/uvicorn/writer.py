@@ -7,15 +7,13 @@ from typing import Final
 from websockets.frames import Close, Frame, Opcode
 
 from gateway.core.frame import Batch
+from gateway.core.transport import CLOSE_SECONDS
 from gateway.transports.uvicorn.endpoint import Endpoint
 from gateway.transports.uvicorn.sockets import abort_with_rst, acked_bytes, fd_of, unacked_bytes
 from schemas.codes import CloseCode
 
 HIGH_WATER: Final = 256 * 1024
 """Bytes that wait in the process before the transport counts as full; the kernel buffers some more."""
-
-CLOSE_SECONDS: Final = 2.0
-"""How long a client may take to read the close code: a revoked token gets nothing more within 2 s."""
 
 _PING: Final = Frame(Opcode.PING, b"").serialize(mask=False)
 
