@@ -27,7 +27,7 @@ Tenant = Annotated[str | None, Query(max_length=64, description="only for the sc
 def admin_router(service: Service, limited: Limited) -> APIRouter:
     router = APIRouter(
         tags=["administration"],
-        route_class=ProblemRoute.of(service.gateway),
+        route_class=ProblemRoute.of(service),
         responses=PROBLEMS,
         dependencies=[Depends(limited.attach)],
     )

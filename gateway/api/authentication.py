@@ -84,7 +84,7 @@ def identify(service: Service, request: Request) -> Identity:
 
 def guarded(service: Service, route: type[ProblemRoute]) -> type[ProblemRoute]:
     """The route, which asks who sends the request before it reads the body."""
-    return type(route.__name__, (route.of(service.gateway),), {"guard": staticmethod(partial(identify, service))})
+    return type(route.__name__, (route.of(service),), {"guard": staticmethod(partial(identify, service))})
 
 
 class Principal(SecurityBase):

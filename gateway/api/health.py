@@ -13,7 +13,7 @@ class Health(BaseModel):
 
 
 def ops_router(service: Service) -> APIRouter:
-    router = APIRouter(tags=["operation"], route_class=ProblemRoute.of(service.gateway))
+    router = APIRouter(tags=["operation"], route_class=ProblemRoute.of(service))
     gateway = service.gateway
     drain = gateway.drain
 

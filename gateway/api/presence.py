@@ -15,7 +15,7 @@ Room = Annotated[str, Path(json_schema_extra=documented(ROOM_PATTERN))]
 
 
 def presence_router(service: Service) -> APIRouter:
-    router = APIRouter(tags=["rooms"], route_class=ProblemRoute.of(service.gateway), responses=PROBLEMS)
+    router = APIRouter(tags=["rooms"], route_class=ProblemRoute.of(service), responses=PROBLEMS)
     principal = Depends(Principal(service))
     gateway = service.gateway
     presence_of = gateway.presence

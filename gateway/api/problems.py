@@ -10,14 +10,14 @@ from typing import Any, Final
 from fastapi import HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from fastapi.routing import APIRoute
 from pydantic_core import from_json
 from slowapi.errors import RateLimitExceeded
 
 from auth.errors import AuthError
+from gateway.api.cors import CrossOriginRoute
 from gateway.core.errors import GatewayError
-from gateway.engine.gateway import Gateway
 from gateway.engine.lifecycle import Lifecycle
+from gateway.service.factory import Service
 from schemas.admin import Problem
 from schemas.codes import ERROR_RULES, ErrorCode
 
@@ -150,7 +150,7 @@ class BatchRequest(BoundedRequest):
     max_body = 16 * 1024 * 1024
 
 
-class ProblemRoute(APIRoute):
+class ProblemRoute(CrossOriginRoute):
     """A route that answers errors with problem documents, also within somebody else's application, whose exception
     handlers are not ours to set."""
 
@@ -160,9 +160,10 @@ class ProblemRoute(APIRoute):
     """Called before the body is read, so that what nobody may send takes no memory."""
 
     @classmethod
-    def of(cls, gateway: Gateway) -> "type[ProblemRoute]":
-        """The class for routes of a gateway, which starts at the first request where no lifespan has started it."""
-        return type(cls.__name__, (cls,), {"lifecycle": gateway.lifecycle})
+    def of(cls, service: Service) -> "type[ProblemRoute]":
+        """The class for routes of a gateway, which starts at the first request where no lifespan has started it, and
+        whose answers the pages of its origins may read."""
+        return type(cls.__name__, (cls,), {"lifecycle": service.gateway.lifecycle, "origins": service.origins})
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()

@@ -17,7 +17,7 @@ from schemas.admin import TicketAnswer
 def tickets_router(service: Service, limited: Limited) -> APIRouter:
     router = APIRouter(
         tags=["tokens"],
-        route_class=ProblemRoute.of(service.gateway),
+        route_class=ProblemRoute.of(service),
         responses=PROBLEMS,
         dependencies=[Depends(limited.attach)],
     )

@@ -27,7 +27,7 @@ from schemas.rooms import ID_GRAMMAR, is_id, is_subject
 def tokens_router(service: Service, limited: Limited) -> APIRouter:
     router = APIRouter(
         tags=["tokens"],
-        route_class=ProblemRoute.of(service.gateway),
+        route_class=ProblemRoute.of(service),
         responses=PROBLEMS,
         dependencies=[Depends(limited.attach)],
     )

@@ -35,6 +35,10 @@ class OriginPolicy:
         host = _host(origin)
         return host is not None and host == _host(hosts[0])
 
+    def page_of(self, headers: Headers) -> bytes | None:
+        """The origin of the page that sends this request, as it was sent; None for other pages, and for no page."""
+        return headers[b"origin"][0] if b"origin" in headers and self.allows(headers) else None
+
 
 def origin_fault(text: str) -> str | None:
     """What is wrong with a configured origin, which is a scheme and a host, with a port or without, or `*`."""
