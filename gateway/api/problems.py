@@ -163,7 +163,8 @@ class ProblemRoute(CrossOriginRoute):
     def of(cls, service: Service) -> "type[ProblemRoute]":
         """The class for routes of a gateway, which starts at the first request where no lifespan has started it, and
         whose answers the pages of its origins may read."""
-        return type(cls.__name__, (cls,), {"lifecycle": service.gateway.lifecycle, "origins": service.origins})
+        gateway = service.gateway
+        return type(cls.__name__, (cls,), {"lifecycle": gateway.lifecycle, "origins": service.origins})
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
