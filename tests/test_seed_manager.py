@@ -21,6 +21,7 @@ from gateway import (
 )
 from gateway.embedding.broadcast_manager import WebSocketLike
 from gateway.embedding.event_bus import EventBus
+from tests.hostile.fakes import Lab
 from tests.support import Gate, running, settings_for
 from tests.wire.helpers import fence, publish
 
@@ -333,6 +334,23 @@ async def test_a_client_that_the_manager_disconnects_makes_room_for_another() ->
                 assert (await client.closed())[0] == 4403
         async with gate.client() as client:
             await fence(client)
+
+
+async def test_broadcasts_do_not_pile_up_for_a_client_that_reads_nothing() -> None:
+    """The one that fills its transport is the last that it gets until it has caught up; it loses no event by that."""
+    lab = Lab()
+    connection, tape = lab.join(rooms="circle:7", room=4)
+    for _ in range(5):
+        await lab.service.manager.broadcast_event("system.warning", {})
+    assert tape.kinds[2:] == ["system.warning"] * 2
+    await lab.happen(3)
+    await lab.settle()
+    assert len(tape.frames) == 4
+    tape.room = None
+    lab.gateway.on_writable(connection)
+    await lab.settle()
+    assert [event["data"]["n"] for event in tape.events] == [0, 1, 2]
+    assert await lab.service.manager.broadcast_event("system.warning", {}) == 1
 
 
 async def test_the_totals_count_the_gateways_clients_too(gate: Gate) -> None:

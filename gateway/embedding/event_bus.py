@@ -209,7 +209,7 @@ def _rfc3339(moment: datetime) -> str:
 
 
 event_bus = EventBus()
-"""The process's bus, as the seed has it."""
+"""The bus of this process."""
 
 _current: list[Gateway] = []
 
