@@ -404,6 +404,17 @@ describe('rooms', () => {
     assert.deepEqual(client.rooms, ['project:5', 'circle:1']);
   });
 
+  test('come back when leaving them was refused, also those that were joined in between', async () => {
+    const client = await live();
+    client.subscribe(['circle:8']);
+    const leaving = client.unsubscribe(['circle:8', 'circle:9']);
+    const { id } = FakeSocket.last.sent.at(-1);
+    reply('subscribed', ['circle:8'], { replayed: 0 });
+    FakeSocket.last.frame('error', { code: 'not_subscribed', message: 'no', rooms: ['circle:9'] }, { id });
+    await assert.rejects(leaving, { code: 'not_subscribed' });
+    assert.deepEqual(client.rooms, ['circle:1', 'project:5', 'circle:8']);
+  });
+
   test('by a star are those of the answer', async () => {
     const client = await start({ rooms: ['*'] });
     assert.equal(FakeSocket.last.param('rooms'), '*');

@@ -258,6 +258,46 @@ async def storm(gate: Gate, chance: random.Random) -> None:
         assert sum(state == "reconnecting" for state, _ in client.of("state")) > 3
 
 
+@pytest.mark.parametrize("seed", [3, 4])
+async def test_the_rooms_are_those_of_the_gateway(gate: Gate, seed: int) -> None:
+    """Joined and left at random, with and without history, each before the last was answered, while the network may
+    break: page and gateway agree after each round."""
+    chance = random.Random(seed)
+    for circle in range(4):
+        await publish(gate, named(f"{circle}:", 8), circle_id=circle)
+    async with (
+        proxied(gate.port) as network,
+        page(gate, network.port, token=gate.token(rate=20), rooms=["circle:0", "circle:1"]) as client,
+    ):
+        await client.subscribed("circle:0")
+        for calls in range(4, 64, 4):
+            for _ in range(4):
+                rooms = [f"circle:{circle}" for circle in chance.sample(range(4), chance.choice((1, 1, 2)))]
+                how: dict[str, Any] = chance.choice(({}, {"history": 5}, {"presence": True}))
+                client.call(*chance.choice((("subscribe", rooms, how), ("unsubscribe", rooms))))
+            await publish(gate, ["x"], circle_id=chance.randrange(4))
+            if chance.random() < 0.5:
+                await asyncio.sleep(chance.uniform(0, 0.01))
+                network.reset()
+            await client.until(lambda: len(client.of("done")) + len(client.of("refused")) >= calls)  # noqa: B023
+            await _agree(gate, client)
+        assert client.of("gap") == []
+
+
+async def _agree(gate: Gate, client: Page) -> None:
+    def joined() -> set[str]:
+        return {room for connection in gate.service.gateway.manager.connections() for room in connection.rooms}
+
+    deadline = asyncio.get_running_loop().time() + PATIENCE
+    while True:
+        await client.until(lambda: client.of("state")[-1][0] == "live")
+        wanted = set((await client.show())["rooms"])
+        if joined() - {"user:ada"} == wanted and joined():
+            return
+        assert asyncio.get_running_loop().time() < deadline, (joined(), wanted, client.told[-40:])
+        await asyncio.sleep(0.1)
+
+
 async def _break(network: Proxy, chance: random.Random) -> None:
     while True:
         await asyncio.sleep(chance.uniform(0.05, 0.8))

@@ -51,7 +51,6 @@ const STABLE_AFTER = 10_000; // a connection that lived this long starts the bac
 const OPEN_DEADLINE = 10_000; // from dialling to `connection.established`
 const REPLY_DEADLINE = 10_000;
 const REMEMBERED = 5_000; // event_ids kept to count duplicates
-const OWN_ERRORS = new Set(['disconnected', 'timeout']); // codes that are not the gateway's
 const FINAL_REFUSALS = new Set(['scope_missing', 'too_many_rooms']); // a new connection would be refused the same rooms
 const MARKS = new Set(['stream.mark', 'stream.gap', 'pong', 'server.draining']); // whose `cursor` is a place of ours
 const ROOMS_IN_URL = 2_000; // with a token of 4,096 characters a request line stays under the usual 8 KiB
@@ -157,14 +156,9 @@ export class GatewayClient {
   subscribe(rooms, how = {}) { return this.#ask({ rooms: [...rooms], how: { ...how } }); }
 
   /** All rooms or none. */
-  async unsubscribe(rooms) {
-    const left = rooms.filter((room) => this.#rooms.delete(room)); // at once: no reconnect is to bring them back
-    try {
-      return await this.#command('unsubscribe', { rooms });
-    } catch (error) {
-      if (!OWN_ERRORS.has(error.code)) for (const room of left) if (!error.rooms?.includes(room)) this.#rooms.add(room);
-      throw error;
-    }
+  unsubscribe(rooms) {
+    const left = new Set(rooms.filter((room) => this.#rooms.delete(room))); // at once: no reconnect brings them back
+    return this.#command('unsubscribe', { rooms }, { leave: { rooms, left } });
   }
 
   /** Resolves once the event is in the log. Lost in between? Send it again with the same `idempotency_key`. */
@@ -313,6 +307,7 @@ export class GatewayClient {
     if (type !== 'error') return pending?.resolve(data);
     const error = new GatewayError(data);
     if (data.retry_after) this.#notBefore = Date.now() + data.retry_after * 1000;
+    if (pending?.leave) this.#join([...pending.leave.left].filter((room) => !data.rooms?.includes(room))); // all or none
     if (pending) return pending.reject(error);
     if (id === undefined && this.#unanswered && this.state === 'live') this.#refused(this.#base, error);
     else this.#tell('onError', error);
@@ -360,18 +355,17 @@ export class GatewayClient {
 
   #subscribed({ rooms, recovered, replayed = 0, items = 0, cursor }, replay) {
     this.#settle(); // one after another: what was answered before has come
-    const leaving = new Set([...this.#pending.values()].flatMap(({ leaves }) => leaves ?? []));
-    const joined = rooms.filter((room) => room !== this.#own && !leaving.has(room));
+    const others = rooms.filter((room) => room !== this.#own);
     if (recovered === false) this.#gap('not_recovered'); // the reply does not say why
     if (replay) {
-      replay.fresh ??= joined.filter((room) => !this.#rooms.has(room));
+      replay.fresh ??= others.filter((room) => !this.#rooms.has(room));
       replay.left = replayed + items;
       if (replay.left) this.#current = replay;
       if (replay !== this.#base) this.#keep(replay);
       const { presence } = replay.how;
-      if (presence !== undefined) for (const room of joined) this.#watched[presence ? 'add' : 'delete'](room);
+      if (presence !== undefined) for (const room of others) this.#watched[presence ? 'add' : 'delete'](room);
     }
-    for (const room of joined) this.#rooms.add(room);
+    this.#join(others);
     if (replay?.inUrl) {
       this.#rooms.delete('*'); // it stood for these
       // `cursor` is the log's head. With a replay still to come, its events are what moves our place. Nor can the head
@@ -385,6 +379,14 @@ export class GatewayClient {
   #keep(replay) {
     const others = this.#open.filter((other) => other !== replay);
     this.#open = replay.left ? [...others, replay] : others;
+  }
+
+  /** The gateway has us in these rooms. Those that an `unsubscribe` on its way names are left, unless it is refused. */
+  #join(rooms) {
+    for (const room of rooms) {
+      const { leave } = [...this.#pending.values()].find((command) => command.leave?.rooms.includes(room)) ?? {};
+      (leave?.left ?? this.#rooms).add(room);
+    }
   }
 
   #lose(rooms) {
@@ -409,7 +411,7 @@ export class GatewayClient {
     this.#tell('onGap', { reason });
   }
 
-  #ask(replay) { return this.#command('subscribe', { rooms: replay.rooms, ...replay.how }, replay); }
+  #ask(replay) { return this.#command('subscribe', { rooms: replay.rooms, ...replay.how }, { replay }); }
 
   #askAgain(replay) {
     Object.assign(replay, { again: true, left: undefined, rooms: this.#still(replay) });
@@ -442,13 +444,12 @@ export class GatewayClient {
 
   // ---- sending
 
-  #command(type, fields, replay) {
+  #command(type, fields, more) {
     return new Promise((resolve, reject) => {
       if (this.#ws?.readyState !== 1) return reject(new GatewayError({ code: 'disconnected', message: 'offline' }));
       const id = ++this.#commands;
       const settle = (how) => (value) => { this.#clear(id); how(value); };
-      const leaves = type === 'unsubscribe' ? fields.rooms : undefined;
-      this.#pending.set(id, { resolve: settle(resolve), reject: settle(reject), replay, leaves });
+      this.#pending.set(id, { resolve: settle(resolve), reject: settle(reject), ...more });
       const wait = () => this.#after(id, REPLY_DEADLINE, () => {
         if (this.#current) return wait(); // rooms change only when a replay has ended
         this.#pending.delete(id);
