@@ -20,7 +20,7 @@ from auth.identity import SCOPES
 from auth.providers import OTHER, PROVIDERS
 from gateway.core.addresses import Proxy, trusted_proxy
 from gateway.core.origin import origin_fault
-from gateway.service.environment import PREFIX, asked_processes, is_link_address, unknown_settings
+from gateway.service.environment import PREFIX, asked_processes, notices, without_service_links
 from schemas.rooms import ID_GRAMMAR, is_id
 
 CommaList = Annotated[tuple[str, ...], NoDecode]
@@ -210,16 +210,6 @@ class Settings(BaseSettings):
             raise ValueError("is empty; write 0.0.0.0 to listen on every interface")
         return value
 
-    @field_validator("port", mode="before")
-    @classmethod
-    def _port(cls, value: Any) -> Any:
-        if isinstance(value, str) and is_link_address(value):
-            raise ValueError(
-                "is the address of a Kubernetes Service called gateway, which Kubernetes sets as a service link; "
-                "set enableServiceLinks: false in the pod's spec, or GATEWAY_PORT to a number"
-            )
-        return value
-
     @field_validator("allowed_origins")
     @classmethod
     def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
@@ -258,13 +248,13 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The arguments, the environment, the file; what stands in the two and is no setting is warned of."""
+        """The arguments, the environment, the file; what is no setting there is warned of."""
         known = [name.upper() for name in cls.model_fields]
         for source in (env_settings, dotenv_settings):
             if isinstance(source, EnvSettingsSource):
-                variables = [(name, value) for name, value in source.env_vars.items() if value is not None]
-                for sentence in unknown_settings(variables, known):
+                for sentence in notices(source.env_vars, known):
                     logger.warning("%s", sentence)
+                source.env_vars = without_service_links(source.env_vars)
         return init_settings, env_settings, dotenv_settings
 
     @property

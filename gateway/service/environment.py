@@ -2,7 +2,7 @@
 
 import re
 import shlex
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from itertools import pairwise
 from pathlib import PurePath
@@ -32,25 +32,39 @@ _WORKER_VARIABLES: Final = {
 }
 
 
-def is_link_address(value: str) -> bool:
-    """Whether `value` is what a Kubernetes service link has in place of a port: `tcp://10.96.12.3:8000`."""
-    return _LINK_ADDRESS.match(value) is not None
+def without_service_links(variables: Mapping[str, str | None]) -> dict[str, str | None]:
+    """The variables that are none of a Kubernetes service link (`enableServiceLinks`).
 
-
-def unknown_settings(variables: Iterable[tuple[str, str]], settings: Collection[str]) -> Iterator[str]:
-    """A sentence for each of `variables` with the gateway's prefix that is no setting, with the nearest name.
-
-    The service links of Kubernetes are passed over: a Service called `gateway` sets GATEWAY_SERVICE_HOST, one called
-    `gateway-redis` GATEWAY_REDIS_PORT, in every container of its namespace. `settings` are upper-case, without prefix.
+    A Service called `gateway` sets GATEWAY_PORT=tcp://10.96.12.3:8000, GATEWAY_SERVICE_HOST and more in every container
+    of its namespace, one called `gateway-redis` GATEWAY_REDIS_PORT. What the container's own configuration sets comes
+    before them, so that a link never stands in place of a value that somebody chose.
     """
+    return {name: value for name, value in variables.items() if not _is_service_link(name, value or "")}
+
+
+def notices(variables: Mapping[str, str | None], settings: Collection[str]) -> Iterator[str]:
+    """A sentence for each variable with the gateway's prefix that is no setting, with the nearest name, and for a
+    port that is a service link. `settings` are upper-case, without the prefix."""
     known = {*settings, *_OF_THE_CLIENTS}
-    for variable, value in variables:
+    for variable, value in variables.items():
         name = variable.upper().removeprefix(PREFIX)
-        if name == variable.upper() or name in known or _LINK.fullmatch(name) or is_link_address(value):
+        if name == variable.upper():
             continue
-        nearest = get_close_matches(name, known, n=1)
-        hint = f"did you mean {PREFIX}{nearest[0]}?" if nearest else "`.env.example` lists all of them"
-        yield f"{PREFIX}{name}: there is no such setting; {hint}"
+        if _is_service_link(variable, value or ""):
+            if name == "PORT":
+                yield (
+                    f"{PREFIX}PORT: is ignored: it is a Kubernetes service link, to a Service called gateway; "
+                    f"set enableServiceLinks: false in the pod's spec, or {PREFIX}PORT to a number"
+                )
+        elif name not in known:
+            nearest = get_close_matches(name, known, n=1)
+            hint = f"did you mean {PREFIX}{nearest[0]}?" if nearest else "`.env.example` lists all of them"
+            yield f"{PREFIX}{name}: there is no such setting; {hint}"
+
+
+def _is_service_link(variable: str, value: str) -> bool:
+    name = variable.upper().removeprefix(PREFIX)
+    return _LINK.fullmatch(name) is not None or (name.endswith("PORT") and _LINK_ADDRESS.match(value) is not None)
 
 
 def asked_processes(arguments: Sequence[str], variables: Mapping[str, str]) -> int:

@@ -85,7 +85,9 @@ def _mapping(settings: Settings, provider: Provider) -> ClaimMapping:
         raise ConfigError("GATEWAY_EXTERNAL_DEFAULT_ROOMS: write patterns such as circle:1, project:* or tenant")
     default_scope = settings.external_default_scope or provider.default_scope
     if not set((settings.external_default_scope or "").split()) <= set(settings.external_scopes.split()):
-        raise ConfigError("GATEWAY_EXTERNAL_DEFAULT_SCOPE: has a scope that GATEWAY_EXTERNAL_SCOPES does not allow")
+        raise ConfigError(
+            "GATEWAY_EXTERNAL_DEFAULT_SCOPE: write scopes that GATEWAY_EXTERNAL_SCOPES allows, separated by spaces"
+        )
     renamed = (tenant.rpartition("=") for tenant in settings.external_tenants)
     tenants = {value or tenant: tenant for value, _, tenant in renamed}
     return ClaimMapping(
