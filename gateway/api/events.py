@@ -1,8 +1,9 @@
 """Publishing over HTTP."""
 
 import logging
+from collections import deque
 from collections.abc import Awaitable
-from typing import Annotated
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends
 from pydantic import ValidationError
@@ -11,13 +12,18 @@ from auth.errors import AuthError
 from auth.identity import Identity
 from gateway.api.authentication import Principal, guarded
 from gateway.api.problems import PROBLEMS, BatchRoute, ProblemRoute, problems
-from gateway.core.errors import GatewayError
+from gateway.core.errors import GatewayError, LogUnavailable
 from gateway.core.log import Receipt
 from gateway.service.factory import Service
 from schemas.admin import BatchAnswer, EventAnswer, EventBatch, EventFailure, ItemError
 from schemas.codes import ErrorCode
 from schemas.commands import describe
 from schemas.events import PublishedEvent
+
+_AHEAD: Final = 200
+"""Events of a batch that may be on their way to the log: as many as it takes in one go, and not its whole queue."""
+
+UnderWay = tuple[Awaitable[Receipt], tuple[str, ...]] | EventFailure
 
 logger = logging.getLogger("gateway.api")
 
@@ -36,22 +42,25 @@ def events_router(service: Service) -> APIRouter:
         """Append one event to the tenant's log. The answer 202 means that it is there."""
         return await _answer(*append(identity, event))
 
+    def try_append(identity: Identity, item: Any) -> UnderWay:
+        try:
+            return append(identity, PublishedEvent.model_validate(item))
+        except Exception as error:
+            return _failure(error)
+
     async def publish_batch(batch: EventBatch, identity: Annotated[Identity, principal]) -> BatchAnswer:
         """Append up to 1,000 events, each judged by itself; the results are in the order of the events."""
-        # All are on their way before the first is awaited: a log that is elsewhere takes them in one go.
-        under_way: list[tuple[Awaitable[Receipt], tuple[str, ...]] | EventFailure] = []
-        for item in batch.events:
-            try:
-                under_way.append(append(identity, PublishedEvent.model_validate(item)))
-            except Exception as error:
-                under_way.append(_failure(error))
+        under_way: deque[UnderWay] = deque()
         results: list[EventAnswer | EventFailure] = []
-        for sent in under_way:
-            try:
-                results.append(sent if isinstance(sent, EventFailure) else await _answer(*sent))
-            except Exception as error:
-                # Others are in the log, and their publisher has to learn of it.
-                results.append(_failure(error))
+        async with publishing.ingest.batch(identity.tenant, batch.events) as slices:
+            async for some in slices:
+                # Many are on their way before the first is awaited: a log that is elsewhere takes them in one go.
+                under_way += [try_append(identity, item) for item in some]
+                while len(under_way) > _AHEAD:
+                    results.append(await _result(under_way.popleft()))
+            results += [await _result(sent) for sent in under_way]
+        late = LogUnavailable("the event was not accepted, since those before it took too long: send it again later")
+        results += [_failure(late)] * (len(batch.events) - len(results))
         return BatchAnswer(results=results)
 
     one, batch = guarded(service, ProblemRoute), guarded(service, BatchRoute)
@@ -60,6 +69,14 @@ def events_router(service: Service) -> APIRouter:
     )
     router.add_api_route("/events/batch", publish_batch, methods=["POST"], status_code=202, route_class_override=batch)
     return router
+
+
+async def _result(sent: UnderWay) -> EventAnswer | EventFailure:
+    try:
+        return sent if isinstance(sent, EventFailure) else await _answer(*sent)
+    except Exception as error:
+        # Others are in the log, and their publisher has to learn of it.
+        return _failure(error)
 
 
 async def _answer(appended: Awaitable[Receipt], rooms: tuple[str, ...]) -> EventAnswer:

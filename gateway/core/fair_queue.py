@@ -31,6 +31,11 @@ class FairQueue(Generic[T]):
     def __bool__(self) -> bool:
         return bool(self._lines)
 
+    @property
+    def tenants(self) -> int:
+        """How many wait."""
+        return len(self._lines)
+
     def push(self, tenant: str, item: T, size: int) -> bool:
         """Put an item at the end of the tenant's line; False where that is full."""
         line = self._lines.get(tenant)

@@ -91,6 +91,7 @@ class Gateway(Host, LogListener):
 
     async def _open(self) -> None:
         self.drain.reset()
+        self.publishing.ingest.reset()
         self.housekeeping.start()
 
     async def _close(self) -> None:

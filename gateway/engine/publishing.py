@@ -11,6 +11,7 @@ from gateway.core.drafts import draft_of
 from gateway.core.errors import GatewayError
 from gateway.core.log import Draft, Log, Receipt
 from gateway.core.window import Removal
+from gateway.engine.ingest import IngestScheduler
 from gateway.engine.lifecycle import Lifecycle
 from gateway.engine.revocation import RevocationService
 from schemas.codes import ErrorCode
@@ -20,7 +21,7 @@ from schemas.rooms import ROOM_GRAMMAR
 
 class Publishing:
     """The way of an event into `log`: of clients and HTTP callers by `draft` and `append`, of code in this process by
-    `publish`. `clock` is seconds since the epoch."""
+    `publish`. Batches take their turns at `ingest`. `clock` is seconds since the epoch."""
 
     def __init__(
         self,
@@ -30,6 +31,7 @@ class Publishing:
         clock: Callable[[], float],
         lifecycle: Lifecycle,
     ) -> None:
+        self.ingest = IngestScheduler()
         self._log = log
         self._revocation = revocation
         self._limits = limits

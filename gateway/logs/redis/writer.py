@@ -26,6 +26,9 @@ _APPEND_BYTES: Final = 1_024
 """What an append takes beside the event's body, about."""
 
 _BATCH: Final = 256
+_SHARED_BATCH: Final = 64
+"""While several tenants wait: a batch is as slow as all that it has."""
+
 _BATCH_BYTES: Final = 1024 * 1024
 _LEAST_BATCH_BYTES: Final = 16 * 1024
 
@@ -131,7 +134,8 @@ class Writer:
     def _next_batch(self) -> list[Append]:
         batch: list[Append] = []
         in_time = asyncio.get_running_loop().time() + self._round_trip
-        for append in self._queue.take(_BATCH, self._limit.size):
+        count = _BATCH if self._queue.tenants == 1 else _SHARED_BATCH
+        for append in self._queue.take(count, self._limit.size):
             if append.receipt.done():
                 continue  # nobody waits for it any more
             if append.due < in_time:

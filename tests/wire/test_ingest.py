@@ -1,0 +1,129 @@
+"""Batches of events: one tenant's do not hold up another's, and each is answered truly and in time."""
+
+import asyncio
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from gateway.core.errors import GatewayError, LogUnavailable
+from gateway.core.log import Draft, Receipt
+from gateway.engine import ingest
+from gateway.engine.ingest import AT_ONCE, SLICE, IngestScheduler
+from gateway.logs.memory import MemoryLog
+from gateway.testing import CURSOR_KEY, until
+from tests.support import Gate, running
+from tests.wire.helpers import http, service_with
+
+EVENT = {"type": "task.created", "data": {}, "circle_id": 1}
+
+
+async def _take(scheduler: IngestScheduler, tenant: str, count: int, taken: list[str]) -> None:
+    async with scheduler.batch(tenant, range(count)) as slices:
+        async for some in slices:
+            assert len(some) <= SLICE
+            taken.append(tenant)
+
+
+async def test_slices_go_round_robin_over_tenants_and_each_in_a_turn_of_its_own() -> None:
+    """However many batches a tenant has, another one's is through after as many slices of it as it has itself; and what
+    else the loop has to do comes between any two."""
+    scheduler, taken = IngestScheduler(), list[str]()
+    evil = [asyncio.create_task(_take(scheduler, "evil", 10 * SLICE, taken)) for _ in range(20)]
+    await until(lambda: len(taken) >= 3)
+    before = len(taken)
+    good = asyncio.create_task(_take(scheduler, "good", 4 * SLICE, taken))
+    turns = 0
+    while not good.done():
+        slices = len(taken)
+        await asyncio.sleep(0)
+        turns += 1
+        assert len(taken) - slices <= 1
+    assert taken.count("good") == 4
+    assert len(taken) - before <= 4 * 2 + 2
+    await asyncio.gather(*evil)
+    assert taken.count("evil") == 200
+    assert (scheduler._lines, scheduler._turns, scheduler._granting) == ({}, {}, False)
+
+
+async def test_batches_of_a_tenant_wait_in_order_and_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond those under way they are refused after a while, whole; one that was cancelled is in nobody's way."""
+    monkeypatch.setattr(ingest, "_MAX_WAIT", 0.1)
+    scheduler, free = IngestScheduler(), asyncio.Event()
+
+    async def hold() -> None:
+        async with scheduler.batch("acme", range(1)):
+            await free.wait()
+
+    holding = [asyncio.create_task(hold()) for _ in range(AT_ONCE)]
+    await asyncio.sleep(0)
+    cancelled = asyncio.create_task(_take(scheduler, "acme", 1, []))
+    await asyncio.sleep(0)
+    cancelled.cancel()
+    with pytest.raises(GatewayError, match="nothing of this one was accepted") as refused:
+        await _take(scheduler, "acme", 1, [])
+    assert refused.value.code == "rate_limited"
+    assert refused.value.retry_after == 1.0
+    await _take(scheduler, "bolt", 100, [])
+    taken: list[str] = []
+    waiting = asyncio.create_task(_take(scheduler, "acme", 100, taken))
+    await asyncio.sleep(0)
+    free.set()
+    await asyncio.gather(waiting, *holding)
+    assert taken == ["acme", "acme"]
+    assert (scheduler._lines, scheduler._turns) == ({}, {})
+
+
+async def test_a_batch_lets_the_loop_do_something_else(gate: Gate) -> None:
+    """A thousand events are not one piece of work: others have their turns all the while."""
+    handled = 0
+
+    async def count() -> None:
+        nonlocal handled
+        while True:
+            before = gate.service.gateway.log.window("acme").head
+            await asyncio.sleep(0)
+            after = gate.service.gateway.log.window("acme").head
+            handled += after > before
+            # What is on its way is settled in one go at the end: a list of futures that are done.
+            assert after - before <= 250
+
+    counting = asyncio.create_task(count())
+    async with http(gate, gate.token(scope="publish")) as api:
+        response = await api.post("/events/batch", json={"events": [EVENT] * 1_000})
+    counting.cancel()
+    assert [result["duplicate"] for result in response.json()["results"]] == [False] * 1_000
+    assert handled > 10
+
+
+class StalledLog(MemoryLog):
+    """A log that takes so many events and then does not answer for a while, as one that is elsewhere may."""
+
+    def __init__(self, takes: int) -> None:
+        super().__init__((CURSOR_KEY,))
+        self.left: Iterator[int] = iter(range(takes))
+
+    def append(self, tenant: str, draft: Draft) -> asyncio.Future[Receipt]:  # type: ignore[override]
+        loop = asyncio.get_running_loop()
+        answer = loop.create_future()
+        if next(self.left, None) is None:
+            loop.call_later(1.6, answer.set_exception, LogUnavailable("it may have been accepted"))
+        else:
+            answer.set_result(Receipt("evt_x", False))
+        return answer
+
+
+async def test_a_batch_is_answered_in_time_where_the_log_stalls() -> None:
+    """What was sent is told of as the log says; what was not is told not to be accepted, and not tried any more."""
+    log = StalledLog(300)
+    async with running(service=service_with(log=log)) as gate, http(gate, gate.token(scope="publish")) as api:
+        begun = time.monotonic()
+        results = (await api.post("/events/batch", json={"events": [EVENT] * 1_000})).json()["results"]
+        assert time.monotonic() - begun < 2.5
+        assert len(results) == 1_000
+        assert ["event_id" in result for result in results] == [True] * 300 + [False] * 700
+        errors = [result["error"] for result in results[300:]]
+        assert {error["code"] for error in errors} == {"broker_unavailable"}
+        said = ["not accepted" in error["message"] for error in errors]
+        assert said == sorted(said), "what was not sent comes last"
+        assert 150 <= said.count(False) <= 300
