@@ -22,9 +22,11 @@ _LISTED: Final = 10
 
 
 class AuthError(Exception):
-    """A refusal of the caller; `code` is its word on the wire (PROTOCOL section 5)."""
+    """A refusal of the caller; `code` is its word on the wire, `holder` the tenant and the user id of a token that was
+    refused after it was verified."""
 
     code: ClassVar[ErrorCode]
+    holder: tuple[str, str] | None = None
 
 
 class TokenMissing(AuthError):

@@ -12,6 +12,7 @@ from gateway.core.credentials import NO_SECRETS
 from gateway.core.headers import parse_query
 from gateway.engine.lifecycle import NotRunning
 from gateway.service.factory import Service
+from gateway.telemetry import log_events
 from gateway.transports.asgi import AsgiTransport, serve
 
 PATH = "/ws/dashboard"
@@ -28,6 +29,7 @@ def websocket_router(service: Service) -> APIRouter:
         tokens = take_tokens(scope)
         headers = headers_of(scope)
         if not service.origins.allows(headers):
+            log_events.origin_refused(address_of(service, scope), headers)
             await websocket.close()  # before it is accepted: HTTP 403
             return
         address = address_of(service, scope)

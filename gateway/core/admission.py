@@ -69,15 +69,16 @@ class Admission:
 
     def check(self, identity: Identity, index: TenantIndex) -> None:
         """Once it is known who asks: raises `ConnectionRefused` where the user or the tenant is at its limit."""
+        holder = (identity.tenant, identity.user_id)
         limit = self._limits.per_user
         if limit and len(index.users.get(identity.user_id, ())) >= limit:
             raise ConnectionRefused(
-                CloseCode.USER_LIMIT, f"at most {limit} connections of one user", limit, RETRY_SECONDS
+                CloseCode.USER_LIMIT, f"at most {limit} connections of one user", limit, RETRY_SECONDS, holder
             )
         limit = self._limits.per_tenant
         if limit and len(index.connections) >= limit:
             raise ConnectionRefused(
-                CloseCode.TRY_AGAIN_LATER, f"at most {limit} connections of one tenant", limit, RETRY_SECONDS
+                CloseCode.TRY_AGAIN_LATER, f"at most {limit} connections of one tenant", limit, RETRY_SECONDS, holder
             )
 
     def acquire(self, connection: Connection) -> None:

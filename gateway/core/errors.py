@@ -7,7 +7,12 @@ from schemas.codes import CloseCode, ErrorCode
 
 
 class GatewayError(Exception):
-    """A refusal that the asker is told: `code` is the wire's word, the text is for people and holds no secret."""
+    """A refusal that the asker is told: `code` is the wire's word, the text is for people and holds no secret.
+
+    `holder` is the tenant and the user id of a verified token, where that is what was refused.
+    """
+
+    holder: tuple[str, str] | None = None
 
     def __init__(
         self,
@@ -40,9 +45,17 @@ class RateLimited(GatewayError):
 class ConnectionRefused(GatewayError):
     """No place for this client: it is told why and closed with `close_code`."""
 
-    def __init__(self, close_code: CloseCode, message: str, limit: float, retry_after: float | None = None) -> None:
+    def __init__(
+        self,
+        close_code: CloseCode,
+        message: str,
+        limit: float,
+        retry_after: float | None = None,
+        holder: tuple[str, str] | None = None,
+    ) -> None:
         super().__init__(ErrorCode.RATE_LIMITED, message, retry_after=retry_after, limit=limit)
         self.close_code = close_code
+        self.holder = holder
 
 
 class Draining(GatewayError):

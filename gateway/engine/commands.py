@@ -14,6 +14,7 @@ from gateway.engine.publishing import Publishing
 from gateway.engine.replies import error_reply
 from gateway.engine.subscriptions import Subscriptions
 from gateway.engine.tasks import TaskSet
+from gateway.telemetry import log_events
 from schemas import messages
 from schemas.codes import CloseCode, ErrorCode
 from schemas.commands import AnyCommand, Auth, CommandError, Ping, Publish, Subscribe, Unsubscribe, parse_command
@@ -85,11 +86,15 @@ class Commands:
             return True
         limit = self._command_rate.per_second
         limited = RateLimited(f"at most {limit:g} commands a second", wait, limit)
-        self._connections.reply(connection, error_reply(limited), id)
+        self._refuse(connection, limited, id)
         connection.refusal_tat, over = self._refusal_rate.acquire(connection.refusal_tat, now)
         if over:
             self._connections.close(connection, CloseCode.RATE_LIMITED, ErrorCode.RATE_LIMITED)
         return False
+
+    def _refuse(self, connection: Connection, error: GatewayError | AuthError, id: str | int | None) -> None:
+        log_events.command_refused(connection, error)
+        self._connections.reply(connection, error_reply(error), id)
 
     # ---- pending commands
 
@@ -101,7 +106,7 @@ class Commands:
                 connection.pending_commands = (*connection.pending_commands, command)
             else:
                 full = RateLimited("read the replayed events first", 1.0, self._limits.pending_commands)
-                self._connections.reply(connection, error_reply(full), command.id)
+                self._refuse(connection, full, command.id)
         elif (following := self._follow(connection, command)) is not None:
             connection.pending_commands = (command,)
             self._await_log(connection, following)
@@ -117,8 +122,8 @@ class Commands:
                     self._execute(connection, self._take_pending(connection))
                 else:
                     self._await_log(connection, following)
-        except Exception:
-            self._connections.fail(connection)
+        except Exception as error:
+            self._connections.fail(connection, error)
 
     def _take_pending(self, connection: Connection) -> AnyCommand:
         command, *rest = connection.pending_commands
@@ -142,8 +147,8 @@ class Commands:
             await following
         except GatewayError as error:
             refused = error
-        except Exception:
-            self._connections.fail(connection)
+        except Exception as error:
+            self._connections.fail(connection, error)
         finally:
             self._awaiting_log.discard(connection)
         if not self._connections.is_open(connection):
@@ -153,9 +158,9 @@ class Commands:
             if refused is None:
                 self._execute(connection, command)
             else:
-                self._connections.reply(connection, error_reply(refused), command.id)
-        except Exception:
-            self._connections.fail(connection)
+                self._refuse(connection, refused, command.id)
+        except Exception as error:
+            self._connections.fail(connection, error)
         self.run_pending(connection)
 
     # ---- commands
@@ -175,7 +180,7 @@ class Commands:
             else:
                 self._publish(connection, command)
         except (GatewayError, AuthError) as error:
-            self._connections.reply(connection, error_reply(error), command.id)
+            self._refuse(connection, error, command.id)
 
     def _publish(self, connection: Connection, command: Publish) -> None:
         tenant, draft = self._publishing.draft(connection.identity, command.event)
@@ -185,7 +190,7 @@ class Commands:
         try:
             receipt = await self._publishing.append(tenant, draft)
         except GatewayError as error:
-            self._connections.reply(connection, error_reply(error), id)
+            self._refuse(connection, error, id)
         except Exception:
             # Without an answer the publisher would wait for ever, and not know whether to try again.
             logger.exception("an event could not be published")

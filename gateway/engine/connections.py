@@ -21,6 +21,7 @@ from gateway.core.rate_limit import RateLimiter
 from gateway.core.timer_wheel import TimerWheel
 from gateway.core.transport import Transport
 from gateway.engine.replies import rejection
+from gateway.telemetry import log_events
 from schemas import messages
 from schemas.codes import CloseCode, ErrorCode
 from schemas.events import rfc3339
@@ -86,9 +87,13 @@ class Connections:
 
     def judge(self, identity: Identity) -> Identity:
         """Check an identity that was verified before for expiry and revocations since. Raises `AuthError`."""
-        if identity.expires_at <= self.clock():
-            raise TokenExpired(identity.expires_at)
-        self.revocations.check(identity)
+        try:
+            if identity.expires_at <= self.clock():
+                raise TokenExpired(identity.expires_at)
+            self.revocations.check(identity)
+        except AuthError as error:
+            error.holder = (identity.tenant, identity.user_id)
+            raise
         barred = self.revocations.barred(identity)
         return replace(identity, barred=barred) if barred else identity
 
@@ -131,15 +136,21 @@ class Connections:
 
     # ---- the end
 
-    def reject(self, transport: Transport, error: AuthError | GatewayError) -> None:
+    def reject(self, request: ConnectRequest, transport: Transport, error: AuthError | GatewayError) -> None:
         """Close the transport of a client that was not admitted, with the reason."""
         message, code, reason = rejection(error)
+        log_events.connection_refused(request.address, error, code)
         if message is not None:
             self._write(transport, message)
         transport.close(code, reason)
 
     def close(self, connection: Connection, code: CloseCode, reason: str) -> None:
         """Close a connection: from here on nothing more is written to it."""
+        if code is not CloseCode.SERVICE_RESTART:  # everybody's, in the end
+            log_events.connection_closed(connection, code, reason)
+        self._close(connection, code, reason)
+
+    def _close(self, connection: Connection, code: CloseCode, reason: str) -> None:
         try:
             self.on_transport_closed(connection)
         finally:
@@ -149,12 +160,11 @@ class Connections:
         for connection in list(self.manager.connections()):
             self.close(connection, code, reason)
 
-    def fail(self, connection: Connection, error: Exception | None = None) -> None:
-        """Close a connection, and no other, after an unexpected exception: `error`, or the one being handled (1011).
-        Never raises."""
-        logger.error("a connection failed and was closed", exc_info=error or True)
+    def fail(self, connection: Connection, error: Exception) -> None:
+        """Close a connection, and no other, after an unexpected exception (1011). Never raises."""
+        log_events.connection_failed(connection, error)
         try:
-            self.close(connection, CloseCode.INTERNAL_ERROR, ErrorCode.INTERNAL_ERROR)
+            self._close(connection, CloseCode.INTERNAL_ERROR, ErrorCode.INTERNAL_ERROR)
         except Exception:
             logger.exception("closing a failed connection failed as well")
 

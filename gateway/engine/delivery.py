@@ -13,6 +13,7 @@ from gateway.core.log import Log
 from gateway.core.manager import BatchWriter
 from gateway.core.window import Entry, Window
 from gateway.engine.connections import Connections
+from gateway.telemetry import log_events
 from schemas import messages
 from schemas.codes import CloseCode, ErrorCode
 
@@ -148,6 +149,7 @@ class Delivery:
     def _report_gap(self, connection: Connection, window: Window) -> None:
         """Say where the connection goes on, before anything later is written."""
         cursor = window.cursor if connection.offset is None else window.cursors.encode(window.epoch, connection.offset)
+        log_events.stream_gap(connection, "history_trimmed")
         self._connections.reply(connection, messages.StreamGap(reason="history_trimmed", cursor=cursor))
 
     def on_writable(self, connection: Connection) -> None:

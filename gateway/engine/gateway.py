@@ -113,7 +113,7 @@ class Gateway(Host, LogListener):
                 self.drain.refuse()
             connection = self.connections.open(handshake, transport)
         except (AuthError, GatewayError) as error:
-            self.connections.reject(transport, error)
+            self.connections.reject(handshake, transport, error)
             return None
         self.subscriptions.begin(connection, handshake)
         return connection

@@ -7,6 +7,7 @@ from typing import Final
 from gateway.core.log import Log
 from gateway.engine.connections import Connections
 from gateway.engine.token_expiry import TokenExpiry
+from gateway.telemetry.log_events import report_suppressed
 
 TICK: Final = 0.5
 """Seconds between two sweeps."""
@@ -46,6 +47,7 @@ class Housekeeping:
         for tenant in self._connections.take_idle(IDLE_SECONDS):
             self._log.release(tenant)
         self._connections.sweep()
+        report_suppressed()
 
     async def _sweep_forever(self) -> None:
         while True:

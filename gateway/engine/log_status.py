@@ -5,6 +5,7 @@ from gateway.core.log import Log
 from gateway.core.window import Gap
 from gateway.engine.connections import Connections
 from gateway.engine.delivery import Delivery
+from gateway.telemetry import log_events
 from schemas import messages
 from schemas.events import rfc3339
 
@@ -24,6 +25,7 @@ class LogStatusNotifier:
         window = self._log.window(tenant)
         for connection in list(self._connections.manager.of(tenant).connections.values()):
             if connection.established:
+                log_events.stream_gap(connection, reason)
                 connection.jump_to_head(window.head)
                 self._connections.reply(connection, messages.StreamGap(reason=reason, cursor=window.cursor))
                 self._delivery.on_caught_up(connection)

@@ -7,6 +7,7 @@ from gateway.core.cluster import Cluster, ControlMessage
 from gateway.core.window import Removal
 from gateway.engine.connections import Connections
 from gateway.engine.delivery import Delivery
+from gateway.telemetry import log_events
 from schemas import messages
 from schemas.codes import CloseCode, ErrorCode
 
@@ -74,4 +75,5 @@ class RevocationService:
                 if room in connection.rooms:
                     subscription.leave(self._manager, connection, (room,))
                     reason = f"{room.partition(':')[0]}.member.removed"
+                    log_events.subscription_revoked(connection, room, reason)
                     self._connections.reply(connection, messages.SubscriptionRevoked(rooms=(room,), reason=reason))

@@ -14,6 +14,7 @@ from gateway.engine.log_status import LogStatusNotifier
 from gateway.engine.presence import Presence
 from gateway.engine.replies import connection_established, error_reply
 from gateway.engine.tasks import TaskSet
+from gateway.telemetry import log_events
 from schemas import messages
 from schemas.codes import CloseCode
 from schemas.commands import Auth, Subscribe, Unsubscribe
@@ -51,8 +52,8 @@ class Subscriptions:
                 self._establish(connection, request)
             else:
                 self._tasks.spawn(self._establish_later(following, connection, request))
-        except Exception:
-            self._connections.fail(connection)
+        except Exception as error:
+            self._connections.fail(connection, error)
 
     async def _establish_later(
         self, following: Awaitable[None], connection: Connection, request: ConnectRequest
@@ -66,8 +67,8 @@ class Subscriptions:
         except GatewayError as error:
             self._connections.reply(connection, error_reply(error))
             self._connections.close(connection, CloseCode.TRY_AGAIN_LATER, error.code)
-        except Exception:
-            self._connections.fail(connection)
+        except Exception as error:
+            self._connections.fail(connection, error)
 
     def _establish(self, connection: Connection, request: ConnectRequest) -> None:
         self._delivery.flush()
@@ -94,6 +95,7 @@ class Subscriptions:
         self._connections.reply(connection, connection_established(connection, window.cursor, subscribed, limits))
         self._log_status.send_current(connection)
         if refused is not None:
+            log_events.command_refused(connection, refused)
             self._connections.reply(connection, error_reply(refused))
         if rooms or (request.rooms and refused is None):  # `*` may stand for no room; it is answered all the same
             self._enter(connection, rooms, request.since)
@@ -131,6 +133,8 @@ class Subscriptions:
         manager = self._connections.manager
         answer, examined = subscription.subscribe(manager, window, connection, rooms, since, history)
         self._connections.charge(connection, examined)
+        if answer.recovered is False:
+            log_events.stream_gap(connection, "not_recovered")
         if presence:
             self._presence.watch(connection, answer.rooms)
         elif presence is False:

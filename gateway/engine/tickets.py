@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
-from auth.errors import AuthError
+from auth.errors import AuthError, TokenInvalid
 from gateway.core.cluster import Cluster
 from gateway.core.connect_request import ConnectRequest
 from gateway.core.credentials import Secrets, require_single_token
@@ -18,8 +18,6 @@ from gateway.engine.tasks import TaskSet
 TICKET_SECONDS: Final = 30
 
 _KEPT: Final = "ticket:"
-_NO_TOKEN: Final = "-"  # noqa: S105 - the contrary of one
-"""What a ticket that is none stands for: a text that no verifier takes."""
 
 
 class Tickets:
@@ -63,13 +61,16 @@ class Tickets:
             token = await self._take(ticket)
             # A token that came beside it has to be the same one.
             answer = replace(answer, tokens=Secrets((*handshake.tokens, token)), failure=None)
+        except TokenInvalid as error:
+            answer = replace(answer, failure=error)
         except LogUnavailable:
             pass
         finally:
             then(answer)
 
     async def _take(self, ticket: str) -> str:
-        if not is_ticket(ticket):
-            return _NO_TOKEN
-        sealed = await self._nodes.take(_KEPT + name_of(ticket))
-        return _NO_TOKEN if sealed is None else unseal(ticket, sealed)
+        """The token that a ticket stands for. Raises `TokenInvalid` for one that is unknown, used or too old."""
+        sealed = await self._nodes.take(_KEPT + name_of(ticket)) if is_ticket(ticket) else None
+        if sealed is None:
+            raise TokenInvalid("ticket")
+        return unseal(ticket, sealed)

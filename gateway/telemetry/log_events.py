@@ -19,8 +19,10 @@ from auth.errors import AuthError, TokenInvalid
 from auth.identity import Identity
 from gateway.core.connection import Connection
 from gateway.core.errors import GatewayError
+from gateway.core.headers import Headers
 from gateway.telemetry.line_rate import LineLimiter
 from gateway.telemetry.redaction import redacted
+from schemas.codes import CloseCode, ErrorCode
 
 MAX_VALUE: Final = 200
 """Characters of one field; a request line has up to 64 kB."""
@@ -31,10 +33,12 @@ REPORT_INTERVAL: Final = 10.0
 limiter: LineLimiter[tuple[Any, ...]] = LineLimiter()
 """This process's, as loggers are."""
 
+_PROTOCOL_ERRORS: Final = (1002, 1003, 1007)
+"""Of RFC 6455 section 7.4.1."""
+
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_.:@/+|*,\[\]-]+")
 
 _connections: Final = logging.getLogger("gateway.connection")
-_requests: Final = logging.getLogger("gateway.request")
 _audit: Final = logging.getLogger("gateway.audit")
 _telemetry: Final = logging.getLogger("gateway.telemetry")
 
@@ -55,46 +59,64 @@ class EventText:
 # ---- refusals
 
 
-def connection_refused(
-    address: str, error: AuthError | GatewayError, code: int, identity: Identity | None = None
-) -> None:
-    """A client was not let in. `code` is the close code, `identity` where it was known by then."""
-    fields = {**_of_identity(identity), "address": address, **_of_error(error), "code": code}
-    _emit(_connections, logging.INFO, "connection.refused", "connection refused", fields)
+def handshake_refused(address: str, status: int, reason: str, **more: str | None) -> None:
+    """A handshake was answered with an HTTP error."""
+    if _permitted(_connections, logging.INFO, "connection.refused", reason, status):
+        fields = {"address": address, "reason": reason, **more, "code": status}
+        _write(_connections, logging.INFO, "connection.refused", "connection refused", fields)
 
 
-def origin_refused(address: str, origin: str, host: str) -> None:
-    """A web page of another origin tried to connect."""
-    fields = {"address": address, "reason": "origin", "origin": origin, "host": host, "code": 403}
-    _emit(_connections, logging.INFO, "connection.refused", "connection refused", fields)
+def origin_refused(address: str, headers: Headers) -> None:
+    """A page of another origin tried to connect: its `Origin`, and the `Host` that it is compared with."""
+    origin, host = (b", ".join(headers.get(name, ())).decode("latin-1") for name in (b"origin", b"host"))
+    handshake_refused(address, 403, "origin", origin=origin, host=host)
 
 
-def request_refused(
-    address: str, method: str, path: str, error: AuthError | GatewayError, status: int, identity: Identity | None
-) -> None:
-    """An HTTP request was refused for its token, its grants or its rate."""
-    fields = {**_of_identity(identity), "address": address, **_of_error(error), "code": status}
-    fields |= {"method": method, "path": path}
-    _emit(_requests, logging.INFO, "request.refused", "request refused", fields)
+def connection_refused(address: str, error: AuthError | GatewayError, code: int) -> None:
+    """A client was not admitted, and closed with `code`."""
+    if _permitted(_connections, logging.INFO, "connection.refused", error.code, code):
+        fields = {**_holder(error), "address": address, **_of_error(error), "code": code}
+        _write(_connections, logging.INFO, "connection.refused", "connection refused", fields)
 
 
 def command_refused(connection: Connection, error: AuthError | GatewayError) -> None:
-    """A connection met a limit."""
-    _emit(_connections, logging.INFO, "command.refused", "command refused", {**_of(connection), **_of_error(error)})
+    """A command was refused for its rate, the token's grants or a token in it; other mistakes are the client's own."""
+    concerns_operators = isinstance(error, AuthError) or error.code == ErrorCode.RATE_LIMITED
+    if concerns_operators and _permitted(_connections, logging.INFO, "command.refused", error.code):
+        fields = {**_of(connection), **_of_error(error)}
+        _write(_connections, logging.INFO, "command.refused", "command refused", fields)
 
 
 # ---- connections
 
 
-def connection_closed(connection: Connection, code: int, reason: str) -> None:
-    """The gateway ended a connection: for its behaviour, its token, or an administrator."""
-    fields = {**_of(connection), "reason": reason, "code": code}
-    _emit(_connections, logging.INFO, "connection.closed", "connection closed", fields)
+def connection_closed(connection: Connection, code: int | None, reason: str) -> None:
+    """The gateway ended a connection: for its behaviour, its token, or an administrator. `code` is the close code, None
+    where none was sent. A client that does not speak the protocol is its developer's concern: DEBUG."""
+    level = logging.DEBUG if code in _PROTOCOL_ERRORS else logging.INFO
+    if _permitted(_connections, level, "connection.closed", reason, code):
+        fields = {**_of(connection), "reason": reason, "code": code}
+        _write(_connections, level, "connection.closed", "connection closed", fields)
+
+
+def connection_failed(connection: Connection, error: Exception) -> None:
+    """A connection was ended by an unexpected exception."""
+    if _permitted(_connections, logging.ERROR, "connection.failed", type(error)):
+        fields = {**_of(connection), "reason": ErrorCode.INTERNAL_ERROR, "code": CloseCode.INTERNAL_ERROR}
+        _write(_connections, logging.ERROR, "connection.failed", "connection failed", fields, error)
+
+
+def subscription_revoked(connection: Connection, room: str, reason: str) -> None:
+    """A room was taken from a connection."""
+    if _permitted(_connections, logging.INFO, "subscription.revoked"):
+        fields = {**_of(connection), "reason": reason, "room": room}
+        _write(_connections, logging.INFO, "subscription.revoked", "subscription revoked", fields)
 
 
 def stream_gap(connection: Connection, reason: str) -> None:
     """A connection was told that events are missing."""
-    _emit(_connections, logging.WARNING, "stream.gap", "events lost", {**_of(connection), "reason": reason})
+    if _permitted(_connections, logging.WARNING, "stream.gap", reason):
+        _write(_connections, logging.WARNING, "stream.gap", "events lost", {**_of(connection), "reason": reason})
 
 
 # ---- the audit trail
@@ -109,32 +131,43 @@ def audited(event: str, summary: str, principal: Identity, address: str, **targe
 def report_suppressed(interval: float = REPORT_INTERVAL) -> None:
     """Write how many lines of each kind were suppressed, unless a report came less than `interval` seconds ago."""
     for kind, count in limiter.take_suppressed(interval).items():
-        fields = {"kind": " ".join(str(part) for part in kind if part is not None), "count": count}
+        fields = {"kind": " ".join(_word(part) for part in kind if part is not None), "count": count}
         _write(_telemetry, logging.WARNING, "log.suppressed", "log lines suppressed", fields)
 
 
 def _of(connection: Connection) -> dict[str, Any]:
-    return {"connection_id": connection.id, **_of_identity(connection.identity), "address": connection.address}
+    identity = connection.identity
+    who = {"connection_id": connection.id, "tenant": identity.tenant, "user_id": identity.user_id}
+    return {**who, "address": connection.address}
 
 
-def _of_identity(identity: Identity | None) -> dict[str, Any]:
-    return {} if identity is None else {"tenant": identity.tenant, "user_id": identity.user_id}
+def _holder(error: AuthError | GatewayError) -> dict[str, Any]:
+    return {} if error.holder is None else dict(zip(("tenant", "user_id"), error.holder, strict=True))
 
 
 def _of_error(error: AuthError | GatewayError) -> dict[str, Any]:
-    detail = error.reason if isinstance(error, TokenInvalid) else str(error)
-    return {"reason": error.code, "detail": detail}
+    return {"reason": error.code, "detail": error.reason if isinstance(error, TokenInvalid) else str(error)}
 
 
-def _emit(logger: logging.Logger, level: int, event: str, summary: str, fields: dict[str, Any]) -> None:
-    kind = (event, fields.get("reason"), fields.get("code"))
-    if logger.isEnabledFor(level) and limiter.acquire(kind):
-        _write(logger, level, event, summary, fields)
+def _permitted(logger: logging.Logger, level: int, *kind: Any) -> bool:
+    """Whether a line of this kind is to be written; asked first, so that a flood costs no more than this."""
+    return logger.isEnabledFor(level) and limiter.acquire(kind)
 
 
-def _write(logger: logging.Logger, level: int, event: str, summary: str, fields: Mapping[str, Any]) -> None:
+def _write(
+    logger: logging.Logger,
+    level: int,
+    event: str,
+    summary: str,
+    fields: Mapping[str, Any],
+    error: Exception | None = None,
+) -> None:
     shown = {name: _bounded(value) for name, value in fields.items() if value is not None}
-    logger.log(level, EventText(summary, shown), extra={"event": event, **shown})
+    logger.log(level, EventText(summary, shown), extra={"event": event, **shown}, exc_info=error)
+
+
+def _word(part: Any) -> str:
+    return part.__name__ if isinstance(part, type) else str(part)
 
 
 def _bounded(value: Any) -> Any:

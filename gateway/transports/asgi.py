@@ -10,6 +10,7 @@ from gateway.core.connection import Connection
 from gateway.core.frame import Batch, Frame
 from gateway.core.host import Host
 from gateway.core.transport import CLOSE_SECONDS
+from gateway.telemetry import log_events
 from schemas.codes import CloseCode, ErrorCode
 
 Message = MutableMapping[str, Any]
@@ -46,6 +47,7 @@ class AsgiTransport:
         "failure",
         "gone",
         "on_drained",
+        "stalled",
     )
 
     fd = None  # the socket is the server's
@@ -62,6 +64,7 @@ class AsgiTransport:
         self._closing: tuple[int, str] | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._writer: asyncio.Task[None] | None = None
+        self.stalled = False
         self.failure: Exception | None = None
         self.gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.on_drained: Callable[[], None] = lambda: None
@@ -127,7 +130,7 @@ class AsgiTransport:
                     await self._send({"type": "websocket.close", "code": code, "reason": reason})
                     self.end()
         except TimeoutError:
-            logger.info("a client read nothing for %s s and was given up", self._stall)
+            self.stalled = self._closing is None
             self.abort()
         except Exception as error:
             # Mostly the client has gone; which exception says so differs from server to server.
@@ -145,6 +148,8 @@ async def serve(host: Host, connection: Connection | None, transport: AsgiTransp
     reader.add_done_callback(lambda _: transport.end())
     try:
         await transport.gone
+        if transport.stalled and connection is not None:
+            log_events.connection_closed(connection, CloseCode.SLOW, "slow_consumer")
         if transport.failure is not None:
             if connection is not None:
                 host.disconnect(connection)
@@ -173,7 +178,10 @@ async def _read(host: Host, connection: Connection | None, transport: AsgiTransp
                 host.receive(connection, text)
             else:
                 host.receive_binary(connection)
-    except Exception:
-        logger.exception("a connection failed and was closed")
+    except Exception as error:
+        if connection is None:
+            logger.exception("reading from a refused client failed")
+        else:
+            log_events.connection_failed(connection, error)
         transport.close(CloseCode.INTERNAL_ERROR, ErrorCode.INTERNAL_ERROR)
         await asyncio.wait((transport.gone,), timeout=_FAREWELL_SECONDS)

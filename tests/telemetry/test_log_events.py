@@ -50,8 +50,8 @@ def test_an_invalid_token_is_explained_and_others_say_what_was_asked(caplog: pyt
     """The word that is kept from the client."""
     log_events.connection_refused("192.0.2.1", TokenInvalid("signature"), 4401)
     log_events.connection_refused("192.0.2.1", TokenMissing(), 4401)
-    limit = ConnectionRefused(CloseCode.USER_LIMIT, "at most 30 connections of one user", 30)
-    log_events.connection_refused("192.0.2.1", limit, limit.close_code, IDENTITY)
+    limit = ConnectionRefused(CloseCode.USER_LIMIT, "at most 30 connections of one user", 30, holder=("acme", "ada"))
+    log_events.connection_refused("192.0.2.1", limit, limit.close_code)
     first, second, third = (record.getMessage() for record in caplog.records)
     assert "reason=token_invalid detail=signature code=4401" in first
     assert "reason=token_missing" in second
@@ -64,7 +64,7 @@ def test_an_invalid_token_is_explained_and_others_say_what_was_asked(caplog: pyt
 )
 def test_values_cannot_forge_lines_or_fields(origin: str, caplog: pytest.LogCaptureFixture) -> None:
     """What a client chose stands in quotes, in printable ASCII."""
-    log_events.origin_refused("192.0.2.1", origin, "gateway.example")
+    log_events.handshake_refused("192.0.2.1", 403, "origin", origin=origin)
     text = only(caplog).getMessage()
     assert text.isascii()
     assert text.isprintable()
@@ -74,7 +74,13 @@ def test_values_cannot_forge_lines_or_fields(origin: str, caplog: pytest.LogCapt
 
 def test_values_are_short_and_hold_no_credentials(caplog: pytest.LogCaptureFixture) -> None:
     """Wherever a token was put."""
-    log_events.origin_refused("192.0.2.1", f"http://x/?token=canary-token&{'x' * 9_000}", f"{TOKEN}.example")
+    log_events.origin_refused(
+        "192.0.2.1",
+        {
+            b"origin": [f"http://x/?token=canary-token&{'x' * 9_000}".encode(), b"\xff"],
+            b"host": [f"{TOKEN}.example".encode()],
+        },
+    )
     record = only(caplog)
     shown = f"{record.getMessage()} {vars(record)}"
     assert len(record.getMessage()) < 700

@@ -12,12 +12,12 @@ from websockets.protocol import OPEN, SERVER, Protocol
 
 from gateway.core.addresses import client_address
 from gateway.core.connect_request import ConnectRequest, read_connect_request
-from gateway.core.connection import Connection
 from gateway.core.credentials import bearer_tokens, tickets_from
 from gateway.core.headers import Headers, Query
 from gateway.core.host import Host
 from gateway.core.rate_limit import RateLimiter
 from gateway.core.transport import CLOSE_SECONDS
+from gateway.telemetry import log_events
 from gateway.transports.uvicorn.deflate import negotiate, takes_prepared_frames
 from gateway.transports.uvicorn.endpoint import Endpoint
 from gateway.transports.uvicorn.handshake import accept
@@ -47,7 +47,6 @@ class WebSocketTransport(SocketWriter, asyncio.Protocol):
     """A `Transport` that is the asyncio protocol of one connection."""
 
     __slots__ = (
-        "_connection",
         "_control_due",
         "_endpoint",
         "_extensions",
@@ -61,7 +60,6 @@ class WebSocketTransport(SocketWriter, asyncio.Protocol):
         super().__init__()
         self._endpoint = endpoint
         self._server_state = server_state
-        self._connection: Connection | None = None
         self._parser: Protocol | None = None
         self._extensions: list[Extension] = []
         self._fragments: list[bytes] = []
@@ -88,6 +86,8 @@ class WebSocketTransport(SocketWriter, asyncio.Protocol):
         finally:
             self._uncork()
         if self._parser.close_rcvd is not None or self._parser.parser_exc is not None:
+            if self._parser.parser_exc is not None and self._parser.close_sent is not None:
+                self._log_close(self._parser.close_sent.code, "protocol_error")
             self._leave()
             self._transport.close()
 
@@ -208,14 +208,22 @@ class WebSocketTransport(SocketWriter, asyncio.Protocol):
                 host.receive_binary(connection)
         except UnicodeDecodeError:
             self._end(1007, "a text message is UTF-8")
-        except Exception:
-            logger.exception("a connection failed and was closed")
-            self._end(CloseCode.INTERNAL_ERROR, ErrorCode.INTERNAL_ERROR)
+        except Exception as error:
+            log_events.connection_failed(connection, error)
+            self._finish(CloseCode.INTERNAL_ERROR, ErrorCode.INTERNAL_ERROR)
 
     def _end(self, code: int, reason: str) -> None:
+        self._log_close(code, reason)
+        self._finish(code, reason)
+
+    def _finish(self, code: int, reason: str) -> None:
         self._fragments = []
         self.close(code, reason)
         self._leave()
+
+    def _log_close(self, code: int, reason: str) -> None:
+        if self._connection is not None and not self._closed:
+            log_events.connection_closed(self._connection, code, reason)
 
     def _leave(self) -> None:
         """Nothing more is written; what waits has a moment to get through."""

@@ -11,10 +11,13 @@ from uvicorn.config import Config
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.server import ServerState
 
+from gateway.core.addresses import client_address
 from gateway.core.headers import Headers, parse_query
+from gateway.telemetry import log_events
 from gateway.transports.uvicorn.endpoint import Endpoint
 from gateway.transports.uvicorn.handshake import exceeds_limits, handshake_fault, read_request, refuse
 from gateway.transports.uvicorn.protocol import WebSocketTransport
+from gateway.transports.uvicorn.sockets import peer_of
 
 EARLY = "A client waits for the answer to its handshake before it sends anything more."
 
@@ -62,12 +65,16 @@ def upgrade(
     endpoint = Endpoint.of(app_state, config.loaded_app)
     path, _, query = target.partition(b"?")
     if exceeds_limits(target, headers):
-        refusal = refuse(b"431 Request Header Fields Too Large", "the request line or its headers are too long")
+        too_long = "the request line or its headers are too long"
+        log_events.handshake_refused(peer_of(transport), 431, "malformed_handshake", detail=too_long)
+        refusal = refuse(b"431 Request Header Fields Too Large", too_long)
     elif endpoint is None or not endpoint.serves(path):
         return _pass_on(transport, arguments, head, early)
     elif fault := handshake_fault(method, headers):
+        log_events.handshake_refused(peer_of(transport), 400, "malformed_handshake", detail=fault)
         refusal = refuse(b"400 Bad Request", fault)
     elif not endpoint.origins.allows(headers):
+        log_events.origin_refused(client_address(peer_of(transport), headers, endpoint.proxies), headers)
         refusal = refuse(b"403 Forbidden", "pages of this origin may not connect")
     else:
         protocol = WebSocketTransport(endpoint, server_state)

@@ -1,13 +1,14 @@
 """The way to one client's socket: what leaves together, when it is full, who reads nothing."""
 
 import asyncio
-import logging
 from typing import Final
 
 from websockets.frames import Close, Frame, Opcode
 
+from gateway.core.connection import Connection
 from gateway.core.frame import Batch
 from gateway.core.transport import CLOSE_SECONDS
+from gateway.telemetry import log_events
 from gateway.transports.uvicorn.endpoint import Endpoint
 from gateway.transports.uvicorn.sockets import abort_with_rst, acked_bytes, fd_of, unacked_bytes
 from schemas.codes import CloseCode
@@ -16,8 +17,6 @@ HIGH_WATER: Final = 256 * 1024
 """Bytes that wait in the process before the transport counts as full; the kernel buffers some more."""
 
 _PING: Final = Frame(Opcode.PING, b"").serialize(mask=False)
-
-logger = logging.getLogger("gateway.transport")
 
 
 class SocketWriter:
@@ -28,6 +27,7 @@ class SocketWriter:
         "_acknowledged",
         "_closed",
         "_closing",
+        "_connection",
         "_corked",
         "_deflate",
         "_full",
@@ -50,6 +50,7 @@ class SocketWriter:
         self._deflate = False
         self._closed = False
         self._closing: asyncio.TimerHandle | None = None
+        self._connection: Connection | None = None
         self._pushed = 0
         self._read = 0
         self._read_at = 0.0
@@ -140,8 +141,7 @@ class SocketWriter:
             self._read, self._read_at = read, now
         elif now - self._read_at >= endpoint.stall:
             # Aborted, since a close frame would only wait behind the data.
-            logger.info("a client read nothing for %g s and was given up (%d)", endpoint.stall, CloseCode.SLOW)
-            self.abort()
+            self._give_up(CloseCode.SLOW, "slow_consumer")
             return
         if waiting or self._closed:
             # A ping would come behind the data, and the answer of a slow reader after its time.
@@ -149,13 +149,18 @@ class SocketWriter:
         elif now >= self._ping_at:
             arrived = self._arrived(waiting)
             if self._ping_unanswered and (arrived == self._acknowledged or not unacked_bytes(self._transport)):
-                self.abort()
+                self._give_up(None, "keepalive_timeout")
                 return
             # A ping goes unanswered for as long as it stands behind what a slow reader has yet to read.
             self._ping_at, self._acknowledged = now + endpoint.ping_interval, arrived
             if not self._ping_unanswered:
                 self._ping_unanswered = True
                 self._push(_PING)
+
+    def _give_up(self, code: CloseCode | None, reason: str) -> None:
+        if self._connection is not None and not self._closed:
+            log_events.connection_closed(self._connection, code, reason)
+        self.abort()
 
     def _arrived(self, waiting: int) -> int:
         """Bytes that have reached the client's kernel. Where that tells no system, what grows with them for as long as
