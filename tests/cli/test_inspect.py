@@ -99,7 +99,7 @@ REFUSED: list[tuple[str, str, list[str]]] = [
     (token(aud="other"), "audience", ['"other"', '"gathering-gateway"', "GATEWAY_JWT_AUDIENCE"]),
     (token(aud=["gathering-gateway"]), "claim_aud", ["one text"]),
     (token(exp=int(time.time()) + 9_000, iat=int(time.time())), "lifetime", ["9000", "3600", "MAX_TOKEN_LIFETIME"]),
-    (token(iat=int(time.time()) + 90), "not_yet_valid", ["clocks"]),
+    (token(iat=int(time.time()) + 3_000, exp=int(time.time()) + 6_000), "not_yet_valid", ["clocks"]),
     (token(sub="a b"), "claim_sub", ['"a b"']),
     (token(sub=None), "claim_sub", ["missing"]),
     (token(rooms=["rooms"]), "claim_rooms", ["patterns"]),
