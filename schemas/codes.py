@@ -93,7 +93,9 @@ class CloseRule:
 
 
 ERROR_RULES: Final[Mapping[str, ErrorRule]] = {
-    ErrorCode.BAD_MESSAGE: ErrorRule((422, 400, 408), Retry.NEVER, "correct the request; `detail` names the fields"),
+    ErrorCode.BAD_MESSAGE: ErrorRule(
+        (422, 400, 408, 415, 426), Retry.NEVER, "correct the request; `detail` names the fields"
+    ),
     ErrorCode.UNKNOWN_TYPE: ErrorRule((), Retry.NEVER, "use one of the commands that the message lists"),
     ErrorCode.MESSAGE_TOO_LARGE: ErrorRule((413,), Retry.NEVER, "send less"),
     ErrorCode.ROOM_INVALID: ErrorRule((422,), Retry.NEVER, "correct the names in `rooms`"),

@@ -8,8 +8,9 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from auth.identity import Identity, require_admin
 from gateway.api.authentication import Principal
-from gateway.api.problems import PROBLEMS, ProblemRoute, problems
+from gateway.api.problems import PROBLEMS, problems
 from gateway.api.rate_limits import Limited
+from gateway.api.routes import ProblemRoute
 from gateway.core.errors import GatewayError
 from gateway.engine.directory import TenantDirectory
 from gateway.service.factory import Service

@@ -21,6 +21,7 @@ def create_app(service: Service | None = None) -> FastAPI:
         summary="One tenant, one log; one client, one cursor.",
         docs_url=None,  # the framework's page fetches its scripts from elsewhere
         redoc_url=None,
+        redirect_slashes=False,  # its redirects name a scheme, which behind a proxy is the wrong one
     )
     app.include_router(create_router(service))
     app.include_router(pages_router())

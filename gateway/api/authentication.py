@@ -9,7 +9,7 @@ from fastapi.openapi.models import HTTPBearer
 from fastapi.security.base import SecurityBase
 
 from auth.identity import Identity
-from gateway.api.problems import ProblemRoute
+from gateway.api.routes import ProblemRoute
 from gateway.core.addresses import UNIX_PEER, client_address
 from gateway.core.credentials import Secrets, bearer_tokens, redact_query, require_single_token, tickets_from
 from gateway.core.headers import Headers, group_headers, parse_query

@@ -10,7 +10,7 @@ from fastapi.routing import APIRoute, APIWebSocketRoute
 from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
-from starlette.routing import BaseRoute, Match
+from starlette.routing import BaseRoute, Match, Route
 
 from gateway.api.authentication import SecretsMiddleware
 
@@ -27,6 +27,12 @@ def bypassed(application: Any, endpoint: Callable[..., Any]) -> tuple[str, str |
     before = [_name(kind) for kind, *_ in application.user_middleware if _sees_websockets(kind)]
     before += [f"the dependency {_name(each.call)}" for each in route.dependant.dependencies]
     return route.path, ", ".join(before) or None
+
+
+def serves_others(application: Any, endpoint: Callable[..., Any]) -> bool:
+    """Whether a WebSocket may lead to anything in `application` but `endpoint`."""
+    routes = _flat(getattr(application, "routes", ()))
+    return not all(isinstance(route, Route) or getattr(route, "endpoint", None) is endpoint for route in routes)
 
 
 def _route_to(application: Any, endpoint: Callable[..., Any]) -> APIWebSocketRoute | None:

@@ -11,7 +11,8 @@ from pydantic import ValidationError
 from auth.errors import AuthError
 from auth.identity import Identity
 from gateway.api.authentication import Principal, guarded
-from gateway.api.problems import PROBLEMS, BatchRoute, ProblemRoute, problems
+from gateway.api.problems import PROBLEMS, problems
+from gateway.api.routes import BatchRoute, ProblemRoute
 from gateway.core.errors import GatewayError, LogUnavailable
 from gateway.core.log import Receipt
 from gateway.service.factory import Service

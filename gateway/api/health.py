@@ -3,7 +3,8 @@
 from fastapi import APIRouter
 from pydantic import BaseModel
 
-from gateway.api.problems import ProblemRoute, problems
+from gateway.api.problems import problems
+from gateway.api.routes import ProblemRoute
 from gateway.core.errors import LogUnavailable
 from gateway.service.factory import Service
 

@@ -7,6 +7,8 @@ from typing import Final
 
 from fastapi import APIRouter, HTTPException, Response
 
+from gateway.api.routes import ProblemRoute
+
 HEADERS: Final = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -18,7 +20,7 @@ HEADERS: Final = {
 
 def pages_router() -> APIRouter:
     """`/` is the dashboard, `/docs` the interface's description, `/web/…` what they are made of."""
-    router = APIRouter(include_in_schema=False)
+    router = APIRouter(include_in_schema=False, route_class=ProblemRoute)
     pages = {path: _page(path, content) for path, content in _read(files("gateway") / "web", "")}
 
     @router.get("/web/{path:path}")

@@ -6,7 +6,8 @@ from fastapi import APIRouter, Depends, Path
 
 from auth.identity import Identity
 from gateway.api.authentication import Principal
-from gateway.api.problems import PROBLEMS, ProblemRoute
+from gateway.api.problems import PROBLEMS
+from gateway.api.routes import ProblemRoute
 from gateway.service.factory import Service
 from schemas.messages import Presence
 from schemas.rooms import ROOM_PATTERN, documented

@@ -8,7 +8,7 @@ from fastapi import APIRouter
 from fastapi.routing import APIWebSocketRoute
 
 from gateway.api.admin import admin_router
-from gateway.api.bypass import bypassed
+from gateway.api.bypass import bypassed, serves_others
 from gateway.api.events import events_router
 from gateway.api.health import ops_router
 from gateway.api.presence import presence_router
@@ -69,4 +69,5 @@ def _endpoint(service: Service, application: Any, route: Callable[..., Any]) -> 
         compression=settings.compression,
         application=application,
         bypassed=before,
+        alone=not serves_others(application, route),
     )

@@ -6,8 +6,9 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from auth.identity import Identity
 from gateway.api.authentication import Principal, take_tokens
-from gateway.api.problems import PROBLEMS, ProblemRoute
+from gateway.api.problems import PROBLEMS
 from gateway.api.rate_limits import Limited
+from gateway.api.routes import ProblemRoute
 from gateway.core.credentials import require_single_token
 from gateway.engine.tickets import TICKET_SECONDS
 from gateway.service.factory import Service

@@ -8,8 +8,9 @@ from auth.errors import AuthError
 from auth.identity import Identity, require_admin
 from auth.tokens import delegate
 from gateway.api.authentication import Principal
-from gateway.api.problems import PROBLEMS, ProblemRoute
+from gateway.api.problems import PROBLEMS
 from gateway.api.rate_limits import Limited
+from gateway.api.routes import ProblemRoute
 from gateway.core.errors import GatewayError
 from gateway.service.factory import Service
 from schemas.admin import (

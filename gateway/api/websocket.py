@@ -4,9 +4,11 @@ import asyncio
 from dataclasses import replace
 from functools import partial
 
-from fastapi import APIRouter, WebSocket
+from fastapi import APIRouter, Request, Response, WebSocket
 
 from gateway.api.authentication import address_of, headers_of, take_tickets, take_tokens
+from gateway.api.problems import problem
+from gateway.api.routes import ProblemRoute
 from gateway.core.connect_request import ConnectRequest, read_connect_request
 from gateway.core.credentials import NO_SECRETS
 from gateway.core.headers import parse_query
@@ -14,12 +16,13 @@ from gateway.engine.lifecycle import NotRunning
 from gateway.service.factory import Service
 from gateway.telemetry import log_events
 from gateway.transports.asgi import AsgiTransport, serve
+from schemas.codes import ErrorCode
 
 PATH = "/ws/dashboard"
 
 
 def websocket_router(service: Service) -> APIRouter:
-    router = APIRouter()
+    router = APIRouter(route_class=ProblemRoute)
     gateway = service.gateway
     lifecycle = gateway.lifecycle
 
@@ -47,6 +50,15 @@ def websocket_router(service: Service) -> APIRouter:
         transport = AsgiTransport(websocket.send, service.settings.stall_seconds)
         connection = gateway.connect(handshake, transport)
         await serve(gateway, connection, transport, websocket.receive)
+
+    @router.get(PATH, include_in_schema=False)
+    async def upgrade_required(request: Request) -> Response:
+        """A handshake whose `Upgrade` and `Connection` got lost, or a request that was none."""
+        take_tokens(request.scope)
+        message = "a WebSocket is opened here: send Upgrade and Connection, and let each proxy on the way pass them on"
+        answer = problem(426, ErrorCode.BAD_MESSAGE, message)
+        answer.headers.update({"Upgrade": "websocket", "Connection": "Upgrade"})
+        return answer
 
     return router
 

@@ -13,6 +13,7 @@ from typing import Final
 from fastapi import APIRouter, HTTPException, Request, Response
 from pydantic import BaseModel, ConfigDict, SecretStr
 
+from gateway.api.routes import ProblemRoute
 from gateway.core.headers import group_headers
 from gateway.server.demo import TENANTS, DemoTenant
 from gateway.service.config import ConfigError, Settings
@@ -95,7 +96,7 @@ class SessionRequest(BaseModel):
 
 def development_router(service: Service, demo: bool) -> APIRouter:
     """`POST /dev/session`: tokens for the page of this very server and for nobody else's."""
-    router = APIRouter(include_in_schema=False)
+    router = APIRouter(include_in_schema=False, route_class=ProblemRoute)
 
     @router.post("/dev/session")
     async def session(request: Request, response: Response, body: SessionRequest) -> Session:

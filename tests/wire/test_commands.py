@@ -266,7 +266,7 @@ async def test_an_event_over_the_limit_is_message_too_large() -> None:
         for size, status in ((room, 202), (room + 1, 413)):
             event = {"type": "task.created", "data": {"x": "y" * size}, "circle_id": 1}
             response = await api.post("/events", content=json.dumps(event, indent=9))
-            assert response.status_code == 422, "without its content type it is not read as JSON"
+            assert response.status_code == 415, "without its content type it is not read as JSON"
             headers = {"Content-Type": "application/json"}
             response = await api.post("/events", content=json.dumps(event, indent=9), headers=headers)
             assert response.status_code == status

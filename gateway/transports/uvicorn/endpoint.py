@@ -41,6 +41,7 @@ class Endpoint:
     """The gateway's address and settings for the protocols that uvicorn makes. Seconds and bytes.
 
     `bypassed` is what of the `application` stands before its route there: with anything, the ASGI route must serve.
+    `alone` means that the application has no other WebSocket.
     The sweep checks each client once a second, a twentieth of them at a time: it sends pings, and gives up those that
     answer none or read nothing while data waits.
     """
@@ -55,6 +56,7 @@ class Endpoint:
     compression: bool = False
     application: object = None
     bypassed: str | None = None
+    alone: bool = False
     clients: list[set[Supervised]] = field(default_factory=lambda: [set() for _ in range(_BUCKETS)])
     _joined: int = 0
     _admits: bool | None = None

@@ -69,7 +69,9 @@ def upgrade(
         log_events.handshake_refused(peer_of(transport), 431, "malformed_handshake", detail=too_long)
         refusal = refuse(b"431 Request Header Fields Too Large", too_long)
     elif endpoint is None or not endpoint.serves(path):
-        return _pass_on(transport, arguments, head, early)
+        if endpoint is None or not endpoint.alone:
+            return _pass_on(transport, arguments, head, early)
+        refusal = refuse(b"404 Not Found", "no WebSocket is served at this path")
     elif fault := handshake_fault(method, headers):
         log_events.handshake_refused(peer_of(transport), 400, "malformed_handshake", detail=fault)
         refusal = refuse(b"400 Bad Request", fault)

@@ -1,0 +1,133 @@
+"""Routes that speak HTTP properly: problem documents, HEAD beside GET, 405 with `Allow`, 415, bounded bodies."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any, Final
+
+from fastapi import Request, Response
+from fastapi.routing import APIRoute
+from pydantic_core import from_json
+from slowapi.errors import RateLimitExceeded
+from starlette.routing import Match
+from starlette.types import Receive, Scope, Send
+
+from gateway.api.cors import CrossOriginRoute
+from gateway.api.problems import BodyError, problem, problem_for, too_many_requests
+from gateway.engine.lifecycle import Lifecycle
+from gateway.service.factory import Service
+from schemas.codes import ErrorCode
+
+BODY_SECONDS: Final = 30
+
+
+class BoundedRequest(Request):
+    """A request whose body is read up to a limit, and whose JSON is strict (RFC 8259: no NaN)."""
+
+    max_body = 1024 * 1024
+
+    async def body(self) -> bytes:
+        if not hasattr(self, "_body"):
+            try:
+                async with asyncio.timeout(BODY_SECONDS):
+                    self._body = b"".join([chunk async for chunk in self._bounded()])
+            except TimeoutError:
+                raise BodyError(408, ErrorCode.BAD_MESSAGE, f"a body comes within {BODY_SECONDS} s") from None
+        return self._body
+
+    async def _bounded(self) -> AsyncIterator[bytes]:
+        size = 0
+        async for chunk in self.stream():
+            size += len(chunk)
+            if size > self.max_body:
+                message = f"a body has at most {self.max_body} bytes"
+                raise BodyError(413, ErrorCode.MESSAGE_TOO_LARGE, message, self.max_body)
+            yield chunk
+
+    async def json(self) -> Any:
+        try:
+            return from_json(await self.body(), allow_inf_nan=False)
+        except ValueError:
+            raise BodyError(400, ErrorCode.BAD_MESSAGE, "the body is no JSON (RFC 8259)") from None
+
+
+class BatchRequest(BoundedRequest):
+    """The body of a batch: a thousand events, each as large as it may be, would be 64 MiB; this is what is taken."""
+
+    max_body = 16 * 1024 * 1024
+
+
+class MethodRoute(APIRoute):
+    """A route that takes HEAD where it takes GET (RFC 9110 section 9.3.2), which the description of the interface
+    leaves out, and answers other methods with a problem document whose `Allow` is complete."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        match, child_scope = super().matches(scope)
+        return (Match.FULL if match is Match.PARTIAL and self._is_head(scope) else match), child_scope
+
+    def _is_head(self, scope: Scope) -> bool:
+        return scope["method"] == "HEAD" and "GET" in (self.methods or ())
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        methods = self.methods or set()
+        if scope["method"] in methods:
+            await super().handle(scope, receive, send)
+        elif self._is_head(scope):
+            # The server leaves out the body by its own scope.
+            await super().handle({**scope, "method": "GET"}, receive, send)
+        else:
+            allowed = sorted(methods | ({"HEAD"} if "GET" in methods else set()))
+            answer = problem(405, ErrorCode.NOT_FOUND, f"this path takes {', '.join(allowed)}")
+            answer.headers["Allow"] = ", ".join(allowed)
+            await answer(scope, receive, send)
+
+
+class ProblemRoute(CrossOriginRoute, MethodRoute):
+    """A route that answers errors with problem documents, also within another application, whose exception handlers
+    are not the gateway's to set.
+
+    A request with a body is JSON by its `Content-Type`: other types a page of any origin may send without asking first.
+    """
+
+    request_class: type[BoundedRequest] = BoundedRequest
+    lifecycle: Lifecycle | None = None
+    guard: Callable[[Request], object] | None = None
+    """Called before the body is read, so that a body that may not be sent takes no memory."""
+
+    @classmethod
+    def of(cls, service: Service) -> "type[ProblemRoute]":
+        """The class for routes of a gateway, which starts at the first request where no lifespan has started it, and
+        whose answers the pages of its origins may read."""
+        gateway = service.gateway
+        return type(cls.__name__, (cls,), {"lifecycle": gateway.lifecycle, "origins": service.origins})
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def answer(request: Request) -> Response:
+            try:
+                if self.lifecycle is not None:
+                    await self.lifecycle.join()
+                if self.guard is not None:
+                    self.guard(request)
+                if self.body_field is not None:
+                    _require_json(request)
+                return await handle(self.request_class(request.scope, request.receive))
+            except RateLimitExceeded as error:
+                return too_many_requests(request, error)
+            except Exception as error:
+                return problem_for(error)
+
+        return answer
+
+
+class BatchRoute(ProblemRoute):
+    request_class = BatchRequest
+
+
+def _require_json(request: Request) -> None:
+    headers = request.headers
+    if headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers:
+        return  # no body: which members are missing says more
+    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
+        raise BodyError(415, ErrorCode.BAD_MESSAGE, "Content-Type: send the body as application/json")
