@@ -7,13 +7,17 @@ from typing import Any
 import httpx
 import jwt
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from auth.errors import TokenExpired, TokenInvalid
+from auth.errors import REASONS, TokenExpired, TokenInvalid
 from auth.external import ClaimPath
+from auth.identity import SCOPES
 from auth.keys import KeyRing, hmac_key
 from auth.providers import PROVIDERS
 from gateway.service.config import ConfigError, Settings
+from gateway.service.external import external_issuer
 from gateway.service.factory import Service, create_service, weaknesses
 from tests.auth.forge import EC, EC_KEY, NOW, RSA, RSA_KEY
 from tests.auth.jwks_server import Server
@@ -377,6 +381,35 @@ def test_a_claim_is_found_by_name_or_json_pointer(text: str, found: str | None) 
     }  # fmt: skip
     assert ClaimPath.parse(text).find(claims) == found
     assert ClaimPath.parse("/missing", text).find(claims) == found
+
+
+scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)
+values = st.recursive(
+    scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3)
+)
+
+
+@settings(deadline=None)
+@given(st.sampled_from(list(SHAPES.values())), st.data())
+def test_any_claims_are_mapped_or_refused(shape: Shape, data: st.DataObject) -> None:
+    """Whatever a provider writes in the place of a claim: nothing but a refusal with a known reason comes of it."""
+    made = external_issuer(settings_for(external_provider=shape.provider, **shape.settings))
+    mapping = made.trusted[0].mapping
+    assert mapping is not None
+    changed = data.draw(st.dictionaries(st.sampled_from([*shape.claims, "tenant", "rate", "nbf", "jti"]), values))
+    claims = {**shape.claims, **changed, "iss": shape.claims["iss"]}
+    mapped, refused = None, None
+    try:
+        mapped = mapping.read(claims)
+    except TokenInvalid as error:
+        refused = error
+    if mapped is None:
+        assert refused is not None
+        assert refused.reason in REASONS
+        assert refused.__context__ is None
+    else:
+        assert mapped.aud in mapping.audiences
+        assert set(mapped.scope.split()) <= set(SCOPES)
 
 
 WRONG: list[tuple[dict[str, Any], str]] = [
