@@ -176,7 +176,11 @@ class Settings(BaseSettings):
         default=75, ge=1, description="seconds an idle HTTP connection is kept: longer than the balancer's"
     )
     compression: bool = Field(default=False, description="permessage-deflate: less to send for more work")
-    ping_interval: float = Field(default=20.0, gt=0, description="seconds between WebSocket pings")
+    ping_interval: float = Field(
+        default=20.0,
+        gt=0,
+        description="seconds between WebSocket pings; other ASGI servers have a setting of their own",
+    )
     stall_seconds: float = Field(
         default=10.0, gt=0, description="seconds a client may read nothing while data waits for it"
     )
