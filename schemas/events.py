@@ -5,7 +5,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import lru_cache
-from typing import Annotated, Any, Final
+from operator import index
+from typing import Annotated, Any, Final, SupportsIndex
+from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import from_json, to_json
@@ -67,6 +69,9 @@ RESERVED_TYPES: Final = frozenset(
 """Types of the gateway's own frames: a client must be able to trust that nobody else sent them."""
 
 MAX_TYPE_LENGTH: Final = 64
+MEMBER_REMOVED: Final = ".member.removed"
+"""How the types of events end that take a room from a user."""
+
 _known_types: Final = frozenset(EventType)
 TYPE_PATTERN: Final = r"[a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)*"
 _type = re.compile(TYPE_PATTERN).fullmatch
@@ -115,6 +120,41 @@ class PublishedEvent(BaseModel):
     idempotency_key: Annotated[str, Field(min_length=1, max_length=128)] | None = None
 
 
+def id_of(name: str, value: object) -> int | str | None:
+    """The id in `value` as code of this process passes it: text, an integer (also of NumPy or an `IntEnum`), a UUID.
+
+    Raises `ValueError`, which names the field, for anything else; whether the id can stand in a room name is for
+    `invalid_id` to say.
+    """
+    kind = value.__class__
+    if value is None or kind is str or kind is int:
+        return value  # type: ignore[return-value]  # by its class
+    if isinstance(value, UUID):
+        return str(value)
+    if isinstance(value, str):
+        return str.__str__(value)  # a member of an enum may have another text of its own
+    if not isinstance(value, bool) and isinstance(value, SupportsIndex):
+        return index(value)
+    raise ValueError(f"{name}: pass a str, an int or a UUID, not {kind.__name__}")
+
+
+def timestamp_of(value: object) -> str:
+    """A `datetime` with a time zone, or RFC 3339 text, as RFC 3339 in UTC. Raises `ValueError` for anything else."""
+    if isinstance(value, str):
+        # `fromisoformat` reads more of ISO 8601 than RFC 3339 has: dates alone, weeks, times without a zone.
+        if _rfc3339_text(value) is None:
+            raise ValueError(f"timestamp: pass RFC 3339 text such as 2026-01-15T10:30:00Z, not {value[:40]!r}")
+        value = datetime.fromisoformat(value.upper())
+    if not isinstance(value, datetime):
+        raise ValueError(f"timestamp: pass a datetime or RFC 3339 text, not {type(value).__name__}")
+    if value.utcoffset() is None:
+        raise ValueError("timestamp: pass a datetime with a time zone, such as datetime.now(UTC)")
+    return rfc3339(value.timestamp())
+
+
+_rfc3339_text = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:[Zz]|[+-]\d\d:\d\d)", re.ASCII).fullmatch
+
+
 def invalid_id(
     tenant: str, circle_id: int | str | None, project_id: int | str | None, user_id: str | None
 ) -> str | None:
@@ -138,27 +178,26 @@ def _nameable(id: int | str) -> bool:
 _MAX_NUMBER: Final = 10**64
 
 
-class NumberTooLarge(ValueError):
-    """A number beyond the range of a double, which a reader of JSON takes for infinity."""
+class NotFinite(ValueError):
+    """A number that JSON has no text for: NaN, infinity, or one beyond the range of a double (`1e400`)."""
 
     def __init__(self) -> None:
-        super().__init__("a number is beyond the range of a double")
+        super().__init__("a number is not finite, or is beyond the range of a double")
 
 
-def encode_event(fields: Mapping[str, Any], *, finite: bool = False) -> bytes:
+def encode_event(fields: Mapping[str, Any]) -> bytes:
     """An event's JSON object, absent fields left out.
 
-    Dates, UUIDs, enums, sets and dataclasses, as bus events carry them, are written the way pydantic writes them, and
-    a number that is not finite as null, the way browsers do; with `finite`, for what was read from JSON, it raises
-    `NumberTooLarge`. Raises `ValueError` for what JSON cannot hold: a lone surrogate, a class that pydantic does not
-    know, an object within itself.
+    Dates, UUIDs, enums, sets and dataclasses, as bus events carry them, are written the way pydantic writes them.
+    Raises `NotFinite` for NaN, infinity, and a number beyond the range of a double; `ValueError` for what JSON cannot
+    hold: a lone surrogate, a class that pydantic does not know, an object within itself.
     """
     try:
-        body = to_json(fields, inf_nan_mode="constants" if finite else "null")
+        body = to_json(fields, inf_nan_mode="constants")
     except Exception as error:  # PydanticSerializationError, RecursionError, UnicodeEncodeError: one answer for all
         raise ValueError(f"the event cannot be written as JSON: {error}") from error
-    if finite and b"Infinity" in body and not _is_json(body):
-        raise NumberTooLarge
+    if (b"Infinity" in body or b"NaN" in body) and not _is_json(body):
+        raise NotFinite
     return body
 
 

@@ -323,7 +323,7 @@ async def test_events_without_an_id_are_all_events(gate: Gate) -> None:
 
 
 async def test_data_of_python_is_written_as_json(gate: Gate) -> None:
-    """Dates, ids, enums, sets and numbers that JSON has not, as bus events carry them."""
+    """Dates, ids, enums and sets, as bus events carry them."""
 
     class Colour(Enum):
         RED = "red"
@@ -342,7 +342,6 @@ async def test_data_of_python_is_written_as_json(gate: Gate) -> None:
         "tags": {"a"},
         "point": Point(1),
         "price": Decimal("1.5"),
-        "nan": float("nan"),
         "bytes": b"abc",
         7: "a number for a name",
     }
@@ -355,7 +354,6 @@ async def test_data_of_python_is_written_as_json(gate: Gate) -> None:
         "tags": ["a"],
         "point": {"x": 1},
         "price": "1.5",
-        "nan": None,
         "bytes": "abc",
         "7": "a number for a name",
     }

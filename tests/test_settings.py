@@ -29,6 +29,8 @@ PROTOCOL_DEFAULTS: dict[str, Any] = {
     "commands_per_second": 20,
     "command_burst": 40,
     "events_per_second": 500,
+    "publish_per_second": 1_000,
+    "publish_burst": 2_000,
     "tokens_per_minute": 600,
     "log_max_events": 10_000,
     "log_max_bytes": 16 * 1024 * 1024,

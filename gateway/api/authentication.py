@@ -1,13 +1,13 @@
 """Credentials of requests: taken out of the scope, and verified."""
 
 from collections.abc import MutableMapping
-from functools import partial
 from typing import Any, Final
 
 from fastapi import Request
 from fastapi.openapi.models import HTTPBearer
 from fastapi.security.base import SecurityBase
 
+from auth.errors import ScopeMissing
 from auth.identity import Identity
 from gateway.api.routes import ProblemRoute
 from gateway.core.addresses import UNIX_PEER, client_address
@@ -82,9 +82,15 @@ def identify(service: Service, request: Request) -> Identity:
     return identity
 
 
-def guarded(service: Service, route: type[ProblemRoute]) -> type[ProblemRoute]:
-    """The route, which asks who sends the request before it reads the body."""
-    return type(route.__name__, (route.of(service),), {"guard": staticmethod(partial(identify, service))})
+def guarded(service: Service, route: type[ProblemRoute], *scopes: str) -> type[ProblemRoute]:
+    """The route, which is authenticated before the body is read; a caller without any of `scopes` is refused."""
+
+    def guard(request: Request) -> None:
+        identity = identify(service, request)
+        if not any(identity.has_scope(scope) for scope in scopes):
+            raise ScopeMissing(scopes[0])
+
+    return type(route.__name__, (route.of(service),), {"guard": staticmethod(guard)})
 
 
 class Principal(SecurityBase):

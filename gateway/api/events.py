@@ -64,7 +64,8 @@ def events_router(service: Service) -> APIRouter:
         results += [_failure(late)] * (len(batch.events) - len(results))
         return BatchAnswer(results=results)
 
-    one, batch = guarded(service, ProblemRoute), guarded(service, BatchRoute)
+    scopes = ("publish", "admin")
+    one, batch = guarded(service, ProblemRoute, *scopes), guarded(service, BatchRoute, *scopes)
     router.add_api_route(
         "/events", publish, methods=["POST"], status_code=202, responses=problems(409), route_class_override=one
     )

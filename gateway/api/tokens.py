@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from auth.errors import AuthError
 from auth.identity import Identity, require_admin
 from auth.tokens import delegate
-from gateway.api.authentication import Principal
+from gateway.api.authentication import Principal, guarded
 from gateway.api.problems import PROBLEMS
 from gateway.api.rate_limits import Limited
 from gateway.api.routes import ProblemRoute
@@ -26,9 +26,10 @@ from schemas.rooms import ID_GRAMMAR, is_id, is_subject
 
 
 def tokens_router(service: Service, limited: Limited) -> APIRouter:
-    router = APIRouter(
+    router, public = APIRouter(), APIRouter(tags=["tokens"], route_class=ProblemRoute.of(service), responses=PROBLEMS)
+    administrators = APIRouter(
         tags=["tokens"],
-        route_class=ProblemRoute.of(service),
+        route_class=guarded(service, ProblemRoute, "admin"),
         responses=PROBLEMS,
         dependencies=[Depends(limited.attach)],
     )
@@ -36,7 +37,7 @@ def tokens_router(service: Service, limited: Limited) -> APIRouter:
     administration, connections = gateway.administration, gateway.connections
     principal = Depends(Principal(service))
 
-    @router.post("/admin/tokens", status_code=201)
+    @administrators.post("/admin/tokens", status_code=201)
     @limited(settings.tokens_per_minute)
     async def issue_token(
         request: Request, response: Response, body: TokenRequest, holder: Annotated[Identity, principal]
@@ -77,7 +78,7 @@ def tokens_router(service: Service, limited: Limited) -> APIRouter:
             scope=issued.scope,
         )
 
-    @router.post("/admin/tokens/revoke")
+    @administrators.post("/admin/tokens/revoke")
     @limited(settings.admin_requests_per_minute)
     async def revoke_tokens(
         request: Request, response: Response, body: Revocation, holder: Annotated[Identity, principal]
@@ -97,7 +98,7 @@ def tokens_router(service: Service, limited: Limited) -> APIRouter:
             closed = await administration.revoke_tenant(tenant)
         return RevocationAnswer(revoked=True, disconnected=closed)
 
-    @router.post("/admin/tokens/introspect", response_model_exclude_none=True)
+    @administrators.post("/admin/tokens/introspect", response_model_exclude_none=True)
     @limited(settings.admin_requests_per_minute)
     async def introspect_token(
         request: Request, response: Response, body: Introspection, holder: Annotated[Identity, principal]
@@ -125,12 +126,14 @@ def tokens_router(service: Service, limited: Limited) -> APIRouter:
             rooms=identity.grants.patterns,
         )
 
-    @router.get("/.well-known/jwks.json", dependencies=[])
+    @public.get("/.well-known/jwks.json")
     async def jwks(response: Response) -> dict[str, Any]:
         """The public keys of the tokens issued here (RFC 7517)."""
         response.headers["Cache-Control"] = "public, max-age=300"
         return service.keyring.jwks()
 
+    router.include_router(administrators)
+    router.include_router(public)
     return router
 
 

@@ -33,6 +33,8 @@ class Limits:
     commands_per_second: float = 20
     command_burst: int = 40
     events_per_second: int = 500
+    publish_per_second: float = 1_000
+    publish_burst: int = 2_000
     malformed: int = 10
     pending_commands: int = 100
     ping_interval: float = 20.0

@@ -35,11 +35,12 @@ class Draft:
 
 @dataclass(slots=True)
 class Receipt:
-    """That an event is in the log. `duplicate` where it was there before, under the same key. Not frozen for the same
-    reason."""
+    """That an event is in the log, appended `at` (seconds since the epoch). A `duplicate` was there before, under the
+    same key; its `at` is to the millisecond. Not frozen for the same reason."""
 
     event_id: str
     duplicate: bool
+    at: float
 
 
 class Log(Protocol):
@@ -52,7 +53,8 @@ class Log(Protocol):
       rooms and the removal of its draft.
     - An event that `append` returned a receipt for is in the log; for any other there was an error, within 2 seconds.
     - The same key within 120 seconds returns the receipt of the first append, marked `duplicate`, and appends
-      nothing; with another body it raises `IdempotencyConflict` and appends nothing.
+      nothing; with another body it raises `IdempotencyConflict` and appends nothing. A key of an epoch that has ended
+      is a new one.
     - An event's id is the cursor of its own position; an event that two nodes read has one id.
     - The window is within its bounds after every append, and what it lacks it says.
     - After a loss of entries the epoch is another one.

@@ -50,6 +50,9 @@ class KeyedRateLimiter(Generic[K]):
             self._due[key] = due
         return wait
 
+    def __len__(self) -> int:
+        return len(self._due)
+
     def sweep(self, now: float) -> None:
         self._due = {key: due for key, due in self._due.items() if due > now}
 

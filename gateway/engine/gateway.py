@@ -72,14 +72,14 @@ class Gateway(Host, LogListener):
         self.subscriptions = Subscriptions(
             self.connections, self.delivery, self.presence, log, self.log_status, self.tasks
         )
-        self.publishing = Publishing(log, self.revocation, self.limits, clock, self.lifecycle)
+        self.publishing = Publishing(log, self.revocation, self.limits, clock, timer, self.lifecycle)
         self.publish = self.publishing.publish
         """Append an event of code in this process."""
         self.publish_threadsafe = self.lifecycle.threadsafe(self.publish)
         """The same from another thread; returns a `concurrent.futures.Future`."""
         self.commands = Commands(self.connections, self.subscriptions, self.presence, self.publishing, self.tasks)
         self.delivery.on_caught_up = self.commands.run_pending
-        self.housekeeping = Housekeeping(self.connections, TokenExpiry(self.connections), log)
+        self.housekeeping = Housekeeping(self.connections, TokenExpiry(self.connections), self.publishing, log)
         log.attach(self)
         self.lifecycle.add(self.cluster.start, self.cluster.stop)
         self.lifecycle.add(log.start, log.stop)

@@ -6,6 +6,7 @@ from typing import Final
 
 from gateway.core.log import Log
 from gateway.engine.connections import Connections
+from gateway.engine.publishing import Publishing
 from gateway.engine.token_expiry import TokenExpiry
 from gateway.telemetry.log_events import report_suppressed
 
@@ -21,9 +22,10 @@ logger = logging.getLogger("gateway")
 class Housekeeping:
     """The periodic sweeps of a running gateway."""
 
-    def __init__(self, connections: Connections, token_expiry: TokenExpiry, log: Log) -> None:
+    def __init__(self, connections: Connections, token_expiry: TokenExpiry, publishing: Publishing, log: Log) -> None:
         self._connections = connections
         self._token_expiry = token_expiry
+        self._publishing = publishing
         self._log = log
         self._task: asyncio.Task[None] | None = None
 
@@ -47,6 +49,7 @@ class Housekeeping:
         for tenant in self._connections.take_idle(IDLE_SECONDS):
             self._log.release(tenant)
         self._connections.sweep()
+        self._publishing.sweep()
         report_suppressed()
 
     async def _sweep_forever(self) -> None:

@@ -2,26 +2,43 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
 
-from auth.identity import Identity, require_publish
+from auth.identity import Identity, require_admin, require_publish
 from gateway.core.admission import Limits
 from gateway.core.cluster import ControlMessage
 from gateway.core.drafts import draft_of
-from gateway.core.errors import GatewayError
+from gateway.core.errors import GatewayError, RateLimited
+from gateway.core.idempotency import scoped_key
 from gateway.core.log import Draft, Log, Receipt
+from gateway.core.rate_limit import KeyedRateLimiter, RateLimiter
 from gateway.core.window import Removal
 from gateway.engine.ingest import IngestScheduler
 from gateway.engine.lifecycle import Lifecycle
 from gateway.engine.revocation import RevocationService
 from schemas.codes import ErrorCode
-from schemas.events import PublishedEvent, event_type_error, invalid_id, rfc3339
+from schemas.events import (
+    MEMBER_REMOVED,
+    NotFinite,
+    PublishedEvent,
+    event_type_error,
+    id_of,
+    invalid_id,
+    rfc3339,
+    timestamp_of,
+)
 from schemas.rooms import ROOM_GRAMMAR
+
+_IN_PROCESS: Final = ""
+"""The principal of idempotency keys that code of this process gives."""
 
 
 class Publishing:
     """The way of an event into `log`: of clients and HTTP callers by `draft` and `append`, of code in this process by
-    `publish`. Batches take their turns at `ingest`. `clock` is seconds since the epoch."""
+    `publish`. Batches take their turns at `ingest`. `clock` is seconds since the epoch, `timer` seconds of a clock that
+    never goes back."""
 
     def __init__(
         self,
@@ -29,6 +46,7 @@ class Publishing:
         revocation: RevocationService,
         limits: Limits,
         clock: Callable[[], float],
+        timer: Callable[[], float],
         lifecycle: Lifecycle,
     ) -> None:
         self.ingest = IngestScheduler()
@@ -36,7 +54,11 @@ class Publishing:
         self._revocation = revocation
         self._limits = limits
         self._clock = clock
+        self._timer = timer
         self._lifecycle = lifecycle
+        self._rates: KeyedRateLimiter[tuple[str, str]] = KeyedRateLimiter(
+            RateLimiter(limits.publish_per_second, limits.publish_burst)
+        )
 
     async def publish(
         self,
@@ -44,21 +66,25 @@ class Publishing:
         type: str,
         data: Mapping[str, Any],
         *,
-        circle_id: int | str | None = None,
-        project_id: int | str | None = None,
-        user_id: str | None = None,
-        source_agent_id: int | str | None = None,
-        timestamp: str | None = None,
+        circle_id: int | str | UUID | None = None,
+        project_id: int | str | UUID | None = None,
+        user_id: int | str | UUID | None = None,
+        source_agent_id: int | str | UUID | None = None,
+        timestamp: datetime | str | None = None,
         key: str | None = None,
     ) -> Receipt:
-        """Append an event of code in this process, which is trusted with every tenant.
+        """Append an event of code in this process, which is trusted with every tenant and has no rate limit.
 
-        `timestamp` is RFC 3339, now unless given; `key` the idempotency key. Raises `GatewayError` where the log
-        refuses, `ValueError` for a tenant, a type or an id that no client could name, and for data that is no JSON.
-        Raises `WrongEventLoop` on another event loop than the gateway's.
+        `timestamp` is a `datetime` with a time zone or RFC 3339 text, now unless given; `key` the idempotency key.
+        Raises `GatewayError` where the log refuses, `ValueError` for a tenant, a type, an id or a timestamp that no
+        client could read, and for what JSON cannot hold; `WrongEventLoop` on another event loop than the gateway's.
         """
         if self._lifecycle.loop is not asyncio.get_running_loop():
             await self._lifecycle.join()
+        circle_id, project_id = id_of("circle_id", circle_id), id_of("project_id", project_id)
+        source_agent_id = id_of("source_agent_id", source_agent_id)
+        if user_id is not None and user_id.__class__ is not str:
+            user_id = str(id_of("user_id", user_id))
         if problem := event_type_error(type):
             raise ValueError(problem)
         if name := invalid_id(tenant, circle_id, project_id, user_id):
@@ -73,41 +99,60 @@ class Publishing:
             project_id=project_id,
             user_id=user_id,
             source_agent_id=source_agent_id,
-            timestamp=timestamp or rfc3339(self._clock()),
-            key=key,
+            timestamp=rfc3339(self._clock()) if timestamp is None else timestamp_of(timestamp),
+            key=scoped_key(_IN_PROCESS, key),
             max_bytes=self._limits.message_bytes,
         )
         return await self.append(tenant, draft)
 
     def draft(self, identity: Identity, event: PublishedEvent) -> tuple[str, Draft]:
-        """The tenant and the draft of an event that `identity` publishes. Raises `AuthError`, `GatewayError`."""
+        """The tenant and the draft of an event that `identity` publishes, counted against its rate. Raises `AuthError`,
+        `GatewayError`."""
+        principal = (identity.tenant, identity.user_id)
+        if wait := self._rates.acquire(principal, self._timer()):
+            limit = self._limits.publish_per_second
+            raise RateLimited(f"at most {limit:g} events a second may be published by one user", wait, limit)
         tenant = identity.tenant if event.tenant is None else event.tenant
         if name := invalid_id(tenant, event.circle_id, event.project_id, event.user_id):
             raise GatewayError(ErrorCode.ROOM_INVALID, f"{name} cannot stand in a room name; {ROOM_GRAMMAR}")
-        draft = draft_of(
-            event.type,
-            event.data,
-            circle_id=event.circle_id,
-            project_id=event.project_id,
-            user_id=event.user_id,
-            source_agent_id=event.source_agent_id,
-            timestamp=rfc3339(self._clock()),
-            key=event.idempotency_key,
-            max_bytes=self._limits.message_bytes,
-            finite=True,
-        )
+        try:
+            draft = draft_of(
+                event.type,
+                event.data,
+                circle_id=event.circle_id,
+                project_id=event.project_id,
+                user_id=event.user_id,
+                source_agent_id=event.source_agent_id,
+                timestamp=rfc3339(self._clock()),
+                key=scoped_key("/".join(principal), event.idempotency_key),
+                max_bytes=self._limits.message_bytes,
+            )
+        except NotFinite as error:
+            raise GatewayError(ErrorCode.BAD_MESSAGE, f"data: {error}") from None
         require_publish(identity, tenant, draft.rooms)
+        if event.type.endswith(MEMBER_REMOVED):
+            require_admin(identity, tenant)
         return tenant, draft
 
     def append(self, tenant: str, draft: Draft) -> Awaitable[Receipt]:
-        """Give a draft its place, under way from the call on. A removal is also kept for nodes that do not read it."""
+        """Append a draft, under way from the call on. A removal is also sent to nodes that do not follow the log."""
         appended = self._log.append(tenant, draft)
         return appended if draft.removal is None else self._append_removal(appended, tenant, draft.removal)
 
     async def _append_removal(self, appended: Awaitable[Receipt], tenant: str, removal: Removal) -> Receipt:
         receipt = await appended
-        now = self._clock()
         user_id, room = removal
-        until = now + self._limits.longest_token
-        await self._revocation.tell(ControlMessage("room_barred", tenant, user_id, now, until, room))
+        # The time of the first append, also for a duplicate: a removal that is published again has no second effect,
+        # and one whose message was lost with the first try is sent after all.
+        until = receipt.at + self._limits.longest_token
+        await self._revocation.tell(ControlMessage("room_barred", tenant, user_id, receipt.at, until, room))
         return receipt
+
+    @property
+    def rates_kept(self) -> int:
+        """How many principals have a rate in memory: those that published within the time of a burst."""
+        return len(self._rates)
+
+    def sweep(self) -> None:
+        """Let go of the rates of principals that have not published of late."""
+        self._rates.sweep(self._timer())

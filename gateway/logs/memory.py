@@ -61,18 +61,18 @@ class MemoryLog:
 
     async def append(self, tenant: str, draft: Draft) -> Receipt:
         window, keys = self._tenant(tenant)
-        offset = window.head + 1
+        offset, now = window.head + 1, self._now()
         if draft.key is not None:
-            known = keys.claim(draft.key, draft.body, offset, self._timer())
+            known = keys.claim(draft.key, draft.body, offset, now, self._timer())
             if known is not None:
-                return Receipt(window.cursors.encode(self._epoch, known), duplicate=True)
+                return Receipt(window.cursors.encode(self._epoch, known.offset), duplicate=True, at=known.at)
         event_id = window.cursors.encode(self._epoch, offset)
         frame = Frame(payload_of(draft.body, event_id, draft.timestamp))
-        entry = Entry(offset, event_id, draft.rooms, frame, self._now(), draft.removal)
+        entry = Entry(offset, event_id, draft.rooms, frame, now, draft.removal)
         window.append(entry)
         if self._listener is not None:
             self._listener.on_entry(tenant, entry)
-        return Receipt(event_id, duplicate=False)
+        return Receipt(event_id, duplicate=False, at=now)
 
     def window(self, tenant: str) -> Window:
         return self._tenant(tenant)[0]

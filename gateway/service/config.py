@@ -167,6 +167,10 @@ class Settings(BaseSettings):
     commands_per_second: Annotated[float, Field(ge=0)] = Field(default=20, description="commands of one connection")
     command_burst: Count = Field(default=40, description="commands of one connection at once")
     events_per_second: Count = Field(default=500, description="events sent to one connection")
+    publish_per_second: Annotated[float, Field(ge=0)] = Field(
+        default=1_000, description="events that one user publishes over HTTP and the publish command"
+    )
+    publish_burst: Count = Field(default=2_000, description="events that one user publishes at once")
     tokens_per_minute: Count = Field(default=600, description="POST /admin/tokens by one principal")
     tickets_per_minute: Count = Field(default=60, description="POST /tickets by one principal")
     admin_requests_per_minute: Count = Field(

@@ -169,6 +169,8 @@ def _limits(settings: Settings) -> Limits:
         commands_per_second=settings.commands_per_second if settings.command_burst else 0,
         command_burst=settings.command_burst,
         events_per_second=settings.events_per_second,
+        publish_per_second=settings.publish_per_second if settings.publish_burst else 0,
+        publish_burst=settings.publish_burst,
         ping_interval=settings.ping_interval,
         longest_token=settings.longest_token,
         connections=ConnectionLimits(

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from gateway.core.frame import Frame
-from gateway.core.log import Draft
+from gateway.core.log import Draft, Receipt
 from schemas.events import encode_event
 from schemas.rooms import rooms_of
 
@@ -33,6 +33,12 @@ def draft(n: int = 0, *, circle: int | None = None, key: str | None = None, at: 
     if circle is not None:
         fields["circle_id"] = circle
     return Draft(rooms_of(circle, None, None), encode_event(fields), at, key)
+
+
+def is_duplicate(again: Receipt, first: Receipt) -> bool:
+    """Whether `again` is the receipt of a second try of the event that `first` is the receipt of."""
+    same = again.event_id == first.event_id and abs(again.at - first.at) < 0.001
+    return again.duplicate and not first.duplicate and same
 
 
 def number_of(frame: Frame) -> int:

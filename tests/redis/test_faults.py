@@ -10,6 +10,7 @@ import time
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+import httpx
 import pytest
 
 from gateway.core.errors import LogUnavailable
@@ -20,6 +21,7 @@ from tests.redis.oracle import TENANT, Publisher, Reader, Stage, share, stage
 from tests.redis.proxy import proxied
 from tests.redis.server import Server, serving
 from tests.support import Gate
+from tests.wire.helpers import http
 
 
 def long_and_short(short: float, long: float) -> pytest.MarkDecorator:
@@ -90,6 +92,33 @@ async def test_f3_killed_with_persistence(tmp_path: Path, prefix: str, trusted: 
             await nodes.judge(publisher, gaps=not trusted)
             for gate in nodes.gates:
                 assert await recovered(gate, cursor) is trusted
+
+
+async def test_a_key_of_an_ended_epoch_is_no_duplicate(tmp_path: Path, prefix: str) -> None:
+    """Redis comes back with its keys, and the log begins a new epoch: an event that is published again under its key
+    is appended and delivered, for the one of before is in no log."""
+    async with serving(tmp_path / "redis", appendonly="yes", appendfsync="always") as server:
+        async with stage(server.url, prefix=prefix) as nodes:
+            gate = nodes.gates[0]
+            event = {"type": "order.paid", "data": {"n": 1}, "circle_id": 1, "idempotency_key": "order-1"}
+            async with http(gate, gate.token()) as api:
+                first = (await api.post("/events", json=event)).json()
+                assert (await api.post("/events", json=event)).json()["duplicate"] is True
+                server.kill()
+                await server.start()
+                async with gate.client(query="&rooms=circle:1") as client:
+                    await client.next("subscribed")
+                    answers: list[httpx.Response] = []
+                    async with asyncio.timeout(10):
+                        while not answers or answers[-1].status_code == 503:
+                            answers.append(await api.post("/events", json=event))
+                    again = answers[-1].json()
+                    assert (again["duplicate"], again["event_id"] == first["event_id"]) == (False, False)
+                    frame = await client.next()
+                    while frame["type"] != "order.paid":  # the gap of the log's new epoch, and what else it is told
+                        frame = await client.next()
+                    assert frame["event_id"] == again["event_id"]
+                    assert (await api.post("/events", json=event)).json() == {**again, "duplicate": True}
 
 
 # ---- Redis or the network stands still

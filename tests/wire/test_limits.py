@@ -11,6 +11,7 @@ from websockets.asyncio.client import connect
 from gateway.api.rate_limits import Limited
 from gateway.core.addresses import client_address
 from gateway.core.rate_limit import address_key
+from schemas.events import PublishedEvent
 from tests.support import Client, Gate, running, settings_for
 from tests.wire.helpers import Clock, assert_problem, fence, http, publish, service_with
 
@@ -21,6 +22,58 @@ async def timed(**values: Any) -> AsyncIterator[tuple[Gate, Clock]]:
     timer = Clock(1_000.0)
     async with running(settings_for(**values), service_with(timer=timer, **values)) as gate:
         yield gate, timer
+
+
+# ---- publishing by one user
+
+
+async def test_events_over_the_publish_rate_are_refused_with_when_to_come_back() -> None:
+    """One rate for a user's events over HTTP, in batches and over the socket, whichever token they come with; each
+    event of a batch counts, and those beyond the rate are refused one by one. Others' events do not count."""
+    async with timed(publish_per_second=2, publish_burst=5) as (gate, timer):
+        async with gate.client() as client, http(gate, gate.token()) as api, http(gate, gate.token("bob")) as other:
+            event = {"type": "task.created", "data": {}, "circle_id": 1}
+            answer = await api.post("/events/batch", json={"events": [event] * 3})
+            assert all("event_id" in result for result in answer.json()["results"])
+            assert (await api.post("/events", json=event)).status_code == 202
+            assert (await client.ask(type="publish", event=event))["type"] == "published"
+            refused = await client.ask(type="publish", event=event)
+            assert refused["data"]["code"] == "rate_limited"
+            assert refused["data"]["retry_after"] == pytest.approx(0.5, abs=0.002)
+            assert refused["data"]["limit"] == 2
+            assert_problem(await api.post("/events", json=event), 429, "rate_limited")
+            assert (await other.post("/events", json=event)).status_code == 202
+            timer.advance(1.0)
+            answer = await api.post("/events/batch", json={"events": [event] * 4})
+            assert answer.status_code == 202
+            codes = [result.get("error", {}).get("code") for result in answer.json()["results"]]
+            assert codes == [None, None, "rate_limited", "rate_limited"]
+            assert gate.service.gateway.log.window("acme").head == 8
+
+
+async def test_code_of_this_process_has_no_publish_rate() -> None:
+    """It is trusted, and a limit of 0 is none for others either."""
+    async with timed(publish_per_second=1, publish_burst=1) as (gate, _):
+        for _ in range(10):
+            await publish(gate, circle_id=1)
+    for unlimited in ({"publish_per_second": 0}, {"publish_burst": 0}):
+        async with timed(**unlimited) as (gate, _), http(gate, gate.token()) as api:
+            event = {"type": "task.created", "data": {}, "circle_id": 1}
+            answer = await api.post("/events/batch", json={"events": [event] * 1_000})
+            assert all("event_id" in result for result in answer.json()["results"])
+
+
+async def test_rates_of_users_who_publish_no_more_take_no_memory() -> None:
+    """A full bucket is forgotten at the next sweep."""
+    async with timed(publish_per_second=10, publish_burst=10) as (gate, timer):
+        event = PublishedEvent.model_validate({"type": "task.created", "data": {}, "circle_id": 1})
+        publishing = gate.service.gateway.publishing
+        for n in range(500):
+            publishing.draft(gate.service.gateway.connections.verify(gate.token(f"user{n}")), event)
+        assert publishing.rates_kept == 500
+        timer.advance(1.0)
+        publishing.sweep()
+        assert publishing.rates_kept == 0
 
 
 # ---- commands of one connection
@@ -368,8 +421,8 @@ async def test_an_address_in_a_header_is_no_way_around_the_limit() -> None:
 
 async def test_refused_requests_count_too() -> None:
     """Or the rate would be no limit on trying what one may not."""
-    async with timed(tokens_per_minute=1) as (gate, _), http(gate, gate.token(scope="subscribe")) as api:
-        body = {"user_id": "bob", "rooms": []}
+    async with timed(tokens_per_minute=1) as (gate, _), http(gate, gate.token(scope="admin")) as api:
+        body = {"user_id": "bob", "rooms": [], "scope": "platform"}
         assert_problem(await api.post("/admin/tokens", json=body), 403, "scope_missing")
         assert_problem(await api.post("/admin/tokens", json=body), 429, "rate_limited")
 

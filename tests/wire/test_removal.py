@@ -1,8 +1,16 @@
 """Members who are removed: `circle.member.removed` and `project.member.removed` are policy as well as news."""
 
+from typing import Any
+
 import pytest
 
-from tests.support import Gate
+from gateway.cluster.local import LocalCluster
+from gateway.core.cluster import ControlMessage
+from gateway.service.factory import create_service
+from tests.support import Gate, running, settings_for
+from tests.wire.helpers import Clock, assert_problem, http, service_with
+
+REMOVAL: dict[str, Any] = {"type": "circle.member.removed", "data": {"user_id": "ada"}, "circle_id": 7}
 
 
 @pytest.mark.parametrize("kind", ["circle", "project"])
@@ -70,3 +78,55 @@ async def test_a_removal_without_a_user_is_an_event_like_any_other(gate: Gate) -
             await gate.service.gateway.publish("acme", "circle.member.removed", data, circle_id=7)
             await ada.next("circle.member.removed")
         await ada.quiet()
+
+
+@pytest.mark.parametrize("kind", ["circle.member.removed", "project.member.removed", "team.member.removed"])
+async def test_a_removal_from_outside_takes_admin(gate: Gate, kind: str) -> None:
+    """It is policy: with `publish` alone it is refused over HTTP, in a batch and over the socket."""
+    event = {**REMOVAL, "type": kind, "project_id": 7}
+    async with (
+        gate.client(gate.token("ada"), "&rooms=circle:7,project:7") as ada,
+        http(gate, gate.token("eve")) as eve,
+        http(gate, gate.token("root", scope="admin")) as root,
+    ):
+        await ada.next("subscribed")
+        assert_problem(await eve.post("/events", json=event), 403, "scope_missing")
+        batch = (await eve.post("/events/batch", json={"events": [event]})).json()
+        assert batch["results"][0]["error"]["code"] == "scope_missing"
+        assert (await ada.ask(type="publish", event=event))["data"]["code"] == "scope_missing"
+        assert gate.service.gateway.log.window("acme").head == 0
+        assert (await root.post("/events", json=event)).status_code == 202
+        await ada.next(kind)
+
+
+async def test_a_removal_published_again_under_its_key_has_no_second_effect() -> None:
+    """A member who was let in again meanwhile, with a token of after the removal, stays."""
+    clock = Clock()
+    async with running(settings_for(), service_with(clock=clock, timer=clock)) as gate:
+        async with http(gate, gate.token("root", scope="admin")) as root:
+            removal = {**REMOVAL, "idempotency_key": "k"}
+            first = (await root.post("/events", json=removal)).json()
+            clock.advance(10)
+            async with gate.client(gate.token("ada", now=clock()), "&rooms=circle:7") as ada:
+                await ada.next("subscribed")
+                clock.advance(10)
+                assert (await root.post("/events", json=removal)).json() == {**first, "duplicate": True}
+                assert (await ada.ask(type="subscribe", rooms=["circle:7"]))["type"] == "subscribed"
+                event = {"type": "task.created", "data": {}, "circle_id": 7}
+                assert (await root.post("/events", json=event)).status_code == 202
+                await ada.next("task.created")
+
+
+async def test_one_time_counts_for_a_removal() -> None:
+    """That of its place in the log, here and in the message to other nodes: the one does not take what the other
+    leaves."""
+    sent: list[ControlMessage] = []
+
+    class Cluster(LocalCluster):
+        async def tell(self, notice: ControlMessage) -> None:
+            sent.append(notice)
+
+    service = create_service(settings_for(), cluster=Cluster())
+    async with service.running():
+        receipt = await service.gateway.publish("acme", "circle.member.removed", {"user_id": "ada"}, circle_id=7)
+        assert [message.at for message in sent] == [receipt.at]

@@ -9,11 +9,14 @@ local epoch, offset, bytes = fence[1], fence[2], fence[3]
 if ARGV[3] ~= '' then
   local known = redis.call('GET', KEYS[3])
   if known then
-    local at_epoch, at_offset, fingerprint = string.match(known, '^(%w+):(%d+):(%w+)$')
-    if fingerprint ~= ARGV[3] then
-      return {'conflict', '', 0, ''}
+    local at_epoch, at_offset, fingerprint, at = string.match(known, '^(%w+):(%d+):(%w+):([%d.]+)$')
+    -- The event of a key of an earlier epoch is in no log any more: it is appended like a new one.
+    if at_epoch == epoch then
+      if fingerprint ~= ARGV[3] then
+        return {'conflict', '', 0, ''}
+      end
+      return {'duplicate', at_epoch, tonumber(at_offset), at}
     end
-    return {'duplicate', at_epoch, tonumber(at_offset), ''}
   end
 end
 
@@ -54,7 +57,7 @@ redis.call('HSET', KEYS[2], 'offset', offset, 'bytes', bytes)
 redis.call('EXPIRE', KEYS[1], ARGV[10])
 redis.call('EXPIRE', KEYS[2], ARGV[10])
 if ARGV[3] ~= '' then
-  redis.call('SET', KEYS[3], epoch .. ':' .. offset .. ':' .. ARGV[3], 'EX', ARGV[4])
+  redis.call('SET', KEYS[3], epoch .. ':' .. offset .. ':' .. ARGV[3] .. ':' .. at, 'EX', ARGV[4])
 end
 redis.call('PUBLISH', ARGV[8], epoch .. '\n' .. offset .. '\n' .. entry)
 return {'appended', epoch, offset, at}

@@ -162,7 +162,7 @@ class RedisLog:
             # Ahead of the channel, so that a publisher's own node has called its listener when it has the receipt.
             content = Content(float(at), draft.timestamp, draft.rooms, draft.body, draft.removal)
             self._follower.take_own(tenant, epoch, offset, content)
-        return Receipt(self._cursors(tenant).encode(epoch, offset), duplicate=status == b"duplicate")
+        return Receipt(self._cursors(tenant).encode(epoch, offset), duplicate=status == b"duplicate", at=float(at))
 
     def _keys(self, append: Append) -> list[str]:
         names = self._context.keys
