@@ -109,7 +109,7 @@ class StalledLog(MemoryLog):
         if next(self.left, None) is None:
             loop.call_later(1.6, answer.set_exception, LogUnavailable("it may have been accepted"))
         else:
-            answer.set_result(Receipt("evt_x", False), at=0.0)
+            answer.set_result(Receipt("evt_x", duplicate=False, at=0.0))
         return answer
 
 
