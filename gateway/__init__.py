@@ -3,6 +3,7 @@
 What is here works without FastAPI, uvicorn, slowapi and Redis; the HTTP side is `gateway.api`.
 """
 
+from gateway.core.version import VERSION
 from gateway.embedding.broadcast_manager import BroadcastManager as ConnectionManager
 from gateway.embedding.broadcast_manager import get_connection_manager
 from gateway.embedding.event_bus import (
@@ -20,7 +21,7 @@ from gateway.service.config import ConfigError, Settings
 from gateway.service.factory import Service, create_service
 from schemas.events import EventType
 
-__version__ = "0.1.0"
+__version__ = VERSION
 
 __all__ = [
     "DEFAULT_BROADCAST_EVENTS",

@@ -18,6 +18,7 @@ from auth.errors import TokenInvalid
 from auth.identity import SCOPES
 from auth.keys import KeyRing, hmac_key, private_key
 from auth.tokens import TokenIssuer, TokenVerifier, TrustedIssuer
+from gateway.service.http_get import http_get
 from gateway.service.jwks import JwksRefresher
 from gateway.testing import until
 from tests.auth.forge import EC_KEY, ED_KEY, RSA_KEY, SECRET, pem, segment
@@ -269,15 +270,18 @@ async def test_issuer_that_hangs_does_not_block_the_loop(server: Server) -> None
 
 
 @pytest.mark.usefixtures("hasty")
-async def test_issuer_that_drips_is_cut_off(server: Server, caplog: pytest.LogCaptureFixture) -> None:
-    """A byte now and then resets no deadline."""
+@pytest.mark.parametrize("part", ["status", "head", "body"])
+async def test_issuer_that_drips_is_cut_off(server: Server, part: str, caplog: pytest.LogCaptureFixture) -> None:
+    """A byte now and then resets no deadline, wherever in the answer."""
 
     def drip(handler: BaseHTTPRequestHandler) -> None:
-        handler.send_response(200)
-        handler.end_headers()
+        if part != "status":
+            handler.wfile.write(b"HTTP/1.1 200 OK\r\n")
+        if part == "body":
+            handler.wfile.write(b"\r\n")
         while not server.release.wait(0.02):
             try:
-                handler.wfile.write(b" ")
+                handler.wfile.write(b"X")
             except OSError:
                 return
 
@@ -286,6 +290,42 @@ async def test_issuer_that_drips_is_cut_off(server: Server, caplog: pytest.LogCa
     async with following(server.url, timeout=0.3):
         assert time.monotonic() - started < 1.0
     assert "takes too long" in caplog.text
+
+
+async def test_issuer_that_does_not_accept_costs_one_time_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many addresses it has."""
+    monkeypatch.setenv("no_proxy", "127.0.0.1,localhost")
+    with socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        fillers = []
+        for _ in range(4):  # what the kernel does not accept any more waits, as at an address that drops everything
+            fillers.append(socket.socket())
+            fillers[-1].setblocking(False)
+            fillers[-1].connect_ex(full.getsockname())
+        found = socket.getaddrinfo("127.0.0.1", full.getsockname()[1], type=socket.SOCK_STREAM) * 4
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+        started = time.monotonic()
+        with pytest.raises(OSError, match=r"time|long"):
+            await asyncio.to_thread(http_get, f"http://localhost:{full.getsockname()[1]}/", 0.5, 1_000)
+        assert time.monotonic() - started < 1.5
+        for filler in fillers:
+            filler.close()
+
+
+async def test_issuer_sees_who_asks(server: Server) -> None:
+    """Firewalls refuse the name that Python's library gives itself."""
+    agents = []
+    answer = server.answer
+
+    def note(handler: BaseHTTPRequestHandler) -> None:
+        agents.append(handler.headers["User-Agent"])
+        answer(handler)
+
+    server.answer = note
+    async with following(server.url) as keys:
+        assert knows(keys, RSA_KEY.kid, "RS256")
+    assert agents == [f"gathering-gateway/{gateway.__version__}"]
 
 
 async def test_stop_does_not_wait_for_the_issuer(server: Server) -> None:

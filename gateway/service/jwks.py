@@ -5,22 +5,19 @@ import ipaddress
 import json
 import logging
 import random
-import time
 from collections.abc import Sequence
 from contextlib import suppress
-from http.client import HTTPResponse
 from typing import Final
-from urllib import request
-from urllib.error import HTTPError
 from urllib.parse import urlsplit
 
 from auth.keys import Key, KeyRing, keys_from_jwks
+from gateway.service.http_get import http_get
 
 logger = logging.getLogger(__name__)
 
 MAX_BYTES: Final = 1024 * 1024
 TIMEOUT: Final = 5.0
-"""Seconds: for each wait on the network, and for the body as a whole."""
+"""Seconds of a whole fetch."""
 EARLIEST: Final = 10.0
 """Seconds from one fetch to the next that an unknown `kid` asks for; whoever sends tokens can make one up."""
 FIRST_RETRY: Final = 1.0
@@ -117,41 +114,10 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _open(asked: request.Request, timeout: float) -> HTTPResponse:
-    """The answer to `asked`, by an opener that speaks HTTP and nothing else: no file:, no ftp:, no redirect.
-
-    An issuer's keys come from where the operator said; a redirect would let another place speak for it.
-    """
-    opener = request.OpenerDirector()
-    for handler in (
-        request.ProxyHandler(),
-        request.HTTPHandler(),
-        request.HTTPSHandler(),
-        request.HTTPErrorProcessor(),
-        request.HTTPDefaultErrorHandler(),
-    ):
-        opener.add_handler(handler)
-    try:
-        response: HTTPResponse = opener.open(asked, timeout=timeout)
-    except HTTPError as error:
-        error.close()  # it holds the connection
-        raise
-    return response
-
-
 def _fetch(url: str, timeout: float) -> list[Key]:
-    """The usable keys of the set at `url`, at least one. Blocks; raises what urllib and json raise, and ValueError."""
-    deadline = time.monotonic() + timeout
-    body = bytearray()
-    asked = request.Request(url, headers={"Accept": "application/json"})  # noqa: S310 - the scheme is checked, twice
-    with _open(asked, timeout) as response:
-        while chunk := response.read1(65_536):
-            body += chunk
-            if len(body) > MAX_BYTES:
-                raise ValueError("the key set is too large")
-            if time.monotonic() > deadline:  # the socket's timeout starts anew with each byte that drips in
-                raise TimeoutError("the key set takes too long")
-    keys = keys_from_jwks(json.loads(body))
+    """The usable keys of the set at `url`, at least one. Blocks; raises what `http_get` and json raise, and
+    ValueError."""
+    keys = keys_from_jwks(json.loads(http_get(url, timeout, MAX_BYTES)))
     if not keys:
         raise ValueError("the key set holds no usable key")
     return keys
