@@ -143,8 +143,9 @@ class ClusterMembers(Protocol):
     - The connections of a node that was stopped are gone within 2 seconds, those of one that was killed within 60.
     - What is known of a tenant when it is first read is told to nobody; what changes afterwards, while it is watched,
       is told to `on_changes`, in order.
-    - Nothing of it fails where the nodes cannot reach one another: each knows its own connections, and of others' what
-      it heard last, for as long as those of a killed node count. `partial` says so. It is repaired without help.
+    - Nothing of it fails where the nodes cannot reach one another, or not be told: each knows its own connections, and
+      of others' what it heard last. `partial` says so. In reach again they know what has changed, without help, and
+      `on_changes` is not told of those who were there all the time, however long that was.
     """
 
     node: str

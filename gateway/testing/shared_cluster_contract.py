@@ -31,6 +31,10 @@ class SharedClusterContract(ClusterContract):
         """Within it nothing goes between this node and the store, and nobody is told; what was on its way is lost."""
 
     @abstractmethod
+    def refusing(self, node: NodeUnderTest) -> AbstractAsyncContextManager[None]:
+        """Within it the store can be read, and takes no writes from any node."""
+
+    @abstractmethod
     async def kill(self, node: NodeUnderTest) -> None:
         """End the node without a word, as a crash does. It is stopped later on, like any other."""
 
@@ -271,16 +275,46 @@ class SharedClusterContract(ClusterContract):
             assert one.changes == [("acme", Change("circle:1", "zoe", True))]
             assert two.changes == [("acme", Change("circle:1", "eve", True))]
 
-    async def test_out_of_reach_for_longer_than_the_lease_nobody_is_known(self) -> None:
-        """The others may all have been killed; those who were not are there again afterwards."""
+    async def test_out_of_reach_for_longer_than_the_lease_nobody_is_told_to_have_left(self) -> None:
+        """It knows what it heard last, and that it may be wrong; in reach again, who has come and who has gone."""
+        async with self.open(SHORT) as one, self.join(one, SHORT) as two, self.join(one, SHORT) as three:
+            one.nodes.members.watch("acme")
+            two.put(member("con_2", "bob", "circle:1"))
+            three.put(member("con_3", "eve", "circle:1"))
+            await _known(one, [member("con_2", "bob", "circle:1"), member("con_3", "eve", "circle:1")])
+            one.changes.clear()
+            async with self.cut(one):
+                await self.kill(three)
+                await until(lambda: one.nodes.members.partial, SOON)
+                await asyncio.sleep(SHORT + SOON)
+                assert await one.look() == [member("con_2", "bob", "circle:1"), member("con_3", "eve", "circle:1")]
+                two.put(member("con_4", "zoe", "circle:1"))
+            await _known(one, [member("con_2", "bob", "circle:1"), member("con_4", "zoe", "circle:1")], 2 * SOON)
+            assert {change for _, change in one.changes} == {
+                Change("circle:1", "zoe", True),
+                Change("circle:1", "eve", False),
+            }
+
+    async def test_where_nothing_can_be_told_nobody_is_told_to_have_left(self) -> None:
+        """While the store takes no writes, for longer than the lease: what is known may not be all, and `partial` says
+        so. Afterwards the nodes know what has changed."""
         async with self.open(SHORT) as one, self.join(one, SHORT) as two:
             one.nodes.members.watch("acme")
             two.put(member("con_2", "bob", "circle:1"))
             await _known(one, [member("con_2", "bob", "circle:1")])
-            async with self.cut(one):
-                await until(lambda: one.known() == [], SHORT + SOON)
-            await _known(one, [member("con_2", "bob", "circle:1")], 2 * SOON)
-            assert [change.entered for _, change in one.changes] == [True, False, True]
+            one.changes.clear()
+            async with self.refusing(one):
+                two.put(member("con_3", "eve", "circle:1"))
+                for node in (one, two):
+                    await until(lambda node=node: node.nodes.members.partial, SOON)  # type: ignore[misc]
+                end = asyncio.get_running_loop().time() + 2 * SHORT + SOON
+                while asyncio.get_running_loop().time() < end:
+                    assert await one.look() == [member("con_2", "bob", "circle:1")]
+                    assert one.nodes.members.partial
+                    await asyncio.sleep(0.1)
+            await until(lambda: not one.nodes.members.partial, SOON)
+            await _known(one, [member("con_2", "bob", "circle:1"), member("con_3", "eve", "circle:1")])
+            assert [change for _, change in one.changes] == [Change("circle:1", "eve", True)]
 
     async def test_members_outlive_the_loss_of_the_store(self) -> None:
         """Each node tells anew what it has, also to one that comes only then."""

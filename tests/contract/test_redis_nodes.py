@@ -71,6 +71,14 @@ class TestRedisNodes(SharedClusterContract):
             network.reset()
             network.heal()
 
+    @asynccontextmanager
+    async def refusing(self, node: NodeUnderTest) -> AsyncIterator[None]:
+        await self.server.ask("CONFIG", "SET", "maxmemory", "1")
+        try:
+            yield
+        finally:
+            await self.server.ask("CONFIG", "SET", "maxmemory", "0")
+
     async def kill(self, node: NodeUnderTest) -> None:
         assert isinstance(node.nodes.members, RedisMembers)
         await node.nodes.members.abandon()

@@ -40,7 +40,7 @@ class RedisMembers:
 
     def attach(self, source: Source, on_changes: OnChanges) -> None:
         self._publisher = MembersPublisher(self._context, source)
-        self._poller = MembersPoller(self._context, on_changes)
+        self._poller = MembersPoller(self._context, self._publisher, on_changes)
 
     async def start(self) -> None:
         self._tasks = [asyncio.create_task(for_ever(work, logger)) for work in (self._publisher.run, self._poller.run)]
@@ -75,4 +75,4 @@ class RedisMembers:
 
     @property
     def partial(self) -> bool:
-        return self._poller.failing
+        return self._poller.failing or self._publisher.failing

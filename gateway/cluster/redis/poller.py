@@ -8,6 +8,7 @@ from typing import Final
 
 from gateway.cluster.redis.codec import AFTER, TOTALS, VERSION, unpack_all, unpack_totals
 from gateway.cluster.redis.context import Failures, MembersContext
+from gateway.cluster.redis.publisher import MembersPublisher
 from gateway.core.roster import Change, Member, OnChanges, Others
 from gateway.redis.client import COMMAND_SECONDS
 from gateway.redis.tasks import WakeUp
@@ -22,6 +23,7 @@ UNUSED: Final = 30.0
 """Seconds after which what nobody watches or asks for is forgotten."""
 
 _LOOK_SECONDS: Final = 1.6
+_RENEWAL_SECONDS: Final = 5.0
 _TENANTS_AT_ONCE: Final = 100
 # Only where it has not come back in between.
 _FORGET: Final = "if redis.call('EXISTS', KEYS[2]) == 0 then redis.call('HDEL', KEYS[1], ARGV[1]) end"
@@ -54,23 +56,32 @@ class MembersPoller:
     """Costs Redis one command for each watched tenant and poll, and what has changed. A node that is not heard of for
     `lease` seconds is gone."""
 
-    def __init__(self, context: MembersContext, on_changes: OnChanges) -> None:
+    def __init__(self, context: MembersContext, publisher: MembersPublisher, on_changes: OnChanges) -> None:
         self._redis = context.redis
         self._keys = context.keys
         self._node = context.node
         self._lease = context.lease
         self._timer = context.timer
         self._incidents = context.incidents
+        self._publisher = publisher
         self._on_changes = on_changes
         self._views: dict[str, _View] = {}
         self._asks: dict[str, asyncio.Future[None]] = {}
         self._asked = WakeUp()
-        self._answered_at = self._checked_at = self._timer()
+        self._checked_at = self._timer()
+        self._failed_at = float("-inf")
 
     @property
     def failing(self) -> bool:
         """Whether what others told could not be read the last time."""
         return self._incidents.lasts("read")
+
+    @property
+    def _leases_count(self) -> bool:
+        """Whether a node that has gone from Redis is gone. Not while Redis fails this node, and may fail the others as
+        well: their leases run out though they live. Nor for a while after, in which they renew them."""
+        failed_at = max(self._failed_at, self._publisher.failed_at)
+        return self._timer() - failed_at >= max(self._lease / 3, _RENEWAL_SECONDS)
 
     # ---- what others ask of it
 
@@ -147,13 +158,11 @@ class MembersPoller:
                     self._apply(tenant, read)
         except Failures as error:
             self._incidents.failed("read", error)
-            if self._timer() - self._answered_at >= self._lease:
-                self._give_up()
+            self._failed_at = self._timer()
         except Exception:
             logger.exception("what other nodes told of connections could not be taken in")
         else:
             self._incidents.recovered("read")
-            self._answered_at = self._timer()
 
     async def _read(self, tenants: list[str], check: bool) -> dict[str, _Read]:
         async with self._redis.pipeline(transaction=False) as pipeline:
@@ -167,7 +176,7 @@ class MembersPoller:
             theirs = {node.decode(): int(version) for node, version in answer.items() if node.decode() != self._node}
             reads[tenant] = _Read(set(theirs))
             moved += [(tenant, node, known.get(node)) for node in theirs if known.get(node) != theirs[node]]
-            if check:
+            if check and self._leases_count:
                 await self._miss(tenant, reads[tenant], [node for node in theirs if node in known])
         unread = await self._read_changes(reads, [(t, node, v) for t, node, v in moved if v is not None])
         await self._read_whole(reads, [(t, node) for t, node, v in moved if v is None] + unread)
@@ -219,7 +228,7 @@ class MembersPoller:
         for (tenant, node), fields in zip(nodes, answers, strict=True):
             if VERSION in fields:
                 reads[tenant].changes.append((node, fields))
-            else:
+            elif self._leases_count:
                 await self._forget(tenant, reads[tenant], node)
 
     # ---- taking it in
@@ -232,9 +241,10 @@ class MembersPoller:
         for node, fields in read.changes:
             changes += self._take(view, node, fields)
         # After who came elsewhere, so that a user who moved from a node that stopped was never out.
-        for node in view.versions.keys() - read.nodes:
-            del view.versions[node]
-            changes += view.others.drop(node)
+        if self._leases_count:
+            for node in view.versions.keys() - read.nodes:
+                del view.versions[node]
+                changes += view.others.drop(node)
         news = view.loaded and view.watched
         view.loaded, view.read_at = True, self._timer()
         if news and changes:
@@ -251,14 +261,6 @@ class MembersPoller:
         if AFTER in fields:
             return view.others.update(node, members)
         return view.others.replace(node, [member for member in members.values() if member is not None])
-
-    def _give_up(self) -> None:
-        """Nothing was heard for as long as a node may be silent."""
-        for tenant, view in self._views.items():
-            changes = [change for node in list(view.versions) for change in view.others.drop(node)]
-            view.versions.clear()
-            if view.watched and changes:
-                self._on_changes(tenant, changes)
 
 
 def _answer(asks: dict[str, asyncio.Future[None]]) -> None:

@@ -54,6 +54,13 @@ class MembersPublisher:
         self._changed: dict[str, dict[str, None]] = {}
         self._wake = WakeUp()
         self._refresh_at = 0.0
+        self.failed_at = float("-inf")
+        """When it was found the last time that Redis takes no writes, or has lost what it had."""
+
+    @property
+    def failing(self) -> bool:
+        """Whether the last write was refused or not answered: the other nodes do not know what is here."""
+        return self._incidents.lasts("written")
 
     def changed(self, tenant: str, connection_id: str) -> None:
         self._changed.setdefault(tenant, {})[connection_id] = None
@@ -74,6 +81,7 @@ class MembersPublisher:
                 await self._flush()
             except Failures as error:
                 self._incidents.failed("written", error)
+                self.failed_at = self._timer()
                 self._refresh_at = 0.0
                 await asyncio.sleep(DEBOUNCE)
             else:
@@ -94,6 +102,8 @@ class MembersPublisher:
         """See that Redis answers and has kept what it was told; where not, or where it is time, tell all of it."""
         async with asyncio.timeout(COMMAND_SECONDS):
             known = await self._redis.set(self._alive, "1", px=int(self._lease * 1000), get=True)
+        if known is None and self._told:
+            self.failed_at = self._timer()
         if known is None or self._timer() >= self._refresh_at:
             self._refresh_at = self._timer() + self._lease / 3
             for tenant in self._told:
