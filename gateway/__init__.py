@@ -4,17 +4,10 @@ What is here works without FastAPI, uvicorn, slowapi and Redis; the HTTP side is
 """
 
 from gateway.core.version import VERSION
+from gateway.embedding.bridge import EventBridge, setup_custom_broadcasting, setup_websocket_broadcasting
 from gateway.embedding.broadcast_manager import BroadcastManager as ConnectionManager
 from gateway.embedding.broadcast_manager import get_connection_manager
-from gateway.embedding.event_bus import (
-    DEFAULT_BROADCAST_EVENTS,
-    Event,
-    EventBridge,
-    EventBus,
-    event_bus,
-    setup_custom_broadcasting,
-    setup_websocket_broadcasting,
-)
+from gateway.embedding.event_bus import DEFAULT_BROADCAST_EVENTS, Event, EventBus, event_bus
 from gateway.engine.gateway import Gateway
 from gateway.engine.lifecycle import NotRunning, WrongEventLoop
 from gateway.service.config import ConfigError, Settings

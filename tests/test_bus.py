@@ -192,7 +192,7 @@ async def test_events_of_the_own_bus_reach_their_rooms(gate: Gate) -> None:
         "user_id": "bob",
         "timestamp": "2026-01-15T10:30:00.000Z",
     }
-    assert (bridge.forwarded, bridge.dropped) == (1, 0)
+    assert (bridge.forwarded, bridge.dropped.total()) == (1, 0)
 
 
 async def test_events_reach_only_the_tenant_they_name(gate: Gate) -> None:
@@ -208,7 +208,7 @@ async def test_events_of_nobody_are_dropped_counted_and_logged(gate: Gate, caplo
     bus = EventBus()
     bridge = setup_websocket_broadcasting(bus=bus, gateway=gate.service.gateway)
     assert await received(gate, bus, [Event(DONE), Event(DONE, tenant=""), Event(DONE, tenant="a b")]) == []
-    assert (bridge.forwarded, bridge.dropped) == (0, 3)
+    assert (bridge.forwarded, bridge.dropped.total()) == (0, 3)
     assert "names no tenant" in caplog.text
 
 
@@ -220,7 +220,7 @@ async def test_the_tenant_may_be_a_constant_or_a_function_of_the_event(gate: Gat
         bridge = setup_websocket_broadcasting(bus=bus, gateway=gateway, tenant=tenant)
         frames = await received(gate, bus, [Event(DONE, circle_id=1), Event(DONE, circle_id=2), Event(DONE)])
         assert len(frames) == (3 if tenant == "acme" else 1)
-        assert bridge.dropped == (0 if tenant == "acme" else 1)
+        assert bridge.dropped.total() == (0 if tenant == "acme" else 1)
 
 
 async def test_a_bridge_never_raises_whatever_comes(gate: Gate) -> None:
@@ -232,7 +232,7 @@ async def test_a_bridge_never_raises_whatever_comes(gate: Gate) -> None:
     gateway = gate.service.gateway
     bridge = EventBridge(gateway, fails)
     await bridge.forward(Event(DONE))
-    assert bridge.dropped == 1
+    assert bridge.dropped.total() == 1
     bridge = EventBridge(gateway, "acme")
     bad: list[Any] = [
         None,
@@ -249,7 +249,7 @@ async def test_a_bridge_never_raises_whatever_comes(gate: Gate) -> None:
     ]
     for event in bad:
         await bridge.forward(event)
-    assert (bridge.forwarded, bridge.dropped) == (0, len(bad))
+    assert (bridge.forwarded, bridge.dropped.total()) == (0, len(bad))
     await bridge.forward(Event(DONE))
     assert bridge.forwarded == 1
 
@@ -289,7 +289,7 @@ async def test_a_log_that_fails_drops_the_event_and_says_so() -> None:
     await bridge.forward(Event(DONE))
     log.error = RuntimeError("a fault")
     await bridge.forward(Event(DONE))
-    assert (bridge.forwarded, bridge.dropped) == (0, 2)
+    assert (bridge.forwarded, bridge.dropped.total()) == (0, 2)
 
 
 async def test_an_id_is_an_idempotency_key(gate: Gate) -> None:
@@ -357,7 +357,7 @@ async def test_data_of_python_is_written_as_json(gate: Gate) -> None:
         "bytes": "abc",
         "7": "a number for a name",
     }
-    assert bridge.dropped == 0
+    assert bridge.dropped.total() == 0
 
 
 async def test_an_event_that_changes_after_it_was_published_is_delivered_as_it_was(gate: Gate) -> None:
@@ -394,14 +394,14 @@ async def test_only_the_named_types_are_forwarded(gate: Gate) -> None:
 async def test_without_a_gateway_named_the_running_one_is_meant(monkeypatch: pytest.MonkeyPatch, gate: Gate) -> None:
     """Set up before it runs; the newest one that runs counts, and after it none."""
     bus = EventBus()
-    monkeypatch.setattr("gateway.embedding.event_bus.event_bus", bus)
+    monkeypatch.setattr("gateway.embedding.bridge.event_bus", bus)
     bridge = setup_websocket_broadcasting()
     assert current_gateway() is gate.service.gateway
     assert len(await received(gate, bus, [Event(DONE, tenant="acme")])) == 1
     await forget_gateway(gate.service.gateway)
     try:
         await bus.publish(Event(DONE, tenant="acme"))
-        assert (bridge.forwarded, bridge.dropped) == (1, 1)
+        assert (bridge.forwarded, bridge.dropped.total()) == (1, 1)
     finally:
         await use_gateway(gate.service.gateway)
 

@@ -265,7 +265,7 @@ def test_the_process_has_one_manager() -> None:
 def test_broadcasting_can_be_set_up_before_anything_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     """No event loop, no gateway; the events are subscribed to, once each."""
     bus = EventBus()
-    monkeypatch.setattr("gateway.embedding.event_bus.event_bus", bus)
+    monkeypatch.setattr("gateway.embedding.bridge.event_bus", bus)
     setup_websocket_broadcasting()
     assert isinstance(DEFAULT_BROADCAST_EVENTS, list)
     asyncio.run(bus.publish(Event(EventType.TASK_COMPLETED, {}, tenant="acme")))

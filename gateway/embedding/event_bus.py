@@ -1,20 +1,18 @@
-"""The event bus of one process, and the bridge from any such bus to a gateway."""
+"""The event bus of one process."""
 
 import asyncio
 import logging
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from inspect import isawaitable
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
-from gateway.core.errors import GatewayError, IdempotencyConflict
-from gateway.core.log import Receipt
 from gateway.engine.gateway import Gateway
 from gateway.engine.lifecycle import NotRunning
-from schemas.events import EventType, rfc3339
+from schemas.events import EventType
 
 logger = logging.getLogger("gateway.bus")
 
@@ -75,7 +73,7 @@ class EventBus:
     ) -> str:
         """Call `handler` with each event of this type that `filter_fn` is true for; returns an id for `unsubscribe`."""
         self._issued += 1
-        kind = _name(event_type)
+        kind = type_name(event_type)
         subscription = _Subscription(
             f"{kind}:{self._issued}", handler, filter_fn, name or str(getattr(handler, "__name__", handler))
         )
@@ -97,7 +95,7 @@ class EventBus:
     async def publish(self, event: Event) -> None:
         """Hand the event to its handlers, each once; returns when they are done. One that raises hurts nobody else."""
         waiting: list[Awaitable[None]] = []
-        for subscription in self._subscriptions.get(_name(event.type), ()):
+        for subscription in self._subscriptions.get(type_name(event.type), ()):
             try:
                 if subscription.filter_fn is not None and not subscription.filter_fn(event):
                     continue
@@ -121,7 +119,7 @@ class EventBus:
         return gateway.lifecycle.submit(self.publish, event)
 
 
-def _name(event_type: Any) -> str:
+def type_name(event_type: Any) -> str:
     """A type as text: of our own enum, of another system's, or text already."""
     return str(getattr(event_type, "value", event_type))
 
@@ -133,81 +131,6 @@ async def _finish(result: Awaitable[Any], name: str) -> None:
         logger.exception("the handler %s failed", name)
 
 
-class Bus(Protocol):
-    """What the bridge needs of a bus."""
-
-    def subscribe(self, event_type: Any, handler: Any, filter_fn: Any = None, name: Any = None) -> Any: ...
-
-
-class EventBridge:
-    """Forwards events of a bus to a gateway: any bus with `subscribe`, any events with the attributes of `Event`.
-
-    `tenant` says whose an event is: a constant, or a function of the event; unless given, the event's own `tenant`.
-    An event of nobody is not forwarded, and a warning says so. An event's `id` is its idempotency key, so that it may
-    come twice, from two nodes or from a handler that tries again.
-    """
-
-    def __init__(
-        self, gateway: Callable[[], Gateway | None] | Gateway, tenant: str | Callable[[Any], str | None] | None = None
-    ) -> None:
-        self._gateway = gateway
-        self._tenant = tenant
-        self.forwarded = 0
-        self.dropped = 0
-
-    def attach(self, bus: Bus, event_types: Sequence[Any], filter_fn: Filter | None = None) -> list[Any]:
-        """Forward these types from `bus`; returns the ids of the subscriptions."""
-        return [bus.subscribe(kind, self.forward, filter_fn, "gateway") for kind in event_types]
-
-    async def forward(self, event: Any) -> None:
-        """Publish one event to its tenant. Never raises: what cannot be published is logged and counted."""
-        gateway = self._gateway if isinstance(self._gateway, Gateway) else self._gateway()
-        try:
-            tenant = self._tenant_of(event)
-            if gateway is None or tenant is None:
-                self._drop(event, "no gateway is running" if gateway is None else "it names no tenant")
-                return
-            # A bus may call its handlers on an event loop of its own.
-            await gateway.lifecycle.run(self._publish, gateway, tenant, event)
-            self.forwarded += 1
-        except (GatewayError, ValueError, TypeError, AttributeError) as error:
-            self._drop(event, str(error))
-        except Exception:
-            # A fault of ours or of the function that names the tenant, within a bus that others need.
-            logger.exception("an event of the bus failed")
-            self._drop(event, "it failed")
-
-    async def _publish(self, gateway: Gateway, tenant: str, event: Any) -> Receipt:
-        id, user_id = getattr(event, "id", None), getattr(event, "user_id", None)
-        fields = {
-            "type": _name(event.type),
-            "data": event.data,
-            "circle_id": event.circle_id,
-            "project_id": event.project_id,
-            "user_id": None if user_id is None else str(user_id),
-            "source_agent_id": event.source_agent_id,
-            "timestamp": None if event.timestamp is None else _rfc3339(event.timestamp),
-        }
-        try:
-            return await gateway.publish(tenant, key=str(id) if id not in (None, "") else None, **fields)
-        except IdempotencyConflict:
-            # A bus whose ids are not unique, as those made of a clock: two events, and neither may be lost.
-            return await gateway.publish(tenant, **fields)
-
-    def _tenant_of(self, event: Any) -> str | None:
-        if callable(self._tenant):
-            return self._tenant(event)
-        return self._tenant or getattr(event, "tenant", None)
-
-    def _drop(self, event: Any, reason: str) -> None:
-        self.dropped += 1
-        logger.warning("an event of the bus was not forwarded: %s", reason)
-
-
-def _rfc3339(moment: datetime) -> str:
-    return rfc3339((moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment).timestamp())
-
-
 event_bus = EventBus()
 """The bus of this process."""
 
@@ -215,7 +138,7 @@ _current: list[Gateway] = []
 
 
 async def use_gateway(gateway: Gateway) -> None:
-    """Say which gateway the functions below forward to. The newest one that was named counts."""
+    """Say which gateway events are forwarded to where none is named. The newest one counts."""
     _current.append(gateway)
 
 
@@ -225,31 +148,3 @@ async def forget_gateway(gateway: Gateway) -> None:
 
 def current_gateway() -> Gateway | None:
     return _current[-1] if _current else None
-
-
-def setup_websocket_broadcasting(
-    event_types: Sequence[Any] | None = None,
-    *,
-    bus: Bus | None = None,
-    gateway: Gateway | None = None,
-    tenant: str | Callable[[Any], str | None] | None = None,
-) -> EventBridge:
-    """Forward events of `bus` (the process's own, unless another is given) to the gateway; by default those of
-    `DEFAULT_BROADCAST_EVENTS`. May be called before a gateway runs."""
-    bridge = EventBridge(gateway or current_gateway, tenant)
-    bridge.attach(event_bus if bus is None else bus, event_types or DEFAULT_BROADCAST_EVENTS)
-    return bridge
-
-
-def setup_custom_broadcasting(
-    event_type: Any,
-    filter_fn: Filter | None = None,
-    *,
-    bus: Bus | None = None,
-    gateway: Gateway | None = None,
-    tenant: str | Callable[[Any], str | None] | None = None,
-) -> EventBridge:
-    """Forward the events of one type that `filter_fn` is true for."""
-    bridge = EventBridge(gateway or current_gateway, tenant)
-    bridge.attach(event_bus if bus is None else bus, [event_type], filter_fn)
-    return bridge
