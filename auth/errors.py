@@ -12,10 +12,11 @@ from schemas.rooms import ROOM_GRAMMAR
 
 REASONS: Final = (
     *("length", "shape", "header", "payload", "issuer", "header_typ", "header_member", "header_crit"),
-    *("key_unknown", "signature", "audience", "tenant", "lifetime", "not_yet_valid", "disagreeing"),
+    *("key_unknown", "signature", "audience", "tenant", "lifetime", "not_yet_valid", "disagreeing", "ticket"),
     *(f"claim_{name}" for name in ("aud", "sub", "tenant", "jti", "iat", "exp", "nbf", "rooms", "scope", "rate")),
 )
-"""Why a token is not valid, in the order in which it is found out; `disagreeing` is of two tokens in one request."""
+"""Why a token is not valid, in the order in which it is found out; `disagreeing` is of two tokens in one request,
+`ticket` of a ticket without a token."""
 
 _LISTED: Final = 10
 """Names in one message; a token may grant 128 patterns of 133 characters each."""

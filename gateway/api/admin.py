@@ -8,12 +8,14 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from auth.identity import Identity, require_admin
 from gateway.api.authentication import Principal
+from gateway.api.client import address_of
 from gateway.api.problems import PROBLEMS, problems
 from gateway.api.rate_limits import Limited
 from gateway.api.routes import ProblemRoute
 from gateway.core.errors import GatewayError
 from gateway.engine.directory import TenantDirectory
 from gateway.service.factory import Service
+from gateway.telemetry import log_events
 from schemas.admin import ConnectionPage, RoomPage, Stats
 from schemas.codes import ErrorCode
 from schemas.rooms import ID_GRAMMAR, is_id
@@ -34,6 +36,7 @@ def admin_router(service: Service, limited: Limited) -> APIRouter:
     )
     gateway = service.gateway
     administration = gateway.administration
+    proxies = service.settings.proxies
     principal = Depends(Principal(service))
 
     def tenant_for(holder: Identity, tenant: str | None) -> str:
@@ -91,7 +94,12 @@ def admin_router(service: Service, limited: Limited) -> APIRouter:
         request: Request, id: str, holder: Annotated[Identity, principal], tenant: Tenant = None
     ) -> Response:
         """Close one connection (4403), whichever node it is on."""
-        await administration.close_connection(tenant_for(holder, tenant), id)
+        tenant = tenant_for(holder, tenant)
+        await administration.close_connection(tenant, id)
+        address = address_of(request.scope, proxies)
+        log_events.audited(
+            "connection.closed_by_hand", "connection closed", holder, address, tenant=tenant, connection_id=id
+        )
         return Response(status_code=204)
 
     return router

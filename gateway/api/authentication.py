@@ -1,6 +1,5 @@
 """Credentials of requests: taken out of the scope, and verified."""
 
-from collections.abc import MutableMapping
 from typing import Any, Final
 
 from fastapi import Request
@@ -9,17 +8,14 @@ from fastapi.security.base import SecurityBase
 
 from auth.errors import ScopeMissing
 from auth.identity import Identity
+from gateway.api.client import Scope, identity_of, set_identity
 from gateway.api.routes import ProblemRoute
-from gateway.core.addresses import UNIX_PEER, client_address
 from gateway.core.credentials import Secrets, bearer_tokens, redact_query, require_single_token, tickets_from
 from gateway.core.headers import Headers, group_headers, parse_query
 from gateway.service.factory import Service
 
-_PRINCIPAL: Final = "gateway.principal"
 _TAKEN: Final = "gateway.tokens"
 _TICKETS: Final = "gateway.tickets"
-
-Scope = MutableMapping[str, Any]
 
 
 def headers_of(scope: Scope) -> Headers:
@@ -63,21 +59,12 @@ class SecretsMiddleware:
         await self.app(scope, receive, send)
 
 
-def address_of(service: Service, scope: Scope) -> str:
-    """The client's address, `X-Forwarded-For` believed from configured proxies only."""
-    if scope.get("client"):
-        peer = scope["client"][0]
-    else:  # ASGI: on a Unix socket the server is its path, without a port
-        peer = UNIX_PEER if (scope.get("server") or ("", 0))[1] is None else "unknown"
-    return client_address(peer, group_headers(scope["headers"]), service.settings.proxies)
-
-
 def identify(service: Service, request: Request) -> Identity:
     """Who sends this request, kept in its state. Raises `AuthError`."""
     gateway = service.gateway
     connections = gateway.connections
     identity = connections.verify(require_single_token(take_tokens(request.scope)))
-    request.scope[_PRINCIPAL] = identity
+    set_identity(request.scope, identity)
     request.state.principal = identity
     return identity
 
@@ -104,8 +91,7 @@ class Principal(SecurityBase):
         self._connections = gateway.connections
 
     async def __call__(self, request: Request) -> Identity:
-        # From the scope, which is this request's own: not every server copies the state for each.
-        identity: Identity | None = request.scope.get(_PRINCIPAL)
+        identity = identity_of(request.scope)
         if identity is None:
             return identify(self._service, request)
         # A body may take half a minute, and its token be dead by the end of it.

@@ -8,10 +8,9 @@ from typing import Any, Final
 from fastapi import HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from slowapi.errors import RateLimitExceeded
 
 from auth.errors import AuthError
-from gateway.core.errors import GatewayError
+from gateway.core.errors import GatewayError, RateLimited
 from schemas.admin import Problem
 from schemas.codes import ERROR_RULES, ErrorCode
 
@@ -92,17 +91,11 @@ def describe(faults: Any) -> str:
     return "; ".join(lines)
 
 
-def too_many_requests(request: Request, error: RateLimitExceeded) -> Response:
-    """The answer where slowapi refused, with the seconds until its window ends."""
+def limit_met(request: Request) -> RateLimited:
+    """Which limit of slowapi's the request met, with the seconds until its window ends."""
     limiter, (limit, keys) = request.state.limiter, request.state.view_rate_limit
     reset, _ = limiter.limiter.get_window_stats(limit, *keys)
-    return problem(
-        HTTPStatus.TOO_MANY_REQUESTS,
-        ErrorCode.RATE_LIMITED,
-        f"at most {limit}",
-        retry_after=max(1.0, round(reset - time(), 3)),
-        limit=limit.amount,
-    )
+    return RateLimited(f"at most {limit}", max(1.0, reset - time()), limit.amount)
 
 
 _HEADERS: Final = {

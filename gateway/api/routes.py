@@ -1,7 +1,7 @@
 """Routes that speak HTTP properly: problem documents, HEAD beside GET, 405 with `Allow`, 415, bounded bodies."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from typing import Any, Final
 
 from fastapi import Request, Response
@@ -11,11 +11,16 @@ from slowapi.errors import RateLimitExceeded
 from starlette.routing import Match
 from starlette.types import Receive, Scope, Send
 
+from auth.errors import AuthError
+from gateway.api.client import address_of, identity_of
 from gateway.api.cors import CrossOriginRoute
-from gateway.api.problems import BodyError, problem, problem_for, too_many_requests
+from gateway.api.problems import BodyError, limit_met, problem, problem_for
+from gateway.core.addresses import Proxy
+from gateway.core.errors import GatewayError
 from gateway.engine.lifecycle import Lifecycle
 from gateway.service.factory import Service
-from schemas.codes import ErrorCode
+from gateway.telemetry import log_events
+from schemas.codes import ERROR_RULES, ErrorCode
 
 BODY_SECONDS: Final = 30
 
@@ -90,6 +95,7 @@ class ProblemRoute(CrossOriginRoute, MethodRoute):
 
     request_class: type[BoundedRequest] = BoundedRequest
     lifecycle: Lifecycle | None = None
+    proxies: Sequence[Proxy] = ()
     guard: Callable[[Request], object] | None = None
     """Called before the body is read, so that a body that may not be sent takes no memory."""
 
@@ -98,7 +104,8 @@ class ProblemRoute(CrossOriginRoute, MethodRoute):
         """The class for routes of a gateway, which starts at the first request where no lifespan has started it, and
         whose answers the pages of its origins may read."""
         gateway = service.gateway
-        return type(cls.__name__, (cls,), {"lifecycle": gateway.lifecycle, "origins": service.origins})
+        members = {"lifecycle": gateway.lifecycle, "origins": service.origins, "proxies": service.settings.proxies}
+        return type(cls.__name__, (cls,), members)
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
@@ -112,12 +119,20 @@ class ProblemRoute(CrossOriginRoute, MethodRoute):
                 if self.body_field is not None:
                     _require_json(request)
                 return await handle(self.request_class(request.scope, request.receive))
-            except RateLimitExceeded as error:
-                return too_many_requests(request, error)
+            except RateLimitExceeded:
+                return self._refuse(request, limit_met(request))
+            except (AuthError, GatewayError) as error:
+                return self._refuse(request, error)
             except Exception as error:
                 return problem_for(error)
 
         return answer
+
+    def _refuse(self, request: Request, error: AuthError | GatewayError) -> Response:
+        address, identity = address_of(request.scope, self.proxies), identity_of(request.scope)
+        status = ERROR_RULES[error.code].status
+        log_events.request_refused(address, request.method, self.path_format, error, status, identity)
+        return problem_for(error)
 
 
 class BatchRoute(ProblemRoute):

@@ -8,11 +8,13 @@ from auth.errors import AuthError
 from auth.identity import Identity, require_admin
 from auth.tokens import delegate
 from gateway.api.authentication import Principal, guarded
+from gateway.api.client import address_of
 from gateway.api.problems import PROBLEMS
 from gateway.api.rate_limits import Limited
 from gateway.api.routes import ProblemRoute
 from gateway.core.errors import GatewayError
 from gateway.service.factory import Service
+from gateway.telemetry import log_events
 from schemas.admin import (
     Introspection,
     IntrospectionAnswer,
@@ -35,6 +37,7 @@ def tokens_router(service: Service, limited: Limited) -> APIRouter:
     )
     gateway, settings = service.gateway, service.settings
     administration, connections = gateway.administration, gateway.connections
+    proxies = settings.proxies
     principal = Depends(Principal(service))
 
     @administrators.post("/admin/tokens", status_code=201)
@@ -69,6 +72,18 @@ def tokens_router(service: Service, limited: Limited) -> APIRouter:
             not_before_iat=administration.earliest_iat(tenant, body.user_id),
         )
         response.headers["Cache-Control"] = "no-store"
+        log_events.audited(
+            "token.issued",
+            "token issued",
+            holder,
+            address_of(request.scope, proxies),
+            tenant=issued.tenant,
+            user_id=granted.user_id,
+            jti=issued.token_id,
+            rooms=",".join(issued.rooms),
+            scope=issued.scope,
+            expires_in=issued.expires_in,
+        )
         return TokenAnswer(
             access_token=issued.access_token,
             expires_in=issued.expires_in,
@@ -88,14 +103,20 @@ def tokens_router(service: Service, limited: Limited) -> APIRouter:
         tenant = body.tenant or holder.tenant
         _require_names(body.user_id or "x", tenant)
         require_admin(holder, tenant)
-        if body.jti is not None:
-            # A platform's administrator may not know whose it is.
-            everywhere = holder.has_scope("platform") and body.tenant is None
-            closed = await administration.revoke_token(None if everywhere else tenant, body.jti)
-        elif body.user_id is not None:
-            closed = await administration.revoke_user(tenant, body.user_id)
-        else:
-            closed = await administration.revoke_tenant(tenant)
+        # A platform's administrator may not know whose token it is.
+        everywhere = body.jti is not None and holder.has_scope("platform") and body.tenant is None
+        target = {"tenant": None if everywhere else tenant, "user_id": body.user_id, "jti": body.jti}
+        address, closed = address_of(request.scope, proxies), None
+        try:
+            if body.jti is not None:
+                closed = await administration.revoke_token(target["tenant"], body.jti)
+            elif body.user_id is not None:
+                closed = await administration.revoke_user(tenant, body.user_id)
+            else:
+                closed = await administration.revoke_tenant(tenant)
+        finally:  # also where the other nodes cannot be told: on this one it holds
+            kind = "tenant" if body.jti is body.user_id is None else "user" if body.jti is None else "token"
+            log_events.audited(f"{kind}.revoked", f"{kind} revoked", holder, address, **target, disconnected=closed)
         return RevocationAnswer(revoked=True, disconnected=closed)
 
     @administrators.post("/admin/tokens/introspect", response_model_exclude_none=True)

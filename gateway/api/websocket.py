@@ -6,7 +6,8 @@ from functools import partial
 
 from fastapi import APIRouter, Request, Response, WebSocket
 
-from gateway.api.authentication import address_of, headers_of, take_tickets, take_tokens
+from gateway.api.authentication import headers_of, take_tickets, take_tokens
+from gateway.api.client import address_of
 from gateway.api.problems import problem
 from gateway.api.routes import ProblemRoute
 from gateway.core.connect_request import ConnectRequest, read_connect_request
@@ -25,6 +26,7 @@ def websocket_router(service: Service) -> APIRouter:
     router = APIRouter(route_class=ProblemRoute)
     gateway = service.gateway
     lifecycle = gateway.lifecycle
+    proxies = service.settings.proxies
 
     @router.websocket(PATH)
     async def dashboard(websocket: WebSocket) -> None:
@@ -32,10 +34,10 @@ def websocket_router(service: Service) -> APIRouter:
         tokens = take_tokens(scope)
         headers = headers_of(scope)
         if not service.origins.allows(headers):
-            log_events.origin_refused(address_of(service, scope), headers)
+            log_events.origin_refused(address_of(scope, proxies), headers)
             await websocket.close()  # before it is accepted: HTTP 403
             return
-        address = address_of(service, scope)
+        address = address_of(scope, proxies)
         query = parse_query(scope["query_string"])
         handshake = read_connect_request(query, headers, tokens, address, take_tickets(scope))
         try:

@@ -39,6 +39,7 @@ _PROTOCOL_ERRORS: Final = (1002, 1003, 1007)
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_.:@/+|*,\[\]-]+")
 
 _connections: Final = logging.getLogger("gateway.connection")
+_requests: Final = logging.getLogger("gateway.request")
 _audit: Final = logging.getLogger("gateway.audit")
 _telemetry: Final = logging.getLogger("gateway.telemetry")
 
@@ -79,10 +80,19 @@ def connection_refused(address: str, error: AuthError | GatewayError, code: int)
         _write(_connections, logging.INFO, "connection.refused", "connection refused", fields)
 
 
+def request_refused(
+    address: str, method: str, path: str, error: AuthError | GatewayError, status: int, identity: Identity | None
+) -> None:
+    """An HTTP request was refused for its token, its grants or its rate. `path` is that of the route."""
+    if _concerns_operators(error) and _permitted(_requests, logging.INFO, "request.refused", error.code):
+        who = _holder(error) if identity is None else {"tenant": identity.tenant, "user_id": identity.user_id}
+        fields = {**who, "address": address, **_of_error(error), "code": status, "method": method, "path": path}
+        _write(_requests, logging.INFO, "request.refused", "request refused", fields)
+
+
 def command_refused(connection: Connection, error: AuthError | GatewayError) -> None:
-    """A command was refused for its rate, the token's grants or a token in it; other mistakes are the client's own."""
-    concerns_operators = isinstance(error, AuthError) or error.code == ErrorCode.RATE_LIMITED
-    if concerns_operators and _permitted(_connections, logging.INFO, "command.refused", error.code):
+    """A command was refused for its rate, the token's grants or a token in it."""
+    if _concerns_operators(error) and _permitted(_connections, logging.INFO, "command.refused", error.code):
         fields = {**_of(connection), **_of_error(error)}
         _write(_connections, logging.INFO, "command.refused", "command refused", fields)
 
@@ -139,6 +149,11 @@ def _of(connection: Connection) -> dict[str, Any]:
     identity = connection.identity
     who = {"connection_id": connection.id, "tenant": identity.tenant, "user_id": identity.user_id}
     return {**who, "address": connection.address}
+
+
+def _concerns_operators(error: AuthError | GatewayError) -> bool:
+    """Whether limits or grants are why; other mistakes are the client's own."""
+    return isinstance(error, AuthError) or error.code == ErrorCode.RATE_LIMITED
 
 
 def _holder(error: AuthError | GatewayError) -> dict[str, Any]:

@@ -57,8 +57,9 @@ def redacted(text: str) -> str:
 
 def redact_server_logs() -> None:
     """Filter uvicorn's loggers: it writes the URL of a WebSocket at INFO to `uvicorn.error`, access log or not. Ours
-    too, for the sake of exceptions that quote what they stumbled over."""
-    for name in ("uvicorn.error", "uvicorn.access", "uvicorn.asgi", "gateway", "gateway.transport"):
+    too, all that there are by now, for the sake of exceptions that quote what they stumbled over."""
+    ours = [name for name in logging.root.manager.loggerDict if name.partition(".")[0] == "gateway"]
+    for name in ("uvicorn.error", "uvicorn.access", "uvicorn.asgi", *ours):
         target = logging.getLogger(name)
         if not any(isinstance(known, RedactingFilter) for known in target.filters):
             target.addFilter(RedactingFilter())

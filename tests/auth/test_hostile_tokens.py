@@ -21,8 +21,8 @@ from tests.auth.forge import (
 )
 from tests.auth.hostile import algorithms, claimed, encodings, headers, shapes
 
-OTHERS = {"header_crit", "tenant", "disagreeing"}
-"""Reasons that only another issuer's tokens have, or a request with two tokens."""
+OTHERS = {"header_crit", "tenant", "disagreeing", "ticket"}
+"""Reasons that only another issuer's tokens have, or a request with two tokens or a ticket."""
 
 
 def expired() -> Iterator[tuple[str, Any]]:

@@ -73,11 +73,12 @@ def test_text_lines_have_time_level_and_logger(tmp_path: Path) -> None:
 def test_json_lines_are_objects(tmp_path: Path) -> None:
     """Each of them."""
     with serving(tmp_path, GATEWAY_LOG_FORMAT="json") as (process, port):
-        send(port, UNAUTHENTICATED["another path"])
+        send(port, UNAUTHENTICATED["another origin"])
         process.stop()
     lines = [json.loads(line) for line in process.err]
     assert all({"time", "level", "logger", "message"} <= set(line) for line in lines)
-    assert any("/ws/other" in line["message"] for line in lines)
+    (refused,) = [line for line in lines if line.get("event") == "connection.refused"]
+    assert (refused["origin"], refused["code"]) == ("http://evil.example", 403)
 
 
 def test_the_level_counts_for_the_gateway_and_for_uvicorn(tmp_path: Path) -> None:

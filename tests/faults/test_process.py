@@ -11,11 +11,11 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from tests.engine.raw import handshake
 from tests.faults.line import dial
 from tests.faults.nodes import Node
 from tests.faults.promise import following, judge, publishing, token
@@ -28,16 +28,12 @@ LINES = 500
 
 
 async def say_much(node: Node, count: int) -> None:
-    """Have the node log each of these: requests that its HTTP parser refuses, that upgrade to nothing, or to a path
-    that there is not. Of each kind it writes the first ones, which are more than the pipe holds."""
-    upgrade = "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: nonsense\r\n\r\n"
-    requests = (b"\x00\x01\r\n\r\n" * 2, upgrade.encode(), handshake("/ws/nowhere"))
-    for number in range(count):
-        reader, writer = await asyncio.open_connection("127.0.0.1", node.port)
-        writer.write(requests[number % 3])
-        with suppress(ConnectionError):
-            await asyncio.wait_for(reader.read(64), 5)
-        writer.close()
+    """Have the node write a line for each of these: tokens, which are audited and never left out."""
+    headers = {"Authorization": f"Bearer {token('root', scope='subscribe admin')}"}
+    async with httpx.AsyncClient(trust_env=False, headers=headers) as client:
+        for number in range(count):
+            body = {"user_id": f"user{number}", "rooms": []}
+            assert (await client.post(f"{node.url}/admin/tokens", json=body)).status_code == 201
 
 
 async def slowest(node: Node, during: "asyncio.Task[None]") -> float:

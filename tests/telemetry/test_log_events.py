@@ -1,6 +1,9 @@
 """Structured log events: their fields, what they may not hold, and how many of them there may be."""
 
 import logging
+import re
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,6 +15,8 @@ from gateway.core.errors import ConnectionRefused
 from gateway.telemetry import log_events
 from schemas.codes import CloseCode
 from tests.core.entries import Sheet
+
+ROOT = Path(__file__).parents[2]
 
 IDENTITY = Identity("ada", "acme", Grants.parse(["circle:*"]), frozenset({"admin"}), "jti-1", 0, 10)
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJjYW5hcnkifQ.c2lnbmF0dXJl"
@@ -118,3 +123,21 @@ def test_a_level_that_is_off_costs_no_budget(caplog: pytest.LogCaptureFixture) -
         log_events.connection_refused("192.0.2.1", TokenMissing(), 4401)
     log_events.report_suppressed()
     assert caplog.records == []
+
+
+def test_the_document_has_every_event() -> None:
+    """In its table, and no other."""
+    source = "".join(path.read_text() for path in (ROOT / "gateway").rglob("*.py"))
+    words = set(re.findall(r'(?:_write\(\s*_\w+, [\w.]+|audited\(\s*f?)(?:, )?"([\w.{}]+)"', source))
+    table = (ROOT / "docs/logs.md").read_text().partition("## Events")[2].partition("\n\nEach")[0]
+    listed = set(re.findall(r"`(\w+\.\w+)`", "".join(row.split("|")[1] for row in table.splitlines() if "|" in row)))
+    assert listed == words - {"{kind}.revoked"} | {"user.revoked", "tenant.revoked", "token.revoked"}
+
+
+def test_the_documents_formatter_works(caplog: pytest.LogCaptureFixture) -> None:
+    """On the records that an application gets."""
+    (example,) = re.findall(r"^```python\n(.*?)^```$", (ROOT / "docs/logs.md").read_text(), re.DOTALL | re.MULTILINE)
+    names: dict[str, Any] = {}
+    exec(example, names)  # noqa: S102 - the document's own lines
+    log_events.stream_gap(connection(), "log_reset")
+    assert names["Formatter"]().format(only(caplog)).startswith("stream.gap acme events lost connection_id=con_1")
