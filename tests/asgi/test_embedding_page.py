@@ -15,6 +15,7 @@ OURS: Final = """
 from fastapi.testclient import TestClient
 from test_shop import token
 
+import ending
 import mounted
 import plain
 
@@ -32,6 +33,13 @@ def test_plain():
             socket.receive_json(), socket.receive_json()
             event_id = client.post("/orders/81/paid").json()["event_id"]
             assert socket.receive_json()["event_id"] == event_id
+
+
+def test_ending():
+    with TestClient(ending.app) as client:
+        assert client.get("/readyz").status_code == 200
+        assert client.post("/before-the-signal?delay=0.1").status_code == 200
+        assert client.get("/readyz").status_code == 503
 """
 
 
@@ -59,4 +67,4 @@ async def test_the_examples_run(tmp_path: Path) -> None:
     async with asyncio.timeout(50):
         output, _ = await process.communicate()
     assert process.returncode == 0, output.decode()
-    assert b"5 passed" in output, output.decode()
+    assert b"6 passed" in output, output.decode()
