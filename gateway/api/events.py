@@ -5,19 +5,21 @@ from collections import deque
 from collections.abc import Awaitable
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Request
 from pydantic import ValidationError
 
 from auth.errors import AuthError
 from auth.identity import Identity
 from gateway.api.authentication import Principal, guarded
+from gateway.api.client import address_of
 from gateway.api.problems import PROBLEMS, problems
 from gateway.api.routes import BatchRoute, ProblemRoute
 from gateway.core.errors import GatewayError, LogUnavailable
 from gateway.core.log import Receipt
 from gateway.service.factory import Service
+from gateway.telemetry import log_events
 from schemas.admin import BatchAnswer, EventAnswer, EventBatch, EventFailure, ItemError
-from schemas.codes import ErrorCode
+from schemas.codes import ERROR_RULES, ErrorCode
 from schemas.commands import describe
 from schemas.events import PublishedEvent
 
@@ -34,6 +36,7 @@ def events_router(service: Service) -> APIRouter:
     principal = Depends(Principal(service))
     gateway = service.gateway
     publishing = gateway.publishing
+    proxies = service.settings.proxies
 
     def append(identity: Identity, event: PublishedEvent) -> tuple[Awaitable[Receipt], tuple[str, ...]]:
         tenant, draft = publishing.draft(identity, event)
@@ -43,20 +46,26 @@ def events_router(service: Service) -> APIRouter:
         """Append one event to the tenant's log. The answer 202 means that it is there."""
         return await _answer(*append(identity, event))
 
-    def try_append(identity: Identity, item: Any) -> UnderWay:
+    def try_append(request: Request, identity: Identity, item: Any) -> UnderWay:
         try:
             return append(identity, PublishedEvent.model_validate(item))
         except Exception as error:
+            if isinstance(error, AuthError | GatewayError):
+                status = ERROR_RULES[error.code].status
+                address = address_of(request.scope, proxies)
+                log_events.request_refused(address, "POST", "/events/batch", error, status, identity)
             return _failure(error)
 
-    async def publish_batch(batch: EventBatch, identity: Annotated[Identity, principal]) -> BatchAnswer:
+    async def publish_batch(
+        request: Request, batch: EventBatch, identity: Annotated[Identity, principal]
+    ) -> BatchAnswer:
         """Append up to 1,000 events, each judged by itself; the results are in the order of the events."""
         under_way: deque[UnderWay] = deque()
         results: list[EventAnswer | EventFailure] = []
         async with publishing.ingest.batch(identity.tenant, batch.events) as slices:
             async for some in slices:
                 # Many are on their way before the first is awaited: a log that is elsewhere takes them in one go.
-                under_way += [try_append(identity, item) for item in some]
+                under_way += [try_append(request, identity, item) for item in some]
                 while len(under_way) > _AHEAD:
                     results.append(await _result(under_way.popleft()))
             results += [await _result(sent) for sent in under_way]

@@ -77,6 +77,16 @@ async def test_a_request_beyond_the_grants_or_the_rate_is_logged(caplog: pytest.
     assert rate["detail"] == "at most 1 per 1 minute"
 
 
+async def test_a_refused_event_of_a_batch_is_logged(gate: Gate, caplog: pytest.LogCaptureFixture) -> None:
+    """As if it had come alone: the answer to the batch is 202."""
+    events = [{"type": "a", "data": {}, "circle_id": 1}, {"type": "a", "data": {}, "user_id": "bob"}, {"type": "A"}]
+    async with http(gate, gate.token()) as client:
+        assert (await client.post("/events/batch", json={"events": events})).status_code == 202
+    (found,) = lines(caplog, "gateway.request")
+    expected = {"reason": "room_forbidden", "code": 403, "user_id": "ada", "path": "/events/batch", "method": "POST"}
+    assert {name: found[name] for name in expected} == expected
+
+
 # ---- the audit trail
 
 
