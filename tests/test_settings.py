@@ -237,3 +237,9 @@ def test_settings_type_check_without_pydantics_plugin(tmp_path: Path) -> None:
         text=True,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(("name", "value"), [("log_level", "INFO"), ("log_level", "Warning"), ("log_format", "JSON")])
+def test_words_are_taken_in_any_case(name: str, value: str) -> None:
+    """As the constants of `logging` are written, for one."""
+    assert getattr(settings_for(**{name: value}), name) == value.lower()
