@@ -17,7 +17,7 @@ _OFFSET_BYTES: Final = _BLOCK_BYTES - EPOCH_BYTES
 _MAX_OFFSET: Final = 1 << 48
 _PREFIX: Final = "evt_"
 # 16 bytes are 22 characters of base64 and two of padding, which are left out.
-_LENGTH: Final = len(_PREFIX) + 22
+CURSOR_LENGTH: Final = len(_PREFIX) + 22
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class Cursors:
 
     def decode(self, cursor: str) -> Position:
         """Raises `CursorInvalid` for everything that `encode` did not make for this tenant with a key still known."""
-        if len(cursor) != _LENGTH or not cursor.startswith(_PREFIX):
+        if len(cursor) != CURSOR_LENGTH or not cursor.startswith(_PREFIX):
             raise CursorInvalid
         try:
             block = base64url.decode(cursor[len(_PREFIX) :])

@@ -3,12 +3,16 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
+from gateway.core.cursor import CURSOR_LENGTH
 from gateway.core.errors import GatewayError
-from gateway.core.log import Draft
+from gateway.core.log import Draft, payload_of
 from gateway.core.window import Removal
 from schemas.codes import ErrorCode
 from schemas.events import EventType, encode_event
 from schemas.rooms import is_subject, rooms_of
+
+_ADDED: Final = len(payload_of(b"{}", CURSOR_LENGTH * "x", "")) - len(b"{}")
+"""What the log puts into an event's frame beside the timestamp's digits."""
 
 _REMOVALS: Final = {EventType.CIRCLE_MEMBER_REMOVED: "circle", EventType.PROJECT_MEMBER_REMOVED: "project"}
 
@@ -25,8 +29,8 @@ def draft_of(
     key: str | None,
     max_bytes: int,
 ) -> Draft:
-    """The event routed and encoded once for all; `key` is a `scoped_key`. Raises `GatewayError` over `max_bytes`,
-    `ValueError` for what JSON cannot hold, `NotFinite` among it."""
+    """The event routed and encoded once for all; `key` is a `scoped_key`. Raises `GatewayError` where its frame
+    would be over `max_bytes`, `ValueError` for what JSON cannot hold, `NotFinite` among it."""
     # Plain text is encoded in a third of the time that a member of an enum takes; whose own `str` may be another text.
     fields: dict[str, Any] = {"type": str.__str__(type), "data": data}
     if source_agent_id is not None:
@@ -38,8 +42,8 @@ def draft_of(
     if user_id is not None:
         fields["user_id"] = user_id
     body = encode_event(fields)
-    if len(body) > max_bytes:
-        message = f"an event has at most {max_bytes} bytes"
+    if len(body) + _ADDED + len(timestamp) > max_bytes:
+        message = f"an event has at most {max_bytes} bytes, its event_id and timestamp included"
         raise GatewayError(ErrorCode.MESSAGE_TOO_LARGE, message, limit=max_bytes)
     removal = removal_of(type, data, circle_id, project_id)
     return Draft(rooms_of(circle_id, project_id, user_id), body, timestamp, key, removal)

@@ -94,6 +94,7 @@ MALFORMED = [
     '{"type": "publish", "event": {"type": "task.created", "data": {}, "event_id": "evt_x"}}',
     '{"type": "publish", "event": {"type": "task.created", "data": {"x": NaN}}}',
     '{"type": "publish", "event": {"type": "task.created", "data": {"x": [1e400]}}}',
+    '{"type": "publish", "event": {"type": "task.created", "data": {"x": [-1' + "0" * 309 + "]}}}",
 ]
 
 
@@ -260,9 +261,18 @@ async def test_idempotency_keys_of_two_tenants_do_not_meet(gate: Gate) -> None:
 
 
 async def test_an_event_over_the_limit_is_message_too_large() -> None:
-    """However it comes: over HTTP its own spaces do not count, and what is published in the process is judged too."""
-    async with running(settings_for(max_message_bytes=1_024)) as gate, http(gate, gate.token()) as api:
-        room = 1_024 - len('{"type":"task.created","data":{"x":""},"circle_id":1}')
+    """However it comes: over HTTP its own spaces do not count, and what is published in the process is judged too. The
+    limit is that of the frame as clients get it."""
+    async with (
+        running(settings_for(max_message_bytes=1_024)) as gate,
+        http(gate, gate.token()) as api,
+        gate.client(query="&rooms=circle:1") as client,
+    ):
+        assert client.established["data"]["limits"]["message_bytes"] == 1_024
+        await client.next("subscribed")
+        frame = {"type": "task.created", "data": {"x": ""}, "circle_id": 1}
+        frame |= {"event_id": "evt_" + 22 * "x", "timestamp": "2026-11-23T16:46:51.405Z"}
+        room = 1_024 - len(json.dumps(frame, separators=(",", ":")))
         for size, status in ((room, 202), (room + 1, 413)):
             event = {"type": "task.created", "data": {"x": "y" * size}, "circle_id": 1}
             response = await api.post("/events", content=json.dumps(event, indent=9))
@@ -271,6 +281,7 @@ async def test_an_event_over_the_limit_is_message_too_large() -> None:
             response = await api.post("/events", content=json.dumps(event, indent=9), headers=headers)
             assert response.status_code == status
         assert assert_problem(response, 413, "message_too_large")["limit"] == 1_024
+        assert len(await client.websocket.recv()) == 1_024
         with pytest.raises(GatewayError, match="at most 1024 bytes"):
             await publish(gate, data={"x": "y" * 1_024})
 
