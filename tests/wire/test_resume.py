@@ -162,6 +162,23 @@ async def test_a_long_replay_and_what_comes_meanwhile_keep_the_logs_order(gate: 
     assert [frame.get("id") for frame in frames].index("second") > replayed_first
 
 
+async def test_leaving_a_room_forgets_what_it_brought(gate: Gate) -> None:
+    """A page that is opened again is filled again; without leaving nothing comes twice."""
+    start = await publish(gate, circle_id=1)
+    async with gate.client(query="&rooms=circle:1") as client:
+        await client.next("subscribed")
+        id = await publish(gate, circle_id=1)
+        assert (await client.next("task.completed"))["event_id"] == id
+        answer = await client.ask(type="subscribe", rooms=["circle:1"], since=start)
+        assert answer["data"]["replayed"] == 0
+        for back in ({"since": start}, {"history": 1}):
+            await client.ask(type="unsubscribe", rooms=["circle:1"])
+            answer = await client.ask(type="subscribe", rooms=["circle:1"], **back)
+            assert answer["data"]["replayed"] == 1
+            assert (await client.next("task.completed"))["event_id"] == id
+        await fence(client)
+
+
 async def test_unsubscribing_during_a_replay_ends_it_without_a_stray_event_after_the_reply(gate: Gate) -> None:
     """After `unsubscribed` nothing of that room comes."""
     start = await publish(gate, circle_id=1)
