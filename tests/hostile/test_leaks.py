@@ -247,15 +247,16 @@ ROOMY = {
 
 
 @pytest.mark.parametrize(
-    "command",
+    ("command", "logging_as"),
     [
-        ("gateway", "serve", "--port", "0"),
-        ("uvicorn", "gateway.app:app", "--port", "0", "--log-level", "trace"),
-        ("uvicorn", "gateway.app:app", "--port", "0", "--ws", "gateway.transports.uvicorn:SocketTransport"),
+        (("gateway", "serve", "--port", "0"), {}),
+        (("gateway", "serve", "--port", "0"), {"GATEWAY_LOG_LEVEL": "debug", "GATEWAY_LOG_FORMAT": "json"}),
+        (("uvicorn", "gateway.app:app", "--port", "0", "--log-level", "trace"), {}),
+        (("uvicorn", "gateway.app:app", "--port", "0", "--ws", "gateway.transports.uvicorn:SocketTransport"), {}),
     ],
-    ids=["gateway serve", "uvicorn, trace", "uvicorn, own transport"],
+    ids=["gateway serve", "gateway serve, debug", "uvicorn, trace", "uvicorn, own transport"],
 )
-async def test_nothing_from_a_process(tmp_path: Path, command: tuple[str, ...]) -> None:
+async def test_nothing_from_a_process(tmp_path: Path, command: tuple[str, ...], logging_as: dict[str, str]) -> None:
     """A real process prints none, whoever serves; access log and trace included."""
     hide = hide_keys(hidden())
     pem = tmp_path / "key.pem"
@@ -265,12 +266,13 @@ async def test_nothing_from_a_process(tmp_path: Path, command: tuple[str, ...]) 
         "GATEWAY_JWT_PREVIOUS_SECRETS": PREVIOUS,
         "GATEWAY_JWT_PRIVATE_KEYS": str(pem),
     }
-    async with served(tmp_path, *command, **keys, **ROOMY) as (port, output):
+    async with served(tmp_path, *command, **keys, **ROOMY, **logging_as) as (port, output):
         heard = Heard(port)
         await heard.everything(hide, brief=True)
     assert len(heard.said) > 150
     assert hide.found_in("\n".join(heard.said)) == []
     assert hide.found_in(output.read_text()) == []
+    assert command[0] != "gateway" or "token_invalid" in output.read_text()
     assert "Traceback" not in output.read_text()
 
 
