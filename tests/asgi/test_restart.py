@@ -3,6 +3,7 @@ module's `app`, or two tasks of a worker that call `asyncio.run`."""
 
 import asyncio
 import logging
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,9 @@ import pytest
 from gateway.api import create_service
 from gateway.service.factory import Service
 from gateway.testing import until
+from tests.cli.helpers import environment
 from tests.redis import server as redis_server
-from tests.support import Client, Gate, running, settings_for
+from tests.support import SECRET, Client, Gate, running, settings_for
 
 
 async def use(service: Service, since: str | None) -> str:
@@ -70,3 +72,30 @@ def test_on_redis(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
 
     asyncio.run(main())
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+FORKED = """
+import asyncio, os
+from gateway import create_service
+
+service = create_service()
+os.fork()
+
+async def main():
+    async with service.running():
+        print(service.gateway.cluster.members.node)
+
+asyncio.run(main())
+"""
+
+
+async def test_two_processes_that_were_forked_are_two_nodes(server: redis_server.Server, tmp_path: Path) -> None:
+    """As `gunicorn --preload` makes them: the service is as old as the first process, and each starts it."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", FORKED),
+        cwd=tmp_path,
+        env=environment(GATEWAY_JWT_SECRET=SECRET, GATEWAY_LOG_URL=server.url),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    output, _ = await process.communicate()
+    assert len(set(output.split())) == 2, output

@@ -2,9 +2,11 @@
 
 import asyncio
 import logging
+import os
 import secrets
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Final
 
 from redis.asyncio import Redis
@@ -27,22 +29,29 @@ logger = logging.getLogger("gateway.nodes")
 class RedisMembers:
     """Each node writes its connections, and reads those of the others for tenants that somebody here asks about.
 
-    `redis` answers in bytes and does not retry. `timer` is seconds of a clock that never goes back.
+    `redis` answers in bytes and does not retry. `timer` is seconds of a clock that never goes back. Each process is a
+    node of its own, also where a server forks once it has loaded the application.
     """
 
     def __init__(
         self, redis: "Redis", *, prefix: str, lease: float = LEASE, timer: Callable[[], float] = time.monotonic
     ) -> None:
-        self.node = f"node_{secrets.token_hex(6)}"
         incidents = IncidentLog("connections of the nodes", logger)
+        self.node = _new_name()
+        self._process = os.getpid()
         self._context = MembersContext(redis, KeySpace(prefix), self.node, lease, timer, incidents)
         self._tasks: list[asyncio.Task[None]] = []
 
     def attach(self, source: Source, on_changes: OnChanges) -> None:
+        self._source, self._on_changes = source, on_changes
         self._publisher = MembersPublisher(self._context, source)
         self._poller = MembersPoller(self._context, self._publisher, on_changes)
 
     async def start(self) -> None:
+        if self._process != os.getpid():
+            self._process, self.node = os.getpid(), _new_name()
+            self._context = replace(self._context, node=self.node)
+            self.attach(self._source, self._on_changes)
         self._tasks = [asyncio.create_task(for_ever(work, logger)) for work in (self._publisher.run, self._poller.run)]
 
     async def stop(self) -> None:
@@ -76,3 +85,7 @@ class RedisMembers:
     @property
     def partial(self) -> bool:
         return self._poller.failing or self._publisher.failing
+
+
+def _new_name() -> str:
+    return f"node_{secrets.token_hex(6)}"
