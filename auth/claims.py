@@ -9,8 +9,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from schemas.rooms import ID_PATTERN, SUBJECT_PATTERN
 
 MEDIA_TYPE: Final = "at+jwt"
-CLOCK_SKEW: Final = 5
-"""Seconds by which an issuer's clock may be ahead of ours."""
 
 Seconds = Annotated[int, Field(ge=0, lt=2**40)]
 
@@ -18,8 +16,8 @@ Seconds = Annotated[int, Field(ge=0, lt=2**40)]
 class Claims(BaseModel):
     """The claims that count here; others are passed over (RFC 7519 section 4). Times are seconds since the epoch.
 
-    Nothing is converted: PyJWT takes `"exp": "9_999_999_999"` for a number. An absent `nbf` or `rate` is 0, and null is
-    refused. Errors do not quote their input.
+    Nothing is converted: PyJWT takes `"exp": "9_999_999_999"` for a number. An absent `nbf`, `rate` or `cutoff` is 0,
+    and null is refused. Errors do not quote their input.
     """
 
     model_config = ConfigDict(strict=True, frozen=True, extra="ignore", hide_input_in_errors=True)
@@ -36,6 +34,7 @@ class Claims(BaseModel):
     rooms: list[str] = []
     scope: str = ""
     rate: Annotated[int, Field(gt=0, lt=2**31)] = 0
+    cutoff: Annotated[float, Field(ge=0, lt=2**40)] = 0.0
 
 
 class MappedClaims(Claims):

@@ -25,6 +25,8 @@ class Identity:
     expires_at: int
     rate: int | None = None
     issuer: str = ""
+    cutoff: float = 0.0
+    """The newest revocation or removal that the issuer of the token knew of: it ends none issued after it."""
     barred: frozenset[str] = frozenset()
     """Rooms that the holder was removed from after the token was issued: not granted, whatever the patterns say."""
 

@@ -14,7 +14,7 @@ import jwt
 from pydantic import ValidationError
 
 from auth import base64url
-from auth.claims import CLOCK_SKEW, MEDIA_TYPE, Claims, Header, claim_reason, decode_object, read_header
+from auth.claims import MEDIA_TYPE, Claims, Header, claim_reason, decode_object, read_header
 from auth.errors import (
     AuthError,
     ClaimRefused,
@@ -29,6 +29,7 @@ from auth.errors import (
 from auth.external import ClaimMapping
 from auth.grants import Grants
 from auth.identity import SCOPES, Identity, require_admin
+from auth.issue_time import is_early
 from auth.keys import KeyRing, KeySource
 from schemas.rooms import user_room
 
@@ -94,7 +95,7 @@ class TokenVerifier:
                 expires_at = min(expires_at, claims.iat + mapping.max_age)
         if not 0 <= claims.exp - claims.iat <= maximum:
             raise TokenInvalid("lifetime")
-        if claims.iat > now + CLOCK_SKEW or claims.nbf > now + CLOCK_SKEW:
+        if is_early(claims.iat, now) or is_early(claims.nbf, now):
             raise TokenInvalid("not_yet_valid")
         grants = _read("claim_rooms", Grants.parse, claims.rooms)
         # No leeway here: an expired token gets nothing more within 2 s.
@@ -110,6 +111,7 @@ class TokenVerifier:
             expires_at,
             claims.rate or None,
             claims.iss,
+            claims.cutoff,
         )
 
     def _own_claims(self, members: dict[str, Any]) -> Claims:
@@ -180,13 +182,12 @@ class TokenIssuer:
         expires_in: int,
         now: float,
         rate: int | None = None,
-        not_before_iat: int = 0,
+        cutoff: float = 0.0,
     ) -> IssuedToken:
         """A token good for `expires_in` seconds from `now`. Who may ask for it has been judged before (`delegate`).
 
-        `not_before_iat` is Revocations.earliest_iat: `iat` counts whole seconds, so that a token issued in the very
-        second of a revocation has to say the next one. Raises RoomInvalid, TooManyRooms, ClaimRefused, TokenTooLong
-        rather than issue what `verify` would refuse.
+        `cutoff` is `Revocations.newest`: it tells the token from those that were issued before. Raises RoomInvalid,
+        TooManyRooms, ClaimRefused, TokenTooLong rather than issue what `verify` would refuse.
         """
         grants = Grants.parse(rooms)
         asked = frozenset(scope)
@@ -202,12 +203,14 @@ class TokenIssuer:
             "tenant": tenant,
             "rooms": list(grants.patterns),
             "scope": " ".join(word for word in SCOPES if word in asked),
-            "iat": max(issued_at, not_before_iat),
+            "iat": issued_at,
             "exp": issued_at + expires_in,
             "jti": secrets.token_urlsafe(16),
         }
         if rate is not None:
             payload["rate"] = rate
+        if cutoff:
+            payload["cutoff"] = cutoff
         try:
             claims = Claims.model_validate(payload)
         except ValidationError as error:

@@ -69,7 +69,7 @@ def tokens_router(service: Service, limited: Limited) -> APIRouter:
             expires_in=granted.expires_in,
             now=now,
             rate=granted.rate,
-            not_before_iat=administration.earliest_iat(tenant, body.user_id),
+            cutoff=administration.newest_cutoff(tenant, body.user_id),
         )
         response.headers["Cache-Control"] = "no-store"
         log_events.audited(

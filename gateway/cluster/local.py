@@ -4,8 +4,11 @@ import secrets
 import time
 from collections.abc import Callable
 
-from gateway.core.cluster import ControlMessage, OnControl
+from gateway.core.cluster import OnControl
+from gateway.core.control import ControlMessage
+from gateway.core.revocations import Revocations
 from gateway.core.roster import OnChanges, Others, Source
+from gateway.core.timer_wheel import TimerWheel
 
 
 class LocalMembers:
@@ -46,26 +49,37 @@ class LocalCluster:
 
     def __init__(self, timer: Callable[[], float] = time.monotonic) -> None:
         self.members = LocalMembers()
+        self.revocations = Revocations()
         self._timer = timer
         self._kept: dict[str, tuple[float, str]] = {}
+        self._expiry: TimerWheel[str] = TimerWheel()
 
-    def attach(self, on_notice: OnControl) -> None:
-        """Nobody tells anything."""
+    def attach(self, on_control: OnControl) -> None:
+        """No-op: there are no other nodes."""
 
     async def start(self) -> None:
-        """There is nobody to listen to."""
+        """No-op: there is nothing to listen to."""
 
     async def stop(self) -> None:
-        self._kept.clear()
+        self._kept, self._expiry = {}, TimerWheel()
 
-    async def tell(self, notice: ControlMessage) -> None:
-        """Nobody else is to know."""
+    def apply(self, message: ControlMessage) -> tuple[ControlMessage, bool]:
+        return self.revocations.add(message, self._timer())
+
+    async def tell(self, message: ControlMessage) -> None:
+        self.apply(message)
+
+    def sweep(self) -> None:
+        self.revocations.sweep(self._timer())
 
     async def keep(self, key: str, value: str, seconds: int) -> None:
         now = self._timer()
-        self._kept = {known: kept for known, kept in self._kept.items() if kept[0] > now}
+        for expired in self._expiry.due(now):
+            del self._kept[expired]
         self._kept[key] = (now + seconds, value)
+        self._expiry.set(key, now + seconds)
 
     async def take(self, key: str) -> str | None:
         until, value = self._kept.pop(key, (0.0, ""))
+        self._expiry.forget(key)
         return value if until > self._timer() else None

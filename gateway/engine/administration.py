@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from gateway.core.cluster import ControlMessage
+from gateway.core.control import ControlMessage
 from gateway.core.errors import GatewayError, LogUnavailable
 from gateway.core.log import Log
 from gateway.core.roster import ClusterMembers
@@ -34,8 +34,8 @@ class Administration:
         """Close one connection (4403). Raises `GatewayError` where the tenant has no such connection, `LogUnavailable`
         where that cannot be known or the other nodes cannot be told."""
         now = self._connections.clock()
-        message = ControlMessage("connection_closed", tenant, connection_id, now, now + CLOSE_SECONDS)
-        if self._revocation.on_notice(message):
+        message = ControlMessage("connection_closed", tenant, connection_id, now, CLOSE_SECONDS)
+        if self._revocation.on_control([message]):
             return
         if (await self.directory(tenant)).elsewhere(connection_id):
             await self._revocation.tell(message)
@@ -47,22 +47,16 @@ class Administration:
     async def revoke_token(self, tenant: str | None, token_id: str) -> int:
         """End a token by its `jti`, of any tenant where that is None; returns how many connections this node closed.
         Raises `LogUnavailable`, as the others do, where the other nodes may not know of it yet."""
-        now = self._connections.clock()
-        until = now + self._revocation.longest_token
-        return await self._revocation.tell(ControlMessage("token_revoked", tenant, token_id, now, until))
+        return await self._revocation.revoke("token_revoked", tenant, token_id)
 
     async def revoke_user(self, tenant: str, user_id: str) -> int:
         """End all tokens of a user that were issued up to now; returns how many connections this node closed."""
-        now = self._connections.clock()
-        until = now + self._revocation.longest_token
-        return await self._revocation.tell(ControlMessage("user_revoked", tenant, user_id, now, until))
+        return await self._revocation.revoke("user_revoked", tenant, user_id)
 
     async def revoke_tenant(self, tenant: str) -> int:
         """End all tokens of a tenant that were issued up to now; returns how many connections this node closed."""
-        now = self._connections.clock()
-        until = now + self._revocation.longest_token
-        return await self._revocation.tell(ControlMessage("tenant_revoked", tenant, "", now, until))
+        return await self._revocation.revoke("tenant_revoked", tenant, "")
 
-    def earliest_iat(self, tenant: str, user_id: str) -> int:
-        """The first second of issue at which a token of this user is not revoked already."""
-        return self._connections.revocations.earliest_iat(tenant, user_id)
+    def newest_cutoff(self, tenant: str, user_id: str) -> float:
+        """The newest cutoff of a user's tokens, which the next one has to name to be good; 0 where there is none."""
+        return self._connections.revocations.newest(tenant, user_id)

@@ -9,7 +9,6 @@ from typing import Final
 
 from auth.errors import AuthError, TokenExpired
 from auth.identity import Identity
-from auth.revocation import Revocations
 from auth.tokens import TokenVerifier
 from gateway.core.admission import Admission, Limits
 from gateway.core.connect_request import ConnectRequest
@@ -18,6 +17,7 @@ from gateway.core.errors import GatewayError
 from gateway.core.frame import Batch, Frame
 from gateway.core.manager import ConnectionManager
 from gateway.core.rate_limit import RateLimiter
+from gateway.core.revocations import Revocations
 from gateway.core.timer_wheel import TimerWheel
 from gateway.core.transport import Transport
 from gateway.engine.replies import rejection
@@ -40,10 +40,15 @@ class Connections:
     """
 
     def __init__(
-        self, verifier: TokenVerifier, limits: Limits, clock: Callable[[], float], timer: Callable[[], float]
+        self,
+        verifier: TokenVerifier,
+        revocations: Revocations,
+        limits: Limits,
+        clock: Callable[[], float],
+        timer: Callable[[], float],
     ) -> None:
         self.manager = ConnectionManager()
-        self.revocations = Revocations()
+        self.revocations = revocations
         self.expirations: TimerWheel[Connection] = TimerWheel()
         self.limits = limits
         self.clock = clock
@@ -87,14 +92,15 @@ class Connections:
 
     def judge(self, identity: Identity) -> Identity:
         """Check an identity that was verified before for expiry and revocations since. Raises `AuthError`."""
+        now = self.clock()
         try:
-            if identity.expires_at <= self.clock():
+            if identity.expires_at <= now:
                 raise TokenExpired(identity.expires_at)
-            self.revocations.check(identity)
+            self.revocations.check(identity, now)
         except AuthError as error:
             error.holder = (identity.tenant, identity.user_id)
             raise
-        barred = self.revocations.barred(identity)
+        barred = self.revocations.barred(identity, now)
         return replace(identity, barred=barred) if barred else identity
 
     def refresh(self, connection: Connection, identity: Identity) -> None:
@@ -190,6 +196,5 @@ class Connections:
         return idle
 
     def sweep(self) -> None:
-        """Let go of counters of addresses and of revocations that matter no more."""
+        """Let go of counters of addresses that matter no more."""
         self.admission.sweep(self.timer())
-        self.revocations.sweep(self.clock())

@@ -31,7 +31,6 @@ from gateway.engine.revocation import RevocationService
 from gateway.engine.subscriptions import Subscriptions
 from gateway.engine.tasks import TaskSet
 from gateway.engine.tickets import Tickets
-from gateway.engine.token_expiry import TokenExpiry
 from schemas.codes import CloseCode
 
 
@@ -60,7 +59,7 @@ class Gateway(Host, LogListener):
         self.clock = clock
         self.lifecycle = Lifecycle()
         self.tasks = TaskSet()
-        self.connections = Connections(verifier, self.limits, clock, timer)
+        self.connections = Connections(verifier, self.cluster.revocations, self.limits, clock, timer)
         self.manager = self.connections.manager
         self.delivery = Delivery(self.connections, log, batch_writer)
         self.presence = Presence(self.connections, self.delivery, self.cluster.members, self.tasks)
@@ -79,7 +78,7 @@ class Gateway(Host, LogListener):
         """The same from another thread; returns a `concurrent.futures.Future`."""
         self.commands = Commands(self.connections, self.subscriptions, self.presence, self.publishing, self.tasks)
         self.delivery.on_caught_up = self.commands.run_pending
-        self.housekeeping = Housekeeping(self.connections, TokenExpiry(self.connections), self.publishing, log)
+        self.housekeeping = Housekeeping(self.connections, self.publishing, log, self.cluster)
         log.attach(self)
         self.lifecycle.add(self.cluster.start, self.cluster.stop)
         self.lifecycle.add(log.start, log.stop)

@@ -1,9 +1,11 @@
-"""Housekeeping: the sweeps for expired tokens, old entries, idle tenants and unused counters, twice a second."""
+"""Housekeeping: the sweeps for expired tokens and revocations, old entries, idle tenants and unused counters, twice a
+second."""
 
 import asyncio
 import logging
 from typing import Final
 
+from gateway.core.cluster import Cluster
 from gateway.core.log import Log
 from gateway.engine.connections import Connections
 from gateway.engine.publishing import Publishing
@@ -22,11 +24,12 @@ logger = logging.getLogger("gateway")
 class Housekeeping:
     """The periodic sweeps of a running gateway."""
 
-    def __init__(self, connections: Connections, token_expiry: TokenExpiry, publishing: Publishing, log: Log) -> None:
+    def __init__(self, connections: Connections, publishing: Publishing, log: Log, cluster: Cluster) -> None:
         self._connections = connections
-        self._token_expiry = token_expiry
+        self._token_expiry = TokenExpiry(connections)
         self._publishing = publishing
         self._log = log
+        self._cluster = cluster
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -50,6 +53,7 @@ class Housekeeping:
             self._log.release(tenant)
         self._connections.sweep()
         self._publishing.sweep()
+        self._cluster.sweep()
         report_suppressed()
 
     async def _sweep_forever(self) -> None:

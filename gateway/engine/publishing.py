@@ -8,7 +8,6 @@ from uuid import UUID
 
 from auth.identity import Identity, require_admin, require_publish
 from gateway.core.admission import Limits
-from gateway.core.cluster import ControlMessage
 from gateway.core.drafts import draft_of
 from gateway.core.errors import GatewayError, RateLimited
 from gateway.core.idempotency import scoped_key
@@ -140,12 +139,11 @@ class Publishing:
         return appended if draft.removal is None else self._append_removal(appended, tenant, draft.removal)
 
     async def _append_removal(self, appended: Awaitable[Receipt], tenant: str, removal: Removal) -> Receipt:
+        began = self._clock()
         receipt = await appended
-        user_id, room = removal
         # The time of the first append, also for a duplicate: a removal that is published again has no second effect,
         # and one whose message was lost with the first try is sent after all.
-        until = receipt.at + self._limits.longest_token
-        await self._revocation.tell(ControlMessage("room_barred", tenant, user_id, receipt.at, until, room))
+        await self._revocation.tell_removal(tenant, removal, receipt.at, 0.0 if receipt.duplicate else began)
         return receipt
 
     @property

@@ -1,9 +1,14 @@
-"""What revocations and removals do: from the notice to the connections that it ends or takes a room from."""
+"""Revocations and removals: from the decision to the connections that it ends or takes a room from."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from gateway.core import subscription
-from gateway.core.cluster import Cluster, ControlMessage
+from gateway.core.cluster import Cluster
+from gateway.core.connection import Connection
+from gateway.core.control import ControlKind, ControlMessage
+from gateway.core.errors import RateLimited
+from gateway.core.revocations import MAX_ENTRIES, STEP
 from gateway.core.window import Removal
 from gateway.engine.connections import Connections
 from gateway.engine.delivery import Delivery
@@ -13,67 +18,106 @@ from schemas.codes import CloseCode, ErrorCode
 
 
 class RevocationService:
-    """Acts on notices, this node's and the others'. `longest_token` is the longest life of a token in seconds: for so
-    long a notice matters to somebody."""
+    """Acts on control messages, this node's and the others'. A revocation is in force for as long as a token may live
+    at most."""
 
-    def __init__(self, connections: Connections, delivery: Delivery, nodes: Cluster) -> None:
-        self.revocations = connections.revocations
-        self.longest_token = connections.limits.longest_token
+    def __init__(self, connections: Connections, delivery: Delivery, cluster: Cluster) -> None:
         self._connections = connections
+        self._longest_token = connections.limits.longest_token
+        self._revocations = connections.revocations
         self._manager = connections.manager
         self._delivery = delivery
-        self._nodes = nodes
-        nodes.attach(self.on_notice)
+        self._cluster = cluster
+        cluster.attach(self.on_control)
 
-    async def tell(self, notice: ControlMessage) -> int:
-        """Act on a notice here and have every node act on it; returns how many connections it closed here. Raises
-        `LogUnavailable` where the other nodes may not know of it yet."""
-        closed = self.on_notice(notice)
-        await self._nodes.tell(notice)
+    async def revoke(self, kind: ControlKind, tenant: str | None, name: str) -> int:
+        """Revoke a token, a user or a tenant up to now, here and on every node; returns how many connections it closed
+        here. Raises `LogUnavailable` where the other nodes may not know of it yet."""
+        if tenant is None and self._revocations.count(None) >= MAX_ENTRIES:
+            raise RateLimited("too many tokens are revoked by their id alone; name the tenant too", 60.0, MAX_ENTRIES)
+        return await self.tell(self.cutoff(kind, tenant, name))
+
+    def cutoff(self, kind: ControlKind, tenant: str | None, name: str, room: str = "") -> ControlMessage:
+        """A cutoff as of now."""
+        now = self._connections.clock()
+        at = self._revocations.next_at(tenant, now)
+        return ControlMessage(kind, tenant, name, at, self._longest_token, room, through=now)
+
+    async def tell(self, message: ControlMessage) -> int:
+        """Put a message into force here and on every node; returns how many connections that closed here. Raises
+        `LogUnavailable`."""
+        closed = self.apply(message)
+        await self._cluster.tell(message)
         return closed
 
-    def on_notice(self, notice: ControlMessage) -> int:
-        """Act on what one of the nodes wants all of them to know; returns how many connections it closed."""
-        revocations, tenant = self.revocations, notice.tenant
-        if notice.kind == "connection_closed":
-            connection = self._manager.of(tenant or "").connections.get(notice.name)
-            if connection is not None:
-                self._connections.close(connection, CloseCode.FORBIDDEN, "closed by an administrator")
-            return int(connection is not None)
-        if notice.kind == "room_barred":
-            self.remove(tenant or "", (notice.name, notice.room), notice.at)
-            return 0
-        if notice.kind == "token_revoked":
-            revocations.revoke_token(tenant, notice.name, notice.until)
-        elif notice.kind == "user_revoked" and tenant is not None:
-            revocations.revoke_user(tenant, notice.name, notice.at, notice.until)
-        elif notice.kind == "tenant_revoked" and tenant is not None:
-            revocations.revoke_tenant(tenant, notice.at, notice.until)
-        return self.close_revoked(list(self._manager.tenants()) if tenant is None else [tenant])
+    def apply(self, message: ControlMessage) -> int:
+        """Put a message into force on this node alone; returns how many connections that closed."""
+        in_force, _ = self._cluster.apply(message)
+        return self.on_control([in_force])
 
-    def close_revoked(self, tenants: Iterable[str]) -> int:
-        """Close the connections of these tenants whose tokens are revoked by now; returns how many."""
-        revoked = [
-            connection
-            for tenant in tenants
-            for connection in self._manager.of(tenant).connections.values()
-            if self.revocations.is_revoked(connection.identity)
-        ]
-        for connection in revoked:
-            self._connections.close(connection, CloseCode.UNAUTHENTICATED, ErrorCode.TOKEN_REVOKED)
-        return len(revoked)
+    def on_control(self, news: Sequence[ControlMessage]) -> int:
+        """Act on messages that are in force now; returns how many connections that closed."""
+        closed = 0
+        checked: dict[str, None] = {}
+        for message in news:
+            tenant = message.tenant or ""
+            if message.kind == "connection_closed":
+                connection = self._manager.of(tenant).connections.get(message.name)
+                if connection is not None:
+                    self._connections.close(connection, CloseCode.FORBIDDEN, "closed by an administrator")
+                    closed += 1
+            elif message.kind == "room_barred":
+                self._take_room(tenant, message.name, message.room)
+            elif message.kind == "user_revoked":
+                closed += self._close_revoked(self._manager.of(tenant).users.get(message.name, ()))
+            else:
+                # Once for all of them: a token is not known by whose it is.
+                checked.update(dict.fromkeys(self._manager.tenants() if message.tenant is None else [tenant]))
+        return closed + sum(self._close_revoked(self._manager.of(name).connections.values()) for name in checked)
 
     def remove(self, tenant: str, removal: Removal, at: float) -> None:
-        """Take a room from a user's tokens issued up to `at`, and from the connections that they opened."""
+        """Take a room from a user's tokens issued up to `at`, the time of an event in the log, and from the connections
+        that they opened."""
+        self.apply(self._removal(tenant, removal, self._after_tokens(tenant, removal, at), at))
+
+    async def tell_removal(self, tenant: str, removal: Removal, at: float, made_at: float) -> None:
+        """Tell the nodes that do not follow the log of a removal that is in it since `at`; `made_at` is when that was
+        by this node's clock, 0 for one that was made before. Raises `LogUnavailable`."""
+        message = self._removal(tenant, removal, at, made_at or at)
+        place = self._revocations.place_of(message)
+        if not place:  # this node does not follow the log
+            place = self._after_tokens(tenant, removal, at) if made_at else at
+        await self.tell(replace(message, at=place))
+
+    def _after_tokens(self, tenant: str, removal: Removal, at: float) -> float:
+        """The place of a cutoff of the log's, whose clock may be behind: after the cutoffs that tokens name."""
+        return max(at, self._revocations.newest(tenant, removal[0]) + STEP)
+
+    def _removal(self, tenant: str, removal: Removal, place: float, through: float) -> ControlMessage:
+        user_id, room = removal
+        # The log's clock may be ahead, and tokens are accepted by this one.
+        through = min(through, self._connections.clock())
+        return ControlMessage("room_barred", tenant, user_id, place, self._longest_token, room, through)
+
+    def _take_room(self, tenant: str, user_id: str, room: str) -> None:
+        connections = list(self._manager.of(tenant).users.get(user_id, ()))
+        if not connections:
+            return
         # Whoever is removed still gets what came before, and the event that says it.
         self._delivery.flush()
-        user_id, room = removal
-        self.revocations.bar_room(tenant, user_id, room, at, at + self.longest_token)
-        for connection in list(self._manager.of(tenant).users.get(user_id, ())):
-            if room in self.revocations.barred(connection.identity):
+        now = self._connections.clock()
+        for connection in connections:
+            if self._revocations.is_barred(connection.identity, room, now):
                 connection.identity = connection.identity.barred_from(room)
                 if room in connection.rooms:
                     subscription.leave(self._manager, connection, (room,))
                     reason = f"{room.partition(':')[0]}.member.removed"
                     log_events.subscription_revoked(connection, room, reason)
                     self._connections.reply(connection, messages.SubscriptionRevoked(rooms=(room,), reason=reason))
+
+    def _close_revoked(self, connections: Iterable[Connection]) -> int:
+        now = self._connections.clock()
+        revoked = [each for each in connections if self._revocations.is_revoked(each.identity, now)]
+        for connection in revoked:
+            self._connections.close(connection, CloseCode.UNAUTHENTICATED, ErrorCode.TOKEN_REVOKED)
+        return len(revoked)

@@ -38,6 +38,12 @@ class KeySpace:
         """A stream: by version what changed, and after which other version."""
         return f"{self._of(tenant)}:changes:{node}"
 
+    # ---- all nodes
+
+    def control(self) -> list[str]:
+        """The stream of control messages, what tells it from one before it, and the lock of its compaction."""
+        return [f"{self._of('control')}:{kind}" for kind in ("messages", "identity", "compaction")]
+
     # ---- a node
 
     def probe(self, node: str) -> str:

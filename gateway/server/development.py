@@ -138,7 +138,7 @@ def _token(service: Service, tenant: DemoTenant, scope: tuple[str, ...], lifetim
         scope=scope,
         expires_in=lifetime,
         now=gateway.clock(),
-        not_before_iat=gateway.administration.earliest_iat(tenant.tenant, tenant.user_id),
+        cutoff=gateway.administration.newest_cutoff(tenant.tenant, tenant.user_id),
     )
     return issued.access_token
 

@@ -85,7 +85,7 @@ def create_service(
     gateway = Gateway(
         log or _log(settings, cursor_keys(settings), clock, timer),
         token_verifier(settings, keyring, external),
-        cluster=cluster or _cluster(settings, clock, timer),
+        cluster=cluster or _cluster(settings, timer),
         limits=_limits(settings),
         clock=clock,
         timer=timer,
@@ -152,13 +152,13 @@ async def try_log(settings: Settings) -> list[str]:
         raise ConfigError(f"GATEWAY_LOG_URL: {error}") from None
 
 
-def _cluster(settings: Settings, clock: Callable[[], float], timer: Callable[[], float]) -> Cluster:
+def _cluster(settings: Settings, timer: Callable[[], float]) -> Cluster:
     if settings.log_url.startswith("memory:"):
         return LocalCluster(timer)
     from gateway.cluster.redis.cluster import RedisCluster
 
     return RedisCluster(
-        settings.log_url, prefix=settings.redis_prefix, retention=settings.longest_token + 60, clock=clock
+        settings.log_url, prefix=settings.redis_prefix, retention=settings.longest_token + 60, timer=timer
     )
 
 

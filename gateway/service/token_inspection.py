@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from auth import base64url
-from auth.claims import CLOCK_SKEW, MEDIA_TYPE, decode_object
+from auth.claims import MEDIA_TYPE, decode_object
 from auth.errors import AuthError, TokenExpired, TokenInvalid
 from auth.external import NO_TYPE, ClaimMapping
 from auth.identity import Identity
+from auth.issue_time import CLOCK_SKEW
 from auth.tokens import MAX_LENGTH, TokenVerifier
 from schemas.rooms import ID_GRAMMAR
 
@@ -35,6 +36,7 @@ _FORMS: Final = {
     "rooms": "a list of at most 128 patterns, such as circle:1, project:* or tenant",
     "scope": "words separated by spaces, or with an identity provider a list",
     "rate": "a whole number above 0, in events a second",
+    "cutoff": "a number, in seconds since 1970",
 }
 
 

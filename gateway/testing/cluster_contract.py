@@ -1,17 +1,22 @@
-"""The suite of `gateway.core.cluster.Nodes` and its `ClusterMembers`, as one node sees them."""
+"""The suite of `gateway.core.cluster.Cluster` and its `ClusterMembers`, as one node sees them."""
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Final
 
-from gateway.core.cluster import Cluster, ControlMessage
+from gateway.core.cluster import Cluster
+from gateway.core.control import ControlMessage
 from gateway.core.roster import Change, Member, Totals
 
 LEASE: Final = 60.0
 """Seconds within which the connections of a node that was killed are gone, as the gateway has it."""
+
+
+AT: Final = 1_768_000_000.25
+"""When the suite's cutoffs are made, in seconds since the epoch."""
 
 
 class Connections:
@@ -33,20 +38,23 @@ class Connections:
 
 @dataclass(slots=True)
 class NodeUnderTest:
-    """A node that has yet to start, the connections that it is said to have, and what it was told. `clock` is the
-    seconds since the epoch that it goes by; `pass_time` moves that, and the time by which what was kept is forgotten.
-    """
+    """A node that has yet to start, the connections that it is said to have, and what it was told. `pass_time` moves
+    the time by which what was kept is forgotten."""
 
     nodes: Cluster
-    clock: Callable[[], float]
     pass_time: Callable[[float], Awaitable[None]]
     connections: Connections = field(default_factory=Connections)
     heard: list[ControlMessage] = field(default_factory=list)
     changes: list[tuple[str, Change]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.nodes.attach(self.heard.append)
+        self.nodes.attach(self._on_control)
         self.nodes.members.attach(self.connections, self._on_changes)
+
+    def _on_control(self, news: Sequence[ControlMessage]) -> None:
+        for message in news:
+            assert self.nodes.apply(message) == (message, False), "it is not in force yet"
+        self.heard += news
 
     def _on_changes(self, tenant: str, changes: list[Change]) -> None:
         self.changes += [(tenant, change) for change in changes]
@@ -72,9 +80,9 @@ class NodeUnderTest:
             await looking
         return self.known(tenant)
 
-    def notice(self, name: str, seconds: float = 600.0) -> ControlMessage:
-        """Of a token, in force for so long."""
-        return ControlMessage("token_revoked", "acme", name, self.clock(), self.clock() + seconds)
+    def control(self, name: str, seconds: float = 600.0, tenant: str = "acme") -> ControlMessage:
+        """The revocation of a token, in force for so long."""
+        return ControlMessage("token_revoked", tenant, name, AT, seconds, through=AT)
 
 
 def member(id: str, user_id: str = "ada", *rooms: str) -> Member:
@@ -83,7 +91,7 @@ def member(id: str, user_id: str = "ada", *rooms: str) -> Member:
 
 
 class ClusterContract(ABC):
-    """What `gateway.core.cluster.Nodes` promises of any node, be it the only one."""
+    """What `gateway.core.cluster.Cluster` promises of any node, be it the only one."""
 
     @abstractmethod
     def open(self, lease: float = LEASE) -> AbstractAsyncContextManager[NodeUnderTest]:
@@ -128,13 +136,33 @@ class ClusterContract(ABC):
             await node.pass_time(26.0)
             assert [await node.nodes.take(key) for key in ("short", "long", "longest")] == [None, None, "c"]
 
-    # -- notices and members
+    # -- control messages and members
 
-    async def test_told_notice_is_nobodys_news_here(self) -> None:
-        """Who tells has acted on it, and is not called."""
+    async def test_told_message_is_in_force_here_and_no_news(self) -> None:
+        """The node that tells has acted on it, and is not called."""
         async with self.open() as node:
-            await node.nodes.tell(node.notice("jti"))
+            await node.nodes.tell(node.control("jti"))
+            assert [entry.name for entry in node.nodes.revocations] == ["jti"]
             assert node.heard == []
+
+    async def test_applied_message_is_in_force_at_once(self) -> None:
+        """On this node; what is in force for it comes back, and whether that is news."""
+        async with self.open() as node:
+            message = node.control("jti")
+            assert node.nodes.apply(message) == (message, True)
+            assert node.nodes.apply(message) == (message, False)
+            assert [entry.name for entry in node.nodes.revocations] == ["jti"]
+
+    async def test_expired_message_is_forgotten(self) -> None:
+        """By `sweep`, within a minute, and not before its seconds have passed."""
+        async with self.open() as node:
+            await node.nodes.tell(node.control("short", 0.2))
+            await node.nodes.tell(node.control("long", 600.0))
+            node.nodes.sweep()
+            assert len(node.nodes.revocations) == 2
+            await node.pass_time(61.0)
+            node.nodes.sweep()
+            assert [entry.name for entry in node.nodes.revocations] == ["long"]
 
     async def test_own_connections_are_nobody_elses(self) -> None:
         """A node that has no others knows of none, however it asks, and is told of none; nothing is out of reach."""

@@ -1,115 +1,26 @@
-"""The suite of `gateway.core.cluster.Nodes` and its `ClusterMembers` among several nodes."""
+"""The suite of `gateway.core.cluster.Cluster` and its `ClusterMembers` among several nodes."""
 
 import asyncio
 from abc import abstractmethod
-from collections.abc import Awaitable
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Final
+from typing import Any
 
-from gateway.core.cluster import ControlKind, ControlMessage
-from gateway.core.errors import LogUnavailable
 from gateway.core.roster import Change, Member, Totals
-from gateway.testing.cluster_contract import LEASE, ClusterContract, NodeUnderTest, member
+from gateway.testing.cluster_contract import NodeUnderTest, member
 from gateway.testing.helpers import until
-
-SOON: Final = 5.0
-"""Seconds that the suite gives what is promised within 2: the machine may be busy with other things."""
-
-SHORT: Final = 2.0
-"""A lease that a test can wait for."""
+from gateway.testing.shared_control_contract import SHORT, SOON, SharedControlContract, unavailable
 
 
-class SharedClusterContract(ClusterContract):
+class SharedClusterContract(SharedControlContract):
     """What `Cluster` and `ClusterMembers` promise beyond one node, for those whose store is elsewhere."""
-
-    @abstractmethod
-    def join(self, node: NodeUnderTest, lease: float = LEASE) -> AbstractAsyncContextManager[NodeUnderTest]:
-        """One more node on the store of `node`, with its clock."""
-
-    @abstractmethod
-    def cut(self, node: NodeUnderTest) -> AbstractAsyncContextManager[None]:
-        """Within it nothing goes between this node and the store, and nobody is told; what was on its way is lost."""
-
-    @abstractmethod
-    def refusing(self, node: NodeUnderTest) -> AbstractAsyncContextManager[None]:
-        """Within it the store can be read, and takes no writes from any node."""
 
     @abstractmethod
     async def kill(self, node: NodeUnderTest) -> None:
         """End the node without a word, as a crash does. It is stopped later on, like any other."""
 
     @abstractmethod
-    async def lose(self, node: NodeUnderTest) -> None:
-        """Empty the store under running nodes."""
-
-    # -- notices
-
-    async def test_every_other_node_hears_a_notice_once(self) -> None:
-        """As it was told, whatever its kind; the node that tells is not called."""
-        async with self.open() as one, self.join(one) as two, self.join(one) as three:
-            told = _notices(one)
-            for notice in told:
-                await one.nodes.tell(notice)
-            await until(lambda: min(len(two.heard), len(three.heard)) >= len(told), SOON)
-            # Comes after the others, so that what was to be heard twice has been.
-            last = two.notice("last")
-            await two.nodes.tell(last)
-            await until(lambda: last in one.heard and last in three.heard, SOON)
-            assert (one.heard, two.heard, three.heard) == ([last], told, [*told, last])
-
-    async def test_node_that_starts_later_hears_what_is_in_force(self) -> None:
-        """All of it by the time that it has started, and nothing that is over."""
-        async with self.open() as one:
-            short, long = one.notice("short", 60.0), one.notice("long", 600.0)
-            await one.nodes.tell(short)
-            await one.nodes.tell(long)
-            async with self.join(one) as two:
-                assert two.heard == [short, long]
-            await one.pass_time(61.0)
-            async with self.join(one) as three:
-                assert three.heard == [long]
-
-    async def test_node_that_was_out_of_touch_hears_what_it_missed(self) -> None:
-        """Once, and nothing again that it had heard before."""
-        async with self.open() as one, self.join(one) as two:
-            before, missed = one.notice("before"), one.notice("missed")
-            await one.nodes.tell(before)
-            await until(lambda: two.heard == [before], SOON)
-            async with self.cut(two):
-                await one.nodes.tell(missed)
-                await asyncio.sleep(1.5)
-                assert two.heard == [before]
-            await until(lambda: missed in two.heard, SOON)
-            after = one.notice("after")
-            await one.nodes.tell(after)
-            await until(lambda: after in two.heard, SOON)
-            assert two.heard == [before, missed, after]
-
-    async def test_notice_that_could_not_be_stored_is_told_later(self) -> None:
-        """Who tells gets `LogUnavailable`; the others hear it once the store can be reached again."""
-        async with self.open() as one, self.join(one) as two:
-            notice = one.notice("jti")
-            async with self.cut(one):
-                await _unavailable(one.nodes.tell(notice))
-            await until(lambda: two.heard == [notice], 2 * SOON)
-            async with self.join(one) as three:
-                assert three.heard == [notice]
-            assert one.heard == []
-
-    async def test_notices_outlive_the_loss_of_the_store(self) -> None:
-        """A node that starts after it hears all that is in force; the others, nothing again."""
-        async with self.open() as one, self.join(one) as two:
-            told = _notices(one)
-            for notice in told:
-                await one.nodes.tell(notice)
-            await until(lambda: two.heard == told, SOON)
-            await self.lose(one)
-            later = two.notice("later")
-            await two.nodes.tell(later)
-            await until(lambda: one.heard == [later], SOON)
-            async with self.join(one) as three:
-                await until(lambda: set(three.heard) == {*told, later}, SOON)
-            assert (one.heard, two.heard) == ([later], told)
+    def refusing(self, node: NodeUnderTest) -> AbstractAsyncContextManager[None]:
+        """Within it the store can be read, and takes no writes from any node."""
 
     # -- what is kept
 
@@ -127,8 +38,8 @@ class SharedClusterContract(ClusterContract):
         async with self.open() as one:
             await one.nodes.keep("key", "value", 600)
             async with self.cut(one):
-                await _unavailable(one.nodes.keep("other", "value", 600))
-                await _unavailable(one.nodes.take("no such key"))
+                await unavailable(one.nodes.keep("other", "value", 600))
+                await unavailable(one.nodes.take("no such key"))
             assert await one.nodes.take("key") == "value"
 
     # -- members
@@ -327,31 +238,9 @@ class SharedClusterContract(ClusterContract):
                     await _known(node, [member("con_1", "ada", "circle:1")])
 
 
-def _notices(node: NodeUnderTest) -> list[ControlMessage]:
-    """One of each kind."""
-    at, until = node.clock(), node.clock() + 600.5
-    kinds: dict[ControlKind, tuple[str | None, str, str]] = {
-        "token_revoked": (None, "jti", ""),
-        "user_revoked": ("acme", "ada@example.com", ""),
-        "tenant_revoked": ("acme", "", ""),
-        "room_barred": ("acme", "ada", "circle:1"),
-        "connection_closed": ("acme", "con_1", ""),
-    }
-    return [ControlMessage(kind, tenant, name, at, until, room) for kind, (tenant, name, room) in kinds.items()]
-
-
 async def _known(node: NodeUnderTest, members: Any, seconds: float = SOON, tenant: str = "acme") -> None:
     """Look until these connections are known, in the order of their ids."""
     expected = list(members)
     async with asyncio.timeout(seconds):
         while await node.look(tenant) != expected:  # noqa: ASYNC110 - there is no event for it
             await asyncio.sleep(0.05)
-
-
-async def _unavailable(asked: Awaitable[object]) -> None:
-    try:
-        async with asyncio.timeout(SOON):
-            await asked
-    except LogUnavailable:
-        return
-    raise AssertionError("it went well without the store")

@@ -6,11 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from auth.claims import CLOCK_SKEW
 from auth.errors import AuthError, ClaimRefused, RoomInvalid, TokenTooLong, TooManyRooms, UnusableKey
 from auth.identity import SCOPES
 from auth.keys import KeyRing, public_key
-from auth.revocation import Revocations
 from auth.tokens import IssuedToken, TokenIssuer
 from schemas.rooms import ID_PATTERN, SUBJECT_PATTERN
 from tests.auth.forge import (
@@ -130,17 +128,9 @@ def test_what_would_not_verify_is_not_issued(changed: dict[str, Any], error: typ
     assert caught.value.code in ("bad_message", "room_invalid", "too_many_rooms")
 
 
-def test_token_issued_in_the_second_of_a_revocation_is_good() -> None:
-    """Before, after, before, after: each revocation ends what came before it and nothing after it, in one second."""
-    revocations = Revocations()
-    for step in range(CLOCK_SKEW - 1):
-        now = NOW + step / 10
-        issued = issue(now=now, not_before_iat=revocations.earliest_iat("acme", "bob"))
-        earlier = verifier().verify(issued.access_token, now)
-        assert not revocations.is_revoked(earlier)
-        revocations.revoke_user("acme", "bob", now, now + LIFETIME)
-        assert revocations.is_revoked(earlier)
-    later = issue(now=NOW + 0.9, expires_in=60, not_before_iat=revocations.earliest_iat("acme", "bob"))
-    identity = verifier().verify(later.access_token, NOW + 0.9)
-    assert not revocations.is_revoked(identity)
-    assert identity.expires_at == NOW + 60
+def test_token_names_the_cutoff_that_it_comes_after() -> None:
+    """And says its own second all the same, so that its life is as long as was asked."""
+    issued = issue(now=NOW + 0.9, expires_in=60, cutoff=NOW + 0.8)
+    identity = verifier().verify(issued.access_token, NOW + 0.9)
+    assert (identity.issued_at, identity.expires_at, identity.cutoff) == (NOW, NOW + 60, NOW + 0.8)
+    assert verifier().verify(issue(now=NOW).access_token, NOW).cutoff == 0.0

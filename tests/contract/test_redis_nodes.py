@@ -1,6 +1,7 @@
 """Nodes that meet on Redis keep the nodes' contract, alone and together."""
 
 import secrets
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 
 from gateway.cluster.redis.cluster import RedisCluster
 from gateway.cluster.redis.members import RedisMembers
-from gateway.testing import LEASE, Clock, NodeUnderTest, SharedClusterContract
+from gateway.testing import LEASE, NodeUnderTest, SharedClusterContract
 from gateway.testing.cluster_contract import member
 from tests.presence.helpers import until
 from tests.redis.nodes import shorten
@@ -33,7 +34,7 @@ class TestRedisNodes(SharedClusterContract):
     @asynccontextmanager
     async def open(self, lease: float = LEASE) -> AsyncIterator[NodeUnderTest]:
         self.prefix = secrets.token_hex(4)
-        self.clock = Clock()
+        self.passed = 0.0
         self.networks: dict[str, Proxy] = {}
         async with self._node(lease) as subject:
             yield subject
@@ -47,10 +48,14 @@ class TestRedisNodes(SharedClusterContract):
     async def _node(self, lease: float) -> AsyncIterator[NodeUnderTest]:
         async with proxied(self.server.port) as network:
             nodes = RedisCluster(
-                f"{network.url}?{QUERY}", prefix=self.prefix, retention=3_600, clock=self.clock, lease=lease
+                f"{network.url}?{QUERY}",
+                prefix=self.prefix,
+                retention=3_600,
+                timer=lambda: time.monotonic() + self.passed,
+                lease=lease,
             )
             self.networks[nodes.members.node] = network
-            subject = NodeUnderTest(nodes, self.clock, self._pass_time)
+            subject = NodeUnderTest(nodes, self._pass_time)
             await nodes.start()
             try:
                 yield subject
@@ -58,7 +63,7 @@ class TestRedisNodes(SharedClusterContract):
                 await nodes.stop()
 
     async def _pass_time(self, seconds: float) -> None:
-        await self.clock.advance(seconds)
+        self.passed += seconds
         await shorten(self.server, f"{self.prefix}:kept:*", seconds)
 
     @asynccontextmanager
@@ -82,6 +87,10 @@ class TestRedisNodes(SharedClusterContract):
     async def kill(self, node: NodeUnderTest) -> None:
         assert isinstance(node.nodes.members, RedisMembers)
         await node.nodes.members.abandon()
+
+    async def stored(self, node: NodeUnderTest) -> int:
+        length: int = await self.server.ask("XLEN", f"{self.prefix}:{{control}}:messages")
+        return length
 
     async def lose(self, node: NodeUnderTest) -> None:
         await self.server.ask("FLUSHALL")

@@ -10,10 +10,10 @@ import pytest
 
 from auth.tokens import TokenVerifier
 from gateway.core.admission import Limits
-from gateway.core.cluster import ControlMessage
 from gateway.core.connection import Connection
 from gateway.core.frame import Batch
 from gateway.core.log import Draft
+from gateway.core.revocations import Revocations
 from gateway.core.window import Entry
 from gateway.engine.connections import Connections
 from gateway.engine.delivery import MAX_COALESCE, Delivery
@@ -33,7 +33,7 @@ class Desk(RecordingListener):
         self.cost = cost
         self.now = 100.0
         self.writes: list[list[int]] = []
-        connections = Connections(TokenVerifier([], "", 0, 0), Limits(), time.time, lambda: self.now)
+        connections = Connections(TokenVerifier([], "", 0, 0), Revocations(), Limits(), time.time, lambda: self.now)
         self.log = MemoryLog((b"k" * 32,))
         self.delivery = Delivery(connections, self.log)
         self.delivery.on_caught_up = self.unused
@@ -223,8 +223,8 @@ async def test_who_leaves_gets_what_came_before(busy: Lab) -> None:
         elif how == "auth":
             busy.say(connection, type="auth", token=busy.token(rooms=["circle:8"]))
         else:
-            now = busy.now
-            busy.gateway.revocation.on_notice(ControlMessage("room_barred", "acme", "ada", now, now + 600, "circle:7"))
+            revocation = busy.gateway.revocation
+            revocation.apply(revocation.cutoff("room_barred", "acme", "ada", "circle:7"))
         await busy.gateway.publish("acme", "a.b", {"n": 2}, circle_id=7)
         await busy.settle()
         assert seen(tape)[2] == 1

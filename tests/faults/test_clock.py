@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 from websockets.exceptions import ConnectionClosed
 
+from auth.errors import TokenRevoked
+from gateway.core.control import ControlMessage
+from gateway.engine.gateway import Gateway
 from gateway.logs.redis import RedisLog
 from gateway.service.factory import create_service
 from gateway.testing import CURSOR_KEY
@@ -116,3 +119,55 @@ async def test_tokens_are_judged_by_the_wall_clock() -> None:
         with pytest.raises((ConnectionClosed, AssertionError)):
             async with gate.client(token):
                 pass
+
+
+@pytest.mark.parametrize("engine", ["memory", "redis"])
+async def test_revocations_and_removals_survive_a_jump(engine: str, server: Server, prefix: str) -> None:
+    """A day ahead for a second and back: nothing that was revoked is good again, here, or on a node that starts while
+    its clock is wrong, or afterwards."""
+    wall = Wall()
+    shared: dict[str, Any] = {"log_url": server.url, "redis_prefix": prefix} if engine == "redis" else {}
+    async with gate_by(wall, **shared) as gate:
+        gateway = gate.service.gateway
+        tokens = {user: gate.token(user, expires_in=15_000) for user in ("ada", "bob", "eve")}
+        await gateway.administration.revoke_token(TENANT, gateway.connections.verify(tokens["ada"]).token_id)
+        await gateway.administration.revoke_user(TENANT, "bob")
+        await gateway.publish(TENANT, "circle.member.removed", {"user_id": "eve"}, circle_id=7)
+
+        def judge(by: Gateway) -> None:
+            for user in ("ada", "bob"):
+                with pytest.raises(TokenRevoked):
+                    by.connections.verify(tokens[user])
+            assert by.connections.verify(tokens["eve"]).barred == {"circle:7"}
+
+        judge(gateway)
+        for jump in (86_500.0, -86_500.0):
+            wall.offset = jump
+            await asyncio.sleep(1.2)  # two sweeps
+            if engine == "redis":
+                async with gate_by(wall, **shared) as late:
+                    await asyncio.sleep(0.6)
+                    wall.offset = 0.0
+                    judge(late.service.gateway)
+                    judge(gateway)
+                    wall.offset = jump
+        wall.offset = 0.0
+        await asyncio.sleep(1.2)
+        judge(gateway)
+        if engine == "redis":
+            async with gate_by(wall, **shared) as late:
+                judge(late.service.gateway)
+
+
+async def test_a_connection_to_be_closed_is_closed_by_a_node_whose_clock_is_wrong(server: Server, prefix: str) -> None:
+    """What another node tells it concerns it, whatever day it takes this to be."""
+    wrong, right = Wall(), Wall()
+    shared: dict[str, Any] = {"log_url": server.url, "redis_prefix": prefix}
+    async with gate_by(wrong, **shared) as one, gate_by(right, **shared) as other:
+        wrong.offset = 3_600.0
+        async with one.client(one.token(now=wrong(), expires_in=600)) as client:
+            id = client.established["data"]["connection_id"]
+            await other.service.gateway.revocation.tell(
+                ControlMessage("connection_closed", TENANT, id, right(), seconds=120.0)
+            )
+            assert await client.closed() == (4403, "closed by an administrator")

@@ -81,7 +81,7 @@ class Lab:
             scope=scope.split(),
             expires_in=expires_in,
             now=self.now,
-            not_before_iat=self.gateway.revocation.revocations.earliest_iat(tenant, user),
+            cutoff=self.gateway.administration.newest_cutoff(tenant, user),
         )
         return issued.access_token, issued.token_id
 
@@ -104,14 +104,12 @@ class Lab:
 
     def revoke(self, jti: str | None = None, user: str | None = None, tenant: str = "acme") -> int:
         """As `POST /admin/tokens/revoke` does."""
-        revocations, until = self.gateway.revocation.revocations, self.now + 86_400
+        revocation = self.gateway.revocation
         if jti is not None:
-            revocations.revoke_token(tenant, jti, until)
-        elif user is not None:
-            revocations.revoke_user(tenant, user, self.now, until)
-        else:
-            revocations.revoke_tenant(tenant, self.now, until)
-        return self.gateway.revocation.close_revoked([tenant])
+            return revocation.apply(revocation.cutoff("token_revoked", tenant, jti))
+        if user is not None:
+            return revocation.apply(revocation.cutoff("user_revoked", tenant, user))
+        return revocation.apply(revocation.cutoff("tenant_revoked", tenant, ""))
 
     def expire(self, seconds: float) -> None:
         self.now += seconds

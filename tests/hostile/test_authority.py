@@ -19,10 +19,8 @@ EVENT: dict[str, Any] = {"type": "task.created", "data": {"of": "acme"}, "circle
 
 
 def holder(house: House, scope: str, tenant: str = "globex", user: str = "mallory", **more: Any) -> str:
-    earliest = house.gate.service.gateway.revocation.revocations.earliest_iat(
-        tenant, user
-    )  # as `POST /admin/tokens` does
-    return house.gate.token(user, tenant, **{"rooms": EVERYTHING, "scope": scope, "not_before_iat": earliest, **more})
+    cutoff = house.gate.service.gateway.administration.newest_cutoff(tenant, user)  # as `POST /admin/tokens` does
+    return house.gate.token(user, tenant, **{"rooms": EVERYTHING, "scope": scope, "cutoff": cutoff, **more})
 
 
 def jti(token: str) -> str:

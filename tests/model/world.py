@@ -336,7 +336,7 @@ class World:
             expires_in=expires_in,
             now=self.clock(),
             rate=rate,
-            not_before_iat=self.gateway.revocation.revocations.earliest_iat(tenant, user),
+            cutoff=self.gateway.administration.newest_cutoff(tenant, user),
         )
         token = Token(
             issued.access_token, tenant, user, tuple(rooms), tuple(scope), issued.token_id, issued.expires_at, rate
@@ -351,14 +351,6 @@ class World:
 
     def revoke(self, kind: str, token: Token) -> None:
         """Revoke one token, a user's or a tenant's; those connections end, and no others."""
-        self.advance(2.0)  # a revocation counts whole seconds
-        now, revocations = self.clock(), self.gateway.revocation.revocations
-        if kind == "token":
-            revocations.revoke_token(token.tenant, token.jti, token.expires_at)
-        elif kind == "user":
-            revocations.revoke_user(token.tenant, token.user, now, now + 3600)
-        else:
-            revocations.revoke_tenant(token.tenant, now, now + 3600)
         for other in self.tokens:
             if other.tenant == token.tenant and (
                 kind == "tenant"
@@ -367,7 +359,13 @@ class World:
             ):
                 other.revoked = True
         before = self.open_clients()
-        count = self.call(lambda: self.gateway.revocation.close_revoked([token.tenant]))
+        revocation = self.gateway.revocation
+        cutoffs = {
+            "token": revocation.cutoff("token_revoked", token.tenant, token.jti),
+            "user": revocation.cutoff("user_revoked", token.tenant, token.user),
+            "tenant": revocation.cutoff("tenant_revoked", token.tenant, ""),
+        }
+        count = self.call(lambda: revocation.apply(cutoffs[kind]))
         ended = [client for client in before if client.token.revoked]
         assert count == len(ended)
         for client in before:

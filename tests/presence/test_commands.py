@@ -8,7 +8,6 @@ from dataclasses import replace
 import pytest
 
 from auth.identity import Identity
-from gateway.core.cluster import ControlMessage
 from tests.presence.helpers import news, present, with_grace
 from tests.support import Client, Gate
 from tests.wire.helpers import fence, http
@@ -155,8 +154,7 @@ async def test_every_way_out_is_leaving(gate: Gate) -> None:
                         path = f"/admin/connections/{client.established['data']['connection_id']}"
                         assert (await api.delete(path)).status_code == 204
                 elif way == "revoke":
-                    now = time.time()
-                    await gateway.revocation.tell(ControlMessage("user_revoked", "acme", user, now, now + 60))
+                    await gateway.administration.revoke_user("acme", user)
                 elif way == "remove":
                     await gateway.publish("acme", "circle.member.removed", {"user_id": user}, circle_id=1)
                     while (frame := await eve.next())["type"] != "circle.member.removed":

@@ -57,8 +57,8 @@ def closing(query: Callable[[Gate], str]) -> Callable[[Gate], Awaitable[str]]:
 
 
 async def token_revoked(gate: Gate) -> str:
-    token, clock = gate.token(), gate.service.gateway.clock
-    gate.service.gateway.revocation.revocations.revoke_user("acme", "ada", clock(), clock() + 600)
+    token = gate.token()
+    await gate.service.gateway.administration.revoke_user("acme", "ada")
     return await closing(lambda gate: f"?token={token}")(gate)
 
 

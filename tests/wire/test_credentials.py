@@ -107,7 +107,7 @@ async def test_a_bad_an_expired_and_a_revoked_token_are_told_apart(gate: Gate) -
     """By the reason of the close and the code of the problem, and by nothing more."""
     good = gate.token("carl")
     expired = gate.token(now=gate.service.gateway.clock() - 700, expires_in=600)
-    gate.service.gateway.revocation.revocations.revoke_user("acme", "carl", gate.service.gateway.clock(), 2**40)
+    await gate.service.gateway.administration.revoke_user("acme", "carl")
     cases = {"token_invalid": good[:-4] + "AAAA", "token_expired": expired, "token_revoked": good}
     for reason, token in cases.items():
         assert await refused(gate, f"?token={token}") == (4401, reason)

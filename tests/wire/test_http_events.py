@@ -8,7 +8,6 @@ from typing import Any
 import httpx
 import pytest
 
-from gateway.core.cluster import ControlMessage
 from gateway.core.errors import LogUnavailable
 from gateway.core.log import Draft, Receipt
 from gateway.logs.memory import MemoryLog
@@ -347,9 +346,7 @@ async def test_a_token_that_dies_while_the_body_comes_publishes_nothing(path: st
         request = asyncio.create_task(slowly(gate, path, body, died))
         await asyncio.sleep(0.3)
         if death == "revoked":
-            await gateway.revocation.tell(
-                ControlMessage("user_revoked", "acme", "ada", gateway.clock(), gateway.clock() + 600)
-            )
+            await gateway.administration.revoke_user("acme", "ada")
         else:
             ahead = 3_600.0
         died.set()

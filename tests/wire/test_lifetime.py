@@ -136,10 +136,9 @@ async def test_auth_of_somebody_else_is_a_mismatch_and_changes_nothing(gate: Gat
 async def test_auth_with_a_bad_token_says_why_and_changes_nothing(gate: Gate) -> None:
     """The connection goes on with the token that it has."""
     now = gate.service.gateway.clock()
-    gate.service.gateway.revocation.revocations.revoke_token("acme", "none", now)
     revoked = gate.token()
     identity = gate.service.gateway.connections.verify(revoked)
-    gate.service.gateway.revocation.revocations.revoke_token("acme", identity.token_id, now + 600)
+    await gate.service.gateway.administration.revoke_token("acme", identity.token_id)
     cases = {
         "token_invalid": "nonsense",
         "token_missing": "",

@@ -1,12 +1,17 @@
 """Members who are removed: `circle.member.removed` and `project.member.removed` are policy as well as news."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
 from gateway.cluster.local import LocalCluster
-from gateway.core.cluster import ControlMessage
+from gateway.core.connection import Connection
+from gateway.core.control import ControlMessage
+from gateway.core.frame import Batch
+from gateway.core.revocations import MAX_BARS
 from gateway.service.factory import create_service
+from gateway.transports.uvicorn.sockets import write_batch_to_fds
 from tests.support import Gate, running, settings_for
 from tests.wire.helpers import Clock, assert_problem, http, service_with
 
@@ -52,7 +57,7 @@ async def test_the_room_is_barred_to_tokens_from_before(gate: Gate) -> None:
         assert (await ada.ask(type="subscribe", rooms=["circle:8"]))["type"] == "subscribed"
     async with gate.client(token) as again:
         assert (await again.ask(type="subscribe", rooms=["circle:7"]))["data"]["code"] == "room_forbidden"
-    later = gate.token("ada", not_before_iat=int(gate.service.gateway.clock()) + 1)
+    later = gate.token("ada", cutoff=gate.service.gateway.administration.newest_cutoff("acme", "ada"))
     async with gate.client(later) as anew:
         assert (await anew.ask(type="subscribe", rooms=["circle:7"]))["type"] == "subscribed"
 
@@ -130,3 +135,40 @@ async def test_one_time_counts_for_a_removal() -> None:
     async with service.running():
         receipt = await service.gateway.publish("acme", "circle.member.removed", {"user_id": "ada"}, circle_id=7)
         assert [message.at for message in sent] == [receipt.at]
+
+
+async def test_a_user_who_is_removed_from_many_rooms_signs_in_again(gate: Gate) -> None:
+    """Beyond the bound the user's tokens end instead, so that no removal is forgotten and none costs more than the one
+    before; a fresh token has what it grants."""
+    publish, revocations = gate.service.gateway.publish, gate.service.gateway.cluster.revocations
+    token = gate.token("ada")
+    async with gate.client(token, "&rooms=circle:1") as ada:
+        await ada.next("subscribed")
+        for n in range(MAX_BARS):
+            await publish("acme", "project.member.removed", {"user_id": "ada"}, project_id=n)
+        assert (await ada.ask(type="ping"))["type"] == "pong"
+        assert revocations.count("acme") == MAX_BARS
+        await publish("acme", "project.member.removed", {"user_id": "ada"}, project_id=MAX_BARS)
+        assert await ada.closed() == (4401, "token_revoked")
+    assert revocations.count("acme") == 1
+    fresh = gate.token("ada", cutoff=revocations.newest("acme", "ada"))
+    async with gate.client(fresh, "&rooms=project:1,circle:1") as ada:
+        await ada.next("subscribed")
+
+
+async def test_removals_of_users_who_are_not_here_leave_as_other_events_do() -> None:
+    """Together: what is pending is written ahead of a removal only where somebody is taken from the room."""
+    batches: list[int] = []
+
+    def count(batch: Batch, connections: Mapping[int, Connection]) -> None:
+        batches.append(batch.last)
+        write_batch_to_fds(batch, connections)
+
+    service = create_service(settings_for(), batch_writer=count)
+    async with running(service=service) as gate, gate.client(query="&rooms=circle:7") as ada:
+        await ada.next("subscribed")
+        for n in range(200):
+            await service.gateway.publish("acme", "circle.member.removed", {"user_id": f"user{n}"}, circle_id=7)
+        for n in range(200):
+            assert (await ada.next("circle.member.removed"))["data"] == {"user_id": f"user{n}"}
+        assert len(batches) < 10

@@ -1,0 +1,230 @@
+"""Control messages on Redis: one stream that each node adds to, and reads from its own place."""
+
+import asyncio
+import json
+import logging
+import secrets
+from collections.abc import Callable, Iterator
+from importlib.resources import files
+from math import isfinite
+from typing import Final, get_args
+
+from redis.asyncio import Redis
+
+from gateway.cluster.redis.context import Failures
+from gateway.cluster.redis.outbox import Outbox, Pending
+from gateway.core.cluster import OnControl
+from gateway.core.control import ControlKind, ControlMessage
+from gateway.core.revocations import Entry, Revocations
+from gateway.redis.client import COMMAND_SECONDS
+from gateway.redis.incidents import IncidentLog
+from gateway.redis.keys import KeySpace
+
+BLOCK_SECONDS: Final = 1.0
+"""Between two looks at whether the stream is still the one that was read."""
+
+_BATCH: Final = 256
+_PAGE: Final = 500
+_SPARE: Final = 1_000
+_COMPACTION_SECONDS: Final = 60
+_RETRY_SECONDS: Final = 0.2
+_BEGINNING: Final = "0-0"
+_KINDS: Final = frozenset(get_args(ControlKind))
+
+logger = logging.getLogger("gateway.nodes")
+
+
+class ControlStream:
+    """Stores this node's messages and puts those of the others into force.
+
+    To add a message and to read one costs the same however many there are. A message stays in the stream until it is
+    over by the clock of Redis, or until the stream has more than twice as many as are in force: what was replaced is
+    deleted then, which costs as much as was added since the last time. `redis` answers in bytes and does not retry;
+    `reader` is one that may take `BLOCK_SECONDS` longer. `timer` is seconds of a clock that never goes back.
+    """
+
+    def __init__(
+        self,
+        redis: "Redis",
+        reader: "Redis",
+        revocations: Revocations,
+        *,
+        keys: KeySpace,
+        retention: int,
+        timer: Callable[[], float],
+    ) -> None:
+        self.on_control: OnControl = lambda messages: None
+        self._redis = redis
+        self._reader = reader
+        self._revocations = revocations
+        self._retention = retention
+        self._timer = timer
+        self._stream, identity, self._compaction = keys.control()
+        self._keys = [self._stream, identity]
+        self._incidents = IncidentLog("control messages", logger)
+        self._tell = redis.register_script(_script("tell"))
+        self._read = redis.register_script(_script("read"))
+        self._drop = redis.register_script(_script("drop"))
+        self._outbox = Outbox()
+        self._place = _BEGINNING
+        self._identity = ""
+        self._incomplete = False
+        self._overgrown = asyncio.Event()
+
+    async def open(self) -> None:
+        """Begin on the event loop that runs: read what is in force. Raises `Failures`."""
+        self._outbox.open()
+        self._overgrown = asyncio.Event()
+        await self.catch_up()
+
+    def put(self, message: ControlMessage) -> Pending:
+        """Have a message stored, after what waits of its tenant."""
+        return self._outbox.put(message)
+
+    # ---- telling
+
+    async def send(self) -> None:
+        while True:
+            await self._outbox.filled.wait()
+            batch = self._outbox.take(_BATCH)
+            try:
+                ids = await self._store([pending.message for pending in batch])
+            except BaseException as error:
+                for pending in batch:
+                    pending.refuse()
+                self._outbox.put_back(batch)
+                if not isinstance(error, Failures):
+                    raise
+                self._incidents.failed("stored", error)
+                await asyncio.sleep(_RETRY_SECONDS)
+            else:
+                self._incidents.recovered("stored")
+                now = self._timer()
+                for pending, id in zip(batch, ids, strict=True):
+                    self._revocations.add(pending.message, now, id.decode())
+                    pending.stored()
+
+    async def _store(self, messages: list[ControlMessage]) -> list[bytes]:
+        async with asyncio.timeout(COMMAND_SECONDS):
+            arguments = [str(self._retention), secrets.token_hex(8), *map(encode, messages)]
+            ids: list[bytes] = await self._tell(keys=self._keys, args=arguments)
+        return ids
+
+    # ---- hearing
+
+    async def listen(self) -> None:
+        while True:
+            try:
+                await self._reader.xread({self._stream: self._place}, count=1, block=int(BLOCK_SECONDS * 1000))
+                await self.catch_up()
+                self._incidents.recovered("read")
+            except Failures as error:
+                self._incidents.failed("read", error)
+                await asyncio.sleep(_RETRY_SECONDS)
+
+    async def catch_up(self) -> None:
+        """Read to the end of the stream; from the beginning where it is another one, and tell then what it lacks."""
+        last = False
+        while not last:
+            async with asyncio.timeout(COMMAND_SECONDS):
+                answer = await self._read(keys=self._keys, args=[self._place, self._identity, _PAGE])
+            identity, milliseconds, length, last, place, page = answer
+            if identity.decode() != self._identity:
+                self._identity, self._incomplete = identity.decode(), True
+                self._place = _BEGINNING
+                self._revocations.forget_refs()
+                last = last and self._identity != ""  # what is left is read once more, as of another stream
+            if page:
+                self._place = place.decode()
+                self._take(page.decode(), int(milliseconds))
+        if self._incomplete:
+            self._incomplete = False
+            await self._tell_missing()
+        if length > 2 * len(self._revocations) + _SPARE:
+            self._overgrown.set()
+
+    def _take(self, page: str, milliseconds: int) -> None:
+        now = self._timer()
+        news: list[ControlMessage] = []
+        for id, text in _lines(page):
+            try:
+                # By one clock, which says when it was added and what time it is.
+                age = max(0, milliseconds - int(id.partition("-")[0])) / 1000
+                message = decode(text, age)
+            except ValueError:
+                logger.warning("a control message that cannot be read was passed over")
+                continue
+            if message.seconds > 0:
+                in_force, new = self._revocations.add(message, now, id)
+                if new:
+                    news.append(in_force)
+                    if in_force.kind == message.kind and in_force.through > message.through:
+                        # This node alone knows that such tokens were shown before.
+                        self.put(in_force)
+        if news:
+            try:
+                self.on_control(news)
+            except Exception:
+                logger.exception("control messages could not be acted on")
+
+    async def _tell_missing(self) -> None:
+        missing: list[Entry] = [entry for entry in self._revocations if entry.ref is None]
+        for start in range(0, len(missing), _PAGE):
+            now = self._timer()
+            for entry in missing[start : start + _PAGE]:
+                self.put(entry.message(now))
+            await asyncio.sleep(0)  # a hundred thousand at once would hold up the loop
+
+    # ---- compaction
+
+    async def compact(self) -> None:
+        while True:
+            await self._overgrown.wait()
+            self._overgrown.clear()
+            try:
+                await self._compact()
+                self._incidents.recovered("compacted")
+            except Failures as error:
+                self._incidents.failed("compacted", error)
+                await asyncio.sleep(_RETRY_SECONDS)
+
+    async def _compact(self) -> None:
+        """Delete what is not in force any more; one node does it for all."""
+        if not await self._redis.set(self._compaction, "1", nx=True, ex=_COMPACTION_SECONDS):
+            return
+        identity, end = self._identity, self._place
+        needed = {entry.ref for entry in self._revocations}
+        start = "-"
+        while page := await self._redis.xrange(self._stream, start, end, count=_PAGE):
+            ids = [id.decode() for id, _ in page]  # type: ignore[union-attr]  # in bytes, as this client answers
+            if unneeded := [id for id in ids if id not in needed]:
+                await self._drop(keys=self._keys, args=[identity, *unneeded])
+            start = f"({ids[-1]}"
+        await self._redis.delete(self._compaction)
+
+
+def encode(message: ControlMessage) -> str:
+    it = message
+    return json.dumps([it.kind, it.tenant, it.name, it.room, it.at, it.through, it.seconds], separators=(",", ":"))
+
+
+def decode(text: str, age: float) -> ControlMessage:
+    """A message that was stored `age` seconds ago. Raises `ValueError` for a text that is none."""
+    try:
+        kind, tenant, name, room, at, through, seconds = json.loads(text)
+        known = kind in _KINDS and isinstance(name, str) and isinstance(room, str)
+        if known and (tenant is None or isinstance(tenant, str)) and isfinite(at + through + seconds):
+            return ControlMessage(kind, tenant, name, at, seconds - age, room, through)
+    except (TypeError, OverflowError):
+        pass
+    raise ValueError("not a control message")
+
+
+def _lines(page: str) -> Iterator[tuple[str, str]]:
+    for line in page.split("\n"):
+        id, _, text = line.partition(" ")
+        yield id, text
+
+
+def _script(name: str) -> str:
+    return (files("gateway.cluster.redis") / f"{name}.lua").read_text()

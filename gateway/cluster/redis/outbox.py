@@ -1,0 +1,79 @@
+"""The control messages that this node has yet to store, in turns of their tenants."""
+
+import asyncio
+import sys
+from dataclasses import dataclass, field
+from typing import Final
+
+from gateway.core.control import ControlKind, ControlMessage
+from gateway.core.errors import LogUnavailable
+from gateway.core.fair_queue import FairQueue
+
+_Subject = tuple[str, ControlKind, str, str]
+
+_REASON: Final = "the other nodes could not be told; they are told as soon as they can be"
+
+
+@dataclass(slots=True, eq=False)
+class Pending:
+    """A message, and who waits for it to be stored."""
+
+    message: ControlMessage
+    waiting: list[asyncio.Future[None]] = field(default_factory=list)
+
+    def stored(self) -> None:
+        for told in self.waiting:
+            if not told.done():
+                told.set_result(None)
+
+    def refuse(self) -> None:
+        """It is still to be stored, but nobody is to wait for it any more."""
+        for told in self.waiting:
+            if not told.done():
+                told.set_exception(LogUnavailable(_REASON))
+        self.waiting = []
+
+
+class Outbox:
+    """One message for each subject, the last one: as many as are in force at most. To put and to take one is O(1)."""
+
+    def __init__(self) -> None:
+        self._pending: dict[_Subject, Pending] = {}
+        self._queue: FairQueue[Pending] = FairQueue(sys.maxsize, sys.maxsize, sys.maxsize)
+        self.open()
+
+    def open(self) -> None:
+        """Take it to the event loop that runs, which an event belongs to."""
+        self.filled = asyncio.Event()
+        if self._queue:
+            self.filled.set()
+
+    def put(self, message: ControlMessage) -> Pending:
+        """Queue a message, or let it take the place of an older one of its subject."""
+        subject = _subject(message)
+        pending = self._pending.get(subject)
+        if pending is None:
+            pending = self._pending[subject] = Pending(message)
+            self._queue.push(subject[0], pending, 1)
+            self.filled.set()
+        pending.message = message
+        return pending
+
+    def put_back(self, batch: list[Pending]) -> None:
+        """Queue again what could not be stored, but for what was queued anew meanwhile."""
+        for pending in batch:
+            if _subject(pending.message) not in self._pending:
+                self.put(pending.message)
+
+    def take(self, count: int) -> list[Pending]:
+        """Up to `count` messages, of each tenant in turn."""
+        taken = self._queue.take(count, count)
+        for pending in taken:
+            del self._pending[_subject(pending.message)]
+        if not self._queue:
+            self.filled.clear()
+        return taken
+
+
+def _subject(message: ControlMessage) -> _Subject:
+    return message.tenant or "", message.kind, message.name, message.room

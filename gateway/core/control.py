@@ -1,0 +1,24 @@
+"""Control messages: what one node decides and all of them act on."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+ControlKind = Literal["token_revoked", "user_revoked", "tenant_revoked", "room_barred", "connection_closed"]
+
+
+@dataclass(frozen=True, slots=True)
+class ControlMessage:
+    """A revocation of a token, a user or a tenant, a removal from a room, or the end of a connection.
+
+    `name` is the id of the token, the user or the connection, empty for a tenant; `tenant` is None for a token of any
+    tenant. `at` and `through` are as in `auth.issue_time`, seconds since the epoch. It concerns nobody any more after
+    `seconds`, counted by the clock of what carries it and not by that of a node.
+    """
+
+    kind: ControlKind
+    tenant: str | None
+    name: str
+    at: float
+    seconds: float = field(compare=False)
+    room: str = ""
+    through: float = 0.0

@@ -1,0 +1,381 @@
+"""What a revocation ends, what it leaves alone, and what keeping it costs."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from auth.errors import TokenRevoked
+from auth.grants import Grants
+from auth.identity import Identity
+from auth.issue_time import CLOCK_SKEW
+from gateway.core.control import ControlKind, ControlMessage
+from gateway.core.revocations import SHOWN_SECONDS, Revocations
+from gateway.core.timer_wheel import TimerWheel
+
+NOW = 1_700_000_000
+LONG = 3600.0
+
+
+def identity(
+    tenant: str = "acme", user_id: str = "bob", token_id: str = "jti", issued_at: int = NOW, cutoff: float = 0.0
+) -> Identity:
+    """The holder of a token."""
+    return Identity(
+        user_id, tenant, Grants(()), frozenset(), token_id, issued_at, issued_at + 3600, None, "iss", cutoff
+    )
+
+
+def message(
+    kind: ControlKind,
+    name: str = "",
+    at: float = NOW + 0.5,
+    seconds: float = LONG,
+    tenant: str | None = "acme",
+    room: str = "",
+    through: float | None = None,
+) -> ControlMessage:
+    return ControlMessage(kind, tenant, name, at, seconds, room, at if through is None else through)
+
+
+def bar(user_id: str, room: str, at: float = NOW + 0.5, **more: Any) -> ControlMessage:
+    return message("room_barred", user_id, at, room=room, **more)
+
+
+def revoked(revocations: Revocations, *holders: Identity, now: float = NOW + 10.0) -> list[bool]:
+    return [revocations.is_revoked(holder, now) for holder in holders]
+
+
+def test_nothing_is_revoked_at_first() -> None:
+    """And the next token names no cutoff."""
+    revocations = Revocations()
+    revocations.check(identity(), NOW)
+    assert revocations.newest("acme", "bob") == 0
+    assert revocations.barred(identity(), NOW) == frozenset()
+
+
+def test_token_is_revoked_by_its_id_in_its_tenant() -> None:
+    """Another tenant's token of the same id is another token."""
+    revocations = Revocations()
+    revocations.add(message("token_revoked", "jti"), 0)
+    with pytest.raises(TokenRevoked):
+        revocations.check(identity(), NOW)
+    assert revoked(revocations, identity(tenant="globex"), identity(token_id="jti2")) == [False, False]
+
+
+def test_platform_revokes_a_token_in_every_tenant() -> None:
+    """No tenant stands for all of them."""
+    revocations = Revocations()
+    revocations.add(message("token_revoked", "jti", tenant=None), 0)
+    assert revoked(revocations, identity(), identity(tenant="globex"), identity(token_id="x")) == [True, True, False]
+
+
+@pytest.mark.parametrize("kind", ["user_revoked", "tenant_revoked"])
+def test_revocation_ends_tokens_up_to_now_and_not_later_ones(kind: ControlKind) -> None:
+    """Also those of that very second; the next one counts again. The next own token names it."""
+    revocations = Revocations()
+    revocations.add(message(kind, "bob" if kind == "user_revoked" else "", NOW + 0.7), 0)
+    holders = [identity(issued_at=NOW + n) for n in (-10, 0, 1, 2)]
+    assert revoked(revocations, *holders) == [True, True, False, False]
+    whole = kind == "tenant_revoked"
+    assert revoked(revocations, identity(user_id="eve"), identity(tenant="globex")) == [whole, False]
+    assert revocations.newest("acme", "bob") == NOW + 0.7
+    assert revocations.newest("acme", "eve") == (NOW + 0.7 if whole else 0)
+    assert revocations.newest("globex", "bob") == 0
+    assert revoked(revocations, identity(cutoff=NOW + 0.7), identity(cutoff=NOW + 0.6)) == [False, True]
+
+
+def test_room_is_taken_from_tokens_up_to_now() -> None:
+    """From nobody else, and no other room; the next own token has it again."""
+    revocations = Revocations()
+    revocations.add(bar("bob", "circle:1"), 0)
+    revocations.add(bar("bob", "circle:2", NOW + 5.5), 0)
+    assert revocations.barred(identity(), NOW + 10) == {"circle:1", "circle:2"}
+    assert revocations.barred(identity(issued_at=NOW + 3), NOW + 10) == {"circle:2"}
+    assert revocations.barred(identity(cutoff=NOW + 0.5), NOW + 10) == {"circle:2"}
+    assert revocations.barred(identity(cutoff=revocations.newest("acme", "bob")), NOW + 10) == frozenset()
+    assert [revocations.is_barred(identity(), f"circle:{n}", NOW + 10) for n in (1, 2, 3)] == [True, True, False]
+    for other in (identity(user_id="eve"), identity(tenant="globex")):
+        assert revocations.barred(other, NOW + 10) == frozenset()
+
+
+@pytest.mark.parametrize("kind", ["user_revoked", "tenant_revoked", "room_barred"])
+@pytest.mark.parametrize("ahead", range(1, CLOCK_SKEW + 1))
+def test_shown_token_ends_though_its_clock_is_ahead(kind: ControlKind, ahead: int) -> None:
+    """For its whole life, and what is told to other nodes says how far the cutoff reaches. One that its issuer issues
+    afterwards, a second later by the same clock, is good."""
+    revocations = Revocations()
+    before = identity(issued_at=NOW + ahead)
+    revocations.check(before, NOW + 0.1)
+    room = "circle:1" if kind == "room_barred" else ""
+    name = "" if kind == "tenant_revoked" else "bob"
+    told, news = revocations.add(message(kind, name, NOW + 0.5, room=room), 0)
+    assert (news, told.through) == (True, NOW + ahead)
+    elsewhere = Revocations()
+    elsewhere.add(told, 0)
+    after = identity(issued_at=NOW + ahead + 1)
+    for node in (revocations, elsewhere):
+        for later in (NOW + 0.6, NOW + 20, NOW + 3_000):
+            if room:
+                assert node.is_barred(before, room, later)
+            else:
+                assert node.is_revoked(before, later)
+        assert not node.is_revoked(after, NOW + ahead + 1.5)
+        assert not node.is_barred(after, room, NOW + ahead + 1.5)
+
+
+def test_told_again_a_cutoff_reaches_no_further() -> None:
+    """Tokens that were shown since are no tokens from before it."""
+    revocations = Revocations()
+    cutoff = message("user_revoked", "bob", NOW + 0.5)
+    revocations.add(cutoff, 0)
+    revocations.check(identity(issued_at=NOW + 2), NOW + 2.5)
+    assert revocations.add(cutoff, 0)[1] is False
+    assert revoked(revocations, identity(issued_at=NOW + 2)) == [False]
+
+
+def test_shown_tokens_are_forgotten_in_time() -> None:
+    """Whoever shows fresh tokens all the time leaves no trace for longer than cutoffs are on their way."""
+    revocations = Revocations()
+    for n in range(1_000):
+        revocations.sweep(float(n))
+        revocations.check(identity(user_id=f"user{n}", issued_at=NOW + n), NOW + n)
+    assert len(revocations._shown) + len(revocations._shown_before) <= 2 * (2 * SHOWN_SECONDS + 2)
+
+
+def test_revocations_arrive_in_any_order() -> None:
+    """An old one that comes late takes nothing back."""
+    revocations = Revocations()
+    revocations.add(message("user_revoked", "bob", NOW + 100), 0)
+    assert revocations.add(message("user_revoked", "bob", NOW, LONG - 100), 0)[1] is False
+    assert revocations.newest("acme", "bob") == NOW + 100
+    revocations.sweep(LONG - 50)
+    assert revocations.newest("acme", "bob") == NOW + 100
+
+
+def test_repeated_cutoff_comes_after_the_tokens_in_between() -> None:
+    """Before, after, before, after: each ends what came before it and nothing after it, within a microsecond, though
+    the clock was put back."""
+    revocations = Revocations()
+    for now in (NOW + 0.5, NOW + 0.5, NOW - 3600.0, NOW + 0.5):
+        earlier = identity(issued_at=int(now), cutoff=revocations.newest("acme", "bob"))
+        assert revoked(revocations, earlier) == [False]
+        at = revocations.next_at("acme", now)
+        revocations.add(message("user_revoked", "bob", at, through=now), 0)
+        assert revoked(revocations, earlier) == [True]
+    assert revocations.newest("acme", "bob") < NOW + 0.51
+
+
+def test_sweep_forgets_what_has_run_out() -> None:
+    """Within a minute; and by the timer alone, whatever the wall clock says."""
+    revocations = Revocations()
+    revocations.add(message("token_revoked", "jti"), 100.0)
+    revocations.add(message("token_revoked", "jti", seconds=LONG - 100), 100.0)
+    revocations.add(message("user_revoked", "eve"), 100.0)
+    revocations.add(message("tenant_revoked", tenant="globex"), 100.0)
+    revocations.add(bar("zoe", "circle:1"), 100.0)
+    held = [identity(), identity(user_id="eve", token_id="x"), identity(tenant="globex", token_id="x")]
+    revocations.sweep(100.0 + LONG - 1)
+    assert revoked(revocations, *held, now=NOW + 1e9) == [True] * 3
+    assert revocations.barred(identity(user_id="zoe"), NOW + 1e9) == {"circle:1"}
+    revocations.sweep(100.0 + LONG + 60)
+    assert revoked(revocations, *held) == [False] * 3
+    assert (len(revocations), revocations._tenants) == (0, {})
+
+
+# ---- bounds
+
+
+def test_user_who_is_removed_from_too_many_rooms_is_revoked() -> None:
+    """In place of the bars: nothing of them is lost, and the next token has all its rooms."""
+    revocations = Revocations(max_bars=3)
+    for n in range(3):
+        revocations.add(bar("bob", f"circle:{n}", NOW + n + 0.5), 0)
+    told, news = revocations.add(bar("bob", "circle:3", NOW + 3.5), 0)
+    assert (told.kind, told.name, told.at, news) == ("user_revoked", "bob", NOW + 3.5, True)
+    assert revoked(revocations, identity(issued_at=NOW + 3), identity(issued_at=NOW + 4)) == [True, False]
+    assert revoked(revocations, identity(user_id="eve"), identity(cutoff=NOW + 3.5)) == [False, False]
+    assert revocations.barred(identity(), NOW + 10) == frozenset()
+    assert revocations.count("acme") == 1
+    # Told again, by the log or by another node, a removal from before is the cutoff that took its place.
+    assert revocations.add(bar("bob", "circle:2", NOW + 2.5), 0)[0].kind == "user_revoked"
+    assert revocations.add(bar("bob", "circle:2", NOW + 2.5), 0)[1] is False
+    told, _ = revocations.add(bar("bob", "circle:2", NOW + 9.5), 0)
+    assert told.kind == "room_barred"
+    assert revocations.is_barred(identity(issued_at=NOW + 6), "circle:2", NOW + 10)
+
+
+@pytest.mark.parametrize("kind", ["token_revoked", "user_revoked", "room_barred"])
+def test_tenant_with_too_many_is_revoked(kind: ControlKind) -> None:
+    """In place of them: whatever was revoked is still revoked, ahead of the clock as well; other tenants are not."""
+    revocations = Revocations(max_entries=10)
+    revocations.add(message("user_revoked", "eve", tenant="globex"), 0)
+    for n in range(10):
+        revocations.add(message(kind, f"name{n}", NOW + n / 10, room="circle:1"), 0)
+    assert revocations.count("acme") == 10
+    told, news = revocations.add(message(kind, "name10", NOW + 1.0, room="circle:1"), 0)
+    assert (told.kind, told.name, told.at, told.through, news) == ("tenant_revoked", "", NOW + 1, NOW + 6, True)
+    assert revocations.count("acme") == 0
+    issued = [identity(user_id="zoe", issued_at=NOW + n) for n in (0, CLOCK_SKEW, CLOCK_SKEW + 2)]
+    assert revoked(revocations, *issued, identity(cutoff=NOW + 1.0)) == [True, True, False, False]
+    assert revoked(revocations, identity(tenant="globex"), identity("globex", "eve")) == [False, True]
+    assert revocations.add(message(kind, "name3", NOW + 0.3, room="circle:1"), 0)[0].kind == "tenant_revoked"
+
+
+def test_clock_that_was_ahead_does_not_revoke_a_full_tenant_again_and_again() -> None:
+    """Its cutoffs lie a day ahead; they are replaced by one that ends as much, once."""
+    revocations = Revocations(max_entries=10)
+    for n in range(10):
+        revocations.add(message("user_revoked", f"user{n}", NOW + 86_400.0), 0)
+    kinds = [revocations.add(message("user_revoked", f"other{n}", NOW + 1.0 + n), 0)[0].kind for n in range(5)]
+    assert kinds == ["tenant_revoked"] * 5
+    assert (revocations.count("acme"), len(revocations)) == (0, 1)
+    # A token that was issued since names that cutoff; the next one, made by a clock that was put right, ends it.
+    issued = identity(issued_at=NOW + 6, cutoff=revocations.newest("acme", "bob"))
+    revocations.add(message("user_revoked", "bob", revocations.next_at("acme", NOW + 7.0), through=NOW + 7.0), 0)
+    assert revoked(revocations, issued) == [True]
+
+
+def test_connections_to_close_are_neither_bounded_nor_kept_from_anybody() -> None:
+    """They are over in minutes."""
+    revocations = Revocations(max_entries=2)
+    for n in range(5):
+        told, news = revocations.add(message("connection_closed", f"con_{n}", seconds=120.0), 0)
+        assert (told.kind, news) == ("connection_closed", True)
+    assert (revocations.count("acme"), len(revocations)) == (0, 5)
+    revocations.sweep(181.0)
+    assert len(revocations) == 0
+
+
+class Counting(dict[Any, Any]):
+    """Counts how often something of it is looked at."""
+
+    looks = 0
+
+    def __iter__(self) -> Iterator[Any]:
+        for key in super().__iter__():
+            self.looks += 1
+            yield key
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        self.looks += 1
+        return super().get(key, default)
+
+
+@pytest.mark.parametrize("size", [100, 10_000])
+def test_nothing_costs_more_with_more_in_force(size: int) -> None:
+    """Looks at what is kept, for a sweep, a judgement, one more and one again: as many with 100 as with 10,000."""
+    revocations = Revocations()
+    for n in range(size):
+        revocations.add(message("user_revoked", f"user{n}", seconds=LONG + n), 0)
+        revocations.add(message("token_revoked", f"jti{n}", seconds=LONG + n), 0)
+        revocations.add(bar(f"user{n}", "circle:1", NOW + 0.6, seconds=LONG + n), 0)
+    assert len(revocations) == 3 * size
+    revocations.sweep(1.0)
+    counted = [Counting(revocations._expiry._seconds), Counting(revocations._expiry._when)]
+    revocations._expiry._seconds, revocations._expiry._when = counted
+    tenant = revocations._tenants["acme"]
+    tenant.kinds = {kind: Counting(named) for kind, named in tenant.kinds.items()}
+    tenant.bars = Counting(tenant.bars)
+    counted += [*tenant.kinds.values(), tenant.bars]  # type: ignore[list-item]
+    for n in range(100):
+        revocations.sweep(1.0 + n / 2)
+        holder = identity(user_id=f"user{n}")
+        assert revocations.is_revoked(holder, NOW + 10)
+        revocations.barred(holder, NOW + 10)
+        revocations.add(message("user_revoked", f"other{n}"), 1.0)
+        revocations.add(message("user_revoked", f"user{n}", NOW + n + 1.0), 1.0)
+        revocations.add(bar(f"other{n}", "circle:2"), 1.0)
+    assert sum(each.looks for each in counted) < 100 * 25
+
+
+def test_revoking_a_tenant_costs_what_it_replaces() -> None:
+    """The first takes the place of all; the next ones find nothing left to look at."""
+    revocations = Revocations()
+    for n in range(1_000):
+        revocations.add(bar(f"user{n}", "circle:1"), 0)
+    revocations.add(message("tenant_revoked", at=NOW + 1.0), 0)
+    assert (len(revocations), revocations.count("acme")) == (1, 0)
+
+
+# Every separator that a joined key might use, and look-alikes of letters.
+separators = "_|:.-/ \x00"
+names = st.text(st.sampled_from("ab\u0430\uff41*" + separators), max_size=4)
+
+
+@st.composite
+def alike(draw: st.DrawFn) -> tuple[tuple[str, str, str], tuple[str, str, str]]:
+    """Two holders' fields, which joined by some separator, or by none, give the same text."""
+    joint = draw(st.sampled_from(["", *separators]))
+    parts = draw(st.lists(names, min_size=3, max_size=5))
+    first, second = (draw(st.integers(1, len(parts) - 1)) for _ in range(2))
+    name, other = (joint.join(parts[:cut]) for cut in (first, second))
+    rest, other_rest = (joint.join(parts[cut:]) for cut in (first, second))
+    return (name, rest, rest), (other, other_rest, other_rest)
+
+
+@settings(deadline=None, max_examples=400)
+@given(alike())
+def test_no_field_spills_into_another(pair: tuple[tuple[str, str, str], tuple[str, str, str]]) -> None:
+    """("a_b", "c") is not ("a", "b_c"): only what is equal field by field is revoked (CVE-2026-39972)."""
+    (tenant, user, token), asked = pair
+    other = identity(*asked)
+    for kind, name, same in (
+        ("token_revoked", token, (tenant, token) == (other.tenant, other.token_id)),
+        ("user_revoked", user, (tenant, user) == (other.tenant, other.user_id)),
+        ("tenant_revoked", "", tenant == other.tenant),
+    ):
+        revocations = Revocations()
+        revocations.add(message(kind, name, tenant=tenant), 0)  # type: ignore[arg-type]
+        assert revoked(revocations, other) == [same]
+
+
+steps = st.one_of(
+    st.tuples(
+        st.sampled_from(["token_revoked", "user_revoked", "tenant_revoked", "room_barred"]),
+        st.sampled_from("ab"),
+        st.integers(0, 20),
+        st.sampled_from(["circle:1", "circle:2", "circle:3"]),
+    ),
+    st.tuples(st.just("sweep"), st.just(""), st.integers(0, 20), st.just("")),
+)
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.lists(steps, max_size=40))
+def test_nothing_in_force_is_ever_forgotten(steps: list[tuple[Any, str, int, str]]) -> None:
+    """Whatever takes the place of what, whatever is swept: each token that a message in force ends is ended."""
+    revocations = Revocations(max_bars=2, max_entries=4)
+    told: list[ControlMessage] = []
+    timer = 0.0
+    for kind, name, number, room in steps:
+        if kind == "sweep":
+            timer += number
+            revocations.sweep(timer)
+            continue
+        each = message(kind, "" if kind == "tenant_revoked" else name, NOW + number / 2, room=room, seconds=1e6)
+        told.append(each)
+        revocations.add(each, timer)
+        assert revocations.count("acme") <= 4
+    for each in told:
+        holder = identity(user_id=each.name or "c", token_id=each.name, issued_at=int(each.at), cutoff=0.0)
+        if each.kind == "room_barred":
+            taken = revocations.is_barred(holder, each.room, NOW + 100)
+            assert taken or revocations.is_revoked(holder, NOW + 100)
+        else:
+            assert revocations.is_revoked(holder, NOW + 100)
+    assert len(revocations) == sum(1 for _ in revocations)
+
+
+def test_wheel_is_shared_by_all_of_a_tenant() -> None:
+    """An entry has one deadline, the latest that was told."""
+    revocations = Revocations()
+    assert isinstance(revocations._expiry, TimerWheel)
+    for seconds in (100.0, 700.0, 300.0):
+        revocations.add(message("user_revoked", "bob", NOW + seconds, seconds), 0)
+    revocations.sweep(600.0)
+    assert revoked(revocations, identity()) == [True]
+    revocations.sweep(760.0)
+    assert revoked(revocations, identity()) == [False]
