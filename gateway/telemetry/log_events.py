@@ -97,6 +97,14 @@ def command_refused(connection: Connection, error: AuthError | GatewayError) -> 
         _write(_connections, logging.INFO, "command.refused", "command refused", fields)
 
 
+def http_connection_ended(address: str, reason: str, status: int | None = None, detail: str | None = None) -> None:
+    """An HTTP connection was ended before or behind the application: for a malformed or late request, or since the
+    client reads none of its answers. `status` is that of the answer, None where none was sent."""
+    if _permitted(_connections, logging.INFO, "http.ended", reason, status):
+        fields = {"address": address, "reason": reason, "detail": detail, "code": status}
+        _write(_connections, logging.INFO, "http.ended", "HTTP connection ended", fields)
+
+
 # ---- connections
 
 

@@ -140,6 +140,22 @@ async def test_a_handshake_that_is_none_is_logged(caplog: pytest.LogCaptureFixtu
     assert (long["reason"], long["code"]) == ("malformed_handshake", 431)
 
 
+async def test_an_http_connection_that_is_ended_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """A malformed request, and a handshake to nowhere; not what the application answers."""
+    async with serving(settings_for()) as gate:
+        for request in (
+            b"GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\nnonsense\r\n\r\n",
+            handshake("/nowhere?token=secret"),
+        ):
+            reader, writer = await asyncio.open_connection("127.0.0.1", gate.port)
+            writer.write(request)
+            await reader.read()
+            writer.close()
+    malformed, elsewhere = lines(caplog)
+    assert (malformed["event"], malformed["reason"], malformed["code"]) == ("http.ended", "malformed_request", 400)
+    assert (elsewhere["event"], elsewhere["reason"], elsewhere["code"]) == ("connection.refused", "unknown_path", 404)
+
+
 # ---- closes
 
 

@@ -187,3 +187,15 @@ async def test_early_frames_of_who_is_refused_are_nobodys(served: Served) -> Non
             await client.send(handshake(target) + EARLY + frame(8))
             assert (await client.head()).startswith("HTTP/1.1 101 ")
             assert await client.close_code() == code
+
+
+async def test_no_flood_of_malformed_requests_fills_a_log(served: Served) -> None:
+    """A line for each of the first, with the address and the reason, and then one a second."""
+    before = len(served.output.splitlines())
+    for _ in range(100):
+        async with raw(served.port) as client:
+            await client.send(b"no HTTP at all\r\n\r\n")
+            assert (await client.rest()).startswith(b"HTTP/1.1 400 ")
+    lines = served.output.splitlines()[before:]
+    assert len(lines) < 40
+    assert not [line for line in lines if "WARNING" in line and "suppressed" not in line]

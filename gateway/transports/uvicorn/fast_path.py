@@ -13,9 +13,11 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
+from gateway.telemetry import log_events
 from gateway.transports.uvicorn.endpoint import Endpoint
 from gateway.transports.uvicorn.guard import HEAD_BYTES, HEAD_SECONDS, TOO_SLOW
 from gateway.transports.uvicorn.http_httptools import GuardedHttpTools
+from gateway.transports.uvicorn.sockets import peer_of
 from gateway.transports.uvicorn.upgrade import Upgrade, upgrade
 
 # As lax as any parser, so that nobody waits for an end that has come; a head that is in order has but one of them.
@@ -115,5 +117,6 @@ class FirstRequest(asyncio.Protocol):
         self._server_state.connections.discard(self)
 
     def _give_up(self) -> None:
+        log_events.http_connection_ended(peer_of(self._transport), "slow_request", 408)
         self._transport.write(TOO_SLOW)
         self._transport.close()

@@ -5,7 +5,6 @@ without bound.
 """
 
 import asyncio
-import logging
 from collections.abc import Sequence
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, Final
@@ -13,9 +12,10 @@ from typing import TYPE_CHECKING, Any, Final
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from gateway.core.headers import group_headers
+from gateway.telemetry import log_events
 from gateway.transports.uvicorn.endpoint import STATE_KEY, Endpoint
 from gateway.transports.uvicorn.handshake import offers_websocket, write_request
-from gateway.transports.uvicorn.sockets import abort_with_rst, acked_bytes, unacked_bytes
+from gateway.transports.uvicorn.sockets import abort_with_rst, acked_bytes, peer_of, unacked_bytes
 from gateway.transports.uvicorn.upgrade import upgrade
 
 HEAD_SECONDS: Final = 5.0
@@ -28,8 +28,6 @@ SHUTDOWN_SECONDS: Final = 2.0
 
 TOO_LARGE: Final = b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 TOO_SLOW: Final = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-
-logger = logging.getLogger("gateway.transport")
 
 
 class Phase(Enum):
@@ -89,6 +87,7 @@ class ConnectionGuard(H11Protocol if TYPE_CHECKING else object):  # type: ignore
         if cycle is not None and not cycle.response_complete:  # its body is at fault: no more of it will come
             cycle.disconnected = True
             cycle.message_event.set()
+        log_events.http_connection_ended(peer_of(self.transport), "malformed_request", 400, msg)
         super().send_400_response(msg)
 
     def timeout_keep_alive_handler(self) -> None:
@@ -165,6 +164,7 @@ class ConnectionGuard(H11Protocol if TYPE_CHECKING else object):  # type: ignore
     def _give_up(self, answer: bytes) -> None:
         self._disarm()
         if not self.transport.is_closing():
+            log_events.http_connection_ended(peer_of(self.transport), "slow_request", int(answer[9:12]))
             # A request that was answered before its body had come to its end does not get a second answer.
             if self._phase is Phase.HEAD or not self.cycle.response_started:
                 self.transport.write(answer)
@@ -179,7 +179,7 @@ class ConnectionGuard(H11Protocol if TYPE_CHECKING else object):  # type: ignore
         if not waiting or progress != self._progress:
             self._progress, self._progress_at = progress, now
         elif now - self._progress_at >= endpoint.stall:
-            logger.info("an HTTP client read nothing for %g s and was given up", endpoint.stall)
+            log_events.http_connection_ended(peer_of(self.transport), "slow_consumer")
             self.abort()
 
     def extend_deadlines(self, seconds: float) -> None:

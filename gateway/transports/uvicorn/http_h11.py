@@ -1,6 +1,6 @@
 """HTTP with the parser that is written in Python."""
 
-from typing import Any, Final
+from typing import Any
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -9,19 +9,23 @@ from gateway.transports.uvicorn.guard import ConnectionGuard
 from gateway.transports.uvicorn.handshake import TOO_OLD, head_fault
 from gateway.transports.uvicorn.upgrade import EARLY, Upgrade
 
-_HOST: Final = b"host"
-
 
 class _Connection(h11.Connection):
-    """h11's, which also refuses what RFC 9112 wants refused."""
+    """h11's, which also refuses what RFC 9112 wants refused, and keeps the `fault` of a client in place of raising it:
+    uvicorn would log a warning for each."""
+
+    fault: str | None = None
 
     def next_event(self) -> Any:
-        event = super().next_event()
+        try:
+            event = super().next_event()
+        except h11.RemoteProtocolError as error:
+            self.fault = str(error)
+            return h11.NEED_DATA
         if isinstance(event, h11.Request):
-            hosts = [value for name, value in event.headers if name == _HOST]
-            if fault := head_fault(event.http_version.decode(), hosts):
-                raise h11.RemoteProtocolError(fault)
-        return event
+            hosts = [value for name, value in event.headers if name == b"host"]
+            self.fault = head_fault(event.http_version.decode(), hosts)
+        return event if self.fault is None else h11.NEED_DATA
 
 
 class GuardedH11(ConnectionGuard, H11Protocol):
@@ -30,10 +34,16 @@ class GuardedH11(ConnectionGuard, H11Protocol):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self.conn = _Connection(h11.SERVER, self.config.h11_max_incomplete_event_size or 64 * 1024)
+        self.conn: _Connection = _Connection(h11.SERVER, self.config.h11_max_incomplete_event_size or 64 * 1024)
+
+    def _advance(self) -> None:
+        if self.conn.fault is None:
+            super()._advance()
+        elif not self.transport.is_closing():
+            self.send_400_response("Invalid HTTP request received.")
 
     def _should_upgrade(self) -> bool:
-        return self._offers_websocket(self.scope["method"].encode(), self.scope["raw_path"])
+        return self._offers_websocket(self.scope["method"].encode(), self.scope["raw_path"][len(self.root_path) :])
 
     def handle_websocket_upgrade(self, event: h11.Request) -> None:
         early, _ = self.conn.trailing_data

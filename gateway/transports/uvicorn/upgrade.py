@@ -71,6 +71,7 @@ def upgrade(
     elif endpoint is None or not endpoint.serves(path):
         if endpoint is None or not endpoint.alone:
             return _pass_on(transport, arguments, head, early)
+        log_events.handshake_refused(peer_of(transport), 404, "unknown_path")
         refusal = refuse(b"404 Not Found", "no WebSocket is served at this path")
     elif fault := handshake_fault(method, headers):
         log_events.handshake_refused(peer_of(transport), 400, "malformed_handshake", detail=fault)
