@@ -51,9 +51,9 @@ def admin_router(service: Service, limited: Limited) -> APIRouter:
         holder: Annotated[Identity, principal], tenant: Tenant = None, limit: Limit = 100, after: After = None
     ) -> Stats:
         """Counts of one tenant, and its clients, a page at a time. The totals are since each node started, of those
-        that run now; other nodes' are up to 15 s old."""
+        that run now, as of a second ago; `total_broadcasts` are the events that they have appended to the log."""
         known = await administration.directory(tenant_for(holder, tenant))
-        window, totals = known.window, known.totals
+        totals = known.totals
         page, following = _page(known.ids(), limit, after)
         return Stats(
             tenant=known.tenant,
@@ -62,9 +62,9 @@ def admin_router(service: Service, limited: Limited) -> APIRouter:
             active_rooms=len(known.rooms()),
             total_connections=totals.connections,
             total_messages_sent=totals.messages,
-            total_broadcasts=totals.broadcasts,
-            log_events=len(window),
-            log_bytes=window.bytes,
+            total_broadcasts=totals.events,
+            log_events=known.log.events,
+            log_bytes=known.log.bytes,
             clients=[known.client(id) for id in page],
             next=following,
             **_partial(known),

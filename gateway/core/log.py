@@ -1,8 +1,8 @@
 """The seam of the log: what an engine must do for the rest to keep its promise."""
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from gateway.core.window import Entry, Gap, Removal, Window
 
@@ -41,6 +41,13 @@ class Receipt:
     event_id: str
     duplicate: bool
     at: float
+
+
+class LogSize(NamedTuple):
+    """The events that a log keeps, and about how many bytes they take."""
+
+    events: int
+    bytes: int
 
 
 class Log(Protocol):
@@ -83,6 +90,15 @@ class Log(Protocol):
 
     def release(self, tenant: str) -> None:
         """Nobody here needs the tenant's window for now."""
+
+    def appended(self, tenant: str) -> int:
+        """How many events this node has appended to the tenant's log; a duplicate is none."""
+
+    def tenants(self) -> Iterable[str]:
+        """Those for which that is not 0."""
+
+    async def size(self, tenant: str) -> LogSize:
+        """How much of the tenant's log is kept; what this node holds of it where the rest cannot be asked."""
 
     def window(self, tenant: str) -> Window:
         """What this node holds of the tenant's log, up to the newest entry that the listener was called with."""

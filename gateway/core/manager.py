@@ -12,7 +12,7 @@ class TenantIndex:
     """The connections of one tenant by id, by room and by user, and its totals since the start. Nothing in it can
     reach another tenant's."""
 
-    __slots__ = ("broadcasts", "connections", "connections_seen", "messages_sent", "rooms", "users")
+    __slots__ = ("connections", "connections_seen", "messages_sent", "rooms", "users")
 
     def __init__(self) -> None:
         # Dictionaries for sets: they keep the order of arrival, so that nobody is always served last.
@@ -21,7 +21,6 @@ class TenantIndex:
         self.users: dict[str, dict[Connection, None]] = {}
         self.connections_seen = 0
         self.messages_sent = 0
-        self.broadcasts = 0
 
 
 class Observer(Protocol):
@@ -101,7 +100,6 @@ class ConnectionManager:
         may be written to any of them in between.
         """
         index = self.of(tenant)
-        index.broadcasts += len(entries)
         over: list[Connection] = []
         for mask, connections in _audiences(index, entries):
             chosen = [entry for i, entry in enumerate(entries) if mask >> i & 1]

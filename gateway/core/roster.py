@@ -33,11 +33,12 @@ def member_of(connection: Connection) -> Member:
 
 
 class Totals(NamedTuple):
-    """What a node counts of a tenant since it started."""
+    """What a node counts of a tenant since it started: connections that came, frames sent to them, and events that it
+    has appended to the log. Each is counted by one node: so that totals of nodes may be added."""
 
     connections: int
     messages: int
-    broadcasts: int
+    events: int
 
 
 class Change(NamedTuple):
@@ -100,8 +101,7 @@ class Others:
         return self.update(node, changed)
 
     def drop(self, node: str) -> list[Change]:
-        """A node is no more."""
-        self.totals.pop(node, None)
+        """A node is no more, or has no connections of the tenant any more."""
         return self.replace(node, ())
 
     def _add(self, room: str, member: Member) -> bool:
@@ -130,6 +130,9 @@ class Source(Protocol):
         """One of them as it is now; None where it has gone."""
 
     def totals(self, tenant: str) -> Totals: ...
+
+    def tenants(self) -> Iterable[str]:
+        """Those of which anything was counted; some perhaps twice."""
 
 
 OnChanges = Callable[[str, list[Change]], object]

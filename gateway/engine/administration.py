@@ -28,7 +28,7 @@ class Administration:
 
     async def directory(self, tenant: str) -> TenantDirectory:
         """All connections of the tenant, as of now."""
-        return await TenantDirectory.of(tenant, self._connections.manager, self._members, self._log.window(tenant))
+        return await TenantDirectory.of(tenant, self._connections.manager, self._members, self._log)
 
     async def close_connection(self, tenant: str, connection_id: str) -> None:
         """Close one connection (4403). Raises `GatewayError` where the tenant has no such connection, `LogUnavailable`

@@ -1,35 +1,64 @@
 """The directory of a tenant: its connections on all nodes, this node's from its index, others' from their reports."""
 
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from itertools import chain
 
+from gateway.core.log import Log, LogSize
 from gateway.core.manager import ConnectionManager, TenantIndex
 from gateway.core.roster import ClusterMembers, Member, Totals, member_of
-from gateway.core.window import Window
 from schemas.admin import ClientInfo, ConnectionInfo, RoomInfo
 from schemas.events import rfc3339
 
 
+class NodeDirectory:
+    """This node's own connections, and what it has counted of each tenant: a `Source` for the other nodes."""
+
+    def __init__(self, manager: ConnectionManager, log: Log) -> None:
+        self._manager = manager
+        self._log = log
+
+    def ids(self, tenant: str) -> Collection[str]:
+        return self._manager.of(tenant).connections.keys()
+
+    def member(self, tenant: str, connection_id: str) -> Member | None:
+        connection = self._manager.of(tenant).connections.get(connection_id)
+        return None if connection is None else member_of(connection)
+
+    def totals(self, tenant: str) -> Totals:
+        index = self._manager.of(tenant)
+        sent = index.messages_sent + sum(connection.sent for connection in index.connections.values())
+        return Totals(index.connections_seen, sent, self._log.appended(tenant))
+
+    def tenants(self) -> Iterable[str]:
+        return chain(self._manager.tenants(), self._log.tenants())
+
+
 @dataclass(frozen=True, slots=True)
 class TenantDirectory:
-    """As of one moment. `partial` where others may be out of reach; `window` is of the tenant's log."""
+    """As of one moment. `partial` where others may be out of reach; `log` is how much the tenant's log holds."""
 
     tenant: str
     node: str
     partial: bool
-    window: Window
+    log: LogSize
+    totals: Totals
+    """Of all nodes that run, since each started."""
     _index: TenantIndex
-    _totals: list[Totals]
     _elsewhere: dict[str, tuple[str, Member]]
     _counts: dict[str, dict[str, int]]
 
     @staticmethod
-    async def of(tenant: str, manager: ConnectionManager, members: ClusterMembers, window: Window) -> "TenantDirectory":
+    async def of(tenant: str, manager: ConnectionManager, members: ClusterMembers, log: Log) -> "TenantDirectory":
         if (looking := members.look(tenant)) is not None:
             await looking
+        size = await log.size(tenant)
         others = members.others(tenant)
+        counted = [NodeDirectory(manager, log).totals(tenant), *others.totals.values()]
+        totals = Totals(*map(sum, zip(*counted, strict=True)))
         elsewhere = {member.connection_id: (node, member) for node, member in others}
-        index, totals = manager.of(tenant), list(others.totals.values())
-        return TenantDirectory(tenant, members.node, members.partial, window, index, totals, elsewhere, others.rooms)
+        index = manager.of(tenant)
+        return TenantDirectory(tenant, members.node, members.partial, size, totals, index, elsewhere, others.rooms)
 
     @property
     def connections(self) -> int:
@@ -38,14 +67,6 @@ class TenantDirectory:
     @property
     def users(self) -> int:
         return len(self._index.users.keys() | {member.user_id for _, member in self._elsewhere.values()})
-
-    @property
-    def totals(self) -> Totals:
-        """Of all nodes that run, since each started."""
-        index = self._index
-        sent = index.messages_sent + sum(connection.sent for connection in index.connections.values())
-        counted = [Totals(index.connections_seen, sent, index.broadcasts), *self._totals]
-        return Totals(*map(sum, zip(*counted, strict=True)))
 
     def ids(self) -> list[str]:
         """In order."""

@@ -62,7 +62,7 @@ class Gateway(Host, LogListener):
         self.connections = Connections(verifier, self.cluster.revocations, self.limits, clock, timer)
         self.manager = self.connections.manager
         self.delivery = Delivery(self.connections, log, batch_writer)
-        self.presence = Presence(self.connections, self.delivery, self.cluster.members, self.tasks)
+        self.presence = Presence(self.connections, self.delivery, self.cluster.members, log, self.tasks)
         self.revocation = RevocationService(self.connections, self.delivery, self.cluster)
         self.log_status = LogStatusNotifier(self.connections, self.delivery, log)
         self.drain = Drain(self.connections, self.delivery)

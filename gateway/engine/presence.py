@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Collection, Iterable
+from collections.abc import Awaitable, Iterable
 from functools import partial
 from typing import Final
 
@@ -11,10 +11,12 @@ from auth.identity import Identity, require_subscribe
 from gateway.core.connection import Connection
 from gateway.core.errors import GatewayError
 from gateway.core.frame import Batch, Frame
+from gateway.core.log import Log
 from gateway.core.presence_feed import PresenceEvent, PresenceFeed
-from gateway.core.roster import Change, ClusterMembers, Member, Totals, member_of
+from gateway.core.roster import Change, ClusterMembers
 from gateway.engine.connections import Connections
 from gateway.engine.delivery import Delivery
+from gateway.engine.directory import NodeDirectory
 from gateway.engine.replies import error_reply
 from gateway.engine.tasks import TaskSet
 from schemas import messages
@@ -31,14 +33,15 @@ NOTIFY_INTERVAL: Final = 0.1
 
 
 class Presence:
-    """Follows the manager's index (an `Observer`) and what is heard of other nodes, whom it tells of this one's
-    connections (their `Source`). `grace` may be set.
+    """Follows the manager's index (an `Observer`) and what is heard of other nodes. `grace` may be set.
 
     News are no events: they have no place in the log. A connection that is behind goes without, and the command
     `presence` tells it how things are.
     """
 
-    def __init__(self, connections: Connections, delivery: Delivery, members: ClusterMembers, tasks: TaskSet) -> None:
+    def __init__(
+        self, connections: Connections, delivery: Delivery, members: ClusterMembers, log: Log, tasks: TaskSet
+    ) -> None:
         self.grace = LEAVE_GRACE
         self._connections = connections
         self._delivery = delivery
@@ -52,7 +55,7 @@ class Presence:
         self._graces: deque[tuple[float, str, str]] = deque()
         self._next_grace: asyncio.TimerHandle | None = None
         self._manager.observer = self
-        members.attach(self, self._on_changes)
+        members.attach(NodeDirectory(self._manager, log), self._on_changes)
 
     # ---- who is there
 
@@ -248,17 +251,3 @@ class Presence:
         self._bundle = self._next_grace = None
         self._graces.clear()
         self._with_news.clear()
-
-    # ---- what other nodes are told
-
-    def ids(self, tenant: str) -> Collection[str]:
-        return self._manager.of(tenant).connections.keys()
-
-    def member(self, tenant: str, connection_id: str) -> Member | None:
-        connection = self._manager.of(tenant).connections.get(connection_id)
-        return None if connection is None else member_of(connection)
-
-    def totals(self, tenant: str) -> Totals:
-        index = self._manager.of(tenant)
-        sent = index.messages_sent + sum(connection.sent for connection in index.connections.values())
-        return Totals(index.connections_seen, sent, index.broadcasts)

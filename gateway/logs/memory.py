@@ -2,13 +2,13 @@
 
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from gateway.core.cursor import EPOCH_BYTES, Cursors
 from gateway.core.frame import Frame
 from gateway.core.idempotency import IdempotencyWindow
-from gateway.core.log import Draft, LogListener, Receipt, payload_of
+from gateway.core.log import Draft, LogListener, LogSize, Receipt, payload_of
 from gateway.core.window import Bounds, Entry, Window
 
 JUMP_SECONDS: Final = 1.0
@@ -73,6 +73,17 @@ class MemoryLog:
         if self._listener is not None:
             self._listener.on_entry(tenant, entry)
         return Receipt(event_id, duplicate=False, at=now)
+
+    def appended(self, tenant: str) -> int:
+        found = self._tenants.get(tenant)
+        return found[0].head if found else 0
+
+    def tenants(self) -> Iterable[str]:
+        return [tenant for tenant, (window, _) in self._tenants.items() if window.head]
+
+    async def size(self, tenant: str) -> LogSize:
+        found = self._tenants.get(tenant)
+        return LogSize(len(found[0]), found[0].bytes) if found else LogSize(0, 0)
 
     def window(self, tenant: str) -> Window:
         return self._tenant(tenant)[0]

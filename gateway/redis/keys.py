@@ -31,12 +31,16 @@ class KeySpace:
         return f"{self._of(tenant)}:nodes"
 
     def members(self, tenant: str, node: str) -> str:
-        """A hash: the node's connections by id, its totals and the version that this is."""
+        """A hash: the node's connections by id, and the version that this is."""
         return f"{self._of(tenant)}:members:{node}"
 
     def changes(self, tenant: str, node: str) -> str:
         """A stream: by version what changed, and after which other version."""
         return f"{self._of(tenant)}:changes:{node}"
+
+    def totals(self, tenant: str) -> str:
+        """A hash: by node, what it has counted."""
+        return f"{self._of(tenant)}:totals"
 
     # ---- all nodes
 

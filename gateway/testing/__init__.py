@@ -18,7 +18,8 @@ here needs pytest itself.
 
 from gateway.testing.cluster_contract import LEASE, ClusterContract, Connections, NodeUnderTest
 from gateway.testing.helpers import CURSOR_KEY, Clock, draft, until
-from gateway.testing.log_contract import KEY_SECONDS, LogContract, LogUnderTest, RecordingListener
+from gateway.testing.log_contract import KEY_SECONDS, LogContract
+from gateway.testing.log_under_test import LogUnderTest, RecordingListener
 from gateway.testing.peers import Peer, RecordingHost
 from gateway.testing.shared_cluster_contract import SharedClusterContract
 from gateway.testing.shared_log_contract import SharedLogContract

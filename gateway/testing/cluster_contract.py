@@ -35,6 +35,9 @@ class Connections:
     def totals(self, tenant: str) -> Totals:
         return self.counts.get(tenant, Totals(0, 0, 0))
 
+    def tenants(self) -> Collection[str]:
+        return [*self.of, *self.counts]
+
 
 @dataclass(slots=True)
 class NodeUnderTest:

@@ -2,17 +2,16 @@
 
 import asyncio
 import json
-from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from itertools import pairwise
 from typing import Final
 
 from gateway.core.cursor import Position
 from gateway.core.errors import CursorInvalid, IdempotencyConflict
-from gateway.core.log import Draft, Log, Receipt
-from gateway.core.window import Bounds, Entry, Gap, Removal
-from gateway.testing.helpers import CURSOR_KEY, DRAFT_AT, draft, is_duplicate, number_of, until
+from gateway.core.log import Draft
+from gateway.core.window import Bounds, Entry, Removal
+from gateway.testing.helpers import DRAFT_AT, draft, is_duplicate, number_of
+from gateway.testing.log_under_test import RecordingListener
+from gateway.testing.log_window_contract import LogWindowContract
 from schemas.events import encode_event
 from schemas.rooms import TENANT_ROOM
 
@@ -22,59 +21,8 @@ KEY_SECONDS: Final = 120.0
 _FORGOTTEN_AFTER: Final = 2 * KEY_SECONDS
 
 
-class RecordingListener:
-    """A `LogListener` that remembers what it was called with."""
-
-    def __init__(self) -> None:
-        self.told: list[tuple[str, Entry]] = []
-        self.resets: list[tuple[str, Gap]] = []
-        self.degraded: list[bool] = []
-
-    def on_entry(self, tenant: str, entry: Entry) -> None:
-        self.told.append((tenant, entry))
-
-    def on_reset(self, tenant: str, reason: Gap) -> None:
-        self.resets.append((tenant, reason))
-
-    def on_degraded(self, degraded: bool) -> None:
-        self.degraded.append(degraded)
-
-
-class LogUnderTest(RecordingListener):
-    """A log, how to let time pass for it, and what its listener was called with."""
-
-    def __init__(self, log: Log, pass_time: Callable[[float], Awaitable[None]]) -> None:
-        super().__init__()
-        self.log = log
-        self.pass_time = pass_time
-        log.attach(self)
-
-    async def follow(self, *tenants: str) -> None:
-        """What a gateway does for a tenant's first connection; a window is kept up to date from then on."""
-        for tenant in tenants:
-            if (following := self.log.follow(tenant)) is not None:
-                await following
-
-    async def append(self, tenant: str, count: int) -> list[Receipt]:
-        return [await self.log.append(tenant, draft(n)) for n in range(count)]
-
-    def told_of(self, tenant: str) -> list[Entry]:
-        return [entry for name, entry in self.told if name == tenant]
-
-
-class LogContract(ABC):
+class LogContract(LogWindowContract):
     """What `gateway.core.log.Log` promises, for an engine seen from one node."""
-
-    @abstractmethod
-    def open(self, bounds: Bounds, keys: tuple[bytes, ...]) -> AbstractAsyncContextManager[LogUnderTest]:
-        """A new, empty log, running; `keys` are for cursors. Its `pass_time` moves the time by which the engine
-        forgets keys and entries, the sweeps included that would have come."""
-
-    @asynccontextmanager
-    async def opened(self, bounds: Bounds | None = None) -> AsyncIterator[LogUnderTest]:
-        async with self.open(bounds or Bounds(), (CURSOR_KEY,)) as subject:
-            await subject.follow("acme", "bolt")
-            yield subject
 
     # -- order
 
@@ -180,6 +128,22 @@ class LogContract(ABC):
                 await subject.log.append("acme", Draft((TENANT_ROOM,), body, DRAFT_AT))
             assert [json.loads(entry.frame.payload)["data"]["text"] for entry in subject.told_of("acme")] == texts
 
+    async def test_what_this_node_appended_is_counted(self) -> None:
+        """Each event once, a duplicate not at all, whether or not anybody follows the tenant; and how much there is."""
+        async with self.opened(Bounds(max_events=4)) as subject:
+            log = subject.log
+            assert (log.appended("acme"), await log.size("acme")) == (0, (0, 0))
+            for tenant in ("acme", "carol"):  # which nobody follows
+                await subject.append(tenant, 5)
+                for _ in range(2):
+                    await log.append(tenant, draft(5, key="k"))
+                assert log.appended(tenant) == 6
+                events, size = await log.size(tenant)
+                assert events == 4
+                assert 4 * 40 < size < 4 * 400
+            assert set(log.tenants()) == {"acme", "carol"}
+            assert (log.appended("dora"), await log.size("dora")) == (0, (0, 0))
+
     # -- idempotency
 
     async def test_same_key_and_body_is_appended_once(self) -> None:
@@ -281,120 +245,3 @@ class LogContract(ABC):
             for one, other in [*pairwise(ids), *zip(ids, others, strict=True)]:
                 # 28 characters of 64: by chance one pair in some 10^11 shares 11 of them.
                 assert sum(a == b for a, b in zip(one[4:], other[4:], strict=True)) < 11, (one, other)
-
-    # -- the window
-
-    async def test_window_is_within_its_count_after_every_append(self) -> None:
-        """At most `max_events` are kept: the newest, without a hole."""
-        async with self.opened(Bounds(max_events=5)) as subject:
-            window = subject.log.window("acme")
-            for n in range(1, 13):
-                await subject.log.append("acme", draft(n))
-                assert (window.head, len(window)) == (n, min(n, 5))
-                assert window.first == n - len(window) + 1
-                assert [window[o].offset for o in range(window.first, n + 1)] == list(range(window.first, n + 1))
-
-    async def test_window_is_within_its_bytes_after_every_append(self) -> None:
-        """At most `max_bytes` of frames are kept; an event that alone is over them stays until the next one, since an
-        accepted event must reach those who are there."""
-        async with self.opened(Bounds(max_bytes=2_000)) as subject:
-            window = subject.log.window("acme")
-            for size in (300, 500, 100, 900, 0, 1_500, 1_900, 0, 5_000, 10, 10):
-                await subject.log.append("acme", draft(size, size=size))
-                held = [len(window[o].frame) for o in range(window.first, window.head + 1)]
-                assert window.bytes == sum(held)
-                assert window.bytes <= 2_000 or len(held) == 1
-                assert number_of(window[window.head].frame) == size
-
-    async def test_window_lets_go_of_what_is_too_old(self) -> None:
-        """What is older than `max_seconds` goes, and nothing younger; offsets go on where they were."""
-        async with self.opened(Bounds(max_seconds=60.0)) as subject:
-            window = subject.log.window("acme")
-            await subject.append("acme", 3)
-            await subject.pass_time(40.0)
-            await subject.append("acme", 2)
-            assert (window.first, window.head) == (1, 5)
-            await subject.pass_time(30.0)
-            subject.log.sweep()
-            assert (window.first, window.head) == (4, 5)
-            await subject.pass_time(61.0)
-            subject.log.sweep()
-            assert (window.first, window.head, len(window), window.bytes) == (6, 5, 0, 0)
-            await subject.append("acme", 1)
-            assert (window.first, window.head) == (6, 6)
-
-    async def test_gap_is_told_at_the_exact_place(self) -> None:
-        """What follows a position is all there, or was trimmed from the first lost entry on, or is of another life of
-        the log."""
-        async with self.opened(Bounds(max_events=4)) as subject:
-            window = subject.log.window("acme")
-            assert window.gap(Position(window.epoch, 0)) is None
-            assert window.gap(Position(window.epoch, 1)) == "log_reset"
-            await subject.append("acme", 10)  # 7 to 10 are there
-            judged = {offset: window.gap(Position(window.epoch, offset)) for offset in (0, 1, 5, 6, 7, 9, 10, 11)}
-            assert judged == {
-                0: "history_trimmed",
-                1: "history_trimmed",
-                5: "history_trimmed",
-                6: None,
-                7: None,
-                9: None,
-                10: None,
-                11: "log_reset",
-            }
-            other = bytes(byte ^ 1 for byte in window.epoch)
-            assert {window.gap(Position(other, offset)) for offset in (0, 6, 10, 11)} == {"log_reset"}
-
-    async def test_gap_is_told_of_an_empty_window(self) -> None:
-        """Where all has been let go of, only the head's own position misses nothing."""
-        async with self.opened(Bounds(max_seconds=60.0)) as subject:
-            window = subject.log.window("acme")
-            await subject.append("acme", 3)
-            await subject.pass_time(120.0)
-            subject.log.sweep()
-            assert window.gap(Position(window.epoch, 2)) == "history_trimmed"
-            assert window.gap(Position(window.epoch, 3)) is None
-
-    async def test_what_is_too_old_is_not_there_for_who_begins_to_follow(self) -> None:
-        """A window that is looked at for the first time, long after, has what is young enough, and says what it lacks:
-        whether or not anything was appended, or swept, in between."""
-        async with self.opened(Bounds(max_seconds=60.0)) as subject:
-            for n in range(6):
-                await subject.log.append("carol", draft(n))
-                await subject.log.append("dora", draft(n))
-                await subject.pass_time(20.0 if n < 5 else 30.5)
-            await subject.follow("carol")
-            window = subject.log.window("carol")
-            assert (window.first, window.head) == (5, 6)
-            assert window.gap(Position(window.epoch, 3)) == "history_trimmed"
-            assert window.gap(Position(window.epoch, 4)) is None
-            await subject.pass_time(300.0)
-            await subject.follow("dora")
-            window = subject.log.window("dora")
-            assert (window.first, window.head, len(window)) == (7, 6, 0)
-            assert window.gap(Position(window.epoch, 5)) == "history_trimmed"
-            await subject.log.append("dora", draft(6))
-            await until(lambda: window.head == 7)
-            assert [entry.offset for entry in subject.told_of("dora")][-1:] == [7]
-
-    async def test_another_life_of_the_log_is_another_epoch(self) -> None:
-        """Of a log that has lost its entries the old cursors still decode, and are told as `log_reset`."""
-        async with self.opened() as subject:
-            receipt = (await subject.append("acme", 3))[1]
-        async with self.opened() as subject:
-            await subject.append("acme", 5)
-            window = subject.log.window("acme")
-            assert window.gap(window.cursors.decode(receipt.event_id)) == "log_reset"
-
-    async def test_cursors_of_an_earlier_key_are_still_good(self) -> None:
-        """The newest key makes the ids, and every key that is still known is understood."""
-        newer = b"another cursor key, made later on"
-        async with self.open(Bounds(), (CURSOR_KEY,)) as subject:
-            await subject.follow("acme")
-            old = (await subject.append("acme", 1))[0].event_id
-        async with self.open(Bounds(), (newer, CURSOR_KEY)) as subject:
-            await subject.follow("acme")
-            window = subject.log.window("acme")
-            assert window.gap(window.cursors.decode(old)) == "log_reset"
-            position = window.cursors.decode((await subject.append("acme", 1))[0].event_id)
-            assert position == Position(window.epoch, 1)

@@ -55,7 +55,6 @@ class SharedClusterContract(SharedControlContract):
             await _known(two, [first, member("con_2", "bob")])
             others = two.nodes.members.others("acme")
             assert {node for node, _ in others} == {one.nodes.members.node} != {two.nodes.members.node}
-            assert others.totals == {one.nodes.members.node: Totals(3, 5, 8)}
             one.put(member("con_2", "bob", "circle:2"))
             await _known(two, [first, member("con_2", "bob", "circle:2")])
             one.remove("con_1")
@@ -119,6 +118,39 @@ class SharedClusterContract(SharedControlContract):
                 watcher.nodes.members.watch("acme")
                 await until(lambda: watcher.known() == [member("con_1", "ada", "circle:1")], SOON)
                 assert watcher.changes == []
+
+    async def test_totals_are_known_while_their_node_runs(self) -> None:
+        """Soon after they have changed, also of a tenant without any connection there; and not of a node that ended,
+        whether or not anything else was known of it."""
+        async with self.open(SHORT) as one, self.join(one, SHORT) as two:
+
+            async def counted(*expected: Totals) -> None:
+                async with asyncio.timeout(SHORT + SOON):
+                    while True:
+                        await one.look()
+                        if sorted(one.nodes.members.others("acme").totals.values()) == sorted(expected):
+                            return
+                        await asyncio.sleep(0.05)
+
+            two.connections.counts["acme"] = Totals(0, 0, 3)
+            await counted(Totals(0, 0, 3))
+            two.put(member("con_2", "bob", "circle:1"))
+            two.connections.counts["acme"] = Totals(1, 5, 8)
+            await counted(Totals(1, 5, 8))
+            two.remove("con_2")
+            await _known(one, [])
+            await asyncio.sleep(SHORT)
+            await counted(Totals(1, 5, 8))
+            two.connections.counts["acme"] = Totals(1, 6, 8)
+            await counted(Totals(1, 6, 8))
+            await self.lose(one)
+            await counted(Totals(1, 6, 8))
+            async with self.join(one, SHORT) as three:
+                three.connections.counts["acme"] = Totals(1, 1, 1)
+                await counted(Totals(1, 1, 1), Totals(1, 6, 8))
+            await counted(Totals(1, 6, 8))
+            await self.kill(two)
+            await counted()
 
     async def test_who_watches_no_more_is_told_no_more(self) -> None:
         """Though it goes on looking."""

@@ -9,7 +9,8 @@ from gateway.core.errors import LogUnavailable
 from gateway.core.log import Draft
 from gateway.core.window import Bounds
 from gateway.testing.helpers import draft, is_duplicate, number_of, until
-from gateway.testing.log_contract import LogContract, LogUnderTest
+from gateway.testing.log_contract import LogContract
+from gateway.testing.log_under_test import LogUnderTest
 
 
 class SharedLogContract(LogContract):
@@ -42,6 +43,16 @@ class SharedLogContract(LogContract):
             for node in (one, other):
                 assert [e.removal is not None for e in node.told_of("acme")] == [n % 3 == 0 for n in range(20)]
             assert [e.frame.wire for e in one.told_of("acme")] == [e.frame.wire for e in other.told_of("acme")]
+
+    async def test_event_is_counted_where_it_was_appended(self) -> None:
+        """And at no other node that follows the tenant."""
+        async with self.opened() as one, self.join(one) as other:
+            await other.follow("acme")
+            await one.append("acme", 3)
+            await other.append("acme", 2)
+            await until(lambda: min(len(one.told), len(other.told)) >= 5)
+            assert (one.log.appended("acme"), other.log.appended("acme")) == (3, 2)
+            assert await one.log.size("acme") == await other.log.size("acme")
 
     async def test_key_used_at_another_node_is_a_duplicate(self) -> None:
         """A key is good at every node."""

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.cluster.redis.codec import AFTER, VERSION, pack, unpack_all
-from gateway.core.roster import Change, Member, Others, Totals
+from gateway.core.roster import Change, Member, Others
 
 NODES = ("n1", "n2", "n3")
 ROOMS = ("circle:1", "circle:2", "tenant")
@@ -69,11 +69,10 @@ def test_a_user_who_moves_within_a_change_was_never_out() -> None:
 
 def test_what_is_over_leaves_nothing_behind() -> None:
     others = Others()
-    others.totals["n1"] = Totals(1, 2, 3)
     others.update("n1", {"a1": member("a1", "ada", *ROOMS)})
     assert others.find("a1") is not None
     others.drop("n1")
-    assert (others.nodes, others.rooms, others.totals) == ({}, {}, {})
+    assert (others.nodes, others.rooms) == ({}, {})
     assert others.find("a1") is None
 
 

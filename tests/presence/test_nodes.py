@@ -10,7 +10,7 @@ import pytest
 from tests.presence.helpers import news, present, until, with_grace
 from tests.redis.server import Server
 from tests.support import Client, Gate, running, settings_for
-from tests.wire.helpers import fence, http
+from tests.wire.helpers import fence, http, publish
 
 
 @asynccontextmanager
@@ -225,6 +225,33 @@ async def test_tenants_that_look_alike_never_meet(server: Server, tenant: str) -
             assert "bob" not in str(await admin(one, "/admin/connections"))
             await bob.quiet(0.5)
         await ada.ask(type="ping")
+
+
+async def test_totals_count_each_thing_once_and_whatever_node_is_asked(server: Server) -> None:
+    """An event where it was appended, though both nodes deliver it; what a node counted goes on to count when its last
+    client of the tenant has gone, and what the log holds is the same everywhere."""
+    async with gates(server, 3) as (one, two, idle):
+
+        async def totals(gate: Gate) -> tuple[int, ...]:
+            async with http(gate, gate.token("root", rooms=["circle:1"], scope="admin")) as api:
+                stats = (await api.get("/admin/stats")).json()
+            names = ("total_connections", "total_messages_sent", "total_broadcasts", "log_events")
+            return tuple(stats[name] for name in names)
+
+        async with one.client(one.token("ada"), "&rooms=circle:1") as ada:
+            async with two.client(two.token("bob"), "&rooms=circle:1") as bob:
+                for n in range(5):
+                    await publish((one, two)[n % 2], circle_id=1)
+                for client in (ada, bob):
+                    await client.next("subscribed")
+                    for _ in range(5):
+                        await client.next("task.completed")
+                for gate in (one, two, idle):
+                    await until(lambda gate=gate: totals(gate), (2, 14, 5, 5), 4)  # type: ignore[misc]
+            await publish(idle, circle_id=1)
+            await ada.next("task.completed")
+            for gate in (one, two, idle):
+                await until(lambda gate=gate: totals(gate), (2, 15, 6, 6), 4)  # type: ignore[misc]
 
 
 async def test_without_redis_each_node_answers_what_it_knows(server: Server) -> None:

@@ -1,13 +1,12 @@
-"""Connections and totals of a node as Redis holds them."""
+"""Connections of a node as Redis holds them."""
 
 import json
 from collections.abc import Iterator, Mapping
 
-from gateway.core.roster import Member, Totals
+from gateway.core.roster import Member
 
 VERSION = b"version"
 AFTER = b"after"
-TOTALS = b"totals"
 
 
 def pack(member: Member | None) -> str:
@@ -19,14 +18,10 @@ def pack(member: Member | None) -> str:
     )
 
 
-def pack_totals(totals: Totals) -> str:
-    return json.dumps(totals, separators=(",", ":"))
-
-
 def unpack_all(fields: Mapping[bytes, bytes]) -> Iterator[tuple[str, Member | None]]:
     """The connections in a hash, or in a change of it. Raises `ValueError` for what no node has written."""
     for id, text in fields.items():
-        if id in (VERSION, AFTER, TOTALS):
+        if id in (VERSION, AFTER):
             continue
         if not text:
             yield id.decode(), None
@@ -36,9 +31,3 @@ def unpack_all(fields: Mapping[bytes, bytes]) -> Iterator[tuple[str, Member | No
             yield id.decode(), Member(id.decode(), client_id, user_id, connected_at, expires_at, tuple(rooms))
         except TypeError as error:
             raise ValueError("no connection") from error
-
-
-def unpack_totals(text: bytes) -> Totals:
-    """Raises `ValueError`."""
-    connections, messages, broadcasts = (int(number) for number in json.loads(text))
-    return Totals(connections, messages, broadcasts)

@@ -14,6 +14,7 @@ from redis.asyncio import Redis
 from gateway.cluster.redis.context import Failures, MembersContext
 from gateway.cluster.redis.poller import MembersPoller
 from gateway.cluster.redis.publisher import MembersPublisher
+from gateway.cluster.redis.totals import TotalsExchange
 from gateway.core.roster import OnChanges, Others, Source
 from gateway.redis.incidents import IncidentLog, describe
 from gateway.redis.keys import KeySpace
@@ -44,8 +45,9 @@ class RedisMembers:
 
     def attach(self, source: Source, on_changes: OnChanges) -> None:
         self._source, self._on_changes = source, on_changes
-        self._publisher = MembersPublisher(self._context, source)
-        self._poller = MembersPoller(self._context, self._publisher, on_changes)
+        totals = TotalsExchange(self._context, source)
+        self._publisher = MembersPublisher(self._context, source, totals)
+        self._poller = MembersPoller(self._context, self._publisher, totals, on_changes)
 
     async def start(self) -> None:
         if self._process != os.getpid():

@@ -6,10 +6,11 @@ from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from typing import Final
 
-from gateway.cluster.redis.codec import AFTER, TOTALS, VERSION, unpack_all, unpack_totals
+from gateway.cluster.redis.codec import AFTER, VERSION, unpack_all
 from gateway.cluster.redis.context import Failures, MembersContext
 from gateway.cluster.redis.publisher import MembersPublisher
-from gateway.core.roster import Change, Member, OnChanges, Others
+from gateway.cluster.redis.totals import TotalsExchange
+from gateway.core.roster import Change, Member, OnChanges, Others, Totals
 from gateway.redis.client import COMMAND_SECONDS
 from gateway.redis.tasks import WakeUp
 
@@ -45,18 +46,21 @@ class _View:
 
 @dataclass(slots=True)
 class _Read:
-    """What was read of one tenant: the nodes that it has, and of those that moved on what changed (`after` is set) or
-    all there is."""
+    """What was read of one tenant: the nodes that it has, of those that moved on what changed (`after` is set) or all
+    there is, and their totals where these were asked for."""
 
     nodes: set[str]
     changes: list[tuple[str, dict[bytes, bytes]]] = field(default_factory=list)
+    totals: dict[str, Totals] | None = None
 
 
 class MembersPoller:
     """Costs Redis one command for each watched tenant and poll, and what has changed. A node that is not heard of for
     `lease` seconds is gone."""
 
-    def __init__(self, context: MembersContext, publisher: MembersPublisher, on_changes: OnChanges) -> None:
+    def __init__(
+        self, context: MembersContext, publisher: MembersPublisher, totals: TotalsExchange, on_changes: OnChanges
+    ) -> None:
         self._redis = context.redis
         self._keys = context.keys
         self._node = context.node
@@ -64,6 +68,7 @@ class MembersPoller:
         self._timer = context.timer
         self._incidents = context.incidents
         self._publisher = publisher
+        self._totals = totals
         self._on_changes = on_changes
         self._views: dict[str, _View] = {}
         self._asks: dict[str, asyncio.Future[None]] = {}
@@ -180,6 +185,9 @@ class MembersPoller:
                 await self._miss(tenant, reads[tenant], [node for node in theirs if node in known])
         unread = await self._read_changes(reads, [(t, node, v) for t, node, v in moved if v is not None])
         await self._read_whole(reads, [(t, node) for t, node, v in moved if v is None] + unread)
+        if check:
+            for tenant, totals in (await self._totals.read(tenants, self._leases_count)).items():
+                reads[tenant].totals = totals
         return reads
 
     async def _miss(self, tenant: str, read: _Read, nodes: list[str]) -> None:
@@ -237,6 +245,8 @@ class MembersPoller:
         view = self._views.get(tenant)
         if view is None:
             return
+        if read.totals is not None:
+            view.others.totals = read.totals
         changes: list[Change] = []
         for node, fields in read.changes:
             changes += self._take(view, node, fields)
@@ -255,8 +265,7 @@ class MembersPoller:
         members: dict[str, Member | None] = {}
         try:
             members.update(unpack_all(fields))
-            view.others.totals[node] = unpack_totals(fields[TOTALS])
-        except (ValueError, KeyError):
+        except ValueError:
             logger.warning("connections that are none were passed over")
         if AFTER in fields:
             return view.others.update(node, members)

@@ -5,8 +5,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from gateway.cluster.redis.codec import AFTER, TOTALS, VERSION, pack, pack_totals
+from gateway.cluster.redis.codec import AFTER, VERSION, pack
 from gateway.cluster.redis.context import Failures, MembersContext
+from gateway.cluster.redis.totals import TotalsExchange
 from gateway.core.roster import Source
 from gateway.redis.client import COMMAND_SECONDS
 from gateway.redis.tasks import WakeUp
@@ -38,7 +39,7 @@ class MembersPublisher:
     seconds after it was killed. Finds within a second that Redis was away, or has lost what it was told, and tells it
     anew."""
 
-    def __init__(self, context: MembersContext, source: Source) -> None:
+    def __init__(self, context: MembersContext, source: Source, totals: TotalsExchange) -> None:
         self._redis = context.redis
         self._keys = context.keys
         self._node = context.node
@@ -46,6 +47,7 @@ class MembersPublisher:
         self._timer = context.timer
         self._incidents = context.incidents
         self._source = source
+        self._totals = totals
         self._alive = context.keys.alive(context.node)
         # One count for all tenants, so that a version is never used twice.
         self._version = 0
@@ -79,6 +81,7 @@ class MembersPublisher:
             try:
                 await self._look()
                 await self._flush()
+                await self._totals.write()
             except Failures as error:
                 self._incidents.failed("written", error)
                 self.failed_at = self._timer()
@@ -102,8 +105,10 @@ class MembersPublisher:
         """See that Redis answers and has kept what it was told; where not, or where it is time, tell all of it."""
         async with asyncio.timeout(COMMAND_SECONDS):
             known = await self._redis.set(self._alive, "1", px=int(self._lease * 1000), get=True)
-        if known is None and self._told:
-            self.failed_at = self._timer()
+        if known is None:
+            self._totals.lost()
+            if self._told:
+                self.failed_at = self._timer()
         if known is None or self._timer() >= self._refresh_at:
             self._refresh_at = self._timer() + self._lease / 3
             for tenant in self._told:
@@ -163,7 +168,7 @@ class MembersPublisher:
             if fields := {id: text for id in some if (text := self._packed(tenant, id))}:
                 pipeline.hset(new, mapping=fields)
             await asyncio.sleep(0)  # ten thousand at once would hold up the loop
-        pipeline.hset(new, mapping=self._about(tenant, version))
+        pipeline.hset(new, VERSION, version)
         pipeline.rename(new, members)
         self._sign(pipeline, tenant, version)
 
@@ -173,22 +178,18 @@ class MembersPublisher:
         for some in _chunks(ids, _FIELDS_AT_ONCE):
             fields.update((id, self._packed(tenant, id)) for id in some)
             await asyncio.sleep(0)
-        about = self._about(tenant, version)
         pipeline.hget(members, VERSION)
         # The change first and the version last: whoever reads the version finds the change.
         if len(fields) <= _MAX_CHANGES:
-            told = {AFTER: before, TOTALS: about[TOTALS], **fields}
+            told = {AFTER: before, **fields}
             pipeline.xadd(changes, told, id=f"{version}-0", maxlen=_CHANGES_KEPT, approximate=False)
         if gone := [id for id, text in fields.items() if not text]:
             pipeline.hdel(members, *gone)
-        pipeline.hset(members, mapping={**{id: text for id, text in fields.items() if text}, **about})
+        pipeline.hset(members, mapping={**{id: text for id, text in fields.items() if text}, VERSION: version})
         self._sign(pipeline, tenant, version)
 
     def _packed(self, tenant: str, id: str) -> str:
         return pack(self._source.member(tenant, id))
-
-    def _about(self, tenant: str, version: int) -> dict[Any, Any]:
-        return {TOTALS: pack_totals(self._source.totals(tenant)), VERSION: version}
 
     def _sign(self, pipeline: Any, tenant: str, version: int) -> None:
         milliseconds = int(self._lease * 1000)

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from hashlib import blake2b
 from typing import Any, Final
 
@@ -12,7 +12,7 @@ from redis.exceptions import ResponseError
 
 from gateway.core.cursor import EPOCH_BYTES, Cursors
 from gateway.core.errors import IdempotencyConflict, LogUnavailable
-from gateway.core.log import Draft, LogListener, Receipt
+from gateway.core.log import Draft, LogListener, LogSize, Receipt
 from gateway.core.window import Bounds, Window
 from gateway.logs.redis.codec import Content, epoch_of, pack
 from gateway.logs.redis.context import IDLE_SECONDS, KEY_SECONDS, RedisContext
@@ -22,7 +22,7 @@ from gateway.logs.redis.page_reader import PATIENCE
 from gateway.logs.redis.script import Script
 from gateway.logs.redis.server_clock import ServerClock
 from gateway.logs.redis.writer import UNKNOWN, Append, Writer
-from gateway.redis.client import client_of, pool_of
+from gateway.redis.client import COMMAND_SECONDS, client_of, pool_of
 from gateway.redis.incidents import IncidentLog
 from gateway.redis.keys import KeySpace
 from gateway.redis.tasks import end, for_ever
@@ -67,6 +67,7 @@ class RedisLog:
         )
         self._script = Script("append")
         self._codecs: dict[str, Cursors] = {}
+        self._appended: dict[str, int] = {}
         self._writer = Writer(context, self._write, self._settle)
         self._follower = Follower(context, self._new_window, self._bounds.max_seconds)
         self._monitor = HealthMonitor(context, self._follower)
@@ -108,6 +109,26 @@ class RedisLog:
     def append(self, tenant: str, draft: Draft) -> Awaitable[Receipt]:
         """Queued at the call, not at the `await`: so a caller's events keep its order while several are under way."""
         return self._writer.append(tenant, draft)
+
+    def appended(self, tenant: str) -> int:
+        return self._appended.get(tenant, 0)
+
+    def tenants(self) -> Iterable[str]:
+        return self._appended
+
+    async def size(self, tenant: str) -> LogSize:
+        stream, meta = self._context.keys.log(tenant)
+        try:
+            async with asyncio.timeout(COMMAND_SECONDS), self._context.redis.pipeline(transaction=False) as pipeline:
+                pipeline.xlen(stream)
+                pipeline.hmget(meta, "bytes")
+                events, (size,) = await pipeline.execute()
+        except Exception as error:
+            self._context.incidents.failed("measured", error)
+            window = self.window(tenant)
+            return LogSize(len(window), window.bytes)
+        self._context.incidents.recovered("measured")
+        return LogSize(events, int(size or 0))
 
     def window(self, tenant: str) -> Window:
         followed = self._follower.followed.get(tenant)
@@ -158,6 +179,7 @@ class RedisLog:
         epoch = epoch_of(epoch)
         tenant, draft = append.tenant, append.draft
         if status == b"appended":
+            self._appended[tenant] = self._appended.get(tenant, 0) + 1
             self._monitor.answered()
             # Ahead of the channel, so that a publisher's own node has called its listener when it has the receipt.
             content = Content(float(at), draft.timestamp, draft.rooms, draft.body, draft.removal)

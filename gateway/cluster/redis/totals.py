@@ -1,0 +1,80 @@
+"""Exchanges the totals of tenants between the nodes, through Redis."""
+
+import asyncio
+import json
+from collections.abc import Iterable
+from itertools import islice
+from typing import Final
+
+from gateway.cluster.redis.context import MembersContext
+from gateway.core.roster import Source, Totals
+from gateway.redis.client import COMMAND_SECONDS
+
+_KEPT_SECONDS: Final = 7 * 86_400
+_TENANTS_AT_ONCE: Final = 500
+_NONE: Final = Totals(0, 0, 0)
+
+
+class TotalsExchange:
+    """Each node has a field for itself in the hash of a tenant, as long as it runs, with or without connections there.
+
+    Writing costs Redis one command for each tenant whose totals have changed; and this node, O(tenants that it knows).
+    """
+
+    def __init__(self, context: MembersContext, source: Source) -> None:
+        self._redis = context.redis
+        self._keys = context.keys
+        self._node = context.node
+        self._source = source
+        self._written: dict[str, Totals] = {}
+
+    def lost(self) -> None:
+        """Redis has lost what it had: write all of it again."""
+        self._written.clear()
+
+    async def write(self) -> None:
+        """Write what has changed since the last time. Raises what Redis raises."""
+        tenants = iter(set(self._source.tenants()))
+        while some := list(islice(tenants, _TENANTS_AT_ONCE)):
+            now = {tenant: self._source.totals(tenant) for tenant in some}
+            changed = {tenant: totals for tenant, totals in now.items() if self._written.get(tenant, _NONE) != totals}
+            if changed:
+                async with self._redis.pipeline(transaction=False) as pipeline:
+                    for tenant, totals in changed.items():
+                        pipeline.hset(self._keys.totals(tenant), self._node, json.dumps(totals, separators=(",", ":")))
+                        pipeline.expire(self._keys.totals(tenant), _KEPT_SECONDS)
+                    async with asyncio.timeout(COMMAND_SECONDS):
+                        await pipeline.execute()
+                self._written.update(changed)
+            await asyncio.sleep(0)
+
+    async def read(self, tenants: Iterable[str], forget_ended: bool) -> dict[str, dict[str, Totals]]:
+        """By tenant, those of the other nodes that run. Raises what Redis raises. With `forget_ended` those of nodes
+        that do not run any more are deleted."""
+        names = list(tenants)
+        async with self._redis.pipeline(transaction=False) as pipeline:
+            for tenant in names:
+                pipeline.hgetall(self._keys.totals(tenant))
+            found = {
+                tenant: {node.decode(): _unpack(text) for node, text in fields.items() if node.decode() != self._node}
+                for tenant, fields in zip(names, await pipeline.execute(), strict=True)
+            }
+        nodes = sorted({node for totals in found.values() for node in totals})
+        async with self._redis.pipeline(transaction=False) as pipeline:
+            for node in nodes:
+                pipeline.exists(self._keys.alive(node))
+            running = {node for node, runs in zip(nodes, await pipeline.execute(), strict=True) if runs}
+            for tenant, totals in found.items():
+                if forget_ended and (ended := totals.keys() - running):
+                    pipeline.hdel(self._keys.totals(tenant), *ended)
+            await pipeline.execute()
+        return {tenant: {n: t for n, t in totals.items() if n in running} for tenant, totals in found.items()}
+
+
+def _unpack(text: bytes) -> Totals:
+    """Nothing for what no node has written."""
+    try:
+        connections, messages, broadcasts = (int(number) for number in json.loads(text))
+    except (ValueError, TypeError):
+        return _NONE
+    return Totals(connections, messages, broadcasts)
