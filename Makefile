@@ -2,12 +2,12 @@
 PYTHON ?= python3
 ARGS ?=
 
-.PHONY: help setup run test chaos bench lock clean
+.PHONY: help setup run test chaos bench docs lock clean
 
 help:
 	@"$(PYTHON)" dev.py help
 
-setup run test bench lock:
+setup run test bench docs lock:
 	@"$(PYTHON)" dev.py $@ $(ARGS)
 
 # The long fault tests; their short forms are among the others.

@@ -3,6 +3,7 @@
     python3 dev.py run [ARGS]     serve in development mode with demo traffic; ARGS go to `gateway serve`
     python3 dev.py test [ARGS]    every check and test; ARGS go to pytest
     python3 dev.py bench [ARGS]   the benchmarks; ARGS go to them
+    python3 dev.py docs           write the generated parts of the documentation anew
     python3 dev.py lock [ARGS]    write both locks anew; `--upgrade` takes the newest releases
     python3 dev.py setup          only set up, for all of these; `run` alone installs less
 
@@ -165,7 +166,7 @@ def main() -> None:
         become(os.path.realpath(sys.executable), *sys.argv)
     command, args = (sys.argv[1:2] or ["help"])[0], sys.argv[2:]
     os.chdir(ROOT)
-    if command in ("run", "test", "bench", "setup"):
+    if command in ("run", "test", "bench", "docs", "setup"):
         setup("run" if command == "run" else "all")
     if command == "run":
         become(VENV / "bin" / "gateway", "serve", "--dev", "--demo", *args)
@@ -173,6 +174,8 @@ def main() -> None:
         test(args)
     elif command == "bench":
         become(PYTHON, "-m", "benchmarks", *args)
+    elif command == "docs":
+        become(PYTHON, "-m", "tests.documentation.generated")
     elif command == "lock":
         lock(args)
     elif command != "setup":

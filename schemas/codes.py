@@ -1,7 +1,7 @@
 """Error codes and close codes of the wire protocol, with the rule for retrying after each.
 
 `ERROR_RULES` and `CLOSE_RULES` are the only place where these rules are written by hand: the HTTP status of a problem
-document and the command-line client read them, tests hold the tables of docs/protocol.md and client.js to them.
+document, the command-line client and the tables of docs/codes.md read them, tests hold client.js to them.
 """
 
 from collections.abc import Mapping

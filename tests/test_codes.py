@@ -1,4 +1,4 @@
-"""One table of codes: the document, the browser client and the examples say of each what `schemas.codes` says."""
+"""One table of codes: the browser client and the Python example say of each what `schemas.codes` says."""
 
 import re
 from pathlib import Path
@@ -8,24 +8,9 @@ import pytest
 from gateway.api.problems import problem_for
 from gateway.core.errors import GatewayError
 from schemas.codes import CLOSE_RULES, ERROR_RULES, CloseCode, ErrorCode, Retry, retry_after_close
+from tests.documentation.pages import example
 
 ROOT = Path(__file__).parents[1]
-PROTOCOL = (ROOT / "docs/protocol.md").read_text()
-
-ADVICE = {
-    Retry.NEVER: "no",
-    Retry.BACKOFF: "yes, with backoff",
-    Retry.SLOT: "yes, at its `reconnect_after_ms`, or with backoff where none came",
-    Retry.FRESH_TOKEN: "only with a fresh token",
-    Retry.WITHOUT_CURSOR: "yes, without `since`",
-}
-
-
-def table(heading: str) -> list[str]:
-    """The rows of the first table under a heading of docs/protocol.md."""
-    section = PROTOCOL.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
-    rows = [line for line in section.splitlines() if line.startswith("| ")]
-    return rows[2:]
 
 
 def test_every_code_has_a_rule() -> None:
@@ -60,24 +45,6 @@ def test_a_problem_document_has_the_status_of_its_code(code: ErrorCode) -> None:
     assert problem_for(GatewayError(code, "x")).status_code == ERROR_RULES[code].status
 
 
-def test_the_document_lists_every_error_code() -> None:
-    """To mend it, paste what is printed."""
-    wanted = [
-        f"| `{code}` | {', '.join(map(str, rule.statuses))} | {ADVICE[rule.retry]} | {rule.remedy} |"
-        for code, rule in ERROR_RULES.items()
-    ]
-    assert table("Errors") == wanted, "\n" + "\n".join(wanted)
-
-
-def test_the_document_lists_every_close_code() -> None:
-    """To mend it, paste what is printed."""
-    wanted = [
-        f"| {int(code)} | {rule.when} | {ADVICE[rule.retry]}{rule.note and f'; {rule.note}'} |"
-        for code, rule in CLOSE_RULES.items()
-    ]
-    assert table("Close codes") == wanted, "\n" + "\n".join(wanted)
-
-
 def test_the_browser_client_follows_the_table() -> None:
     """Each close code with its rule, and no other."""
     source = (ROOT / "gateway/web/js/client.js").read_text()
@@ -87,9 +54,9 @@ def test_the_browser_client_follows_the_table() -> None:
     assert found == {int(code): str(rule.retry) for code, rule in CLOSE_RULES.items()}
 
 
-def test_the_example_in_the_readme_follows_the_table() -> None:
+def test_the_python_example_follows_the_table() -> None:
     """It ends after the closes that its one token cannot mend, and stays for the errors that pass."""
-    code = (ROOT / "README.md").read_text().partition("# follow.py")[2].partition("```")[0]
+    code = example("follow.py")
     ends = re.search(r"rcvd\.code in \(([\d, ]+)\)", code)
     passing = re.search(r'\["code"\] not in \(([a-z_", ]+)\)', code)
     assert ends is not None

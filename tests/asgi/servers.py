@@ -1,7 +1,6 @@
 """The ASGI servers of docs/asgi-servers.md, each as a process of its own with the gateway on a free port."""
 
 import asyncio
-import re
 import signal
 import socket
 import subprocess
@@ -15,6 +14,7 @@ import httpx
 
 from gateway.api import create_service
 from tests.cli.helpers import environment
+from tests.documentation.pages import example
 from tests.support import SECRET, Gate, settings_for
 
 PAGE: Final = (Path(__file__).parents[2] / "docs" / "asgi-servers.md").read_text()
@@ -26,8 +26,7 @@ COLUMNS: Final = _TABLE[0][1:]
 ROWS: Final = {row[0]: dict(zip(COLUMNS, row[1:], strict=True)) for row in _TABLE[2:]}
 """What the page says of each server, by column."""
 
-_BLOCKS: Final = dict(re.findall(r"^```(\w+)\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE))
-COMMANDS: Final = dict(zip(ROWS, _BLOCKS["sh"].splitlines(), strict=True))
+COMMANDS: Final = dict(zip(ROWS, example("asgi servers").splitlines(), strict=True))
 
 PER_USER: Final = 16
 
@@ -88,7 +87,7 @@ class Server(Gate):
 @asynccontextmanager
 async def serving(name: str, home: Path) -> AsyncIterator[Server]:
     """Start the server, with the command of the page."""
-    (home / "worker.py").write_text(_BLOCKS["python"])
+    (home / "worker.py").write_text(example("worker.py"))
     (home / "pinging.py").write_text(_PINGING_WORKER)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -1,15 +1,13 @@
 """The examples of docs/embedding.md, run as they stand beside the README's `shop.py`."""
 
 import asyncio
-import re
 import sys
 from pathlib import Path
 from typing import Final
 
 from tests.cli.helpers import environment
+from tests.documentation.pages import example
 from tests.support import SECRET
-
-ROOT: Final = Path(__file__).parents[2]
 
 OURS: Final = """
 from fastapi.testclient import TestClient
@@ -43,16 +41,21 @@ def test_ending():
 """
 
 
-def blocks(page: str) -> list[str]:
-    return re.findall(r"^```python\n(.*?)^```$", (ROOT / page).read_text(), re.DOTALL | re.MULTILINE)
+FILES: Final = {
+    "shop.py": example("shop.py"),
+    "mounted.py": example("mounted.py"),
+    "plain.py": example("plain.py"),
+    "ending.py": example("ending.py"),
+    "conftest.py": example("conftest.py"),
+    "test_shop.py": example("test_shop.py"),
+    "test_shop_async.py": example("test_shop_async.py"),
+}
 
 
 async def test_the_examples_run(tmp_path: Path) -> None:
-    """All of them, warnings as errors; a name that no block begins with would be left out."""
-    (tmp_path / "shop.py").write_text(next(code for code in blocks("README.md") if code.startswith("# shop.py\n")))
-    for code in blocks("docs/embedding.md"):
-        (name,) = re.findall(r"\A# (\w+\.py)\n", code)
-        (tmp_path / name).write_text(code)
+    """Warnings are errors."""
+    for name, code in FILES.items():
+        (tmp_path / name).write_text(f"{code}\n")
     (tmp_path / "test_ours.py").write_text(OURS)
     plugins = [
         option for name in ("cacheprovider", "xdist", "asyncio", "schemathesis") for option in ("-p", f"no:{name}")

@@ -358,7 +358,7 @@ ACL = (
     "+info +evalsha +script|load +set +get +del +exists +expire +hset +hmget +time"
     " +xadd +xlen +xrange +xdel +publish +subscribe +unsubscribe +ping +client|setinfo"
 )
-"""What the log needs, and docs/scaling.md should say."""
+"""What the log needs; docs/scaling.md adds what the cluster driver needs."""
 
 
 async def test_least_privilege(server: Server, prefix: str, caplog: pytest.LogCaptureFixture) -> None:

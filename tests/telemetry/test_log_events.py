@@ -15,6 +15,7 @@ from gateway.core.errors import ConnectionRefused
 from gateway.telemetry import log_events
 from schemas.codes import CloseCode
 from tests.core.entries import Sheet
+from tests.documentation.pages import example
 
 ROOT = Path(__file__).parents[2]
 
@@ -136,8 +137,7 @@ def test_the_document_has_every_event() -> None:
 
 def test_the_documents_formatter_works(caplog: pytest.LogCaptureFixture) -> None:
     """On the records that an application gets."""
-    (example,) = re.findall(r"^```python\n(.*?)^```$", (ROOT / "docs/logs.md").read_text(), re.DOTALL | re.MULTILINE)
     names: dict[str, Any] = {}
-    exec(example, names)  # noqa: S102 - the document's own lines
+    exec(example("Formatter"), names)  # noqa: S102 - the document's own lines
     log_events.stream_gap(connection(), "log_reset")
     assert names["Formatter"]().format(only(caplog)).startswith("stream.gap acme events lost connection_id=con_1")

@@ -1,0 +1,272 @@
+"""The examples of the pages, run as they stand against a real gateway."""
+
+import asyncio
+import configparser
+import json
+import logging
+import shutil
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import jwt
+import pytest
+from typer.testing import CliRunner
+from websockets.asyncio.client import connect
+
+from gateway.cli.main import app
+from gateway.server.log_format import formatter_of
+from gateway.service.config import Settings
+from gateway.telemetry.log_events import EventText
+from gateway.testing import until
+from tests.documentation.pages import ROOT, example
+from tests.documentation.shell import DEV_URL, PATIENCE, Shell, application, line_of, post
+from tests.nodejs import needs_websocket
+from tests.presence.helpers import present
+from tests.presence.helpers import until as until_answered
+from tests.redis.server import Server
+from tests.support import SECRET, Client, Gate, running, settings_for
+
+
+@pytest.fixture
+def shell(gate: Gate, tmp_path: Path) -> Shell:
+    return Shell(gate, tmp_path)
+
+
+@pytest.fixture
+def settings() -> str:
+    """The lines that the README has typed first in every terminal."""
+    lines = example("subscribe").splitlines()
+    return "\n".join(line for line in lines if "gateway subscribe" not in line) + "\n"
+
+
+def in_room(gate: Gate, room: str) -> Callable[[], bool]:
+    return lambda: bool(gate.service.gateway.manager.of("acme").rooms.get(room))
+
+
+def needs(program: str) -> pytest.MarkDecorator:
+    return pytest.mark.skipif(shutil.which(program) is None, reason=f"needs {program}")
+
+
+# ---- what can be run
+
+
+async def test_two_terminals(gate: Gate, shell: Shell, settings: str) -> None:
+    """`gateway subscribe` in one terminal prints as JSON what `gateway publish` says in the other."""
+    async with shell.running(example("subscribe")) as follower:
+        await until(in_room(gate, "circle:7"), PATIENCE)
+        event_id = (await shell.run(settings + example("publish"))).strip()
+        event = json.loads(await line_of(follower))
+    assert (event["event_id"], event["data"]) == (event_id, {"title": "hello"})
+
+
+@needs("curl")
+async def test_publish_with_curl(shell: Shell, settings: str) -> None:
+    """It is accepted."""
+    answer = json.loads(await shell.run(settings + example("curl")))
+    assert answer["rooms"] == ["circle:7", "tenant"]
+
+
+@needs("curl")
+async def test_publish_again_with_curl(shell: Shell, settings: str) -> None:
+    """The answer has the form shown; sent again, it is the duplicate that the idempotency key makes of it."""
+    code = example("curl publish")
+    first = json.loads(await shell.run(settings + code))
+    shown = json.loads(example("published"))
+    assert {**first, "event_id": ""} == {**shown, "event_id": ""}
+    assert len(first["event_id"]) == len(shown["event_id"])
+    assert json.loads(await shell.run(settings + code)) == {**first, "duplicate": True}
+
+
+@needs("curl")
+async def test_publish_a_batch_with_curl(shell: Shell, settings: str) -> None:
+    """Each event is judged by itself."""
+    good, bad = json.loads(await shell.run(settings + example("curl batch")))["results"]
+    assert good["rooms"] == ["circle:7", "tenant"]
+    assert bad["error"]["code"] == "bad_message"
+
+
+@needs("curl")
+async def test_issue_and_revoke_with_curl(gate: Gate, shell: Shell, settings: str) -> None:
+    """The token issued works; revoking its user closes the connection."""
+    issued = json.loads(await shell.run(settings + example("curl tokens")))
+    assert 0 < issued["expires_in"] <= 600
+    async with gate.client(issued["access_token"]) as client:
+        answer = json.loads(await shell.run(settings + example("curl revoke")))
+        assert answer == {"revoked": True, "disconnected": 1}
+        assert await client.closed() == (4401, "token_revoked")
+
+
+@needs("openssl")
+async def test_asymmetric_keys(shell: Shell) -> None:
+    """A fresh Ed25519 key signs, and is all the configuration that is needed."""
+    token, judgement = (await shell.run(example("openssl"))).splitlines()
+    assert jwt.get_unverified_header(token)["alg"] == "EdDSA"
+    assert judgement == "the configuration will do"
+
+
+async def test_configuration_is_judged(shell: Shell) -> None:
+    """The secret made as the README says is good."""
+    assert await shell.run(example("check")) == "the configuration will do\n"
+
+
+async def test_python_client(gate: Gate, shell: Shell) -> None:
+    """It prints events, comes back by itself and gets what it missed; a restart of the log it notices."""
+    code = example("follow.py").replace("random.uniform(0.5, 5)", "random.uniform(0.5, 0.6)")
+    (shell.home / "follow.py").write_text(code)
+    variables = {"GATEWAY_URL": gate.url, "GATEWAY_TOKEN": gate.token()}
+    gateway = gate.service.gateway
+    async with shell.running(f"exec {sys.executable} follow.py", **variables) as follower:
+        await until(in_room(gate, "circle:7"), PATIENCE)
+        await gateway.publish("acme", "task.created", {"n": 1}, circle_id=7)
+        assert await line_of(follower) == "task.created {'n': 1}\n"
+        (connection,) = gateway.manager.connections()
+        connection.transport.abort()
+        await until(lambda: not list(gateway.manager.connections()), PATIENCE)
+        await gateway.publish("acme", "task.created", {"n": 2}, project_id=5)
+        assert await line_of(follower) == "task.created {'n': 2}\n"
+
+
+async def test_python_client_waits_until_it_is_let_in(tmp_path: Path) -> None:
+    """Over its user's limit of connections (4409) it comes back; a place is free by then."""
+    async with running(settings_for(max_connections_per_user=1)) as gate:
+        shell = Shell(gate, tmp_path)
+        (shell.home / "follow.py").write_text(example("follow.py").replace("random.uniform(0.5, 5)", "0.5"))
+        variables = {"GATEWAY_URL": gate.url, "GATEWAY_TOKEN": gate.token()}
+        async with (
+            gate.client() as occupying,
+            shell.running(f"exec {sys.executable} follow.py", **variables) as follower,
+        ):
+            await asyncio.sleep(3)
+            assert follower.returncode is None
+            await occupying.websocket.close()
+            await until(in_room(gate, "circle:7"), PATIENCE)
+        assert shell.errors == ""
+
+
+async def test_python_client_gives_up_where_it_must(shell: Shell, gate: Gate) -> None:
+    """A token that is not good is not tried again."""
+    (shell.home / "follow.py").write_text(example("follow.py"))
+    follower = await shell.start(
+        f"exec {sys.executable} follow.py", GATEWAY_URL=gate.url, GATEWAY_TOKEN=gate.token()[:-3]
+    )
+    async with asyncio.timeout(40):
+        _, errors = await follower.communicate()
+    assert (follower.returncode, errors.decode().strip()) == (1, "token_invalid")
+
+
+async def test_python_listener(gate: Gate, shell: Shell) -> None:
+    """The few lines print every frame."""
+    (shell.home / "listen.py").write_text(example("listen.py"))
+    variables = {"GATEWAY_URL": gate.url, "GATEWAY_TOKEN": gate.token()}
+    async with shell.running(f"exec {sys.executable} listen.py", **variables) as listener:
+        assert "connection.established" in await line_of(listener)
+        assert "subscribed" in await line_of(listener)
+        await gate.service.gateway.publish("acme", "task.created", {"n": 1}, circle_id=7)
+        assert "{'n': 1}" in await line_of(listener)
+
+
+async def test_fastapi_application(shell: Shell) -> None:
+    """A gateway within somebody's application: code of its own publishes."""
+    (shell.home / "shop.py").write_text(example("shop.py"))
+    async with application(shell, example("uvicorn")) as theirs, theirs.client(query="&rooms=circle:7") as client:
+        await client.next("subscribed")
+        posted = await asyncio.to_thread(post, f"{theirs.url}/orders/81/done")
+        assert (await client.next("order.done"))["event_id"] == json.loads(posted)["event_id"]
+
+
+async def test_event_bus(shell: Shell) -> None:
+    """Events of a bus are forwarded, those of one type filtered."""
+    (shell.home / "shop.py").write_text(example("shop.py"))
+    (shell.home / "bus.py").write_text(example("bus.py"))
+    command = example("uvicorn").replace("shop:app", "bus:app")
+    async with application(shell, command) as theirs, theirs.client(query="&rooms=circle:7,project:5") as client:
+        await client.next("subscribed")
+        await asyncio.to_thread(post, f"{theirs.url}/tasks/3/done")
+        assert (await client.next("task.completed"))["data"]["task"] == 3
+        assert (await client.next("order.paid"))["data"] == {"total": 120}
+
+
+async def test_redis_user(server: Server, prefix: str, caplog: pytest.LogCaptureFixture) -> None:
+    """A user with just these commands is enough for two nodes: log, presence, tickets, revocations."""
+    commands = [word for word in example("redis acl").split() if "setinfo" not in word]  # unknown before Redis 7.2
+    keys = ["resetchannels", f"~{prefix}:*", f"&{prefix}:*"]
+    await server.ask("ACL", "SETUSER", "gateway", "on", ">secret-word", *keys, *commands)
+    settings = settings_for(log_url=f"redis://gateway:secret-word@127.0.0.1:{server.port}", redis_prefix=prefix)
+    async with running(settings) as one, running(settings) as other:
+        await until(lambda: one.service.gateway.ready and other.service.gateway.ready, PATIENCE)
+        ticket = json.loads(await asyncio.to_thread(post, f"{one.url}/tickets", one.token()))["ticket"]
+        async with connect(f"{other.ws_url}?ticket={ticket}&rooms=circle:7") as websocket:
+            client = Client(websocket)
+            await client.next("connection.established")
+            await client.next("subscribed")
+            await one.service.gateway.publish("acme", "task.created", {}, circle_id=7, key="k")
+            await client.next("task.created")
+            async with one.client(one.token("bob"), "&rooms=circle:7") as watching:
+                await watching.next("subscribed")
+                await until_answered(lambda: present(watching, "circle:7"), {"ada": 1, "bob": 1})
+            await one.service.gateway.administration.revoke_user("acme", "ada")
+            assert await client.closed() == (4401, "token_revoked")
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+async def test_log_engine_example(shell: Shell) -> None:
+    """The contract suite takes the example as it stands, in a folder without any configuration."""
+    (shell.home / "test_my_log.py").write_text(example("test_my_log.py"))
+    assert " passed" in await shell.run("pytest test_my_log.py")
+
+
+@needs_websocket
+async def test_bare_websocket(gate: Gate, shell: Shell) -> None:
+    """Two lines of JavaScript see the gateway's first words."""
+    code = f"const token = '{gate.token()}';\n" + example("bare.js").replace(
+        DEV_URL.removeprefix("http://"), gate.url.removeprefix("http://")
+    )
+    (shell.home / "bare.mjs").write_text(code)
+    async with shell.running("exec node --no-warnings --experimental-websocket bare.mjs") as browser:
+        assert "connection.established" in await line_of(browser) + await line_of(browser)
+
+
+@needs_websocket
+async def test_javascript_client(gate: Gate, shell: Shell) -> None:
+    """The client, copied, hands events to `onEvent`."""
+    shutil.copy(ROOT / "gateway/web/js/client.js", shell.home / "client.js")
+    (shell.home / "package.json").write_text('{"type": "module"}')
+    fetched = f"const fetch = async () => ({{ text: async () => '{gate.token()}' }});\n"
+    code = example("page.js").replace(DEV_URL.removeprefix("http://"), gate.url.removeprefix("http://"))
+    (shell.home / "page.js").write_text(fetched + code)
+    async with shell.running("exec node --no-warnings --experimental-websocket page.js") as page:
+        await until(in_room(gate, "circle:7"), PATIENCE)
+        await gate.service.gateway.publish("acme", "task.created", {"n": 1}, circle_id=7)
+        assert await line_of(page) == "task.created { n: 1 }\n"
+
+
+async def test_a_token_is_inspected(gate: Gate, shell: Shell) -> None:
+    """With the gateway's settings in the environment."""
+    output = await shell.run(example("inspect"), TOKEN=gate.token(), GATEWAY_JWT_SECRET=SECRET)
+    assert output.endswith("accepted\n")
+
+
+def test_systemd_waits_for_the_end() -> None:
+    """The unit's timeout is longer than a drain may take with the defaults, and its commands are the gateway's."""
+    unit = configparser.ConfigParser(strict=False, interpolation=None)
+    unit.read_string(example("systemd"))
+    settings = Settings(_env_file=None)
+    longest = settings.shutdown_delay_seconds + settings.drain_seconds + 5
+    assert int(unit["Service"]["TimeoutStopSec"]) > longest
+    for name in ("ExecStart", "ExecStartPre"):
+        _, command = unit["Service"][name].split("/bin/gateway ")
+        assert CliRunner().invoke(app, [command, "--help"]).exit_code == 0
+
+
+def test_log_lines_look_as_shown() -> None:
+    """In both formats."""
+    fields = {"address": "192.0.2.7", "reason": "token_invalid", "detail": "signature", "code": 4401}
+    text: Any = EventText("connection refused", fields)
+    record = logging.LogRecord("gateway.connection", logging.INFO, "", 0, text, (), None)
+    record.event = "connection.refused"
+    record.created = datetime(2026, 1, 15, 10, 30, 0, 123_000, UTC).timestamp()
+    assert formatter_of("text").format(record) == example("text line")
+    assert formatter_of("json").format(record) == example("json line")
