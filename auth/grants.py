@@ -1,4 +1,4 @@
-"""The room patterns that a token grants (PROTOCOL section 2)."""
+"""The room patterns that a token grants."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Who holds a verified token, and what the holder may do (PROTOCOL section 2)."""
+"""Identity: the holder of a verified token, and what the holder may do."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace

@@ -58,7 +58,7 @@ TARGETS: Final = (
     Target("saturated fan-out beside uWebSockets", 5.0, False, "{:.1f}", _fanout(_SATURATED, "uws")),
     Target("saturated fan-out beside `ws`", 8.0, False, "{:.1f}", _fanout(_SATURATED, "ws")),
     Target("saturated fan-out beside Socket.IO", 12.0, False, "{:.1f}", _fanout(_SATURATED, "socketio")),
-    Target("saturated fan-out beside the seed's design", 2.0, False, "{:.1f}", _fanout(_SATURATED, "seed")),
+    Target("saturated fan-out beside FastAPI `gather`", 2.0, False, "{:.1f}", _fanout(_SATURATED, "gather")),
     Target(
         "CPU per connect, token verified, beside `ws` without a token",
         1.5,

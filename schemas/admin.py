@@ -1,4 +1,4 @@
-"""Bodies of the HTTP interface beside events: tokens, revocation, and what administrators see (PROTOCOL section 4)."""
+"""Bodies of the HTTP interface beside events: tokens, revocation, and what administrators see."""
 
 from typing import Annotated, Any, Literal, Self
 
@@ -108,7 +108,8 @@ class BatchAnswer(BaseModel):
 
 
 class ClientInfo(BaseModel):
-    """One client as the seed's `get_stats()` tells it; null is what only its own node knows."""
+    """One client in the statistics, as `get_stats()` of the broadcast manager has it; null is what only its own node
+    knows."""
 
     client_id: str
     connected_at: str
@@ -169,7 +170,7 @@ class Stats(_Page):
 
 
 class Problem(BaseModel):
-    """RFC 9457, with the `code` words of PROTOCOL section 5."""
+    """A problem document (RFC 9457); `code` is one of `schemas.codes.ErrorCode`."""
 
     type: str
     title: str

@@ -1,4 +1,4 @@
-"""What a client may send over the WebSocket (PROTOCOL section 3), and how a text becomes one of these."""
+"""Commands: what a client may send over the WebSocket, and the parser of a text frame."""
 
 from typing import Annotated, Any, Final, Literal
 

@@ -1,4 +1,4 @@
-"""Events as publishers send them and as clients receive them (PROTOCOL sections 1, 3 and 4)."""
+"""Events as publishers send them and as clients receive them."""
 
 import json
 import re

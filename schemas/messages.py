@@ -1,4 +1,4 @@
-"""What the gateway itself says over the WebSocket: one model for the `data` of each frame (PROTOCOL section 3)."""
+"""Messages of the gateway itself over the WebSocket: one model for the `data` of each frame."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal

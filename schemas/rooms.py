@@ -1,4 +1,4 @@
-"""The grammar of room names, of the patterns that grant them, and of the ids in both (PROTOCOL section 1)."""
+"""The grammar of room names, of the patterns that grant them, and of the ids in both."""
 
 import re
 from collections.abc import Iterable

@@ -176,7 +176,7 @@ async def received(gate: Gate, bus: Any, events: list[Any], room: str = "tenant"
 
 
 async def test_events_of_the_own_bus_reach_their_rooms(gate: Gate) -> None:
-    """With all of their fields, as the seed's frame, and at their own time."""
+    """With all of their fields, and at their own time."""
     bus = EventBus()
     bridge = setup_websocket_broadcasting(bus=bus, gateway=gate.service.gateway)
     event = Event(DONE, {"n": 1}, 123, 7, "p", datetime(2026, 1, 15, 10, 30, tzinfo=UTC), "id-1", "acme", "bob")
@@ -255,7 +255,7 @@ async def test_a_bridge_never_raises_whatever_comes(gate: Gate) -> None:
 
 
 async def test_the_data_of_an_event_is_an_object_also_in_the_process(gate: Gate) -> None:
-    """Clients count on it (PROTOCOL section 3); an empty one is one."""
+    """Clients count on it; an empty one is one."""
     bad: list[Any] = [[1, 2], "text", None, 7, [("a", 1)]]
     for data in bad:
         with pytest.raises(ValueError, match="object"):

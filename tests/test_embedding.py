@@ -136,7 +136,7 @@ async def test_the_limit_on_issuing_holds_there_too() -> None:
 
 
 async def test_the_bus_of_the_application_is_forwarded_in_two_lines() -> None:
-    """As the seed's `setup_websocket_broadcasting` has it."""
+    """By `setup_websocket_broadcasting`."""
     bus = EventBus()
     async with embedded() as gate, gate.client(query="&rooms=circle:1") as client:
         await client.next("subscribed")

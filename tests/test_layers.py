@@ -1,4 +1,4 @@
-"""The house as DESIGN section 3 draws it, held against every module: arrows point down only, and each driver is
+"""The layers of docs/architecture.md, held against every module: imports point down only, and each driver is
 imported in one place. That the gateway works without FastAPI is then a fact of structure."""
 
 import ast
@@ -287,7 +287,7 @@ def test_nothing_is_imported_behind_the_table() -> None:
 
 
 def test_modules_stay_readable() -> None:
-    """At most 400 lines each; DESIGN asks for a median of at most 150."""
+    """At most 400 lines each, with a median of at most 150."""
     sizes = {
         str(path.relative_to(ROOT)): len(path.read_text().splitlines())
         for package in PACKAGES

@@ -15,7 +15,7 @@ from gateway.service.factory import create_service, weaknesses
 from tests.support import SECRET, settings_for
 
 EXAMPLE = Path(__file__).resolve().parent.parent / ".env.example"
-PROTOCOL_DEFAULTS: dict[str, Any] = {
+DEFAULTS: dict[str, Any] = {
     "jwt_issuer": "gathering-gateway",
     "jwt_audience": "gathering-gateway",
     "host": "127.0.0.1",
@@ -106,9 +106,9 @@ def test_the_example_with_every_line_switched_on_is_good(tmp_path: Path) -> None
 
 
 def test_the_defaults_are_those_of_the_protocol() -> None:
-    """PROTOCOL section 8."""
+    """Those that others rely on."""
     settings = Settings(_env_file=None)
-    assert {name: getattr(settings, name) for name in PROTOCOL_DEFAULTS} == PROTOCOL_DEFAULTS
+    assert {name: getattr(settings, name) for name in DEFAULTS} == DEFAULTS
 
 
 def test_a_gateway_built_without_settings_has_the_same_limits() -> None:

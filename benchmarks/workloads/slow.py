@@ -98,5 +98,5 @@ WORKLOAD: Final = Workload(
         Column("share", "others got in time", "{:.1%}"),
         Column("growth", "memory growth, MiB", "{:.1f}"),
     ),
-    suits=lambda peer: peer.name in ("gateway", "seed", "ws", "socketio", "uws", "nats"),
+    suits=lambda peer: peer.name in ("gateway", "gather", "ws", "socketio", "uws", "nats"),
 )

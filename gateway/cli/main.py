@@ -131,7 +131,7 @@ def check(
 
 
 def _id(text: str | None) -> int | str | None:
-    """As the seed's domain has it: what is written as a number is one; `007` is not, being another room than 7."""
+    """An id as text or, where it is written as a number, as one; `007` is not, being another room than 7."""
     if text is None or not (text.isascii() and text.isdigit() and len(text) < 16):
         return text
     return int(text) if str(int(text)) == text else text

@@ -1,1 +1,2 @@
-"""The domain, pure: no event loop, clock, randomness, socket or third party; time comes in as an argument."""
+"""The domain, pure: no event loop, clock, randomness or socket; time is an argument. Of other packages only the cipher
+of cursors (`cryptography`)."""

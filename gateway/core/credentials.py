@@ -34,7 +34,7 @@ def require_single_token(tokens: Sequence[str]) -> str:
 
 
 def bearer_tokens(query: Query, headers: Headers) -> Secrets:
-    """Every token in the places where a client may put one (PROTOCOL section 2), the first place first."""
+    """Every token in the places where a client may put one, the first place first."""
     tokens: list[str] = []
     for value in headers.get(b"authorization", ()):
         scheme, _, credentials = value.decode("latin-1").partition(" ")

@@ -16,7 +16,7 @@ from schemas.events import encode_event
 from schemas.rooms import TENANT_ROOM
 
 KEY_SECONDS: Final = 120.0
-"""How long an idempotency key is remembered at least (PROTOCOL section 7)."""
+"""Seconds for which an idempotency key is remembered at least."""
 
 _FORGOTTEN_AFTER: Final = 2 * KEY_SECONDS
 

@@ -1,4 +1,4 @@
-"""Tokens that must be refused, each with a name: groups J1 to J5 of reliability.md 4.3."""
+"""Tokens that must be refused, each with a name, in five groups."""
 
 import json
 from base64 import b64encode
@@ -44,7 +44,7 @@ MEBIBYTE = 1024 * 1024
 
 
 def shapes() -> Iterator[tuple[str, Any]]:
-    """J1: what is no token at all."""
+    """Texts that are no token at all."""
     yield "one dot", "."
     yield "two dots", ".."
     yield "three dots", "..."
@@ -90,7 +90,7 @@ def shapes() -> Iterator[tuple[str, Any]]:
 
 
 def algorithms() -> Iterator[tuple[str, Any]]:
-    """J2: another algorithm, another key, no signature."""
+    """Another algorithm, another key, no signature."""
     for name in ("none", "None", "nOnE", "NONE", "", "hs256", "HS256 ", "HS384", "HS512", "dir", "A128KW"):
         yield f"alg {name!r}", forge(head=header(alg=name))
     for name in ("none", "nOnE"):
@@ -143,7 +143,7 @@ def algorithms() -> Iterator[tuple[str, Any]]:
 
 
 def headers() -> Iterator[tuple[str, Any]]:
-    """J3: headers that ask for something else."""
+    """Headers that ask for something else."""
     for raw in ("0", "null", "[]", "{}", "true", "1.5"):
         yield f"kid {raw}", with_member("kid", raw)
     for kid in ("", "../../dev/null", "x' UNION SELECT 'key", "\x00", OTHER_KEY.kid, "\ud800", "k" * 2000):
@@ -187,7 +187,7 @@ def headers() -> Iterator[tuple[str, Any]]:
 
 
 def claimed() -> Iterator[tuple[str, Any]]:
-    """J4: claims of a wrong type or beyond what is allowed."""
+    """Claims of a wrong type or beyond what is allowed."""
     numbers = {
         "null": "null",
         "string": f'"{NOW + 60}"',
@@ -267,7 +267,7 @@ def claimed() -> Iterator[tuple[str, Any]]:
 
 
 def encodings() -> Iterator[tuple[str, Any]]:
-    """J5: payloads that are not one JSON object in UTF-8."""
+    """Payloads that are not one JSON object in UTF-8."""
     good = json.dumps(claims())
     for raw in ("[]", '"claims"', "null", "1", "true", "", " ", "{", "{}", "{'sub': 'a'}", "alice"):
         yield f"payload {raw!r}", forge(raw)

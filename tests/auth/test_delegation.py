@@ -1,4 +1,4 @@
-"""Nobody has a token issued that holds more than their own (PROTOCOL section 2)."""
+"""Nobody has a token issued that holds more than their own."""
 
 from collections.abc import Iterable
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""`gateway token`, `publish`, `subscribe` and `check` (PROTOCOL section 8)."""
+"""`gateway token`, `publish`, `subscribe` and `check`."""
 
 import json
 import signal
@@ -107,7 +107,7 @@ def test_token_without_a_secret_says_which_setting(tmp_path: Path) -> None:
 
 
 def test_publish_prints_the_events_id_and_nothing_else(server: Server) -> None:
-    """And the event is there, its circle a number as in the seed's domain."""
+    """And the event is there, its circle a number."""
     event_id = server.publish("--type", "task.completed", "--circle", "71", "--data", '{"n": 1}')
     assert event_id.startswith("evt_")
     options = ["--type", "x.y", "--circle", "007", "--project", "p", "--user", "ada"]
@@ -228,7 +228,7 @@ def test_subscribe_comes_back_after_a_restart_and_says_that_the_log_was_reset(tm
 
 
 def test_subscribe_waits_out_a_limit_that_passes(tmp_path: Path) -> None:
-    """Too many handshakes (4429) is a reason to come back later, as PROTOCOL section 6 says, and none to end."""
+    """Too many handshakes (4429) is a reason to come back later and none to end."""
     with serving(tmp_path, GATEWAY_HANDSHAKES_PER_MINUTE="60") as (_, port):
         server = Server(tmp_path, port)
         for _ in range(60):
@@ -270,7 +270,7 @@ def test_check_names_what_is_weak_and_fails_for_what_does_not_do(tmp_path: Path)
 
 
 def test_without_a_command_it_shows_what_there_is(tmp_path: Path) -> None:
-    """Every command of PROTOCOL section 8."""
+    """Every command."""
     done = invoke("--help", cwd=tmp_path)
     assert done.exit_code == 0
     for command in ("serve", "token", "publish", "subscribe", "check"):

@@ -95,7 +95,7 @@ async def test_the_first_frame_tells_the_pings_that_come(stock: bool) -> None:
 
 
 async def test_refusals_are_accepted_and_then_closed_with_their_reason(stock: bool) -> None:
-    """So that a browser can read it (PROTOCOL sections 3 and 6)."""
+    """So that a browser can read it."""
     async with serving(settings_for(), stock) as gate:
         good = gate.token()
         assert await refusal(gate, "") == ([], 4401, "token_missing")

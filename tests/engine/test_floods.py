@@ -1,7 +1,7 @@
 """Clients that mean harm, against a running `gateway serve`: what each may cost, in memory and time.
 
-The floods of field/reliability.md section 0, items 1 to 4 and 6. While each lasts, a healthy client gets every event in
-good time. Memory is the server's resident set, sampled while the flood lasts.
+While each flood lasts, a healthy client gets every event in good time. Memory is the server's resident set, sampled
+while the flood lasts.
 """
 
 import asyncio

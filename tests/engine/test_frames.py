@@ -1,4 +1,4 @@
-"""RFC 6455 frames and closing, against the running server (field/reliability.md, table W1)."""
+"""RFC 6455 frames and closing, against the running server."""
 
 import socket
 import struct

@@ -1,4 +1,4 @@
-"""Opening handshakes against the running server, byte by byte (field/reliability.md table H1; RFC 6455 section 4.2)."""
+"""Opening handshakes against the running server, byte by byte (RFC 6455 section 4.2)."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""Requests that never come, never end or are too long (field/reliability.md section 0, items 4 and 5)."""
+"""Requests that never come, never end or are too long."""
 
 import asyncio
 import time

@@ -203,7 +203,7 @@ def clear(message: str, *hostile: str) -> None:
 
 
 def problem(answer: Answer, status: int, code: str) -> None:
-    """A problem document as RFC 9457 and PROTOCOL section 4 have it."""
+    """A problem document as RFC 9457 has it, with a code of the protocol."""
     assert (answer.status, answer.header("content-type")) == (status, "application/problem+json"), answer
     body = answer.json
     assert (body["status"], body["code"]) == (status, code), body

@@ -1,4 +1,4 @@
-"""Hostile HTTP (P1): bodies, methods, paths, pages. A problem document each, and the next request works."""
+"""Hostile HTTP: bodies, methods, paths, pages. A problem document each, and the next request works."""
 
 import json
 import socket

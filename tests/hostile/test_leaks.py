@@ -1,4 +1,4 @@
-"""Nothing tells (issue 2, part 11): secrets sent through every way in, and searched for in everything that came out."""
+"""Nothing tells: secrets sent through every way in, and searched for in everything that came out."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""Authority that ends in the middle of something (PROTOCOL section 7): nothing after it, and nobody else notices."""
+"""Authority that ends in the middle of something: nothing after it, and nobody else notices."""
 
 import asyncio
 import json

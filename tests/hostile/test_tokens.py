@@ -1,4 +1,4 @@
-"""Hostile tokens (J1 to J5) over the wire: by WebSocket, HTTP header, query, `auth` command and introspection."""
+"""Hostile tokens over the wire: by WebSocket, HTTP header, query, `auth` command and introspection."""
 
 import json
 from collections.abc import AsyncIterator, Callable
@@ -21,7 +21,7 @@ from tests.support import Client, running, settings_for
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-GROUPS = {"J1": shapes, "J2": algorithms, "J3": headers, "J4": claimed, "J5": encodings}
+GROUPS = {"shape": shapes, "algorithm": algorithms, "header": headers, "claims": claimed, "encoding": encodings}
 CASES = [
     pytest.param(token, id=f"{group}: {name}")
     for group, cases in GROUPS.items()

@@ -1,4 +1,4 @@
-"""PROTOCOL sections 5 and 6: every error code and every close code can be met, and each by what it is meant for."""
+"""Every error code and every close code can be met, and each by what it is meant for."""
 
 import asyncio
 import json
@@ -124,7 +124,7 @@ ERRORS: dict[ErrorCode, Callable[[Gate], Awaitable[str]]] = {
     ErrorCode.NOT_FOUND: not_found,
     ErrorCode.INTERNAL_ERROR: internal_error,
 }
-PROTOCOL_ERRORS = [
+WIRE_CODES = [
     *("bad_message", "unknown_type", "message_too_large", "room_invalid", "room_forbidden", "scope_missing"),
     *("not_subscribed", "too_many_rooms", "rate_limited", "token_missing", "token_invalid", "token_expired"),
     *("token_revoked", "token_mismatch", "cursor_invalid", "idempotency_conflict", "broker_unavailable", "not_found"),
@@ -134,7 +134,7 @@ PROTOCOL_ERRORS = [
 
 def test_the_codes_are_those_of_the_protocol() -> None:
     """No word more, none less, and the table below meets each of them."""
-    assert sorted(ErrorCode) == sorted(PROTOCOL_ERRORS)
+    assert sorted(ErrorCode) == sorted(WIRE_CODES)
     assert set(ERRORS) == set(ErrorCode)
     assert sorted(CloseCode) == [1009, 1011, 1012, 1013, 4400, 4401, 4403, 4408, 4409, 4429]
 

@@ -1,4 +1,4 @@
-"""PROTOCOL section 3: every command with its reply and its refusals."""
+"""Every command with its reply and its refusals."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""PROTOCOL section 2: where a token may be, and what its scopes and rooms allow."""
+"""Credentials: where a token may be, and what its scopes and rooms allow."""
 
 from typing import Any
 
@@ -44,7 +44,7 @@ async def test_a_token_may_come_as_a_subprotocol_and_the_answer_does_not_show_it
 
 
 async def test_a_token_may_come_in_the_query(gate: Gate) -> None:
-    """`?token=`, as the seed's documentation has it; `gateway.v1` is answered here too where it is offered."""
+    """`?token=`; `gateway.v1` is answered here too where it is offered."""
     assert (await established(gate, f"?token={gate.token()}"))[1] is None
     query = f"?token={gate.token()}"
     assert (await established(gate, query, subprotocols=subprotocols("gateway.v1")))[1] == "gateway.v1"

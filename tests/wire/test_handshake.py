@@ -1,4 +1,4 @@
-"""The handshake: what a client may say when it connects, and from which pages (PROTOCOL section 3)."""
+"""The handshake: what a client may say when it connects, and from which pages."""
 
 import json
 from datetime import datetime
@@ -226,7 +226,7 @@ async def test_only_pages_of_the_same_origin_may_connect_by_default(gate: Gate) 
     assert await tried(gate, "http://HOST", "http://evil.example") == 403
 
 
-async def test_a_list_of_origins_is_the_whole_list(  # PROTOCOL section 8: empty means same origin
+async def test_a_list_of_origins_is_the_whole_list(  # an empty one means same origin
 ) -> None:
     """Those in it may connect, with scheme and port as listed, and the gateway's own only where it is listed too."""
     allowed = ("https://app.example", "http://localhost:3000")

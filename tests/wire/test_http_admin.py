@@ -1,4 +1,4 @@
-"""Tokens, statistics and operation over HTTP (PROTOCOL section 4)."""
+"""Tokens, statistics and operation over HTTP."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ ADMIN = "subscribe publish admin"
 
 
 async def test_an_issued_token_is_good_for_what_was_asked(gate: Gate) -> None:
-    """201 with the members of PROTOCOL, never to be stored by anything between, and it connects."""
+    """201 with the members of the protocol, never to be stored by anything between, and it connects."""
     async with http(gate, gate.token("root", scope=ADMIN)) as api:
         body = {"user_id": "bob", "rooms": ["circle:1", "project:*"], "scope": "subscribe publish", "expires_in": 60}
         response = await api.post("/admin/tokens", json=body)
@@ -186,7 +186,7 @@ async def test_introspection_tells_of_the_own_tenants_good_tokens_only(gate: Gat
 # ---- what administrators see
 
 
-async def test_stats_tell_what_the_seeds_do_of_one_tenant(gate: Gate) -> None:
+async def test_stats_tell_of_one_tenant(gate: Gate) -> None:
     """Counts since the start, and each client; the other tenant's are not in them."""
     async with (
         gate.client(query="&client_id=desk&rooms=circle:1") as client,
@@ -324,7 +324,7 @@ async def test_the_key_set_of_a_shared_secret_is_empty(gate: Gate) -> None:
 
 
 async def test_the_interface_describes_itself(gate: Gate) -> None:
-    """`/docs` without anything from elsewhere, and `/openapi.json` with every route of PROTOCOL section 4 in scope."""
+    """`/docs` without anything from elsewhere, and `/openapi.json` with every route of the protocol in scope."""
     async with http(gate) as api:
         docs = await api.get("/docs")
         assert docs.status_code == 200

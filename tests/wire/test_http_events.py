@@ -1,4 +1,4 @@
-"""Publishing over HTTP (PROTOCOL section 4): `POST /events` and `/events/batch`."""
+"""Publishing over HTTP: `POST /events` and `/events/batch`."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""How long a token lasts on a connection: `token.expiring`, 4401, `auth`, revocation (PROTOCOL sections 3, 6, 7)."""
+"""How long a token lasts on a connection: `token.expiring`, 4401, `auth`, revocation."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

@@ -1,4 +1,4 @@
-"""Limits: commands, handshakes, connections, sizes, HTTP, and whose address counts (PROTOCOL sections 5, 6 and 8)."""
+"""Limits: commands, handshakes, connections, sizes, HTTP, and whose address counts."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -390,7 +390,7 @@ def test_what_counts_as_one_address(address: str, key: str) -> None:
 
 
 async def test_issuing_tokens_is_limited_for_each_principal() -> None:
-    """429 with `Retry-After` and the limit, in PROTOCOL's words; another administrator is not concerned."""
+    """429 with `Retry-After` and the limit, in the protocol's words; another administrator is not concerned."""
     async with timed(tokens_per_minute=2) as (gate, _):
         body = {"user_id": "bob", "rooms": []}
         async with http(gate, gate.token("root", scope="admin subscribe")) as api:

@@ -1,4 +1,4 @@
-"""Resume, history and order after `subscribe` (PROTOCOL sections 3 and 7)."""
+"""Resume, history and order after `subscribe`."""
 
 import asyncio
 from collections.abc import Awaitable

@@ -1,4 +1,4 @@
-"""PROTOCOL section 1: which rooms an event goes to, and that everybody in them gets it once."""
+"""Routing: which rooms an event goes to, and that everybody in them gets it once."""
 
 from typing import Any
 
@@ -101,7 +101,7 @@ async def test_rooms_of_one_name_in_two_tenants_are_two_rooms(gate: Gate) -> Non
             await fence(client)
 
 
-async def test_an_event_is_the_seeds_frame(gate: Gate) -> None:
+async def test_an_event_is_a_frame(gate: Gate) -> None:
     """Its fields at the top level, numbers as numbers, absent ones left out, and the tenant not told."""
     async with gate.client() as client:
         await client.ask(type="subscribe", rooms=["tenant"])
@@ -118,7 +118,7 @@ async def test_an_event_is_the_seeds_frame(gate: Gate) -> None:
 
 
 async def test_known_and_custom_types_reach_their_rooms(gate: Gate) -> None:
-    """The types that PROTOCOL lists, and any lower-case words joined by dots, up to 64 characters."""
+    """The types that are known by name, and any lower-case words joined by dots, up to 64 characters."""
     kinds = [*DEFAULT_TYPES, *KNOWN_TYPES, "x", "deploy.finished", "a.b.c.d", "snake_case.type2", "x" * 64]
     async with gate.client(query="&rooms=circle:1") as client, http(gate, gate.token(scope="admin")) as api:
         await client.next("subscribed")
@@ -182,7 +182,7 @@ OWN_TYPES = [
 
 
 async def test_reserved_are_all_types_of_the_gateways_own_frames() -> None:
-    """Every frame of PROTOCOL section 3's table, later ones included."""
+    """Every frame of the gateway's own, later ones included."""
     assert set(OWN_TYPES) <= RESERVED_TYPES
 
 

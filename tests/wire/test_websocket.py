@@ -1,4 +1,4 @@
-"""The WebSocket over a real socket: PROTOCOL section 3, row by row."""
+"""The WebSocket over a real socket, command by command and frame by frame."""
 
 from tests.support import Gate
 

@@ -1,4 +1,4 @@
-"""The design that the gateway started from: FastAPI, and `asyncio.gather` over `send_json` to every client."""
+"""The ordinary way: FastAPI, and `asyncio.gather` over `send_json` to every client."""
 
 from collections.abc import Sequence
 
@@ -9,11 +9,11 @@ from benchmarks.peers.base import package_version, python_server
 from benchmarks.process import Server, free_port
 
 
-class Seed:
+class Gather:
     """Published from inside its process; no rooms, every client gets everything."""
 
-    name = "seed"
-    title = "seed's `gather(send_json)`"
+    name = "gather"
+    title = "FastAPI `gather(send_json)`"
     unit_is_message = True
     has_rooms = False
 
@@ -24,7 +24,7 @@ class Seed:
         return f"FastAPI {package_version('fastapi')}, uvicorn {package_version('uvicorn')}, uvloop"
 
     def start(self, core: int) -> Server:
-        return python_server("seed", free_port(), core)
+        return python_server("gather", free_port(), core)
 
     def dialogue(self, server: Server, rooms: Sequence[str], number: int) -> Dialogue:
         path = f"/ws/dashboard?client_id=client-{number}"

@@ -1,4 +1,4 @@
-"""The seed's connection manager: any object with `accept`, `send_json` and `close` is a websocket to it."""
+"""The in-process broadcast manager: any object with `accept`, `send_json` and `close` is a websocket to it."""
 
 import asyncio
 import json
@@ -204,7 +204,7 @@ async def test_a_client_that_leaves_during_a_broadcast_is_no_error() -> None:
     assert joining in manager.active_connections
 
 
-async def test_broadcast_event_is_the_seeds_frame() -> None:
+async def test_broadcast_event_makes_a_frame() -> None:
     """`type`, `data`, `timestamp`; an `EventType` serves as the type."""
     manager = ConnectionManager()
     (one,) = await connected(manager, 1)
@@ -273,7 +273,7 @@ def test_broadcasting_can_be_set_up_before_anything_runs(monkeypatch: pytest.Mon
 
 
 def test_the_default_events_are_those_of_the_protocol() -> None:
-    """PROTOCOL section 1, thirteen of them."""
+    """Thirteen of them."""
     assert [str(kind) for kind in DEFAULT_BROADCAST_EVENTS] == [
         "agent.started",
         "agent.task.completed",

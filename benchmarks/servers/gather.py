@@ -1,4 +1,4 @@
-"""The design that the gateway started from, as its documentation shows it: `python -m benchmarks.servers.seed PORT`."""
+"""FastAPI with `asyncio.gather` over `send_json`: `python -m benchmarks.servers.gather PORT`."""
 
 import asyncio
 import sys
