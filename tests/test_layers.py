@@ -107,9 +107,9 @@ IMPURE = {
 
 ENGINES = {
     *("gateway.logs.memory", "gateway.logs.redis"),
-    *("gateway.transports.asgi", "gateway.transports.sse", "gateway.transports.uvicorn.protocol"),
+    *("gateway.transports.asgi", "gateway.transports.uvicorn.protocol"),
 }
-"""The implementations of the two seams, those to come included."""
+"""The implementations of the two seams."""
 
 MAX_LINES = 400
 MAX_FAN_OUT = 25

@@ -21,7 +21,7 @@ class Frame:
     """One event or reply as an unmasked WebSocket text frame.
 
     `wire` is the whole frame for a transport that writes bytes to a socket; `text` the message alone, for one that
-    frames by itself (ASGI) or not at all (Server-Sent Events).
+    frames by itself (ASGI).
     """
 
     __slots__ = ("_deflated", "_payload_start", "_text", "wire")
