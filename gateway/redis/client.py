@@ -11,6 +11,9 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 COMMAND_SECONDS: Final = 1.0
 """How long Redis may take to answer, or to take a connection."""
 
+PATIENCE_SECONDS: Final = 30.0
+"""How long it may take to carry a single piece over a very slow line."""
+
 TimeoutErrors: Final = (TimeoutError, RedisTimeoutError)
 """Of an answer that did not come in time: the loop's and the client's own, which is another class."""
 

@@ -2,12 +2,16 @@
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 
+from gateway.cluster.redis.cluster import RedisCluster
 from gateway.core.errors import LogUnavailable
 from gateway.redis.batch_limit import BatchLimit
-from gateway.testing import LogUnderTest, draft
+from gateway.testing import LogUnderTest, NodeUnderTest, draft
+from gateway.testing.cluster_contract import member
 from gateway.testing.helpers import number_of
 from tests.redis.nodes import node
 from tests.redis.proxy import proxied
@@ -43,6 +47,44 @@ async def test_node_behind_a_slow_line_advances(
         # Each tenant's bytes, at worst one after the other, and what the reader tried too large.
         assert max(taken) < 2 * tenants * events * size / rate + 5
         assert not far.told
+
+
+@asynccontextmanager
+async def cluster_node(url: str, prefix: str) -> AsyncIterator[NodeUnderTest]:
+    nodes = RedisCluster(url, prefix=prefix, retention=3_600)
+    subject = NodeUnderTest(nodes, _never)
+    await nodes.start()
+    try:
+        yield subject
+    finally:
+        await nodes.stop()
+
+
+async def _never(seconds: float) -> None:
+    raise NotImplementedError
+
+
+@pytest.mark.parametrize("far_reads", [True, False])
+async def test_members_get_over_a_slow_line(server: Server, prefix: str, far_reads: bool) -> None:
+    """Of tenants whose members take longer than Redis has for an answer, each by itself; read there, or written there.
+    Nobody is said to have left meanwhile."""
+    rooms = tuple(f"circle:{n}" for n in range(20))
+    async with (
+        proxied(server.port) as network,
+        cluster_node(server.url, prefix) as near,
+        cluster_node(network.url, prefix) as far,
+    ):
+        network.rate = 300_000
+        writer, reader = (near, far) if far_reads else (far, near)
+        for tenant in ("acme", "bolt"):
+            reader.nodes.members.watch(tenant)
+            writer.put(*(member(f"con_{n}", f"user-{n}", *rooms) for n in range(2_000)), tenant=tenant)
+        async with asyncio.timeout(30):
+            for tenant in ("acme", "bolt"):
+                while len(await reader.look(tenant)) < 2_000:  # noqa: ASYNC110 - there is no event for it
+                    await asyncio.sleep(0.1)
+        assert not [change for _, change in reader.changes if not change.entered]
+        network.rate = 0
 
 
 async def test_what_is_said_not_to_be_accepted_is_not_in_the_log(server: Server, prefix: str) -> None:

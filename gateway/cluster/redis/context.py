@@ -15,10 +15,11 @@ Failures = (RedisError, OSError, TimeoutError)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MembersContext:
-    """`node` is this node's name; `lease` seconds until the members of a node that was killed are gone; `timer`
-    seconds of a clock that never goes back."""
+    """`redis` answers within a second; `bulk` is for members, which may take longer. `node` is this node's name,
+    `lease` seconds until the members of a node that was killed are gone. `timer` never goes back."""
 
     redis: "Redis"
+    bulk: "Redis"
     keys: KeySpace
     node: str
     lease: float

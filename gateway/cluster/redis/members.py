@@ -30,17 +30,24 @@ logger = logging.getLogger("gateway.nodes")
 class RedisMembers:
     """Each node writes its connections, and reads those of the others for tenants that somebody here asks about.
 
-    `redis` answers in bytes and does not retry. `timer` is seconds of a clock that never goes back. Each process is a
-    node of its own, also where a server forks once it has loaded the application.
+    `redis` answers in bytes and does not retry; nor does `bulk`, which waits longer for an answer. `timer` is seconds
+    of a clock that never goes back. Each process is a node of its own, also where a server forks once it has loaded
+    the application.
     """
 
     def __init__(
-        self, redis: "Redis", *, prefix: str, lease: float = LEASE, timer: Callable[[], float] = time.monotonic
+        self,
+        redis: "Redis",
+        bulk: "Redis",
+        *,
+        prefix: str,
+        lease: float = LEASE,
+        timer: Callable[[], float] = time.monotonic,
     ) -> None:
         incidents = IncidentLog("connections of the nodes", logger)
         self.node = _new_name()
         self._process = os.getpid()
-        self._context = MembersContext(redis, KeySpace(prefix), self.node, lease, timer, incidents)
+        self._context = MembersContext(redis, bulk, KeySpace(prefix), self.node, lease, timer, incidents)
         self._tasks: list[asyncio.Task[None]] = []
 
     def attach(self, source: Source, on_changes: OnChanges) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Final
 
 from gateway.cluster.redis.codec import AFTER, VERSION, unpack_all
@@ -11,7 +12,8 @@ from gateway.cluster.redis.context import Failures, MembersContext
 from gateway.cluster.redis.publisher import MembersPublisher
 from gateway.cluster.redis.totals import TotalsExchange
 from gateway.core.roster import Change, Member, OnChanges, Others, Totals
-from gateway.redis.client import COMMAND_SECONDS
+from gateway.redis.batch_limit import BatchLimit
+from gateway.redis.client import COMMAND_SECONDS, PATIENCE_SECONDS, TimeoutErrors
 from gateway.redis.tasks import WakeUp
 
 POLL: Final = 0.5
@@ -25,6 +27,7 @@ UNUSED: Final = 30.0
 
 _LOOK_SECONDS: Final = 1.6
 _RENEWAL_SECONDS: Final = 5.0
+_ANSWERED_LATELY: Final = 2.5
 _TENANTS_AT_ONCE: Final = 100
 # Only where it has not come back in between.
 _FORGET: Final = "if redis.call('EXISTS', KEYS[2]) == 0 then redis.call('HDEL', KEYS[1], ARGV[1]) end"
@@ -62,6 +65,7 @@ class MembersPoller:
         self, context: MembersContext, publisher: MembersPublisher, totals: TotalsExchange, on_changes: OnChanges
     ) -> None:
         self._redis = context.redis
+        self._bulk = context.bulk
         self._keys = context.keys
         self._node = context.node
         self._lease = context.lease
@@ -74,6 +78,7 @@ class MembersPoller:
         self._asks: dict[str, asyncio.Future[None]] = {}
         self._asked = WakeUp()
         self._checked_at = self._timer()
+        self._limit = BatchLimit(1, _TENANTS_AT_ONCE, COMMAND_SECONDS, PATIENCE_SECONDS)
         self._failed_at = float("-inf")
 
     @property
@@ -156,9 +161,17 @@ class MembersPoller:
             if not tenants and self.failing:
                 async with asyncio.timeout(COMMAND_SECONDS):
                     await self._redis.ping()
-            for start in range(0, len(tenants), _TENANTS_AT_ONCE):
-                async with asyncio.timeout(COMMAND_SECONDS):
-                    reads = await self._read(tenants[start : start + _TENANTS_AT_ONCE], check)
+            waiting = iter(tenants)
+            while some := list(islice(waiting, self._limit.size)):
+                begun = self._timer()
+                try:
+                    async with asyncio.timeout(self._limit.seconds):
+                        reads = await self._read(some, check)
+                except TimeoutErrors:
+                    if self._timer() - self._publisher.answered_at < _ANSWERED_LATELY:
+                        self._limit.missed()
+                    raise
+                self._limit.carried(len(some), self._timer() - begun)
                 for tenant, read in reads.items():
                     self._apply(tenant, read)
         except Failures as error:
@@ -209,7 +222,7 @@ class MembersPoller:
         """Read what nodes changed since a version; returns those of which it is not to be had."""
         if not moved:
             return []
-        async with self._redis.pipeline(transaction=False) as pipeline:
+        async with self._bulk.pipeline(transaction=False) as pipeline:
             for tenant, node, version in moved:
                 pipeline.xrange(self._keys.changes(tenant, node), min=f"({version}-0")
             answers = await pipeline.execute()
@@ -229,7 +242,7 @@ class MembersPoller:
     async def _read_whole(self, reads: dict[str, _Read], nodes: list[tuple[str, str]]) -> None:
         if not nodes:
             return
-        async with self._redis.pipeline(transaction=False) as pipeline:
+        async with self._bulk.pipeline(transaction=False) as pipeline:
             for tenant, node in nodes:
                 pipeline.hgetall(self._keys.members(tenant, node))
             answers = await pipeline.execute()

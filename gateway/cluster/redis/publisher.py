@@ -3,13 +3,15 @@
 import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final
 
 from gateway.cluster.redis.codec import AFTER, VERSION, pack
 from gateway.cluster.redis.context import Failures, MembersContext
 from gateway.cluster.redis.totals import TotalsExchange
 from gateway.core.roster import Source
-from gateway.redis.client import COMMAND_SECONDS
+from gateway.redis.batch_limit import BatchLimit
+from gateway.redis.client import COMMAND_SECONDS, PATIENCE_SECONDS, TimeoutErrors
 from gateway.redis.tasks import WakeUp
 
 DEBOUNCE: Final = 0.25
@@ -41,6 +43,7 @@ class MembersPublisher:
 
     def __init__(self, context: MembersContext, source: Source, totals: TotalsExchange) -> None:
         self._redis = context.redis
+        self._bulk = context.bulk
         self._keys = context.keys
         self._node = context.node
         self._lease = context.lease
@@ -56,6 +59,9 @@ class MembersPublisher:
         self._changed: dict[str, dict[str, None]] = {}
         self._wake = WakeUp()
         self._refresh_at = 0.0
+        self._limit = BatchLimit(1, _TENANTS_AT_ONCE, COMMAND_SECONDS, PATIENCE_SECONDS)
+        self.answered_at = float("-inf")
+        """When Redis answered a small command the last time: what is late after that is large, or its line slow."""
         self.failed_at = float("-inf")
         """When it was found the last time that Redis takes no writes, or has lost what it had."""
 
@@ -105,6 +111,7 @@ class MembersPublisher:
         """See that Redis answers and has kept what it was told; where not, or where it is time, tell all of it."""
         async with asyncio.timeout(COMMAND_SECONDS):
             known = await self._redis.set(self._alive, "1", px=int(self._lease * 1000), get=True)
+        self.answered_at = self._timer()
         if known is None:
             self._totals.lost()
             if self._told:
@@ -117,7 +124,7 @@ class MembersPublisher:
     async def _flush(self) -> None:
         waiting, self._changed = self._changed, {}
         while waiting:
-            some = {tenant: waiting[tenant] for tenant in list(waiting)[:_TENANTS_AT_ONCE]}
+            some = {tenant: waiting[tenant] for tenant in islice(waiting, self._limit.size)}
             try:
                 await self._write(some)
             except BaseException:
@@ -132,7 +139,7 @@ class MembersPublisher:
     async def _write(self, changed: dict[str, dict[str, None]]) -> None:
         """Write of each tenant what changed, or everything where the others do not have the rest."""
         written: list[_Written] = []
-        async with self._redis.pipeline(transaction=False) as pipeline:
+        async with self._bulk.pipeline(transaction=False) as pipeline:
             for tenant, ids in changed.items():
                 here = self._source.ids(tenant)
                 if not here:
@@ -146,8 +153,15 @@ class MembersPublisher:
                     await self._write_all(pipeline, tenant, self._version, list(here))
                 else:
                     await self._write_some(pipeline, tenant, self._version, before, list(ids))
-            async with asyncio.timeout(COMMAND_SECONDS):
-                answers = await pipeline.execute(raise_on_error=False)
+            begun = self._timer()
+            try:
+                async with asyncio.timeout(self._limit.seconds):
+                    answers = await pipeline.execute(raise_on_error=False)
+            except TimeoutErrors:
+                # A moment ago it did answer.
+                self._limit.missed()
+                raise
+            self._limit.carried(len(changed), self._timer() - begun)
         if failed := next((answer for answer in answers if isinstance(answer, Exception)), None):
             raise failed
         for tenant in changed:

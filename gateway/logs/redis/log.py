@@ -18,11 +18,10 @@ from gateway.logs.redis.codec import Content, epoch_of, pack
 from gateway.logs.redis.context import IDLE_SECONDS, KEY_SECONDS, RedisContext
 from gateway.logs.redis.follower import NO_EPOCH, Follower
 from gateway.logs.redis.monitor import HealthMonitor
-from gateway.logs.redis.page_reader import PATIENCE
 from gateway.logs.redis.script import Script
 from gateway.logs.redis.server_clock import ServerClock
 from gateway.logs.redis.writer import UNKNOWN, Append, Writer
-from gateway.redis.client import COMMAND_SECONDS, client_of, pool_of
+from gateway.redis.client import COMMAND_SECONDS, PATIENCE_SECONDS, client_of, pool_of
 from gateway.redis.incidents import IncidentLog
 from gateway.redis.keys import KeySpace
 from gateway.redis.tasks import end, for_ever
@@ -57,7 +56,7 @@ class RedisLog:
         keys = KeySpace(prefix)
         self._context = context = RedisContext(
             client_of(url),
-            client_of(url, PATIENCE),
+            client_of(url, PATIENCE_SECONDS),
             keys,
             keys.probe(secrets.token_hex(8)),
             "1" if trust_restarts else "0",
@@ -81,7 +80,7 @@ class RedisLog:
     async def start(self) -> None:
         # Those of an earlier start belong to its event loop.
         self._context.redis.connection_pool = pool_of(self._url)
-        self._context.reader.connection_pool = pool_of(self._url, PATIENCE)
+        self._context.reader.connection_pool = pool_of(self._url, PATIENCE_SECONDS)
         self._writer.start()
         for work in (self._writer.run, self._follower.channels.run, self._follower.run, self._monitor.run):
             self._tasks.append(asyncio.create_task(for_ever(work, logger)))

@@ -12,10 +12,7 @@ from gateway.logs.redis.codec import epoch_of
 from gateway.logs.redis.context import IDLE_SECONDS, RedisContext
 from gateway.logs.redis.script import Script
 from gateway.redis.batch_limit import BatchLimit
-from gateway.redis.client import COMMAND_SECONDS, TimeoutErrors
-
-PATIENCE: Final = 30.0
-"""Seconds that one entry may take over a very slow line."""
+from gateway.redis.client import COMMAND_SECONDS, PATIENCE_SECONDS, TimeoutErrors
 
 _TENANTS_AT_ONCE: Final = 16
 _PAGE_BYTES: Final = 256 * 1024
@@ -43,7 +40,7 @@ class PageReader:
         self._context = context
         self._max_seconds = int(max_seconds)
         self._script = Script("read")
-        self._limit = BatchLimit(_LEAST_PAGE_BYTES, _TENANTS_AT_ONCE * _PAGE_BYTES, COMMAND_SECONDS, PATIENCE)
+        self._limit = BatchLimit(_LEAST_PAGE_BYTES, _TENANTS_AT_ONCE * _PAGE_BYTES, COMMAND_SECONDS, PATIENCE_SECONDS)
 
     @property
     def tenants_at_once(self) -> int:
