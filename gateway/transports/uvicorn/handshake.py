@@ -40,13 +40,15 @@ def write_request(method: bytes, target: bytes, version: bytes, headers: Sequenc
 
 def offers_websocket(headers: Headers) -> bool:
     """Whether a request asks for this protocol and no other (RFC 9110 section 7.8)."""
-    upgrade = [value.strip().lower() for value in headers.get(b"upgrade", ())]
-    return upgrade == [b"websocket"] and _connection_upgrades(headers)
+    word = [b"websocket"]
+    asked = headers.get(b"upgrade") == word or _options(headers, b"upgrade") == word
+    return asked and b"upgrade" in _options(headers, b"connection")
 
 
-def _connection_upgrades(headers: Headers) -> bool:
-    options = b",".join(headers.get(b"connection", ())).lower().split(b",")
-    return any(option.strip() == b"upgrade" for option in options)
+def _options(headers: Headers, name: bytes) -> list[bytes]:
+    """The elements of a list, in lower case; empty ones are none (RFC 9110 section 5.6.1)."""
+    elements = b",".join(headers.get(name, ())).lower().split(b",")
+    return [option for element in elements if (option := element.strip())]
 
 
 def head_fault(version: str, hosts: Sequence[bytes]) -> str | None:
