@@ -7,14 +7,17 @@ revoked, at `MAX_ENTRIES` of one tenant the tenant. More tokens end by that than
 back with fresh ones. An entry takes about 700 bytes.
 """
 
+from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from itertools import islice
 from typing import Final
 
 from auth.errors import TokenRevoked
 from auth.identity import Identity
 from auth.issue_time import CLOCK_SKEW, is_cut_off, is_fresh, reach
-from gateway.core.control import ControlKind, ControlMessage
+from gateway.core.control import ControlMessage
+from gateway.core.tenant_revocations import Entry, TenantRevocations, is_bounded
 from gateway.core.timer_wheel import TimerWheel
 
 MAX_BARS: Final = 128
@@ -26,57 +29,12 @@ MAX_ENTRIES: Final = 100_000
 SHOWN_SECONDS: Final = 10.0
 """For how long at least the newest `iat` of a user is remembered: longer than a cutoff is on its way."""
 
-_WHEEL_SECONDS: Final = 60.0
-
 STEP: Final = 1e-6
 """Seconds between two cutoffs at least; a float of these decades tells them apart."""
 
-
-@dataclass(slots=True, eq=False)
-class Entry:
-    """One message in force, `until` a time of the timer. `ref` is where the cluster's store has it; None where the
-    store has not, or not yet."""
-
-    kind: ControlKind
-    tenant: str | None
-    name: str
-    room: str
-    at: float = 0.0
-    through: float = 0.0
-    until: float = 0.0
-    ref: str | None = None
-
-    def message(self, now: float) -> ControlMessage:
-        return ControlMessage(self.kind, self.tenant, self.name, self.at, self.until - now, self.room, self.through)
-
-
-class _Tenant:
-    """Entries of one tenant: by kind and name, and bars by user and room. `size` counts those that are bounded;
-    `newest` and `latest` are the greatest `at` and `through` that there were."""
-
-    __slots__ = ("bars", "kinds", "latest", "newest", "size")
-
-    def __init__(self) -> None:
-        self.kinds: dict[ControlKind, dict[str, Entry]] = {}
-        self.bars: dict[str, dict[str, Entry]] = {}
-        self.newest = self.latest = 0.0
-        self.size = 0
-
-    def __iter__(self) -> Iterator[Entry]:
-        for named in self.kinds.values():
-            yield from named.values()
-        for rooms in self.bars.values():
-            yield from rooms.values()
-
-    def get(self, kind: ControlKind, name: str) -> Entry | None:
-        named = self.kinds.get(kind)
-        return None if named is None else named.get(name)
-
-    def cutoffs(self, user_id: str) -> Iterator[Entry]:
-        """Those that end tokens of a user."""
-        for entry in (self.get("tenant_revoked", ""), self.get("user_revoked", user_id)):
-            if entry is not None:
-                yield entry
+_NO_ROOMS: Final[frozenset[str]] = frozenset()
+_WHEEL_SECONDS: Final = 60.0
+_SWEEP_MOST: Final = 10_000
 
 
 class Revocations:
@@ -86,14 +44,17 @@ class Revocations:
     def __init__(self, max_bars: int = MAX_BARS, max_entries: int = MAX_ENTRIES) -> None:
         self._max_bars = max_bars
         self._max_entries = max_entries
-        self._tenants: dict[str | None, _Tenant] = {}
+        self._tenants: dict[str | None, TenantRevocations] = {}
+        self._count = 0
         self._expiry: TimerWheel[Entry] = TimerWheel()
+        # On the wheel still, and nowhere else: to take a hundred thousand off at once would hold up the loop.
+        self._replaced: deque[Iterator[Entry]] = deque()
         self._shown: dict[tuple[str | None, str], int] = {}
         self._shown_before: dict[tuple[str | None, str], int] = {}
         self._turned_at = 0.0
 
     def __len__(self) -> int:
-        return len(self._expiry)
+        return self._count
 
     def __iter__(self) -> Iterator[Entry]:
         for tenant in self._tenants.values():
@@ -104,32 +65,36 @@ class Revocations:
     def check(self, identity: Identity, now: float) -> None:
         """Raise TokenRevoked if the token of `identity` is revoked. It has been shown, which is remembered."""
         if is_fresh(identity.issued_at, now):
+            shown, iat = self._shown, identity.issued_at
             for key in ((identity.tenant, identity.user_id), (identity.tenant, "")):
-                self._shown[key] = max(identity.issued_at, self._shown.get(key, 0))
-        if self.is_revoked(identity, now):
+                if shown.get(key, 0) < iat:
+                    shown[key] = iat
+        if self._tenants and self.is_revoked(identity, now):
             raise TokenRevoked
 
     def is_revoked(self, identity: Identity, now: float) -> bool:
-        for scope in (None, identity.tenant):
-            tenant = self._tenants.get(scope)
-            if tenant is not None and tenant.get("token_revoked", identity.token_id) is not None:
-                return True
+        anywhere = self._tenants.get(None)
+        if anywhere is not None and anywhere.get("token_revoked", identity.token_id) is not None:
+            return True
+        tenant = self._tenants.get(identity.tenant)
         if tenant is None:
             return False
+        if tenant.get("token_revoked", identity.token_id) is not None:
+            return True
         return any(is_cut_off(identity, it.at, it.through, now) for it in tenant.cutoffs(identity.user_id))
 
     def barred(self, identity: Identity, now: float) -> frozenset[str]:
         """The rooms that are taken from the token of `identity`."""
         tenant = self._tenants.get(identity.tenant)
-        rooms = None if tenant is None else tenant.bars.get(identity.user_id)
-        if not rooms:
-            return frozenset()
-        return frozenset(room for room, bar in rooms.items() if is_cut_off(identity, bar.at, bar.through, now))
+        if tenant is None:
+            return _NO_ROOMS
+        bars = tenant.bars(identity.user_id)
+        return frozenset(room for room, bar in bars.items() if is_cut_off(identity, bar.at, bar.through, now))
 
     def is_barred(self, identity: Identity, room: str, now: float) -> bool:
         """Whether `room` is taken from the token of `identity`."""
         tenant = self._tenants.get(identity.tenant)
-        bar = None if tenant is None else tenant.bars.get(identity.user_id, {}).get(room)
+        bar = None if tenant is None else tenant.get("room_barred", identity.user_id, room)
         return bar is not None and is_cut_off(identity, bar.at, bar.through, now)
 
     # ---- issuing tokens, making cutoffs
@@ -139,7 +104,7 @@ class Revocations:
         found = self._tenants.get(tenant)
         if found is None:
             return 0.0
-        cutoffs = (*found.cutoffs(user_id), *found.bars.get(user_id, {}).values())
+        cutoffs = (*found.cutoffs(user_id), *found.bars(user_id).values())
         return max((entry.at for entry in cutoffs), default=0.0)
 
     def next_at(self, tenant: str | None, now: float) -> float:
@@ -152,7 +117,7 @@ class Revocations:
         tenant = self._tenants.get(message.tenant)
         if tenant is None:
             return 0.0
-        cover = _cover(tenant, message) or tenant.bars.get(message.name, {}).get(message.room)
+        cover = tenant.cover(message) or tenant.get(message.kind, message.name, message.room)
         return cover.at if cover is not None and cover.at >= message.at else 0.0
 
     def count(self, tenant: str | None) -> int:
@@ -167,39 +132,49 @@ class Revocations:
         and whether that is news."""
         tenant = self._tenants.get(message.tenant)
         if tenant is None:
-            tenant = self._tenants[message.tenant] = _Tenant()
-        if (cover := _cover(tenant, message)) is not None:
+            tenant = self._tenants[message.tenant] = TenantRevocations()
+        if (cover := tenant.cover(message)) is not None:
             return cover.message(now), False
-        place, key = _place(tenant, message.kind, message.name, message.room)
-        entry = place.get(key)
-        if entry is None and _is_bounded(message.kind):
+        entry = tenant.get(message.kind, message.name, message.room)
+        if entry is None and is_bounded(message.kind):
             if message.tenant is not None and tenant.size >= self._max_entries:
-                if message.kind == "room_barred" and not place:
-                    del tenant.bars[message.name]
                 return self._revoke_tenant(tenant, message, now)
-            if message.kind == "room_barred" and len(place) >= self._max_bars:
-                return self._revoke_user(place, message, now)
-            tenant.size += 1
-        through, until = message.through, now + message.seconds
+            if message.kind == "room_barred" and len(tenant.bars(message.name)) >= self._max_bars:
+                return self._revoke_user(tenant, message, now)
+        through = message.through
         if entry is None or message.at > entry.at:
             through = self._reach(message)
         elif through <= entry.through:
             entry.ref = entry.ref or ref
             return entry.message(now), False
         if entry is None:
-            entry = place[key] = Entry(message.kind, message.tenant, message.name, message.room)
+            entry = Entry(message.kind, message.tenant, message.name, message.room)
+            tenant.add(entry)
+            self._count += 1
         entry.at, entry.through = max(message.at, entry.at), max(through, entry.through)
-        entry.until, entry.ref = max(until, entry.until), ref
+        entry.until, entry.ref = max(now + message.seconds, entry.until), ref
         self._expiry.set(entry, entry.until / _WHEEL_SECONDS)
         tenant.newest, tenant.latest = max(tenant.newest, entry.at), max(tenant.latest, entry.through)
-        if message.kind in ("user_revoked", "tenant_revoked"):
+        tenant.until = max(tenant.until, entry.until)
+        if message.kind == "user_revoked":
+            for bar in list(tenant.bars(message.name).values()):
+                if entry.covers(bar.kind, bar.at, bar.through):
+                    self._expiry.forget(bar)
+                    self._discard(bar)
+        elif message.kind == "tenant_revoked" and tenant.size:
             self._drop_covered(tenant, entry)
         return entry.message(now), True
 
     def sweep(self, now: float) -> None:
-        """Forget what has expired."""
-        for entry in self._expiry.due(now / _WHEEL_SECONDS):
+        """Forget what has expired and what was replaced; the rest the next time, where it is a great deal."""
+        for entry in islice(self._expiry.due(now / _WHEEL_SECONDS), _SWEEP_MOST):
             self._discard(entry)
+        if self._replaced:
+            some = list(islice(self._replaced[0], _SWEEP_MOST))
+            for entry in some:
+                self._expiry.forget(entry)
+            if len(some) < _SWEEP_MOST:
+                self._replaced.popleft()
         if now - self._turned_at >= SHOWN_SECONDS:
             self._turned_at, self._shown, self._shown_before = now, {}, self._shown
 
@@ -214,72 +189,42 @@ class Revocations:
         key = (message.tenant, message.name)
         return reach(message.through, max(self._shown.get(key, 0), self._shown_before.get(key, 0)))
 
-    def _revoke_user(self, bars: dict[str, Entry], message: ControlMessage, now: float) -> tuple[ControlMessage, bool]:
-        return self.add(
-            replace(
-                message,
-                kind="user_revoked",
-                room="",
-                at=max(message.at, *(bar.at for bar in bars.values())),
-                through=max(message.through, *(bar.through for bar in bars.values())),
-                seconds=max(message.seconds, *(bar.until - now for bar in bars.values())),
-            ),
-            now,
-        )
+    def _revoke_user(
+        self, tenant: TenantRevocations, message: ControlMessage, now: float
+    ) -> tuple[ControlMessage, bool]:
+        bars = tenant.bars(message.name).values()
+        at = max(message.at, *(bar.at for bar in bars))
+        through = max(message.through, *(bar.through for bar in bars))
+        seconds = max(message.seconds, *(bar.until - now for bar in bars))
+        coarser = replace(message, kind="user_revoked", room="", at=at, through=through, seconds=seconds)
+        return self.add(coarser, now)
 
-    def _revoke_tenant(self, tenant: _Tenant, message: ControlMessage, now: float) -> tuple[ControlMessage, bool]:
-        # A token that was revoked by its id may say an `iat` of that many seconds later.
+    def _revoke_tenant(
+        self, tenant: TenantRevocations, message: ControlMessage, now: float
+    ) -> tuple[ControlMessage, bool]:
+        # Of all that there is: a token that was revoked by its id may say an `iat` of that many seconds later.
         through = max(message.through, tenant.latest) + CLOCK_SKEW
-        seconds = max(message.seconds, *(entry.until - now for entry in tenant))
-        at = max(message.at, tenant.newest)
+        at, seconds = max(message.at, tenant.newest), max(message.seconds, tenant.until - now)
+        replaced = tenant.take_bounded()
+        self._count -= replaced.size
+        self._replaced.append(iter(replaced))
         return self.add(ControlMessage("tenant_revoked", message.tenant, "", at, seconds, "", through), now)
 
-    def _drop_covered(self, tenant: _Tenant, cover: Entry) -> None:
-        """Forget what a coarser cutoff ends as well. Amortised O(1): what is looked at is gone, but for what was made
-        within the last seconds."""
-        if cover.kind == "tenant_revoked":
-            entries = [entry for entry in tenant if _is_bounded(entry.kind)]
-        else:
-            entries = list(tenant.bars.get(cover.name, {}).values())
-        for entry in entries:
-            if _covers(cover, entry.kind, entry.at, entry.through):
-                self._expiry.forget(entry)
-                self._discard(entry)
+    def _drop_covered(self, tenant: TenantRevocations, cover: Entry) -> None:
+        """Forget what a tenant's cutoff ends as well. What is looked at is gone, but for what is newer."""
+        covered: list[Entry] = []
+        for entry in tenant.take_bounded():
+            if cover.covers(entry.kind, entry.at, entry.through):
+                covered.append(entry)
+            else:
+                tenant.add(entry)
+        self._count -= len(covered)
+        self._replaced.append(iter(covered))
 
     def _discard(self, entry: Entry) -> None:
-        tenant = self._tenants[entry.tenant]
-        place, key = _place(tenant, entry.kind, entry.name, entry.room)
-        del place[key]
-        if not place and entry.kind == "room_barred":
-            del tenant.bars[entry.name]
-        tenant.size -= _is_bounded(entry.kind)
-        if not any(tenant):
-            del self._tenants[entry.tenant]
-
-
-def _place(tenant: _Tenant, kind: ControlKind, name: str, room: str) -> tuple[dict[str, Entry], str]:
-    if kind == "room_barred":
-        return tenant.bars.setdefault(name, {}), room
-    return tenant.kinds.setdefault(kind, {}), name
-
-
-def _is_bounded(kind: ControlKind) -> bool:
-    """Not the tenant's own, of which there is one, nor connections that are to be closed, which are over in minutes."""
-    return kind in ("token_revoked", "user_revoked", "room_barred")
-
-
-def _cover(tenant: _Tenant, message: ControlMessage) -> Entry | None:
-    """A coarser cutoff that ends all that `message` would."""
-    kind = message.kind
-    if not _is_bounded(kind):
-        return None
-    whole = tenant.get("tenant_revoked", "")
-    if whole is not None and _covers(whole, kind, message.at, message.through):
-        return whole
-    user = tenant.get("user_revoked", message.name) if kind == "room_barred" else None
-    return user if user is not None and _covers(user, kind, message.at, message.through) else None
-
-
-def _covers(cover: Entry, kind: ControlKind, at: float, through: float) -> bool:
-    ahead = CLOCK_SKEW if kind == "token_revoked" else 0  # the token is known by its id: its `iat` may be ahead
-    return cover.at >= at and cover.through >= through + ahead
+        """Take out an entry that is off the wheel, unless it was replaced before."""
+        tenant = self._tenants.get(entry.tenant)
+        if tenant is not None and tenant.discard(entry):
+            self._count -= 1
+            if not tenant:
+                del self._tenants[entry.tenant]

@@ -277,9 +277,9 @@ def test_nothing_costs_more_with_more_in_force(size: int) -> None:
     counted = [Counting(revocations._expiry._seconds), Counting(revocations._expiry._when)]
     revocations._expiry._seconds, revocations._expiry._when = counted
     tenant = revocations._tenants["acme"]
-    tenant.kinds = {kind: Counting(named) for kind, named in tenant.kinds.items()}
-    tenant.bars = Counting(tenant.bars)
-    counted += [*tenant.kinds.values(), tenant.bars]  # type: ignore[list-item]
+    tenant._kinds = {kind: Counting(named) for kind, named in tenant._kinds.items()}
+    tenant._bars = Counting(tenant._bars)
+    counted += [*tenant._kinds.values(), tenant._bars]  # type: ignore[list-item]
     for n in range(100):
         revocations.sweep(1.0 + n / 2)
         holder = identity(user_id=f"user{n}")
@@ -298,6 +298,32 @@ def test_revoking_a_tenant_costs_what_it_replaces() -> None:
         revocations.add(bar(f"user{n}", "circle:1"), 0)
     revocations.add(message("tenant_revoked", at=NOW + 1.0), 0)
     assert (len(revocations), revocations.count("acme")) == (1, 0)
+    revocations.sweep(1.0)
+    assert len(revocations._expiry) == 1
+
+
+@pytest.mark.parametrize("explicit", [False, True])
+def test_replacing_many_does_not_hold_up_the_loop(explicit: bool) -> None:
+    """A hundred thousand that go at once, because they were replaced or have expired, go some at each sweep."""
+    revocations = Revocations(max_entries=100_000)
+    for n in range(100_000):
+        revocations.add(bar(f"user{n}", "circle:1", seconds=100.0), 0)
+    counting = Counting(revocations._expiry._when)
+    revocations._expiry._when = counting
+    if explicit:
+        revocations.add(message("tenant_revoked", at=NOW + 1.0), 0)
+    else:
+        revocations.add(bar("last", "circle:1", NOW + 1.0), 0)
+    assert (len(revocations), len(counting)) == (1, 100_001)
+    sizes = []
+    while len(counting) > 1:
+        revocations.sweep(1.0)
+        sizes.append(len(counting))
+    assert sizes[:2] == [90_001, 80_001]
+    for n in range(30_000):
+        revocations.add(bar(f"user{n}", "circle:1", NOW + 2.0, seconds=100.0), 10.0)
+    revocations.sweep(200.0)
+    assert len(revocations) == 20_001
 
 
 # Every separator that a joined key might use, and look-alikes of letters.

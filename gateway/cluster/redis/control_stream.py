@@ -15,7 +15,8 @@ from gateway.cluster.redis.context import Failures
 from gateway.cluster.redis.outbox import Outbox, Pending
 from gateway.core.cluster import OnControl
 from gateway.core.control import ControlKind, ControlMessage
-from gateway.core.revocations import Entry, Revocations
+from gateway.core.revocations import Revocations
+from gateway.core.tenant_revocations import Entry
 from gateway.redis.client import COMMAND_SECONDS
 from gateway.redis.incidents import IncidentLog
 from gateway.redis.keys import KeySpace
