@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager
 from typing import Final, TypeVar
 
@@ -73,15 +73,19 @@ class IngestScheduler:
             if not line.batches and self._lines.get(tenant) is line:
                 del self._lines[tenant]
 
+    def turn(self, tenant: str) -> Awaitable[None]:
+        """Wait for a turn of the tenant, for one piece of work."""
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._turns.setdefault(tenant, deque()).append(turn)
+        if not self._granting:
+            self._granting = True
+            asyncio.get_running_loop().call_soon(self._grant)
+        return turn
+
     async def _slices(self, tenant: str, items: Sequence[T], until: float) -> AsyncIterator[Sequence[T]]:
         loop = asyncio.get_running_loop()
         for start in range(0, len(items), SLICE):
-            turn = loop.create_future()
-            self._turns.setdefault(tenant, deque()).append(turn)
-            if not self._granting:
-                self._granting = True
-                loop.call_soon(self._grant)
-            await turn
+            await self.turn(tenant)
             if loop.time() > until:
                 return
             yield items[start : start + SLICE]
