@@ -37,24 +37,33 @@ K = TypeVar("K", bound=Hashable)
 
 
 class KeyedRateLimiter(Generic[K]):
-    """One rate for each key; a key whose bucket is full again takes no memory after the next sweep."""
+    """One rate for each key. All is O(1), `sweep` too: keys are kept in two generations, each as long as a bucket takes
+    to be full again, and the older one is dropped whole. So a full bucket takes memory for twice as long at most."""
 
     def __init__(self, rate: RateLimiter) -> None:
         self.rate = rate
+        self._full_seconds = rate.burst / rate.per_second if rate.per_second > 0 else 0.0
         self._due: dict[K, float] = {}
+        self._older: dict[K, float] = {}
+        self._turned_at = self._acquired_at = 0.0
 
     def acquire(self, key: K, now: float) -> float:
         """Spend one of `key`'s; the seconds to wait, 0 where it was granted."""
-        due, wait = self.rate.acquire(self._due.get(key, 0.0), now)
+        known = self._due.get(key)
+        due, wait = self.rate.acquire(self._older.get(key, 0.0) if known is None else known, now)
         if due > now:
             self._due[key] = due
+            self._acquired_at = now
         return wait
 
     def __len__(self) -> int:
-        return len(self._due)
+        return len(self._due) + len(self._older)
 
     def sweep(self, now: float) -> None:
-        self._due = {key: due for key, due in self._due.items() if due > now}
+        if now - self._acquired_at >= self._full_seconds:
+            self._due, self._older = {}, {}
+        elif now - self._turned_at >= self._full_seconds:
+            self._turned_at, self._due, self._older = now, {}, self._due
 
 
 class ConnectionCounter(Generic[K]):

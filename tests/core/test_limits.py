@@ -1,5 +1,8 @@
 """Rates, counts, and what counts as one address."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -58,9 +61,41 @@ def test_keyed_rate_is_one_for_each_and_forgets() -> None:
     assert [keyed.acquire("a", 10.0) > 0 for _ in range(3)] == [False, False, True]
     assert keyed.acquire("b", 10.0) == 0
     keyed.sweep(11.5)
-    assert list(keyed._due) == ["a"]
-    keyed.sweep(12.5)
-    assert not keyed._due
+    assert keyed.acquire("a", 11.5) == 0
+    assert keyed.acquire("a", 11.5) > 0
+    keyed.sweep(13.5)
+    assert len(keyed) == 0
+
+
+def test_sweeping_keyed_rates_costs_the_same_for_many() -> None:
+    """A flood from ever new addresses is forgotten within twice the time of a burst, without a look at each of them;
+    who is limited stays so."""
+    keyed: KeyedRateLimiter[int] = KeyedRateLimiter(RateLimiter(1, 10))
+    looks = 0
+
+    class Watched(dict[int, float]):
+        def items(self) -> Any:
+            nonlocal looks
+            looks += len(self)
+            return super().items()
+
+        def __iter__(self) -> Iterator[int]:
+            nonlocal looks
+            looks += len(self)
+            return super().__iter__()
+
+    now, due = 100.0, 0.0
+    for n in range(20_000):
+        now += 0.01
+        assert keyed.acquire(n, now) == 0
+        due, wait = keyed.rate.acquire(due, now)
+        assert keyed.acquire(-1, now) == wait
+        if n % 50 == 0:
+            keyed._due = Watched(keyed._due)
+            looks = 0
+            keyed.sweep(now)
+            assert looks == 0
+        assert len(keyed) <= 2_200
 
 
 def test_population_counts_who_is_there() -> None:
