@@ -153,7 +153,9 @@ class BatchRoute(ProblemRoute):
 
     @classmethod
     def of(cls, service: Service) -> "type[ProblemRoute]":
-        return type(cls.__name__, (super().of(service),), {"ingest": service.gateway.publishing.ingest})
+        gateway = service.gateway
+        publishing = gateway.publishing
+        return type(cls.__name__, (super().of(service),), {"ingest": publishing.ingest})
 
     def _bounded(self, request: Request) -> BatchRequest:
         batch = BatchRequest(request.scope, request.receive)
