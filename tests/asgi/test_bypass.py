@@ -1,5 +1,6 @@
 """What the application that embeds a gateway puts before its WebSocket holds with `--ws SocketTransport` as without."""
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -19,6 +20,7 @@ from gateway.api import create_router, create_service
 from gateway.transports.asgi import AsgiTransport
 from gateway.transports.uvicorn import HttpProtocol, SocketTransport
 from gateway.transports.uvicorn.protocol import WebSocketTransport
+from tests.engine.raw import PING, PONG, TEXT, frame, handshake, raw
 from tests.support import Gate, settings_for
 from tests.test_embedding import served
 
@@ -212,3 +214,38 @@ async def test_what_uvicorn_itself_wraps_around_the_application_is_no_obstacle()
     """Its proxy headers, on by default, and its log of messages."""
     async with socket_served(plain, proxy_headers=True, log_level="trace", log_config=None) as gate, gate.client():
         assert transport_of(gate) is WebSocketTransport
+
+
+async def test_early_frames_for_a_route_of_ones_own_wait_until_it_accepts() -> None:
+    """uvicorn's implementation gets them then, and not before: it would answer a ping ahead of the handshake."""
+
+    def make(router: APIRouter) -> Any:
+        app = plain(router)
+
+        async def echo(websocket: WebSocket) -> None:
+            await asyncio.sleep(0.1)
+            await websocket.accept()
+            for _ in range(2):
+                await websocket.send_text(await websocket.receive_text())
+
+        async def closed(websocket: WebSocket) -> None:
+            await asyncio.sleep(0.1)
+            await websocket.close()
+
+        app.add_api_websocket_route("/echo", echo)
+        app.add_api_websocket_route("/closed", closed)
+        return app
+
+    async with socket_served(make) as gate:
+        frames = frame(PING, b"p") + frame(TEXT, b"one")
+        async with raw(gate.port) as client:
+            await client.send(handshake("/echo") + frames)
+            assert (await client.head()).startswith("HTTP/1.1 101 ")
+            assert [await client.frame() for _ in range(2)] == [(PONG, b"p"), (TEXT, b"one")]
+            await client.send(frame(TEXT, b"two"))
+            assert await client.frame() == (TEXT, b"two")
+        for path, status in (("/closed", 403), ("/nowhere", 403)):
+            async with raw(gate.port) as client:
+                await client.send(handshake(path) + frames)
+                assert (await client.head()).startswith(f"HTTP/1.1 {status} ")
+                assert b"p" not in (await client.rest()).partition(b"\r\n\r\n")[2]

@@ -14,6 +14,7 @@ from httptools import HttpParserError
 from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle as HttpToolsCycle
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.server import Server, ServerState
 from websockets.exceptions import ProtocolError
@@ -130,6 +131,32 @@ def expectations() -> dict[str, dict[str, bool]]:
         in source(HttpToolsProtocol.on_headers_complete)
         and names(HttpToolsProtocol.handle_websocket_upgrade) == ["self"]
         and names(H11Protocol.handle_websocket_upgrade) == ["self", "event"],
+        "HTTP protocols have what the guard of connections leans on": all(
+            callable(getattr(protocol, name))
+            for protocol in (HttpToolsProtocol, H11Protocol)
+            for name in (
+                *("on_response_complete", "timeout_keep_alive_handler", "_unset_keepalive_if_required"),
+                *("_should_upgrade", "handle_websocket_upgrade", "pause_writing", "resume_writing"),
+            )
+        )
+        and all(
+            f"self.{name}" in source(protocol.__init__)
+            for protocol in (HttpToolsProtocol, H11Protocol)
+            for name in ("timeout_keep_alive_task", "timeout_keep_alive", "headers", "scope", "flow", "app_state")
+        ),
+        "one answered before its body has come does not wait for it: more_body stays": "self.cycle.response_complete"
+        in source(HttpToolsProtocol.on_message_complete),
+        "httptools' protocol queues what is pipelined, newest first": "self.pipeline.appendleft((self.cycle, app))"
+        in source(HttpToolsProtocol.on_headers_complete),
+        "and starts each request in one place": "self._start_asgi_task(cycle, app)"
+        in source(HttpToolsProtocol.on_response_complete),
+        "h11's handles what is pipelined once an answer is complete": "self.handle_events()"
+        in source(H11Protocol.on_response_complete),
+        "a cycle stops for one that has gone": all(
+            f"self.{name}" in source(cycle.__init__)
+            for cycle in (RequestResponseCycle, HttpToolsCycle)
+            for name in ("disconnected", "message_event")
+        ),
     }
     ws = {
         "a server's core keeps why it did not take a request": refusing.handshake_exc is not None
@@ -171,9 +198,10 @@ def parsed() -> dict[str, bool]:
     seen = Seen()
     parser = httptools.HttpRequestParser(seen)
     request = b"GET /a?b=c HTTP/1.1\r\nHost:  x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
-    with pytest.raises(httptools.HttpParserUpgrade):
-        parser.feed_data(request)
+    with pytest.raises(httptools.HttpParserUpgrade) as upgrade:
+        parser.feed_data(request + b"early")
     return {
+        "where the head ends is told": upgrade.value.args == (len(request),),
         "the target comes as it was sent": seen.url == b"/a?b=c",
         "headers come without the blanks before them": seen.headers[0] == (b"Host", b"x"),
         "the version is known then": parser.get_http_version() == "1.1",

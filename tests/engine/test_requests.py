@@ -74,6 +74,22 @@ async def test_another_protocol_on_offer_leaves_the_request_as_it_is(
         assert await answer(client) == (200, b'{"status":"ok"}')
 
 
+@pytest.mark.parametrize("chunked", [False, True], ids=["with a length", "chunked"])
+async def test_a_large_body_behind_an_offer_arrives_whole(served: Served, chunked: bool) -> None:
+    """600 kB, over many reads; its last event is there."""
+    events = [{"type": "a.b", "data": {"x": "y" * 20_000}, "circle_id": number} for number in range(30)]
+    body = json.dumps({"events": events}).encode()
+    framing = "Transfer-Encoding: chunked" if chunked else f"Content-Length: {len(body)}"
+    pieces = [body[start : start + 70_000] for start in range(0, len(body), 70_000)]
+    sent = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\n\r\n" if chunked else body
+    async with raw(served.port) as client:
+        await client.send(publish(OFFERS["h2c"], framing, "/events/batch") + sent + HEALTH)
+        status, results = await answer(client)
+        assert (status, len(json.loads(results)["results"])) == (202, 30)
+        assert json.loads(results)["results"][-1]["rooms"] == ["circle:29", "tenant"]
+        assert (await answer(client))[0] == 200
+
+
 @pytest.mark.parametrize("offer", OFFERS)
 async def test_a_body_is_never_a_request(served: Served, offer: str) -> None:
     """One that looks like a request is what it is: no JSON."""

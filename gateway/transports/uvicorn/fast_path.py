@@ -20,7 +20,7 @@ from gateway.transports.uvicorn.http_httptools import GuardedHttpTools
 from gateway.transports.uvicorn.sockets import peer_of
 from gateway.transports.uvicorn.upgrade import Upgrade, upgrade
 
-# As lax as any parser, so that nobody waits for an end that has come; a head that is in order has but one of them.
+# As lax as the parsers, or a head that they take for complete would wait for its end here.
 _end_of_head = re.compile(rb"\n\r?\n").search
 
 

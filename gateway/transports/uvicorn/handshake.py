@@ -101,6 +101,6 @@ def accept(headers: Headers, subprotocol: str | None, extensions: bytes | None) 
 def refuse(status: bytes, reason: str) -> bytes:
     """An answer that is no WebSocket; the connection is closed after it. `status` such as `b"403 Forbidden"`."""
     body = reason.encode()
-    # Section 4.4: whoever speaks another version is told which one is spoken here.
+    # Section 4.4: for a client of another version.
     head = b"HTTP/1.1 %b\r\nSec-WebSocket-Version: 13\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n"
     return head % (status, len(body)) + b"Connection: close\r\n\r\n" + body

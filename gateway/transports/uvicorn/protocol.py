@@ -184,7 +184,7 @@ class WebSocketTransport(SocketWriter, asyncio.Protocol):
         if over and not self._closed:
             self._end(CloseCode.RATE_LIMITED, ErrorCode.RATE_LIMITED)
         elif over:
-            # It has its close code, and until that has run out nobody listens.
+            # It has its close code; until the time for that has run out nothing more is read.
             self._transport.pause_reading()
             return False
         return True

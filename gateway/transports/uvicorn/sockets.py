@@ -1,4 +1,4 @@
-"""What the kernel does for sockets that no event loop does, or tells."""
+"""Socket options and TCP_INFO that asyncio does not expose."""
 
 import asyncio
 import os
@@ -22,9 +22,9 @@ else:
     _can_ask = hasattr(termios, "TIOCOUTQ")
 
 UNSENT_BYTES: Final = 128 * 1024
-"""What the kernel takes ahead of what a client's window lets through. Left alone it takes up to 4 MB of a client that
-does not read, and says that it has room again only once a third of it has gone: to a reader of 10 kB/s, never in time.
-"""
+"""Unsent bytes that the kernel buffers for a connection (TCP_NOTSENT_LOWAT). By default it buffers up to 4 MB for a
+client that does not read, and reports the socket writable again only once a third of that has gone: for a reader of
+10 kB/s, never in time."""
 
 _ACKNOWLEDGED: Final = struct.Struct("120x Q")
 """Where `bytes_acked` is in Linux's `struct tcp_info` (include/uapi/linux/tcp.h), since 4.1."""
@@ -33,7 +33,7 @@ _NO_LINGER: Final = struct.pack("ii", 1, 0) if sys.platform != "win32" else stru
 
 
 def set_notsent_lowat(listener: socket.socket) -> None:
-    """Make the kernel take less ahead, for every connection that the listener accepts."""
+    """Bound the kernel's buffer of unsent bytes, for every connection that the listener accepts."""
     if hasattr(socket, "TCP_NOTSENT_LOWAT"):
         with suppress(OSError):  # not TCP
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
@@ -71,7 +71,7 @@ def write_batch_to_fds(batch: Batch, by_fd: Mapping[int, Connection]) -> None:
         try:
             if (sent := write(fd, wire)) != size:
                 short.append((fd, sent))
-        except OSError:  # full; or broken, which the transport is told by the next thing that it does
+        except OSError:  # full; or broken, which the transport finds out at its next operation
             short.append((fd, 0))
     for fd, sent in short:
         by_fd[fd].write(batch.rest(sent))

@@ -1,4 +1,4 @@
-"""The way to one client's socket: what leaves together, when it is full, who reads nothing."""
+"""The writing half of a socket transport: corking, backpressure, keepalive."""
 
 import asyncio
 from typing import Final
@@ -95,7 +95,7 @@ class SocketWriter:
         self._transport.write(wire)
         if not self._full and self._transport.get_write_buffer_size() > HIGH_WATER:
             self._full = True
-            # Who does not read its answers is not asked for more.
+            # A client that does not read its answers is not read from.
             self._transport.pause_reading()
 
     def _cork(self, *first: bytes) -> None:
@@ -135,7 +135,7 @@ class SocketWriter:
     def check_liveness(self, now: float, endpoint: Endpoint) -> None:
         """Give up a client that reads nothing or answers no ping; send the next ping."""
         waiting = self._transport.get_write_buffer_size()
-        # For a slow reader the kernel takes seldom and much: what has arrived there is what tells of a reader.
+        # The kernel drains a slow reader's buffer rarely and in large steps, so progress is measured by acked bytes.
         read = self._arrived(waiting) if waiting else -1
         if not waiting or read != self._read:
             self._read, self._read_at = read, now
@@ -163,6 +163,6 @@ class SocketWriter:
         self.abort()
 
     def _arrived(self, waiting: int) -> int:
-        """Bytes that have reached the client's kernel. Where that tells no system, what grows with them for as long as
-        something waits here: what was written past this is not counted."""
+        """Bytes that the client's kernel has acknowledged. Where TCP_INFO is unavailable, a count that grows with them
+        while data is buffered: what was written past this is not in it."""
         return acked_bytes(self._transport) or self._pushed - waiting - unacked_bytes(self._transport)
