@@ -3,11 +3,15 @@
 A part stands between `<!-- generated: NAME ARGUMENT -->` and `<!-- end -->`.
 """
 
+import ast
+import inspect
 import re
 import sys
+import textwrap
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from pydantic.fields import FieldInfo
 from typer.testing import CliRunner
@@ -18,6 +22,8 @@ from schemas.codes import CLOSE_RULES, ERROR_RULES, Retry
 from tests.documentation.pages import PAGES
 
 _PART: Final = re.compile(r"(<!-- generated: (\S+)(?: ([^>\n]+))? -->\n).*?(<!-- end -->)", re.DOTALL)
+
+_WIDTH: Final = 100
 
 RETRIES: Final = {
     Retry.NEVER: "no",
@@ -63,11 +69,68 @@ def usage(command: str) -> Iterator[str]:
     yield from ("```text", shown.output.strip(), "```")
 
 
+def signatures(names: str) -> Iterator[str]:
+    """Functions and classes as they are written: `MODULE.NAME`, and `.METHOD`s of the one before."""
+    lines: list[str] = []
+    owner = ""
+    for name in names.split():
+        owner = owner if name.startswith(".") else name
+        lines += _signature(f"{owner}{name}" if name.startswith(".") else name)
+    yield from ("```text", *lines, "```")
+
+
+def _signature(path: str) -> list[str]:
+    """`name(parameters) -> result`, a parameter a line where it is long."""
+    found: Any = import_module(path.partition(".")[0])
+    for part in path.split(".")[1:]:
+        found = getattr(found, part) if hasattr(found, part) else import_module(f"{found.__name__}.{part}")
+    tree = ast.parse(textwrap.dedent(inspect.getsource(found))).body[0]
+    name = path.rpartition(".")[2]
+    if isinstance(tree, ast.ClassDef):
+        parameters, result = _of_class(tree), ""
+    else:
+        assert isinstance(tree, ast.FunctionDef | ast.AsyncFunctionDef)
+        parameters = _parameters(tree.args)
+        result = f" -> {ast.unparse(tree.returns)}" if tree.returns else ""
+        if "asynccontextmanager" in map(ast.unparse, tree.decorator_list):
+            name, result = f"async with {name}", ""
+        elif isinstance(tree, ast.AsyncFunctionDef):
+            name = f"await {name}"
+    short = f"{name}({', '.join(parameters)}){result}"
+    if len(short) <= _WIDTH:
+        return [short]
+    return [f"{name}(", *(f"    {parameter}," for parameter in parameters), f"){result}"]
+
+
+def _of_class(tree: ast.ClassDef) -> list[str]:
+    """The parameters of a constructor, or the fields of a data class."""
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef) and node.name == "__init__":
+            return _parameters(node.args)
+    fields = [ast.unparse(node) for node in tree.body if isinstance(node, ast.AnnAssign)]
+    return [re.sub(r"= field\(.*", "= ...", one) for one in fields]
+
+
+def _parameters(arguments: ast.arguments) -> list[str]:
+    found = [ast.arg("*") if arguments.kwonlyargs and not arguments.vararg else None]
+    positional = [*arguments.posonlyargs, *arguments.args]
+    defaults = [*[None] * (len(positional) - len(arguments.defaults)), *arguments.defaults]
+    pairs: list[tuple[ast.arg | None, ast.expr | None]] = list(zip(positional, defaults, strict=True))
+    pairs += [(one, None) for one in found]
+    pairs += list(zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True))
+    return [
+        ast.unparse(one) + (f" = {ast.unparse(default)}" if default is not None else "")
+        for one, default in pairs
+        if one is not None and one.arg != "self"
+    ]
+
+
 GENERATORS: Final[dict[str, Callable[[str], Iterator[str]]]] = {
     "settings": settings,
     "errors": errors,
     "closes": closes,
     "usage": usage,
+    "signatures": signatures,
 }
 
 

@@ -71,10 +71,11 @@ VALIDATORS: dict[str, Callable[[str], None]] = {
 }
 """By kind of block."""
 
-PROGRAMS = {"sh", "python", "js", "html", "nginx", "caddyfile", "haproxy"}
+PROGRAMS = {"sh", "python", "js", "html", "nginx", "caddyfile", "haproxy", "dockerfile", "yaml"}
 ELSEWHERE = {
     "html": "tests/e2e/test_quick_start.py opens it",
     "text": "what a program prints",
+    "dockerfile": "tests/documentation/test_containers.py builds and runs what it says",
     **dict.fromkeys(("nginx", "caddyfile", "haproxy"), "tests/test_proxies.py runs it"),
 }
 
