@@ -4,6 +4,7 @@ import logging
 import secrets
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import takewhile
 from math import ceil
 from typing import Final
 
@@ -189,8 +190,9 @@ class Connections:
 
     def take_idle(self, seconds: float) -> list[str]:
         """The tenants that have had no connection for that long, each once."""
-        now = self.timer()
-        idle = [tenant for tenant, since in self._idle_since.items() if now - since >= seconds]
+        latest = self.timer() - seconds
+        # In the order in which they became so: what is not due is not looked at.
+        idle = [tenant for tenant, _ in takewhile(lambda item: item[1] <= latest, self._idle_since.items())]
         for tenant in idle:
             del self._idle_since[tenant]
         return idle
