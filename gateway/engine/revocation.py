@@ -52,7 +52,11 @@ class RevocationService:
 
     def apply(self, message: ControlMessage) -> int:
         """Put a message into force on this node alone; returns how many connections that closed."""
-        in_force, _ = self._cluster.apply(message)
+        in_force, news = self._cluster.apply(message)
+        if not news:
+            return 0
+        if in_force.kind != message.kind:
+            log_events.revocation_widened(message.tenant, in_force.name or None)
         return self.on_control([in_force])
 
     def on_control(self, news: Sequence[ControlMessage]) -> int:

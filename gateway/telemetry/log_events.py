@@ -146,6 +146,14 @@ def audited(event: str, summary: str, principal: Identity, address: str, **targe
     _write(_audit, logging.INFO, event, summary, {**by, "address": address, **target})
 
 
+def revocation_widened(tenant: str | None, user_id: str | None) -> None:
+    """So much of one user, or of a whole tenant, was revoked or removed that all its tokens were revoked in place."""
+    if _permitted(_audit, logging.WARNING, "revocation.widened"):
+        reason = "user_removals" if user_id else "tenant_revocations"
+        fields = {"tenant": tenant, "user_id": user_id, "reason": reason}
+        _write(_audit, logging.WARNING, "revocation.widened", "all tokens revoked in place of too many", fields)
+
+
 def report_suppressed(interval: float = REPORT_INTERVAL) -> None:
     """Write how many lines of each kind were suppressed, unless a report came less than `interval` seconds ago."""
     for kind, count in limiter.take_suppressed(interval).items():

@@ -1,6 +1,6 @@
 """Members who are removed: `circle.member.removed` and `project.member.removed` are policy as well as news."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -137,7 +137,9 @@ async def test_one_time_counts_for_a_removal() -> None:
         assert [message.at for message in sent] == [receipt.at]
 
 
-async def test_a_user_who_is_removed_from_many_rooms_signs_in_again(gate: Gate) -> None:
+async def test_a_user_who_is_removed_from_many_rooms_signs_in_again(
+    gate: Gate, caplog: pytest.LogCaptureFixture
+) -> None:
     """Beyond the bound the user's tokens end instead, so that no removal is forgotten and none costs more than the one
     before; a fresh token has what it grants."""
     publish, revocations = gate.service.gateway.publish, gate.service.gateway.cluster.revocations
@@ -151,6 +153,9 @@ async def test_a_user_who_is_removed_from_many_rooms_signs_in_again(gate: Gate) 
         await publish("acme", "project.member.removed", {"user_id": "ada"}, project_id=MAX_BARS)
         assert await ada.closed() == (4401, "token_revoked")
     assert revocations.count("acme") == 1
+    (widened,) = (record for record in caplog.records if getattr(record, "event", "") == "revocation.widened")
+    assert (widened.name, widened.levelname) == ("gateway.audit", "WARNING")
+    assert "tenant=acme user_id=ada" in widened.getMessage()
     fresh = gate.token("ada", cutoff=revocations.newest("acme", "ada"))
     async with gate.client(fresh, "&rooms=project:1,circle:1") as ada:
         await ada.next("subscribed")
@@ -172,3 +177,25 @@ async def test_removals_of_users_who_are_not_here_leave_as_other_events_do() -> 
         for n in range(200):
             assert (await ada.next("circle.member.removed"))["data"] == {"user_id": f"user{n}"}
         assert len(batches) < 10
+
+
+async def test_what_is_in_force_already_is_acted_on_once() -> None:
+    """A removal that a coarser cutoff covers, or that the log and a message bring, looks at no connection again."""
+    service = create_service(settings_for())
+    async with running(service=service) as gate, gate.client(query="&rooms=circle:7") as ada:
+        await ada.next("subscribed")
+        revocation, looks = service.gateway.revocation, 0
+        act = revocation.on_control
+
+        def count(news: Sequence[ControlMessage]) -> int:
+            nonlocal looks
+            looks += 1
+            return act(news)
+
+        revocation.on_control = count  # type: ignore[method-assign]
+        await service.gateway.publish("acme", "circle.member.removed", {"user_id": "ada"}, circle_id=7)
+        assert looks == 1
+        await service.gateway.administration.revoke_user("acme", "ada")
+        assert looks == 2
+        revocation.apply(revocation.cutoff("room_barred", "acme", "ada", "circle:8"))
+        assert looks == 3
