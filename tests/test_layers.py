@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.documentation.generated import refreshed
 from tests.support import SECRET
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -176,6 +177,24 @@ def test_the_documents_draw_the_same_layers() -> None:
     assert sorted(drawn) == sorted(LEVELS.keys() - {"gateway", "gateway.__main__"})
     levels = [LEVELS[name] for name in drawn]
     assert levels == sorted(levels, reverse=True)
+
+
+@pytest.mark.parametrize("package", ["core", "engine"])
+def test_the_reading_order_names_each_module_after_what_it_uses(package: str) -> None:
+    """The tables of docs/architecture.md, so that each module can be read with what was read before."""
+    document = (ROOT / "docs/architecture.md").read_text()
+    table = document.partition(f"\n### {package}\n")[2].partition("\n#")[0]
+    rows = [re.findall(r"`(\w+)`", row.split("|")[1]) for row in table.splitlines() if row.startswith("|")]
+    order = [f"gateway.{package}.{name}" for row in rows for name in row]
+    assert sorted(order) == sorted(name for name in modules() if name.startswith(f"gateway.{package}."))
+    for number, name in enumerate(order):
+        assert {other for other, _ in imports(name)} & set(order[number + 1 :]) == set(), name
+
+
+def test_the_documents_show_the_tree() -> None:
+    """`python3 dev.py docs` writes it anew."""
+    page = ROOT / "docs/architecture.md"
+    assert page.read_text() == refreshed(page), "run: python3 dev.py docs"
 
 
 def test_arrows_point_down() -> None:

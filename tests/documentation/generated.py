@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from gateway.cli.main import app
 from gateway.service.config import Settings
 from schemas.codes import CLOSE_RULES, ERROR_RULES, Retry
-from tests.documentation.pages import PAGES
+from tests.documentation.pages import PAGES, ROOT
 
 _PART: Final = re.compile(r"(<!-- generated: (\S+)(?: ([^>\n]+))? -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -67,6 +67,17 @@ def usage(command: str) -> Iterator[str]:
     words = command.split()[1:]
     shown = CliRunner().invoke(app, [*words, "--help"], prog_name="gateway", env={"COLUMNS": "80"}, color=False)
     yield from ("```text", shown.output.strip(), "```")
+
+
+def tree(folder: str) -> Iterator[str]:
+    """What `ls -R FOLDER` prints in a fresh clone."""
+    yield "```text"
+    folders = [path for path in sorted((ROOT / folder).rglob("*")) if path.is_dir() and path.name != "__pycache__"]
+    for number, path in enumerate([ROOT / folder, *folders]):
+        names = sorted(child.name for child in path.iterdir() if child.name != "__pycache__")
+        yield from ([""] if number else []) + [f"{path.relative_to(ROOT)}:"]
+        yield from textwrap.wrap("  ".join(names), _WIDTH, break_long_words=False, break_on_hyphens=False)
+    yield "```"
 
 
 def signatures(names: str) -> Iterator[str]:
@@ -131,6 +142,7 @@ GENERATORS: Final[dict[str, Callable[[str], Iterator[str]]]] = {
     "closes": closes,
     "usage": usage,
     "signatures": signatures,
+    "tree": tree,
 }
 
 
