@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 _PAUSE: Final = 0.2
@@ -44,9 +44,10 @@ class WakeUp:
                 self._waiter = None
 
 
-async def end(tasks: Iterable[asyncio.Task[None]]) -> None:
-    """Cancel them and wait until they have ended."""
+async def end(tasks: list[asyncio.Task[None]]) -> None:
+    """Cancel them and wait until they have ended; the list is empty then, for another start."""
     ending = set(tasks)
+    tasks.clear()
     while ending:
         # Again and again: Python 3.11 loses a cancellation where an answer comes in the same turn.
         for task in ending:

@@ -73,7 +73,6 @@ class RedisMembers:
     async def abandon(self) -> None:
         """End without a word, as if killed: the others find out when the lease is over."""
         await end(self._tasks)
-        self._tasks.clear()
         self._poller.stop()
 
     def changed(self, tenant: str, connection_id: str) -> None:

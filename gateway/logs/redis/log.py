@@ -87,7 +87,6 @@ class RedisLog:
 
     async def stop(self) -> None:
         await end(self._tasks)
-        self._tasks.clear()
         self._writer.stop()
         self._follower.channels.stop()
         for tenant in list(self._follower.followed):
