@@ -1,12 +1,13 @@
 """The ASGI servers of docs/asgi-servers.md, each as a process of its own with the gateway on a free port."""
 
 import asyncio
+import os
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -103,6 +104,7 @@ async def serving(name: str, home: Path) -> AsyncIterator[Server]:
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
     try:
         server = Server(process, port, log)
@@ -116,6 +118,6 @@ async def serving(name: str, home: Path) -> AsyncIterator[Server]:
         assert process.returncode is None, log.read_text()
         yield server
     finally:
-        if process.returncode is None:
-            process.kill()
+        with suppress(ProcessLookupError):  # and what it has started itself
+            os.killpg(process.pid, signal.SIGKILL)
         await process.wait()
