@@ -22,7 +22,7 @@ class Cluster(Protocol):
       wrong, forgets a message.
     - Telling and hearing cost the same however many messages are in force, and the store keeps at most twice as many as
       that and 1,000 more. With 100,000 in force a node starts within 5 seconds.
-    - Tenants tell in turn: however many messages one of them has, another's next one waits for one of each.
+    - Tenants tell in turn: however many messages one of them has, another's next one is in the next batch.
     - What `keep` was given, exactly one `take` on whatever node gets, and none after its seconds.
 
     `members` are their connections; it starts and stops with this.

@@ -107,7 +107,7 @@ class RevocationService:
         connections = list(self._manager.of(tenant).users.get(user_id, ()))
         if not connections:
             return
-        # Whoever is removed still gets what came before, and the event that says it.
+        # A user who is removed still gets what came before, and the event of the removal.
         self._delivery.flush()
         now = self._connections.clock()
         for connection in connections:

@@ -75,7 +75,7 @@ async def test_what_cannot_be_read_is_passed_over(server: Server, prefix: str) -
                 decode(text, 0.0)
 
 
-@pytest.mark.parametrize("lost", ["FLUSHALL", "DEL"])
+@pytest.mark.parametrize("lost", ["FLUSHALL", "DEL", "restart"])
 async def test_messages_are_told_anew_where_the_stream_is_another_one(server: Server, prefix: str, lost: str) -> None:
     """Once for each of them: nodes that notice at the same time leave it no longer than that."""
     async with AsyncExitStack() as stack:
@@ -83,7 +83,11 @@ async def test_messages_are_told_anew_where_the_stream_is_another_one(server: Se
         for n in range(300):
             await nodes[n % 3].tell(revoked(f"user{n}"))
         await until(lambda: all(len(each.revocations) == 300 for each in nodes))
-        await server.ask(lost, *([key(prefix)] if lost == "DEL" else []))
+        if lost == "restart":
+            server.kill()
+            await server.start()
+        else:
+            await server.ask(lost, *([key(prefix)] if lost == "DEL" else []))
         async with asyncio.timeout(10):
             while await server.ask("XLEN", key(prefix)) < 300:  # noqa: ASYNC110 - there is no event for it
                 await asyncio.sleep(0.05)

@@ -152,8 +152,8 @@ class ControlStream:
                 # By one clock, which says when it was added and what time it is.
                 age = max(0, milliseconds - int(id.partition("-")[0])) / 1000
                 message = decode(text, age)
-            except ValueError:
-                logger.warning("a control message that cannot be read was passed over")
+            except ValueError as error:
+                self._incidents.failed("understood", error)
                 continue
             if message.seconds > 0:
                 in_force, new = self._revocations.add(message, now, id)

@@ -16,7 +16,7 @@ _REASON: Final = "the other nodes could not be told; they are told as soon as th
 
 @dataclass(slots=True, eq=False)
 class Pending:
-    """A message, and who waits for it to be stored."""
+    """A message, and the callers that wait for it to be stored."""
 
     message: ControlMessage
     waiting: list[asyncio.Future[None]] = field(default_factory=list)
@@ -27,7 +27,7 @@ class Pending:
                 told.set_result(None)
 
     def refuse(self) -> None:
-        """It is still to be stored, but nobody is to wait for it any more."""
+        """Fail the callers; the message is still to be stored."""
         for told in self.waiting:
             if not told.done():
                 told.set_exception(LogUnavailable(_REASON))
