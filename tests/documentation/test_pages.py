@@ -6,6 +6,7 @@ import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 import pytest
 import yaml
@@ -56,8 +57,12 @@ def valid_ini(code: str) -> None:
 
 
 def valid_environment(code: str) -> None:
-    """Lines of a `.env` file; their names are held against the settings below."""
-    assert all(re.fullmatch(r"[A-Z_]+=\S.*|#.*|", line) for line in code.splitlines()), code
+    """Lines of a `.env` file that the settings take; their names are held against the settings below."""
+    with NamedTemporaryFile("w", suffix=".env") as file:
+        file.write(code)
+        file.flush()
+        settings = Settings(_env_file=file.name)
+    assert settings.model_fields_set >= {name.lower() for name in re.findall(r"^GATEWAY_(\w+)=", code, re.MULTILINE)}
 
 
 VALIDATORS: dict[str, Callable[[str], None]] = {
