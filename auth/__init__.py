@@ -1,1 +1,1 @@
-"""Who a client is and what it may do: tokens, keys, grants, revocation. No I/O, no clock: `now` comes in."""
+"""Authentication and authorisation: tokens, keys, grants. No I/O and no clock: `now` is an argument."""

@@ -1,4 +1,4 @@
-"""What a token says: its header and its claims, read more strictly than JSON and RFC 7519 ask."""
+"""Header and claims of a token, read more strictly than JSON and RFC 7519 ask."""
 
 import json
 from dataclasses import dataclass

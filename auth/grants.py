@@ -13,7 +13,7 @@ MAX_PATTERNS: Final = 128
 
 @dataclass(frozen=True, slots=True)
 class Grants:
-    """What a token grants: `patterns` in the token's order, such as `circle:1`, `circle:*`, `tenant`.
+    """The grants of a token: `patterns` in the token's order, such as `circle:1`, `circle:*`, `tenant`.
 
     Made by `parse`. A judgement is two look-ups in sets, since each subscribe and each publish asks for it.
     """

@@ -246,7 +246,7 @@ def delegate(
     max_lifetime: int,
     max_admin_lifetime: int,
 ) -> Delegation:
-    """What `holder` may have issued of what it asks for: nobody issues what they do not hold.
+    """Check a request of `holder` for a token: a holder cannot issue what it does not hold.
 
     A user's own room is the user's by right, so `user:<user_id>` may always be among the rooms. `expires_in` (seconds)
     is cut to the holder's remaining life, and the `rate` is the holder's. Raises ScopeMissing, ClaimRefused,

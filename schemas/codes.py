@@ -70,7 +70,7 @@ class Retry(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ErrorRule:
-    """What follows an error: `statuses` are those over HTTP, the usual one first, none where only commands get it;
+    """The rule for an error code: `statuses` are those over HTTP, the usual one first, none where only commands get it;
     `remedy` is for people."""
 
     statuses: tuple[int, ...]
@@ -85,7 +85,7 @@ class ErrorRule:
 
 @dataclass(frozen=True, slots=True)
 class CloseRule:
-    """What follows a close; whoever comes back resumes from its cursor. `when` and `note` are for people."""
+    """The rule for a close code; a client that reconnects resumes from its cursor. `when` and `note` are for people."""
 
     retry: Retry
     when: str
@@ -111,7 +111,7 @@ ERROR_RULES: Final[Mapping[str, ErrorRule]] = {
     ErrorCode.TOKEN_EXPIRED: ErrorRule((401,), Retry.FRESH_TOKEN, "get another token or ticket"),
     ErrorCode.TOKEN_REVOKED: ErrorRule((401,), Retry.NEVER, "log in again"),
     ErrorCode.TOKEN_MISMATCH: ErrorRule((), Retry.NEVER, "renew with a token of the same user and tenant"),
-    ErrorCode.CURSOR_INVALID: ErrorRule((422,), Retry.WITHOUT_CURSOR, "load the state anew"),
+    ErrorCode.CURSOR_INVALID: ErrorRule((422,), Retry.WITHOUT_CURSOR, "reload the state"),
     ErrorCode.IDEMPOTENCY_CONFLICT: ErrorRule((409,), Retry.NEVER, "use another key: this one was for another event"),
     ErrorCode.BROKER_UNAVAILABLE: ErrorRule((503,), Retry.BACKOFF, "use the same `idempotency_key` again"),
     ErrorCode.NOT_FOUND: ErrorRule((404, 405), Retry.NEVER, "correct the path or the method"),

@@ -57,7 +57,7 @@ class Publish(_Command):
 
 
 class Presence(_Command):
-    """Who is in a room that the asker may subscribe to; it need not be subscribed."""
+    """Ask for the users of a room that the client may subscribe to; it need not be subscribed."""
 
     type: Literal["presence"]
     room: Annotated[str, Field(max_length=256)]

@@ -68,7 +68,7 @@ RESERVED_TYPES: Final = frozenset(
         "pong",
     }
 )
-"""Types of the gateway's own frames: a client must be able to trust that nobody else sent them."""
+"""Types of the gateway's own frames: a client must be able to trust that only the gateway sent them."""
 
 MAX_TYPE_LENGTH: Final = 64
 MEMBER_REMOVED: Final = ".member.removed"
@@ -80,7 +80,7 @@ _type = re.compile(TYPE_PATTERN).fullmatch
 
 
 def event_type_error(name: str) -> str | None:
-    """What is wrong with `name` as the type of an event, or None."""
+    """The problem with `name` as the type of an event, or None."""
     if name in _known_types:
         return None
     if len(name) > MAX_TYPE_LENGTH or _type(name) is None:

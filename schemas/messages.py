@@ -28,7 +28,7 @@ class Message(BaseModel):
 
 
 class Limits(BaseModel):
-    """What this connection may do: rooms in all, bytes a message, commands and events a second (0: no limit)."""
+    """Limits of this connection: rooms in all, bytes a message, commands and events a second (0: no limit)."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -103,7 +103,7 @@ class UserPresence:
 
 
 class Presence(Message):
-    """Who is in a room, users in order. `partial` is only there, and true, while other nodes may have connections that
+    """The users of a room, in order. `partial` is only there, and true, while other nodes may have connections that
     this one cannot learn of."""
 
     name = "presence"

@@ -73,5 +73,5 @@ def invalid_rooms(rooms: Iterable[str]) -> list[str]:
 
 
 def documented(pattern: str) -> dict[str, Any]:
-    """`json_schema_extra` for a text that is judged elsewhere: the grammar, for whoever reads the schema."""
+    """`json_schema_extra` for a text that is judged elsewhere: the grammar, for readers of the schema."""
     return {"pattern": f"^(?:{pattern})$"}

@@ -1,4 +1,4 @@
-"""What administrators see and close on all nodes: statistics, connections, rooms."""
+"""Administration of all nodes over HTTP: statistics, connections, rooms."""
 
 from collections.abc import Sequence
 from itertools import islice
@@ -83,7 +83,7 @@ def admin_router(service: Service, limited: Limited) -> APIRouter:
     async def rooms(
         holder: Annotated[Identity, principal], tenant: Tenant = None, limit: Limit = 100, after: After = None
     ) -> RoomPage:
-        """The rooms of one tenant that somebody is in, a page at a time."""
+        """The rooms of one tenant that have subscribers, a page at a time."""
         known = await administration.directory(tenant_for(holder, tenant))
         page, following = _page(known.rooms(), limit, after)
         return RoomPage(rooms=[known.room(room) for room in page], next=following, **_partial(known))

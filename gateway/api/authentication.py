@@ -60,7 +60,7 @@ class SecretsMiddleware:
 
 
 def identify(service: Service, request: Request) -> Identity:
-    """Who sends this request, kept in its state. Raises `AuthError`."""
+    """Authenticate a request; the identity is kept in its state. Raises `AuthError`."""
     gateway = service.gateway
     connections = gateway.connections
     identity = connections.verify(require_single_token(take_tokens(request.scope)))

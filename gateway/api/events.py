@@ -96,7 +96,7 @@ async def _answer(appended: Awaitable[Receipt], rooms: tuple[str, ...]) -> Event
 
 
 def _failure(error: Exception) -> EventFailure:
-    """What the publisher is told of one event that was not appended."""
+    """The result for one event that was not appended."""
     if isinstance(error, ValidationError):
         return EventFailure(error=ItemError(code=ErrorCode.BAD_MESSAGE, message=describe(error)))
     if isinstance(error, GatewayError | AuthError):

@@ -1,4 +1,4 @@
-"""Who is in a room, over HTTP."""
+"""Presence over HTTP: the users of a room."""
 
 from typing import Annotated
 
@@ -23,7 +23,7 @@ def presence_router(service: Service) -> APIRouter:
 
     @router.get("/rooms/{room}/presence", response_model_exclude_none=True)
     async def presence(room: Room, identity: Annotated[Identity, principal]) -> Presence:
-        """Who is in a room of the token's own tenant that it may subscribe to: users in order, and how many
+        """The users of a room of the token's own tenant that it may subscribe to: users in order, and how many
         connections each has on all nodes. `partial` is only there, and true, while other nodes are out of reach."""
         return await presence_of.ask(identity, room)
 

@@ -114,7 +114,7 @@ def tokens_router(service: Service, limited: Limited) -> APIRouter:
                 closed = await administration.revoke_user(tenant, body.user_id)
             else:
                 closed = await administration.revoke_tenant(tenant)
-        finally:  # also where the other nodes cannot be told: on this one it holds
+        finally:  # also where the other nodes are out of reach: on this one it holds
             kind = "tenant" if body.jti is body.user_id is None else "user" if body.jti is None else "token"
             log_events.audited(f"{kind}.revoked", f"{kind} revoked", holder, address, **target, disconnected=closed)
         return RevocationAnswer(revoked=True, disconnected=closed)
@@ -124,7 +124,7 @@ def tokens_router(service: Service, limited: Limited) -> APIRouter:
     async def introspect_token(
         request: Request, response: Response, body: Introspection, holder: Annotated[Identity, principal]
     ) -> IntrospectionAnswer:
-        """What a token says (RFC 7662); of an invalid, revoked or foreign one only that it is not active."""
+        """Introspect a token (RFC 7662); of an invalid, revoked or foreign one only that it is not active."""
         response.headers["Cache-Control"] = "no-store"
         require_admin(holder, holder.tenant)
         try:

@@ -44,7 +44,7 @@ def publish_event(url: str, token: str, event: Mapping[str, Any]) -> str:
 
 
 def follow(url: str, token: str, rooms: Sequence[str], since: str | None) -> Iterator[dict[str, Any]]:
-    """The events of `rooms`, for ever: reconnects with backoff and resumes when the connection breaks. Raises
+    """The events of `rooms`, without end: reconnects with backoff and resumes when the connection breaks. Raises
     `ClientError` where that would not help."""
     scheme, _, rest = url.rstrip("/").partition("://")
     if scheme not in ("http", "https"):

@@ -9,7 +9,7 @@ from gateway.service.config import ConfigError, Settings, load_settings
 
 
 class ClientError(Exception):
-    """What went wrong, in one line and with no token in it."""
+    """A failed client command: one line for the user, with no token in it."""
 
 
 def fail(error: object) -> NoReturn:

@@ -109,7 +109,7 @@ def subscribe(
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
     except BrokenPipeError:
-        # Whoever read along has gone; the interpreter must not stumble over it again when it ends.
+        # The reader of the pipe has gone; the interpreter must not fail again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

@@ -12,7 +12,7 @@ LONGEST_PAUSE: Final = 20.0
 """Bounds of the backoff, in seconds; it doubles in between."""
 
 _STABLE: Final = 10.0
-"""Seconds after which a connection counts as a success, and the backoff begins anew."""
+"""Seconds after which a connection counts as a success, and the backoff is reset."""
 
 _MARKS: Final = frozenset({"stream.mark", "stream.gap", "pong", "server.draining"})
 """Frames whose `cursor` says that all before it was given to this connection, or given up."""

@@ -20,16 +20,16 @@ class LocalMembers:
         self.node = f"node_{secrets.token_hex(6)}"
 
     def attach(self, source: Source, on_changes: OnChanges) -> None:
-        """Nobody is told anything."""
+        """No-op: there are no other nodes."""
 
     async def start(self) -> None:
-        """There is nobody to follow."""
+        """No-op."""
 
     async def stop(self) -> None:
-        """There is nobody to tell."""
+        """No-op."""
 
     def changed(self, tenant: str, connection_id: str) -> None:
-        """Nobody else is to know."""
+        """No-op."""
 
     def watch(self, tenant: str) -> None:
         """Nothing changes elsewhere."""

@@ -26,7 +26,7 @@ class ConnectionLimits:
 
 @dataclass(frozen=True, slots=True, eq=False)  # a key of caches: to hash all of it costs more than what they spare
 class Limits:
-    """What one connection may do, and how many there may be. Rates are a second; 0 is no limit."""
+    """Limits of one connection, and of the number of connections. Rates are a second; 0 is no limit."""
 
     rooms: int = 100
     message_bytes: int = 64 * 1024

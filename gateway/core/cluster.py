@@ -17,7 +17,7 @@ class Cluster(Protocol):
       `revocations`; one that starts later, or was out of touch, with all whose `seconds` have not passed. The node that
       tells has acted on it by itself.
     - Where a message could not be stored, `tell` raises `LogUnavailable`, and the others hear of it as soon as this
-      node can reach them, while it runs. Should the store lose messages, the nodes tell them anew.
+      node can reach them, while it runs. Should the store lose messages, the nodes send them again.
     - Seconds are counted by one clock for all nodes and by timers that never go back: no node's wall clock, right or
       wrong, forgets a message.
     - Telling and hearing cost the same however many messages are in force, and the store keeps at most twice as many as
@@ -33,7 +33,7 @@ class Cluster(Protocol):
 
     @property
     def revocations(self) -> Revocations:
-        """What is in force, of this node and of the others."""
+        """The control messages in force, of this node and of the others."""
 
     def attach(self, on_control: OnControl) -> None:
         """Say who acts on the other nodes' messages. Before `start`."""
@@ -57,4 +57,4 @@ class Cluster(Protocol):
         """Keep something for the one who has the key. Raises `LogUnavailable`."""
 
     async def take(self, key: str) -> str | None:
-        """What was kept, once. Raises `LogUnavailable`."""
+        """The value of a key, once in the whole cluster; None after that or its TTL. Raises `LogUnavailable`."""

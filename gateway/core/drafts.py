@@ -1,4 +1,4 @@
-"""From an event that somebody publishes to the draft that a log takes."""
+"""Drafts: a published event, routed and encoded for the log."""
 
 from collections.abc import Mapping
 from typing import Any, Final

@@ -1,4 +1,4 @@
-"""What the domain refuses, with the fields that an answer needs."""
+"""Errors of the domain, with the fields that an answer needs."""
 
 from collections.abc import Sequence
 from math import ceil
@@ -31,7 +31,7 @@ class GatewayError(Exception):
 
 
 def milliseconds_up(seconds: float) -> float:
-    """Rounded up: who comes back at the time that it was told must not be early."""
+    """Seconds rounded up to milliseconds, so that a client that waits for `retry_after` is not early."""
     return ceil(seconds * 1000) / 1000
 
 
@@ -43,7 +43,7 @@ class RateLimited(GatewayError):
 
 
 class ConnectionRefused(GatewayError):
-    """No place for this client: it is told why and closed with `close_code`."""
+    """A connection limit is reached: the client gets the reason and is closed with `close_code`."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class Draining(GatewayError):
     def __init__(self, reconnect_after_ms: int) -> None:
         super().__init__(
             ErrorCode.BROKER_UNAVAILABLE,
-            "this node is about to end and takes nobody any more",
+            "this node is shutting down",
             retry_after=reconnect_after_ms / 1000,
         )
         self.reconnect_after_ms = reconnect_after_ms

@@ -9,7 +9,7 @@ from gateway.core.transport import Transport
 
 
 class Host(Protocol):
-    """What a transport calls. All of them plain, quick functions."""
+    """The interface that a transport calls: plain, quick functions."""
 
     def connect(self, handshake: ConnectRequest, transport: Transport) -> Connection | None:
         """A client's handshake was answered; None where it is refused, and the transport closed with the reason."""

@@ -14,7 +14,7 @@ class LogListener(Protocol):
         """The tenant's log has grown by this entry, which is the head of its window."""
 
     def on_reset(self, tenant: str, reason: Gap) -> None:
-        """The tenant's window has begun anew, with something missing before it; its entries come next."""
+        """The tenant's window was reset, with entries missing before it; its entries come next."""
 
     def on_degraded(self, degraded: bool) -> None:
         """The engine does not answer any more, or (False) it does again."""
@@ -89,7 +89,7 @@ class Log(Protocol):
         may have given out before this one heard of it; None where it is. Raises `LogUnavailable` when awaited."""
 
     def release(self, tenant: str) -> None:
-        """Nobody here needs the tenant's window for now."""
+        """Stop keeping the tenant's window up to date: this node has no connections of it."""
 
     def appended(self, tenant: str) -> int:
         """How many events this node has appended to the tenant's log; a duplicate is none."""
@@ -101,7 +101,7 @@ class Log(Protocol):
         """How much of the tenant's log is kept; what this node holds of it where the rest cannot be asked."""
 
     def window(self, tenant: str) -> Window:
-        """What this node holds of the tenant's log, up to the newest entry that the listener was called with."""
+        """This node's window of the tenant's log, up to the newest entry that the listener was called with."""
 
     def sweep(self) -> None:
         """Let go of what has grown too old; called about once a second."""

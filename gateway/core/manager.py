@@ -24,7 +24,7 @@ class TenantIndex:
 
 
 class Observer(Protocol):
-    """Is told of every change of the index, after it."""
+    """The observer of the index, called after each change."""
 
     def added(self, connection: Connection) -> None: ...
 
@@ -39,7 +39,7 @@ BatchWriter = Callable[[Batch, Mapping[int, Connection]], object]
 """Writes a batch to connections, given by the descriptors of their sockets."""
 
 OnFailure = Callable[[Connection, Exception], object]
-"""Told of a connection that an exception has kept from what is its own: it must not go on as if it had got it."""
+"""Called for a connection that missed frames because of an exception: it must not go on as if it had got them."""
 
 
 class ConnectionManager:
@@ -125,7 +125,7 @@ class ConnectionManager:
         return over
 
     def of(self, tenant: str) -> TenantIndex:
-        """The index of one tenant, empty where nobody of it was ever connected."""
+        """The index of one tenant, empty where it never had a connection."""
         index = self._tenants.get(tenant)
         if index is None:
             index = self._tenants[tenant] = TenantIndex()

@@ -41,7 +41,7 @@ class OriginPolicy:
 
 
 def origin_fault(text: str) -> str | None:
-    """What is wrong with a configured origin, which is a scheme and a host, with a port or without, or `*`."""
+    """The problem with a configured origin, which is a scheme and a host, with a port or without, or `*`; or None."""
     if text == "*":
         return None
     parts = _split(_normal(text))

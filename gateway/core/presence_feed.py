@@ -1,4 +1,4 @@
-"""What those who watch a room are told: who came and who left, and not who only flickered."""
+"""Join and leave notifications for a room, with leave debouncing."""
 
 from collections.abc import Callable, Hashable
 from typing import Generic, NamedTuple, TypeVar

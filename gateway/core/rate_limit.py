@@ -89,7 +89,7 @@ class ConnectionCounter(Generic[K]):
 
 @lru_cache(maxsize=4096)  # reading an address takes longer than verifying that a connection may come from it
 def address_key(host: str) -> str:
-    """What counts as one address: an IPv4 one, or the /64 of an IPv6 one, within which a client can move at will."""
+    """The key of an address for rate limits: an IPv4 address, or the /64 of an IPv6 one, which one client controls."""
     try:
         address = ip_address(host.partition("%")[0])
     except ValueError:

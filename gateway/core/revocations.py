@@ -38,8 +38,8 @@ _SWEEP_MOST: Final = 10_000
 
 
 class Revocations:
-    """What is in force. `now` is seconds since the epoch where tokens are judged, else of a timer that never goes back:
-    a wall clock that jumps ahead for a moment must forget nothing."""
+    """The revocations in force. `now` is seconds since the epoch where tokens are judged, else of a timer that never
+    goes back: a wall clock that jumps ahead for a moment must forget nothing."""
 
     def __init__(self, max_bars: int = MAX_BARS, max_entries: int = MAX_ENTRIES) -> None:
         self._max_bars = max_bars

@@ -1,4 +1,4 @@
-"""What nodes know of one another's connections, and the seam through which they learn it."""
+"""Cluster membership: the connections of all nodes, and the seam through which nodes publish and read them."""
 
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -121,7 +121,7 @@ class Others:
 
 
 class Source(Protocol):
-    """Where a node looks up its own connections when it tells the others of them."""
+    """The node's own connections, as its publisher reads them."""
 
     def ids(self, tenant: str) -> Collection[str]:
         """Of all connections that the tenant has here."""
@@ -155,12 +155,12 @@ class ClusterMembers(Protocol):
     """The name of this node."""
 
     def attach(self, source: Source, on_changes: OnChanges) -> None:
-        """Say whose connections these are, and who is told. Before `start`."""
+        """Set the source of this node's connections and the callback for changes. Before `start`."""
 
     async def start(self) -> None: ...
 
     async def stop(self) -> None:
-        """Let the others know that nobody is here any more, if they can be reached."""
+        """Withdraw this node's connections, if the others can be reached."""
 
     def changed(self, tenant: str, connection_id: str) -> None:
         """A connection of this node has come, changed or gone."""
@@ -175,7 +175,7 @@ class ClusterMembers(Protocol):
         seconds, and never raises."""
 
     def others(self, tenant: str) -> Others:
-        """What is known of the other nodes."""
+        """The known connections of the other nodes."""
 
     @property
     def partial(self) -> bool:

@@ -1,4 +1,4 @@
-"""What is in force of one tenant, by kind and name."""
+"""The revocations in force of one tenant, by kind and name."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -6,7 +6,7 @@ from hashlib import blake2b, shake_256
 from typing import Final
 
 BYTES: Final = 24
-"""Random bytes of a ticket: 192 bits, of which nobody guesses one within its seconds."""
+"""Random bytes of a ticket: 192 bits cannot be guessed within its lifetime."""
 
 _PERSON: Final = b"gateway-tickets"
 
@@ -15,7 +15,7 @@ is_ticket: Final = re.compile(r"[A-Za-z0-9_-]{32}").fullmatch
 
 
 def name_of(ticket: str) -> str:
-    """What it is kept under."""
+    """The key that the sealed token is stored under."""
     return blake2b(ticket.encode(), digest_size=24, person=_PERSON).hexdigest()
 
 
@@ -29,7 +29,7 @@ def seal(ticket: str, token: str) -> str:
 
 
 def unseal(ticket: str, sealed: str) -> str:
-    """What `seal` was given; some other text where `sealed` is another ticket's, or nobody's."""
+    """The token that was given to `seal`; some other text where `sealed` is another ticket's, or nobody's."""
     try:
         return _pad(ticket, b64decode(sealed, validate=True)).decode("ascii", "replace")
     except ValueError:

@@ -31,14 +31,14 @@ Ids = Mapping[str, Any]
 """The ids that say to which rooms an event goes, by the names that `Gateway.publish` has for them."""
 
 Route = Callable[[Any], tuple[str, Ids] | Awaitable[tuple[str, Ids] | None] | None]
-"""From an event to its tenant and ids, such as `("acme", {"circle_id": 7})`; None for an event of nobody."""
+"""From an event to its tenant and ids, such as `("acme", {"circle_id": 7})`; None for an event without a tenant."""
 
 LINE_RATE: Final = RateLimiter(per_second=1 / 60, burst=1)
 """Log lines of each reason for which events are dropped."""
 
 
 class Bus(Protocol):
-    """What the bridge needs of a bus."""
+    """The part of a bus that the bridge uses."""
 
     def subscribe(self, event_type: Any, handler: Any, /) -> Any: ...
 

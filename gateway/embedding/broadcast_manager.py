@@ -125,7 +125,7 @@ class BroadcastManager:
 
     @property
     def active_connections(self) -> dict[Any, dict[str, Any]]:
-        """What is known of each client, by its websocket; by its `Connection` for a client of the gateway."""
+        """Metadata of each client, by its websocket; by its `Connection` for a client of the gateway."""
         return {**self._local, **{connection: _info(connection) for connection in self.connections()}}
 
     @property

@@ -93,7 +93,7 @@ class EventBus:
         return len(after) < len(before)
 
     async def publish(self, event: Event) -> None:
-        """Hand the event to its handlers, each once; returns when they are done. One that raises hurts nobody else."""
+        """Call the handlers of the event, each once; returns when they are done. An exception of one stops no other."""
         waiting: list[Awaitable[None]] = []
         for subscription in self._subscriptions.get(type_name(event.type), ()):
             try:

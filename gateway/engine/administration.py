@@ -12,7 +12,7 @@ from gateway.engine.revocation import RevocationService
 from schemas.codes import ErrorCode
 
 CLOSE_SECONDS: Final = 120.0
-"""How long a node that was out of touch still closes a connection that it is told to close."""
+"""Seconds for which a close of a connection is kept for nodes that are out of touch."""
 
 
 class Administration:

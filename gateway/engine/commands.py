@@ -131,7 +131,7 @@ class Commands:
         return command
 
     def _follow(self, connection: Connection, command: AnyCommand) -> Awaitable[None] | None:
-        """What a command has to wait for: another node may have given out its cursor before this one read so far."""
+        """The log read that a command has to wait for: another node may have issued its cursor earlier."""
         if isinstance(command, Subscribe) and command.since is not None:
             return self._subscriptions.follow(connection, command.since)
         return None
@@ -192,7 +192,7 @@ class Commands:
         except GatewayError as error:
             self._refuse(connection, error, id)
         except Exception:
-            # Without an answer the publisher would wait for ever, and not know whether to try again.
+            # Without an answer the publisher would wait in vain and not know whether to retry.
             logger.exception("an event could not be published")
             failed = messages.Error(code=ErrorCode.INTERNAL_ERROR, message="the gateway failed on this event")
             self._connections.reply(connection, failed, id)

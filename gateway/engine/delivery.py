@@ -173,7 +173,7 @@ class Delivery:
                 self._catch_up_now(self._catch_ups.popleft())
                 if self._timer() >= ends:
                     break
-        finally:  # a fault of one must not hold up the others for ever
+        finally:  # the failure of one connection must not stop the others
             self._catching_up = bool(self._catch_ups)
             if self._catching_up:
                 asyncio.get_running_loop().call_soon(self._run_catch_ups)
@@ -189,5 +189,5 @@ class Delivery:
         try:
             self.catch_up(connection)
         except Exception as error:
-            # It would wait for ever, and never be told that something is missing.
+            # Else it would stay behind without a notification that events are missing.
             self._connections.fail(connection, error)

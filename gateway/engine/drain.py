@@ -1,4 +1,4 @@
-"""How a node ends: its clients are told when to come back, and leave one after another."""
+"""The drain: an orderly end of a node, in which each client gets a slot of its own to reconnect in."""
 
 import asyncio
 from collections import deque

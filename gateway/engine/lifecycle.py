@@ -98,7 +98,7 @@ class Lifecycle:
         **more: Arguments.kwargs,
     ) -> "concurrent.futures.Future[Result]":
         """Run a coroutine function on the gateway's event loop, from another thread. Raises `NotRunning`; and
-        `WrongEventLoop` on the gateway's own event loop, which waiting for the result would block for ever."""
+        `WrongEventLoop` on the gateway's own event loop, which waiting for the result would block."""
         loop = self.loop
         if loop is None:
             raise NotRunning

@@ -20,7 +20,7 @@ class LogStatusNotifier:
         self._degraded_since: float | None = None
 
     def on_reset(self, tenant: str, reason: Gap) -> None:
-        """The tenant's log has begun anew: positions in the old one mean nothing any more."""
+        """The tenant's log was reset: positions of the old epoch are void."""
         self._delivery.flush()
         window = self._log.window(tenant)
         for connection in list(self._connections.manager.of(tenant).connections.values()):
@@ -31,7 +31,7 @@ class LogStatusNotifier:
                 self._delivery.on_caught_up(connection)
 
     def on_degraded(self, degraded: bool) -> None:
-        """The log does not answer: sockets stay open, and their clients are told that what they see may be old."""
+        """The log does not answer: sockets stay open, and their clients get `stream.degraded`."""
         began = self._connections.clock() if self._degraded_since is None else self._degraded_since
         self._degraded_since = began if degraded else None
         kind = messages.StreamDegraded if degraded else messages.StreamRestored
@@ -40,6 +40,6 @@ class LogStatusNotifier:
                 self._connections.reply(connection, kind(since=rfc3339(began)))
 
     def send_current(self, connection: Connection) -> None:
-        """Tell a new client what those that were connected before it have been told."""
+        """Write to a new client the status that earlier ones were notified of."""
         if self._degraded_since is not None:
             self._connections.reply(connection, messages.StreamDegraded(since=rfc3339(self._degraded_since)))

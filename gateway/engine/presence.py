@@ -1,4 +1,4 @@
-"""Presence: answers who is in a room, and tells those who watch one who comes and who goes."""
+"""Presence: the users of a room, and join and leave notifications for connections that watch it."""
 
 import asyncio
 from collections import deque
@@ -26,7 +26,7 @@ from schemas.events import rfc3339
 from schemas.rooms import ROOM_GRAMMAR, invalid_rooms
 
 LEAVE_GRACE: Final = 5.0
-"""Seconds after which a user who left counts as gone: a page that is loaded anew is back within them."""
+"""Seconds after which a user who left counts as gone: a page that is reloaded is back within them."""
 
 NOTIFY_INTERVAL: Final = 0.1
 """Seconds for which news of a room are gathered: a thousand arrivals are then ten writes for each watcher."""
@@ -60,13 +60,13 @@ class Presence:
     # ---- who is there
 
     def may_ask(self, identity: Identity, room: str) -> None:
-        """Whoever may subscribe may ask. Raises `GatewayError` and `AuthError`."""
+        """Check that the room may be subscribed to, which presence takes. Raises `GatewayError`, `AuthError`."""
         if invalid_rooms([room]):
             raise GatewayError(ErrorCode.ROOM_INVALID, ROOM_GRAMMAR, rooms=[room[:140]])
         require_subscribe(identity, [room])
 
     async def ask(self, identity: Identity, room: str) -> messages.Presence:
-        """Who is in the room, on all nodes. Raises `GatewayError` and `AuthError`."""
+        """The users of the room, on all nodes. Raises `GatewayError` and `AuthError`."""
         self.may_ask(identity, room)
         if (looking := self._members.look(identity.tenant)) is not None:
             await looking
@@ -98,7 +98,7 @@ class Presence:
         self._connections.reply(connection, self._present(tenant, command.room), command.id)
 
     def size(self, tenant: str, room: str) -> int:
-        """About how many an answer tells of: those here, and the users of other nodes as far as they are known."""
+        """The approximate size of an answer: users here, and those of other nodes as far as they are known."""
         here, there = self._manager.of(tenant).rooms.get(room, ()), self._members.others(tenant).rooms.get(room, ())
         return len(here) + len(there)
 
@@ -244,7 +244,7 @@ class Presence:
         return Batch(frames)
 
     def _cancel_timers(self) -> None:
-        """Nobody watches anything."""
+        """Stop all notifications."""
         for timer in (self._bundle, self._next_grace):
             if timer is not None:
                 timer.cancel()

@@ -1,4 +1,4 @@
-"""What the gateway says to a client of itself and of its refusals."""
+"""The gateway's own frames for connecting clients and for refusals."""
 
 from functools import lru_cache
 from typing import Final
@@ -58,7 +58,7 @@ def error_reply(error: GatewayError | AuthError) -> messages.Error:
 
 
 def rejection(error: GatewayError | AuthError) -> tuple[messages.Message | None, CloseCode, str]:
-    """For a client that is not let in: what it is told, if anything, and the code and reason of the close."""
+    """The rejection of a client: its error frame, if it gets one, and the code and reason of the close."""
     if isinstance(error, AuthError):
         return None, CloseCode.UNAUTHENTICATED, error.code
     if isinstance(error, Draining):

@@ -6,7 +6,7 @@ from typing import Any
 
 
 class TaskSet:
-    """The coroutines that the engine's parts have started and nobody awaits."""
+    """Background tasks of the engine's parts, cancelled together at the stop."""
 
     def __init__(self) -> None:
         # The event loop itself keeps only weak references to tasks.

@@ -53,7 +53,7 @@ class Tickets:
             self._tasks.spawn(self._redeem(handshake, ticket, then))
 
     async def _redeem(self, handshake: ConnectRequest, ticket: str, then: Callable[[ConnectRequest], object]) -> None:
-        # Also where this is cancelled: somebody waits.
+        # Also where this is cancelled: the handshake waits for it.
         answer = replace(
             handshake, admitted=True, failure=LogUnavailable("tickets cannot be looked up now: come back with another")
         )

@@ -1,1 +1,1 @@
-"""What the two Redis drivers share: client, background tasks, incident log."""
+"""Shared parts of the two Redis drivers: client, key space, background tasks, incident log."""

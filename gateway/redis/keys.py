@@ -45,7 +45,7 @@ class KeySpace:
     # ---- all nodes
 
     def control(self) -> list[str]:
-        """The stream of control messages, what tells it from one before it, and the lock of its compaction."""
+        """The stream of control messages, the identity that tells it from an earlier one, and its compaction lock."""
         return [f"{self._of('control')}:{kind}" for kind in ("messages", "identity", "compaction")]
 
     # ---- a node

@@ -14,7 +14,7 @@ _WRITE: Final = "redis.call('SET', KEYS[1], '1', 'PX', 1000) return redis.call('
 
 
 class ProbeFailed(Exception):
-    """What is wrong with the server, in one line without a secret."""
+    """The problem with the server, in one line without a secret."""
 
 
 async def probe(url: str, prefix: str) -> list[str]:

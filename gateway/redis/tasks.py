@@ -9,12 +9,12 @@ _PAUSE: Final = 0.2
 
 
 async def for_ever(work: Callable[[], Coroutine[Any, Any, None]], logger: logging.Logger) -> None:
-    """Do what is to be done for ever: also after a fault that nobody thought of, which `logger` is told."""
+    """Run a background task for good: after an unexpected exception, which is logged, it is restarted."""
     while True:
         try:
             await work()
         except Exception:
-            logger.exception("what goes on for ever met what it should not have")
+            logger.exception("background task failed; restarting it")
         await asyncio.sleep(_PAUSE)
 
 

@@ -50,7 +50,7 @@ def development_settings(settings: Settings) -> Settings:
 
 
 def _private_file(beside: Path, text: str) -> Path:
-    """A new file with this text, that nobody else can read at any moment, to be given the name `beside`."""
+    """A new file with this text, readable by its owner alone from the beginning, to be renamed to `beside`."""
     made = beside.with_suffix(f".{os.getpid()}")
     with open(os.open(made, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as created:
         created.write(text)
@@ -64,7 +64,9 @@ def require_loopback(host: str) -> None:
     except ValueError:
         loopback = False
     if not loopback:
-        raise ConfigError(f"--dev serves on loopback only, and {host} is not: it hands out tokens to whoever asks")
+        raise ConfigError(
+            f"--dev hands out tokens without authentication, so it serves on loopback only, not on {host}"
+        )
 
 
 def without_delays(settings: Settings) -> Settings:
@@ -95,7 +97,7 @@ class SessionRequest(BaseModel):
 
 
 def development_router(service: Service, demo: bool) -> APIRouter:
-    """`POST /dev/session`: tokens for the page of this very server and for nobody else's."""
+    """The route `POST /dev/session`: tokens for pages of this server's own origin only."""
     router = APIRouter(include_in_schema=False, route_class=ProblemRoute)
 
     @router.post("/dev/session")
@@ -151,7 +153,7 @@ def development_token(service: Service, file: Path = TOKEN_FILE) -> str:
 
 
 def banner(service: Service, host: str, port: int, demo: bool) -> str:
-    """What to open and what to type, with a token of the first demo tenant."""
+    """The start-up banner: the address to open and commands to paste, with a token of the first demo tenant."""
     name = f"[{host}]" if ":" in host else host
     url = f"http://{name}:{port}"
     tenant = TENANTS[0]
@@ -173,7 +175,7 @@ def banner(service: Service, host: str, port: int, demo: bool) -> str:
         '    curl -sS "$GATEWAY_URL/events" -H "Authorization: Bearer $GATEWAY_TOKEN" '
         f"-H 'Content-Type: application/json' -d {shlex.quote(event)}",
         "",
-        "  Development mode: a random key of this checkout, tokens for whoever asks, this machine only."
+        "  Development mode: a random key of this checkout, tokens without authentication, this machine only."
         + (" Demo traffic is on." if demo else ""),
         "",
     ]

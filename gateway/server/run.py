@@ -74,7 +74,7 @@ class Server(uvicorn.Server):
 
 
 def serve(settings: Settings, *, development: bool = False, demo: bool = False) -> bool:
-    """Serve until told to stop; False where it could not start. Raises `ConfigError`."""
+    """Serve until a signal stops it; False where it could not start. Raises `ConfigError`."""
     # The loop's thread is the only one that computes.
     service = create_service(settings, batch_writer=write_batch_to_fds)
     app = create_app(service)

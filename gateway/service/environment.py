@@ -10,7 +10,7 @@ from typing import Final
 
 PREFIX: Final = "GATEWAY_"
 _OF_THE_CLIENTS: Final = ("URL", "TOKEN")
-"""What the client commands take by themselves."""
+"""Variables that the client commands read by themselves."""
 
 _LINK: Final = re.compile(
     r"(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)", re.ASCII
@@ -37,7 +37,7 @@ def without_service_links(variables: Mapping[str, str | None]) -> dict[str, str 
 
     A Service called `gateway` sets GATEWAY_PORT=tcp://10.96.12.3:8000, GATEWAY_SERVICE_HOST and more in every container
     of its namespace, one called `gateway-redis` GATEWAY_REDIS_PORT. What the container's own configuration sets comes
-    before them, so that a link never stands in place of a value that somebody chose.
+    before them, so that a link never replaces a value that was set on purpose.
     """
     return {name: value for name, value in variables.items() if not _is_service_link(name, value or "")}
 

@@ -39,10 +39,10 @@ def external_issuer(settings: Settings) -> ExternalIssuer:
 
 
 def external_weaknesses(settings: Settings) -> list[str]:
-    """What is allowed in these settings and yet not advisable, a sentence each."""
+    """Warnings about settings that are valid but not advisable, a sentence each."""
     found = []
     if "platform" in settings.external_scopes.split():
-        found.append("GATEWAY_EXTERNAL_SCOPES has platform: whoever issues tokens there rules every tenant here")
+        found.append("GATEWAY_EXTERNAL_SCOPES has platform: the identity provider can then administer every tenant")
     for name in ("external_tenant_claim", "external_user_claim", "external_rooms_claim", "external_scope_claim"):
         claim = getattr(settings, name) or ""
         if any(word in claim for word in _WRITTEN_BY_USERS):

@@ -100,7 +100,7 @@ def create_service(
 
 
 def token_verifier(settings: Settings, keyring: KeyRing, external: ExternalIssuer) -> TokenVerifier:
-    """What judges tokens: those issued here, signed with `keyring`, and an identity provider's."""
+    """The verifier of tokens: those issued here, signed with `keyring`, and an identity provider's."""
     trusted = [TrustedIssuer(settings.jwt_issuer, keyring), *external.trusted]
     return TokenVerifier(trusted, settings.jwt_audience, settings.max_token_lifetime, settings.max_admin_token_lifetime)
 
@@ -141,7 +141,7 @@ def require_shared_log(settings: Settings, processes: int, asked_by: str) -> Non
 
 
 async def try_log(settings: Settings) -> list[str]:
-    """What is not advisable about the server that keeps the log. Raises `ConfigError` for one that does not do."""
+    """Warnings about the server that keeps the log. Raises `ConfigError` for one that cannot be used."""
     if settings.log_url.startswith("memory:"):
         return []
     from gateway.redis.probe import ProbeFailed, probe
@@ -183,7 +183,7 @@ def _limits(settings: Settings) -> Limits:
 
 
 def weaknesses(settings: Settings) -> Iterable[str]:
-    """What is allowed in these settings and yet not advisable, a sentence each."""
+    """Warnings about settings that are valid but not advisable, a sentence each."""
     if settings.host not in ("127.0.0.1", "::1", "localhost") and not settings.trusted_proxies:
         yield "GATEWAY_HOST is open to the network and GATEWAY_TRUSTED_PROXIES is empty: is TLS ended in front of it?"
     yield from external_weaknesses(settings)
@@ -202,4 +202,4 @@ def weaknesses(settings: Settings) -> Iterable[str]:
         if getattr(settings, name) == 0:
             yield f"GATEWAY_{name.upper()} is 0: there is no limit"
     if settings.jwt_private_keys and settings.jwt_secret:
-        yield "GATEWAY_JWT_SECRET is set beside GATEWAY_JWT_PRIVATE_KEYS: whoever knows it can sign tokens too"
+        yield "GATEWAY_JWT_SECRET is set beside GATEWAY_JWT_PRIVATE_KEYS: anyone who knows it can sign tokens too"

@@ -19,7 +19,7 @@ MAX_BYTES: Final = 1024 * 1024
 TIMEOUT: Final = 5.0
 """Seconds of a whole fetch."""
 EARLIEST: Final = 10.0
-"""Seconds from one fetch to the next that an unknown `kid` asks for; whoever sends tokens can make one up."""
+"""Seconds from one fetch to the next that an unknown `kid` triggers: a sender of tokens can invent one."""
 FIRST_RETRY: Final = 1.0
 """Seconds after the first failure; each further one doubles it, up to the interval."""
 

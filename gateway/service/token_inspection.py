@@ -42,7 +42,7 @@ _FORMS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class TokenInspection:
-    """What is in a token, and the judgement: an identity, or the `reason` of the refusal and a sentence about it."""
+    """The content of a token and the verdict: an identity, or the `reason` of the refusal and a sentence about it."""
 
     header: dict[str, Any] | None
     claims: dict[str, Any] | None
@@ -81,7 +81,7 @@ def _explanation(
     verifier: TokenVerifier,
     now: float,
 ) -> str:
-    """What is wrong, with the token's own words, and what to do."""
+    """An explanation of the refusal, with the token's own words, and what to do."""
     trusted = verifier.issuers.get(claims["iss"]) if isinstance(claims.get("iss"), str) else None
     mapping = None if trusted is None else trusted.mapping
     if reason.startswith("claim_"):

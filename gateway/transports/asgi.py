@@ -141,7 +141,7 @@ class AsgiTransport:
 
 
 async def serve(host: Host, connection: Connection | None, transport: AsgiTransport, receive: Receive) -> None:
-    """Run an accepted connection to its end; a refused one (None) until it has been told why."""
+    """Run an accepted connection to its end; a rejected one (None) until its close frame was sent."""
     if connection is not None:
         transport.on_drained = lambda: host.on_writable(connection)
     reader = asyncio.create_task(_read(host, connection, transport, receive))

@@ -59,7 +59,7 @@ async def test_readiness_goes_first_and_nobody_new_is_taken(tmp_path: Path) -> N
         answer = await node.get("/readyz")
         assert answer.status_code == 503
         assert answer.json()["code"] == "broker_unavailable"
-        assert "about to end" in answer.json()["detail"]
+        assert "shutting down" in answer.json()["detail"]
         assert int(answer.headers["retry-after"]) >= 1
         assert (await node.get("/healthz")).status_code == 200
         slots = set()
@@ -198,7 +198,7 @@ async def test_before_the_drain_only_readiness_ends(tmp_path: Path) -> None:
         await until(lambda: "Not ready from now on" in node.output)
         answer = await node.get("/readyz")
         assert answer.status_code == 503
-        assert "about to end" in answer.json()["detail"]
+        assert "shutting down" in answer.json()["detail"]
         assert (await node.get("/healthz")).status_code == 200
         async with witnesses(node, 1) as (newcomer,):
             assert (await node.publish(1)).status_code == 202

@@ -89,7 +89,7 @@ class RedisCluster:
             async with asyncio.timeout(_ANSWER_SECONDS):
                 await told
         except TimeoutError:
-            raise LogUnavailable("the other nodes could not be told in time") from None
+            raise LogUnavailable("the other nodes could not be notified in time") from None
 
     def sweep(self) -> None:
         self.revocations.sweep(self._timer())

@@ -1,4 +1,4 @@
-"""What the parts of the cluster's members on Redis share."""
+"""The context that the parts of the membership on Redis share."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from gateway.redis.incidents import IncidentLog
 from gateway.redis.keys import KeySpace
 
 Failures = (RedisError, OSError, TimeoutError)
-"""What a command raises where Redis cannot be reached, does not answer or refuses."""
+"""Exceptions of a command where Redis cannot be reached, does not answer or refuses."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

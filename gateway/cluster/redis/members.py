@@ -21,7 +21,7 @@ from gateway.redis.keys import KeySpace
 from gateway.redis.tasks import end, for_ever
 
 LEASE: Final = 45.0
-"""Seconds until the connections of a node that was killed are gone, told anew every third of it; and a few more until
+"""Seconds until the connections of a node that was killed are gone, renewed every third of it; and a few more until
 that is read and its grace over: 60 are promised."""
 
 logger = logging.getLogger("gateway.nodes")

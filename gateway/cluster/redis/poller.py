@@ -23,7 +23,7 @@ FRESH: Final = 0.1
 """Seconds for which what was read is as good as new: a thousand who ask at once cost one read."""
 
 UNUSED: Final = 30.0
-"""Seconds after which what nobody watches or asks for is forgotten."""
+"""Seconds after which a tenant that is neither watched nor asked for is forgotten."""
 
 _LOOK_SECONDS: Final = 1.6
 _RENEWAL_SECONDS: Final = 5.0
@@ -37,7 +37,7 @@ logger = logging.getLogger("gateway.nodes")
 
 @dataclass(slots=True)
 class _View:
-    """What is known of a tenant: each other node's connections as of its version."""
+    """The known connections of a tenant on other nodes, each node's as of its version."""
 
     others: Others = field(default_factory=Others)
     versions: dict[str, int] = field(default_factory=dict)
@@ -83,7 +83,7 @@ class MembersPoller:
 
     @property
     def failing(self) -> bool:
-        """Whether what others told could not be read the last time."""
+        """Whether the last read of other nodes' connections failed."""
         return self._incidents.lasts("read")
 
     @property
@@ -149,7 +149,7 @@ class MembersPoller:
                 await self._read_all(self._due(), check)
 
     def _due(self) -> list[str]:
-        """Those who are watched; what nobody uses is forgotten."""
+        """The tenants that are watched; unused ones are forgotten."""
         now = self._timer()
         for tenant in [t for t, view in self._views.items() if not view.watched and now - view.used_at > UNUSED]:
             del self._views[tenant]
@@ -178,7 +178,7 @@ class MembersPoller:
             self._incidents.failed("read", error)
             self._failed_at = self._timer()
         except Exception:
-            logger.exception("what other nodes told of connections could not be taken in")
+            logger.exception("other nodes' connections could not be read")
         else:
             self._incidents.recovered("read")
 

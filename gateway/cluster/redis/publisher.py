@@ -1,4 +1,4 @@
-"""Tells the other nodes, through Redis, of this one's connections."""
+"""The publisher of this node's membership: writes its connections to Redis for the other nodes, under a lease."""
 
 import asyncio
 from collections.abc import Iterable
@@ -21,7 +21,7 @@ _LOOK_SECONDS: Final = 1.0
 _TENANTS_AT_ONCE: Final = 100
 _FIELDS_AT_ONCE: Final = 500
 _MAX_CHANGES: Final = 2_000
-"""What changes more at once is not told as a change: it is read as a whole."""
+"""Changes at once beyond which a tenant is published as a whole, not as a change."""
 _CHANGES_KEPT: Final = 32
 
 
@@ -97,7 +97,7 @@ class MembersPublisher:
                 self._incidents.recovered("written")
 
     async def farewell(self) -> None:
-        """Take back what was told. Raises what Redis raises."""
+        """Withdraw this node's connections. Raises what Redis raises."""
         self._changed.clear()
         for some in _chunks(list(self._told), _TENANTS_AT_ONCE):
             async with asyncio.timeout(COMMAND_SECONDS), self._redis.pipeline(transaction=False) as pipeline:
@@ -108,7 +108,7 @@ class MembersPublisher:
         self._told.clear()
 
     async def _look(self) -> None:
-        """See that Redis answers and has kept what it was told; where not, or where it is time, tell all of it."""
+        """Check that Redis has kept this node's connections; where not, or where the lease is due, write them all."""
         async with asyncio.timeout(COMMAND_SECONDS):
             known = await self._redis.set(self._alive, "1", px=int(self._lease * 1000), get=True)
         self.answered_at = self._timer()
@@ -128,7 +128,7 @@ class MembersPublisher:
             try:
                 await self._write(some)
             except BaseException:
-                # Nobody knows what of it was carried out.
+                # It is unknown which commands were carried out.
                 self._anew |= some.keys()
                 for tenant, ids in waiting.items():
                     self._changed.setdefault(tenant, {}).update(ids)
@@ -193,7 +193,7 @@ class MembersPublisher:
             fields.update((id, self._packed(tenant, id)) for id in some)
             await asyncio.sleep(0)
         pipeline.hget(members, VERSION)
-        # The change first and the version last: whoever reads the version finds the change.
+        # The change first and the version last: a reader of the version finds the change.
         if len(fields) <= _MAX_CHANGES:
             told = {AFTER: before, **fields}
             pipeline.xadd(changes, told, id=f"{version}-0", maxlen=_CHANGES_KEPT, approximate=False)

@@ -1,4 +1,4 @@
-"""What the parts of the log on Redis share."""
+"""The context that the parts of the Redis log share: client, keys, clock, incident log."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ KEY_SECONDS: Final = 121
 """For how long an idempotency key is kept: 120 s are promised."""
 
 IDLE_SECONDS: Final = 7 * 86_400
-"""For how long the log of a tenant is kept that nobody writes or reads."""
+"""Seconds for which the log of a tenant is kept that is neither written nor read."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -175,7 +175,7 @@ class Follower:
                 for (tenant, followed), those, page in zip(batch, waiting, pages, strict=True):
                     self._take_page(tenant, followed, page, those)
                     await asyncio.sleep(0)  # a page may be a thousand entries
-            except BaseException:  # cancelled, or a fault: nobody else knows of them
+            except BaseException:  # cancelled, or a fault: no other reference to them exists
                 for those in waiting:
                     _refuse(those)
                 raise
@@ -234,7 +234,7 @@ class Follower:
             try:
                 self.listener.on_reset(tenant, reason)
             except Exception:
-                logger.exception("a gap could not be told")
+                logger.exception("clients could not be notified of a gap")
 
 
 def _offset(entry: Any) -> int:

@@ -130,7 +130,7 @@ class RedisLog:
 
     def window(self, tenant: str) -> Window:
         followed = self._follower.followed.get(tenant)
-        # Of a tenant that nobody here follows nothing is known, and nothing is kept.
+        # A tenant that this node does not follow has an empty window.
         return followed.window if followed else self._new_window(tenant, NO_EPOCH, 0)
 
     def follow(self, tenant: str, since: str | None = None) -> Awaitable[None] | None:

@@ -22,7 +22,7 @@ _PROBE_SECONDS: Final = 10
 
 
 class HealthMonitor:
-    """Tells the follower's listener when Redis does not answer or take writes any more, and when it does again."""
+    """The health check of Redis: notifies the listener when it stops answering or taking writes, and afterwards."""
 
     def __init__(self, context: RedisContext, follower: Follower) -> None:
         self.degraded = False

@@ -1,4 +1,4 @@
-"""The channels on which Redis tells of new entries: the fast way, never the truth."""
+"""The pub/sub listener: Redis channels announce new entries. The fast way, never the truth."""
 
 import asyncio
 from collections.abc import Callable
@@ -120,6 +120,6 @@ class PubSubListener:
 
 def _ending() -> bool:
     """Whether this task was cancelled, though a command of redis-py has lost that: under Python 3.11 `wait_for` does
-    where the answer comes in the same turn. A group of tasks would wait for it for ever."""
+    where the answer comes in the same turn. A group of tasks would wait for it without end."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0

@@ -1,4 +1,4 @@
-"""What waits to be written to Redis, in order, each answered in time."""
+"""The write queue in front of Redis: appends in order, each answered before its deadline."""
 
 import asyncio
 from collections import deque
@@ -137,9 +137,9 @@ class Writer:
         count = _BATCH if self._queue.tenants == 1 else _SHARED_BATCH
         for append in self._queue.take(count, self._limit.size):
             if append.receipt.done():
-                continue  # nobody waits for it any more
+                continue  # it was refused at its deadline
             if append.due < in_time:
-                # Its answer would come too late: better none of it is in the log than that nobody knows.
+                # Its answer would come after the deadline: do not append what would be reported as refused.
                 append.receipt.set_exception(LogUnavailable(NOT_SENT))
                 continue
             append.sent = True

@@ -25,7 +25,7 @@ _end_of_head = re.compile(rb"\n\r?\n").search
 
 
 class _Request:
-    """What the parser tells of a request."""
+    """The callbacks of the parser: target and headers of a request."""
 
     __slots__ = ("headers", "target")
 

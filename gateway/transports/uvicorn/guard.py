@@ -1,6 +1,6 @@
 """Deadlines and bounds of an HTTP connection, which uvicorn's HTTP protocols lack.
 
-Without them a client that sends no request, never ends it or reads no answer holds a connection for ever, or memory
+Without them a client that sends no request, never ends it or reads no answer holds a connection without end, or memory
 without bound.
 """
 
@@ -31,7 +31,7 @@ TOO_SLOW: Final = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnect
 
 
 class Phase(Enum):
-    """What an HTTP connection waits for."""
+    """The phases of an HTTP connection that have a deadline."""
 
     HEAD = auto()
     BODY = auto()

@@ -52,7 +52,7 @@ def _options(headers: Headers, name: bytes) -> list[bytes]:
 
 
 def head_fault(version: str, hosts: Sequence[bytes]) -> str | None:
-    """What an HTTP parser lets through although RFC 9112 demands 400 (sections 2.3 and 3.2), or None."""
+    """The violation of RFC 9112 (sections 2.3 and 3.2) that an HTTP parser lets through, or None."""
     if version not in ("1.1", "1.0"):
         return "HTTP/1.1 is spoken here"
     if len(hosts) > 1 or (not hosts and version == "1.1"):
@@ -66,7 +66,7 @@ def exceeds_limits(target: bytes, headers: Headers) -> bool:
 
 
 def handshake_fault(method: bytes, headers: Headers) -> str | None:
-    """What keeps the request from being an opening handshake (RFC 6455 section 4.2.1), or None."""
+    """The violation of RFC 6455 section 4.2.1 in an opening handshake, or None."""
     if method != b"GET":
         return "a WebSocket is opened with GET"
     if fault := head_fault("1.1", headers.get(b"host", ())):

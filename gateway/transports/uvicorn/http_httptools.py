@@ -19,7 +19,7 @@ _TOO_EARLY: Final = "A WebSocket is opened once the request before it has been a
 
 
 class InvalidHead(Exception):
-    """What the parser lets through although it must be refused."""
+    """The violation of HTTP that the parser lets through, or None."""
 
 
 class GuardedHttpTools(ConnectionGuard, HttpToolsProtocol):

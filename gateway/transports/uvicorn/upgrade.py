@@ -111,7 +111,7 @@ def _pass_on(
     protocol = PatientWebSocket(*arguments)
     protocol.connection_made(transport)
     protocol.data_received(head)
-    # What websockets' parser does not take uvicorn leaves without an answer, and the socket open for ever.
+    # What websockets' parser does not take uvicorn leaves without an answer, and the socket open.
     if protocol.conn.handshake_exc is not None and not transport.is_closing():
         protocol.connections.discard(protocol)
         answer = b"".join(protocol.conn.data_to_send())

@@ -114,7 +114,7 @@ class SocketWriter:
             self.fd = self._socket
 
     def _drain(self) -> bool:
-        """There is room again; tells whether it was full until now."""
+        """Note that the buffer has room again; returns whether it was full until now."""
         self._let_through()
         self._read = -1  # for it has read
         drained, self._full = self._full, False
