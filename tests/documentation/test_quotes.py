@@ -1,0 +1,34 @@
+"""What pages quote of programs is what these say: messages of the runbook, options of the browser client."""
+
+import re
+
+from tests.documentation.pages import ROOT
+
+SOURCES = "\n".join(path.read_text() for folder in ("gateway", "auth") for path in (ROOT / folder).rglob("*.py"))
+
+
+def joined(text: str) -> str:
+    """Without the seams of strings that go over several lines."""
+    return re.sub(r'"\s*\n\s*f?"', "", text)
+
+
+def test_the_runbook_quotes_messages_that_exist() -> None:
+    """Those of a start that fails: each part between dots of omission stands in the code."""
+    page = (ROOT / "docs/operations.md").read_text()
+    table = page.partition("## It does not start")[2].partition("\n## ")[0]
+    quoted = [quote for row in table.splitlines()[3:] for quote in re.findall(r"`([^`]+)`", row.partition(" | ")[0])]
+    assert len(quoted) >= 4
+    source = joined(SOURCES)
+    for quote in quoted:
+        parts = [part.strip() for part in re.split(r"…|Address already in use|^GATEWAY_\w+: ", quote)]
+        assert [part for part in parts if part.strip(": ") and part not in source] == [], quote
+
+
+def test_each_option_of_the_browser_client_is_on_its_page() -> None:
+    """Those of its typedef that are not for tests."""
+    source = (ROOT / "gateway/web/js/client.js").read_text()
+    options = source.partition("@typedef {object} Options")[2].partition("*/")[0]
+    names = re.findall(r"@property \{.*\} \[?(\w+)\]?(?!.*for tests)", options)
+    page = (ROOT / "docs/clients.md").read_text()
+    assert len(names) > 8
+    assert [name for name in names if not re.search(rf"`{name}\b", page)] == []
