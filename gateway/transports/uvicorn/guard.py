@@ -71,8 +71,6 @@ class ConnectionGuard(H11Protocol if TYPE_CHECKING else object):  # type: ignore
         self._enter(Phase.HEAD)
 
     def data_received(self, data: bytes) -> None:
-        if self._phase is Phase.IDLE:
-            self._enter(Phase.HEAD)
         self._head_bytes += len(data)
         self._parse(data)
         self._advance()
@@ -138,6 +136,8 @@ class ConnectionGuard(H11Protocol if TYPE_CHECKING else object):  # type: ignore
             self._enter(phase)
         elif phase is Phase.HEAD and self._head_bytes > HEAD_BYTES:
             self._give_up(TOO_LARGE)
+        elif phase is Phase.IDLE and self.timeout_keep_alive_task is None:  # what came was no part of a request
+            self._enter(phase)
 
     def _enter(self, phase: Phase) -> None:
         self._disarm()
@@ -147,7 +147,7 @@ class ConnectionGuard(H11Protocol if TYPE_CHECKING else object):  # type: ignore
             self._arm(HEAD_SECONDS)
         elif phase is Phase.BODY:
             self._arm(BODY_SECONDS)
-        elif phase is Phase.IDLE and self.timeout_keep_alive_task is None:  # the rest of a body has unset it
+        elif phase is Phase.IDLE and self.timeout_keep_alive_task is None:  # unset by the rest of a body
             self.timeout_keep_alive_task = self.loop.call_later(
                 self.timeout_keep_alive, self.timeout_keep_alive_handler
             )
