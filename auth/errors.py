@@ -8,7 +8,7 @@ from itertools import islice
 from typing import ClassVar, Final
 
 from schemas.codes import ErrorCode
-from schemas.rooms import ROOM_GRAMMAR
+from schemas.rooms import RoomKinds
 
 REASONS: Final = (
     *("length", "shape", "header", "payload", "issuer", "header_typ", "header_member", "header_crit"),
@@ -107,11 +107,11 @@ class RoomInvalid(AuthError):
 
     code = ErrorCode.ROOM_INVALID
 
-    def __init__(self, rooms: Iterable[str]) -> None:
+    def __init__(self, rooms: Iterable[str], kinds: RoomKinds) -> None:
         self.rooms = list(rooms)
         # ascii() and the cut, since these came from outside unchecked: no control character gets into a log.
         shown = _listed([ascii(room[:80]) for room in self.rooms])
-        super().__init__(f"not a room or pattern: {shown}; {ROOM_GRAMMAR}; a pattern may say * for the id")
+        super().__init__(f"not a room or pattern: {shown}; {kinds.grammar}; a pattern may say * for the id")
 
 
 class TooManyRooms(AuthError):
@@ -120,7 +120,7 @@ class TooManyRooms(AuthError):
     code = ErrorCode.TOO_MANY_ROOMS
 
     def __init__(self, maximum: int) -> None:
-        super().__init__(f"a token holds at most {maximum} room patterns; circle:* or project:* grants all of a kind")
+        super().__init__(f"a token holds at most {maximum} room patterns; <kind>:* grants all rooms of a kind")
         self.maximum = maximum
 
 
@@ -150,7 +150,7 @@ class TokenTooLong(AuthError):
     code = ErrorCode.BAD_MESSAGE
 
     def __init__(self, maximum: int) -> None:
-        super().__init__(f"a token holds at most {maximum} characters: grant fewer rooms, or all of a kind as circle:*")
+        super().__init__(f"a token holds at most {maximum} characters: grant fewer rooms, or all of a kind as <kind>:*")
         self.maximum = maximum
 
 

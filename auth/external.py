@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from auth.claims import Header, MappedClaims, claim_reason
 from auth.errors import TokenInvalid
 from auth.identity import SCOPES
-from schemas.rooms import is_pattern
+from schemas.rooms import RoomKinds
 
 NO_TYPE: Final = "none"
 """How the absence of `typ` is written in a list of types."""
@@ -74,12 +74,12 @@ class ClaimMapping:
         if "crit" in header.members:
             raise TokenInvalid("header_crit")
 
-    def read(self, claims: Mapping[str, Any]) -> MappedClaims:
-        """The gateway's claims in a token's. Raises TokenInvalid."""
+    def read(self, claims: Mapping[str, Any], kinds: RoomKinds) -> MappedClaims:
+        """The gateway's claims in a token's; of its rooms the patterns of these kinds. Raises TokenInvalid."""
         audience = self.audiences.intersection(_texts(self.audience.find(claims), "audience"))
         if not audience:
             raise TokenInvalid("audience")
-        rooms = [room for room in _words(self.rooms.find(claims), "claim_rooms") if is_pattern(room)]
+        rooms = [room for room in _words(self.rooms.find(claims), "claim_rooms") if kinds.is_pattern(room)]
         scope = [word for word in _words(self.scope.find(claims), "claim_scope") if word in SCOPES]
         jti = claims.get("jti")
         mapped = {

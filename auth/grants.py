@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import Final
 
 from auth.errors import RoomInvalid, TooManyRooms
-from schemas.rooms import is_pattern
+from schemas.rooms import DEFAULT_KINDS, RoomKinds
 
 MAX_PATTERNS: Final = 128
 
@@ -28,15 +28,15 @@ class Grants:
         object.__setattr__(self, "_rooms", frozenset(self.patterns))
 
     @staticmethod
-    def parse(patterns: Iterable[str]) -> "Grants":
+    def parse(patterns: Iterable[str], kinds: RoomKinds = DEFAULT_KINDS) -> "Grants":
         """Grants of `patterns`, each once; equal patterns share one instance.
 
         Raises TooManyRooms over 128 patterns, RoomInvalid naming those that are none.
         """
-        return _parsed(tuple(dict.fromkeys(patterns)))
+        return _parsed(tuple(dict.fromkeys(patterns)), kinds)
 
     def allows(self, room: str) -> bool:
-        """Whether the room is granted; `room` is a valid room name (schemas.rooms.is_room)."""
+        """Whether the room is granted; `room` is a valid room name."""
         return room in self._rooms or room[: room.find(":") + 1] in self._kinds
 
     def covers(self, pattern: str) -> bool:
@@ -46,9 +46,9 @@ class Grants:
 
 
 @lru_cache(maxsize=1024)  # a tenant's connections mostly carry the same list; at worst some 10 MB of long names
-def _parsed(patterns: tuple[str, ...]) -> Grants:
+def _parsed(patterns: tuple[str, ...], kinds: RoomKinds) -> Grants:
     if len(patterns) > MAX_PATTERNS:
         raise TooManyRooms(MAX_PATTERNS)
-    if invalid := [pattern for pattern in patterns if not is_pattern(pattern)]:
-        raise RoomInvalid(invalid)
+    if invalid := [pattern for pattern in patterns if not kinds.is_pattern(pattern)]:
+        raise RoomInvalid(invalid, kinds)
     return Grants(patterns)

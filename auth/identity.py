@@ -63,7 +63,7 @@ def require_subscribe(identity: Identity, rooms: Iterable[str]) -> None:
 
 
 def require_publish(identity: Identity, tenant: str, rooms: Iterable[str]) -> None:
-    """Raise unless `identity` may publish an event into `tenant` that is routed to `rooms` (schemas.rooms.rooms_of).
+    """Raise unless `identity` may publish an event into `tenant` that is routed to `rooms` (`RoomKinds.route`).
 
     Raises ScopeMissing, or RoomForbidden naming the refused ones. Every event reaches `tenant`, so only an event that
     names no room beside it needs a grant of it.

@@ -31,7 +31,7 @@ from auth.grants import Grants
 from auth.identity import SCOPES, Identity, require_admin
 from auth.issue_time import is_early
 from auth.keys import KeyRing, KeySource
-from schemas.rooms import user_room
+from schemas.rooms import DEFAULT_KINDS, RoomKinds, user_room
 
 MAX_LENGTH: Final = 4096
 """Characters of a token."""
@@ -62,16 +62,22 @@ class TokenVerifier:
     """Turns a token into the identity of its holder.
 
     `audience` is the one `aud` taken, the lifetimes are seconds from `iat` to `exp`: `max_admin_lifetime` for tokens
-    with the scope admin or platform.
+    with the scope admin or platform. A token that grants rooms of other kinds than `kinds` is invalid.
     """
 
     def __init__(
-        self, issuers: Sequence[TrustedIssuer], audience: str, max_lifetime: int, max_admin_lifetime: int
+        self,
+        issuers: Sequence[TrustedIssuer],
+        audience: str,
+        max_lifetime: int,
+        max_admin_lifetime: int,
+        kinds: RoomKinds = DEFAULT_KINDS,
     ) -> None:
         self.issuers: Final = {trusted.issuer: trusted for trusted in issuers}
         self.audience: Final = audience
         self.max_lifetime: Final = max_lifetime
         self.max_admin_lifetime: Final = max_admin_lifetime
+        self.kinds: Final = kinds
 
     def verify(self, token: str, now: float) -> Identity:
         """The identity in `token`, judged at `now` (seconds since the epoch).
@@ -83,7 +89,7 @@ class TokenVerifier:
             raise TokenMissing
         issuer, members = self._signed_claims(token)
         mapping = issuer.mapping
-        claims = self._own_claims(members) if mapping is None else mapping.read(members)
+        claims = self._own_claims(members) if mapping is None else mapping.read(members, self.kinds)
         if issuer.tenants is not None and claims.tenant not in issuer.tenants:
             raise TokenInvalid("tenant")
         scopes = _scopes(claims.scope, issuer.scopes)
@@ -97,7 +103,7 @@ class TokenVerifier:
             raise TokenInvalid("lifetime")
         if is_early(claims.iat, now) or is_early(claims.nbf, now):
             raise TokenInvalid("not_yet_valid")
-        grants = _read("claim_rooms", Grants.parse, claims.rooms)
+        grants = _read("claim_rooms", self._grants, claims.rooms)
         # No leeway here: an expired token gets nothing more within 2 s.
         if expires_at <= now:
             raise TokenExpired(expires_at)
@@ -113,6 +119,9 @@ class TokenVerifier:
             claims.iss,
             claims.cutoff,
         )
+
+    def _grants(self, rooms: list[str]) -> Grants:
+        return Grants.parse(rooms, self.kinds)
 
     def _own_claims(self, members: dict[str, Any]) -> Claims:
         reason = "audience"
@@ -167,10 +176,11 @@ class IssuedToken:
 class TokenIssuer:
     """Issues tokens of one `iss` and `aud`, signed by the newest key of `keyring`; UnusableKey if none can sign."""
 
-    def __init__(self, keyring: KeyRing, issuer: str, audience: str) -> None:
+    def __init__(self, keyring: KeyRing, issuer: str, audience: str, kinds: RoomKinds = DEFAULT_KINDS) -> None:
         self._key, self._signer = keyring.signing()
         self._issuer = issuer
         self._audience = audience
+        self._kinds = kinds
 
     def issue(
         self,
@@ -189,7 +199,7 @@ class TokenIssuer:
         `cutoff` is `Revocations.newest`: it tells the token from those that were issued before. Raises RoomInvalid,
         TooManyRooms, ClaimRefused, TokenTooLong rather than issue what `verify` would refuse.
         """
-        grants = Grants.parse(rooms)
+        grants = Grants.parse(rooms, self._kinds)
         asked = frozenset(scope)
         if not asked <= _all_scopes:
             raise ClaimRefused("scope")
@@ -245,6 +255,7 @@ def delegate(
     now: float,
     max_lifetime: int,
     max_admin_lifetime: int,
+    kinds: RoomKinds = DEFAULT_KINDS,
 ) -> Delegation:
     """Check a request of `holder` for a token: a holder cannot issue what it does not hold.
 
@@ -259,7 +270,7 @@ def delegate(
     for word in sorted(asked):
         if not holder.has_scope(word):
             raise ScopeMissing(word)
-    patterns = Grants.parse(rooms).patterns
+    patterns = Grants.parse(rooms, kinds).patterns
     # The holder's own room is no room of theirs in another tenant, where the same `sub` is another person.
     own, covers = {user_room(user_id)}, holder.grants.covers
     if tenant == holder.tenant:  # and nor are the rooms that the holder was removed from

@@ -2,11 +2,12 @@
 
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
 from pydantic_core import from_json
 
 from schemas.codes import ErrorCode
-from schemas.events import PublishedEvent
+from schemas.events import PublishedEvent, published_event
+from schemas.rooms import RoomKinds
 
 MAX_HISTORY: Final = 100
 _MAX_ID_LENGTH: Final = 64
@@ -65,10 +66,6 @@ class Presence(_Command):
 
 AnyCommand = Ping | Subscribe | Unsubscribe | Auth | Publish | Presence
 
-_adapter: TypeAdapter[AnyCommand] = TypeAdapter(
-    Annotated[AnyCommand, Field(discriminator="type")],
-    config=ConfigDict(hide_input_in_errors=True),  # it may be a token
-)
 COMMAND_TYPES: Final = ("ping", "subscribe", "unsubscribe", "auth", "publish", "presence")
 
 
@@ -81,24 +78,34 @@ class CommandError(Exception):
         self.id = id
 
 
-def parse_command(text: str) -> AnyCommand:
-    """The command in one text frame. Raises `CommandError` for anything else, and echoes no part of it."""
-    try:
-        value = from_json(text, allow_inf_nan=False)
-    except ValueError:
-        raise CommandError(ErrorCode.BAD_MESSAGE, "a command is one JSON object (RFC 8259)") from None
-    if not isinstance(value, dict):
-        raise CommandError(ErrorCode.BAD_MESSAGE, "a command is one JSON object")
-    id = _readable_id(value.get("id"))
-    kind = value.get("type")
-    if not isinstance(kind, str):
-        raise CommandError(ErrorCode.BAD_MESSAGE, f"type: one of {', '.join(COMMAND_TYPES)}", id)
-    if kind not in COMMAND_TYPES:
-        raise CommandError(ErrorCode.UNKNOWN_TYPE, f"the commands are {', '.join(COMMAND_TYPES)}", id)
-    try:
-        return _adapter.validate_python(value)
-    except ValidationError as error:
-        raise CommandError(ErrorCode.BAD_MESSAGE, describe(error), id) from None
+class CommandParser:
+    """Reads the commands of a gateway with these kinds of room."""
+
+    def __init__(self, kinds: RoomKinds) -> None:
+        publish = create_model("Publish", __base__=Publish, event=(published_event(kinds), ...))
+        self._adapter: TypeAdapter[AnyCommand] = TypeAdapter(
+            Annotated[Ping | Subscribe | Unsubscribe | Auth | publish | Presence, Field(discriminator="type")],
+            config=ConfigDict(hide_input_in_errors=True),  # it may be a token
+        )
+
+    def parse(self, text: str) -> AnyCommand:
+        """The command in one text frame. Raises `CommandError` for anything else, and echoes no part of it."""
+        try:
+            value = from_json(text, allow_inf_nan=False)
+        except ValueError:
+            raise CommandError(ErrorCode.BAD_MESSAGE, "a command is one JSON object (RFC 8259)") from None
+        if not isinstance(value, dict):
+            raise CommandError(ErrorCode.BAD_MESSAGE, "a command is one JSON object")
+        id = _readable_id(value.get("id"))
+        kind = value.get("type")
+        if not isinstance(kind, str):
+            raise CommandError(ErrorCode.BAD_MESSAGE, f"type: one of {', '.join(COMMAND_TYPES)}", id)
+        if kind not in COMMAND_TYPES:
+            raise CommandError(ErrorCode.UNKNOWN_TYPE, f"the commands are {', '.join(COMMAND_TYPES)}", id)
+        try:
+            return self._adapter.validate_python(value)
+        except ValidationError as error:
+            raise CommandError(ErrorCode.BAD_MESSAGE, describe(error), id) from None
 
 
 def describe(error: ValidationError) -> str:

@@ -7,14 +7,12 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from functools import lru_cache
 from math import isinf
-from operator import index
-from typing import Annotated, Any, Final, SupportsIndex
-from uuid import UUID
+from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model
 from pydantic_core import from_json, to_json
 
-from schemas.rooms import ID_PATTERN, SUBJECT_PATTERN, documented, is_id, is_subject
+from schemas.rooms import ID_PATTERN, SUBJECT_PATTERN, RoomKinds, documented
 
 
 class EventType(StrEnum):
@@ -71,9 +69,6 @@ RESERVED_TYPES: Final = frozenset(
 """Types of the gateway's own frames: a client must be able to trust that only the gateway sent them."""
 
 MAX_TYPE_LENGTH: Final = 64
-MEMBER_REMOVED: Final = ".member.removed"
-"""How the types of events end that take a room from a user."""
-
 _known_types: Final = frozenset(EventType)
 TYPE_PATTERN: Final = r"[a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)*"
 _type = re.compile(TYPE_PATTERN).fullmatch
@@ -101,9 +96,9 @@ Subject = Annotated[str, Field(json_schema_extra=documented(SUBJECT_PATTERN))]
 
 
 class PublishedEvent(BaseModel):
-    """One event as `POST /events` and the `publish` command take it.
+    """One event as `POST /events` and the `publish` command take it; `published_event` adds the ids of rooms.
 
-    The ids' grammar is not a matter of shape: `invalid_id` judges it, so that the answer can be `room_invalid`.
+    The ids' grammar is not a matter of shape: `RoomKinds.route` judges it, so that the answer can be `room_invalid`.
     """
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, hide_input_in_errors=True)
@@ -115,29 +110,16 @@ class PublishedEvent(BaseModel):
     ]
     data: dict[str, Any]
     source_agent_id: int | Annotated[str, Field(min_length=1, max_length=128)] | None = None
-    circle_id: int | Id | None = Field(None, description=f"as in a room name: {ID_PATTERN}")
-    project_id: int | Id | None = Field(None, description=f"as in a room name: {ID_PATTERN}")
     user_id: Subject | None = Field(None, description=f"a token's `sub`: {SUBJECT_PATTERN}")
     tenant: Id | None = Field(None, description="only for the scope `platform`; else the token's own")
     idempotency_key: Annotated[str, Field(min_length=1, max_length=128)] | None = None
 
 
-def id_of(name: str, value: object) -> int | str | None:
-    """The id in `value` as code of this process passes it: text, an integer (also of NumPy or an `IntEnum`), a UUID.
-
-    Raises `ValueError`, which names the field, for anything else; whether the id can stand in a room name is for
-    `invalid_id` to say.
-    """
-    kind = value.__class__
-    if value is None or kind is str or kind is int:
-        return value  # type: ignore[return-value]  # by its class
-    if isinstance(value, UUID):
-        return str(value)
-    if isinstance(value, str):
-        return str.__str__(value)  # a member of an enum may have another text of its own
-    if not isinstance(value, bool) and isinstance(value, SupportsIndex):
-        return index(value)
-    raise ValueError(f"{name}: pass a str, an int or a UUID, not {kind.__name__}")
+def published_event(kinds: RoomKinds) -> type[PublishedEvent]:
+    """The model with a field for the id of each kind of room."""
+    about = f"as in a room name: {ID_PATTERN}"
+    fields: dict[str, Any] = {name: (int | Id | None, Field(None, description=about)) for name in kinds.fields}
+    return create_model("PublishedEvent", __base__=PublishedEvent, __doc__=PublishedEvent.__doc__, **fields)
 
 
 def timestamp_of(value: object) -> str:
@@ -155,29 +137,6 @@ def timestamp_of(value: object) -> str:
 
 
 _rfc3339_text = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:[Zz]|[+-]\d\d:\d\d)", re.ASCII).fullmatch
-
-
-def invalid_id(
-    tenant: str, circle_id: int | str | None, project_id: int | str | None, user_id: str | None
-) -> str | None:
-    """The name of the first field that cannot stand in a room name, or None."""
-    if not is_id(tenant):
-        return "tenant"
-    if circle_id is not None and not _nameable(circle_id):
-        return "circle_id"
-    if project_id is not None and not _nameable(project_id):
-        return "project_id"
-    if user_id is not None and not is_subject(user_id):
-        return "user_id"
-    return None
-
-
-def _nameable(id: int | str) -> bool:
-    # A longer integer has over 64 digits, and one of thousands of them is dear to print.
-    return 0 <= id < _MAX_NUMBER if isinstance(id, int) else is_id(id)
-
-
-_MAX_NUMBER: Final = 10**64
 
 
 class NotFinite(ValueError):

@@ -1,9 +1,11 @@
 """The grammar of room names, of the patterns that grant them, and of the ids in both."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from typing import Any, Final
+from operator import index
+from typing import Any, Final, NamedTuple, SupportsIndex
+from uuid import UUID
 
 TENANT_ROOM: Final = "tenant"
 """The room that every event of a tenant is routed to."""
@@ -11,23 +13,27 @@ TENANT_ROOM: Final = "tenant"
 # ASCII classes and fullmatch: `\d` would take Arabic digits, and `$` a trailing newline.
 ID_PATTERN: Final = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
 SUBJECT_PATTERN: Final = r"[A-Za-z0-9][A-Za-z0-9._@+|-]{0,127}"
-ROOM_PATTERN: Final = rf"(?:circle|project):{ID_PATTERN}|user:{SUBJECT_PATTERN}|tenant"
 
 _id = re.compile(ID_PATTERN).fullmatch
 _subject = re.compile(SUBJECT_PATTERN).fullmatch
-_room = re.compile(ROOM_PATTERN).fullmatch
-_pattern = re.compile(rf"(?:circle|project):(?:{ID_PATTERN}|\*)|user:(?:{SUBJECT_PATTERN}|\*)|tenant").fullmatch
+_kind = re.compile(r"[a-z][a-z0-9]{0,31}").fullmatch
+
+MEMBER_REMOVED: Final = ".member.removed"
+"""How the types of events end that take a room from a user."""
+
+_TAKEN: Final = frozenset({"user", "tenant", "event"})
+"""Words that are no kind: rooms of their own, and `event_id`, the field that is every event's cursor."""
+
+_MAX_NUMBER: Final = 10**64
+
+_ROUTES: Final = 4096
+"""Routes that are remembered, by each of two ways of asking: about 1 kB each."""
 
 ID_GRAMMAR: Final = "at most 64 letters, digits, _ and -, a letter or digit first"
 
-ROOM_GRAMMAR: Final = (
-    "a room is circle:<id>, project:<id>, user:<sub> or tenant; an id starts with a letter or digit, "
-    "goes on with letters, digits, _ and -, and has at most 64 characters"
-)
-
 
 def is_id(text: str) -> bool:
-    """Whether `text` is a circle's, project's or tenant's id."""
+    """Whether `text` is the id of a room or of a tenant."""
     return _id(text) is not None
 
 
@@ -36,40 +42,141 @@ def is_subject(text: str) -> bool:
     return _subject(text) is not None
 
 
-def is_room(text: str) -> bool:
-    """Whether `text` names one room."""
-    return _room(text) is not None
-
-
-def is_pattern(text: str) -> bool:
-    """Whether `text` is a room name or a kind followed by `:*`."""
-    return _pattern(text) is not None
-
-
 def user_room(user_id: str) -> str:
     """The room of one user's own events."""
     return f"user:{user_id}"
 
 
-# On the way of every event, and most go to the rooms of one before: the window then holds each name once. By type as
-# well, since True equals 1 and is another text.
-@lru_cache(maxsize=1024, typed=True)
-def rooms_of(circle_id: int | str | None, project_id: int | str | None, user_id: str | None) -> tuple[str, ...]:
-    """The rooms that an event is routed to, those that its fields name first and `tenant` last."""
-    rooms = []
-    if circle_id is not None:
-        rooms.append(f"circle:{circle_id}")
-    if project_id is not None:
-        rooms.append(f"project:{project_id}")
-    if user_id is not None:
-        rooms.append(f"user:{user_id}")
-    rooms.append(TENANT_ROOM)
-    return tuple(rooms)
+class IdInvalid(ValueError):
+    """The id in the field `name` of an event cannot stand in a room name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name} cannot stand in a room name")
+        self.name = name
 
 
-def invalid_rooms(rooms: Iterable[str]) -> list[str]:
-    """Those of `rooms` that name no room."""
-    return [room for room in rooms if _room(room) is None]
+class Route(NamedTuple):
+    """Where an event goes because of its ids: `rooms`, with `tenant` last. `fields` are the ids in its frame."""
+
+    rooms: tuple[str, ...]
+    fields: Mapping[str, int | str]
+
+    def removal_room(self, type: str) -> str | None:
+        """The room that an event of this type takes from a user: `K:<id>` for `K.member.removed`; None for others."""
+        if not type.endswith(MEMBER_REMOVED):
+            return None
+        kind = type.removesuffix(MEMBER_REMOVED)
+        room = f"{kind}:{self.fields.get(f'{kind}_id')}"
+        return room if kind != "user" and room in self.rooms else None
+
+
+class RoomKinds:
+    """The kinds of room of one gateway, such as `circle` and `project`, beside `user` and `tenant`. Immutable.
+
+    For each kind K there are rooms `K:<id>`, patterns `K:*`, the field `K_id` of events, and events `K.member.removed`;
+    `fields` are the names of these fields, in the order of `names`. `grammar` tells people what a room is, and
+    `pattern` is a regular expression for it.
+    """
+
+    __slots__ = ("_is_pattern", "_is_room", "_named", "fields", "grammar", "names", "pattern", "route")
+
+    def __init__(self, names: Iterable[str]) -> None:
+        """Raises `ValueError` for words that cannot name a kind."""
+        self.names: Final = tuple(names)
+        if not self.names:
+            raise ValueError("names no kind of room; name one at least, such as circle")
+        if wrong := next((name for name in self.names if not _kind(name)), None):
+            raise ValueError(f"{wrong[:40]!a} cannot name a kind of room: write at most 32 letters a-z and digits")
+        if taken := next((name for name in self.names if name in _TAKEN), None):
+            raise ValueError(f"{taken} cannot name a kind of room: the gateway has that word already")
+        if len(set(self.names)) < len(self.names):
+            raise ValueError("names a kind of room twice")
+        self.fields: Final = tuple(f"{name}_id" for name in self.names)
+        words = "|".join(self.names)
+        self.pattern: Final = rf"(?:{words}):{ID_PATTERN}|user:{SUBJECT_PATTERN}|{TENANT_ROOM}"
+        self.grammar: Final = (
+            f"a room is {', '.join(f'{name}:<id>' for name in self.names)}, user:<sub> or tenant; an id starts with a "
+            "letter or digit, goes on with letters, digits, _ and -, and has at most 64 characters"
+        )
+        self._is_room = re.compile(self.pattern).fullmatch
+        patterns = rf"(?:{words}):(?:{ID_PATTERN}|\*)|user:(?:{SUBJECT_PATTERN}|\*)|{TENANT_ROOM}"
+        self._is_pattern = re.compile(patterns).fullmatch
+        # On the way of every event, and most go to the rooms of one before: the window then holds each name once. By
+        # type as well, since True equals 1 and is another text.
+        remembered = lru_cache(maxsize=_ROUTES, typed=True)
+        self.route: Final = remembered(self._find)
+        """`route(user_id, *ids)`: ids in the order of `fields`, None where there is none. Raises `IdInvalid`."""
+        self._named: Final = remembered(self._find_named)
+
+    def __repr__(self) -> str:
+        return f"RoomKinds({', '.join(self.names)})"
+
+    def is_room(self, text: str) -> bool:
+        """Whether `text` names one room."""
+        return self._is_room(text) is not None
+
+    def is_pattern(self, text: str) -> bool:
+        """Whether `text` is a room name or a kind followed by `:*`."""
+        return self._is_pattern(text) is not None
+
+    def invalid(self, rooms: Iterable[str]) -> list[str]:
+        """Those of `rooms` that name no room."""
+        return [room for room in rooms if self._is_room(room) is None]
+
+    def route_of(self, user_id: object, ids: Mapping[str, object]) -> Route:
+        """`route` for ids as code of this process passes them, by the names of `fields`. Raises `IdInvalid`,
+        `ValueError` as `id_of` does, and `TypeError` for a name that no kind has."""
+        try:
+            return self._named(user_id, **ids)
+        except TypeError:
+            # Another type, such as a list, cannot be looked up; what is wrong with it is said all the same.
+            return self._find_named(user_id, **ids)
+
+    def _find(self, user_id: str | None, *ids: int | str | None) -> Route:
+        rooms: list[str] = []
+        fields: dict[str, int | str] = {}
+        for name, id in zip(self.fields, ids, strict=True):
+            if id is not None:
+                # A longer integer has over 64 digits, and one of thousands of them is dear to print.
+                if not (0 <= id < _MAX_NUMBER if isinstance(id, int) else _id(id)):
+                    raise IdInvalid(name)
+                fields[name] = id
+                rooms.append(f"{name[:-3]}:{id}")
+        if user_id is not None:
+            if not _subject(user_id):
+                raise IdInvalid("user_id")
+            fields["user_id"] = user_id
+            rooms.append(user_room(user_id))
+        rooms.append(TENANT_ROOM)
+        return Route(tuple(rooms), fields)
+
+    def _find_named(self, user_id: object, **ids: object) -> Route:
+        ordered = [id_of(name, ids.pop(name)) if name in ids else None for name in self.fields]
+        if ids:
+            kinds = ", ".join(self.names)
+            raise TypeError(f"{min(ids)} is the id of no room; the kinds of room here are {kinds}")
+        return self._find(None if user_id is None else str(id_of("user_id", user_id)), *ordered)
+
+
+def id_of(name: str, value: object) -> int | str | None:
+    """The id in `value` as code of this process passes it: text, an integer (also of NumPy or an `IntEnum`), a UUID.
+
+    Raises `ValueError`, which names the field, for anything else; whether the id can stand in a room name is for
+    `RoomKinds.route` to say.
+    """
+    kind = value.__class__
+    if value is None or kind is str or kind is int:
+        return value  # type: ignore[return-value]  # by its class
+    if isinstance(value, UUID):
+        return str(value)
+    if isinstance(value, str):
+        return str.__str__(value)  # a member of an enum may have another text of its own
+    if not isinstance(value, bool) and isinstance(value, SupportsIndex):
+        return index(value)
+    raise ValueError(f"{name}: pass a str, an int or a UUID, not {kind.__name__}")
+
+
+DEFAULT_KINDS: Final = RoomKinds(("circle", "project"))
 
 
 def documented(pattern: str) -> dict[str, Any]:

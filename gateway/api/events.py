@@ -6,7 +6,7 @@ from collections.abc import Awaitable
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Request
-from pydantic import ValidationError
+from pydantic import GetPydanticSchema, ValidationError
 
 from auth.errors import AuthError
 from auth.identity import Identity
@@ -21,7 +21,7 @@ from gateway.telemetry import log_events
 from schemas.admin import BatchAnswer, EventAnswer, EventBatch, EventFailure, ItemError
 from schemas.codes import ERROR_RULES, ErrorCode
 from schemas.commands import describe
-from schemas.events import PublishedEvent
+from schemas.events import PublishedEvent, published_event
 
 _AHEAD: Final = 200
 """Events of a batch that may be on their way to the log: as many as it takes in one go, and not its whole queue."""
@@ -37,18 +37,22 @@ def events_router(service: Service) -> APIRouter:
     gateway = service.gateway
     publishing = gateway.publishing
     proxies = service.settings.proxies
+    model = published_event(gateway.kinds)
+    of_kinds = GetPydanticSchema(lambda _, handler: handler(model))
 
     def append(identity: Identity, event: PublishedEvent) -> tuple[Awaitable[Receipt], tuple[str, ...]]:
         tenant, draft = publishing.draft(identity, event)
         return publishing.append(tenant, draft), draft.rooms
 
-    async def publish(event: PublishedEvent, identity: Annotated[Identity, principal]) -> EventAnswer:
+    async def publish(
+        event: Annotated[PublishedEvent, of_kinds], identity: Annotated[Identity, principal]
+    ) -> EventAnswer:
         """Append one event to the tenant's log. The answer 202 means that it is there."""
         return await _answer(*append(identity, event))
 
     def try_append(request: Request, identity: Identity, item: Any) -> UnderWay:
         try:
-            return append(identity, PublishedEvent.model_validate(item))
+            return append(identity, model.model_validate(item))
         except Exception as error:
             if isinstance(error, AuthError | GatewayError):
                 status = ERROR_RULES[error.code].status

@@ -10,9 +10,7 @@ from gateway.api.problems import PROBLEMS
 from gateway.api.routes import ProblemRoute
 from gateway.service.factory import Service
 from schemas.messages import Presence
-from schemas.rooms import ROOM_PATTERN, documented
-
-Room = Annotated[str, Path(json_schema_extra=documented(ROOM_PATTERN))]
+from schemas.rooms import documented
 
 
 def presence_router(service: Service) -> APIRouter:
@@ -20,9 +18,11 @@ def presence_router(service: Service) -> APIRouter:
     principal = Depends(Principal(service))
     gateway = service.gateway
     presence_of = gateway.presence
+    kinds = gateway.kinds
+    named = Path(json_schema_extra=documented(kinds.pattern))
 
     @router.get("/rooms/{room}/presence", response_model_exclude_none=True)
-    async def presence(room: Room, identity: Annotated[Identity, principal]) -> Presence:
+    async def presence(room: Annotated[str, named], identity: Annotated[Identity, principal]) -> Presence:
         """The users of a room of the token's own tenant that it may subscribe to: users in order, and how many
         connections each has on all nodes. `partial` is only there, and true, while other nodes are out of reach."""
         return await presence_of.ask(identity, room)

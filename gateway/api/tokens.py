@@ -60,6 +60,7 @@ def tokens_router(service: Service, limited: Limited) -> APIRouter:
             now=now,
             max_lifetime=settings.max_token_lifetime,
             max_admin_lifetime=settings.max_admin_token_lifetime,
+            kinds=gateway.kinds,
         )
         issued = service.issuer.issue(
             user_id=granted.user_id,

@@ -72,6 +72,7 @@ def publish(
     circle: Annotated[str | None, typer.Option(help="circle id")] = None,
     project: Annotated[str | None, typer.Option(help="project id")] = None,
     user: Annotated[str | None, typer.Option(help="user id")] = None,
+    id: Annotated[list[str] | None, typer.Option(help="the id of a room of another kind, such as team=7")] = None,
     data: Annotated[str, typer.Option(help="a JSON object")] = "{}",
     url: Url = "http://127.0.0.1:8000",
     token: Token = "",
@@ -83,8 +84,11 @@ def publish(
         body = json.loads(data)
     except ValueError:
         fail("--data: is no JSON")
-    fields = {"circle_id": _id(circle), "project_id": _id(project), "user_id": user}
-    event = {"type": type, "data": body, **{name: value for name, value in fields.items() if value is not None}}
+    ids = [f"circle={circle}"] * (circle is not None) + [f"project={project}"] * (project is not None) + (id or [])
+    fields = {f"{kind}_id": _id(text) for kind, text in map(_kind_and_id, ids)}
+    if len(fields) < len(ids):
+        fail("--id: an event goes to one room of each kind; name each kind once")
+    event = {"type": type, "data": body, **fields, **({} if user is None else {"user_id": user})}
     try:
         print(publish_event(url, token, event))
     except ClientError as error:
@@ -130,9 +134,16 @@ def check(
     print("the configuration will do" + (", with the reservations above" if found else ""))
 
 
-def _id(text: str | None) -> int | str | None:
+def _kind_and_id(text: str) -> tuple[str, str]:
+    kind, separator, id = text.partition("=")
+    if not (separator and kind and id):
+        fail("--id: write the kind of room, = and the id, such as team=7")
+    return kind, id
+
+
+def _id(text: str) -> int | str:
     """An id as text or, where it is written as a number, as one; `007` is not, being another room than 7."""
-    if text is None or not (text.isascii() and text.isdigit() and len(text) < 16):
+    if not (text.isascii() and text.isdigit() and len(text) < 16):
         return text
     return int(text) if str(int(text)) == text else text
 

@@ -18,6 +18,7 @@ from gateway.service.external import external_issuer
 from gateway.service.factory import create_service, token_verifier
 from gateway.service.keys import token_keys
 from gateway.service.token_inspection import TokenInspection, inspect_token
+from schemas.rooms import RoomKinds
 
 token_app = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
 
@@ -70,7 +71,7 @@ def inspect(
         fail("TOKEN: is missing; give it as the argument or on standard input")
     try:
         external = external_issuer(settings)
-        verifier = token_verifier(settings, KeyRing(token_keys(settings)), external)
+        verifier = token_verifier(settings, KeyRing(token_keys(settings)), external, RoomKinds(settings.room_kinds))
     except ConfigError as error:
         fail(error)
     found = inspect_token(text, verifier, time.time())

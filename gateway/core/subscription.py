@@ -10,7 +10,7 @@ from gateway.core.manager import ConnectionManager
 from gateway.core.window import Window
 from schemas.codes import ErrorCode
 from schemas.messages import Subscribed, Unsubscribed
-from schemas.rooms import ROOM_GRAMMAR, invalid_rooms, user_room
+from schemas.rooms import RoomKinds, user_room
 
 
 def subscribe(
@@ -44,13 +44,18 @@ def subscribe(
     return answer, examined + more
 
 
-def check_rooms(connection: Connection, rooms: Sequence[str], max_rooms: int) -> None:
+def require_rooms(kinds: RoomKinds, rooms: Sequence[str]) -> None:
+    """Raise `GatewayError` for those of `rooms` that name none."""
+    if invalid := kinds.invalid(rooms):
+        raise GatewayError(ErrorCode.ROOM_INVALID, kinds.grammar, rooms=[room[:140] for room in invalid])
+
+
+def check_rooms(kinds: RoomKinds, connection: Connection, rooms: Sequence[str], max_rooms: int) -> None:
     """Raise for the first rule that `rooms` break: their grammar, the token's grants, the number.
 
     The errors are `GatewayError` and `AuthError`.
     """
-    if invalid := invalid_rooms(rooms):
-        raise GatewayError(ErrorCode.ROOM_INVALID, ROOM_GRAMMAR, rooms=[room[:140] for room in invalid])
+    require_rooms(kinds, rooms)
     require_subscribe(connection.identity, rooms)
     own = user_room(connection.identity.user_id)
     if len((connection.rooms.keys() | set(rooms)) - {own}) > max_rooms:
@@ -58,10 +63,11 @@ def check_rooms(connection: Connection, rooms: Sequence[str], max_rooms: int) ->
         raise GatewayError(ErrorCode.TOO_MANY_ROOMS, message, limit=max_rooms)
 
 
-def unsubscribe(manager: ConnectionManager, connection: Connection, rooms: Sequence[str]) -> Unsubscribed:
+def unsubscribe(
+    kinds: RoomKinds, manager: ConnectionManager, connection: Connection, rooms: Sequence[str]
+) -> Unsubscribed:
     """Leave all of `rooms` or none. Raises `GatewayError` where the connection is not in one of them."""
-    if invalid := invalid_rooms(rooms):
-        raise GatewayError(ErrorCode.ROOM_INVALID, ROOM_GRAMMAR, rooms=[room[:140] for room in invalid])
+    require_rooms(kinds, rooms)
     rooms = list(dict.fromkeys(rooms))
     if missing := [room for room in rooms if room not in connection.rooms]:
         raise GatewayError(ErrorCode.NOT_SUBSCRIBED, "not subscribed to all of these rooms", rooms=missing)

@@ -21,6 +21,7 @@ from gateway.embedding.event_bus import (
 from gateway.engine.gateway import Gateway
 from gateway.engine.lifecycle import NotRunning
 from gateway.telemetry.line_rate import LineLimiter
+from schemas.rooms import RoomKinds
 
 logger = logging.getLogger("gateway.bus")
 
@@ -91,7 +92,7 @@ class EventBridge:
         """Publish one event to its tenant. Never raises: what cannot be published is logged and counted."""
         try:
             gateway = self._running_gateway()
-            tenant, ids = await self._routed(event)
+            tenant, ids = await self._routed(event, gateway.kinds)
             # A bus may call its handlers on an event loop of its own.
             await gateway.lifecycle.run(_publish, gateway, tenant, ids, event)
             self.forwarded += 1
@@ -136,10 +137,10 @@ class EventBridge:
             raise _Drop("no_gateway", "no gateway is running")
         return gateway
 
-    async def _routed(self, event: Any) -> tuple[str, Ids]:
+    async def _routed(self, event: Any, kinds: RoomKinds) -> tuple[str, Ids]:
         if self._route is None:
             tenant = self._tenant(event) if callable(self._tenant) else self._tenant or _field(event, "tenant")
-            ids: Ids = {name: _field(event, name) for name in ("circle_id", "project_id", "user_id")}
+            ids: Ids = {name: _field(event, name) for name in (*kinds.fields, "user_id")}
         else:
             routed = self._route(event)
             if isawaitable(routed):

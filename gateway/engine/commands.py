@@ -17,7 +17,7 @@ from gateway.engine.tasks import TaskSet
 from gateway.telemetry import log_events
 from schemas import messages
 from schemas.codes import CloseCode, ErrorCode
-from schemas.commands import AnyCommand, Auth, CommandError, Ping, Publish, Subscribe, Unsubscribe, parse_command
+from schemas.commands import AnyCommand, Auth, CommandError, CommandParser, Ping, Publish, Subscribe, Unsubscribe
 from schemas.commands import Presence as PresenceCommand
 
 logger = logging.getLogger("gateway")
@@ -39,6 +39,7 @@ class Commands:
         self._subscriptions = subscriptions
         self._presence = presence
         self._publishing = publishing
+        self._parser = CommandParser(connections.kinds)
         self._tasks = tasks
         limits = self._limits = connections.limits
         self._command_rate = connections.command_rate
@@ -56,7 +57,7 @@ class Commands:
             self._connections.close(connection, CloseCode.MESSAGE_TOO_BIG, ErrorCode.MESSAGE_TOO_LARGE)
             return
         try:
-            command = parse_command(text)
+            command = self._parser.parse(text)
         except CommandError as error:
             if self._within_rate(connection, error.id):
                 self._malformed(connection, error)

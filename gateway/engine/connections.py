@@ -56,6 +56,7 @@ class Connections:
         self.timer = timer
         self.command_rate = RateLimiter(limits.commands_per_second, limits.command_burst)
         self.verifier = verifier
+        self.kinds = verifier.kinds
         self.admission = Admission(limits.connections)
         self._idle_since: dict[str, float] = {}
 

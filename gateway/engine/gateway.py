@@ -55,6 +55,7 @@ class Gateway(Host, LogListener):
     ) -> None:
         self.log = log
         self.cluster = LocalCluster() if cluster is None else cluster
+        self.kinds = verifier.kinds
         self.limits = limits or Limits()
         self.clock = clock
         self.lifecycle = Lifecycle()
@@ -71,7 +72,7 @@ class Gateway(Host, LogListener):
         self.subscriptions = Subscriptions(
             self.connections, self.delivery, self.presence, log, self.log_status, self.tasks
         )
-        self.publishing = Publishing(log, self.revocation, self.limits, clock, timer, self.lifecycle)
+        self.publishing = Publishing(log, self.revocation, self.kinds, self.limits, clock, timer, self.lifecycle)
         self.publish = self.publishing.publish
         """Append an event of code in this process."""
         self.publish_threadsafe = self.lifecycle.threadsafe(self.publish)

@@ -8,6 +8,7 @@ from typing import Final
 
 from auth.errors import AuthError
 from auth.identity import Identity, require_subscribe
+from gateway.core import subscription
 from gateway.core.connection import Connection
 from gateway.core.errors import GatewayError
 from gateway.core.frame import Batch, Frame
@@ -20,10 +21,8 @@ from gateway.engine.directory import NodeDirectory
 from gateway.engine.replies import error_reply
 from gateway.engine.tasks import TaskSet
 from schemas import messages
-from schemas.codes import ErrorCode
 from schemas.commands import Presence as PresenceCommand
 from schemas.events import rfc3339
-from schemas.rooms import ROOM_GRAMMAR, invalid_rooms
 
 LEAVE_GRACE: Final = 5.0
 """Seconds after which a user who left counts as gone: a page that is reloaded is back within them."""
@@ -61,8 +60,7 @@ class Presence:
 
     def may_ask(self, identity: Identity, room: str) -> None:
         """Check that the room may be subscribed to, which presence takes. Raises `GatewayError`, `AuthError`."""
-        if invalid_rooms([room]):
-            raise GatewayError(ErrorCode.ROOM_INVALID, ROOM_GRAMMAR, rooms=[room[:140]])
+        subscription.require_rooms(self._connections.kinds, [room])
         require_subscribe(identity, [room])
 
     async def ask(self, identity: Identity, room: str) -> messages.Presence:

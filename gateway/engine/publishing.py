@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
+from operator import attrgetter
 from typing import Any, Final
 from uuid import UUID
 
@@ -19,16 +20,13 @@ from gateway.engine.lifecycle import Lifecycle
 from gateway.engine.revocation import RevocationService
 from schemas.codes import ErrorCode
 from schemas.events import (
-    MEMBER_REMOVED,
     NotFinite,
     PublishedEvent,
     event_type_error,
-    id_of,
-    invalid_id,
     rfc3339,
     timestamp_of,
 )
-from schemas.rooms import ROOM_GRAMMAR
+from schemas.rooms import MEMBER_REMOVED, IdInvalid, RoomKinds, id_of, is_id
 
 _IN_PROCESS: Final = ""
 """The principal of idempotency keys that code of this process gives."""
@@ -43,6 +41,7 @@ class Publishing:
         self,
         log: Log,
         revocation: RevocationService,
+        kinds: RoomKinds,
         limits: Limits,
         clock: Callable[[], float],
         timer: Callable[[], float],
@@ -51,6 +50,8 @@ class Publishing:
         self.ingest = IngestScheduler()
         self._log = log
         self._revocation = revocation
+        self._kinds = kinds
+        self._ids_of = attrgetter("user_id", *kinds.fields)
         self._limits = limits
         self._clock = clock
         self._timer = timer
@@ -65,38 +66,34 @@ class Publishing:
         type: str,
         data: Mapping[str, Any],
         *,
-        circle_id: int | str | UUID | None = None,
-        project_id: int | str | UUID | None = None,
         user_id: int | str | UUID | None = None,
         source_agent_id: int | str | UUID | None = None,
         timestamp: datetime | str | None = None,
         key: str | None = None,
+        **ids: int | str | UUID | None,
     ) -> Receipt:
         """Append an event of code in this process, which is trusted with every tenant and has no rate limit.
 
+        `ids` are those of the rooms that it goes to, such as `circle_id=7`, one for each configured kind at most.
         `timestamp` is a `datetime` with a time zone or RFC 3339 text, now unless given; `key` the idempotency key.
         Raises `GatewayError` where the log refuses, `ValueError` for a tenant, a type, an id or a timestamp that no
-        client could read, and for what JSON cannot hold; `WrongEventLoop` on another event loop than the gateway's.
+        client could read, and for what JSON cannot hold; `TypeError` for an id of no kind of room; `WrongEventLoop` on
+        another event loop than the gateway's.
         """
         if self._lifecycle.loop is not asyncio.get_running_loop():
             await self._lifecycle.join()
-        circle_id, project_id = id_of("circle_id", circle_id), id_of("project_id", project_id)
         source_agent_id = id_of("source_agent_id", source_agent_id)
-        if user_id is not None and user_id.__class__ is not str:
-            user_id = str(id_of("user_id", user_id))
         if problem := event_type_error(type):
             raise ValueError(problem)
-        if name := invalid_id(tenant, circle_id, project_id, user_id):
-            raise ValueError(f"{name} cannot stand in a room name")
+        if not is_id(tenant):
+            raise IdInvalid("tenant")
         # The first is for speed: asking the abstract class takes longer than encoding a short text.
         if data.__class__ is not dict and not isinstance(data, Mapping):
             raise ValueError("the data of an event is an object")
         draft = draft_of(
             type,
             data,
-            circle_id=circle_id,
-            project_id=project_id,
-            user_id=user_id,
+            route=self._kinds.route_of(user_id, ids),
             source_agent_id=source_agent_id,
             timestamp=rfc3339(self._clock()) if timestamp is None else timestamp_of(timestamp),
             key=scoped_key(_IN_PROCESS, key),
@@ -112,20 +109,20 @@ class Publishing:
             limit = self._limits.publish_per_second
             raise RateLimited(f"at most {limit:g} events a second may be published by one user", wait, limit)
         tenant = identity.tenant if event.tenant is None else event.tenant
-        if name := invalid_id(tenant, event.circle_id, event.project_id, event.user_id):
-            raise GatewayError(ErrorCode.ROOM_INVALID, f"{name} cannot stand in a room name; {ROOM_GRAMMAR}")
         try:
+            if not is_id(tenant):
+                raise IdInvalid("tenant")
             draft = draft_of(
                 event.type,
                 event.data,
-                circle_id=event.circle_id,
-                project_id=event.project_id,
-                user_id=event.user_id,
+                route=self._kinds.route(*self._ids_of(event)),
                 source_agent_id=event.source_agent_id,
                 timestamp=rfc3339(self._clock()),
                 key=scoped_key("/".join(principal), event.idempotency_key),
                 max_bytes=self._limits.message_bytes,
             )
+        except IdInvalid as error:
+            raise GatewayError(ErrorCode.ROOM_INVALID, f"{error}; {self._kinds.grammar}") from None
         except NotFinite as error:
             raise GatewayError(ErrorCode.BAD_MESSAGE, f"data: {error}") from None
         require_publish(identity, tenant, draft.rooms)

@@ -81,7 +81,7 @@ class Subscriptions:
         refused: GatewayError | AuthError | None = None
         try:
             asked = request.rooms_for(identity)
-            subscription.check_rooms(connection, asked, limits.rooms)
+            subscription.check_rooms(self._connections.kinds, connection, asked, limits.rooms)
             rooms += asked
         except (GatewayError, AuthError) as error:
             refused = error
@@ -111,10 +111,11 @@ class Subscriptions:
         """Carry out a command and answer it; no replay may be under way. Raises `GatewayError` and `AuthError`."""
         self._delivery.flush()
         if isinstance(command, Unsubscribe):
-            left = subscription.unsubscribe(self._connections.manager, connection, command.rooms)
+            kinds, manager = self._connections.kinds, self._connections.manager
+            left = subscription.unsubscribe(kinds, manager, connection, command.rooms)
             self._connections.reply(connection, left, command.id)
             return
-        subscription.check_rooms(connection, command.rooms, self._connections.limits.rooms)
+        subscription.check_rooms(self._connections.kinds, connection, command.rooms, self._connections.limits.rooms)
         self._enter(connection, command.rooms, command.since, command.history, command.presence, command.id)
 
     def _enter(

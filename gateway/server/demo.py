@@ -10,11 +10,13 @@ from typing import Any, Final
 
 from gateway.engine.gateway import Gateway
 from schemas.events import EventType
+from schemas.rooms import RoomKinds
 
 
 @dataclass(frozen=True, slots=True)
 class DemoTenant:
-    """A made-up tenant: whose dashboard it is, its circles and projects, and a circle of the other one's."""
+    """A made-up tenant: whose dashboard it is, and the ids of its rooms. `circles` are those of the first kind of room,
+    `projects` of the second; `foreign_circle` is the other tenant's."""
 
     tenant: str
     user_id: str
@@ -22,11 +24,11 @@ class DemoTenant:
     circles: tuple[int, ...]
     projects: tuple[int, ...]
     work: tuple[str, ...]
-    foreign_room: str
+    foreign_circle: int
 
-    @property
-    def rooms(self) -> tuple[str, ...]:
-        return (*(f"circle:{n}" for n in self.circles), *(f"project:{n}" for n in self.projects))
+    def rooms(self, kinds: RoomKinds) -> tuple[str, ...]:
+        ids = zip(kinds.names, (self.circles, self.projects), strict=False)
+        return tuple(f"{kind}:{n}" for kind, numbers in ids for n in numbers)
 
 
 TENANTS: Final = (
@@ -37,7 +39,7 @@ TENANTS: Final = (
         (1, 2),
         (5, 6),
         ("index the contracts", "draft the offer", "check the invoices", "compare suppliers", "summarise the call"),
-        "circle:9",
+        9,
     ),
     DemoTenant(
         "globex",
@@ -46,7 +48,7 @@ TENANTS: Final = (
         (9, 10),
         (30,),
         ("plan the route", "review the sensor logs", "price the freight", "answer the customer", "train the forecast"),
-        "circle:1",
+        1,
     ),
 )
 
@@ -119,7 +121,8 @@ async def _end(gateway: Gateway, tenant: DemoTenant, task: tuple[int, int, str],
 async def _tell(
     gateway: Gateway, tenant: DemoTenant, agent: int, kind: EventType, data: Mapping[str, Any], chance: random.Random
 ) -> None:
-    # An agent belongs to one circle; every other event concerns a project too.
+    # An agent belongs to one circle; every other event concerns a project too, if there is a second kind of room.
     circle = tenant.circles[agent % len(tenant.circles)]
     project = chance.choice(tenant.projects) if chance.random() < 0.5 else None
-    await gateway.publish(tenant.tenant, kind, data, circle_id=circle, project_id=project, source_agent_id=agent + 1)
+    ids: dict[str, Any] = dict(zip(gateway.kinds.fields, (circle, project), strict=False))
+    await gateway.publish(tenant.tenant, kind, data, source_agent_id=agent + 1, **ids)

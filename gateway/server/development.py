@@ -18,6 +18,7 @@ from gateway.core.headers import group_headers
 from gateway.server.demo import TENANTS, DemoTenant
 from gateway.service.config import ConfigError, Settings
 from gateway.service.factory import Service
+from schemas.rooms import DEFAULT_KINDS
 
 KEY_FILE: Final = Path(".gateway-dev/secret")
 TOKEN_FILE: Final = Path(".gateway-dev/token")
@@ -126,8 +127,8 @@ def _session(service: Service, tenant: DemoTenant) -> DemoSession:
         user_id=tenant.user_id,
         token=_token(service, tenant, _SCOPE, lifetime),
         expires_in=lifetime,
-        rooms=(*tenant.rooms, "tenant"),
-        foreign_room=tenant.foreign_room,
+        rooms=(*tenant.rooms(service.gateway.kinds), "tenant"),
+        foreign_room=f"{service.gateway.kinds.names[0]}:{tenant.foreign_circle}",
     )
 
 
@@ -136,7 +137,7 @@ def _token(service: Service, tenant: DemoTenant, scope: tuple[str, ...], lifetim
     issued = service.issuer.issue(
         user_id=tenant.user_id,
         tenant=tenant.tenant,
-        rooms=(*tenant.rooms, "tenant"),
+        rooms=(*tenant.rooms(gateway.kinds), "tenant"),
         scope=scope,
         expires_in=lifetime,
         now=gateway.clock(),
@@ -158,8 +159,10 @@ def banner(service: Service, host: str, port: int, demo: bool) -> str:
     url = f"http://{name}:{port}"
     tenant = TENANTS[0]
     token = development_token(service)
-    room, circle = tenant.rooms[0], tenant.circles[0]
-    event = json.dumps({"type": "task.completed", "data": {"title": "hello"}, "circle_id": circle})
+    kinds, id = service.gateway.kinds, tenant.circles[0]
+    kind = kinds.names[0]
+    option = f"--{kind} {id}" if kind in DEFAULT_KINDS.names else f"--id {kind}={id}"
+    event = json.dumps({"type": "task.completed", "data": {"title": "hello"}, kinds.fields[0]: id})
     activate = Path(sys.prefix) / "bin" / "activate"
     lines = [
         "",
@@ -170,8 +173,8 @@ def banner(service: Service, host: str, port: int, demo: bool) -> str:
         f"  In another terminal, as {tenant.user_id} of the tenant {tenant.tenant}:",
         *([f"    . {shlex.quote(str(activate))}"] if activate.exists() else []),
         f'    export GATEWAY_URL={url} GATEWAY_TOKEN="$(cat {shlex.quote(str(TOKEN_FILE.resolve()))})"',
-        f"    gateway subscribe {room}",
-        f'    gateway publish --type task.completed --circle {circle} --data \'{{"title": "hello"}}\'',
+        f"    gateway subscribe {kind}:{id}",
+        f'    gateway publish --type task.completed {option} --data \'{{"title": "hello"}}\'',
         '    curl -sS "$GATEWAY_URL/events" -H "Authorization: Bearer $GATEWAY_TOKEN" '
         f"-H 'Content-Type: application/json' -d {shlex.quote(event)}",
         "",

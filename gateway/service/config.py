@@ -21,7 +21,7 @@ from auth.providers import OTHER, PROVIDERS
 from gateway.core.addresses import Proxy, trusted_proxy
 from gateway.core.origin import origin_fault
 from gateway.service.environment import PREFIX, asked_processes, notices, without_service_links
-from schemas.rooms import ID_GRAMMAR, is_id
+from schemas.rooms import DEFAULT_KINDS, ID_GRAMMAR, RoomKinds, is_id
 
 CommaList = Annotated[tuple[str, ...], NoDecode]
 Count = Annotated[int, Field(ge=0)]
@@ -138,6 +138,10 @@ class Settings(BaseSettings):
         description="addresses or networks whose X-Forwarded-For is believed, comma-separated; unix: is a Unix socket",
     )
 
+    room_kinds: CommaList = Field(
+        default=DEFAULT_KINDS.names,
+        description="kinds of room beside user and tenant, comma-separated; of K: rooms K:<id>, and K_id in events",
+    )
     log_url: str = Field(
         default="memory://", repr=False, description="where the event log is kept: memory:// or redis://"
     )
@@ -206,8 +210,7 @@ class Settings(BaseSettings):
     @classmethod
     def _split(cls, value: Any, info: ValidationInfo) -> Any:
         default = cls.model_fields[str(info.field_name)].default
-        # The settings that are lists are those whose default is an empty one.
-        if isinstance(value, str) and default == ():
+        if isinstance(value, str) and isinstance(default, tuple):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
 
@@ -230,6 +233,11 @@ class Settings(BaseSettings):
             if fault := origin_fault(origin):
                 raise ValueError(f"{fault}; write each as a browser sends it, such as https://app.example.com")
         return value
+
+    @field_validator("room_kinds")
+    @classmethod
+    def _kinds(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return RoomKinds(value).names
 
     @field_validator("external_scopes")
     @classmethod

@@ -10,7 +10,7 @@ from auth.tokens import TrustedIssuer
 from gateway.service.config import ConfigError, Settings
 from gateway.service.jwks import JwksRefresher
 from gateway.service.keys import make_key
-from schemas.rooms import is_pattern
+from schemas.rooms import RoomKinds
 
 _WRITTEN_BY_USERS = ("user_metadata", "unsafe_metadata", "unsafeMetadata")
 
@@ -81,8 +81,10 @@ def _mapping(settings: Settings, provider: Provider) -> ClaimMapping:
             "GATEWAY_EXTERNAL_TENANTS: name the domains that may connect and their tenants, such as example.com=acme; "
             "anybody has an account with this provider"
         )
-    if not all(is_pattern(room) for room in settings.external_default_rooms):
-        raise ConfigError("GATEWAY_EXTERNAL_DEFAULT_ROOMS: write patterns such as circle:1, project:* or tenant")
+    kinds = RoomKinds(settings.room_kinds)
+    if not all(kinds.is_pattern(room) for room in settings.external_default_rooms):
+        kind = kinds.names[0]
+        raise ConfigError(f"GATEWAY_EXTERNAL_DEFAULT_ROOMS: write patterns such as {kind}:1, {kind}:* or tenant")
     default_scope = settings.external_default_scope or provider.default_scope
     if not set((settings.external_default_scope or "").split()) <= set(settings.external_scopes.split()):
         raise ConfigError(

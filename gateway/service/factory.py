@@ -31,6 +31,7 @@ from gateway.service.config import (
 from gateway.service.external import ExternalIssuer, external_issuer, external_weaknesses
 from gateway.service.jwks import JwksRefresher
 from gateway.service.keys import cursor_keys, token_keys
+from schemas.rooms import RoomKinds
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +75,10 @@ def create_service(
     """
     settings = settings or load_settings()
     require_shared_log(settings, server_processes(), "the server")
+    kinds = RoomKinds(settings.room_kinds)
     keyring = KeyRing(token_keys(settings))
     try:
-        issuer = TokenIssuer(keyring, settings.jwt_issuer, settings.jwt_audience)
+        issuer = TokenIssuer(keyring, settings.jwt_issuer, settings.jwt_audience, kinds)
     except UnusableKey:
         raise ConfigError(
             f"GATEWAY_JWT_SECRET is missing: set it to a random text of at least 32 bytes, made with {HOW_TO_MAKE_ONE}"
@@ -84,7 +86,7 @@ def create_service(
     external = external_issuer(settings)
     gateway = Gateway(
         log or _log(settings, cursor_keys(settings), clock, timer),
-        token_verifier(settings, keyring, external),
+        token_verifier(settings, keyring, external, kinds),
         cluster=cluster or _cluster(settings, timer),
         limits=_limits(settings),
         clock=clock,
@@ -99,10 +101,11 @@ def create_service(
     return Service(settings, gateway, manager, keyring, issuer, OriginPolicy(settings.allowed_origins), external.jwks)
 
 
-def token_verifier(settings: Settings, keyring: KeyRing, external: ExternalIssuer) -> TokenVerifier:
+def token_verifier(settings: Settings, keyring: KeyRing, external: ExternalIssuer, kinds: RoomKinds) -> TokenVerifier:
     """The verifier of tokens: those issued here, signed with `keyring`, and an identity provider's."""
     trusted = [TrustedIssuer(settings.jwt_issuer, keyring), *external.trusted]
-    return TokenVerifier(trusted, settings.jwt_audience, settings.max_token_lifetime, settings.max_admin_token_lifetime)
+    lifetimes = (settings.max_token_lifetime, settings.max_admin_token_lifetime)
+    return TokenVerifier(trusted, settings.jwt_audience, *lifetimes, kinds)
 
 
 def _log(settings: Settings, keys: tuple[bytes, ...], clock: Callable[[], float], timer: Callable[[], float]) -> Log:

@@ -33,7 +33,7 @@ _FORMS: Final = {
     "iat": "needed: a whole number, in seconds since 1970",
     "exp": "needed: a whole number, in seconds since 1970",
     "nbf": "a whole number, in seconds since 1970",
-    "rooms": "a list of at most 128 patterns, such as circle:1, project:* or tenant",
+    "rooms": "a list of at most 128 patterns such as circle:1, circle:* or tenant, of the kinds in GATEWAY_ROOM_KINDS",
     "scope": "words separated by spaces, or with an identity provider a list",
     "rate": "a whole number above 0, in events a second",
     "cutoff": "a number, in seconds since 1970",

@@ -8,7 +8,7 @@ from typing import Final
 from gateway.core.frame import Frame
 from gateway.core.log import Draft, Receipt
 from schemas.events import encode_event
-from schemas.rooms import rooms_of
+from schemas.rooms import DEFAULT_KINDS
 
 CURSOR_KEY: Final = b"a cursor key of the contract suite"
 DRAFT_AT: Final = "2026-01-15T10:30:00.000Z"
@@ -32,7 +32,7 @@ def draft(n: int = 0, *, circle: int | None = None, key: str | None = None, at: 
     fields: dict[str, object] = {"type": "task.created", "data": {"n": n, "filler": "x" * size}}
     if circle is not None:
         fields["circle_id"] = circle
-    return Draft(rooms_of(circle, None, None), encode_event(fields), at, key)
+    return Draft(DEFAULT_KINDS.route(None, circle, None).rooms, encode_event(fields), at, key)
 
 
 def is_duplicate(again: Receipt, first: Receipt) -> bool:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from auth.errors import RoomInvalid, TooManyRooms
 from auth.grants import MAX_PATTERNS, Grants
-from schemas.rooms import ID_PATTERN, SUBJECT_PATTERN, is_room
+from schemas.rooms import DEFAULT_KINDS, ID_PATTERN, SUBJECT_PATTERN
 
 few_ids = st.sampled_from(["1", "11", "a", "a-1", "circle", "tenant"]) | st.from_regex(ID_PATTERN, fullmatch=True)
 rooms = st.one_of(
@@ -37,7 +37,7 @@ def test_what_is_covered_is_allowed(granted: list[str], pattern: str, room: str)
     grants = Grants.parse(granted)
     if grants.covers(pattern) and matches(pattern, room):
         assert grants.allows(room)
-    if is_room(pattern):
+    if DEFAULT_KINDS.is_room(pattern):
         assert grants.covers(pattern) is grants.allows(pattern)
     assert grants.covers(pattern) is any(held in (pattern, f"{pattern.split(':')[0]}:*") for held in granted)
 

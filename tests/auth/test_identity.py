@@ -7,7 +7,7 @@ import pytest
 from auth.errors import AuthError, RoomForbidden, ScopeMissing
 from auth.grants import Grants
 from auth.identity import Identity, require_admin, require_publish, require_subscribe
-from schemas.rooms import rooms_of
+from schemas.rooms import DEFAULT_KINDS
 
 
 def alice(scopes: str = "", rooms: Iterable[str] = ()) -> Identity:
@@ -61,6 +61,10 @@ def test_subscribing(scopes: str, granted: list[str], asked: list[str], missing:
     with pytest.raises(AuthError) as caught:
         require_subscribe(alice(scopes, granted), asked)
     assert refused(caught.value) == missing
+
+
+def rooms_of(circle_id: int | None, project_id: int | None, user_id: str | None) -> tuple[str, ...]:
+    return DEFAULT_KINDS.route(user_id, circle_id, project_id).rooms
 
 
 PUBLISH: list[tuple[str, list[str], str, tuple[str, ...], str | list[str] | None]] = [

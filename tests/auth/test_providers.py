@@ -19,6 +19,7 @@ from auth.providers import PROVIDERS
 from gateway.service.config import ConfigError, Settings
 from gateway.service.external import external_issuer
 from gateway.service.factory import Service, create_service, weaknesses
+from schemas.rooms import DEFAULT_KINDS
 from tests.auth.forge import EC, EC_KEY, NOW, RSA, RSA_KEY
 from tests.auth.jwks_server import Server
 from tests.auth.provider_tokens import (
@@ -400,7 +401,7 @@ def test_any_claims_are_mapped_or_refused(shape: Shape, data: st.DataObject) -> 
     claims = {**shape.claims, **changed, "iss": shape.claims["iss"]}
     mapped, refused = None, None
     try:
-        mapped = mapping.read(claims)
+        mapped = mapping.read(claims, DEFAULT_KINDS)
     except TokenInvalid as error:
         refused = error
     if mapped is None:

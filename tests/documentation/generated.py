@@ -46,7 +46,8 @@ def settings(first: str) -> Iterator[str]:
 
 
 def _setting(name: str, field: FieldInfo) -> str:
-    default = "" if field.default in (None, ()) else f"`{field.default}`"
+    value = ",".join(field.default) if isinstance(field.default, tuple) else field.default
+    default = "" if value in (None, "") else f"`{value}`"
     return f"| `GATEWAY_{name.upper()}` | {default} | {field.description} |"
 
 
@@ -129,6 +130,8 @@ def _parameters(arguments: ast.arguments) -> list[str]:
     pairs: list[tuple[ast.arg | None, ast.expr | None]] = list(zip(positional, defaults, strict=True))
     pairs += [(one, None) for one in found]
     pairs += list(zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True))
+    if (further := arguments.kwarg) is not None:
+        pairs.append((ast.arg(f"**{further.arg}", further.annotation), None))
     return [
         ast.unparse(one) + (f" = {ast.unparse(default)}" if default is not None else "")
         for one, default in pairs

@@ -15,7 +15,8 @@ from gateway.api import create_app
 from gateway.service.config import Settings
 from gateway.service.factory import create_service
 from schemas import messages
-from schemas.commands import COMMAND_TYPES, parse_command
+from schemas.commands import COMMAND_TYPES, CommandParser
+from schemas.rooms import DEFAULT_KINDS
 from tests.documentation.pages import PAGES, ROOT, Block, anchors_of, blocks, links_of, name_of, prose_of
 from tests.nodejs import NODE
 from tests.support import settings_for
@@ -45,7 +46,7 @@ def valid_json(code: str) -> None:
         data = model.model_validate(value["data"], strict=False, extra="forbid")
         assert json.loads(data.encode("", value.get("id"))) == {**value, "timestamp": ""}
     elif value.get("type") in COMMAND_TYPES:
-        parse_command(code)
+        CommandParser(DEFAULT_KINDS).parse(code)
 
 
 def valid_yaml(code: str) -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from schemas.rooms import ID_PATTERN, SUBJECT_PATTERN, rooms_of
+from schemas.rooms import DEFAULT_KINDS, ID_PATTERN, SUBJECT_PATTERN
 from tests.hostile.fakes import Lab, Tape
 
 LOOK_ALIKE = [
@@ -104,7 +104,7 @@ async def live(tenants: list[str], clients: list[tuple[int, str, list[str]]], ev
             else:
                 lab.say(elsewhere, type="publish", event={**body, "tenant": tenants[tenant]})
             await lab.settle()
-        reached = rooms_of(event["circle_id"], event["project_id"], event["user_id"])
+        reached = DEFAULT_KINDS.route(event["user_id"], event["circle_id"], event["project_id"]).rooms
         expected.append((tenant, n, reached))
     await lab.settle()
     for (tenant, name, joined), tape in zip(clients, tapes, strict=True):

@@ -24,7 +24,8 @@ from gateway.server.run import server_config
 from gateway.service.config import ConfigError, Settings, load_settings
 from gateway.service.factory import create_service
 from gateway.testing import until
-from schemas.commands import CommandError, parse_command
+from schemas.commands import CommandError, CommandParser
+from schemas.rooms import DEFAULT_KINDS
 from tests import support
 from tests.auth import forge
 from tests.hostile.canary import PLAIN, PREVIOUS, SECRET, TICKET, Heard, Hidden, hidden
@@ -164,15 +165,16 @@ async def test_nothing_in_representations(tmp_path: Path) -> None:
             for text in (repr(thing), str(thing), f"{thing}"):
                 assert hide.found_in(text) == []
                 assert "eyJ" not in text
+    parse = CommandParser(DEFAULT_KINDS).parse
     for attempt in (
         lambda: service.gateway.connections.verify(hide.tokens["forged"]),
         lambda: service.gateway.connections.verify(hide.tokens["expired"]),
         lambda: service.gateway.connections.verify(good + "x"),
         lambda: service.gateway.connections.verify(good.replace(".", "..")),
-        lambda: parse_command(f'{{"type":"auth","token":["{good}"]}}'),
-        lambda: parse_command(f'{{"type":"auth","token":"{good}","x":"{good}"}}'),
-        lambda: parse_command(f'{{"type":"{good}"}}'),
-        lambda: parse_command(good),
+        lambda: parse(f'{{"type":"auth","token":["{good}"]}}'),
+        lambda: parse(f'{{"type":"auth","token":"{good}","x":"{good}"}}'),
+        lambda: parse(f'{{"type":"{good}"}}'),
+        lambda: parse(good),
     ):
         with pytest.raises((AuthError, CommandError)) as caught:
             attempt()

@@ -11,7 +11,8 @@ from websockets.asyncio.client import connect
 from gateway.api.rate_limits import Limited
 from gateway.core.addresses import client_address
 from gateway.core.rate_limit import address_key
-from schemas.events import PublishedEvent
+from schemas.events import published_event
+from schemas.rooms import DEFAULT_KINDS
 from tests.support import Client, Gate, running, settings_for
 from tests.wire.helpers import Clock, assert_problem, fence, http, publish, service_with
 
@@ -66,7 +67,7 @@ async def test_code_of_this_process_has_no_publish_rate() -> None:
 async def test_rates_of_users_who_publish_no_more_take_no_memory() -> None:
     """A full bucket is forgotten at the next sweep."""
     async with timed(publish_per_second=10, publish_burst=10) as (gate, timer):
-        event = PublishedEvent.model_validate({"type": "task.created", "data": {}, "circle_id": 1})
+        event = published_event(DEFAULT_KINDS).model_validate({"type": "task.created", "data": {}, "circle_id": 1})
         publishing = gate.service.gateway.publishing
         for n in range(500):
             publishing.draft(gate.service.gateway.connections.verify(gate.token(f"user{n}")), event)

@@ -101,9 +101,9 @@ export function summary(data) {
 /** The rooms that an event names besides `tenant`, as the gateway routes it. */
 export function roomsOf(event) {
   const rooms = [];
-  for (const kind of ['circle', 'project', 'user']) {
-    const id = event[`${kind}_id`];
-    if (id !== undefined && id !== null) rooms.push(`${kind}:${id}`);
+  for (const [name, id] of Object.entries(event)) {
+    const kind = /^([a-z][a-z0-9]*)_id$/.exec(name)?.[1]; // not `source_agent_id`
+    if (kind && kind !== 'event' && id !== null) rooms.push(`${kind}:${id}`);
   }
   return rooms.length ? rooms : ['tenant'];
 }
