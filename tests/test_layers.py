@@ -52,7 +52,7 @@ DRIVERS = {
     "typer": ("gateway.cli",),
     "redis": ("gateway.redis", "gateway.logs.redis", "gateway.cluster.redis"),
     "jwt": ("auth.tokens",),
-    "cryptography": ("auth.keys", "auth.jwk", "gateway.core.cursor"),
+    "cryptography": ("auth.keys", "auth.jwk", "gateway.core.cursor", "gateway.core.ticket_seal"),
     "pydantic": ("schemas", "auth", "gateway.api", "gateway.service", "gateway.server.development"),
     "pydantic_core": ("schemas", "gateway.api", "gateway.embedding.broadcast_manager"),
     "pydantic_settings": ("gateway.service.config",),

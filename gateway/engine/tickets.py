@@ -69,8 +69,12 @@ class Tickets:
             then(answer)
 
     async def _take(self, ticket: str) -> str:
-        """The token that a ticket stands for. Raises `TokenInvalid` for one that is unknown, used or too old."""
+        """The token that a ticket stands for. Raises `TokenInvalid` for one that is unknown, used or too old, or whose
+        stored token was changed."""
         sealed = await self._nodes.take(_KEPT + name_of(ticket)) if is_ticket(ticket) else None
         if sealed is None:
             raise TokenInvalid("ticket")
-        return unseal(ticket, sealed)
+        try:
+            return unseal(ticket, sealed)
+        except ValueError:
+            raise TokenInvalid("ticket") from None

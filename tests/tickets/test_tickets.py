@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -99,6 +99,17 @@ async def test_a_ticket_is_good_once(gate: Gate) -> None:
     ticket = await ticket_of(gate)
     assert (await outcome(gate, f"ticket={ticket}&client_id={'x' * 65}"))[0] == 4400
     assert await outcome(gate, f"ticket={ticket}") == INVALID
+
+
+@pytest.mark.parametrize("change", [lambda sealed: sealed[:-8], lambda sealed: "AAAA" + sealed[4:], lambda _: "?"])
+async def test_a_stored_token_that_was_changed_is_refused(change: Callable[[str], str]) -> None:
+    class Changing(LocalCluster):
+        async def take(self, key: str) -> str | None:
+            sealed = await super().take(key)
+            return None if sealed is None else change(sealed)
+
+    async with gate_with(Changing()) as gate:
+        assert await outcome(gate, f"ticket={await ticket_of(gate)}") == INVALID
 
 
 @pytest.mark.parametrize("attempts", [2, 20])
