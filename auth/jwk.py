@@ -8,6 +8,7 @@ from typing import Final, Literal
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey, EllipticCurvePublicNumbers
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey, RSAPublicNumbers
+from jwt.algorithms import get_default_algorithms
 
 from auth import base64url
 from auth.errors import UnusableKey, WeakKey
@@ -19,8 +20,11 @@ Jwk = dict[str, str]
 _RSA_BITS: Final = range(2048, 8192 + 1)
 """RFC 7518 section 3.3 sets the floor; above the ceiling verifying is slow enough to be an attack."""
 _MAX_EXPONENT_BITS: Final = 32
+_MEMBERS: Final = ("crv", "e", "kty", "n", "x", "y")
 
 
+# Not by `PyJWK.from_dict`: it takes base64url in any spelling, other kinds and curves, and builds the private key where
+# a set has one by mistake. What would guard it is longer than this.
 def material_of(jwk: Mapping[str, object]) -> PublicMaterial:
     """The public key of a decoded JWK; private members are not looked at. Raises ValueError, UnsupportedAlgorithm."""
     match jwk:
@@ -48,15 +52,8 @@ def algorithm_of(material: PublicMaterial) -> Algorithm:
 
 def members_of(material: PublicMaterial) -> Jwk:
     """The members of a JWK that make the key, and no others (RFC 7638 section 3.2)."""
-    if isinstance(material, Ed25519PublicKey):
-        return {"crv": "Ed25519", "kty": "OKP", "x": base64url.encode(material.public_bytes_raw())}
-    if isinstance(material, EllipticCurvePublicKey):
-        point = material.public_numbers()
-        x, y = (base64url.encode(coordinate.to_bytes(32, "big")) for coordinate in (point.x, point.y))
-        return {"crv": "P-256", "kty": "EC", "x": x, "y": y}
-    numbers = material.public_numbers()
-    e, n = (base64url.encode(n.to_bytes((n.bit_length() + 7) // 8, "big")) for n in (numbers.e, numbers.n))
-    return {"e": e, "kty": "RSA", "n": n}
+    jwk = get_default_algorithms()[algorithm_of(material)].to_jwk(material, as_dict=True)
+    return {name: jwk[name] for name in _MEMBERS if name in jwk}
 
 
 def thumbprint_of(material: PublicMaterial) -> str:

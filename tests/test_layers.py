@@ -51,7 +51,7 @@ DRIVERS = {
     "websockets": ("gateway.cli", "gateway.testing", "gateway.transports"),
     "typer": ("gateway.cli",),
     "redis": ("gateway.redis", "gateway.logs.redis", "gateway.cluster.redis"),
-    "jwt": ("auth.tokens",),
+    "jwt": ("auth.tokens", "auth.jwk"),
     "cryptography": ("auth.keys", "auth.jwk", "gateway.core.cursor", "gateway.core.ticket_seal"),
     "pydantic": ("schemas", "auth", "gateway.api", "gateway.service", "gateway.server.development"),
     "pydantic_core": ("schemas", "gateway.api", "gateway.embedding.broadcast_manager"),
