@@ -48,7 +48,8 @@ def settings(first: str) -> Iterator[str]:
 def _setting(name: str, field: FieldInfo) -> str:
     value = ",".join(field.default) if isinstance(field.default, tuple) else field.default
     default = "" if value in (None, "") else f"`{value}`"
-    return f"| `GATEWAY_{name.upper()}` | {default} | {field.description} |"
+    description = (field.description or "").replace("<", "&lt;").replace("|", "&#124;")
+    return f"| `GATEWAY_{name.upper()}` | {default} | {description} |"
 
 
 def errors(_: str) -> Iterator[str]:

@@ -113,6 +113,13 @@ def test_no_block_is_hidden_from_these_tests(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_no_text_is_taken_for_a_tag(page: Path) -> None:
+    """Outside code `<id>` is HTML, and is not shown."""
+    text = re.sub(r"<!--.*?-->|`[^`\n]*`|<https?://[^>]*>", "", prose_of(page), flags=re.DOTALL)
+    assert re.findall(r"<[a-z/][^>\n]*>", text) == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_links_lead_somewhere(page: Path) -> None:
     """Each file that is linked is there, and has the heading where one is named."""
     for target in links_of(page):
