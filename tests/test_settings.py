@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from gateway.core.admission import Limits
 from gateway.service.config import ConfigError, Settings, load_settings
-from gateway.service.factory import create_service, weaknesses
+from gateway.service.factory import create_service, setting_warnings
 from tests.support import SECRET, settings_for
 
 EXAMPLE = Path(__file__).resolve().parent.parent / ".env.example"
@@ -212,9 +212,9 @@ def test_no_secret_shows_in_the_settings_representation() -> None:
 
 def test_weak_settings_are_named() -> None:
     """For `gateway check`; the defaults are not among them."""
-    assert list(weaknesses(Settings(_env_file=None, jwt_secret=SecretStr(SECRET)))) == []
+    assert list(setting_warnings(Settings(_env_file=None, jwt_secret=SecretStr(SECRET)))) == []
     weak = settings_for(host="0.0.0.0", allowed_origins=("*",), commands_per_second=0, external_scopes="platform")  # noqa: S104 - what is judged
-    found = " ".join(weaknesses(weak))
+    found = " ".join(setting_warnings(weak))
     names = ("HOST", "ALLOWED_ORIGINS", "COMMANDS_PER_SECOND", "TOKENS_PER_MINUTE", "EXTERNAL_SCOPES")
     assert all(f"GATEWAY_{name}" in found for name in names), found
 

@@ -10,7 +10,7 @@ from auth.identity import Identity, require_admin
 from gateway.api.authentication import Principal
 from gateway.api.client import address_of
 from gateway.api.problems import PROBLEMS, problems
-from gateway.api.rate_limits import Limited
+from gateway.api.rate_limits import RouteLimiter
 from gateway.api.routes import ProblemRoute
 from gateway.core.errors import GatewayError
 from gateway.engine.directory import TenantDirectory
@@ -27,7 +27,7 @@ After = Annotated[str | None, Query(max_length=256, description="`next` of the p
 Tenant = Annotated[str | None, Query(max_length=64, description="only for the scope `platform`; else the token's own")]
 
 
-def admin_router(service: Service, limited: Limited) -> APIRouter:
+def admin_router(service: Service, limited: RouteLimiter) -> APIRouter:
     router = APIRouter(
         tags=["administration"],
         route_class=ProblemRoute.of(service),

@@ -26,7 +26,7 @@ def headers_of(scope: Scope) -> Headers:
     return headers
 
 
-def take_tokens(scope: Scope) -> Secrets:
+def extract_tokens(scope: Scope) -> Secrets:
     """The tokens of a request; from here on its query string shows none to what comes after, access logs included.
 
     The server logs the scope's URL when it answers, which is later: so the scope itself is changed, not a copy.
@@ -40,9 +40,9 @@ def take_tokens(scope: Scope) -> Secrets:
     return tokens
 
 
-def take_tickets(scope: Scope) -> Secrets:
+def extract_tickets(scope: Scope) -> Secrets:
     """The tickets of a request, likewise."""
-    take_tokens(scope)
+    extract_tokens(scope)
     tickets: Secrets = scope[_TICKETS]
     return tickets
 
@@ -55,7 +55,7 @@ class SecretsMiddleware:
 
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
         if scope["type"] in ("http", "websocket"):
-            take_tokens(scope)
+            extract_tokens(scope)
         await self.app(scope, receive, send)
 
 
@@ -63,13 +63,13 @@ def identify(service: Service, request: Request) -> Identity:
     """Authenticate a request; the identity is kept in its state. Raises `AuthError`."""
     gateway = service.gateway
     connections = gateway.connections
-    identity = connections.verify(require_single_token(take_tokens(request.scope)))
+    identity = connections.verify(require_single_token(extract_tokens(request.scope)))
     set_identity(request.scope, identity)
     request.state.principal = identity
     return identity
 
 
-def guarded(service: Service, route: type[ProblemRoute], *scopes: str) -> type[ProblemRoute]:
+def authenticated_route(service: Service, route: type[ProblemRoute], *scopes: str) -> type[ProblemRoute]:
     """The route, which is authenticated before the body is read; a caller without any of `scopes` is refused."""
 
     def guard(request: Request) -> None:

@@ -10,7 +10,7 @@ from pydantic import GetPydanticSchema, ValidationError
 
 from auth.errors import AuthError
 from auth.identity import Identity
-from gateway.api.authentication import Principal, guarded
+from gateway.api.authentication import Principal, authenticated_route
 from gateway.api.client import address_of
 from gateway.api.problems import PROBLEMS, problems
 from gateway.api.routes import BatchRoute, ProblemRoute
@@ -78,7 +78,7 @@ def events_router(service: Service) -> APIRouter:
         return BatchAnswer(results=results)
 
     scopes = ("publish", "admin")
-    one, batch = guarded(service, ProblemRoute, *scopes), guarded(service, BatchRoute, *scopes)
+    one, batch = authenticated_route(service, ProblemRoute, *scopes), authenticated_route(service, BatchRoute, *scopes)
     router.add_api_route(
         "/events", publish, methods=["POST"], status_code=202, responses=problems(409), route_class_override=one
     )

@@ -27,7 +27,7 @@ def ops_router(service: Service) -> APIRouter:
     async def readyz() -> Health:
         """Events get through: connections are taken and the log takes events."""
         if drain.announced:
-            raise LogUnavailable("this node is about to end")
+            raise LogUnavailable("this node is shutting down")
         if not gateway.ready:
             raise LogUnavailable("events do not get through")
         return Health(status="ready")

@@ -24,7 +24,7 @@ class _Limiter(Limiter):
         return default_value
 
 
-class Limited:
+class RouteLimiter:
     """slowapi by principal, in this process's memory: its Redis storage would block the loop."""
 
     def __init__(self) -> None:

@@ -12,7 +12,7 @@ from gateway.api.bypass import bypassed, serves_others
 from gateway.api.events import events_router
 from gateway.api.health import ops_router
 from gateway.api.presence import presence_router
-from gateway.api.rate_limits import Limited
+from gateway.api.rate_limits import RouteLimiter
 from gateway.api.tickets import tickets_router
 from gateway.api.tokens import tokens_router
 from gateway.api.websocket import websocket_router
@@ -40,7 +40,7 @@ def create_router(service: Service, prefix: str = "") -> APIRouter:
             finally:
                 await endpoint.stop()
 
-    limited = Limited()
+    limited = RouteLimiter()
     router = APIRouter(prefix=prefix, lifespan=lifespan)
     for part in (
         sockets,

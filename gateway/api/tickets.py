@@ -5,9 +5,9 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request, Response
 
 from auth.identity import Identity
-from gateway.api.authentication import Principal, take_tokens
+from gateway.api.authentication import Principal, extract_tokens
 from gateway.api.problems import PROBLEMS
-from gateway.api.rate_limits import Limited
+from gateway.api.rate_limits import RouteLimiter
 from gateway.api.routes import ProblemRoute
 from gateway.core.credentials import require_single_token
 from gateway.engine.tickets import TICKET_SECONDS
@@ -15,7 +15,7 @@ from gateway.service.factory import Service
 from schemas.admin import TicketAnswer
 
 
-def tickets_router(service: Service, limited: Limited) -> APIRouter:
+def tickets_router(service: Service, limited: RouteLimiter) -> APIRouter:
     router = APIRouter(
         tags=["tokens"],
         route_class=ProblemRoute.of(service),
@@ -32,7 +32,7 @@ def tickets_router(service: Service, limited: Limited) -> APIRouter:
         request: Request, response: Response, holder: Annotated[Identity, principal]
     ) -> TicketAnswer:
         """A ticket to connect with once, as `?ticket=`, in place of the token that this is asked with."""
-        ticket = await tickets.issue(require_single_token(take_tokens(request.scope)))
+        ticket = await tickets.issue(require_single_token(extract_tokens(request.scope)))
         response.headers["Cache-Control"] = "no-store"
         return TicketAnswer(ticket=ticket, expires_in=TICKET_SECONDS)
 

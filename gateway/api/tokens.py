@@ -7,10 +7,10 @@ from fastapi import APIRouter, Depends, Request, Response
 from auth.errors import AuthError
 from auth.identity import Identity, require_admin
 from auth.tokens import delegate
-from gateway.api.authentication import Principal, guarded
+from gateway.api.authentication import Principal, authenticated_route
 from gateway.api.client import address_of
 from gateway.api.problems import PROBLEMS
-from gateway.api.rate_limits import Limited
+from gateway.api.rate_limits import RouteLimiter
 from gateway.api.routes import ProblemRoute
 from gateway.core.errors import GatewayError
 from gateway.service.factory import Service
@@ -27,11 +27,11 @@ from schemas.codes import ErrorCode
 from schemas.rooms import ID_GRAMMAR, is_id, is_subject
 
 
-def tokens_router(service: Service, limited: Limited) -> APIRouter:
+def tokens_router(service: Service, limited: RouteLimiter) -> APIRouter:
     router, public = APIRouter(), APIRouter(tags=["tokens"], route_class=ProblemRoute.of(service), responses=PROBLEMS)
     administrators = APIRouter(
         tags=["tokens"],
-        route_class=guarded(service, ProblemRoute, "admin"),
+        route_class=authenticated_route(service, ProblemRoute, "admin"),
         responses=PROBLEMS,
         dependencies=[Depends(limited.attach)],
     )

@@ -6,7 +6,7 @@ from functools import partial
 
 from fastapi import APIRouter, Request, Response, WebSocket
 
-from gateway.api.authentication import headers_of, take_tickets, take_tokens
+from gateway.api.authentication import extract_tickets, extract_tokens, headers_of
 from gateway.api.client import address_of
 from gateway.api.problems import problem
 from gateway.api.routes import ProblemRoute
@@ -31,7 +31,7 @@ def websocket_router(service: Service) -> APIRouter:
     @router.websocket(PATH)
     async def dashboard(websocket: WebSocket) -> None:
         scope = websocket.scope
-        tokens = take_tokens(scope)
+        tokens = extract_tokens(scope)
         headers = headers_of(scope)
         if not service.origins.allows(headers):
             log_events.origin_refused(address_of(scope, proxies), headers)
@@ -39,7 +39,7 @@ def websocket_router(service: Service) -> APIRouter:
             return
         address = address_of(scope, proxies)
         query = parse_query(scope["query_string"])
-        handshake = read_connect_request(query, headers, tokens, address, take_tickets(scope))
+        handshake = read_connect_request(query, headers, tokens, address, extract_tickets(scope))
         try:
             await lifecycle.join()
         except NotRunning as error:
@@ -56,7 +56,7 @@ def websocket_router(service: Service) -> APIRouter:
     @router.get(PATH, include_in_schema=False)
     async def upgrade_required(request: Request) -> Response:
         """A handshake whose `Upgrade` and `Connection` got lost, or a request that was none."""
-        take_tokens(request.scope)
+        extract_tokens(request.scope)
         message = "a WebSocket is opened here: send Upgrade and Connection, and let each proxy on the way pass them on"
         answer = problem(426, ErrorCode.BAD_MESSAGE, message)
         answer.headers.update({"Upgrade": "websocket", "Connection": "Upgrade"})

@@ -12,7 +12,7 @@ from gateway import __version__
 from gateway.cli.errors import ClientError, configured, fail
 from gateway.cli.token import token_app
 from gateway.service.config import ConfigError, load_settings
-from gateway.service.factory import create_service, require_shared_log, try_log, weaknesses
+from gateway.service.factory import create_service, require_shared_log, setting_warnings, try_log
 
 app = typer.Typer(
     help="One tenant, one log; one client, one cursor.",
@@ -126,7 +126,7 @@ def check(
     try:
         require_shared_log(settings, workers, "--workers")
         create_service(settings)
-        found = [*weaknesses(settings), *asyncio.run(try_log(settings))]
+        found = [*setting_warnings(settings), *asyncio.run(try_log(settings))]
     except ConfigError as error:
         fail(error)
     for weakness in found:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-ControlKind = Literal["token_revoked", "user_revoked", "tenant_revoked", "room_barred", "connection_closed"]
+ControlKind = Literal["token_revoked", "user_revoked", "tenant_revoked", "room_revoked", "connection_closed"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,7 +94,7 @@ class Revocations:
     def is_barred(self, identity: Identity, room: str, now: float) -> bool:
         """Whether `room` is taken from the token of `identity`."""
         tenant = self._tenants.get(identity.tenant)
-        bar = None if tenant is None else tenant.get("room_barred", identity.user_id, room)
+        bar = None if tenant is None else tenant.get("room_revoked", identity.user_id, room)
         return bar is not None and is_cut_off(identity, bar.at, bar.through, now)
 
     # ---- issuing tokens, making cutoffs
@@ -139,7 +139,7 @@ class Revocations:
         if entry is None and is_bounded(message.kind):
             if message.tenant is not None and tenant.size >= self._max_entries:
                 return self._revoke_tenant(tenant, message, now)
-            if message.kind == "room_barred" and len(tenant.bars(message.name)) >= self._max_bars:
+            if message.kind == "room_revoked" and len(tenant.bars(message.name)) >= self._max_bars:
                 return self._revoke_user(tenant, message, now)
         through = message.through
         if entry is None or message.at > entry.at:

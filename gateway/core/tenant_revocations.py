@@ -8,7 +8,7 @@ from typing import Final
 from auth.issue_time import CLOCK_SKEW
 from gateway.core.control import ControlKind, ControlMessage
 
-_BOUNDED: Final[tuple[ControlKind, ...]] = ("token_revoked", "user_revoked", "room_barred")
+_BOUNDED: Final[tuple[ControlKind, ...]] = ("token_revoked", "user_revoked", "room_revoked")
 
 
 @dataclass(slots=True, eq=False)
@@ -60,8 +60,8 @@ class TenantRevocations:
         yield from chain.from_iterable(rooms.values() for rooms in self._bars.values())
 
     def get(self, kind: ControlKind, name: str, room: str = "") -> Entry | None:
-        named = self._bars.get(name) if kind == "room_barred" else self._kinds.get(kind)
-        return None if named is None else named.get(room if kind == "room_barred" else name)
+        named = self._bars.get(name) if kind == "room_revoked" else self._kinds.get(kind)
+        return None if named is None else named.get(room if kind == "room_revoked" else name)
 
     def bars(self, user_id: str) -> dict[str, Entry]:
         """By room, those that are taken from a user."""
@@ -81,11 +81,11 @@ class TenantRevocations:
         whole = self.get("tenant_revoked", "")
         if whole is not None and whole.covers(kind, message.at, message.through):
             return whole
-        user = self.get("user_revoked", message.name) if kind == "room_barred" else None
+        user = self.get("user_revoked", message.name) if kind == "room_revoked" else None
         return user if user is not None and user.covers(kind, message.at, message.through) else None
 
     def add(self, entry: Entry) -> None:
-        if entry.kind == "room_barred":
+        if entry.kind == "room_revoked":
             self._bars.setdefault(entry.name, {})[entry.room] = entry
         else:
             self._kinds.setdefault(entry.kind, {})[entry.name] = entry
@@ -95,7 +95,7 @@ class TenantRevocations:
         """Take an entry out; False where it is in no more."""
         if self.get(entry.kind, entry.name, entry.room) is not entry:
             return False
-        if entry.kind != "room_barred":
+        if entry.kind != "room_revoked":
             del self._kinds[entry.kind][entry.name]
         else:
             del self._bars[entry.name][entry.room]

@@ -15,7 +15,7 @@ from gateway.engine.replies import DRAINING
 from schemas import messages
 from schemas.codes import CloseCode
 
-_LOOK: Final = 0.05
+POLL_INTERVAL: Final = 0.05
 """Seconds between two looks at who is still owed something, and whether anybody is left."""
 
 _TOLD_AT_ONCE: Final = 200
@@ -94,8 +94,8 @@ class Drain:
                 due.append(leaving.popleft()[1])
             self._delivery.flush()
             due = [connection for connection in due if not self._leave(connection, now)]
-            next_slot = leaving[0][0] - now if leaving else _LOOK
-            await asyncio.sleep(min(max(next_slot, 0.0), _LOOK))
+            next_slot = leaving[0][0] - now if leaving else POLL_INTERVAL
+            await asyncio.sleep(min(max(next_slot, 0.0), POLL_INTERVAL))
 
     def _leave(self, connection: Connection, now: float) -> bool:
         """Close the connection, unless it is still owed something and there is time; whether it has gone."""

@@ -70,7 +70,7 @@ class RevocationService:
                 if connection is not None:
                     self._connections.close(connection, CloseCode.FORBIDDEN, "closed by an administrator")
                     closed += 1
-            elif message.kind == "room_barred":
+            elif message.kind == "room_revoked":
                 self._take_room(tenant, message.name, message.room)
             elif message.kind == "user_revoked":
                 closed += self._close_revoked(self._manager.of(tenant).users.get(message.name, ()))
@@ -101,7 +101,7 @@ class RevocationService:
         user_id, room = removal
         # The log's clock may be ahead, and tokens are accepted by this one.
         through = min(through, self._connections.clock())
-        return ControlMessage("room_barred", tenant, user_id, place, self._longest_token, room, through)
+        return ControlMessage("room_revoked", tenant, user_id, place, self._longest_token, room, through)
 
     def _take_room(self, tenant: str, user_id: str, room: str) -> None:
         connections = list(self._manager.of(tenant).users.get(user_id, ()))

@@ -8,7 +8,7 @@ from typing import Any, Final
 _PAUSE: Final = 0.2
 
 
-async def for_ever(work: Callable[[], Coroutine[Any, Any, None]], logger: logging.Logger) -> None:
+async def supervise(work: Callable[[], Coroutine[Any, Any, None]], logger: logging.Logger) -> None:
     """Run a background task for good: after an unexpected exception, which is logged, it is restarted."""
     while True:
         try:
@@ -44,7 +44,7 @@ class WakeUp:
                 self._waiter = None
 
 
-async def end(tasks: list[asyncio.Task[None]]) -> None:
+async def cancel_and_wait(tasks: list[asyncio.Task[None]]) -> None:
     """Cancel them and wait until they have ended; the list is empty then, for another start."""
     ending = set(tasks)
     tasks.clear()

@@ -28,7 +28,7 @@ end after it there are 5."""
 
 FORCED_SECONDS: Final = 1.0
 
-_LOOK: Final = 0.1
+POLL_INTERVAL: Final = 0.1
 
 logger = logging.getLogger("gateway.server")
 
@@ -61,7 +61,7 @@ class Server(uvicorn.Server):
         if self._drain is not None:
             draining = asyncio.create_task(self._drain())
             while not draining.done() and not self.force_exit:
-                await asyncio.wait((draining,), timeout=_LOOK)
+                await asyncio.wait((draining,), timeout=POLL_INTERVAL)
                 await self.on_tick(0)  # as in its main loop: requests go on to be answered, with the right date
             draining.cancel()
             (failure,) = await asyncio.gather(draining, return_exceptions=True)

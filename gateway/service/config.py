@@ -29,7 +29,7 @@ Count = Annotated[int, Field(ge=0)]
 logger = logging.getLogger("gateway")
 
 ENV_FILE = ".env"
-HOW_TO_MAKE_ONE = 'python3 -c "import secrets; print(secrets.token_urlsafe(48))"'
+GENERATE_HINT = 'python3 -c "import secrets; print(secrets.token_urlsafe(48))"'
 
 
 class ConfigError(Exception):

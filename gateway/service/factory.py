@@ -22,7 +22,7 @@ from gateway.engine.delivery import write_each
 from gateway.engine.gateway import Gateway
 from gateway.logs.memory import MemoryLog
 from gateway.service.config import (
-    HOW_TO_MAKE_ONE,
+    GENERATE_HINT,
     ConfigError,
     Settings,
     load_settings,
@@ -81,7 +81,7 @@ def create_service(
         issuer = TokenIssuer(keyring, settings.jwt_issuer, settings.jwt_audience, kinds)
     except UnusableKey:
         raise ConfigError(
-            f"GATEWAY_JWT_SECRET is missing: set it to a random text of at least 32 bytes, made with {HOW_TO_MAKE_ONE}"
+            f"GATEWAY_JWT_SECRET is missing: set it to a random text of at least 32 bytes, made with {GENERATE_HINT}"
         ) from None
     external = external_issuer(settings)
     gateway = Gateway(
@@ -185,7 +185,7 @@ def _limits(settings: Settings) -> Limits:
     )
 
 
-def weaknesses(settings: Settings) -> Iterable[str]:
+def setting_warnings(settings: Settings) -> Iterable[str]:
     """Warnings about settings that are valid but not advisable, a sentence each."""
     if settings.host not in ("127.0.0.1", "::1", "localhost") and not settings.trusted_proxies:
         yield "GATEWAY_HOST is open to the network and GATEWAY_TRUSTED_PROXIES is empty: is TLS ended in front of it?"

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from auth.errors import UnusableKey
 from auth.keys import Key, hmac_key, private_key, public_key
-from gateway.service.config import HOW_TO_MAKE_ONE, ConfigError, Settings, read_file
+from gateway.service.config import GENERATE_HINT, ConfigError, Settings, read_file
 
 Made = TypeVar("Made")
 
@@ -44,7 +44,7 @@ def make_key(setting: str, make: Callable[[bytes], Made], material: bytes) -> Ma
     try:
         return make(material)
     except UnusableKey as error:
-        hint = f"; make one with {HOW_TO_MAKE_ONE}" if "SECRET" in setting else ""
+        hint = f"; make one with {GENERATE_HINT}" if "SECRET" in setting else ""
         raise ConfigError(f"{setting}: {error}{hint}") from None
 
 

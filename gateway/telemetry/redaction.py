@@ -5,14 +5,14 @@ import re
 from typing import Final
 
 
-def _spelled(word: str) -> str:
+def _percent_encoded(word: str) -> str:
     """A pattern for `word` in any percent-encoding."""
     return "".join(f"(?:{letter}|%{ord(letter):02x}|%{ord(letter.upper()):02x})" for letter in word)
 
 
 _CREDENTIAL: Final = re.compile(
     # A parameter, a cookie or a member of JSON by such a name; a header or a subprotocol; a JWT by its looks.
-    rf"(?i)((?:{_spelled('token')}|{_spelled('ticket')})s?(?:=|%3d|['\"]?\s*:)[\s'\"\[]*)[^&\s'\"]+"
+    rf"(?i)((?:{_percent_encoded('token')}|{_percent_encoded('ticket')})s?(?:=|%3d|['\"]?\s*:)[\s'\"\[]*)[^&\s'\"]+"
     r"|(\bauthorization\b\W+|\bbearer[. ]\s*)[^\r\n'\",\]]+"
     r"|()eyj[\w-]{8,}(?:(?:\.|%2e)[\w-]*)*"
 )

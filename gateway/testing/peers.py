@@ -21,7 +21,7 @@ _PIECE: Final = 16_384
 
 
 class RecordingHost:
-    """A `Host` that lets everybody in and remembers what it was told; `on_drained` may be set to do more."""
+    """A `Host` that lets everybody in and remembers what it was told; `writable_hook` may be set to do more."""
 
     def __init__(self) -> None:
         self.joined: asyncio.Queue[Connection] = asyncio.Queue()
@@ -29,7 +29,7 @@ class RecordingHost:
         self.binaries = 0
         self.drains: list[Connection] = []
         self.gone: list[Connection] = []
-        self.on_drained: Callable[[Connection], None] = lambda connection: None
+        self.writable_hook: Callable[[Connection], None] = lambda connection: None
         self.writing = False
 
     def connect(self, handshake: ConnectRequest, transport: Transport) -> Connection:
@@ -50,7 +50,7 @@ class RecordingHost:
     def on_writable(self, connection: Connection) -> None:
         assert not self.writing, "on_writable was called from within a write"
         self.drains.append(connection)
-        self.on_drained(connection)
+        self.writable_hook(connection)
 
     def disconnect(self, connection: Connection) -> None:
         self.gone.append(connection)

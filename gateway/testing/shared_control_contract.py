@@ -169,7 +169,7 @@ def _messages() -> list[ControlMessage]:
         "token_revoked": (None, "jti", ""),
         "user_revoked": ("acme", "ada@example.com", ""),
         "tenant_revoked": ("globex", "", ""),
-        "room_barred": ("acme", "ada", "circle:1"),
+        "room_revoked": ("acme", "ada", "circle:1"),
         "connection_closed": ("acme", "con_1", ""),
     }
     return [

@@ -207,7 +207,7 @@ class TransportContract(ABC):
                         return
 
             refusals: list[str] = []
-            peer.host.on_drained = pump
+            peer.host.writable_hook = pump
             pump(peer.connection)
             received = await peer.read(768, 30.0)
             assert [text.partition(":")[0] for text in received] == [str(n) for n in range(768)]

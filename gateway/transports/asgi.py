@@ -46,7 +46,7 @@ class AsgiTransport:
         "_writer",
         "failure",
         "gone",
-        "on_drained",
+        "on_writable",
         "stalled",
     )
 
@@ -67,7 +67,7 @@ class AsgiTransport:
         self.stalled = False
         self.failure: Exception | None = None
         self.gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.on_drained: Callable[[], None] = lambda: None
+        self.on_writable: Callable[[], None] = lambda: None
 
     def write(self, batch: Batch) -> bool:
         if self._closing is not None:
@@ -124,7 +124,7 @@ class AsgiTransport:
                     if self._full and not self._pending:
                         self._full = False
                         self._drained.set()
-                        self.on_drained()
+                        self.on_writable()
                 if self._closing is not None and not self.gone.done():
                     code, reason = self._closing
                     await self._send({"type": "websocket.close", "code": code, "reason": reason})
@@ -143,7 +143,7 @@ class AsgiTransport:
 async def serve(host: Host, connection: Connection | None, transport: AsgiTransport, receive: Receive) -> None:
     """Run an accepted connection to its end; a rejected one (None) until its close frame was sent."""
     if connection is not None:
-        transport.on_drained = lambda: host.on_writable(connection)
+        transport.on_writable = lambda: host.on_writable(connection)
     reader = asyncio.create_task(_read(host, connection, transport, receive))
     reader.add_done_callback(lambda _: transport.end())
     try:

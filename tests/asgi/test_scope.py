@@ -1,6 +1,6 @@
 """What servers put into a WebSocket's scope."""
 
-from gateway.api.authentication import headers_of, take_tokens
+from gateway.api.authentication import extract_tokens, headers_of
 
 
 def test_subprotocols_are_read_where_the_server_tells_them() -> None:
@@ -9,7 +9,7 @@ def test_subprotocols_are_read_where_the_server_tells_them() -> None:
     header = (b"sec-websocket-protocol", ", ".join(offered).encode())
     for headers in ([header], []):
         scope = {"query_string": b"", "headers": headers, "subprotocols": offered}
-        assert list(take_tokens(scope)) == ["eyJ"]
+        assert list(extract_tokens(scope)) == ["eyJ"]
         assert b",".join(headers_of(scope)[b"sec-websocket-protocol"]).replace(b" ", b"") == ",".join(offered).encode()
 
 

@@ -20,7 +20,7 @@ def in_a_thread(call: Callable[[], Any]) -> Awaitable[Any]:
     return asyncio.to_thread(call)
 
 
-async def hears(gate: Gate, client: Client, n: int) -> None:
+async def alive(gate: Gate, client: Client, n: int) -> None:
     """All is well: what is published comes at once, and nothing came in between."""
     await gate.service.gateway.publish("acme", "order.done", {"n": n}, circle_id=1)
     assert (await client.next("order.done"))["data"] == {"n": n}
@@ -51,7 +51,7 @@ async def test_every_call_on_another_event_loop_raises_and_changes_nothing(gate:
 
             await asyncio.to_thread(asyncio.run, attempt())
         head = gateway.log.window("acme").head
-        await hears(gate, client, 1)
+        await alive(gate, client, 1)
         assert gateway.log.window("acme").head == head + 1
         assert gateway.ready
 
@@ -74,7 +74,7 @@ async def test_a_thread_publishes_and_has_the_receipt(gate: Gate) -> None:
         assert await in_a_thread(publish) == (await client.next("order.done"))["event_id"]
         with pytest.raises(ValueError, match="type"):
             await in_a_thread(lambda: publish("no type"))
-        await hears(gate, client, 2)
+        await alive(gate, client, 2)
 
 
 async def test_on_its_own_event_loop_it_says_to_await(gate: Gate) -> None:
@@ -107,7 +107,7 @@ async def test_a_bus_publishes_from_a_thread(gate: Gate) -> None:
         await in_a_thread(lambda: bus.publish_threadsafe(Event("order.done", {"n": 1}, circle_id=1)).result(5))
         assert (await client.next("order.done"))["data"] == {"n": 1}
         assert loops == [asyncio.get_running_loop()]
-        await hears(gate, client, 2)
+        await alive(gate, client, 2)
 
 
 async def test_a_bus_of_another_event_loop_is_forwarded(gate: Gate) -> None:
@@ -120,7 +120,7 @@ async def test_a_bus_of_another_event_loop_is_forwarded(gate: Gate) -> None:
         await in_a_thread(lambda: asyncio.run(bus.publish(event)))
         assert (await client.next("order.done"))["data"] == {"n": 1}
         assert (bridge.forwarded, bridge.dropped.total()) == (1, 0)
-        await hears(gate, client, 2)
+        await alive(gate, client, 2)
 
 
 # ---- an application with plain `def` routes
@@ -151,4 +151,4 @@ async def test_a_plain_route_publishes() -> None:
             assert (await api.post(f"{gate.url}/wrong")).status_code == 500
             answer = await api.post(f"{gate.url}/right")
             assert json.loads(answer.text) == (await client.next("order.done"))["event_id"]
-            await hears(gate, client, 2)
+            await alive(gate, client, 2)

@@ -18,7 +18,7 @@ from auth.keys import KeyRing, hmac_key
 from auth.providers import PROVIDERS
 from gateway.service.config import ConfigError, Settings
 from gateway.service.external import external_issuer
-from gateway.service.factory import Service, create_service, weaknesses
+from gateway.service.factory import Service, create_service, setting_warnings
 from schemas.rooms import DEFAULT_KINDS
 from tests.auth.forge import EC, EC_KEY, NOW, RSA, RSA_KEY
 from tests.auth.jwks_server import Server
@@ -150,8 +150,8 @@ async def test_supabase_takes_the_tenant_that_users_cannot_write(keys: Server) -
     service = await service_of(SUPABASE, keys.url)
     assert refusal(service, token(SUPABASE, app_metadata={"provider": "email"})) == "claim_tenant"
     careless = settings_of(SUPABASE, keys.url, external_tenant_claim="/user_metadata/tenant")
-    assert any("GATEWAY_EXTERNAL_TENANT_CLAIM" in sentence for sentence in weaknesses(careless))
-    assert not any("EXTERNAL" in sentence for sentence in weaknesses(settings_of(SUPABASE, keys.url)))
+    assert any("GATEWAY_EXTERNAL_TENANT_CLAIM" in sentence for sentence in setting_warnings(careless))
+    assert not any("EXTERNAL" in sentence for sentence in setting_warnings(settings_of(SUPABASE, keys.url)))
 
 
 async def test_two_organizations_at_once_are_none(keys: Server) -> None:

@@ -41,7 +41,7 @@ def message(
 
 
 def bar(user_id: str, room: str, at: float = NOW + 0.5, **more: Any) -> ControlMessage:
-    return message("room_barred", user_id, at, room=room, **more)
+    return message("room_revoked", user_id, at, room=room, **more)
 
 
 def revoked(revocations: Revocations, *holders: Identity, now: float = NOW + 10.0) -> list[bool]:
@@ -101,7 +101,7 @@ def test_room_is_taken_from_tokens_up_to_now() -> None:
         assert revocations.barred(other, NOW + 10) == frozenset()
 
 
-@pytest.mark.parametrize("kind", ["user_revoked", "tenant_revoked", "room_barred"])
+@pytest.mark.parametrize("kind", ["user_revoked", "tenant_revoked", "room_revoked"])
 @pytest.mark.parametrize("ahead", range(1, CLOCK_SKEW + 1))
 def test_shown_token_ends_though_its_clock_is_ahead(kind: ControlKind, ahead: int) -> None:
     """For its whole life, and what is told to other nodes says how far the cutoff reaches. One that its issuer issues
@@ -109,7 +109,7 @@ def test_shown_token_ends_though_its_clock_is_ahead(kind: ControlKind, ahead: in
     revocations = Revocations()
     before = identity(issued_at=NOW + ahead)
     revocations.check(before, NOW + 0.1)
-    room = "circle:1" if kind == "room_barred" else ""
+    room = "circle:1" if kind == "room_revoked" else ""
     name = "" if kind == "tenant_revoked" else "bob"
     told, news = revocations.add(message(kind, name, NOW + 0.5, room=room), 0)
     assert (news, told.through) == (True, NOW + ahead)
@@ -203,11 +203,11 @@ def test_user_who_is_removed_from_too_many_rooms_is_revoked() -> None:
     assert revocations.add(bar("bob", "circle:2", NOW + 2.5), 0)[0].kind == "user_revoked"
     assert revocations.add(bar("bob", "circle:2", NOW + 2.5), 0)[1] is False
     told, _ = revocations.add(bar("bob", "circle:2", NOW + 9.5), 0)
-    assert told.kind == "room_barred"
+    assert told.kind == "room_revoked"
     assert revocations.is_barred(identity(issued_at=NOW + 6), "circle:2", NOW + 10)
 
 
-@pytest.mark.parametrize("kind", ["token_revoked", "user_revoked", "room_barred"])
+@pytest.mark.parametrize("kind", ["token_revoked", "user_revoked", "room_revoked"])
 def test_tenant_with_too_many_is_revoked(kind: ControlKind) -> None:
     """In place of them: whatever was revoked is still revoked, ahead of the clock as well; other tenants are not."""
     revocations = Revocations(max_entries=10)
@@ -360,7 +360,7 @@ def test_no_field_spills_into_another(pair: tuple[tuple[str, str, str], tuple[st
 
 steps = st.one_of(
     st.tuples(
-        st.sampled_from(["token_revoked", "user_revoked", "tenant_revoked", "room_barred"]),
+        st.sampled_from(["token_revoked", "user_revoked", "tenant_revoked", "room_revoked"]),
         st.sampled_from("ab"),
         st.integers(0, 20),
         st.sampled_from(["circle:1", "circle:2", "circle:3"]),
@@ -387,7 +387,7 @@ def test_nothing_in_force_is_ever_forgotten(steps: list[tuple[Any, str, int, str
         assert revocations.count("acme") <= 4
     for each in told:
         holder = identity(user_id=each.name or "c", token_id=each.name, issued_at=int(each.at), cutoff=0.0)
-        if each.kind == "room_barred":
+        if each.kind == "room_revoked":
             taken = revocations.is_barred(holder, each.room, NOW + 100)
             assert taken or revocations.is_revoked(holder, NOW + 100)
         else:

@@ -224,7 +224,7 @@ async def test_who_leaves_gets_what_came_before(busy: Lab) -> None:
             busy.say(connection, type="auth", token=busy.token(rooms=["circle:8"]))
         else:
             revocation = busy.gateway.revocation
-            revocation.apply(revocation.cutoff("room_barred", "acme", "ada", "circle:7"))
+            revocation.apply(revocation.cutoff("room_revoked", "acme", "ada", "circle:7"))
         await busy.gateway.publish("acme", "a.b", {"n": 2}, circle_id=7)
         await busy.settle()
         assert seen(tape)[2] == 1

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from gateway.core.presence_feed import PresenceEvent, PresenceFeed
 
-GRACE = 5.0
+LEAVE_GRACE = 5.0
 USERS = ("ada", "bob", "eve")
 WATCHERS = ("w1", "w2", "w3")
 
@@ -31,7 +31,7 @@ class World:
 
     def __init__(self) -> None:
         self.now = 100.0
-        self.room: PresenceFeed[str] = PresenceFeed(GRACE)
+        self.room: PresenceFeed[str] = PresenceFeed(LEAVE_GRACE)
         self.connections: dict[str, int] = defaultdict(int)
         self.believes: dict[str, set[str]] = {}
         self.told: list[tuple[float, str, PresenceEvent]] = []
@@ -101,7 +101,7 @@ def test_who_was_told_everything_knows_who_is_there(steps: list[tuple[str, objec
         if step[0] == "tell":
             for believed in world.believes.values():
                 assert world.present <= believed
-    world.now += 2 * GRACE
+    world.now += 2 * LEAVE_GRACE
     world.tell()
     for watcher, believed in world.believes.items():
         assert believed == world.present, watcher
@@ -123,19 +123,19 @@ def test_a_flapping_user_is_told_of_once_in_a_grace(steps: list[tuple[str, objec
             told = [
                 (at, one.joined)
                 for at, who, one in world.told
-                if who == watcher and one.user_id == user and at > began + GRACE
+                if who == watcher and one.user_id == user and at > began + LEAVE_GRACE
             ]
             for (at, joined), (later, then) in pairwise(told):
                 assert joined != then
                 if joined:
-                    assert later - at >= GRACE
+                    assert later - at >= LEAVE_GRACE
             for kind in (True, False):
                 times = [at for at, joined in told if joined is kind]
-                assert all(b - a >= GRACE for a, b in pairwise(times))
+                assert all(b - a >= LEAVE_GRACE for a, b in pairwise(times))
 
 
 def watched(*watchers: str) -> PresenceFeed[str]:
-    room: PresenceFeed[str] = PresenceFeed(GRACE)
+    room: PresenceFeed[str] = PresenceFeed(LEAVE_GRACE)
     for watcher in watchers:
         room.watch(watcher, 0.0)
     return room

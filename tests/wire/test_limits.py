@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from websockets.asyncio.client import connect
 
-from gateway.api.rate_limits import Limited
+from gateway.api.rate_limits import RouteLimiter
 from gateway.core.addresses import client_address
 from gateway.core.rate_limit import address_key
 from schemas.events import published_event
@@ -438,13 +438,13 @@ CHANGES: list[tuple[str, str, Any]] = [
 async def test_every_route_that_changes_tokens_or_connections_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     """Walked: each route under /admin that is no GET answers 429 at its second request; a new one has to be added."""
     asked: list[int] = []
-    decorate = Limited.__call__
+    decorate = RouteLimiter.__call__
 
-    def noted(self: Limited, per_minute: int) -> Any:
+    def noted(self: RouteLimiter, per_minute: int) -> Any:
         asked.append(per_minute)
         return decorate(self, per_minute)
 
-    monkeypatch.setattr(Limited, "__call__", noted)
+    monkeypatch.setattr(RouteLimiter, "__call__", noted)
     async with timed(tokens_per_minute=1, tickets_per_minute=1, admin_requests_per_minute=1) as (gate, _):
         async with http(gate, gate.token("root", scope="admin subscribe")) as api:
             paths = (await api.get("/openapi.json")).json()["paths"]

@@ -197,5 +197,5 @@ async def test_what_is_in_force_already_is_acted_on_once() -> None:
         assert looks == 1
         await service.gateway.administration.revoke_user("acme", "ada")
         assert looks == 2
-        revocation.apply(revocation.cutoff("room_barred", "acme", "ada", "circle:8"))
+        revocation.apply(revocation.cutoff("room_revoked", "acme", "ada", "circle:8"))
         assert looks == 3

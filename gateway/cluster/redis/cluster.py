@@ -16,7 +16,7 @@ from gateway.core.revocations import Revocations
 from gateway.redis.client import COMMAND_SECONDS, PATIENCE_SECONDS, client_of, pool_of
 from gateway.redis.incidents import describe
 from gateway.redis.keys import KeySpace
-from gateway.redis.tasks import end, for_ever
+from gateway.redis.tasks import cancel_and_wait, supervise
 
 _ANSWER_SECONDS: Final = 1.6
 _READER_SECONDS: Final = BLOCK_SECONDS + COMMAND_SECONDS
@@ -68,12 +68,12 @@ class RedisCluster:
         except Failures as error:
             logger.warning("control messages cannot be read yet: %s", describe(error))
         for work in (self._control.listen, self._control.send, self._control.compact):
-            self._tasks.append(asyncio.create_task(for_ever(work, logger)))
+            self._tasks.append(asyncio.create_task(supervise(work, logger)))
         await self.members.start()
 
     async def stop(self) -> None:
         await self.members.stop()
-        await end(self._tasks)
+        await cancel_and_wait(self._tasks)
         await self._redis.aclose()
         await self._reader.aclose()
         await self._bulk.aclose()

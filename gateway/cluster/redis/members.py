@@ -18,7 +18,7 @@ from gateway.cluster.redis.totals import TotalsExchange
 from gateway.core.roster import OnChanges, Others, Source
 from gateway.redis.incidents import IncidentLog, describe
 from gateway.redis.keys import KeySpace
-from gateway.redis.tasks import end, for_ever
+from gateway.redis.tasks import cancel_and_wait, supervise
 
 LEASE: Final = 45.0
 """Seconds until the connections of a node that was killed are gone, renewed every third of it; and a few more until
@@ -61,18 +61,18 @@ class RedisMembers:
             self._process, self.node = os.getpid(), _new_name()
             self._context = replace(self._context, node=self.node)
             self.attach(self._source, self._on_changes)
-        self._tasks = [asyncio.create_task(for_ever(work, logger)) for work in (self._publisher.run, self._poller.run)]
+        self._tasks = [asyncio.create_task(supervise(work, logger)) for work in (self._publisher.run, self._poller.run)]
 
     async def stop(self) -> None:
         await self.abandon()
         try:
-            await self._publisher.farewell()
+            await self._publisher.rejection()
         except Failures as error:
             logger.warning("the other nodes will miss this one by themselves: %s", describe(error))
 
     async def abandon(self) -> None:
         """End without a word, as if killed: the others find out when the lease is over."""
-        await end(self._tasks)
+        await cancel_and_wait(self._tasks)
         self._poller.stop()
 
     def changed(self, tenant: str, connection_id: str) -> None:

@@ -19,13 +19,13 @@ from gateway.redis.tasks import WakeUp
 POLL: Final = 0.5
 """Seconds between two reads of the tenants that are watched."""
 
-FRESH: Final = 0.1
+CACHE_TTL: Final = 0.1
 """Seconds for which what was read is as good as new: a thousand who ask at once cost one read."""
 
-UNUSED: Final = 30.0
+IDLE_TTL: Final = 30.0
 """Seconds after which a tenant that is neither watched nor asked for is forgotten."""
 
-_LOOK_SECONDS: Final = 1.6
+READ_DEADLINE: Final = 1.6
 _RENEWAL_SECONDS: Final = 5.0
 _ANSWERED_LATELY: Final = 2.5
 _TENANTS_AT_ONCE: Final = 100
@@ -110,7 +110,7 @@ class MembersPoller:
 
     def look(self, tenant: str) -> Awaitable[None] | None:
         view = self._view(tenant)
-        if self.failing or self._timer() - view.read_at < FRESH:
+        if self.failing or self._timer() - view.read_at < CACHE_TTL:
             return None
         ask = self._asks.setdefault(tenant, asyncio.get_running_loop().create_future())
         self._asked.set()
@@ -151,7 +151,7 @@ class MembersPoller:
     def _due(self) -> list[str]:
         """The tenants that are watched; unused ones are forgotten."""
         now = self._timer()
-        for tenant in [t for t, view in self._views.items() if not view.watched and now - view.used_at > UNUSED]:
+        for tenant in [t for t, view in self._views.items() if not view.watched and now - view.used_at > IDLE_TTL]:
             del self._views[tenant]
         return [tenant for tenant, view in self._views.items() if view.watched]
 
@@ -195,7 +195,7 @@ class MembersPoller:
             reads[tenant] = _Read(set(theirs))
             moved += [(tenant, node, known.get(node)) for node in theirs if known.get(node) != theirs[node]]
             if check and self._leases_count:
-                await self._miss(tenant, reads[tenant], [node for node in theirs if node in known])
+                await self._drop_expired(tenant, reads[tenant], [node for node in theirs if node in known])
         unread = await self._read_changes(reads, [(t, node, v) for t, node, v in moved if v is not None])
         await self._read_whole(reads, [(t, node) for t, node, v in moved if v is None] + unread)
         if check:
@@ -203,7 +203,7 @@ class MembersPoller:
                 reads[tenant].totals = totals
         return reads
 
-    async def _miss(self, tenant: str, read: _Read, nodes: list[str]) -> None:
+    async def _drop_expired(self, tenant: str, read: _Read, nodes: list[str]) -> None:
         """See which nodes' leases have run out."""
         async with self._redis.pipeline(transaction=False) as pipeline:
             for node in nodes:
@@ -293,7 +293,7 @@ def _answer(asks: dict[str, asyncio.Future[None]]) -> None:
 
 async def _settled(ask: asyncio.Future[None]) -> None:
     try:
-        async with asyncio.timeout(_LOOK_SECONDS):
+        async with asyncio.timeout(READ_DEADLINE):
             await asyncio.shield(ask)
     except TimeoutError:
         pass

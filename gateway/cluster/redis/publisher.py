@@ -17,7 +17,7 @@ from gateway.redis.tasks import WakeUp
 DEBOUNCE: Final = 0.25
 """Seconds for which changes are gathered before they are written."""
 
-_LOOK_SECONDS: Final = 1.0
+CHECK_INTERVAL: Final = 1.0
 _TENANTS_AT_ONCE: Final = 100
 _FIELDS_AT_ONCE: Final = 500
 _MAX_CHANGES: Final = 2_000
@@ -55,7 +55,7 @@ class MembersPublisher:
         # One count for all tenants, so that a version is never used twice.
         self._version = 0
         self._told: dict[str, int] = {}
-        self._anew: set[str] = set()
+        self._to_resync: set[str] = set()
         self._changed: dict[str, dict[str, None]] = {}
         self._wake = WakeUp()
         self._refresh_at = 0.0
@@ -77,7 +77,7 @@ class MembersPublisher:
     async def run(self) -> None:
         while True:
             try:
-                async with asyncio.timeout(min(_LOOK_SECONDS, self._lease / 9)):
+                async with asyncio.timeout(min(CHECK_INTERVAL, self._lease / 9)):
                     await self._wake.wait()
             except TimeoutError:
                 pass
@@ -85,7 +85,7 @@ class MembersPublisher:
                 await asyncio.sleep(DEBOUNCE)
             self._wake.clear()
             try:
-                await self._look()
+                await self._check_lease()
                 await self._flush()
                 await self._totals.write()
             except Failures as error:
@@ -96,7 +96,7 @@ class MembersPublisher:
             else:
                 self._incidents.recovered("written")
 
-    async def farewell(self) -> None:
+    async def rejection(self) -> None:
         """Withdraw this node's connections. Raises what Redis raises."""
         self._changed.clear()
         for some in _chunks(list(self._told), _TENANTS_AT_ONCE):
@@ -107,7 +107,7 @@ class MembersPublisher:
                 await pipeline.execute()
         self._told.clear()
 
-    async def _look(self) -> None:
+    async def _check_lease(self) -> None:
         """Check that Redis has kept this node's connections; where not, or where the lease is due, write them all."""
         async with asyncio.timeout(COMMAND_SECONDS):
             known = await self._redis.set(self._alive, "1", px=int(self._lease * 1000), get=True)
@@ -129,7 +129,7 @@ class MembersPublisher:
                 await self._write(some)
             except BaseException:
                 # It is unknown which commands were carried out.
-                self._anew |= some.keys()
+                self._to_resync |= some.keys()
                 for tenant, ids in waiting.items():
                     self._changed.setdefault(tenant, {}).update(ids)
                 raise
@@ -146,7 +146,7 @@ class MembersPublisher:
                     if tenant in self._told:
                         self._erase(pipeline, tenant)
                     continue
-                before = None if tenant in self._anew else self._told.get(tenant)
+                before = None if tenant in self._to_resync else self._told.get(tenant)
                 self._version += 1
                 written.append(_Written(tenant, self._version, before, len(pipeline)))
                 if before is None:
@@ -166,12 +166,12 @@ class MembersPublisher:
             raise failed
         for tenant in changed:
             self._told.pop(tenant, None)
-            self._anew.discard(tenant)
+            self._to_resync.discard(tenant)
         for wrote in written:
             self._told[wrote.tenant] = wrote.version
             if wrote.before is not None and answers[wrote.answer] != b"%d" % wrote.before:
                 # What it was to stand on is not there: Redis lost it, or its lease ran out.
-                self._anew.add(wrote.tenant)
+                self._to_resync.add(wrote.tenant)
                 self._changed.setdefault(wrote.tenant, {})
                 self._wake.set()
 
@@ -184,7 +184,7 @@ class MembersPublisher:
             await asyncio.sleep(0)  # ten thousand at once would hold up the loop
         pipeline.hset(new, VERSION, version)
         pipeline.rename(new, members)
-        self._sign(pipeline, tenant, version)
+        self._renew_lease(pipeline, tenant, version)
 
     async def _write_some(self, pipeline: Any, tenant: str, version: int, before: int, ids: list[str]) -> None:
         members, changes = self._own(tenant)
@@ -200,12 +200,12 @@ class MembersPublisher:
         if gone := [id for id, text in fields.items() if not text]:
             pipeline.hdel(members, *gone)
         pipeline.hset(members, mapping={**{id: text for id, text in fields.items() if text}, VERSION: version})
-        self._sign(pipeline, tenant, version)
+        self._renew_lease(pipeline, tenant, version)
 
     def _packed(self, tenant: str, id: str) -> str:
         return pack(self._source.member(tenant, id))
 
-    def _sign(self, pipeline: Any, tenant: str, version: int) -> None:
+    def _renew_lease(self, pipeline: Any, tenant: str, version: int) -> None:
         milliseconds = int(self._lease * 1000)
         nodes, members, changes = self._keys.nodes(tenant), *self._own(tenant)
         pipeline.hset(nodes, self._node, version)

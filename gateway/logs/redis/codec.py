@@ -8,7 +8,7 @@ from gateway.core.window import Removal
 
 
 @dataclass(slots=True, eq=False)
-class Content:
+class StoredEvent:
     """An entry without its position. `at` is seconds since the epoch, by the clock of Redis."""
 
     at: float
@@ -18,13 +18,13 @@ class Content:
     removal: Removal | None = None
 
 
-def pack(draft: Draft) -> bytes:
+def encode_entry(draft: Draft) -> bytes:
     """A draft as the append script takes it; the script puts the time and a line's end in front."""
     removal = " ".join(draft.removal or ())  # of a user's id and a room, neither of which has a space
     return b"\n".join((draft.timestamp.encode(), ",".join(draft.rooms).encode(), removal.encode(), draft.body))
 
 
-def unpack(entry: bytes) -> Content:
+def decode_entry(entry: bytes) -> StoredEvent:
     """An entry of the stream. Raises `ValueError` for what no gateway has written."""
     at, timestamp, rooms, removal, body = entry.split(b"\n", 4)
     if not (timestamp and rooms and body[:1] == b"{" and body[-1:] == b"}"):
@@ -33,13 +33,13 @@ def unpack(entry: bytes) -> Content:
     if removal:
         user_id, room = removal.decode().split(" ")
         taken = (user_id, room)
-    return Content(float(at), timestamp.decode("ascii"), tuple(rooms.decode().split(",")), body, taken)
+    return StoredEvent(float(at), timestamp.decode("ascii"), tuple(rooms.decode().split(",")), body, taken)
 
 
-def hear(message: bytes) -> tuple[bytes, int, Content]:
+def decode_message(message: bytes) -> tuple[bytes, int, StoredEvent]:
     """The epoch, the offset and the entry that a message on a channel is about. Raises `ValueError` likewise."""
     epoch, offset, entry = message.split(b"\n", 2)
-    return epoch_of(epoch), int(offset), unpack(entry)
+    return epoch_of(epoch), int(offset), decode_entry(entry)
 
 
 def epoch_of(text: bytes) -> bytes:

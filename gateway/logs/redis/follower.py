@@ -12,7 +12,7 @@ from gateway.core.errors import CursorInvalid, LogUnavailable
 from gateway.core.frame import Frame
 from gateway.core.log import LogListener, payload_of
 from gateway.core.window import Entry, Gap, Window
-from gateway.logs.redis.codec import Content, hear, unpack
+from gateway.logs.redis.codec import StoredEvent, decode_entry, decode_message
 from gateway.logs.redis.context import RedisContext
 from gateway.logs.redis.page_reader import LineTooSlow, Page, PageReader
 from gateway.logs.redis.pubsub import PubSubListener
@@ -90,7 +90,7 @@ class Follower:
 
     # ---- what comes
 
-    def take_own(self, tenant: str, epoch: bytes, offset: int, content: Content) -> None:
+    def apply_own(self, tenant: str, epoch: bytes, offset: int, content: StoredEvent) -> None:
         """Take what was appended from here, unless another node's entry is still on its way ahead of it."""
         followed = self.followed.get(tenant)
         if followed is None:
@@ -99,16 +99,16 @@ class Follower:
             # The channel, which is in order, brings both in a moment; reading would cost Redis more.
             if followed.overtaken is None:
                 loop = asyncio.get_running_loop()
-                followed.overtaken = loop.call_later(_OVERTAKEN_SECONDS, self._overtaken, tenant, followed, offset)
+                followed.overtaken = loop.call_later(_OVERTAKEN_SECONDS, self._gap_timeout, tenant, followed, offset)
         else:
             self._take(tenant, followed, epoch, offset, content)
 
-    def _overtaken(self, tenant: str, followed: Followed, offset: int) -> None:
+    def _gap_timeout(self, tenant: str, followed: Followed, offset: int) -> None:
         followed.overtaken = None
         if followed.window.head < offset:
             self.fall_behind(tenant, followed)
 
-    def _take(self, tenant: str, followed: Followed, epoch: bytes, offset: int, content: Content) -> None:
+    def _take(self, tenant: str, followed: Followed, epoch: bytes, offset: int, content: StoredEvent) -> None:
         """Append to the window what is exactly next; for a jump or another epoch, have the stream read."""
         window = followed.window
         if epoch != window.epoch or offset > window.head + 1:
@@ -116,7 +116,7 @@ class Follower:
         elif offset == window.head + 1:
             self._append(tenant, followed, offset, content)
 
-    def _append(self, tenant: str, followed: Followed, offset: int, content: Content) -> None:
+    def _append(self, tenant: str, followed: Followed, offset: int, content: StoredEvent) -> None:
         window = followed.window
         event_id = window.cursors.encode(window.epoch, offset)
         frame = Frame(payload_of(content.body, event_id, content.timestamp))
@@ -133,7 +133,7 @@ class Follower:
         if tenant is None:
             return
         try:
-            epoch, offset, content = hear(data)
+            epoch, offset, content = decode_message(data)
         except ValueError as error:
             self.dropped += 1
             self._context.incidents.failed("understood on its channels", error)
@@ -199,7 +199,7 @@ class Follower:
             else:
                 followed.begun = True
                 followed.behind = tenant in self._unread  # where something came up since that was not in this page
-                _let_go(waiting)
+                _resolve_all(waiting)
 
     def _read_on(self, tenant: str, followed: Followed, waiting: list[asyncio.Future[None]]) -> None:
         followed.waiting += [caught_up for caught_up in waiting if not caught_up.done()]
@@ -217,7 +217,7 @@ class Follower:
             if offset > followed.window.head + 1:
                 self._begin_anew(tenant, followed, epoch, offset - 1)
             try:
-                content = unpack(dict(zip(*[iter(entry[1])] * 2, strict=True))[b"e"])
+                content = decode_entry(dict(zip(*[iter(entry[1])] * 2, strict=True))[b"e"])
             except (ValueError, KeyError) as error:
                 self._context.incidents.failed("understood in its stream", error)
                 self._begin_anew(tenant, followed, epoch, offset)
@@ -241,7 +241,7 @@ def _offset(entry: Any) -> int:
     return int(entry[0].split(b"-")[0])
 
 
-def _let_go(waiting: list[asyncio.Future[None]]) -> None:
+def _resolve_all(waiting: list[asyncio.Future[None]]) -> None:
     for caught_up in waiting:
         if not caught_up.done():
             caught_up.set_result(None)

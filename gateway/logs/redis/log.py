@@ -14,7 +14,7 @@ from gateway.core.cursor import EPOCH_BYTES, Cursors
 from gateway.core.errors import IdempotencyConflict, LogUnavailable
 from gateway.core.log import Draft, LogListener, LogSize, Receipt
 from gateway.core.window import Bounds, Window
-from gateway.logs.redis.codec import Content, epoch_of, pack
+from gateway.logs.redis.codec import StoredEvent, encode_entry, epoch_of
 from gateway.logs.redis.context import IDLE_SECONDS, KEY_SECONDS, RedisContext
 from gateway.logs.redis.follower import NO_EPOCH, Follower
 from gateway.logs.redis.monitor import HealthMonitor
@@ -24,7 +24,7 @@ from gateway.logs.redis.writer import UNKNOWN, Append, Writer
 from gateway.redis.client import COMMAND_SECONDS, PATIENCE_SECONDS, client_of, pool_of
 from gateway.redis.incidents import IncidentLog
 from gateway.redis.keys import KeySpace
-from gateway.redis.tasks import end, for_ever
+from gateway.redis.tasks import cancel_and_wait, supervise
 
 _CODECS: Final = 1_024
 
@@ -83,10 +83,10 @@ class RedisLog:
         self._context.reader.connection_pool = pool_of(self._url, PATIENCE_SECONDS)
         self._writer.start()
         for work in (self._writer.run, self._follower.channels.run, self._follower.run, self._monitor.run):
-            self._tasks.append(asyncio.create_task(for_ever(work, logger)))
+            self._tasks.append(asyncio.create_task(supervise(work, logger)))
 
     async def stop(self) -> None:
-        await end(self._tasks)
+        await cancel_and_wait(self._tasks)
         self._writer.stop()
         self._follower.channels.stop()
         for tenant in list(self._follower.followed):
@@ -97,7 +97,7 @@ class RedisLog:
     @property
     def ready(self) -> bool:
         """Whether Redis answers, takes writes, and this node's own probe comes back to it over the channel."""
-        return not self._monitor.degraded and self._follower.channels.hears
+        return not self._monitor.degraded and self._follower.channels.alive
 
     @property
     def dropped(self) -> int:
@@ -154,7 +154,7 @@ class RedisLog:
         draft, bounds = append.draft, self._bounds
         return [
             secrets.token_hex(EPOCH_BYTES),
-            pack(draft),
+            encode_entry(draft),
             "" if draft.key is None else blake2b(draft.body, digest_size=12).hexdigest(),
             KEY_SECONDS,
             bounds.max_events,
@@ -180,8 +180,8 @@ class RedisLog:
             self._appended[tenant] = self._appended.get(tenant, 0) + 1
             self._monitor.answered()
             # Ahead of the channel, so that a publisher's own node has called its listener when it has the receipt.
-            content = Content(float(at), draft.timestamp, draft.rooms, draft.body, draft.removal)
-            self._follower.take_own(tenant, epoch, offset, content)
+            content = StoredEvent(float(at), draft.timestamp, draft.rooms, draft.body, draft.removal)
+            self._follower.apply_own(tenant, epoch, offset, content)
         return Receipt(self._cursors(tenant).encode(epoch, offset), duplicate=status == b"duplicate", at=float(at))
 
     def _keys(self, append: Append) -> list[str]:

@@ -10,7 +10,7 @@ from redis.asyncio.client import PubSub
 from gateway.logs.redis.context import RedisContext
 from gateway.redis.tasks import WakeUp
 
-DEAF_SECONDS: Final = 3.0
+HEARTBEAT_TIMEOUT: Final = 3.0
 """Without a probe, which comes every second, the connection is given up: it may be open and yet carry nothing."""
 
 _PAUSE: Final = 0.2
@@ -41,9 +41,9 @@ class PubSubListener:
         self._heard_at = float("-inf")
 
     @property
-    def hears(self) -> bool:
+    def alive(self) -> bool:
         """Whether its own probe came lately."""
-        return self._timer() - self._heard_at < DEAF_SECONDS
+        return self._timer() - self._heard_at < HEARTBEAT_TIMEOUT
 
     def stop(self) -> None:
         """Nothing is heard any more."""
@@ -72,7 +72,7 @@ class PubSubListener:
 
     async def _listen(self, channels: PubSub) -> None:
         # The first command connects.
-        async with asyncio.timeout(DEAF_SECONDS):
+        async with asyncio.timeout(HEARTBEAT_TIMEOUT):
             await channels.subscribe(self.probe)
         self._changes = dict(self._wanted)
         self._changed.set()
@@ -100,7 +100,7 @@ class PubSubListener:
             message = await channels.get_message(timeout=_POLL)
             if message is None:
                 # Only where nothing waits to be read: after a stall of this process there is a probe in there.
-                if self._timer() - max(since, self._heard_at) >= DEAF_SECONDS:
+                if self._timer() - max(since, self._heard_at) >= HEARTBEAT_TIMEOUT:
                     raise TimeoutError("the channel is open and carries nothing")
                 continue
             if message["type"] not in ("message", "subscribe"):
@@ -110,7 +110,7 @@ class PubSubListener:
                 # The first time being listened to is as good as a probe, which comes a second later.
                 if message["type"] == "message" or self._heard_at < 0:
                     self._heard_at = self._timer()
-                    if self._heard_at - since >= DEAF_SECONDS:  # or a line comes each time where it never lasts
+                    if self._heard_at - since >= HEARTBEAT_TIMEOUT:  # or a line comes each time where it never lasts
                         self._incidents.recovered("listened to")
             elif message["type"] == "message":
                 self._on_message(channel, message["data"])
