@@ -50,8 +50,8 @@ class KeySpace:
 
     # ---- a node
 
-    def probe(self, node: str) -> str:
-        """A key and a channel, with which a node sees that Redis takes writes and publishes them."""
+    def heartbeat(self, node: str) -> str:
+        """The key and channel of a node's heartbeat."""
         return f"{self.prefix}:node:{node}"
 
     def alive(self, node: str) -> str:

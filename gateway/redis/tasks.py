@@ -1,4 +1,4 @@
-"""Tasks that go on for as long as what they belong to."""
+"""Supervised background tasks."""
 
 import asyncio
 import logging
@@ -9,7 +9,7 @@ _PAUSE: Final = 0.2
 
 
 async def supervise(work: Callable[[], Coroutine[Any, Any, None]], logger: logging.Logger) -> None:
-    """Run a background task for good: after an unexpected exception, which is logged, it is restarted."""
+    """Run `work` again whenever it ends; an unexpected exception is logged."""
     while True:
         try:
             await work()
@@ -49,7 +49,7 @@ async def cancel_and_wait(tasks: list[asyncio.Task[None]]) -> None:
     ending = set(tasks)
     tasks.clear()
     while ending:
-        # Again and again: Python 3.11 loses a cancellation where an answer comes in the same turn.
+        # Repeatedly: Python 3.11 loses a cancellation where an answer comes in the same loop iteration.
         for task in ending:
             task.cancel()
         _, ending = await asyncio.wait(ending, timeout=0.1)

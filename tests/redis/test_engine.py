@@ -191,20 +191,20 @@ async def test_faults_of_others_end_nothing(
         for owner, name in (
             (log._writer, "_next_batch"),
             (log._follower._pages, "read"),
-            (log._monitor, "_judge"),
+            (log._monitor, "_update_status"),
             (log._follower.channels, "_listen"),
         ):
             with monkeypatch.context() as broken:
                 broken.setattr(owner, name, fail)
                 doomed = log.append("acme", draft(90))
-                log._follower.fall_behind("acme", log._follower.followed["acme"])
+                log._follower.mark_stale("acme", log._follower.followed["acme"])
                 await server.ask("CLIENT", "KILL", "TYPE", "pubsub")
-                await asyncio.sleep(0.3 if name != "_judge" else 1.3)
+                await asyncio.sleep(0.3 if name != "_update_status" else 1.3)
             await outcome(doomed)
         assert await outcome(log.append("acme", draft(99))) is None
         await until(lambda: heard[-1] == 99)
         assert all(not task.done() for task in log._tasks)
-    assert "should not have" in caplog.text
+    assert "background task failed" in caplog.text
 
 
 async def test_scripts_that_the_server_forgot(server: Server, prefix: str) -> None:
@@ -259,7 +259,7 @@ async def test_following_many_while_redis_stalls(server: Server, prefix: str) ->
         assert len(errors) == 100
         assert all(isinstance(error, LogUnavailable) for error in errors)
         server.go_on()
-        await until(lambda: not any(followed.behind for followed in subject.log._follower.followed.values()))  # type: ignore[attr-defined]
+        await until(lambda: not any(followed.stale for followed in subject.log._follower.followed.values()))  # type: ignore[attr-defined]
 
 
 async def test_offset_of_another_epoch_is_another_offset(server: Server, prefix: str) -> None:

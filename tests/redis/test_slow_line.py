@@ -74,14 +74,14 @@ async def test_members_get_over_a_slow_line(server: Server, prefix: str, far_rea
         cluster_node(server.url, prefix) as near,
         cluster_node(network.url, prefix) as far,
     ):
-        network.rate = 300_000
+        network.rate = 250_000
         writer, reader = (near, far) if far_reads else (far, near)
         for tenant in ("acme", "bolt"):
             reader.nodes.members.watch(tenant)
-            writer.put(*(member(f"con_{n}", f"user-{n}", *rooms) for n in range(2_000)), tenant=tenant)
-        async with asyncio.timeout(30):
+            writer.put(*(member(f"con_{n}", f"user-{n}", *rooms) for n in range(1_200)), tenant=tenant)
+        async with asyncio.timeout(45):
             for tenant in ("acme", "bolt"):
-                while len(await reader.look(tenant)) < 2_000:  # noqa: ASYNC110 - there is no event for it
+                while len(await reader.look(tenant)) < 1_200:  # noqa: ASYNC110 - there is no event for it
                     await asyncio.sleep(0.1)
         assert not [change for _, change in reader.changes if not change.entered]
         network.rate = 0

@@ -21,14 +21,14 @@ from gateway.redis.keys import KeySpace
 from gateway.redis.tasks import cancel_and_wait, supervise
 
 LEASE: Final = 45.0
-"""Seconds until the connections of a node that was killed are gone, renewed every third of it; and a few more until
-that is read and its grace over: 60 are promised."""
+"""Lease of a node's members in seconds, renewed every third of it. The members of a killed node disappear within lease,
+poll and leave grace: 60 s are promised."""
 
 logger = logging.getLogger("gateway.nodes")
 
 
 class RedisMembers:
-    """Each node writes its connections, and reads those of the others for tenants that somebody here asks about.
+    """Each node writes its connections, and reads those of the others for tenants that are watched or asked for here.
 
     `redis` answers in bytes and does not retry; nor does `bulk`, which waits longer for an answer. `timer` is seconds
     of a clock that never goes back. Each process is a node of its own, also where a server forks once it has loaded
@@ -66,12 +66,12 @@ class RedisMembers:
     async def stop(self) -> None:
         await self.abandon()
         try:
-            await self._publisher.rejection()
+            await self._publisher.withdraw()
         except Failures as error:
-            logger.warning("the other nodes will miss this one by themselves: %s", describe(error))
+            logger.warning("members could not be withdrawn; they expire with their lease: %s", describe(error))
 
     async def abandon(self) -> None:
-        """End without a word, as if killed: the others find out when the lease is over."""
+        """Stop without withdrawing, as a crash does."""
         await cancel_and_wait(self._tasks)
         self._poller.stop()
 

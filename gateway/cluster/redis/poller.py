@@ -1,4 +1,4 @@
-"""Reads from Redis what the other nodes tell of their connections."""
+"""The poller of members: reads the other nodes' connections from Redis."""
 
 import asyncio
 import logging
@@ -17,10 +17,10 @@ from gateway.redis.client import COMMAND_SECONDS, PATIENCE_SECONDS, TimeoutError
 from gateway.redis.tasks import WakeUp
 
 POLL: Final = 0.5
-"""Seconds between two reads of the tenants that are watched."""
+"""Seconds between two reads of watched tenants."""
 
 CACHE_TTL: Final = 0.1
-"""Seconds for which what was read is as good as new: a thousand who ask at once cost one read."""
+"""Seconds for which a read is current: a thousand requests at once cost one read."""
 
 IDLE_TTL: Final = 30.0
 """Seconds after which a tenant that is neither watched nor asked for is forgotten."""
@@ -37,7 +37,7 @@ logger = logging.getLogger("gateway.nodes")
 
 @dataclass(slots=True)
 class _View:
-    """The known connections of a tenant on other nodes, each node's as of its version."""
+    """The known members of a tenant: each other node's connections as of its version."""
 
     others: Others = field(default_factory=Others)
     versions: dict[str, int] = field(default_factory=dict)
@@ -49,8 +49,8 @@ class _View:
 
 @dataclass(slots=True)
 class _Read:
-    """What was read of one tenant: the nodes that it has, of those that moved on what changed (`after` is set) or all
-    there is, and their totals where these were asked for."""
+    """One read of a tenant: its nodes, the changes of those with a new version (`after` is set) or all their members,
+    and totals where these were asked for."""
 
     nodes: set[str]
     changes: list[tuple[str, dict[bytes, bytes]]] = field(default_factory=list)
@@ -58,8 +58,8 @@ class _Read:
 
 
 class MembersPoller:
-    """Costs Redis one command for each watched tenant and poll, and what has changed. A node that is not heard of for
-    `lease` seconds is gone."""
+    """Costs Redis one command for each watched tenant and poll, and one for each change. The members of a node whose
+    lease has expired are dropped."""
 
     def __init__(
         self, context: MembersContext, publisher: MembersPublisher, totals: TotalsExchange, on_changes: OnChanges
@@ -83,20 +83,20 @@ class MembersPoller:
 
     @property
     def failing(self) -> bool:
-        """Whether the last read of other nodes' connections failed."""
+        """Whether the last read failed."""
         return self._incidents.lasts("read")
 
     @property
-    def _leases_count(self) -> bool:
-        """Whether a node that has gone from Redis is gone. Not while Redis fails this node, and may fail the others as
-        well: their leases run out though they live. Nor for a while after, in which they renew them."""
+    def _leases_valid(self) -> bool:
+        """Whether an expired lease means that its node is dead. Not while Redis fails this node, and so may fail the
+        others, which cannot renew theirs then; nor for a while afterwards, in which they do."""
         failed_at = max(self._failed_at, self._publisher.failed_at)
         return self._timer() - failed_at >= max(self._lease / 3, _RENEWAL_SECONDS)
 
     # ---- what others ask of it
 
     def stop(self) -> None:
-        """Let go of everybody who waits to be read for."""
+        """Resolve all pending requests."""
         asks, self._asks = self._asks, {}
         _answer(asks)
 
@@ -149,14 +149,14 @@ class MembersPoller:
                 await self._read_all(self._due(), check)
 
     def _due(self) -> list[str]:
-        """The tenants that are watched; unused ones are forgotten."""
+        """The watched tenants; idle views are dropped."""
         now = self._timer()
         for tenant in [t for t, view in self._views.items() if not view.watched and now - view.used_at > IDLE_TTL]:
             del self._views[tenant]
         return [tenant for tenant, view in self._views.items() if view.watched]
 
     async def _read_all(self, tenants: list[str], check: bool) -> None:
-        """Read what these have, and with `check` whether it is still in force."""
+        """Read these tenants; with `check` also leases and totals."""
         try:
             if not tenants and self.failing:
                 async with asyncio.timeout(COMMAND_SECONDS):
@@ -194,17 +194,17 @@ class MembersPoller:
             theirs = {node.decode(): int(version) for node, version in answer.items() if node.decode() != self._node}
             reads[tenant] = _Read(set(theirs))
             moved += [(tenant, node, known.get(node)) for node in theirs if known.get(node) != theirs[node]]
-            if check and self._leases_count:
+            if check and self._leases_valid:
                 await self._drop_expired(tenant, reads[tenant], [node for node in theirs if node in known])
         unread = await self._read_changes(reads, [(t, node, v) for t, node, v in moved if v is not None])
         await self._read_whole(reads, [(t, node) for t, node, v in moved if v is None] + unread)
         if check:
-            for tenant, totals in (await self._totals.read(tenants, self._leases_count)).items():
+            for tenant, totals in (await self._totals.read(tenants, self._leases_valid)).items():
                 reads[tenant].totals = totals
         return reads
 
     async def _drop_expired(self, tenant: str, read: _Read, nodes: list[str]) -> None:
-        """See which nodes' leases have run out."""
+        """Drop the nodes whose lease has expired."""
         async with self._redis.pipeline(transaction=False) as pipeline:
             for node in nodes:
                 pipeline.exists(self._keys.members(tenant, node))
@@ -219,7 +219,7 @@ class MembersPoller:
         await self._redis.eval(_FORGET, 2, nodes, members, node)
 
     async def _read_changes(self, reads: dict[str, _Read], moved: list[tuple[str, str, int]]) -> list[tuple[str, str]]:
-        """Read what nodes changed since a version; returns those of which it is not to be had."""
+        """Read the changes of nodes since a version; returns the nodes whose changes are no longer kept."""
         if not moved:
             return []
         async with self._bulk.pipeline(transaction=False) as pipeline:
@@ -249,7 +249,7 @@ class MembersPoller:
         for (tenant, node), fields in zip(nodes, answers, strict=True):
             if VERSION in fields:
                 reads[tenant].changes.append((node, fields))
-            elif self._leases_count:
+            elif self._leases_valid:
                 await self._forget(tenant, reads[tenant], node)
 
     # ---- taking it in
@@ -264,7 +264,7 @@ class MembersPoller:
         for node, fields in read.changes:
             changes += self._take(view, node, fields)
         # After who came elsewhere, so that a user who moved from a node that stopped was never out.
-        if self._leases_count:
+        if self._leases_valid:
             for node in view.versions.keys() - read.nodes:
                 del view.versions[node]
                 changes += view.others.drop(node)

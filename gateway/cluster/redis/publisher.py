@@ -1,4 +1,4 @@
-"""The publisher of this node's membership: writes its connections to Redis for the other nodes, under a lease."""
+"""The publisher of members: writes this node's connections to Redis, under a lease."""
 
 import asyncio
 from collections.abc import Iterable
@@ -15,20 +15,20 @@ from gateway.redis.client import COMMAND_SECONDS, PATIENCE_SECONDS, TimeoutError
 from gateway.redis.tasks import WakeUp
 
 DEBOUNCE: Final = 0.25
-"""Seconds for which changes are gathered before they are written."""
+"""Seconds for which changes are coalesced before a write."""
 
-CHECK_INTERVAL: Final = 1.0
+_CHECK_INTERVAL: Final = 1.0
 _TENANTS_AT_ONCE: Final = 100
 _FIELDS_AT_ONCE: Final = 500
 _MAX_CHANGES: Final = 2_000
-"""Changes at once beyond which a tenant is published as a whole, not as a change."""
+"""A larger change is not written to the stream of changes: readers read the whole hash."""
 _CHANGES_KEPT: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
 class _Written:
-    """A version of a tenant, written as a change of the one `before` or as a whole; `answer` is where Redis says which
-    one it had."""
+    """A version of a tenant's members, written as a change of the version `before`, or as a whole. `answer` is the
+    index of the reply with the version that Redis had."""
 
     tenant: str
     version: int
@@ -37,9 +37,8 @@ class _Written:
 
 
 class MembersPublisher:
-    """Writes what changed, and every third of `lease` seconds that this node is alive: what it wrote is gone `lease`
-    seconds after it was killed. Finds within a second that Redis was away, or has lost what it was told, and tells it
-    anew."""
+    """Writes changes, and renews the lease every third of `lease` seconds: the members of a killed node expire. Detects
+    within a second that Redis was unreachable or has lost members, and writes them again."""
 
     def __init__(self, context: MembersContext, source: Source, totals: TotalsExchange) -> None:
         self._redis = context.redis
@@ -54,20 +53,20 @@ class MembersPublisher:
         self._alive = context.keys.alive(context.node)
         # One count for all tenants, so that a version is never used twice.
         self._version = 0
-        self._told: dict[str, int] = {}
-        self._to_resync: set[str] = set()
+        self._published: dict[str, int] = {}
+        self._resync: set[str] = set()
         self._changed: dict[str, dict[str, None]] = {}
         self._wake = WakeUp()
         self._refresh_at = 0.0
         self._limit = BatchLimit(1, _TENANTS_AT_ONCE, COMMAND_SECONDS, PATIENCE_SECONDS)
         self.answered_at = float("-inf")
-        """When Redis answered a small command the last time: what is late after that is large, or its line slow."""
+        """The time of the last answer to a small command: a large one that is late then is too large for the line."""
         self.failed_at = float("-inf")
-        """When it was found the last time that Redis takes no writes, or has lost what it had."""
+        """The time of the last failed write, or loss of what was written."""
 
     @property
     def failing(self) -> bool:
-        """Whether the last write was refused or not answered: the other nodes do not know what is here."""
+        """Whether the last write failed: the other nodes may not know of this one's connections."""
         return self._incidents.lasts("written")
 
     def changed(self, tenant: str, connection_id: str) -> None:
@@ -77,7 +76,7 @@ class MembersPublisher:
     async def run(self) -> None:
         while True:
             try:
-                async with asyncio.timeout(min(CHECK_INTERVAL, self._lease / 9)):
+                async with asyncio.timeout(min(_CHECK_INTERVAL, self._lease / 9)):
                     await self._wake.wait()
             except TimeoutError:
                 pass
@@ -85,7 +84,7 @@ class MembersPublisher:
                 await asyncio.sleep(DEBOUNCE)
             self._wake.clear()
             try:
-                await self._check_lease()
+                await self._check()
                 await self._flush()
                 await self._totals.write()
             except Failures as error:
@@ -96,29 +95,29 @@ class MembersPublisher:
             else:
                 self._incidents.recovered("written")
 
-    async def rejection(self) -> None:
-        """Withdraw this node's connections. Raises what Redis raises."""
+    async def withdraw(self) -> None:
+        """Delete this node's members. Raises what Redis raises."""
         self._changed.clear()
-        for some in _chunks(list(self._told), _TENANTS_AT_ONCE):
+        for some in _chunks(list(self._published), _TENANTS_AT_ONCE):
             async with asyncio.timeout(COMMAND_SECONDS), self._redis.pipeline(transaction=False) as pipeline:
                 for tenant in some:
                     self._erase(pipeline, tenant)
                 pipeline.delete(self._alive)
                 await pipeline.execute()
-        self._told.clear()
+        self._published.clear()
 
-    async def _check_lease(self) -> None:
-        """Check that Redis has kept this node's connections; where not, or where the lease is due, write them all."""
+    async def _check(self) -> None:
+        """Renew the node's own lease; where it had expired, or every third of it, have all tenants written."""
         async with asyncio.timeout(COMMAND_SECONDS):
             known = await self._redis.set(self._alive, "1", px=int(self._lease * 1000), get=True)
         self.answered_at = self._timer()
         if known is None:
             self._totals.lost()
-            if self._told:
+            if self._published:
                 self.failed_at = self._timer()
         if known is None or self._timer() >= self._refresh_at:
             self._refresh_at = self._timer() + self._lease / 3
-            for tenant in self._told:
+            for tenant in self._published:
                 self._changed.setdefault(tenant, {})
 
     async def _flush(self) -> None:
@@ -128,8 +127,8 @@ class MembersPublisher:
             try:
                 await self._write(some)
             except BaseException:
-                # It is unknown which commands were carried out.
-                self._to_resync |= some.keys()
+                # Part of it may have been carried out.
+                self._resync |= some.keys()
                 for tenant, ids in waiting.items():
                     self._changed.setdefault(tenant, {}).update(ids)
                 raise
@@ -137,16 +136,16 @@ class MembersPublisher:
                 del waiting[tenant]
 
     async def _write(self, changed: dict[str, dict[str, None]]) -> None:
-        """Write of each tenant what changed, or everything where the others do not have the rest."""
+        """Write the changes of each tenant, or all of its members where readers do not have the version before."""
         written: list[_Written] = []
         async with self._bulk.pipeline(transaction=False) as pipeline:
             for tenant, ids in changed.items():
                 here = self._source.ids(tenant)
                 if not here:
-                    if tenant in self._told:
+                    if tenant in self._published:
                         self._erase(pipeline, tenant)
                     continue
-                before = None if tenant in self._to_resync else self._told.get(tenant)
+                before = None if tenant in self._resync else self._published.get(tenant)
                 self._version += 1
                 written.append(_Written(tenant, self._version, before, len(pipeline)))
                 if before is None:
@@ -158,20 +157,20 @@ class MembersPublisher:
                 async with asyncio.timeout(self._limit.seconds):
                     answers = await pipeline.execute(raise_on_error=False)
             except TimeoutErrors:
-                # A moment ago it did answer.
+                # It is the size: Redis answered a small command a moment ago.
                 self._limit.missed()
                 raise
             self._limit.carried(len(changed), self._timer() - begun)
         if failed := next((answer for answer in answers if isinstance(answer, Exception)), None):
             raise failed
         for tenant in changed:
-            self._told.pop(tenant, None)
-            self._to_resync.discard(tenant)
+            self._published.pop(tenant, None)
+            self._resync.discard(tenant)
         for wrote in written:
-            self._told[wrote.tenant] = wrote.version
+            self._published[wrote.tenant] = wrote.version
             if wrote.before is not None and answers[wrote.answer] != b"%d" % wrote.before:
-                # What it was to stand on is not there: Redis lost it, or its lease ran out.
-                self._to_resync.add(wrote.tenant)
+                # The version before is gone: Redis lost it, or its lease expired.
+                self._resync.add(wrote.tenant)
                 self._changed.setdefault(wrote.tenant, {})
                 self._wake.set()
 
@@ -195,8 +194,8 @@ class MembersPublisher:
         pipeline.hget(members, VERSION)
         # The change first and the version last: a reader of the version finds the change.
         if len(fields) <= _MAX_CHANGES:
-            told = {AFTER: before, **fields}
-            pipeline.xadd(changes, told, id=f"{version}-0", maxlen=_CHANGES_KEPT, approximate=False)
+            change = {AFTER: before, **fields}
+            pipeline.xadd(changes, change, id=f"{version}-0", maxlen=_CHANGES_KEPT, approximate=False)
         if gone := [id for id, text in fields.items() if not text]:
             pipeline.hdel(members, *gone)
         pipeline.hset(members, mapping={**{id: text for id, text in fields.items() if text}, VERSION: version})

@@ -1,4 +1,4 @@
-"""The windows of the tenants that this node follows, kept up to date from the channel and from the stream."""
+"""The follower: keeps the windows of followed tenants up to date from pub/sub and from the stream."""
 
 import asyncio
 import logging
@@ -20,28 +20,28 @@ from gateway.logs.redis.writer import ANSWER_SECONDS
 from gateway.redis.tasks import WakeUp
 
 NO_EPOCH: Final = bytes(EPOCH_BYTES)
-_OVERTAKEN_SECONDS: Final = 0.05
+_GAP_TIMEOUT: Final = 0.05
 
 logger = logging.getLogger("gateway.log")
 
 
 @dataclass(slots=True, eq=False)
 class Followed:
-    """A tenant that this node follows. `behind` where the stream has, or may have, more than the window; `begun` once
-    it was at the head: from then on entries are told of."""
+    """A followed tenant. Its window is `stale` while the stream has, or may have, more entries. Once it has caught up
+    with the head, the listener is called with each further entry."""
 
     window: Window
-    behind: bool = True
-    begun: bool = False
+    stale: bool = True
+    caught_up_once: bool = False
     waiting: list[asyncio.Future[None]] = field(default_factory=list)
-    overtaken: asyncio.TimerHandle | None = None
+    gap_timer: asyncio.TimerHandle | None = None
 
 
 class Follower:
-    """Takes from the channel what is exactly next, and for anything else reads the stream from its own place.
+    """Applies messages at exactly the next offset; for any other offset or epoch it reads the stream from its own head.
 
-    `new_window` makes one of a tenant, an epoch and a head; what is older than `max_seconds` is not read. `dropped`
-    counts messages that held no entry.
+    `new_window` makes the window of a tenant, an epoch and a head; entries older than `max_seconds` are not read.
+    `dropped` counts messages without an entry.
     """
 
     def __init__(
@@ -65,15 +65,15 @@ class Follower:
             followed = self.followed[tenant] = Followed(self._new_window(tenant, NO_EPOCH, 0))
             self._tenants[self._keys.channel(tenant)] = tenant
             self.channels.add(self._keys.channel(tenant))
-            self.fall_behind(tenant, followed)
-        elif followed.behind or (since is not None and self._is_ahead(since, followed.window)):
-            self.fall_behind(tenant, followed)
-        if not followed.behind:
+            self.mark_stale(tenant, followed)
+        elif followed.stale or (since is not None and self._is_ahead(since, followed.window)):
+            self.mark_stale(tenant, followed)
+        if not followed.stale:
             return None
         loop = asyncio.get_running_loop()
         caught_up: asyncio.Future[None] = loop.create_future()
         followed.waiting.append(caught_up)
-        alarm = loop.call_later(ANSWER_SECONDS, _refuse, [caught_up])
+        alarm = loop.call_later(ANSWER_SECONDS, _reject, [caught_up])
         caught_up.add_done_callback(lambda _: alarm.cancel())
         return caught_up
 
@@ -84,35 +84,35 @@ class Follower:
             del self._tenants[channel]
             self.channels.remove(channel)
             self._unread.pop(tenant, None)
-            _refuse(followed.waiting)
-            if followed.overtaken is not None:
-                followed.overtaken.cancel()
+            _reject(followed.waiting)
+            if followed.gap_timer is not None:
+                followed.gap_timer.cancel()
 
-    # ---- what comes
+    # ---- messages
 
     def apply_own(self, tenant: str, epoch: bytes, offset: int, content: StoredEvent) -> None:
-        """Take what was appended from here, unless another node's entry is still on its way ahead of it."""
+        """Apply an entry that this node appended, unless the message of an earlier one is still on its way."""
         followed = self.followed.get(tenant)
         if followed is None:
             return
         if epoch == followed.window.epoch and offset > followed.window.head + 1:
-            # The channel, which is in order, brings both in a moment; reading would cost Redis more.
-            if followed.overtaken is None:
+            # Pub/sub, which is in order, brings both in a moment; reading would cost Redis more.
+            if followed.gap_timer is None:
                 loop = asyncio.get_running_loop()
-                followed.overtaken = loop.call_later(_OVERTAKEN_SECONDS, self._gap_timeout, tenant, followed, offset)
+                followed.gap_timer = loop.call_later(_GAP_TIMEOUT, self._gap_timeout, tenant, followed, offset)
         else:
             self._take(tenant, followed, epoch, offset, content)
 
     def _gap_timeout(self, tenant: str, followed: Followed, offset: int) -> None:
-        followed.overtaken = None
+        followed.gap_timer = None
         if followed.window.head < offset:
-            self.fall_behind(tenant, followed)
+            self.mark_stale(tenant, followed)
 
     def _take(self, tenant: str, followed: Followed, epoch: bytes, offset: int, content: StoredEvent) -> None:
-        """Append to the window what is exactly next; for a jump or another epoch, have the stream read."""
+        """Append the entry where it is the next one; for a later offset or another epoch, have the stream read."""
         window = followed.window
         if epoch != window.epoch or offset > window.head + 1:
-            self.fall_behind(tenant, followed)
+            self.mark_stale(tenant, followed)
         elif offset == window.head + 1:
             self._append(tenant, followed, offset, content)
 
@@ -122,11 +122,11 @@ class Follower:
         frame = Frame(payload_of(content.body, event_id, content.timestamp))
         entry = Entry(offset, event_id, content.rooms, frame, content.at, content.removal)
         window.append(entry)
-        if followed.begun and self.listener is not None:
+        if followed.caught_up_once and self.listener is not None:
             try:
                 self.listener.on_entry(tenant, entry)
             except Exception:
-                logger.exception("an entry could not be delivered")
+                logger.exception("delivery of an entry failed")
 
     def _on_message(self, channel: str, data: bytes) -> None:
         tenant = self._tenants.get(channel)
@@ -136,16 +136,16 @@ class Follower:
             epoch, offset, content = decode_message(data)
         except ValueError as error:
             self.dropped += 1
-            self._context.incidents.failed("understood on its channels", error)
+            self._context.incidents.failed("decoded from pub/sub", error)
         else:
             self._take(tenant, self.followed[tenant], epoch, offset, content)
 
     def _on_listening(self, channel: str) -> None:
         if tenant := self._tenants.get(channel):
-            self.fall_behind(tenant, self.followed[tenant])
+            self.mark_stale(tenant, self.followed[tenant])
 
     def _is_ahead(self, since: str, window: Window) -> bool:
-        """Whether a cursor is of a place that this node has not heard of yet, as another node may have."""
+        """Whether a cursor is beyond this window, as one that another node has just given out may be."""
         try:
             return window.gap(window.cursors.decode(since)) == "log_reset"
         except CursorInvalid:
@@ -153,8 +153,8 @@ class Follower:
 
     # ---- reading
 
-    def fall_behind(self, tenant: str, followed: Followed) -> None:
-        followed.behind = True
+    def mark_stale(self, tenant: str, followed: Followed) -> None:
+        followed.stale = True
         self._unread[tenant] = None
         self._unread_changed.set()
 
@@ -165,7 +165,7 @@ class Follower:
             waiting = []
             for tenant, followed in batch:
                 del self._unread[tenant]
-                # Who comes from here on waits for the next page: this one may not have what they ask for.
+                # Callers of `follow` from here on wait for the next page: this one may not reach their cursor.
                 waiting.append(followed.waiting)
                 followed.waiting = []
             if not self._unread:
@@ -175,79 +175,79 @@ class Follower:
                 for (tenant, followed), those, page in zip(batch, waiting, pages, strict=True):
                     self._take_page(tenant, followed, page, those)
                     await asyncio.sleep(0)  # a page may be a thousand entries
-            except BaseException:  # cancelled, or a fault: no other reference to them exists
+            except BaseException:  # cancelled, or a fault: no other part has these futures
                 for those in waiting:
-                    _refuse(those)
+                    _reject(those)
                 raise
 
     def _take_page(
         self, tenant: str, followed: Followed, page: Page | Exception, waiting: list[asyncio.Future[None]]
     ) -> None:
-        """Take in what was read of a tenant; `waiting` are told where its window is then as far as the stream was."""
+        """Apply a page; resolves `waiting` once the window has reached the head that the page named."""
         if self.followed.get(tenant) is not followed:
-            _refuse(waiting)
+            _reject(waiting)
         elif isinstance(page, LineTooSlow):
             self._read_on(tenant, followed, waiting)
         elif isinstance(page, Exception):
-            _refuse(waiting)  # it is tried again at the next look, a second later
+            _reject(waiting)  # the next health check, within a second or two, reads it again
         else:
             self._apply(tenant, followed, page)
-            # Before anybody is told: what was too old by the time that it came is no history.
+            # Before the window counts as current: expired entries must not be replayed.
             followed.window.sweep(self._context.clock.now())
             if followed.window.head < page.head:
                 self._read_on(tenant, followed, waiting)
             else:
-                followed.begun = True
-                followed.behind = tenant in self._unread  # where something came up since that was not in this page
-                _resolve_all(waiting)
+                followed.caught_up_once = True
+                followed.stale = tenant in self._unread  # marked again while the page was on its way
+                _resolve(waiting)
 
     def _read_on(self, tenant: str, followed: Followed, waiting: list[asyncio.Future[None]]) -> None:
         followed.waiting += [caught_up for caught_up in waiting if not caught_up.done()]
-        self.fall_behind(tenant, followed)
+        self.mark_stale(tenant, followed)
 
     def _apply(self, tenant: str, followed: Followed, page: Page) -> None:
         epoch, head, entries = page.epoch, page.head, page.entries
         if epoch != followed.window.epoch:
             first = _offset(entries[0]) if entries else head + 1
-            self._begin_anew(tenant, followed, epoch, first - 1)
+            self._replace_window(tenant, followed, epoch, first - 1)
         for entry in entries:
             offset = _offset(entry)
             if offset <= followed.window.head:
-                continue  # which the channel brought meanwhile
+                continue  # applied from pub/sub meanwhile
             if offset > followed.window.head + 1:
-                self._begin_anew(tenant, followed, epoch, offset - 1)
+                self._replace_window(tenant, followed, epoch, offset - 1)
             try:
                 content = decode_entry(dict(zip(*[iter(entry[1])] * 2, strict=True))[b"e"])
             except (ValueError, KeyError) as error:
-                self._context.incidents.failed("understood in its stream", error)
-                self._begin_anew(tenant, followed, epoch, offset)
+                self._context.incidents.failed("decoded from its stream", error)
+                self._replace_window(tenant, followed, epoch, offset)
             else:
                 self._append(tenant, followed, offset, content)
         if not entries and head > followed.window.head:
-            self._begin_anew(tenant, followed, epoch, head)
+            self._replace_window(tenant, followed, epoch, head)
 
-    def _begin_anew(self, tenant: str, followed: Followed, epoch: bytes, head: int) -> None:
-        """Another epoch, or the stream no longer reaches back to here: something is missing before what comes next."""
+    def _replace_window(self, tenant: str, followed: Followed, epoch: bytes, head: int) -> None:
+        """Replace the window: the epoch has changed, or the stream no longer has the next entry."""
         reason: Gap = "log_reset" if epoch != followed.window.epoch else "history_trimmed"
         followed.window = self._new_window(tenant, epoch, head)
-        if followed.begun and self.listener is not None:
+        if followed.caught_up_once and self.listener is not None:
             try:
                 self.listener.on_reset(tenant, reason)
             except Exception:
-                logger.exception("clients could not be notified of a gap")
+                logger.exception("notification of a reset failed")
 
 
 def _offset(entry: Any) -> int:
     return int(entry[0].split(b"-")[0])
 
 
-def _resolve_all(waiting: list[asyncio.Future[None]]) -> None:
+def _resolve(waiting: list[asyncio.Future[None]]) -> None:
     for caught_up in waiting:
         if not caught_up.done():
             caught_up.set_result(None)
 
 
-def _refuse(waiting: list[asyncio.Future[None]]) -> None:
+def _reject(waiting: list[asyncio.Future[None]]) -> None:
     for caught_up in waiting:
         if not caught_up.done():
             caught_up.set_exception(LogUnavailable("the event log does not answer"))

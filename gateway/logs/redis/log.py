@@ -58,7 +58,7 @@ class RedisLog:
             client_of(url),
             client_of(url, PATIENCE_SECONDS),
             keys,
-            keys.probe(secrets.token_hex(8)),
+            keys.heartbeat(secrets.token_hex(8)),
             "1" if trust_restarts else "0",
             timer,
             ServerClock(timer),
@@ -178,7 +178,7 @@ class RedisLog:
         tenant, draft = append.tenant, append.draft
         if status == b"appended":
             self._appended[tenant] = self._appended.get(tenant, 0) + 1
-            self._monitor.answered()
+            self._monitor.mark_alive()
             # Ahead of the channel, so that a publisher's own node has called its listener when it has the receipt.
             content = StoredEvent(float(at), draft.timestamp, draft.rooms, draft.body, draft.removal)
             self._follower.apply_own(tenant, epoch, offset, content)

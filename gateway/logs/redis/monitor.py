@@ -1,4 +1,4 @@
-"""A look at Redis every second: whether events get through, and what the fast way has lost."""
+"""The health check of the log on Redis: every second, whether it takes writes, and whether windows lag behind."""
 
 import asyncio
 from typing import Final
@@ -10,19 +10,19 @@ from gateway.logs.redis.follower import Follower
 from gateway.redis.batch_limit import BatchLimit
 from gateway.redis.client import COMMAND_SECONDS
 
-LOOK_SECONDS: Final = 1.0
-"""Between two comparisons of heads, which find what the fast way has lost."""
+CHECK_INTERVAL: Final = 1.0
+"""Seconds between two checks; a message that pub/sub lost is found by the next comparison of heads."""
 
 DEGRADED_SECONDS: Final = 2.5
-"""Without an answer: with a look every second, and a second for it to fail, clients are told within 5 s."""
+"""Without an answer; with a check every second, and a second for it to fail, clients are notified within 5 s."""
 
 _COMPARE_SECONDS: Final = 0.5
 _COMPARED_AT_ONCE: Final = 512
-_PROBE_SECONDS: Final = 10
+_HEARTBEAT_TTL: Final = 10
 
 
 class HealthMonitor:
-    """The health check of Redis: notifies the listener when it stops answering or taking writes, and afterwards."""
+    """Notifies the log's listener when Redis stops answering or taking writes, and when it works again."""
 
     def __init__(self, context: RedisContext, follower: Follower) -> None:
         self.degraded = False
@@ -35,14 +35,14 @@ class HealthMonitor:
         self._limit = BatchLimit(1, _COMPARED_AT_ONCE, _COMPARE_SECONDS, _COMPARE_SECONDS)
         self._answered_at = self._timer()
 
-    def answered(self) -> None:
+    def mark_alive(self) -> None:
         """Redis has taken a write."""
         self._answered_at = self._timer()
 
     async def run(self) -> None:
-        self.answered()
+        self.mark_alive()
         while True:
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(CHECK_INTERVAL)
             run: bytes | None = None
             try:
                 async with asyncio.timeout(COMMAND_SECONDS):
@@ -53,32 +53,32 @@ class HealthMonitor:
                 self._incidents.failed("checked", error)
             else:
                 self._incidents.recovered("checked")
-                self.answered()
-            self._judge()
+                self.mark_alive()
+            self._update_status()
             if run is not None:
                 await self._compare(run)
 
     async def _probe(self) -> tuple[bytes, Exception | None]:
-        """See that Redis takes writes and publishes them. Returns the id of the server's run, and why it refuses."""
+        """Write and publish a heartbeat. Returns the `run_id` of the server, and its refusal of the write."""
         async with self._redis.pipeline(transaction=False) as pipeline:
-            pipeline.set(self._context.probe, "1", ex=_PROBE_SECONDS)
-            pipeline.publish(self._context.probe, "1")
+            pipeline.set(self._context.heartbeat, "1", ex=_HEARTBEAT_TTL)
+            pipeline.publish(self._context.heartbeat, "1")
             pipeline.time()
             pipeline.info("server")
-            written, told, time, server = await pipeline.execute(raise_on_error=False)
+            written, published, time, server = await pipeline.execute(raise_on_error=False)
         for answer in (time, server):
             if isinstance(answer, Exception):
                 raise answer
         self._context.clock.hear(time[0] + time[1] / 1e6)
         if isinstance(written, ReadOnlyError):
-            # The server has become a replica: its address may lead to another one by now.
+            # The server has become a replica: its address may lead to another server by now.
             for client in (self._redis, self._context.reader):
                 await client.connection_pool.disconnect(inuse_connections=False)
-        refusals = (answer for answer in (written, told) if isinstance(answer, Exception))
+        refusals = (answer for answer in (written, published) if isinstance(answer, Exception))
         return server["run_id"].encode(), next(refusals, None)
 
     async def _compare(self, run: bytes) -> None:
-        """See which tenants have moved on unheard: all in turn, as many as the line brings in a part of a second."""
+        """Compare the heads of followed tenants with those in Redis: round robin, as many as half a second allows."""
         tenants = list(self._follower.followed)
         begun, compared = self._timer(), 0
         while compared < len(tenants) and self._timer() - begun < _COMPARE_SECONDS / 2:
@@ -110,10 +110,10 @@ class HealthMonitor:
         for tenant, head in zip(tenants, heads, strict=True):
             if (followed := self._follower.followed.get(tenant)) is not None:
                 here = [followed.window.epoch.hex().encode(), b"%d" % followed.window.head, *owner]
-                if followed.behind or head != here:
-                    self._follower.fall_behind(tenant, followed)
+                if followed.stale or head != here:
+                    self._follower.mark_stale(tenant, followed)
 
-    def _judge(self) -> None:
+    def _update_status(self) -> None:
         degraded = self._timer() - self._answered_at >= DEGRADED_SECONDS
         if degraded != self.degraded:
             self.degraded = degraded

@@ -1,4 +1,4 @@
-"""The pub/sub listener: Redis channels announce new entries. The fast way, never the truth."""
+"""The pub/sub listener: brings new entries at once; what it loses is read from the stream."""
 
 import asyncio
 from collections.abc import Callable
@@ -11,7 +11,8 @@ from gateway.logs.redis.context import RedisContext
 from gateway.redis.tasks import WakeUp
 
 HEARTBEAT_TIMEOUT: Final = 3.0
-"""Without a probe, which comes every second, the connection is given up: it may be open and yet carry nothing."""
+"""Seconds without a heartbeat, which is published every second, after which the connection is replaced: it may be
+half-open."""
 
 _PAUSE: Final = 0.2
 _POLL: Final = 0.25
@@ -19,8 +20,8 @@ _AT_ONCE: Final = 500
 
 
 class PubSubListener:
-    """Listens to the channels that are wanted. `on_message` gets a channel and what came on it; `on_listening` a
-    channel that is listened to from now on: what came on it before was not heard.
+    """Keeps the subscriptions of wanted channels. `on_message` is called with a channel and a message; `on_listening`
+    with a channel whose subscription has just begun: earlier messages on it are lost.
     """
 
     def __init__(
@@ -30,7 +31,7 @@ class PubSubListener:
         on_listening: Callable[[str], None],
     ) -> None:
         self._redis = context.redis
-        self.probe = context.probe
+        self._heartbeat = context.heartbeat
         self._timer = context.timer
         self._on_message = on_message
         self._on_listening = on_listening
@@ -42,11 +43,11 @@ class PubSubListener:
 
     @property
     def alive(self) -> bool:
-        """Whether its own probe came lately."""
+        """Whether the node's own heartbeat came back within the timeout."""
         return self._timer() - self._heard_at < HEARTBEAT_TIMEOUT
 
     def stop(self) -> None:
-        """Nothing is heard any more."""
+        """Count as not alive: the listener has ended."""
         self._heard_at = float("-inf")
 
     def add(self, channel: str) -> None:
@@ -73,11 +74,11 @@ class PubSubListener:
     async def _listen(self, channels: PubSub) -> None:
         # The first command connects.
         async with asyncio.timeout(HEARTBEAT_TIMEOUT):
-            await channels.subscribe(self.probe)
+            await channels.subscribe(self._heartbeat)
         self._changes = dict(self._wanted)
         self._changed.set()
         async with asyncio.TaskGroup() as group:
-            # One reads while the other one writes, so that a new channel does not wait for the next message.
+            # Reading and writing at once: a new subscription must not wait for the next message.
             group.create_task(self._hear(channels))
             group.create_task(self._subscribe(channels))
 
@@ -99,18 +100,18 @@ class PubSubListener:
         while not _ending():
             message = await channels.get_message(timeout=_POLL)
             if message is None:
-                # Only where nothing waits to be read: after a stall of this process there is a probe in there.
+                # Only with an empty buffer: after a stall of this process a heartbeat may wait in it.
                 if self._timer() - max(since, self._heard_at) >= HEARTBEAT_TIMEOUT:
-                    raise TimeoutError("the channel is open and carries nothing")
+                    raise TimeoutError("no heartbeat on an open pub/sub connection")
                 continue
             if message["type"] not in ("message", "subscribe"):
                 continue
             channel = message["channel"].decode()
-            if channel == self.probe:
-                # The first time being listened to is as good as a probe, which comes a second later.
+            if channel == self._heartbeat:
+                # The first confirmation counts as a heartbeat, which comes a second later.
                 if message["type"] == "message" or self._heard_at < 0:
                     self._heard_at = self._timer()
-                    if self._heard_at - since >= HEARTBEAT_TIMEOUT:  # or a line comes each time where it never lasts
+                    if self._heard_at - since >= HEARTBEAT_TIMEOUT:  # not on each of many short-lived connections
                         self._incidents.recovered("listened to")
             elif message["type"] == "message":
                 self._on_message(channel, message["data"])
@@ -119,7 +120,7 @@ class PubSubListener:
 
 
 def _ending() -> bool:
-    """Whether this task was cancelled, though a command of redis-py has lost that: under Python 3.11 `wait_for` does
-    where the answer comes in the same turn. A group of tasks would wait for it without end."""
+    """Whether this task was cancelled, also where redis-py swallowed the cancellation: `wait_for` of Python 3.11 does
+    where the answer comes in the same loop iteration. The task group would wait for ever."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
