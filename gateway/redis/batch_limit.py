@@ -22,14 +22,15 @@ class BatchLimit:
         self._patience = patience
 
     def carried(self, size: int, elapsed: float) -> None:
-        """A round trip of `size` took `elapsed` seconds."""
-        if elapsed <= _QUICK * self.seconds:
+        """A round trip of `size` took `elapsed` seconds. One that was not full says nothing of the line."""
+        if elapsed <= _QUICK * self.seconds and size * 2 >= self.size:
             self.seconds = max(self._base, self.seconds / 2)
-            if size * 2 >= self.size:
-                self.size = min(self._most, self.size * 2)
+            self.size = min(self._most, self.size * 2)
 
-    def missed(self) -> None:
-        """A round trip did not end in time, though the server is there."""
-        if self.size == self._least:
+    def missed(self, answers: bool) -> None:
+        """A round trip was late; `answers` where the server does to small commands, so that the line must be slow."""
+        if not answers:
+            self.seconds = self._base
+        elif self.size == self._least:
             self.seconds = min(self._patience, self.seconds * 2)
         self.size = max(self._least, self.size // 4)

@@ -133,16 +133,23 @@ def test_batch_limit_finds_what_the_line_carries() -> None:
             if elapsed > limit.seconds:
                 misses += 1
                 assert trip < 12, "it still tries what cannot be carried"
-                limit.missed()
+                limit.missed(answers=True)
             else:
                 limit.carried(limit.size, elapsed)
         assert misses < 12
         assert limit.size == 4_194_304 or limit.size == 4_096 or limit.size / throughput > 0.1
 
 
-def test_batch_limit_does_not_grow_on_what_was_not_full() -> None:
-    """A quick answer with next to nothing in it says nothing of the line."""
-    limit = BatchLimit(1, 1_000, 1.0, 1.0)
+def test_batch_limit_learns_nothing_from_what_was_not_full() -> None:
+    """A quick answer with next to nothing in it, between two that are large, changes neither size nor deadline. Where
+    the server has gone, the deadline is short again."""
+    limit = BatchLimit(1, 1_000, 1.0, 30.0)
     for _ in range(10):
         limit.carried(10, 0.001)
     assert limit.size == 250
+    for _ in range(6):
+        limit.missed(answers=True)
+    limit.carried(0, 0.001)
+    assert (limit.size, limit.seconds) == (1, 4.0)
+    limit.missed(answers=False)
+    assert (limit.size, limit.seconds) == (1, 1.0)

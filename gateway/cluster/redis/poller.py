@@ -168,10 +168,10 @@ class MembersPoller:
                     async with asyncio.timeout(self._limit.seconds):
                         reads = await self._read(some, check)
                 except TimeoutErrors:
-                    if self._timer() - self._publisher.answered_at < _ANSWERED_LATELY:
-                        self._limit.missed()
+                    self._limit.missed(self._timer() - self._publisher.answered_at < _ANSWERED_LATELY)
                     raise
-                self._limit.carried(len(some), self._timer() - begun)
+                if any(read.changes for read in reads.values()):
+                    self._limit.carried(len(some), self._timer() - begun)
                 for tenant, read in reads.items():
                     self._apply(tenant, read)
         except Failures as error:

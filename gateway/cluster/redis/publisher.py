@@ -138,6 +138,7 @@ class MembersPublisher:
     async def _write(self, changed: dict[str, dict[str, None]]) -> None:
         """Write the changes of each tenant, or all of its members where readers do not have the version before."""
         written: list[_Written] = []
+        members = 0
         async with self._bulk.pipeline(transaction=False) as pipeline:
             for tenant, ids in changed.items():
                 here = self._source.ids(tenant)
@@ -148,6 +149,7 @@ class MembersPublisher:
                 before = None if tenant in self._resync else self._published.get(tenant)
                 self._version += 1
                 written.append(_Written(tenant, self._version, before, len(pipeline)))
+                members += len(here) if before is None else len(ids)
                 if before is None:
                     await self._write_all(pipeline, tenant, self._version, list(here))
                 else:
@@ -157,10 +159,10 @@ class MembersPublisher:
                 async with asyncio.timeout(self._limit.seconds):
                     answers = await pipeline.execute(raise_on_error=False)
             except TimeoutErrors:
-                # It is the size: Redis answered a small command a moment ago.
-                self._limit.missed()
+                self._limit.missed(answers=True)  # as it did to a small command, a moment ago
                 raise
-            self._limit.carried(len(changed), self._timer() - begun)
+            if members >= _FIELDS_AT_ONCE:  # a few say nothing of the line
+                self._limit.carried(len(changed), self._timer() - begun)
         if failed := next((answer for answer in answers if isinstance(answer, Exception)), None):
             raise failed
         for tenant in changed:

@@ -8,7 +8,7 @@ from redis.exceptions import ReadOnlyError
 from gateway.logs.redis.context import RedisContext
 from gateway.logs.redis.follower import Follower
 from gateway.redis.batch_limit import BatchLimit
-from gateway.redis.client import COMMAND_SECONDS
+from gateway.redis.client import COMMAND_SECONDS, TimeoutErrors
 
 CHECK_INTERVAL: Final = 1.0
 """Seconds between two checks; a message that pub/sub lost is found by the next comparison of heads."""
@@ -88,8 +88,8 @@ class HealthMonitor:
             try:
                 async with asyncio.timeout(self._limit.seconds):
                     await self._compare_heads(some, run)
-            except TimeoutError:
-                self._limit.missed()
+            except TimeoutErrors:
+                self._limit.missed(answers=True)
                 return
             except Exception as error:
                 self._incidents.failed("compared", error)

@@ -61,8 +61,7 @@ class PageReader:
                 answers = await self._script.run_all(context.reader, calls)
         except TimeoutErrors as error:
             slow = context.clock.heard_lately()
-            if slow:
-                self._limit.missed()
+            self._limit.missed(slow)
             pages: list[Page | Exception] = [LineTooSlow() if slow else error] * len(tenants)
         except Exception as error:
             pages = [error] * len(tenants)

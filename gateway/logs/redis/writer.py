@@ -107,8 +107,8 @@ class Writer:
             async with asyncio.timeout(self._limit.seconds):
                 answers = await self._send(batch)
         except Exception as error:
-            if isinstance(error, TimeoutErrors) and self._context.clock.heard_lately():
-                self._limit.missed()
+            if isinstance(error, TimeoutErrors):
+                self._limit.missed(self._context.clock.heard_lately())
             self._context.incidents.failed("written", error)
             answers = [error] * len(batch)
             elapsed = self._context.timer() - begun
