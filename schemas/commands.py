@@ -1,12 +1,13 @@
 """Commands: what a client may send over the WebSocket, and the parser of a text frame."""
 
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
 from pydantic_core import from_json
 
 from schemas.codes import ErrorCode
 from schemas.events import PublishedEvent, published_event
+from schemas.faults import describe
 from schemas.rooms import RoomKinds
 
 MAX_HISTORY: Final = 100
@@ -66,7 +67,9 @@ class Presence(_Command):
 
 AnyCommand = Ping | Subscribe | Unsubscribe | Auth | Publish | Presence
 
-COMMAND_TYPES: Final = ("ping", "subscribe", "unsubscribe", "auth", "publish", "presence")
+COMMAND_TYPES: Final[tuple[str, ...]] = tuple(
+    get_args(command.model_fields["type"].annotation)[0] for command in get_args(AnyCommand)
+)
 
 
 class CommandError(Exception):
@@ -105,24 +108,8 @@ class CommandParser:
         try:
             return self._adapter.validate_python(value)
         except ValidationError as error:
-            raise CommandError(ErrorCode.BAD_MESSAGE, describe(error), id) from None
-
-
-def describe(error: ValidationError) -> str:
-    """The first three faults of a body by field, in one line; what was sent is not repeated."""
-    faults = error.errors(include_input=False, include_url=False, include_context=False)
-    lines = [f"{_path(fault['loc'])}{fault['msg'].removeprefix('Value error, ')}" for fault in faults[:3]]
-    if len(faults) > 3:
-        lines.append(f"and {len(faults) - 3} more")
-    return "; ".join(lines)
-
-
-def _path(location: tuple[int | str, ...]) -> str:
-    # A field's name may be the sender's own words where it is an unknown one: keep it short and printable.
-    fields = location[1:] if location and location[0] in COMMAND_TYPES else location
-    words = [str(part)[:40] for part in fields]
-    path = ".".join(word if word.isprintable() else "?" for word in words)
-    return f"{path}: " if path else ""
+            faults = error.errors(include_input=False, include_url=False, include_context=False)
+            raise CommandError(ErrorCode.BAD_MESSAGE, describe(faults, outer=1), id) from None
 
 
 def _readable_id(value: Any) -> str | int | None:

@@ -20,8 +20,8 @@ from gateway.service.factory import Service
 from gateway.telemetry import log_events
 from schemas.admin import BatchAnswer, EventAnswer, EventBatch, EventFailure, ItemError
 from schemas.codes import ERROR_RULES, ErrorCode
-from schemas.commands import describe
 from schemas.events import PublishedEvent, published_event
+from schemas.faults import describe
 
 _AHEAD: Final = 200
 """Events of a batch that may be on their way to the log: as many as it takes in one go, and not its whole queue."""
@@ -102,7 +102,8 @@ async def _answer(appended: Awaitable[Receipt], rooms: tuple[str, ...]) -> Event
 def _failure(error: Exception) -> EventFailure:
     """The result for one event that was not appended."""
     if isinstance(error, ValidationError):
-        return EventFailure(error=ItemError(code=ErrorCode.BAD_MESSAGE, message=describe(error)))
+        faults = error.errors(include_input=False, include_url=False, include_context=False)
+        return EventFailure(error=ItemError(code=ErrorCode.BAD_MESSAGE, message=describe(faults)))
     if isinstance(error, GatewayError | AuthError):
         return EventFailure(error=ItemError(code=error.code, message=str(error)))
     logger.error("an event of a batch could not be published", exc_info=error)

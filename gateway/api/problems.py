@@ -13,6 +13,7 @@ from auth.errors import AuthError
 from gateway.core.errors import GatewayError, RateLimited
 from schemas.admin import Problem
 from schemas.codes import ERROR_RULES, ErrorCode
+from schemas.faults import describe
 
 MEDIA_TYPE: Final = "application/problem+json"
 
@@ -70,7 +71,7 @@ def problem_for(error: Exception) -> Response:
     if isinstance(error, AuthError):
         return problem(ERROR_RULES[error.code].status, error.code, str(error), rooms=tuple(getattr(error, "rooms", ())))
     if isinstance(error, RequestValidationError):
-        return problem(HTTPStatus.UNPROCESSABLE_ENTITY, ErrorCode.BAD_MESSAGE, describe(error.errors()))
+        return problem(HTTPStatus.UNPROCESSABLE_ENTITY, ErrorCode.BAD_MESSAGE, describe(error.errors(), outer=1))
     if isinstance(error, BodyError):
         return problem(error.status_code, error.code, str(error.detail), limit=error.limit)
     if isinstance(error, HTTPException):
@@ -79,16 +80,6 @@ def problem_for(error: Exception) -> Response:
         answer.headers.update(error.headers or {})  # `Allow`, which a 405 must have (RFC 9110 section 15.5.6)
         return answer
     raise error
-
-
-def describe(faults: Any) -> str:
-    """The first three faults of a request by field; what was sent is not repeated."""
-    lines = []
-    for fault in list(faults)[:3]:
-        # A field's name may be the sender's own words where it is an unknown one: keep it short and printable.
-        words = [word if word.isprintable() else "?" for word in (str(part)[:40] for part in fault["loc"][1:])]
-        lines.append(f"{'.'.join(words) or 'body'}: {fault['msg'].removeprefix('Value error, ')}")
-    return "; ".join(lines)
 
 
 def limit_met(request: Request) -> RateLimited:

@@ -216,6 +216,18 @@ async def test_a_batch_is_judged_event_by_event(gate: Gate) -> None:
         await fence(client)
 
 
+async def test_a_fault_of_a_batched_event_names_the_field(gate: Gate) -> None:
+    """Also one that has the name of a command."""
+    events = [EVENT | {"presence": 1}, {}, EVENT | {"data": 1, "a": 1, "b": 1, "c": 1}]
+    async with http(gate, gate.token(scope="publish")) as api:
+        results = (await api.post("/events/batch", json={"events": events})).json()["results"]
+        single = (await api.post("/events", json=events[2])).json()["detail"]
+    assert results[0]["error"]["message"] == "presence: Extra inputs are not permitted"
+    assert results[1]["error"]["message"].startswith("type: Field required")
+    assert results[2]["error"]["message"].endswith("; and 1 more")
+    assert single == results[2]["error"]["message"]
+
+
 async def test_a_batch_holds_from_1_to_1000_events(gate: Gate) -> None:
     """Others are refused as a whole, and nothing of them is published."""
     async with http(gate, gate.token()) as api:
