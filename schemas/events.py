@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model
 from pydantic_core import from_json, to_json
 
+from schemas.messages import Message
 from schemas.rooms import ID_PATTERN, SUBJECT_PATTERN, RoomKinds, documented
 
 
@@ -45,27 +46,8 @@ class EventType(StrEnum):
     SYSTEM_WARNING = "system.warning"
 
 
-RESERVED_TYPES: Final = frozenset(
-    {
-        "connection.established",
-        "subscribed",
-        "unsubscribed",
-        "authenticated",
-        "published",
-        "presence",
-        "presence.joined",
-        "presence.left",
-        "subscription.revoked",
-        "token.expiring",
-        "stream.gap",
-        "stream.degraded",
-        "stream.restored",
-        "server.draining",
-        "error",
-        "ping",
-        "pong",
-    }
-)
+# `ping` is a command, and what `BroadcastManager.ping_all` sends.
+RESERVED_TYPES: Final = frozenset({"ping", *(message.name for message in Message.__subclasses__())})
 """Types of the gateway's own frames: a client must be able to trust that only the gateway sent them."""
 
 MAX_TYPE_LENGTH: Final = 64
