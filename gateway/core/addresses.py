@@ -18,6 +18,14 @@ def trusted_proxy(name: str) -> Proxy:
     return name if name == UNIX_PEER else ip_network(name, strict=False)
 
 
+def is_loopback(host: str) -> bool:
+    """Whether a host reaches this machine alone: a loopback address (IPv6 without brackets), or `localhost`."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def client_address(peer: str, headers: Headers, proxies: Sequence[Proxy]) -> str:
     """The address of the client: the peer's, or what trusted proxies say of it in `X-Forwarded-For`.
 

@@ -9,6 +9,7 @@ from gateway.core.cluster import Cluster
 from gateway.core.log import Log
 from gateway.engine.connections import Connections
 from gateway.engine.publishing import Publishing
+from gateway.engine.tasks import TaskSet
 from gateway.engine.token_expiry import TokenExpiry
 from gateway.telemetry.log_events import report_suppressed
 
@@ -30,21 +31,18 @@ class Housekeeping:
         self._publishing = publishing
         self._log = log
         self._cluster = cluster
-        self._task: asyncio.Task[None] | None = None
+        self._tasks = TaskSet()
 
     @property
     def running(self) -> bool:
-        return self._task is not None and not self._task.done()
+        return len(self._tasks) > 0
 
     def start(self) -> None:
-        if self._task is None:
-            self._task = asyncio.create_task(self._sweep_forever())
+        if not self.running:
+            self._tasks.spawn(self._sweep_forever())
 
     async def stop(self) -> None:
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+        await self._tasks.cancel()
 
     def sweep(self) -> None:
         self._token_expiry.sweep(self._connections.clock())

@@ -9,6 +9,7 @@ from itertools import count
 from typing import Any, Final
 
 from gateway.engine.gateway import Gateway
+from gateway.engine.tasks import TaskSet
 from schemas.events import EventType
 from schemas.rooms import RoomKinds
 
@@ -65,13 +66,13 @@ _WORDS: Final = (
 @asynccontextmanager
 async def demo_traffic(gateway: Gateway, pause: float = 0.35) -> AsyncIterator[None]:
     """Publish events of both tenants, each one about every `pause` seconds, until left."""
-    tasks = [asyncio.create_task(_work(gateway, tenant, pause)) for tenant in TENANTS]
+    tasks = TaskSet()
+    for tenant in TENANTS:
+        tasks.spawn(_work(gateway, tenant, pause))
     try:
         yield
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await tasks.cancel()
 
 
 async def _work(gateway: Gateway, tenant: DemoTenant, pause: float) -> None:

@@ -6,7 +6,6 @@ import secrets
 import shlex
 import sys
 from contextlib import suppress
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +13,7 @@ from fastapi import APIRouter, HTTPException, Request, Response
 from pydantic import BaseModel, ConfigDict, SecretStr
 
 from gateway.api.routes import ProblemRoute
+from gateway.core.addresses import is_loopback
 from gateway.core.headers import group_headers
 from gateway.server.demo import TENANTS, DemoTenant
 from gateway.service.config import ConfigError, Settings
@@ -60,11 +60,7 @@ def _private_file(beside: Path, text: str) -> Path:
 
 def require_loopback(host: str) -> None:
     """Raise `ConfigError` unless only this machine can reach `host`: anybody who can is handed tokens."""
-    try:
-        loopback = host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        loopback = False
-    if not loopback:
+    if not is_loopback(host):
         raise ConfigError(
             f"--dev hands out tokens without authentication, so it serves on loopback only, not on {host}"
         )

@@ -10,6 +10,7 @@ from auth.errors import UnusableKey
 from auth.keys import KeyRing
 from auth.tokens import TokenIssuer, TokenVerifier, TrustedIssuer
 from gateway.cluster.local import LocalCluster
+from gateway.core.addresses import is_loopback
 from gateway.core.admission import ConnectionLimits, Limits
 from gateway.core.cluster import Cluster
 from gateway.core.log import Log
@@ -187,7 +188,7 @@ def _limits(settings: Settings) -> Limits:
 
 def setting_warnings(settings: Settings) -> Iterable[str]:
     """Warnings about settings that are valid but not advisable, a sentence each."""
-    if settings.host not in ("127.0.0.1", "::1", "localhost") and not settings.trusted_proxies:
+    if not is_loopback(settings.host) and not settings.trusted_proxies:
         yield "GATEWAY_HOST is open to the network and GATEWAY_TRUSTED_PROXIES is empty: is TLS ended in front of it?"
     yield from external_weaknesses(settings)
     if "*" in settings.allowed_origins:

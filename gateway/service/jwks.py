@@ -1,7 +1,6 @@
 """The keys of an issuer elsewhere, fetched from its JWK Set and kept fresh (RFC 7517)."""
 
 import asyncio
-import ipaddress
 import json
 import logging
 import random
@@ -11,6 +10,8 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from auth.keys import Key, KeyRing, keys_from_jwks
+from gateway.core.addresses import is_loopback
+from gateway.engine.tasks import TaskSet
 from gateway.service.http_get import http_get
 
 logger = logging.getLogger(__name__)
@@ -40,7 +41,7 @@ class JwksRefresher:
         self._kids: frozenset[str] = frozenset()
         self._failures = 0
         self._kid_missing = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._tasks = TaskSet()
 
     def candidates(self, kid: str | None, algorithm: str) -> Sequence[Key]:
         """The keys to try, as KeySource says. A `kid` never heard of asks for an early refresh."""
@@ -52,15 +53,11 @@ class JwksRefresher:
         """Fetch the keys once, whether or not that succeeds, and keep them fresh until `stop`."""
         self._kid_missing = asyncio.Event()  # of this event loop, which may be another one than the last time
         await self._refresh()
-        self._task = asyncio.create_task(self._follow(), name=f"jwks {self._url}")
+        self._tasks.spawn(self._follow())
 
     async def stop(self) -> None:
         """Stop refreshing; the keys stay as they are. A fetch under way ends by its own deadline, unheard."""
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
+        await self._tasks.cancel()
 
     async def _follow(self) -> None:
         # One task does all the fetching, so that two fetches never run at once however many tokens ask for one.
@@ -101,17 +98,10 @@ def _checked(url: str) -> str:
     """`url` if keys may be fetched from it: https, or http to this very machine. ValueError otherwise."""
     parts = urlsplit(url)
     host = parts.hostname or ""
-    safe = parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(host))
+    safe = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host))
     if not safe or not host or parts.username is not None:
         raise ValueError("a JWKS URL is https://host/…, without a user; http only to this machine itself")
     return url
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _fetch(url: str, timeout: float) -> list[Key]:
