@@ -3,12 +3,9 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Final
 
 from auth.errors import RoomInvalid, TooManyRooms
-from schemas.rooms import DEFAULT_KINDS, RoomKinds
-
-MAX_PATTERNS: Final = 128
+from schemas.rooms import DEFAULT_KINDS, MAX_PATTERNS, RoomKinds
 
 
 @dataclass(frozen=True, slots=True)

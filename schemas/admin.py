@@ -4,6 +4,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from schemas.rooms import MAX_PATTERNS
+
 
 class _Body(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, hide_input_in_errors=True)
@@ -18,7 +20,7 @@ class TokenRequest(_Body):
 
     user_id: Subject
     tenant: TenantId | None = None
-    rooms: Annotated[list[Annotated[str, Field(max_length=256)]], Field(max_length=128)]
+    rooms: Annotated[list[Annotated[str, Field(max_length=256)]], Field(max_length=MAX_PATTERNS)]
     scope: Annotated[str, Field(max_length=64)] = "subscribe"
     expires_in: Annotated[int, Field(ge=1)] | None = None
 

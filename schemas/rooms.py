@@ -7,6 +7,9 @@ from operator import index
 from typing import Any, Final, NamedTuple, SupportsIndex
 from uuid import UUID
 
+MAX_PATTERNS: Final = 128
+"""Of rooms, in the grants of one token."""
+
 TENANT_ROOM: Final = "tenant"
 """The room that every event of a tenant is routed to."""
 

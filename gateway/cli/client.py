@@ -17,8 +17,8 @@ from websockets.typing import Subprotocol
 from gateway.cli.errors import ClientError
 from gateway.cli.resume import Resume
 from gateway.core.connect_request import SUBPROTOCOL
+from gateway.core.credentials import BEARER_SUBPROTOCOL
 
-_BEARER: Final = "gateway.bearer."
 _NO_CLOSE: Final = 1006
 _GAP: Final = "some events are gone from the log; going on with what follows"
 _START: Final = {None: " from now on", True: ", resumed", False: f"; {_GAP}"}
@@ -51,7 +51,7 @@ def follow(url: str, token: str, rooms: Sequence[str], since: str | None) -> Ite
         raise ClientError("--url: starts with http:// or https://")
     address = f"{'wss' if scheme == 'https' else 'ws'}://{rest}/ws/dashboard"
     # The token as a subprotocol: a URL ends up in more places than a header.
-    offered = [Subprotocol(SUBPROTOCOL), Subprotocol(_BEARER + _header(token))]
+    offered = [Subprotocol(SUBPROTOCOL), Subprotocol(BEARER_SUBPROTOCOL + _header(token))]
     state = Resume(since)
     while True:
         query = {"rooms": ",".join(rooms), "client_id": "gateway-cli"} | ({"since": state.since} if state.since else {})

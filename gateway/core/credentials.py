@@ -6,7 +6,9 @@ from typing import Final
 from auth.errors import TokenInvalid, TokenMissing
 from gateway.core.headers import Headers, Query, list_values, parse_query
 
-_BEARER_SUBPROTOCOL: Final = "gateway.bearer."
+BEARER_SUBPROTOCOL: Final = "gateway.bearer."
+"""Of a WebSocket subprotocol that carries a token, what comes before it."""
+
 _SECRET_PARAMETERS: Final = ("token", "ticket")
 
 
@@ -41,7 +43,7 @@ def bearer_tokens(query: Query, headers: Headers) -> Secrets:
         if scheme.lower() == "bearer":
             tokens.append(credentials.strip())
     offered = list_values(headers, b"sec-websocket-protocol")
-    tokens += [word[len(_BEARER_SUBPROTOCOL) :] for word in offered if word.startswith(_BEARER_SUBPROTOCOL)]
+    tokens += [word[len(BEARER_SUBPROTOCOL) :] for word in offered if word.startswith(BEARER_SUBPROTOCOL)]
     tokens += [value for name, value in query if name == "token"]
     return Secrets(tokens)
 

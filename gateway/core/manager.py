@@ -20,7 +20,11 @@ class TenantIndex:
         self.rooms: dict[str, dict[Connection, None]] = {}
         self.users: dict[str, dict[Connection, None]] = {}
         self.connections_seen = 0
-        self.messages_sent = 0
+        self.messages_sent = 0  # to connections that are gone
+
+    def total_sent(self) -> int:
+        """Messages to all its connections since the start. O(connections)."""
+        return self.messages_sent + sum(connection.sent for connection in self.connections.values())
 
 
 class Observer(Protocol):

@@ -8,6 +8,9 @@ CLOSE_SECONDS: Final = 1.25
 """Seconds from `close` until what a client has not taken is given up. A token's end is noticed up to half a second
 late, and a client whose token has ended gets nothing more within 2 s."""
 
+HIGH_WATER: Final = 256 * 1024
+"""Bytes that wait in a transport before it counts as full; the kernel, or the server below, buffers some more."""
+
 
 class Transport(Protocol):
     """Writes frames to one client. An implementation guarantees, and `gateway.testing` checks:

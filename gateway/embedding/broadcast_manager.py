@@ -136,8 +136,7 @@ class BroadcastManager:
     @property
     def total_messages_sent(self) -> int:
         """Messages to clients since the start."""
-        gone = sum(index.messages_sent for index in self._indexes())
-        return self._local_sent + gone + sum(connection.sent for connection in self.connections())
+        return self._local_sent + sum(index.total_sent() for index in self._indexes())
 
     def get_client_count(self) -> int:
         return len(self._local) + sum(len(index.connections) for index in self._indexes())

@@ -27,8 +27,7 @@ class NodeDirectory:
 
     def totals(self, tenant: str) -> Totals:
         index = self._manager.of(tenant)
-        sent = index.messages_sent + sum(connection.sent for connection in index.connections.values())
-        return Totals(index.connections_seen, sent, self._log.appended(tenant))
+        return Totals(index.connections_seen, index.total_sent(), self._log.appended(tenant))
 
     def tenants(self) -> Iterable[str]:
         return chain(self._manager.tenants(), self._log.tenants())

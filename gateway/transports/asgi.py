@@ -9,16 +9,13 @@ from typing import Any, Final
 from gateway.core.connection import Connection
 from gateway.core.frame import Batch, Frame
 from gateway.core.host import Host
-from gateway.core.transport import CLOSE_SECONDS
+from gateway.core.transport import CLOSE_SECONDS, HIGH_WATER
 from gateway.telemetry import log_events
 from schemas.codes import CloseCode, ErrorCode
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-
-HIGH_WATER: Final = 256 * 1024
-"""Bytes that wait here before the transport counts as full; the server below buffers some more."""
 
 _FAREWELL_SECONDS: Final = 1.0
 """For the close code of a connection that failed to get through."""

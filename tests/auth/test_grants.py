@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from auth.errors import RoomInvalid, TooManyRooms
-from auth.grants import MAX_PATTERNS, Grants
-from schemas.rooms import DEFAULT_KINDS, ID_PATTERN, SUBJECT_PATTERN
+from auth.grants import Grants
+from schemas.rooms import DEFAULT_KINDS, ID_PATTERN, MAX_PATTERNS, SUBJECT_PATTERN
 
 few_ids = st.sampled_from(["1", "11", "a", "a-1", "circle", "tenant"]) | st.from_regex(ID_PATTERN, fullmatch=True)
 rooms = st.one_of(

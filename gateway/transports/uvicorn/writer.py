@@ -7,14 +7,11 @@ from websockets.frames import Close, Frame, Opcode
 
 from gateway.core.connection import Connection
 from gateway.core.frame import Batch
-from gateway.core.transport import CLOSE_SECONDS
+from gateway.core.transport import CLOSE_SECONDS, HIGH_WATER
 from gateway.telemetry import log_events
 from gateway.transports.uvicorn.endpoint import Endpoint
 from gateway.transports.uvicorn.sockets import abort_with_rst, acked_bytes, fd_of, unacked_bytes
 from schemas.codes import CloseCode
-
-HIGH_WATER: Final = 256 * 1024
-"""Bytes that wait in the process before the transport counts as full; the kernel buffers some more."""
 
 _PING: Final = Frame(Opcode.PING, b"").serialize(mask=False)
 
