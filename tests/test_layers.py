@@ -112,8 +112,17 @@ ENGINES = {
 }
 """The implementations of the two seams."""
 
-MAX_LINES = 400
+MAX_LINES = 300
+LONG = {
+    "auth/tokens.py": 330,  # verifying, issuing and delegating share one table of checks
+    "gateway/service/config.py": 320,  # one line or two for each setting
+    "gateway/testing/transport_contract.py": 340,  # one test for each sentence of the seam
+}
+"""Modules that are one list of like things, and would not be easier to read in two files; lines at most."""
 MAX_FAN_OUT = 25
+MAX_PLACES = 20
+MAX_EDGES = 62
+MAX_DEPTH = 11
 
 
 @cache
@@ -214,6 +223,19 @@ def test_nothing_goes_round_in_a_circle() -> None:
     TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
 
 
+def test_the_layers_are_few_and_loosely_coupled() -> None:
+    """Entries of `LEVELS` but `__main__`, pairs of which one imports the other, and the longest chain of imports."""
+    places = LEVELS.keys() - {"gateway.__main__"}
+    edges = {(place(name), place(other)) for name in modules() for other, _ in imports(name) if internal(other)}
+    graph: dict[str, set[str]] = {name: {used for user, used in edges if user == name} - {name} for name in places}
+    depth: dict[str, int] = {}
+    for name in TopologicalSorter(graph).static_order():
+        depth[name] = 1 + max((depth[used] for used in graph[name]), default=0)
+    assert len(places) <= MAX_PLACES
+    assert sum(map(len, graph.values())) <= MAX_EDGES
+    assert max(depth.values()) <= MAX_DEPTH
+
+
 def test_logs_and_transports_never_know_of_one_another() -> None:
     """Nor one engine of another, nor one transport of another; what else a transport is made of is its own matter."""
     seams = [name for name in modules() if name in ENGINES or place(name) in ("gateway.logs", "gateway.transports")]
@@ -306,13 +328,14 @@ def test_nothing_is_imported_behind_the_table() -> None:
 
 
 def test_modules_stay_readable() -> None:
-    """At most 400 lines each, with a median of at most 150."""
+    """At most 300 lines each but for those of `LONG`, with a median of at most 150."""
     sizes = {
         str(path.relative_to(ROOT)): len(path.read_text().splitlines())
         for package in PACKAGES
         for path in (ROOT / package).rglob("*.py")
     }
-    assert {name: size for name, size in sizes.items() if size > MAX_LINES} == {}
+    assert {name: size for name, size in sizes.items() if size > LONG.get(name, MAX_LINES)} == {}
+    assert [name for name in LONG if sizes[name] <= MAX_LINES] == [], "no longer long: take it out of the list"
     real = sorted(size for name, size in sizes.items() if not name.endswith("__init__.py"))
     assert real[len(real) // 2] <= 150
 
