@@ -11,6 +11,9 @@ from schemas.rooms import TENANT_ROOM, user_room
 SCOPES: Final = ("subscribe", "publish", "admin", "platform")
 """Every scope, in the order in which tokens and answers list them."""
 
+LONGER_LIVED: Final = frozenset({"admin", "platform"})
+"""Scopes whose tokens may live for `max_admin_lifetime`."""
+
 
 @dataclass(frozen=True, slots=True)
 class Identity:

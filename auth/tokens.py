@@ -1,4 +1,4 @@
-"""Tokens in and out: verifying, issuing, and who may have which one issued (RFC 7519, RFC 8725).
+"""Tokens in and out: verifying and issuing (RFC 7519, RFC 8725).
 
 PyJWT signs, and checks signatures. The envelope around them is read here, since PyJWT's reading is laxer than the
 protocol (members that repeat, any `typ`, numbers in strings) and asks the clock.
@@ -18,9 +18,6 @@ from auth.claims import MEDIA_TYPE, Claims, Header, claim_reason, decode_object,
 from auth.errors import (
     AuthError,
     ClaimRefused,
-    LifetimeTooLong,
-    RoomForbidden,
-    ScopeMissing,
     TokenExpired,
     TokenInvalid,
     TokenMissing,
@@ -28,16 +25,15 @@ from auth.errors import (
 )
 from auth.external import ClaimMapping
 from auth.grants import Grants
-from auth.identity import SCOPES, Identity, require_admin
+from auth.identity import LONGER_LIVED, SCOPES, Identity
 from auth.issue_time import is_early
 from auth.keys import KeyRing, KeySource
-from schemas.rooms import DEFAULT_KINDS, RoomKinds, user_room
+from schemas.rooms import DEFAULT_KINDS, RoomKinds
 
 MAX_LENGTH: Final = 4096
 """Characters of a token."""
 
 _algorithms = {name: jwt.get_algorithm_by_name(name) for name in ("HS256", "RS256", "ES256", "EdDSA")}
-_longer_lived = frozenset({"admin", "platform"})
 
 _T = TypeVar("_T")
 _Read = TypeVar("_Read")
@@ -93,7 +89,7 @@ class TokenVerifier:
         if issuer.tenants is not None and claims.tenant not in issuer.tenants:
             raise TokenInvalid("tenant")
         scopes = _scopes(claims.scope, issuer.scopes)
-        maximum = self.max_lifetime if scopes.isdisjoint(_longer_lived) else self.max_admin_lifetime
+        maximum = self.max_lifetime if scopes.isdisjoint(LONGER_LIVED) else self.max_admin_lifetime
         expires_at = claims.exp
         if mapping is not None:
             maximum = mapping.max_lifetime or maximum
@@ -230,60 +226,6 @@ class TokenIssuer:
         if len(token) > MAX_LENGTH:
             raise TokenTooLong(MAX_LENGTH)
         return IssuedToken(token, expires_in, claims.exp, claims.jti, tenant, grants.patterns, claims.scope)
-
-
-@dataclass(frozen=True, slots=True)
-class Delegation:
-    """A token that its holder may have issued; the members are arguments of `TokenIssuer.issue`."""
-
-    user_id: str
-    tenant: str
-    rooms: tuple[str, ...]
-    scope: frozenset[str]
-    expires_in: int
-    rate: int | None
-
-
-def delegate(
-    holder: Identity,
-    *,
-    user_id: str,
-    tenant: str,
-    rooms: Iterable[str],
-    scope: Iterable[str],
-    expires_in: int,
-    now: float,
-    max_lifetime: int,
-    max_admin_lifetime: int,
-    kinds: RoomKinds = DEFAULT_KINDS,
-) -> Delegation:
-    """Check a request of `holder` for a token: a holder cannot issue what it does not hold.
-
-    A user's own room is the user's by right, so `user:<user_id>` may always be among the rooms. `expires_in` (seconds)
-    is cut to the holder's remaining life, and the `rate` is the holder's. Raises ScopeMissing, ClaimRefused,
-    RoomForbidden, RoomInvalid, TooManyRooms, LifetimeTooLong, and TokenExpired for a holder who has none left.
-    """
-    require_admin(holder, tenant)
-    asked = frozenset(scope)
-    if not asked <= _all_scopes:  # a word of the asker's own, which no message is to repeat
-        raise ClaimRefused("scope")
-    for word in sorted(asked):
-        if not holder.has_scope(word):
-            raise ScopeMissing(word)
-    patterns = Grants.parse(rooms, kinds).patterns
-    # The holder's own room is no room of theirs in another tenant, where the same `sub` is another person.
-    own, covers = {user_room(user_id)}, holder.grants.covers
-    if tenant == holder.tenant:  # and nor are the rooms that the holder was removed from
-        own, covers = {user_room(user_id), user_room(holder.user_id)}, holder.covers
-    if refused := [pattern for pattern in patterns if pattern not in own and not covers(pattern)]:
-        raise RoomForbidden(refused, holder.grants.patterns)
-    maximum = max_lifetime if asked.isdisjoint(_longer_lived) else max_admin_lifetime
-    if expires_in > maximum:
-        raise LifetimeTooLong(maximum)
-    remaining = holder.expires_at - int(now)
-    if holder.expires_at <= now:
-        raise TokenExpired(holder.expires_at)
-    return Delegation(user_id, tenant, patterns, asked, min(expires_in, remaining), holder.rate)
 
 
 _all_scopes = frozenset(SCOPES)

@@ -4,9 +4,9 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
 
+from auth.delegation import delegate
 from auth.errors import AuthError
 from auth.identity import Identity, require_admin
-from auth.tokens import delegate
 from gateway.api.authentication import Principal, authenticated_route
 from gateway.api.client import address_of
 from gateway.api.problems import PROBLEMS

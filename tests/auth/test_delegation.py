@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from auth.delegation import Delegation, delegate
 from auth.errors import (
     AuthError,
     ClaimRefused,
@@ -20,7 +21,6 @@ from auth.errors import (
 )
 from auth.grants import Grants
 from auth.identity import SCOPES, Identity
-from auth.tokens import Delegation, delegate
 from tests.auth.forge import ADMIN_LIFETIME, LIFETIME, NOW
 
 EVERYTHING = ("circle:*", "project:*", "user:*", "tenant")
