@@ -29,8 +29,8 @@ def chromium() -> Path:
     """The browser's path; skips where there is none, and fails where there has to be one."""
     if not CHROMIUM.exists():
         reason = f"needs Chromium at {CHROMIUM} (Debian: apt-get install chromium)"
-        if os.environ.get("GATEWAY_TEST_REQUIRE_BROWSER") == "1":
-            pytest.fail(f"GATEWAY_TEST_REQUIRE_BROWSER=1: {reason}")
+        if os.environ.get("TESTS_REQUIRE_BROWSER") == "1":
+            pytest.fail(f"TESTS_REQUIRE_BROWSER=1: {reason}")
         pytest.skip(reason)
     return CHROMIUM
 

