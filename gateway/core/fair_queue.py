@@ -67,7 +67,7 @@ class FairQueue(Generic[T]):
                 share -= 1
                 taken.append(item)
             if line.items:
-                self._lines[tenant] = line  # behind the others, who have their turn before it
+                self._lines[tenant] = line  # behind the other tenants
         return taken
 
     def clear(self) -> None:

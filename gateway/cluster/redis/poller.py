@@ -263,7 +263,7 @@ class MembersPoller:
         changes: list[Change] = []
         for node, fields in read.changes:
             changes += self._take(view, node, fields)
-        # After who came elsewhere, so that a user who moved from a node that stopped was never out.
+        # After the changes of other nodes: a user who moved away from a stopped node has not left.
         if self._leases_valid:
             for node in view.versions.keys() - read.nodes:
                 del view.versions[node]

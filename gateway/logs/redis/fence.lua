@@ -1,4 +1,4 @@
--- A log that begins anew: offsets count from 1 again, and nobody can take them for the earlier ones.
+-- Begins a new epoch: offsets count from 1 again, and cannot be confused with those of the epoch before.
 local function begin_anew(log, meta, fresh, run)
   redis.call('DEL', log)
   redis.call('HSET', meta, 'epoch', fresh, 'run', run, 'offset', 0, 'bytes', 0)

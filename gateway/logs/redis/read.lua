@@ -1,6 +1,6 @@
--- What of a tenant's log comes after a place and is not too old, a page of it, and where the log stands.
+-- A page of a tenant's log after a position, without expired entries, and the head of the log.
 -- KEYS: log (stream), meta (hash)
--- ARGV: fresh epoch, epoch and offset of the place, bytes after which the page ends, '1' to trust what a restarted
+-- ARGV: fresh epoch, epoch and offset of the position, bytes after which the page ends, '1' to trust what a restarted
 --       server has, seconds until an idle log is forgotten, max seconds
 local fence = fence_of(KEYS[1], KEYS[2], ARGV[1], ARGV[5], ARGV[2], tonumber(ARGV[3]))
 local epoch, head = fence[1], fence[2]
@@ -19,7 +19,7 @@ local low = 1
 if ARGV[2] == epoch then
   low = tonumber(ARGV[3]) + 1
 end
--- Nobody trims an idle log: what is too old stays in it, and is passed over in O(log entries).
+-- An idle log is not trimmed: its expired entries are skipped, in O(log entries).
 if is_old(from(low)) then
   local high = head + 1
   while low < high do
@@ -38,7 +38,7 @@ local page, size, start = {}, 0, low .. '-0'
 repeat
   local some = redis.call('XRANGE', KEYS[1], start, '+', 'COUNT', 16)
   for _, found in ipairs(some) do
-    -- One in any case, or a log would not advance at all.
+    -- At least one: a follower must advance.
     if size > 0 and size + #found[2][2] > tonumber(ARGV[4]) then
       return {epoch, head, page, time[1]}
     end

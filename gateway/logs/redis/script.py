@@ -8,7 +8,7 @@ from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
 
 _LOADS: Final = 3
-"""How often one is given to a server that does not know it; beyond that, it is not the one that was told."""
+"""Attempts to load a script; beyond that the commands reach another server than SCRIPT LOAD does."""
 
 Call = tuple[list[str], list[Any]]
 """A script's keys and its arguments."""
@@ -26,7 +26,7 @@ class Script:
         """The answers in order, exceptions among them. Raises where the connection fails."""
         answers = await self._run(redis, calls)
         for _ in range(_LOADS):
-            # A server that was restarted, or told to forget them, knows no scripts; it has carried out none of these.
+            # After a restart or SCRIPT FLUSH the server has no scripts; it has carried out none of these calls.
             missing = [i for i, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
             if not missing:
                 break

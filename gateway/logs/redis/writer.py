@@ -51,7 +51,7 @@ class Append:
 
 class Writer:
     """Writes many appends in one round trip, each tenant its share. `send` carries out a batch and returns an answer
-    for each; `settle` makes of one such answer the receipt, or raises what the publisher is told."""
+    for each; `settle` turns an answer into the receipt, or raises the error for its publisher."""
 
     def __init__(
         self,
