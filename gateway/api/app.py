@@ -24,7 +24,7 @@ def create_app(service: Service | None = None) -> FastAPI:
         redirect_slashes=False,  # its redirects name a scheme, which behind a proxy is the wrong one
     )
     app.include_router(create_router(service))
-    app.include_router(pages_router())
+    app.include_router(pages_router(service.settings.websocket_paths[0]))
     app.add_middleware(SecretsMiddleware)
     app.add_exception_handler(StarletteHTTPException, _http_problem)
     app.add_exception_handler(Exception, _internal_problem)

@@ -18,15 +18,15 @@ _HTTP_ONLY: Final = (CORSMiddleware, GZipMiddleware, SecretsMiddleware)
 """Middleware that does nothing to a WebSocket, or nothing that the transport does not do itself."""
 
 
-def bypassed(application: Any, endpoint: Callable[..., Any]) -> tuple[str, str | None]:
-    """The path at which `application` routes WebSockets to `endpoint`, and what stands before it there: None where
+def bypassed(application: Any, endpoint: Callable[..., Any]) -> tuple[tuple[str, ...], str | None]:
+    """The paths at which `application` routes WebSockets to `endpoint`, and what stands before it there: None where
     nothing does."""
-    route = _route_to(application, endpoint)
-    if route is None or route.param_convertors:
-        return "", "another route"
+    routes = _routes_to(application, endpoint)
+    if not routes or any(route.param_convertors for route in routes):
+        return (), "another route"
     before = [_name(kind) for kind, *_ in application.user_middleware if _sees_websockets(kind)]
-    before += [f"the dependency {_name(each.call)}" for each in route.dependant.dependencies]
-    return route.path, ", ".join(before) or None
+    before += [f"the dependency {_name(each.call)}" for each in routes[0].dependant.dependencies]
+    return tuple(route.path for route in routes), ", ".join(before) or None
 
 
 def serves_others(application: Any, endpoint: Callable[..., Any]) -> bool:
@@ -35,17 +35,19 @@ def serves_others(application: Any, endpoint: Callable[..., Any]) -> bool:
     return not all(isinstance(route, Route) or getattr(route, "endpoint", None) is endpoint for route in routes)
 
 
-def _route_to(application: Any, endpoint: Callable[..., Any]) -> APIWebSocketRoute | None:
-    """The route to `endpoint`, unless another one comes first at its path."""
+def _routes_to(application: Any, endpoint: Callable[..., Any]) -> list[APIWebSocketRoute]:
+    """The routes to `endpoint`; none where another one comes first at a path of theirs."""
     passed: list[BaseRoute] = []
+    found: list[APIWebSocketRoute] = []
     for route in _flat(getattr(application, "routes", ())):
         if isinstance(route, APIWebSocketRoute) and route.endpoint is endpoint:
             scope = {"type": "websocket", "path": route.path, "root_path": "", "headers": []}
-            taken = any(other.matches(scope)[0] is Match.FULL for other in passed)
-            return None if taken else route
-        if not isinstance(route, APIRoute):
+            if any(other.matches(scope)[0] is Match.FULL for other in passed):
+                return []
+            found.append(route)
+        elif not isinstance(route, APIRoute):
             passed.append(route)
-    return None
+    return found
 
 
 def _flat(routes: Any) -> Iterator[BaseRoute]:

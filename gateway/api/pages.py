@@ -8,6 +8,7 @@ from typing import Final
 from fastapi import APIRouter, HTTPException, Response
 
 from gateway.api.routes import ProblemRoute
+from gateway.core.connect_request import WEBSOCKET_PATH
 
 HEADERS: Final = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -18,10 +19,14 @@ HEADERS: Final = {
 }
 
 
-def pages_router() -> APIRouter:
-    """`/` is the dashboard, `/docs` the interface's description, `/web/…` what they are made of."""
+def pages_router(websocket_path: str) -> APIRouter:
+    """`/` is the dashboard, which connects to `websocket_path`, `/docs` the interface's description, `/web/…` what they
+    are made of."""
     router = APIRouter(include_in_schema=False, route_class=ProblemRoute)
-    pages = {path: _page(path, content) for path, content in _read(files("gateway") / "web", "")}
+    contents = dict(_read(files("gateway") / "web", ""))
+    path, configured = f'"{WEBSOCKET_PATH}"'.encode(), f'"{websocket_path}"'.encode()
+    contents["index.html"] = contents["index.html"].replace(path, configured)
+    pages = {path: _page(path, content) for path, content in contents.items()}
 
     @router.get("/web/{path:path}")
     async def asset(path: str) -> Response:

@@ -26,12 +26,13 @@ def create_router(service: Service, prefix: str = "") -> APIRouter:
     lifespan does not run. What stands before the WebSocket's route in the application, its middleware and the
     dependencies of its routers, holds with the transport under uvicorn too: that steps aside for it."""
     sockets = websocket_router(service)
-    (route,) = (route for route in sockets.routes if isinstance(route, APIWebSocketRoute))
+    endpoints = (route.endpoint for route in sockets.routes if isinstance(route, APIWebSocketRoute))
+    serve_websocket = next(endpoints)  # one, at all paths
 
     @asynccontextmanager
     async def lifespan(app: Any) -> AsyncIterator[dict[str, Any]]:
         redact_server_logs()
-        endpoint = _endpoint(service, app, route.endpoint)
+        endpoint = _endpoint(service, app, serve_websocket)
         async with service.running():
             await endpoint.start()
             try:
@@ -43,13 +44,13 @@ def create_router(service: Service, prefix: str = "") -> APIRouter:
     limited = RouteLimiter()
     router = APIRouter(prefix=prefix, lifespan=lifespan)
     for part in (
-        sockets,
         events_router(service),
         tokens_router(service, limited),
         tickets_router(service, limited),
         presence_router(service),
         admin_router(service, limited),
         ops_router(service),
+        sockets,  # the last: where a path of the WebSocket has an HTTP route as well, GET is for that
     ):
         router.include_router(part)
     return router
@@ -57,9 +58,9 @@ def create_router(service: Service, prefix: str = "") -> APIRouter:
 
 def _endpoint(service: Service, application: Any, route: Callable[..., Any]) -> Endpoint:
     settings = service.settings
-    path, before = bypassed(application, route)
+    paths, before = bypassed(application, route)
     return Endpoint(
-        path=path,
+        paths=paths,
         host=service.gateway,
         origins=service.origins,
         proxies=settings.proxies,

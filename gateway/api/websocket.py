@@ -1,4 +1,4 @@
-"""`/ws/dashboard` for any ASGI server."""
+"""The WebSocket's paths for any ASGI server."""
 
 import asyncio
 from dataclasses import replace
@@ -19,7 +19,8 @@ from gateway.telemetry import log_events
 from gateway.transports.asgi import AsgiTransport, serve
 from schemas.codes import ErrorCode
 
-PATH = "/ws/dashboard"
+_ROOT = "/"
+"""A path at which pages are, also those of other applications."""
 
 
 def websocket_router(service: Service) -> APIRouter:
@@ -28,7 +29,6 @@ def websocket_router(service: Service) -> APIRouter:
     lifecycle = gateway.lifecycle
     proxies = service.settings.proxies
 
-    @router.websocket(PATH)
     async def dashboard(websocket: WebSocket) -> None:
         scope = websocket.scope
         tokens = extract_tokens(scope)
@@ -53,7 +53,6 @@ def websocket_router(service: Service) -> APIRouter:
         connection = gateway.connect(handshake, transport)
         await serve(gateway, connection, transport, websocket.receive)
 
-    @router.get(PATH, include_in_schema=False)
     async def upgrade_required(request: Request) -> Response:
         """A handshake whose `Upgrade` and `Connection` got lost, or a request that was none."""
         extract_tokens(request.scope)
@@ -62,6 +61,10 @@ def websocket_router(service: Service) -> APIRouter:
         answer.headers.update({"Upgrade": "websocket", "Connection": "Upgrade"})
         return answer
 
+    for path in service.settings.websocket_paths:
+        router.add_api_websocket_route(path, dashboard)
+        if path != _ROOT:
+            router.add_api_route(path, upgrade_required, methods=["GET"], include_in_schema=False)
     return router
 
 

@@ -16,7 +16,7 @@ from websockets.typing import Subprotocol
 
 from gateway.cli.errors import ClientError
 from gateway.cli.resume import Resume
-from gateway.core.connect_request import SUBPROTOCOL
+from gateway.core.connect_request import SUBPROTOCOL, WEBSOCKET_PATH
 from gateway.core.credentials import BEARER_SUBPROTOCOL
 
 _NO_CLOSE: Final = 1006
@@ -43,13 +43,15 @@ def publish_event(url: str, token: str, event: Mapping[str, Any]) -> str:
         raise ClientError(f"no answer from {url}: {getattr(error, 'reason', error)}") from None
 
 
-def follow(url: str, token: str, rooms: Sequence[str], since: str | None) -> Iterator[dict[str, Any]]:
+def follow(
+    url: str, token: str, rooms: Sequence[str], since: str | None, path: str = WEBSOCKET_PATH
+) -> Iterator[dict[str, Any]]:
     """The events of `rooms`, without end: reconnects with backoff and resumes when the connection breaks. Raises
     `ClientError` where that would not help."""
     scheme, _, rest = url.rstrip("/").partition("://")
     if scheme not in ("http", "https"):
         raise ClientError("--url: starts with http:// or https://")
-    address = f"{'wss' if scheme == 'https' else 'ws'}://{rest}/ws/dashboard"
+    address = f"{'wss' if scheme == 'https' else 'ws'}://{rest}{path}"
     # The token as a subprotocol: a URL ends up in more places than a header.
     offered = [Subprotocol(SUBPROTOCOL), Subprotocol(BEARER_SUBPROTOCOL + _header(token))]
     state = Resume(since)

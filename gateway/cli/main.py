@@ -11,6 +11,7 @@ import typer
 from gateway import __version__
 from gateway.cli.errors import ClientError, configured, fail
 from gateway.cli.token import token_app
+from gateway.core.connect_request import WEBSOCKET_PATH
 from gateway.service.config import ConfigError, load_settings
 from gateway.service.factory import create_service, require_shared_log, setting_warnings, try_log
 
@@ -99,6 +100,7 @@ def publish(
 def subscribe(
     rooms: Annotated[list[str], typer.Argument(help="rooms, such as circle:1")],
     since: Annotated[str | None, typer.Option(help="the event_id to resume from")] = None,
+    path: Annotated[str, typer.Option(help="path of the gateway's WebSocket")] = WEBSOCKET_PATH,
     url: Url = "http://127.0.0.1:8000",
     token: Token = "",
 ) -> None:
@@ -106,7 +108,7 @@ def subscribe(
     from gateway.cli.client import follow
 
     try:
-        for event in follow(url, token, rooms, since):
+        for event in follow(url, token, rooms, since, path):
             print(json.dumps(event, ensure_ascii=False), flush=True)
     except ClientError as error:
         fail(error)

@@ -11,6 +11,9 @@ from gateway.core.headers import Headers, Query, list_values
 from schemas.codes import ErrorCode
 
 SUBPROTOCOL: Final = "gateway.v1"
+WEBSOCKET_PATH: Final = "/ws/dashboard"
+"""Of the WebSocket, unless another one is configured."""
+
 MAX_CLIENT_ID: Final = 64
 NAMED_ROOMS: Final = "*"
 """In `rooms`: all rooms that the token names outright."""
@@ -60,7 +63,7 @@ class ConnectRequest:
 def read_connect_request(
     query: Query, headers: Headers, tokens: Secrets, address: str, tickets: Secrets = NO_SECRETS
 ) -> ConnectRequest:
-    """The attempt in a request for `/ws/dashboard`. Nothing is judged here, so nothing is raised."""
+    """The attempt in a request for the WebSocket. Nothing is judged here, so nothing is raised."""
     first = dict(reversed(query))
     rooms = [room for name, value in query if name == "rooms" for room in value.split(",") if room]
     return ConnectRequest(

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, SecretStr
 
 from gateway.api.routes import ProblemRoute
 from gateway.core.addresses import is_loopback
+from gateway.core.connect_request import WEBSOCKET_PATH
 from gateway.core.headers import group_headers
 from gateway.server.demo import TENANTS, DemoTenant
 from gateway.service.config import ConfigError, Settings
@@ -104,9 +105,8 @@ def development_router(service: Service, demo: bool) -> APIRouter:
         if not _is_local(host) or not service.origins.allows(group_headers(request.scope["headers"])):
             raise HTTPException(403, "only for pages of this server, opened by a loopback address")
         response.headers["Cache-Control"] = "no-store"
-        return Session(
-            tenants=[_session(service, tenant) for tenant in TENANTS], ws_url=f"ws://{host}/ws/dashboard", demo=demo
-        )
+        url = f"ws://{host}{service.settings.websocket_paths[0]}"
+        return Session(tenants=[_session(service, tenant) for tenant in TENANTS], ws_url=url, demo=demo)
 
     return router
 
@@ -155,6 +155,7 @@ def banner(service: Service, host: str, port: int, demo: bool) -> str:
     url = f"http://{name}:{port}"
     tenant = TENANTS[0]
     token = development_token(service)
+    path = service.settings.websocket_paths[0]
     kinds, id = service.gateway.kinds, tenant.circles[0]
     kind = kinds.names[0]
     option = f"--{kind} {id}" if kind in DEFAULT_KINDS.names else f"--id {kind}={id}"
@@ -164,12 +165,12 @@ def banner(service: Service, host: str, port: int, demo: bool) -> str:
         "",
         f"  Dashboard   {url}/",
         f"  Interface   {url}/docs",
-        f"  WebSocket   ws://{name}:{port}/ws/dashboard?rooms=*&token={token}",
+        f"  WebSocket   ws://{name}:{port}{path}?rooms=*&token={token}",
         "",
         f"  In another terminal, as {tenant.user_id} of the tenant {tenant.tenant}:",
         *([f"    . {shlex.quote(str(activate))}"] if activate.exists() else []),
         f'    export GATEWAY_URL={url} GATEWAY_TOKEN="$(cat {shlex.quote(str(TOKEN_FILE.resolve()))})"',
-        f"    gateway subscribe {kind}:{id}",
+        f"    gateway subscribe {kind}:{id}{'' if path == WEBSOCKET_PATH else f' --path {path}'}",
         f'    gateway publish --type task.completed {option} --data \'{{"title": "hello"}}\'',
         '    curl -sS "$GATEWAY_URL/events" -H "Authorization: Bearer $GATEWAY_TOKEN" '
         f"-H 'Content-Type: application/json' -d {shlex.quote(event)}",

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from pydantic_settings import (
 from auth.identity import SCOPES
 from auth.providers import OTHER, PROVIDERS
 from gateway.core.addresses import Proxy, trusted_proxy
+from gateway.core.connect_request import WEBSOCKET_PATH
 from gateway.core.origin import origin_fault
 from gateway.service.environment import PREFIX, asked_processes, notices, without_service_links
 from schemas.rooms import DEFAULT_KINDS, ID_GRAMMAR, RoomKinds, is_id
@@ -30,6 +32,8 @@ logger = logging.getLogger("gateway")
 
 ENV_FILE = ".env"
 GENERATE_HINT = 'python3 -c "import secrets; print(secrets.token_urlsafe(48))"'
+
+_is_path = re.compile(r"/[A-Za-z0-9._~/-]*").fullmatch
 
 
 class ConfigError(Exception):
@@ -130,6 +134,9 @@ class Settings(BaseSettings):
 
     host: str = Field(default="127.0.0.1", description="address to listen on")
     port: int = Field(default=8_000, ge=0, le=65_535, description="port to listen on; 0 takes a free one")
+    websocket_paths: CommaList = Field(
+        default=(WEBSOCKET_PATH,), description="paths of the WebSocket, comma-separated, such as that of a front end"
+    )
     allowed_origins: CommaList = Field(
         default=(), description="web origins that may connect, comma-separated; empty: same origin"
     )
@@ -232,6 +239,17 @@ class Settings(BaseSettings):
         for origin in value:
             if fault := origin_fault(origin):
                 raise ValueError(f"{fault}; write each as a browser sends it, such as https://app.example.com")
+        return value
+
+    @field_validator("websocket_paths")
+    @classmethod
+    def _paths(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value:
+            raise ValueError("names no path; name one at least, such as /ws/dashboard")
+        if wrong := next((path for path in value if not _is_path(path)), None):
+            raise ValueError(f"{wrong[:80]!a}: a path begins with / and has letters, digits and ._~- in its parts")
+        if len(set(value)) < len(value):
+            raise ValueError("names a path twice")
         return value
 
     @field_validator("room_kinds")

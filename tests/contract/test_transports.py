@@ -55,7 +55,7 @@ class TestAsgiTransport(TransportContract):
 class TestSocketTransport(TransportContract):
     @asynccontextmanager
     async def serving(self, host: RecordingHost, stall: float) -> AsyncIterator[str]:
-        endpoint = Endpoint("/ws/dashboard", host, OriginPolicy(()), (), 64 * 1024, 20.0, stall)
+        endpoint = Endpoint(("/ws/dashboard",), host, OriginPolicy(()), (), 64 * 1024, 20.0, stall)
 
         async def app(scope: dict[str, Any], receive: Receive, send: Send) -> None:
             assert scope["type"] == "lifespan"

@@ -55,7 +55,7 @@ class Socket:
 async def test_what_looks_the_same_after_a_drain_is_not_the_same(drains: bool) -> None:
     """Of what went past the transport meanwhile nothing is counted here, so the count may come out as it was."""
     host: Any = None
-    endpoint = Endpoint("/ws", host, OriginPolicy(()), (), 1_000, 20.0, 10.0)
+    endpoint = Endpoint(("/ws",), host, OriginPolicy(()), (), 1_000, 20.0, 10.0)
     writer, socket = SocketWriter(), Socket()
     transport: Any = socket
     writer._transport = transport

@@ -46,7 +46,7 @@ class Endpoint:
     answer none or read nothing while data waits.
     """
 
-    path: str
+    paths: tuple[str, ...]
     host: Host
     origins: OriginPolicy
     proxies: Sequence[Proxy]
@@ -58,9 +58,14 @@ class Endpoint:
     bypassed: str | None = None
     alone: bool = False
     clients: list[set[Supervised]] = field(default_factory=lambda: [set() for _ in range(_BUCKETS)])
+    request_starts: tuple[bytes, ...] = ()
+    """How the requests for its paths begin."""
     _joined: int = 0
     _admits: bool | None = None
     _sweep: asyncio.Task[None] | None = None
+
+    def __post_init__(self) -> None:
+        self.request_starts = tuple(b"GET " + path.encode() for path in self.paths)
 
     @classmethod
     def of(cls, app_state: Mapping[str, Any], served: Any) -> "Endpoint | None":
@@ -84,9 +89,9 @@ class Endpoint:
         return before is None
 
     def serves(self, path: bytes) -> bool:
-        """Whether a request's path is the gateway's. Percent-encoding leads to the same route, so it must not lead
-        around this transport."""
-        return unquote_to_bytes(path) == self.path.encode()
+        """Whether a request's path is one of the gateway's. Percent-encoding leads to the same route, so it must not
+        lead around this transport."""
+        return unquote_to_bytes(path).decode("latin-1") in self.paths
 
     def add(self, client: Supervised) -> None:
         client.bucket = self._joined % _BUCKETS

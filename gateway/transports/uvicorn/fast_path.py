@@ -40,8 +40,8 @@ class _Request:
         self.headers.setdefault(name.lower(), []).append(value)
 
 
-def _read(head: bytes, path: bytes) -> _Request | None:
-    """The request for a WebSocket at `path` that `head` is, from first to last byte; None for all else."""
+def _read(head: bytes, starts: tuple[bytes, ...]) -> _Request | None:
+    """The request for a WebSocket at one of the paths that `head` is, from first to last byte; None for all else."""
     request = _Request()
     parser = HttpRequestParser(request)
     try:
@@ -51,7 +51,7 @@ def _read(head: bytes, path: bytes) -> _Request | None:
             upgrade.args[0] == len(head)
             and parser.get_http_version() == "1.1"
             and request.headers.get(b"upgrade") == [b"websocket"]
-            and request.target.partition(b"?")[0] == path
+            and b"GET " + request.target.partition(b"?")[0] in starts
         ):
             return request
     except HttpParserError:
@@ -62,7 +62,7 @@ def _read(head: bytes, path: bytes) -> _Request | None:
 class FirstRequest(asyncio.Protocol):
     """uvicorn's HTTP protocol for a connection of which nothing has come yet."""
 
-    __slots__ = ("_arguments", "_deadline", "_path", "_server_state", "_so_far", "_start", "_transport")
+    __slots__ = ("_arguments", "_deadline", "_server_state", "_so_far", "_starts", "_transport")
 
     def __init__(
         self,
@@ -72,8 +72,7 @@ class FirstRequest(asyncio.Protocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         endpoint = Endpoint.of(app_state, config.loaded_app) if config.ws_protocol_class is Upgrade else None
-        self._path = b"" if endpoint is None else endpoint.path.encode()
-        self._start = b"GET " + self._path
+        self._starts: tuple[bytes, ...] = () if endpoint is None else endpoint.request_starts
         self._so_far = bytearray()
         self._arguments: Final = (config, server_state, app_state)
         self._server_state = server_state
@@ -88,14 +87,16 @@ class FirstRequest(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         so_far = self._so_far
         so_far += data
-        ours = so_far.startswith(self._start) or self._start.startswith(bytes(so_far[: len(self._start)]))
+        ours = so_far.startswith(self._starts) or any(
+            start.startswith(bytes(so_far[: len(start)])) for start in self._starts
+        )
         end = _end_of_head(so_far, max(0, len(so_far) - len(data) - 2))
         if ours and end is None and len(so_far) <= HEAD_BYTES:
             return
         self._leave()
         if ours and end is not None:
             head = bytes(so_far[: end.end()])
-            request = _read(head, self._path)
+            request = _read(head, self._starts)
             if request is not None:
                 early = bytes(so_far[end.end() :])
                 upgrade(self._transport, self._arguments, head, b"GET", request.target, request.headers, early)

@@ -65,7 +65,7 @@ function askForToken() {
     }
     $('token-form').remove();
     addPane({
-      tenant: claims.tenant, user_id: claims.sub, rooms, url: ownUrl('/ws/dashboard'),
+      tenant: claims.tenant, user_id: claims.sub, rooms, url: ownUrl(document.querySelector('meta[name=gateway-websocket]').content),
       current: async () => token, token,
     });
     setUpPublishing(panes);
