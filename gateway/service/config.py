@@ -2,7 +2,6 @@
 
 import logging
 import os
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,28 +11,21 @@ from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_va
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
-    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
 
-from auth.identity import SCOPES
 from auth.providers import OTHER, PROVIDERS
 from gateway.core.addresses import Proxy, trusted_proxy
 from gateway.core.connect_request import WEBSOCKET_PATH
-from gateway.core.origin import origin_fault
 from gateway.service.environment import PREFIX, asked_processes, notices, without_service_links
-from schemas.rooms import DEFAULT_KINDS, ID_GRAMMAR, RoomKinds, is_id
-
-CommaList = Annotated[tuple[str, ...], NoDecode]
-Count = Annotated[int, Field(ge=0)]
+from gateway.service.setting_types import CommaList, Count, Host, Kinds, Origins, Paths, Proxies, Scopes, Tenants
+from schemas.rooms import DEFAULT_KINDS
 
 logger = logging.getLogger("gateway")
 
 ENV_FILE = ".env"
 GENERATE_HINT = 'python3 -c "import secrets; print(secrets.token_urlsafe(48))"'
-
-_is_path = re.compile(r"/[A-Za-z0-9._~/-]*").fullmatch
 
 
 class ConfigError(Exception):
@@ -51,6 +43,7 @@ class Settings(BaseSettings):
         env_file=ENV_FILE,
         env_file_encoding="utf-8-sig",  # with the mark of Windows' editors, or the first name would begin with it
         env_ignore_empty=True,
+        enable_decoding=False,  # lists are separated by commas, and no JSON
         extra="ignore",
         frozen=True,
         hide_input_in_errors=True,
@@ -62,10 +55,10 @@ class Settings(BaseSettings):
     jwt_secret: SecretStr | None = Field(
         default=None, description="HS256 key, at least 32 bytes; signs unless a private key does"
     )
-    jwt_previous_secrets: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+    jwt_previous_secrets: tuple[SecretStr, ...] = Field(
         default=(), description="HS256 keys still accepted after a rotation, comma-separated"
     )
-    jwt_next_secrets: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+    jwt_next_secrets: tuple[SecretStr, ...] = Field(
         default=(), description="HS256 keys accepted ahead of a rotation, comma-separated; they do not sign yet"
     )
     jwt_private_keys: CommaList = Field(
@@ -88,7 +81,7 @@ class Settings(BaseSettings):
     external_jwks_url: str | None = Field(
         default=None, description="where that provider publishes its keys (RFC 7517); empty: the preset's address"
     )
-    external_secret: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+    external_secret: tuple[SecretStr, ...] = Field(
         default=(), description="HS256 keys shared with that provider, comma-separated, in place of published ones"
     )
     external_audience: CommaList = Field(
@@ -116,11 +109,11 @@ class Settings(BaseSettings):
     external_default_scope: str | None = Field(
         default=None, description="scope of its tokens that carry none; empty: none, or the preset's"
     )
-    external_scopes: str = Field(
+    external_scopes: Scopes = Field(
         default="subscribe publish",
         description="scopes that its tokens may carry, separated by spaces; others are passed over",
     )
-    external_tenants: CommaList = Field(
+    external_tenants: Tenants = Field(
         default=(), description="tenants of its tokens, comma-separated, value=tenant to rename one; empty: any"
     )
     external_max_lifetime: int | None = Field(
@@ -132,20 +125,20 @@ class Settings(BaseSettings):
     max_token_lifetime: int = Field(default=3_600, ge=1, description="seconds a user's token may live")
     max_admin_token_lifetime: int = Field(default=86_400, ge=1, description="seconds an administrator's token may live")
 
-    host: str = Field(default="127.0.0.1", description="address to listen on")
+    host: Host = Field(default="127.0.0.1", description="address to listen on")
     port: int = Field(default=8_000, ge=0, le=65_535, description="port to listen on; 0 takes a free one")
-    websocket_paths: CommaList = Field(
+    websocket_paths: Paths = Field(
         default=(WEBSOCKET_PATH,), description="paths of the WebSocket, comma-separated, such as that of a front end"
     )
-    allowed_origins: CommaList = Field(
+    allowed_origins: Origins = Field(
         default=(), description="web origins that may connect, comma-separated; empty: same origin"
     )
-    trusted_proxies: CommaList = Field(
+    trusted_proxies: Proxies = Field(
         default=(),
         description="addresses or networks whose X-Forwarded-For is believed, comma-separated; unix: is a Unix socket",
     )
 
-    room_kinds: CommaList = Field(
+    room_kinds: Kinds = Field(
         default=DEFAULT_KINDS.names,
         description="kinds of room beside user and tenant, comma-separated; of K: rooms K:<id>, and K_id in events",
     )
@@ -225,58 +218,6 @@ class Settings(BaseSettings):
     @classmethod
     def _lower(cls, value: Any) -> Any:
         return value.lower() if isinstance(value, str) else value
-
-    @field_validator("host")
-    @classmethod
-    def _host(cls, value: str) -> str:
-        if not value:  # for a socket that is every interface
-            raise ValueError("is empty; write 0.0.0.0 to listen on every interface")
-        return value
-
-    @field_validator("allowed_origins")
-    @classmethod
-    def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for origin in value:
-            if fault := origin_fault(origin):
-                raise ValueError(f"{fault}; write each as a browser sends it, such as https://app.example.com")
-        return value
-
-    @field_validator("websocket_paths")
-    @classmethod
-    def _paths(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if not value:
-            raise ValueError("names no path; name one at least, such as /ws/dashboard")
-        if wrong := next((path for path in value if not _is_path(path)), None):
-            raise ValueError(f"{wrong[:80]!a}: a path begins with / and has letters, digits and ._~- in its parts")
-        if len(set(value)) < len(value):
-            raise ValueError("names a path twice")
-        return value
-
-    @field_validator("room_kinds")
-    @classmethod
-    def _kinds(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        return RoomKinds(value).names
-
-    @field_validator("external_scopes")
-    @classmethod
-    def _scopes(cls, value: str) -> str:
-        if not set(value.split()) <= set(SCOPES):
-            raise ValueError(f"the scopes are {', '.join(SCOPES)}")
-        return value
-
-    @field_validator("external_tenants")
-    @classmethod
-    def _tenants(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if not all(is_id(tenant.rpartition("=")[2]) for tenant in value):
-            raise ValueError(f"a tenant is {ID_GRAMMAR}")
-        return value
-
-    @field_validator("trusted_proxies")
-    @classmethod
-    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for name in value:
-            trusted_proxy(name)
-        return value
 
     @classmethod
     def settings_customise_sources(
