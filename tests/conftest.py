@@ -9,8 +9,8 @@ import pytest
 
 from gateway.telemetry import log_events
 from gateway.telemetry.line_rate import LineLimiter
-from tests.redis.server import Server, serving
-from tests.support import Gate, running
+from tests.support.inprocess import RunningGateway, running
+from tests.support.redis import RedisServer, redis_server
 
 pytest.register_assert_rewrite("gateway.testing")  # so that its suites say what was and what should have been
 
@@ -29,16 +29,16 @@ def _log_limits_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-async def gate() -> AsyncIterator[Gate]:
+async def gate() -> AsyncIterator[RunningGateway]:
     """A running gateway with roomy limits."""
     async with running() as gate:
         yield gate
 
 
 @pytest.fixture
-async def server(tmp_path: Path) -> AsyncIterator[Server]:
+async def server(tmp_path: Path) -> AsyncIterator[RedisServer]:
     """A Redis that keeps nothing over a restart."""
-    async with serving(tmp_path / "redis") as server:
+    async with redis_server(tmp_path / "redis") as server:
         yield server
 
 

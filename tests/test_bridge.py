@@ -17,8 +17,9 @@ from gateway.embedding.bridge import Route
 from gateway.engine.gateway import Gateway
 from gateway.logs.memory import MemoryLog
 from gateway.service.factory import create_service
-from tests.support import Gate, settings_for
-from tests.test_bus import received
+from tests.support.bus import received
+from tests.support.inprocess import RunningGateway
+from tests.support.settings import settings_for
 
 
 class PlainBus:
@@ -47,7 +48,7 @@ class SynchronousBus(PlainBus):
 # ---- buses
 
 
-async def test_a_bus_with_two_arguments_is_bridged(gate: Gate) -> None:
+async def test_a_bus_with_two_arguments_is_bridged(gate: RunningGateway) -> None:
     """`subscribe(event_type, handler)`, with a filter or without: the bridge filters for itself."""
     gateway, bus = gate.service.gateway, PlainBus()
     setup_websocket_broadcasting(bus=bus, gateway=gateway, tenant="acme")
@@ -56,7 +57,7 @@ async def test_a_bus_with_two_arguments_is_bridged(gate: Gate) -> None:
     assert [frame["type"] for frame in await received(gate, bus, events)] == ["task.completed", "order.paid"]
 
 
-async def test_a_bus_without_await_is_bridged(gate: Gate) -> None:
+async def test_a_bus_without_await_is_bridged(gate: RunningGateway) -> None:
     """`submit` in place of `forward`: the events come in order, whichever thread calls."""
     gateway, bus = gate.service.gateway, SynchronousBus()
     bridge = EventBridge(gateway, "acme")
@@ -92,7 +93,7 @@ class OrderPaid:
     type: str = "order.paid"
 
 
-async def test_events_that_lack_attributes_are_forwarded(gate: Gate) -> None:
+async def test_events_that_lack_attributes_are_forwarded(gate: RunningGateway) -> None:
     """What is not there is left out, the time is now, and `data` is an empty object."""
     bus = PlainBus()
     bridge = setup_websocket_broadcasting(["order.paid"], bus=bus, gateway=gate.service.gateway, tenant="acme")
@@ -113,7 +114,7 @@ async def test_events_that_lack_attributes_are_forwarded(gate: Gate) -> None:
     assert (bridge.forwarded, bridge.dropped) == (3, {})
 
 
-async def test_events_may_be_mappings(gate: Gate) -> None:
+async def test_events_may_be_mappings(gate: RunningGateway) -> None:
     """As they come from JSON."""
     bus = PlainBus()
     setup_websocket_broadcasting(bus=bus, gateway=gate.service.gateway)
@@ -125,7 +126,7 @@ async def test_events_may_be_mappings(gate: Gate) -> None:
 # ---- routes
 
 
-async def test_a_route_says_tenant_and_rooms(gate: Gate) -> None:
+async def test_a_route_says_tenant_and_rooms(gate: RunningGateway) -> None:
     """From what the application has, in place of the event's own attributes; a coroutine function may ask for it."""
 
     async def asks(event: Any) -> tuple[str, dict[str, Any]]:
@@ -146,7 +147,7 @@ async def test_a_route_says_tenant_and_rooms(gate: Gate) -> None:
         assert bridge.forwarded == 1
 
 
-async def test_a_route_to_nobody_drops_the_event(gate: Gate) -> None:
+async def test_a_route_to_nobody_drops_the_event(gate: RunningGateway) -> None:
     """None, or no tenant; and a route that fails or names what there is not."""
 
     def fails(event: Any) -> None:
@@ -180,7 +181,7 @@ class Refusing(MemoryLog):
         raise self.error
 
 
-async def test_each_reason_is_counted_by_itself(gate: Gate) -> None:
+async def test_each_reason_is_counted_by_itself(gate: RunningGateway) -> None:
     """`dropped` by reason, none of which comes from the event."""
     gateway = gate.service.gateway
     bridge = EventBridge(gateway)
@@ -205,7 +206,7 @@ async def test_each_reason_is_counted_by_itself(gate: Gate) -> None:
     assert bridge.dropped == {"broker_unavailable": 1, "failed": 1}
 
 
-async def test_a_filter_that_fails_drops_the_event(gate: Gate) -> None:
+async def test_a_filter_that_fails_drops_the_event(gate: RunningGateway) -> None:
     """And not the bus."""
 
     def fails(event: Any) -> bool:
@@ -218,7 +219,7 @@ async def test_a_filter_that_fails_drops_the_event(gate: Gate) -> None:
 
 
 async def test_the_log_has_a_line_for_each_reason_and_not_for_each_event(
-    gate: Gate, caplog: pytest.LogCaptureFixture
+    gate: RunningGateway, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Which says what to do; the count says how many there were."""
     caplog.set_level(logging.WARNING, "gateway.bus")

@@ -21,9 +21,10 @@ from gateway import (
 )
 from gateway.embedding.broadcast_manager import WebSocketLike
 from gateway.embedding.event_bus import EventBus
-from tests.hostile.fakes import Lab
-from tests.support import Gate, running, settings_for
-from tests.wire.helpers import fence, publish
+from tests.support.clients import fence
+from tests.support.inprocess import RunningGateway, running
+from tests.support.lab import GatewayLab
+from tests.support.settings import settings_for
 
 
 def websocket(error: Exception | None = None) -> AsyncMock:
@@ -294,13 +295,15 @@ def test_the_default_events_are_those_of_the_protocol() -> None:
 # ---- beside a gateway
 
 
-async def test_what_connects_without_an_identity_gets_broadcasts_and_never_a_tenants_events(gate: Gate) -> None:
+async def test_what_connects_without_an_identity_gets_broadcasts_and_never_a_tenants_events(
+    gate: RunningGateway,
+) -> None:
     """Broadcasts reach the clients of the gateway too, of every tenant, and personal messages one of them."""
     manager = gate.service.manager
     (local,) = await connected(manager, 1)
     async with gate.client(query="&rooms=tenant") as ada, gate.client(gate.token("eve", "globex")) as eve:
         await ada.next("subscribed")
-        await publish(gate, circle_id=1)
+        await gate.publish(circle_id=1)
         await ada.next("task.completed")
         local.send_json.assert_not_called()
         await fence(eve)
@@ -338,22 +341,22 @@ async def test_a_client_that_the_manager_disconnects_makes_room_for_another() ->
 
 async def test_broadcasts_do_not_pile_up_for_a_client_that_reads_nothing() -> None:
     """The one that fills its transport is the last that it gets until it has caught up; it loses no event by that."""
-    lab = Lab()
-    connection, tape = lab.join(rooms="circle:7", room=4)
+    lab = GatewayLab()
+    connection, tape = lab.join(rooms="circle:7", capacity=4)
     for _ in range(5):
         await lab.service.manager.broadcast_event("system.warning", {})
     assert tape.kinds[2:] == ["system.warning"] * 2
     await lab.happen(3)
     await lab.settle()
     assert len(tape.frames) == 4
-    tape.room = None
+    tape.capacity = None
     lab.gateway.on_writable(connection)
     await lab.settle()
     assert [event["data"]["n"] for event in tape.events] == [0, 1, 2]
     assert await lab.service.manager.broadcast_event("system.warning", {}) == 1
 
 
-async def test_the_totals_count_the_gateways_clients_too(gate: Gate) -> None:
+async def test_the_totals_count_the_gateways_clients_too(gate: RunningGateway) -> None:
     """Also those that have gone."""
     manager = gate.service.manager
     async with gate.client() as client:

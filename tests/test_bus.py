@@ -19,8 +19,10 @@ from gateway.embedding.event_bus import current_gateway, forget_gateway, use_gat
 from gateway.engine.gateway import Gateway
 from gateway.logs.memory import MemoryLog
 from gateway.service.factory import create_service
-from tests.support import Gate, settings_for
-from tests.wire.helpers import fence
+from tests.support.bus import received
+from tests.support.clients import fence
+from tests.support.inprocess import RunningGateway
+from tests.support.settings import settings_for
 
 DONE = EventType.TASK_COMPLETED
 
@@ -162,20 +164,7 @@ def test_events_have_ids_of_their_own_and_the_time_in_utc() -> None:
 # ---- the bridge
 
 
-async def received(gate: Gate, bus: Any, events: list[Any], room: str = "tenant") -> list[dict[str, Any]]:
-    """What a client of `acme` in `room` gets when the bus publishes these events one after the other."""
-    async with gate.client() as client:
-        await client.ask(type="subscribe", rooms=[room])
-        for event in events:
-            await bus.publish(event)
-        await client.send(type="ping", id="fence")
-        frames = []
-        while (frame := await client.next())["type"] != "pong":
-            frames.append(frame)
-        return frames
-
-
-async def test_events_of_the_own_bus_reach_their_rooms(gate: Gate) -> None:
+async def test_events_of_the_own_bus_reach_their_rooms(gate: RunningGateway) -> None:
     """With all of their fields, and at their own time."""
     bus = EventBus()
     bridge = setup_websocket_broadcasting(bus=bus, gateway=gate.service.gateway)
@@ -195,7 +184,7 @@ async def test_events_of_the_own_bus_reach_their_rooms(gate: Gate) -> None:
     assert (bridge.forwarded, bridge.dropped.total()) == (1, 0)
 
 
-async def test_events_reach_only_the_tenant_they_name(gate: Gate) -> None:
+async def test_events_reach_only_the_tenant_they_name(gate: RunningGateway) -> None:
     """By their own attribute, where nothing else was said."""
     bus = EventBus()
     setup_websocket_broadcasting(bus=bus, gateway=gate.service.gateway)
@@ -203,7 +192,9 @@ async def test_events_reach_only_the_tenant_they_name(gate: Gate) -> None:
     assert [frame["data"] for frame in await received(gate, bus, events, "circle:1")] == [{"of": "acme"}]
 
 
-async def test_events_of_nobody_are_dropped_counted_and_logged(gate: Gate, caplog: pytest.LogCaptureFixture) -> None:
+async def test_events_of_nobody_are_dropped_counted_and_logged(
+    gate: RunningGateway, caplog: pytest.LogCaptureFixture
+) -> None:
     """Guessing a tenant would be telling one tenant's event to another."""
     bus = EventBus()
     bridge = setup_websocket_broadcasting(bus=bus, gateway=gate.service.gateway)
@@ -212,7 +203,7 @@ async def test_events_of_nobody_are_dropped_counted_and_logged(gate: Gate, caplo
     assert "names no tenant" in caplog.text
 
 
-async def test_the_tenant_may_be_a_constant_or_a_function_of_the_event(gate: Gate) -> None:
+async def test_the_tenant_may_be_a_constant_or_a_function_of_the_event(gate: RunningGateway) -> None:
     """A constant for a system that has one tenant, and knows no such word."""
     gateway = gate.service.gateway
     for tenant in ("acme", lambda event: {1: "acme", 2: "globex"}.get(event.circle_id)):
@@ -223,7 +214,7 @@ async def test_the_tenant_may_be_a_constant_or_a_function_of_the_event(gate: Gat
         assert bridge.dropped.total() == (0 if tenant == "acme" else 1)
 
 
-async def test_a_bridge_never_raises_whatever_comes(gate: Gate) -> None:
+async def test_a_bridge_never_raises_whatever_comes(gate: RunningGateway) -> None:
     """It runs within somebody's bus, whose other handlers must not suffer for it."""
 
     def fails(event: Any) -> str:
@@ -254,7 +245,7 @@ async def test_a_bridge_never_raises_whatever_comes(gate: Gate) -> None:
     assert bridge.forwarded == 1
 
 
-async def test_the_data_of_an_event_is_an_object_also_in_the_process(gate: Gate) -> None:
+async def test_the_data_of_an_event_is_an_object_also_in_the_process(gate: RunningGateway) -> None:
     """Clients count on it; an empty one is one."""
     bad: list[Any] = [[1, 2], "text", None, 7, [("a", 1)]]
     for data in bad:
@@ -263,7 +254,7 @@ async def test_the_data_of_an_event_is_an_object_also_in_the_process(gate: Gate)
     await gate.service.gateway.publish("acme", "task.completed", {})
 
 
-async def test_a_type_may_be_of_the_applications_own_enum(gate: Gate) -> None:
+async def test_a_type_may_be_of_the_applications_own_enum(gate: RunningGateway) -> None:
     """Such a member's `str` is its name within its class, and no type."""
 
     class Kind(str, Enum):  # noqa: UP042 - older than StrEnum, and still how most are written
@@ -292,7 +283,7 @@ async def test_a_log_that_fails_drops_the_event_and_says_so() -> None:
     assert (bridge.forwarded, bridge.dropped.total()) == (0, 2)
 
 
-async def test_an_id_is_an_idempotency_key(gate: Gate) -> None:
+async def test_an_id_is_an_idempotency_key(gate: RunningGateway) -> None:
     """The same event twice, as from a handler that tries again or from two nodes, is delivered once."""
     bus = EventBus()
     setup_websocket_broadcasting(bus=bus, gateway=gate.service.gateway)
@@ -302,7 +293,7 @@ async def test_an_id_is_an_idempotency_key(gate: Gate) -> None:
     assert len(await received(gate, bus, [event, event, again])) == 1
 
 
-async def test_ids_that_collide_lose_no_event(gate: Gate) -> None:
+async def test_ids_that_collide_lose_no_event(gate: RunningGateway) -> None:
     """Ids made of a clock meet: two bodies under one id are two events, and both come."""
     bus = EventBus()
     bridge = setup_websocket_broadcasting(bus=bus, gateway=gate.service.gateway)
@@ -313,7 +304,7 @@ async def test_ids_that_collide_lose_no_event(gate: Gate) -> None:
     assert bridge.forwarded == 5
 
 
-async def test_events_without_an_id_are_all_events(gate: Gate) -> None:
+async def test_events_without_an_id_are_all_events(gate: RunningGateway) -> None:
     """None or an empty one is no key that they could share."""
     bus = EventBus()
     setup_websocket_broadcasting(bus=bus, gateway=gate.service.gateway)
@@ -322,7 +313,7 @@ async def test_events_without_an_id_are_all_events(gate: Gate) -> None:
         assert len(await received(gate, bus, events)) == 3
 
 
-async def test_data_of_python_is_written_as_json(gate: Gate) -> None:
+async def test_data_of_python_is_written_as_json(gate: RunningGateway) -> None:
     """Dates, ids, enums and sets, as bus events carry them."""
 
     class Colour(Enum):
@@ -360,7 +351,7 @@ async def test_data_of_python_is_written_as_json(gate: Gate) -> None:
     assert bridge.dropped.total() == 0
 
 
-async def test_an_event_that_changes_after_it_was_published_is_delivered_as_it_was(gate: Gate) -> None:
+async def test_an_event_that_changes_after_it_was_published_is_delivered_as_it_was(gate: RunningGateway) -> None:
     """It was written down at once."""
     bus = EventBus()
     setup_websocket_broadcasting(bus=bus, gateway=gate.service.gateway)
@@ -374,7 +365,7 @@ async def test_an_event_that_changes_after_it_was_published_is_delivered_as_it_w
     assert entries[entries.head].frame.payload == before
 
 
-async def test_custom_broadcasting_forwards_what_its_filter_lets_through(gate: Gate) -> None:
+async def test_custom_broadcasting_forwards_what_its_filter_lets_through(gate: RunningGateway) -> None:
     """One type, known or not."""
     bus = EventBus()
     gateway = gate.service.gateway
@@ -383,7 +374,7 @@ async def test_custom_broadcasting_forwards_what_its_filter_lets_through(gate: G
     assert [frame["circle_id"] for frame in await received(gate, bus, [*events, Event(DONE, tenant="acme")])] == [1]
 
 
-async def test_only_the_named_types_are_forwarded(gate: Gate) -> None:
+async def test_only_the_named_types_are_forwarded(gate: RunningGateway) -> None:
     """Those given, instead of the default ones."""
     bus = EventBus()
     setup_websocket_broadcasting([EventType.SYSTEM_ERROR], bus=bus, gateway=gate.service.gateway)
@@ -391,7 +382,9 @@ async def test_only_the_named_types_are_forwarded(gate: Gate) -> None:
     assert [frame["type"] for frame in await received(gate, bus, events)] == ["system.error"]
 
 
-async def test_without_a_gateway_named_the_running_one_is_meant(monkeypatch: pytest.MonkeyPatch, gate: Gate) -> None:
+async def test_without_a_gateway_named_the_running_one_is_meant(
+    monkeypatch: pytest.MonkeyPatch, gate: RunningGateway
+) -> None:
     """Set up before it runs; the newest one that runs counts, and after it none."""
     bus = EventBus()
     monkeypatch.setattr("gateway.embedding.bridge.event_bus", bus)
@@ -446,7 +439,7 @@ class TheirBus:
                 await handler(event)
 
 
-async def test_another_systems_bus_is_bridged_with_the_default_events(gate: Gate) -> None:
+async def test_another_systems_bus_is_bridged_with_the_default_events(gate: RunningGateway) -> None:
     """Its `subscribe` gets types that have a `value`, its events need no tenant of their own."""
     bus = TheirBus()
     bridge = setup_websocket_broadcasting(bus=bus, gateway=gate.service.gateway, tenant="acme")
@@ -461,7 +454,7 @@ async def test_another_systems_bus_is_bridged_with_the_default_events(gate: Gate
     assert bridge.forwarded == 2
 
 
-async def test_another_systems_filter_and_tenant_by_function(gate: Gate) -> None:
+async def test_another_systems_filter_and_tenant_by_function(gate: RunningGateway) -> None:
     """As its own documentation has them: only circle 1, each circle of its tenant."""
     bus = TheirBus()
     setup_custom_broadcasting(
@@ -475,7 +468,7 @@ async def test_another_systems_filter_and_tenant_by_function(gate: Gate) -> None
     assert [frame["circle_id"] for frame in await received(gate, bus, events)] == [1]
 
 
-async def test_another_systems_ids_of_a_clock_collide_and_lose_nothing(gate: Gate) -> None:
+async def test_another_systems_ids_of_a_clock_collide_and_lose_nothing(gate: RunningGateway) -> None:
     """Ten events in one microsecond have one id there; each of them arrives."""
     bus = TheirBus()
     setup_websocket_broadcasting(bus=bus, gateway=gate.service.gateway, tenant="acme")
@@ -494,7 +487,7 @@ MOMENTS = [
 ]
 
 
-async def test_times_are_written_in_utc_a_naive_one_being_so(gate: Gate) -> None:
+async def test_times_are_written_in_utc_a_naive_one_being_so(gate: RunningGateway) -> None:
     """Whatever the zone of the machine."""
     bus = TheirBus()
     setup_websocket_broadcasting(bus=bus, gateway=gate.service.gateway, tenant="acme")
@@ -504,7 +497,7 @@ async def test_times_are_written_in_utc_a_naive_one_being_so(gate: Gate) -> None
     assert [frame["timestamp"] for frame in await received(gate, bus, events)] == [text for _, text in MOMENTS]
 
 
-async def test_another_systems_handlers_after_ours_still_run(gate: Gate) -> None:
+async def test_another_systems_handlers_after_ours_still_run(gate: RunningGateway) -> None:
     """Its bus stops at a handler that raises, and ours does not, even for events that cannot be forwarded."""
     bus = TheirBus()
     heard: list[Any] = []

@@ -22,15 +22,17 @@ from gateway.api import create_router, create_service
 from gateway.service.config import Settings
 from gateway.transports.uvicorn import HttpProtocol, SocketTransport
 from gateway.transports.uvicorn.protocol import WebSocketTransport
-from tests.cli.helpers import ROOMY, serving, started
-from tests.support import SECRET, Client, Gate, settings_for
-from tests.wire.helpers import assert_problem, fence, http, publish
+from tests.support.clients import Client, assert_problem, fence, http
+from tests.support.commands import started
+from tests.support.inprocess import RunningGateway
+from tests.support.process import GatewayProcess
+from tests.support.settings import NO_LIMITS, SECRET, settings_for, variables
 
 
-class Embedded(Gate):
+class Embedded(RunningGateway):
     """A gateway under a prefix of another application."""
 
-    def __init__(self, application: FastAPI, gate: Gate, prefix: str) -> None:
+    def __init__(self, application: FastAPI, gate: RunningGateway, prefix: str) -> None:
         super().__init__(gate.service, gate.port)
         self.application = application
         self.url += prefix
@@ -76,7 +78,7 @@ async def embedded(settings: Settings | None = None, prefix: str = "/rt", **opti
 
     async with served(application, **options) as port:
         assert lives == ["up"]
-        yield Embedded(application, Gate(service, port), prefix)
+        yield Embedded(application, RunningGateway(service, port), prefix)
     assert lives == ["up", "down"]
 
 
@@ -101,7 +103,7 @@ async def test_a_prefix_given_to_the_router_is_known_to_the_socket_transport_too
     application.include_router(create_router(service, prefix="/live"))
     options = {"ws": SocketTransport, "http": HttpProtocol, "ws_per_message_deflate": False}
     async with served(application, **options) as port:
-        gate = Gate(service, port)
+        gate = RunningGateway(service, port)
         gate.ws_url = f"ws://127.0.0.1:{port}/live/ws/dashboard"
         async with gate.client() as client:
             await fence(client)
@@ -181,11 +183,11 @@ async def test_the_protocol_holds_on_any_asgi_server() -> None:
         async with connect(gate.ws_url, subprotocols=offered) as websocket:
             await Client(websocket).next("connection.established")
             assert websocket.subprotocol == "gateway.v1"
-        start = await publish(gate, circle_id=1)
-        log = [await publish(gate, circle_id=1, data={"n": n}) for n in range(20)]
+        start = await gate.publish(circle_id=1)
+        log = [await gate.publish(circle_id=1, data={"n": n}) for n in range(20)]
         async with gate.client(query=f"&rooms=circle:1&since={start}") as client:
             assert (await client.next("subscribed"))["data"]["replayed"] == 20
-            log.append(await publish(gate, circle_id=1))
+            log.append(await gate.publish(circle_id=1))
             assert [(await client.next("task.completed"))["event_id"] for _ in log] == log
             await client.websocket.send(b"binary")
             assert (await client.next("error"))["data"]["code"] == "bad_message"
@@ -224,13 +226,13 @@ async def test_a_client_that_reads_nothing_delays_nobody_there_either() -> None:
         async with connect(url, sock=small, max_queue=1, compression=None, ping_interval=None) as stuck:
             await stuck.recv()
             stuck.transport.pause_reading()
-            sent = [await publish(gate, circle_id=1, data={"x": "y" * 60_000}) for _ in range(100)]
+            sent = [await gate.publish(circle_id=1, data={"x": "y" * 60_000}) for _ in range(100)]
             assert [(await reader.next("task.completed"))["event_id"] for _ in sent] == sent
             async with asyncio.timeout(10):
                 while gate.service.manager.get_client_count() > 1:  # noqa: ASYNC110 - nothing tells of it
                     await asyncio.sleep(0.02)
             stuck.transport.abort()
-        await publish(gate, circle_id=1)
+        await gate.publish(circle_id=1)
         await reader.next("task.completed")
 
 
@@ -253,12 +255,12 @@ async def follows(port: int, token: str) -> None:
 
 
 def token_of_tests() -> str:
-    return Gate(create_service(settings_for()), 0).token()
+    return RunningGateway(create_service(settings_for()), 0).token()
 
 
 async def test_uvicorn_serves_the_application_by_its_name(tmp_path: Path) -> None:
     """`uvicorn gateway.app:app`, with its access log and no token in it."""
-    env = {"GATEWAY_JWT_SECRET": SECRET, **ROOMY}
+    env = variables(jwt_secret=SECRET, **NO_LIMITS)
     token = token_of_tests()
     with started("gateway.app:app", "--port", "0", cwd=tmp_path, env=env, module="uvicorn") as process:
         port = await asyncio.to_thread(process.line, r"running on http://127\.0\.0\.1:(\d+)")
@@ -273,7 +275,7 @@ async def test_uvicorn_serves_the_application_by_its_name(tmp_path: Path) -> Non
 async def test_python_m_gateway_is_the_command(tmp_path: Path) -> None:
     """`python -m gateway serve`; tokens of the same secret are good there."""
     token = token_of_tests()
-    with serving(tmp_path) as (process, port):
-        await follows(port, token)
+    with GatewayProcess(tmp_path) as process:
+        await follows(process.port, token)
         await asyncio.to_thread(process.stop)
         assert token not in "\n".join(process.out + process.err)

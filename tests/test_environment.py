@@ -10,10 +10,12 @@ import pytest
 
 from gateway.service.config import ConfigError, load_settings
 from gateway.service.environment import asked_processes
-from tests.cli.helpers import invoke, run, serving, started
-from tests.redis.server import serving as redis
-from tests.support import SECRET, running, settings_for
-from tests.wire.helpers import http
+from tests.support.clients import http
+from tests.support.commands import invoke, run, started
+from tests.support.inprocess import running
+from tests.support.process import GatewayProcess
+from tests.support.redis import redis_server as redis
+from tests.support.settings import SECRET, settings_for
 
 KEY = {"GATEWAY_JWT_SECRET": SECRET}
 ADDRESS = "tcp://10.96.12.3:8000"
@@ -56,7 +58,7 @@ def test_an_empty_variable_is_an_unset_one(monkeypatch: pytest.MonkeyPatch, tmp_
 
 def test_an_empty_host_does_not_open_the_gateway_to_the_network(tmp_path: Path) -> None:
     """It listens where it does without the variable, and not on every interface."""
-    with serving(tmp_path, GATEWAY_HOST="", GATEWAY_PORT="") as (process, _):
+    with GatewayProcess(tmp_path, host="", port="") as process:
         assert process.line(r"Listening on http://(\S+):\d+") == "127.0.0.1"
 
 
@@ -173,7 +175,7 @@ def test_the_commands_say_it_once_on_the_error_output(tmp_path: Path) -> None:
 
 def test_the_server_reads_no_variable_of_other_programs(tmp_path: Path) -> None:
     """WEB_CONCURRENCY is for servers that have workers; what is no number there is not ours to stumble over."""
-    with serving(tmp_path, WEB_CONCURRENCY="auto", FORWARDED_ALLOW_IPS="*"):
+    with GatewayProcess(tmp_path, variables={"WEB_CONCURRENCY": "auto", "FORWARDED_ALLOW_IPS": "*"}):
         pass
 
 

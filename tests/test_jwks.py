@@ -20,20 +20,21 @@ from auth.keys import KeyRing, hmac_key, private_key
 from auth.tokens import TokenIssuer, TokenVerifier, TrustedIssuer
 from gateway.service.http_get import http_get
 from gateway.service.jwks import JwksRefresher
-from gateway.testing import until
-from tests.auth.forge import EC_KEY, ED_KEY, RSA_KEY, SECRET, pem, segment
-from tests.auth.jwks_server import Server
-from tests.support import running, settings_for
-from tests.wire.helpers import http
+from tests.support.clients import http
+from tests.support.forge import EC_KEY, ED_KEY, RSA_KEY, SECRET, pem, segment
+from tests.support.inprocess import running
+from tests.support.jwks_server import JwksServer
+from tests.support.pauses import until
+from tests.support.settings import settings_for
 
 NOW = 1_700_000_000
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[JwksServer]:
     """One that knows RSA_KEY, reached directly whatever proxy the machine has."""
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    server = Server()
+    server = JwksServer()
     server.says(KeyRing([RSA_KEY]).jwks())
     yield server
     server.close()
@@ -62,7 +63,7 @@ def knows(keys: JwksRefresher, kid: str, algorithm: str) -> bool:
     return bool(keys.candidates(kid, algorithm))
 
 
-async def test_keys_are_there_once_started(server: Server) -> None:
+async def test_keys_are_there_once_started(server: JwksServer) -> None:
     """So that the first token can be verified."""
     async with following(server.url) as keys:
         assert knows(keys, RSA_KEY.kid, "RS256")
@@ -71,7 +72,7 @@ async def test_keys_are_there_once_started(server: Server) -> None:
     assert len(server.asked) == 1
 
 
-async def test_token_of_the_issuer_verifies(server: Server) -> None:
+async def test_token_of_the_issuer_verifies(server: JwksServer) -> None:
     """The refresher is what TrustedIssuer asks for; verifying stays a plain call."""
     token = TokenIssuer(KeyRing([RSA_KEY]), "idp", "gateway").issue(
         user_id="bob", tenant="acme", rooms=[], scope=[], expires_in=60, now=NOW
@@ -81,9 +82,9 @@ async def test_token_of_the_issuer_verifies(server: Server) -> None:
         assert verifier.verify(token.access_token, NOW).user_id == "bob"
 
 
-async def test_same_kid_of_two_issuers_is_two_keys(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_same_kid_of_two_issuers_is_two_keys(server: JwksServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """An issuer that names its key as another does signs for itself alone (CVE-2026-49998)."""
-    other = Server()
+    other = JwksServer()
     mine, theirs = (private_key(pem(ed25519.Ed25519PrivateKey.generate())) for _ in range(2))
     for place, key in ((server, mine), (other, theirs)):
         (jwk,) = KeyRing([key]).jwks()["keys"]
@@ -104,7 +105,7 @@ async def test_same_kid_of_two_issuers_is_two_keys(server: Server, monkeypatch: 
         other.close()
 
 
-async def test_shared_secret_in_a_set_never_verifies(server: Server) -> None:
+async def test_shared_secret_in_a_set_never_verifies(server: JwksServer) -> None:
     """Whoever reads the set could sign with it."""
     kid = hmac_key(SECRET).kid
     oct_key = {"kty": "oct", "kid": kid, "alg": "HS256", "use": "sig", "k": segment(SECRET)}
@@ -115,7 +116,7 @@ async def test_shared_secret_in_a_set_never_verifies(server: Server) -> None:
         assert not keys.candidates(None, "HS256")
 
 
-async def test_keys_follow_the_set(server: Server) -> None:
+async def test_keys_follow_the_set(server: JwksServer) -> None:
     """A key that is gone from it verifies nothing more."""
     async with following(server.url, interval=0.05) as keys:
         server.says(KeyRing([EC_KEY]).jwks())
@@ -124,7 +125,7 @@ async def test_keys_follow_the_set(server: Server) -> None:
 
 
 @pytest.mark.usefixtures("hasty")
-async def test_unknown_kid_brings_an_early_refresh(server: Server) -> None:
+async def test_unknown_kid_brings_an_early_refresh(server: JwksServer) -> None:
     """The first token signed by a new key waits for one fetch, not for the interval."""
     async with following(server.url, interval=3600) as keys:
         server.says(KeyRing([ED_KEY, RSA_KEY]).jwks())
@@ -134,7 +135,7 @@ async def test_unknown_kid_brings_an_early_refresh(server: Server) -> None:
 
 
 @pytest.mark.usefixtures("hasty")
-async def test_made_up_kids_do_not_flood_the_issuer(server: Server) -> None:
+async def test_made_up_kids_do_not_flood_the_issuer(server: JwksServer) -> None:
     """However many tokens name an unknown key, there is one fetch in each period, one at a time."""
     async with following(server.url, interval=3600) as keys:
         ends = time.monotonic() + 0.55
@@ -148,7 +149,7 @@ async def test_made_up_kids_do_not_flood_the_issuer(server: Server) -> None:
     assert min(later - earlier for earlier, later in zip(server.asked, server.asked[1:], strict=False)) > 0.09
 
 
-async def test_token_without_kid_asks_for_nothing(server: Server) -> None:
+async def test_token_without_kid_asks_for_nothing(server: JwksServer) -> None:
     """Nor does a known kid with another algorithm: a fetch would not help."""
     async with following(server.url) as keys:
         assert not keys.candidates(None, "ES256")
@@ -177,7 +178,7 @@ def _redirected(handler: BaseHTTPRequestHandler) -> None:
     handler.wfile.write(body)
 
 
-GARBAGE: dict[str, Callable[[Server], None]] = {
+GARBAGE: dict[str, Callable[[JwksServer], None]] = {
     "not JSON": lambda server: server.says(b"<html>down for maintenance</html>"),
     "bad UTF-8": lambda server: server.says(b'{"keys": "\xff"}'),
     "no body": lambda server: server.says(b""),
@@ -200,7 +201,7 @@ GARBAGE: dict[str, Callable[[Server], None]] = {
 @pytest.mark.usefixtures("hasty")
 @pytest.mark.parametrize("turns_bad", GARBAGE.values(), ids=GARBAGE.keys())
 async def test_bad_answer_leaves_the_keys_as_they_are(
-    server: Server, turns_bad: Callable[[Server], None], caplog: pytest.LogCaptureFixture
+    server: JwksServer, turns_bad: Callable[[JwksServer], None], caplog: pytest.LogCaptureFixture
 ) -> None:
     """And is asked again, until it is good."""
     with caplog.at_level(logging.WARNING):
@@ -215,7 +216,7 @@ async def test_bad_answer_leaves_the_keys_as_they_are(
 
 
 @pytest.mark.usefixtures("hasty")
-async def test_issuer_that_is_down_at_first_is_met_later(server: Server) -> None:
+async def test_issuer_that_is_down_at_first_is_met_later(server: JwksServer) -> None:
     """Starting does not fail, and the keys come once there are some."""
     server.says(b"", 503)
     async with following(server.url, interval=3600) as keys:
@@ -225,7 +226,7 @@ async def test_issuer_that_is_down_at_first_is_met_later(server: Server) -> None
 
 
 @pytest.mark.usefixtures("hasty")
-async def test_failures_are_ever_further_apart(server: Server) -> None:
+async def test_failures_are_ever_further_apart(server: JwksServer) -> None:
     """A failing issuer is not hammered: each pause is about twice the one before, up to the interval."""
     server.says(b"", 500)
     async with following(server.url, interval=0.3):
@@ -252,7 +253,7 @@ async def test_nobody_there_is_a_failure_like_any_other(monkeypatch: pytest.Monk
             assert not knows(keys, "any", "RS256")
 
 
-async def test_issuer_that_hangs_does_not_block_the_loop(server: Server) -> None:
+async def test_issuer_that_hangs_does_not_block_the_loop(server: JwksServer) -> None:
     """While a fetch waits for its time-out, the event loop turns as ever and tokens verify."""
     async with following(server.url, interval=0.05, timeout=0.5) as keys:
         server.hangs()
@@ -271,7 +272,7 @@ async def test_issuer_that_hangs_does_not_block_the_loop(server: Server) -> None
 
 @pytest.mark.usefixtures("hasty")
 @pytest.mark.parametrize("part", ["status", "head", "body"])
-async def test_issuer_that_drips_is_cut_off(server: Server, part: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_issuer_that_drips_is_cut_off(server: JwksServer, part: str, caplog: pytest.LogCaptureFixture) -> None:
     """A byte now and then resets no deadline, wherever in the answer."""
 
     def drip(handler: BaseHTTPRequestHandler) -> None:
@@ -313,7 +314,7 @@ async def test_issuer_that_does_not_accept_costs_one_time_out(monkeypatch: pytes
             filler.close()
 
 
-async def test_issuer_sees_who_asks(server: Server) -> None:
+async def test_issuer_sees_who_asks(server: JwksServer) -> None:
     """Firewalls refuse the name that Python's library gives itself."""
     agents = []
     answer = server.answer
@@ -328,7 +329,7 @@ async def test_issuer_sees_who_asks(server: Server) -> None:
     assert agents == [f"gathering-gateway/{gateway.__version__}"]
 
 
-async def test_stop_does_not_wait_for_the_issuer(server: Server) -> None:
+async def test_stop_does_not_wait_for_the_issuer(server: JwksServer) -> None:
     """A gateway shuts down while a fetch hangs; stopping twice, or before the start, is nothing."""
     keys = JwksRefresher(server.url, interval=0.01, timeout=1.0)
     await keys.stop()
@@ -395,7 +396,7 @@ def test_url_that_is_safe_is_taken(url: str) -> None:
     ],
 )
 async def test_its_tokens_administer_nothing_unless_they_may(
-    server: Server, settings: dict[str, Any], own: int, foreign: int
+    server: JwksServer, settings: dict[str, Any], own: int, foreign: int
 ) -> None:
     """An identity provider that names any scope and any tenant gets by default the scopes of a user."""
     name = "https://id.example"

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.documentation.generated import refreshed
-from tests.support import SECRET
+from tests.support.settings import SECRET
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("schemas", "auth", "gateway")

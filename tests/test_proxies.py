@@ -3,6 +3,7 @@
 import asyncio
 import re
 import shutil
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -13,8 +14,10 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from tests.documentation.pages import example
-from tests.redis.server import free_port
-from tests.support import Gate, running, settings_for
+from tests.support.inprocess import RunningGateway, running
+from tests.support.ports import ReservedPort
+from tests.support.process import Process
+from tests.support.settings import environment, settings_for
 
 
 @dataclass(frozen=True)
@@ -62,26 +65,20 @@ PROXIES = [
 @asynccontextmanager
 async def proxied(proxy: Proxy, folder: Path, upstream: int) -> AsyncIterator[int]:
     """The proxy as the page configures it; yields its port."""
-    port = free_port()
-    (folder / "conf").write_text(proxy.configuration(folder, port, upstream) + "\n")
-    with (folder / "output.log").open("ab") as output:
-        process = await asyncio.create_subprocess_exec(
-            str(proxy.path), *proxy.arguments(folder), stdout=output, stderr=output
-        )
-    try:
-        async with asyncio.timeout(20):
-            while True:
-                with suppress(OSError):
-                    _, writer = await asyncio.open_connection("127.0.0.1", port)
-                    writer.close()
-                    break
-                assert process.returncode is None, (folder / "output.log").read_text()
-                await asyncio.sleep(0.05)
-        yield port
-    finally:
-        with suppress(ProcessLookupError):
-            process.terminate()
-        await process.wait()
+    with ReservedPort() as port:
+        (folder / "conf").write_text(proxy.configuration(folder, port, upstream) + "\n")
+        with Process([str(proxy.path), *proxy.arguments(folder)], folder, environment(), proxy.program) as process:
+            await asyncio.to_thread(process.wait_for, lambda: listens(port))
+            yield port
+        written = process.output + process.log
+        assert "a-secret" not in written
+        assert "eyJ" not in written
+
+
+def listens(port: int) -> bool:
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+        return True
+    return False
 
 
 @pytest.mark.parametrize("proxy", PROXIES, ids=lambda proxy: proxy.program)
@@ -92,7 +89,7 @@ async def test_a_proxy_passes_what_the_gateway_needs_and_logs_no_token(proxy: Pr
     async with running(settings_for(trusted_proxies=("127.0.0.1",))) as gate:
         token = gate.token()
         async with proxied(proxy, tmp_path, gate.port) as port:
-            through = Gate(gate.service, port)
+            through = RunningGateway(gate.service, port)
             origin = {"origin": f"http://127.0.0.1:{port}", "local_addr": ("127.0.0.2", 0)}
             async with through.client(token, "&rooms=circle:7", **origin) as client:
                 await client.next("subscribed")
@@ -103,7 +100,9 @@ async def test_a_proxy_passes_what_the_gateway_needs_and_logs_no_token(proxy: Pr
             with pytest.raises(InvalidStatus):
                 async with connect(f"{through.ws_url}?token={token}", origin="http://127.0.0.1:1"):  # type: ignore[arg-type]
                     pass
-        async with proxied(proxy, tmp_path, free_port()) as port:  # where no gateway answers
+        with ReservedPort() as nothing:  # where no gateway answers
+            upstream = nothing
+        async with proxied(proxy, tmp_path, upstream) as port:
             with pytest.raises(InvalidStatus):
                 async with connect(f"ws://127.0.0.1:{port}/ws/dashboard?ticket=a-secret&token={token}"):
                     pass

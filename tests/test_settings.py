@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from gateway.core.admission import Limits
 from gateway.service.config import ConfigError, Settings, load_settings
 from gateway.service.factory import create_service, setting_warnings
-from tests.support import SECRET, settings_for
+from tests.support.settings import SECRET, settings_for
 
 EXAMPLE = Path(__file__).resolve().parent.parent / ".env.example"
 DEFAULTS: dict[str, Any] = {

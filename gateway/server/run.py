@@ -99,7 +99,7 @@ def serve(settings: Settings, *, development: bool = False, demo: bool = False) 
             logger.info("Sending %d clients away over %g s; a second signal ends it", count, settings.drain_seconds)
         await service.gateway.drain.run(settings.drain_seconds)
 
-    listener = _listen(settings)
+    listener = listen(settings)
     writer = start_background_logging(settings.log_level, settings.log_format)
     server = Server(server_config(app, settings), listening, drain)
     tune_gc()
@@ -133,7 +133,7 @@ def server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
     )
 
 
-def _listen(settings: Settings) -> socket.socket:
+def listen(settings: Settings) -> socket.socket:
     """The listening socket: made here, so that a port in use is one clear line."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     # The protocol is said, or asyncio leaves Nagle's algorithm on, and a second write waits 40 ms.

@@ -1,22 +1,21 @@
 """The ASGI servers of docs/asgi-servers.md, each as a process of its own with the gateway on a free port."""
 
 import asyncio
-import os
 import signal
-import socket
-import subprocess
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
 import httpx
 
 from gateway.api import create_service
-from tests.cli.helpers import environment
 from tests.documentation.pages import example
-from tests.support import SECRET, Gate, settings_for
+from tests.support.inprocess import RunningGateway
+from tests.support.ports import ReservedPort
+from tests.support.process import Process, answers
+from tests.support.settings import NO_LIMITS, SECRET, environment, settings_for
 
 PAGE: Final = (Path(__file__).parents[2] / "docs" / "asgi-servers.md").read_text()
 
@@ -32,16 +31,14 @@ COMMANDS: Final = dict(zip(ROWS, example("asgi servers").splitlines(), strict=Tr
 PER_USER: Final = 16
 
 SETTINGS: Final = {
-    "GATEWAY_JWT_SECRET": SECRET,
-    "GATEWAY_HANDSHAKES_PER_MINUTE": "0",
-    "GATEWAY_MAX_CONNECTIONS_PER_ADDRESS": "0",
-    "GATEWAY_MAX_CONNECTIONS_PER_USER": str(PER_USER),
-    "GATEWAY_EVENTS_PER_SECOND": "0",
-    "GATEWAY_PING_INTERVAL": "2",
-    "GATEWAY_STALL_SECONDS": "2",
-    "GATEWAY_SHUTDOWN_DELAY_SECONDS": "0",
-    "GATEWAY_DRAIN_SECONDS": "0",
-    "GATEWAY_LOG_MAX_BYTES": "1048576",
+    **NO_LIMITS,
+    "jwt_secret": SECRET,
+    "max_connections_per_user": PER_USER,
+    "events_per_second": 0,
+    "ping_interval": 2,
+    "stall_seconds": 2,
+    "drain_seconds": 0,
+    "log_max_bytes": 1_048_576,
 }
 
 _OPTIONS: Final = {
@@ -62,17 +59,16 @@ class UvicornWorker(Usual):
 """
 
 
-class Server(Gate):
+class Server(RunningGateway):
     """A running server, and tokens for its gateway."""
 
-    def __init__(self, process: asyncio.subprocess.Process, port: int, log: Path) -> None:
+    def __init__(self, process: Process, port: int) -> None:
         super().__init__(create_service(settings_for()), port)
-        self.process = process
-        self._log = log
+        self._process = process
 
     def written(self) -> str:
         """What it has written to stdout and stderr."""
-        return self._log.read_text()
+        return self._process.output + self._process.log
 
     def api(self, scope: str = "subscribe publish") -> httpx.AsyncClient:
         headers = {"Authorization": f"Bearer {self.token('root', scope=scope)}"}
@@ -80,9 +76,8 @@ class Server(Gate):
 
     async def stop(self) -> None:
         """End it as an init system does, within its time."""
-        self.process.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(10):
-            await self.process.wait()
+        self._process.send_signal(signal.SIGTERM)
+        await self._process.ended(10)
 
 
 @asynccontextmanager
@@ -90,34 +85,9 @@ async def serving(name: str, home: Path) -> AsyncIterator[Server]:
     """Start the server, with the command of the page."""
     (home / "worker.py").write_text(example("worker.py"))
     (home / "pinging.py").write_text(_PINGING_WORKER)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    command = COMMANDS[name].replace("uvicorn_worker.", "pinging.").split()
-    command += _OPTIONS[command[0]].format(port=port).split()
-    log = home / "log"
-    with open(log, "wb") as output:  # noqa: ASYNC230 - a moment
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", *command),
-            cwd=home,
-            env=environment(**SETTINGS),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    try:
-        server = Server(process, port, log)
-        async with server.api() as api, asyncio.timeout(30):
-            while process.returncode is None:
-                try:
-                    await api.get("/healthz")
-                    break
-                except httpx.TransportError:
-                    await asyncio.sleep(0.05)
-        assert process.returncode is None, log.read_text()
-        yield server
-    finally:
-        with suppress(ProcessLookupError):  # and what it has started itself
-            os.killpg(process.pid, signal.SIGKILL)
-        await process.wait()
+    with ReservedPort() as port:
+        command = COMMANDS[name].replace("uvicorn_worker.", "pinging.").split()
+        command += _OPTIONS[command[0]].format(port=port).split()
+        with Process([sys.executable, "-m", *command], home, environment(**SETTINGS)) as process:
+            await asyncio.to_thread(process.wait_for, lambda: answers(port, "/healthz"))
+            yield Server(process, port)

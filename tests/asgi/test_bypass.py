@@ -20,9 +20,9 @@ from gateway.api import create_router, create_service
 from gateway.transports.asgi import AsgiTransport
 from gateway.transports.uvicorn import HttpProtocol, SocketTransport
 from gateway.transports.uvicorn.protocol import WebSocketTransport
-from tests.engine.raw import PING, PONG, TEXT, frame, handshake, raw
-from tests.support import Gate, settings_for
-from tests.test_embedding import served
+from tests.support.inprocess import RunningGateway, served
+from tests.support.raw_client import PING, PONG, TEXT, frame, handshake, raw
+from tests.support.settings import settings_for
 
 OFFICE: dict[str, Any] = {"additional_headers": {"x-office": "yes"}}
 
@@ -151,17 +151,19 @@ OBSTACLES: dict[str, tuple[Callable[[APIRouter], Any], str]] = {
 
 
 @asynccontextmanager
-async def socket_served(make: Callable[[APIRouter], Any], prefix: str = "", **options: Any) -> AsyncIterator[Gate]:
+async def socket_served(
+    make: Callable[[APIRouter], Any], prefix: str = "", **options: Any
+) -> AsyncIterator[RunningGateway]:
     """The application under uvicorn with the README's `--ws` and `--http`."""
     service = create_service(settings_for())
     options = {"ws": SocketTransport, "http": HttpProtocol, "ws_per_message_deflate": False, **options}
     async with served(make(create_router(service)), **options) as port:
-        gate = Gate(service, port)
+        gate = RunningGateway(service, port)
         gate.ws_url = f"ws://127.0.0.1:{port}{prefix}/ws/dashboard"
         yield gate
 
 
-def transport_of(gate: Gate) -> type:
+def transport_of(gate: RunningGateway) -> type:
     (connection,) = gate.service.manager.connections()
     return type(connection.transport)
 

@@ -5,9 +5,8 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from tests.cli.helpers import environment
 from tests.documentation.pages import example
-from tests.support import SECRET
+from tests.support.settings import SECRET, environment
 
 OURS: Final = """
 from fastapi.testclient import TestClient
@@ -63,7 +62,7 @@ async def test_the_examples_run(tmp_path: Path) -> None:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "pytest", "-q", *plugins, "-W", "error", "-c", "/dev/null", "--rootdir=."),
         cwd=tmp_path,
-        env=environment(GATEWAY_JWT_SECRET=SECRET),
+        env=environment(jwt_secret=SECRET),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )

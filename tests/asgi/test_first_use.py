@@ -16,9 +16,10 @@ from gateway.api import create_app, create_router, create_service
 from gateway.service.config import Settings
 from gateway.service.factory import Service
 from gateway.transports.uvicorn import SocketTransport
-from tests.support import Client, Gate, settings_for
-from tests.test_embedding import served
-from tests.wire.helpers import assert_problem
+from tests.support.clients import Client, assert_problem
+from tests.support.inprocess import RunningGateway, served
+from tests.support.settings import settings_for
+from tests.support.tokens import issue
 
 
 def mounted(service: Service) -> FastAPI:
@@ -37,11 +38,11 @@ WAYS: dict[str, tuple[Callable[[Service], FastAPI], str, dict[str, Any]]] = {
 
 
 @asynccontextmanager
-async def without_lifespan(way: str, settings: Settings | None = None) -> AsyncIterator[Gate]:
+async def without_lifespan(way: str, settings: Settings | None = None) -> AsyncIterator[RunningGateway]:
     make, prefix, options = WAYS[way]
     service = create_service(settings or settings_for())
     async with served(make(service), **options) as port:
-        gate = Gate(service, port)
+        gate = RunningGateway(service, port)
         gate.url += prefix
         gate.ws_url = f"ws://127.0.0.1:{port}{prefix}/ws/dashboard"
         yield gate
@@ -95,7 +96,7 @@ async def test_a_lifespan_of_ones_own_is_as_good() -> None:
     outer.router.lifespan_context = lifespan
     async with served(outer) as port:
         assert service.gateway.ready
-        gate = Gate(service, port)
+        gate = RunningGateway(service, port)
         gate.ws_url = f"ws://127.0.0.1:{port}/rt/ws/dashboard"
         websocket = await connect(f"{gate.ws_url}?token={gate.token()}")
         await Client(websocket).next("connection.established")
@@ -119,7 +120,7 @@ async def test_after_its_lifespan_it_refuses() -> None:
     app = create_app(service)
     async with service.running():
         pass
-    token = Gate(service, 0).token()
+    token = RunningGateway(service, 0).token()
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as api:
         assert_problem(await api.get("/readyz"), 503, "broker_unavailable")
@@ -139,10 +140,12 @@ def test_a_test_client_without_a_lifespan_has_a_gateway_each_time() -> None:
     begins and ends with each, and the log in memory stays."""
     service = create_service(settings_for())
     client = TestClient(create_app(service))
-    headers = {"Authorization": f"Bearer {Gate(service, 0).token()}"}
+    headers = {"Authorization": f"Bearer {issue(issuer=service.issuer).access_token}"}
     for n in range(3):
         answer = client.post("/events", json={"type": "a.b", "data": {"n": n}, "circle_id": 1}, headers=headers)
         assert answer.status_code == 202
-    with client.websocket_connect(f"/ws/dashboard?token={Gate(service, 0).token()}&rooms=circle:1") as session:
+    with client.websocket_connect(
+        f"/ws/dashboard?token={issue(issuer=service.issuer).access_token}&rooms=circle:1"
+    ) as session:
         assert session.receive_json()["type"] == "connection.established"
         assert session.receive_json()["data"]["cursor"] == answer.json()["event_id"]

@@ -9,10 +9,12 @@ from starlette.testclient import TestClient
 from gateway.api import create_app, create_service
 from gateway.core.connect_request import ConnectRequest
 from gateway.core.credentials import Secrets
-from gateway.testing import RecordingHost, until
+from gateway.testing import RecordingHost
 from gateway.transports.asgi import AsgiTransport, SendRefused, serve
 from schemas.codes import CloseCode, ErrorCode
-from tests.support import Gate, settings_for
+from tests.support.inprocess import RunningGateway
+from tests.support.pauses import until
+from tests.support.settings import settings_for
 
 
 class Sent(list[dict[str, Any]]):
@@ -45,7 +47,7 @@ def test_a_session_of_the_test_client_ends_without_an_exception() -> None:
     """Starlette's TestClient cancels the application as soon as it has sent `websocket.disconnect`: whichever comes
     first, leaving the block raises nothing and nothing stays behind."""
     service = create_service(settings_for())
-    token = Gate(service, 0).token()
+    token = RunningGateway(service, 0).token()
     with TestClient(create_app(service)) as client:
         for _ in range(50):
             with client.websocket_connect(f"/ws/dashboard?token={token}") as session:

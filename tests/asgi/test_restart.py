@@ -10,10 +10,11 @@ import pytest
 
 from gateway.api import create_service
 from gateway.service.factory import Service
-from gateway.testing import until
-from tests.cli.helpers import environment
-from tests.redis import server as redis_server
-from tests.support import SECRET, Client, Gate, running, settings_for
+from tests.support.clients import Client
+from tests.support.inprocess import RunningGateway, running
+from tests.support.pauses import until
+from tests.support.redis import RedisServer, redis_server
+from tests.support.settings import SECRET, environment, settings_for
 
 
 async def use(service: Service, since: str | None) -> str:
@@ -36,7 +37,7 @@ async def use(service: Service, since: str | None) -> str:
     return receipts[1].event_id
 
 
-async def follow(gate: Gate, client: Client) -> None:
+async def follow(gate: RunningGateway, client: Client) -> None:
     """Presence, of which the leaving is told by a timer, and a ticket."""
     gate.service.gateway.presence.grace = 0.2
     answer = await client.ask(type="presence", room="circle:1")
@@ -66,7 +67,7 @@ def test_on_redis(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Connections to Redis belong to an event loop, so each start makes its own."""
 
     async def main() -> None:
-        async with redis_server.serving(tmp_path) as server:
+        async with redis_server(tmp_path) as server:
             service = create_service(settings_for(log_url=server.url))
             await asyncio.to_thread(use_three_times, service)
 
@@ -89,12 +90,12 @@ asyncio.run(main())
 """
 
 
-async def test_two_processes_that_were_forked_are_two_nodes(server: redis_server.Server, tmp_path: Path) -> None:
+async def test_two_processes_that_were_forked_are_two_nodes(server: RedisServer, tmp_path: Path) -> None:
     """As `gunicorn --preload` makes them: the service is as old as the first process, and each starts it."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", FORKED),
         cwd=tmp_path,
-        env=environment(GATEWAY_JWT_SECRET=SECRET, GATEWAY_LOG_URL=server.url),
+        env=environment(jwt_secret=SECRET, log_url=server.url),
         stdout=asyncio.subprocess.PIPE,
     )
     output, _ = await process.communicate()

@@ -17,8 +17,8 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Subprotocol
 
 from tests.asgi.servers import COLUMNS, PER_USER, ROWS, Server, serving
-from tests.engine.raw import handshake, raw
-from tests.support import Client
+from tests.support.clients import Client
+from tests.support.raw_client import handshake, raw
 
 CLOSES, NOT_UTF8, PINGS, SILENT, UNREAD, SHUTDOWN = COLUMNS
 

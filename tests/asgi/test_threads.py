@@ -12,21 +12,22 @@ from fastapi import FastAPI
 from gateway import Event, EventBus, NotRunning, WrongEventLoop, setup_websocket_broadcasting
 from gateway.api import create_router, create_service
 from gateway.service.factory import Service
-from tests.support import Client, Gate, settings_for
-from tests.test_embedding import served
+from tests.support.clients import Client
+from tests.support.inprocess import RunningGateway, served
+from tests.support.settings import settings_for
 
 
 def in_a_thread(call: Callable[[], Any]) -> Awaitable[Any]:
     return asyncio.to_thread(call)
 
 
-async def alive(gate: Gate, client: Client, n: int) -> None:
+async def alive(gate: RunningGateway, client: Client, n: int) -> None:
     """All is well: what is published comes at once, and nothing came in between."""
     await gate.service.gateway.publish("acme", "order.done", {"n": n}, circle_id=1)
     assert (await client.next("order.done"))["data"] == {"n": n}
 
 
-async def test_every_call_on_another_event_loop_raises_and_changes_nothing(gate: Gate) -> None:
+async def test_every_call_on_another_event_loop_raises_and_changes_nothing(gate: RunningGateway) -> None:
     """Publishing, broadcasting, sending away, stopping: clients get what is published after it, and nothing else."""
     gateway, manager = gate.service.gateway, gate.service.manager
     async with gate.client(query="&rooms=circle:1") as client:
@@ -56,13 +57,13 @@ async def test_every_call_on_another_event_loop_raises_and_changes_nothing(gate:
         assert gateway.ready
 
 
-async def test_reading_what_is_known_is_for_every_thread(gate: Gate) -> None:
+async def test_reading_what_is_known_is_for_every_thread(gate: RunningGateway) -> None:
     async with gate.client():
         assert (await in_a_thread(gate.service.manager.get_stats))["active_connections"] >= 1
         assert await in_a_thread(lambda: gate.service.gateway.ready)
 
 
-async def test_a_thread_publishes_and_has_the_receipt(gate: Gate) -> None:
+async def test_a_thread_publishes_and_has_the_receipt(gate: RunningGateway) -> None:
     """`publish_threadsafe` takes what `publish` takes, and raises what it raises."""
     gateway = gate.service.gateway
 
@@ -77,7 +78,7 @@ async def test_a_thread_publishes_and_has_the_receipt(gate: Gate) -> None:
         await alive(gate, client, 2)
 
 
-async def test_on_its_own_event_loop_it_says_to_await(gate: Gate) -> None:
+async def test_on_its_own_event_loop_it_says_to_await(gate: RunningGateway) -> None:
     """To wait there for the result would block everything for ever."""
     with pytest.raises(WrongEventLoop, match="await"):
         gate.service.gateway.publish_threadsafe("acme", "order.done", {})
@@ -93,7 +94,7 @@ def test_without_a_running_gateway_it_says_so() -> None:
         EventBus().publish_threadsafe(Event("order.done"))
 
 
-async def test_a_bus_publishes_from_a_thread(gate: Gate) -> None:
+async def test_a_bus_publishes_from_a_thread(gate: RunningGateway) -> None:
     """Its handlers are called on the gateway's event loop, where those of the application are at home."""
     bus, loops = EventBus(), []
 
@@ -110,7 +111,7 @@ async def test_a_bus_publishes_from_a_thread(gate: Gate) -> None:
         await alive(gate, client, 2)
 
 
-async def test_a_bus_of_another_event_loop_is_forwarded(gate: Gate) -> None:
+async def test_a_bus_of_another_event_loop_is_forwarded(gate: RunningGateway) -> None:
     """Any bus will do, also one that calls its handlers in a thread of its own."""
     bus = EventBus()
     bridge = setup_websocket_broadcasting(["order.done"], bus=bus, tenant="acme", gateway=gate.service.gateway)
@@ -145,7 +146,7 @@ async def test_a_plain_route_publishes() -> None:
     """Which FastAPI runs in a thread: the wrong way fails at once and silences nobody, the right way delivers."""
     service = create_service(settings_for())
     async with served(shop(service)) as port, httpx.AsyncClient(trust_env=False) as api:
-        gate = Gate(service, port)
+        gate = RunningGateway(service, port)
         async with gate.client(query="&rooms=circle:1") as client:
             await client.next("subscribed")
             assert (await api.post(f"{gate.url}/wrong")).status_code == 500

@@ -18,11 +18,11 @@ from gateway.service.config import ConfigError, load_settings
 from gateway.transports.asgi import AsgiTransport
 from gateway.transports.uvicorn import HttpProtocol, SocketTransport
 from gateway.transports.uvicorn.protocol import WebSocketTransport
-from tests.cli.helpers import started
-from tests.engine.raw import handshake, raw
-from tests.support import Gate, running, settings_for
-from tests.test_embedding import served
-from tests.wire.helpers import assert_problem, fence, http
+from tests.support.clients import assert_problem, fence, http
+from tests.support.commands import started
+from tests.support.inprocess import RunningGateway, running, served
+from tests.support.raw_client import handshake, raw
+from tests.support.settings import settings_for
 
 PATHS = ("/ws", "/realtime/v1.0/socket/", "/")
 SOCKET: dict[str, Any] = {"ws": SocketTransport, "http": HttpProtocol, "ws_per_message_deflate": False}
@@ -34,7 +34,7 @@ TRANSPORTS = {
 
 
 @asynccontextmanager
-async def embedded(prefix: str = "", paths: tuple[str, ...] = PATHS, **options: Any) -> AsyncIterator[Gate]:
+async def embedded(prefix: str = "", paths: tuple[str, ...] = PATHS, **options: Any) -> AsyncIterator[RunningGateway]:
     service = create_service(settings_for(websocket_paths=paths))
     app = FastAPI()
     outer = APIRouter()
@@ -51,7 +51,7 @@ async def embedded(prefix: str = "", paths: tuple[str, ...] = PATHS, **options: 
         await websocket.send_text("theirs")
 
     async with served(app, **options) as port:
-        yield Gate(service, port)
+        yield RunningGateway(service, port)
 
 
 @pytest.mark.parametrize("prefix", ["", "/live"])

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from tests.auth.forge import NOW
+from tests.support.forge import NOW
 
 DAY: Final = 86_400
 UUID: Final = "8f2c1d9e-4b7a-4c3d-9e2f-1a2b3c4d5e6f"

@@ -21,7 +21,7 @@ from auth.errors import (
 )
 from auth.grants import Grants
 from auth.identity import SCOPES, Identity
-from tests.auth.forge import ADMIN_LIFETIME, LIFETIME, NOW
+from tests.support.forge import ADMIN_LIFETIME, LIFETIME, NOW
 
 EVERYTHING = ("circle:*", "project:*", "user:*", "tenant")
 

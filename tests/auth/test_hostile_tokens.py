@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from auth.errors import REASONS, AuthError, TokenExpired, TokenInvalid, TokenMissing
-from tests.auth.forge import (
+from tests.support.forge import (
     ABSENT,
     ADMIN_LIFETIME,
     NOW,
@@ -19,7 +19,7 @@ from tests.auth.forge import (
     with_claim,
     with_member,
 )
-from tests.auth.hostile import algorithms, claimed, encodings, headers, shapes
+from tests.support.hostile_tokens import algorithms, claimed, encodings, headers, shapes
 
 OTHERS = {"header_crit", "tenant", "disagreeing", "ticket"}
 """Reasons that only another issuer's tokens have, or a request with two tokens or a ticket."""

@@ -12,7 +12,7 @@ from auth.identity import Identity
 from auth.issue_time import CLOCK_SKEW, is_cut_off, is_early, is_fresh, reach
 from auth.keys import KeyRing
 from auth.tokens import TokenIssuer, TokenVerifier, TrustedIssuer
-from tests.auth.forge import (
+from tests.support.forge import (
     ADMIN_LIFETIME,
     AUDIENCE,
     ISSUER,

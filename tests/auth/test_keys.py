@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from auth.errors import UnusableKey, WeakKey
 from auth.keys import Key, KeyRing, PrivateMaterial, hmac_key, keys_from_jwks, private_key, public_key
-from tests.auth.forge import EC, EC_KEY, ED, ED_KEY, HMAC_KEY, RING, RSA, RSA_KEY, SECRET, pem, public_pem, segment
+from tests.support.forge import EC, EC_KEY, ED, ED_KEY, HMAC_KEY, RING, RSA, RSA_KEY, SECRET, pem, public_pem, segment
 
 ASYMMETRIC: list[tuple[PrivateMaterial, Key]] = [(RSA, RSA_KEY), (EC, EC_KEY), (ED, ED_KEY)]
 SHORT_RSA = rsa.generate_private_key(65_537, 1024)  # noqa: S505 - to be refused

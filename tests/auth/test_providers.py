@@ -20,8 +20,6 @@ from gateway.service.config import ConfigError, Settings
 from gateway.service.external import external_issuer
 from gateway.service.factory import Service, create_service, setting_warnings
 from schemas.rooms import DEFAULT_KINDS
-from tests.auth.forge import EC, EC_KEY, NOW, RSA, RSA_KEY
-from tests.auth.jwks_server import Server
 from tests.auth.provider_tokens import (
     AUTH0,
     CLERK,
@@ -34,15 +32,18 @@ from tests.auth.provider_tokens import (
     SUPABASE,
     Shape,
 )
-from tests.support import running, settings_for
+from tests.support.forge import EC, EC_KEY, NOW, RSA, RSA_KEY
+from tests.support.inprocess import running
+from tests.support.jwks_server import JwksServer
+from tests.support.settings import settings_for
 
 SHARED = "a-secret-of-a-provider-0123456789-abcdefghijklmnop"
 
 
 @pytest.fixture(scope="module")
-def keys() -> Iterator[Server]:
+def keys() -> Iterator[JwksServer]:
     """Where a provider publishes its keys: under whatever `kid` its tokens name, beside those of other uses."""
-    server = Server()
+    server = JwksServer()
     rsa, ec = KeyRing([RSA_KEY]).jwks()["keys"][0], KeyRing([EC_KEY]).jwks()["keys"][0]
     named: list[dict[str, Any]] = [{**rsa, "kid": "encryption", "use": "enc", "alg": "RSA-OAEP"}]
     for shape in SHAPES.values():
@@ -90,7 +91,7 @@ def test_every_preset_has_a_token_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("name", SHAPES)
-async def test_a_documented_token_is_taken(name: str, keys: Server) -> None:
+async def test_a_documented_token_is_taken(name: str, keys: JwksServer) -> None:
     """Whatever else is in it: `typ: JWT` or none, lists as `aud`, header members, no `jti`, a day of life."""
     shape = SHAPES[name]
     identity = (await service_of(shape, keys.url)).gateway.connections.verifier.verify(token(shape), NOW)
@@ -103,7 +104,7 @@ async def test_a_documented_token_is_taken(name: str, keys: Server) -> None:
 
 
 @pytest.mark.parametrize("name", SHAPES)
-async def test_a_preset_gives_nothing_away(name: str, keys: Server) -> None:
+async def test_a_preset_gives_nothing_away(name: str, keys: JwksServer) -> None:
     """Not to another audience, issuer, key or type, not without a tenant, and no scope of administrators."""
     shape = SHAPES[name]
     service = await service_of(shape, keys.url)
@@ -137,7 +138,7 @@ def test_google_lets_in_the_domains_that_are_named_and_no_other_account() -> Non
         create_service(settings_for(external_provider="google", external_audience=("client",)))
 
 
-async def test_google_accounts_without_a_domain_or_of_another_are_refused(keys: Server) -> None:
+async def test_google_accounts_without_a_domain_or_of_another_are_refused(keys: JwksServer) -> None:
     """Also one whose domain is written as a tenant is."""
     service = await service_of(GOOGLE, keys.url)
     assert refusal(service, token(GOOGLE, hd=None)) == "claim_tenant"
@@ -145,7 +146,7 @@ async def test_google_accounts_without_a_domain_or_of_another_are_refused(keys: 
     assert refusal(service, token(GOOGLE, hd="acme")) == "tenant"
 
 
-async def test_supabase_takes_the_tenant_that_users_cannot_write(keys: Server) -> None:
+async def test_supabase_takes_the_tenant_that_users_cannot_write(keys: JwksServer) -> None:
     """And a weakness is named where the settings say otherwise."""
     service = await service_of(SUPABASE, keys.url)
     assert refusal(service, token(SUPABASE, app_metadata={"provider": "email"})) == "claim_tenant"
@@ -154,7 +155,7 @@ async def test_supabase_takes_the_tenant_that_users_cannot_write(keys: Server) -
     assert not any("EXTERNAL" in sentence for sentence in setting_warnings(settings_of(SUPABASE, keys.url)))
 
 
-async def test_two_organizations_at_once_are_none(keys: Server) -> None:
+async def test_two_organizations_at_once_are_none(keys: JwksServer) -> None:
     """A connection is of one tenant."""
     service = await service_of(KEYCLOAK, keys.url)
     several: list[Any] = [["acme", "globex"], {"acme": {}, "globex": {}}, [], {}, "", [["acme"]], {"acme": "x"}]
@@ -209,7 +210,7 @@ def test_a_shared_secret_is_rotated() -> None:
         assert service.gateway.connections.verifier.verify(text, NOW).user_id == "ada"
 
 
-async def test_published_keys_and_a_shared_secret_are_taken_together(keys: Server) -> None:
+async def test_published_keys_and_a_shared_secret_are_taken_together(keys: JwksServer) -> None:
     """While a provider moves from one to the other, if both are configured."""
     service = await service_of(SUPABASE, keys.url, external_secret=(SecretStr(SHARED),))
     for header in ({}, {"alg": "HS256"}):
@@ -234,7 +235,7 @@ def test_a_shared_secret_signs_for_its_issuer_alone() -> None:
 # ---- mapping
 
 
-async def test_the_defaults_are_for_tokens_that_carry_none(keys: Server) -> None:
+async def test_the_defaults_are_for_tokens_that_carry_none(keys: JwksServer) -> None:
     """Of the gateway's rooms and scopes: other words are another API's. The defaults take nothing away."""
     defaults: dict[str, Any] = {
         "external_default_rooms": ("tenant", "circle:*"),
@@ -259,7 +260,7 @@ async def test_the_defaults_are_for_tokens_that_carry_none(keys: Server) -> None
         assert refusal(service, token(AUTH0, groups=wrong)) == "claim_rooms"
 
 
-async def test_scopes_of_administrators_take_a_setting(keys: Server) -> None:
+async def test_scopes_of_administrators_take_a_setting(keys: JwksServer) -> None:
     """By name, and no default scope goes beyond it."""
     service = await service_of(AUTH0, keys.url, external_scopes="subscribe admin")
     identity = service.gateway.connections.verifier.verify(token(AUTH0, scope="admin platform publish"), NOW)
@@ -268,7 +269,7 @@ async def test_scopes_of_administrators_take_a_setting(keys: Server) -> None:
         create_service(settings_of(AUTH0, keys.url, external_default_scope="admin"))
 
 
-async def test_tenants_are_those_that_are_named_renamed_where_asked(keys: Server) -> None:
+async def test_tenants_are_those_that_are_named_renamed_where_asked(keys: JwksServer) -> None:
     """Renaming takes the provider's name away; a number is a name too."""
     tenants = ("org_9ybsU1dN2dKfDkBi=acme", "globex", "42=initech")
     service = await service_of(AUTH0, keys.url, external_tenants=tenants)
@@ -304,20 +305,20 @@ async def test_tenants_are_those_that_are_named_renamed_where_asked(keys: Server
         ({"https://acme.example/rooms": [f"circle:{n}" for n in range(129)]}, "claim_rooms"),
     ],
 )
-async def test_what_is_wrong_is_named(changed: dict[str, Any], reason: str, keys: Server) -> None:
+async def test_what_is_wrong_is_named(changed: dict[str, Any], reason: str, keys: JwksServer) -> None:
     """A word of a fixed set for the log; the caller is told nothing more than that it is not valid."""
     service = await service_of(AUTH0, keys.url)
     assert refusal(service, token(AUTH0, **changed)) == reason
 
 
-async def test_times_may_have_fractions(keys: Server) -> None:
+async def test_times_may_have_fractions(keys: JwksServer) -> None:
     """RFC 7519 allows it; they are cut off."""
     service = await service_of(AUTH0, keys.url)
     identity = service.gateway.connections.verifier.verify(token(AUTH0, iat=NOW - 0.5, exp=NOW + 60.9), NOW)
     assert (identity.issued_at, identity.expires_at) == (NOW - 1, NOW + 60)
 
 
-async def test_a_token_ends_at_its_greatest_age(keys: Server) -> None:
+async def test_a_token_ends_at_its_greatest_age(keys: JwksServer) -> None:
     """Whatever `exp` says: the connection ends then too, since that is its identity's end."""
     service = await service_of(AUTH0, keys.url, external_max_age=600)
     verify = service.gateway.connections.verifier.verify
@@ -328,7 +329,7 @@ async def test_a_token_ends_at_its_greatest_age(keys: Server) -> None:
     assert verify(token(AUTH0, iat=NOW, exp=NOW + 60), NOW).expires_at == NOW + 60
 
 
-async def test_the_longest_life_is_the_settings_before_the_presets(keys: Server) -> None:
+async def test_the_longest_life_is_the_settings_before_the_presets(keys: JwksServer) -> None:
     """And revocations are kept for as long."""
     service = await service_of(AUTH0, keys.url, external_max_lifetime=600)
     assert refusal(service, token(AUTH0)) == "lifetime"
@@ -337,7 +338,7 @@ async def test_the_longest_life_is_the_settings_before_the_presets(keys: Server)
     assert settings_of(ENTRA, keys.url, external_max_lifetime=200_000).longest_token == 200_000
 
 
-def test_without_a_preset_tokens_are_as_before(keys: Server) -> None:
+def test_without_a_preset_tokens_are_as_before(keys: JwksServer) -> None:
     """The gateway's own claims in an access token (RFC 9068), its type in either spelling; `jti` may be missing."""
     values: dict[str, Any] = {"external_issuer": "https://id.example.com", "external_secret": (SecretStr(SHARED),)}
     service = create_service(settings_for(**values))
@@ -441,7 +442,7 @@ def test_wrong_settings_are_one_line(values: dict[str, Any], name: str) -> None:
 # ---- over the wire
 
 
-async def test_a_providers_token_connects_and_is_revoked_by_its_user(keys: Server) -> None:
+async def test_a_providers_token_connects_and_is_revoked_by_its_user(keys: JwksServer) -> None:
     """Without `jti` by the user alone; what was revoked stays so."""
     now = int(time.time())
     text = token(CLERK, iat=now, nbf=now - 10, exp=now + 60, jti=None)
@@ -463,7 +464,7 @@ async def test_a_providers_token_connects_and_is_revoked_by_its_user(keys: Serve
 
 
 @pytest.mark.parametrize("shape", [COGNITO, KEYCLOAK], ids=["cognito", "keycloak"])
-async def test_a_group_that_is_no_pattern_grants_nothing(shape: Shape, keys: Server) -> None:
+async def test_a_group_that_is_no_pattern_grants_nothing(shape: Shape, keys: JwksServer) -> None:
     """Of all the groups or roles that a user is in."""
     service = await service_of(shape, keys.url)
     identity = service.gateway.connections.verifier.verify(token(shape), NOW)

@@ -11,7 +11,7 @@ from auth.identity import SCOPES
 from auth.keys import KeyRing, public_key
 from auth.tokens import IssuedToken, TokenIssuer
 from schemas.rooms import ID_PATTERN, SUBJECT_PATTERN
-from tests.auth.forge import (
+from tests.support.forge import (
     AUDIENCE,
     EC_KEY,
     ED_KEY,

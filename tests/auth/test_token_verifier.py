@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from auth.errors import TokenExpired, TokenInvalid
 from auth.keys import Key, KeyRing, hmac_key
 from auth.tokens import TokenIssuer, TokenVerifier, TrustedIssuer
-from tests.auth.forge import (
+from tests.support.forge import (
     ABSENT,
     ADMIN_LIFETIME,
     AUDIENCE,

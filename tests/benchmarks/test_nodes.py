@@ -16,7 +16,7 @@ from benchmarks.peers.gateway import GatewayOnRedis, GatewayOverHttp
 from benchmarks.peers.pysocketio import PythonSocketIO
 from benchmarks.process import Server, ServerFailed, free_port
 from benchmarks.workloads import nodes
-from tests.redis.server import executable
+from tests.support.redis import executable
 
 
 class Brief(Bench):

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 import gateway
-from tests.cli.helpers import Process, invoke, run, serving, started
-from tests.support import SECRET, settings_for
+from tests.support.commands import invoke, run, started
+from tests.support.process import GatewayProcess, Process
+from tests.support.settings import SECRET, settings_for
 
 KEY = {"GATEWAY_JWT_SECRET": SECRET}
 
@@ -38,8 +39,8 @@ class Server:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("server")
-    with serving(folder) as (_, port):
-        yield Server(folder, port)
+    with GatewayProcess(folder) as process:
+        yield Server(folder, process.port)
 
 
 def events(process: Process) -> list[dict[str, object]]:
@@ -205,34 +206,31 @@ def test_subscribe_ends_quietly_when_nobody_reads_on(server: Server) -> None:
 
 def test_subscribe_comes_back_after_a_restart_and_says_that_the_log_was_reset(tmp_path: Path) -> None:
     """On the error output, since events were lost with the embedded log; then it goes on."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    with serving(tmp_path, port=port) as (first, _):
-        server = Server(tmp_path, port)
+    with GatewayProcess(tmp_path) as gateway:
+        server = Server(tmp_path, gateway.port)
         start = server.publish("--type", "task.started", "--circle", "1")
         before = server.publish("--type", "task.started", "--circle", "1")
         with started(*connected(server, "circle:1", "--since", start), cwd=tmp_path) as process:
             process.wait_for(lambda: len(process.out) >= 1)
             assert len(process.err) == 1, process.err
-            first.stop()
-            with serving(tmp_path, port=port):
-                process.wait_for(lambda: len(process.err) >= 2)
-                assert "gone" in process.err[1]
-                assert f"connected to {server.url}, following circle:1" in process.err[1]
-                after = server.publish("--type", "task.completed", "--circle", "1")
-                process.wait_for(lambda: len(process.out) >= 2)
-                assert [event["event_id"] for event in events(process)] == [before, after]
-                assert len(process.err) == 2, process.err
-                process.stop()
+            gateway.stop()
+            gateway.launch()
+            process.wait_for(lambda: len(process.err) >= 2)
+            assert "gone" in process.err[1]
+            assert f"connected to {server.url}, following circle:1" in process.err[1]
+            after = server.publish("--type", "task.completed", "--circle", "1")
+            process.wait_for(lambda: len(process.out) >= 2)
+            assert [event["event_id"] for event in events(process)] == [before, after]
+            assert len(process.err) == 2, process.err
+            process.stop()
 
 
 def test_subscribe_waits_out_a_limit_that_passes(tmp_path: Path) -> None:
     """Too many handshakes (4429) is a reason to come back later and none to end."""
-    with serving(tmp_path, GATEWAY_HANDSHAKES_PER_MINUTE="60") as (_, port):
-        server = Server(tmp_path, port)
+    with GatewayProcess(tmp_path, handshakes_per_minute=60) as gateway:
+        server = Server(tmp_path, gateway.port)
         for _ in range(60):
-            with socket.create_connection(("127.0.0.1", port)) as knocking:
+            with socket.create_connection(("127.0.0.1", server.port)) as knocking:
                 knocking.sendall(
                     b"GET /ws/dashboard HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"

@@ -6,17 +6,21 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from gateway.testing import until
-from tests.cli.helpers import Process, started
-from tests.redis.proxy import proxied
-from tests.redis.server import Server
-from tests.support import Gate, running, settings_for
+from tests.support.commands import started
+from tests.support.inprocess import RunningGateway, running
+from tests.support.pauses import until
+from tests.support.process import Process
+from tests.support.proxy import proxied
+from tests.support.redis import RedisServer
+from tests.support.settings import settings_for
 
 PATIENCE = 40.0
 
 
 @asynccontextmanager
-async def following(gate: Gate, folder: Path, *options: str, port: int | None = None) -> AsyncIterator[Process]:
+async def following(
+    gate: RunningGateway, folder: Path, *options: str, port: int | None = None
+) -> AsyncIterator[Process]:
     """`gateway subscribe circle:1` at the gate, or at the proxy before it at `port`."""
     command = ["subscribe", "circle:1", *options, "--url", f"http://127.0.0.1:{port or gate.port}"]
     with started(*command, "--token", gate.token(), cwd=folder) as process:
@@ -25,7 +29,7 @@ async def following(gate: Gate, folder: Path, *options: str, port: int | None = 
         await asyncio.to_thread(process.stop)
 
 
-async def publish(gate: Gate, n: int) -> None:
+async def publish(gate: RunningGateway, n: int) -> None:
     await gate.service.gateway.publish("acme", "a.b", {"n": n}, circle_id=1)
 
 
@@ -33,7 +37,7 @@ def numbers(process: Process) -> list[int]:
     return [json.loads(line)["data"]["n"] for line in process.out]
 
 
-def joined(gate: Gate) -> bool:
+def joined(gate: RunningGateway) -> bool:
     return bool(gate.service.gateway.manager.of("acme").rooms.get("circle:1"))
 
 
@@ -54,7 +58,7 @@ async def test_over_the_users_limit(tmp_path: Path) -> None:
         await until(lambda: numbers(process) == [1], PATIENCE)
 
 
-async def test_without_a_log(server: Server, prefix: str, tmp_path: Path) -> None:
+async def test_without_a_log(server: RedisServer, prefix: str, tmp_path: Path) -> None:
     """`broker_unavailable` with 1013, when it comes first and when it comes back."""
     async with (
         running(settings_for(log_url=server.url, redis_prefix=prefix)) as gate,
@@ -70,7 +74,7 @@ async def test_without_a_log(server: Server, prefix: str, tmp_path: Path) -> Non
             assert [line for line in process.err if "connected to" not in line] == []
 
 
-async def test_a_network_that_breaks_again_and_again(gate: Gate, tmp_path: Path) -> None:
+async def test_a_network_that_breaks_again_and_again(gate: RunningGateway, tmp_path: Path) -> None:
     """Every event, in order, each once."""
     sent = list(range(40))
     async with proxied(gate.port) as network, following(gate, tmp_path, port=network.port) as process:

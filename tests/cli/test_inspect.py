@@ -12,10 +12,10 @@ from auth.errors import REASONS
 from auth.keys import KeyRing
 from auth.providers import PROVIDERS
 from gateway.service.config import Settings
-from tests.auth.forge import RSA, RSA_KEY
-from tests.auth.jwks_server import Server
-from tests.cli.helpers import invoke, run
-from tests.support import SECRET
+from tests.support.commands import invoke, run
+from tests.support.forge import RSA, RSA_KEY
+from tests.support.jwks_server import JwksServer
+from tests.support.settings import SECRET
 
 KEY = {"GATEWAY_JWT_SECRET": SECRET}
 DOCUMENT = (Path(__file__).parents[2] / "docs/identity-providers.md").read_text()
@@ -144,7 +144,7 @@ def test_claims_are_shown_of_a_token_that_is_refused(tmp_path: Path) -> None:
 def test_published_keys_are_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """From the provider, which need not know of a gateway; where it does not answer that is said."""
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    server = Server()
+    server = JwksServer()
     (jwk,) = KeyRing([RSA_KEY]).jwks()["keys"]
     server.says({"keys": [{**jwk, "kid": "k"}]})
     now = int(time.time())

@@ -4,15 +4,14 @@ import json
 import re
 import socket
 import time
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from tests.cli.helpers import DEADLINE, invoke, serving, started
-from tests.engine.raw import handshake
-from tests.redis.server import free_port
-from tests.support import SECRET
+from tests.support.commands import invoke
+from tests.support.process import GatewayProcess
+from tests.support.raw_client import handshake
+from tests.support.settings import SECRET
 
 LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (DEBUG|INFO|WARNING|ERROR) ([\w.]+): .+")
 
@@ -30,15 +29,6 @@ UNAUTHENTICATED = {
 }
 
 
-def until_it_listens(port: int) -> None:
-    end = time.monotonic() + DEADLINE
-    while True:
-        with suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port), 10):
-            return
-        assert time.monotonic() < end
-        time.sleep(0.05)
-
-
 def send(port: int, request: bytes) -> None:
     """One request; returns once the first bytes of an answer have come, or the end."""
     with socket.create_connection(("127.0.0.1", port), 10) as sock:
@@ -49,10 +39,10 @@ def send(port: int, request: bytes) -> None:
 @pytest.mark.parametrize("name", UNAUTHENTICATED)
 def test_a_flood_of_strangers_writes_little(name: str, tmp_path: Path) -> None:
     """Whatever they send, 300 requests cost less than 40 kB (2.4 MB before), and a line says how many were left out."""
-    with serving(tmp_path) as (process, port):
+    with GatewayProcess(tmp_path) as process:
         before, begun = sum(map(len, process.err)), time.monotonic()
         for _ in range(300):
-            send(port, UNAUTHENTICATED[name])
+            send(process.port, UNAUTHENTICATED[name])
         seconds = time.monotonic() - begun
         process.stop()
         written = sum(map(len, process.err)) - before
@@ -64,7 +54,7 @@ def test_a_flood_of_strangers_writes_little(name: str, tmp_path: Path) -> None:
 
 def test_text_lines_have_time_level_and_logger(tmp_path: Path) -> None:
     """Each of them, uvicorn's included."""
-    with serving(tmp_path) as (process, _):
+    with GatewayProcess(tmp_path) as process:
         process.stop()
     assert {found[2] for line in process.err if (found := LINE.fullmatch(line))} == {"uvicorn", "gateway.server"}
     assert all(LINE.fullmatch(line) for line in process.err), process.err
@@ -72,8 +62,8 @@ def test_text_lines_have_time_level_and_logger(tmp_path: Path) -> None:
 
 def test_json_lines_are_objects(tmp_path: Path) -> None:
     """Each of them."""
-    with serving(tmp_path, GATEWAY_LOG_FORMAT="json") as (process, port):
-        send(port, UNAUTHENTICATED["another origin"])
+    with GatewayProcess(tmp_path, log_format="json") as process:
+        send(process.port, UNAUTHENTICATED["another origin"])
         process.stop()
     lines = [json.loads(line) for line in process.err]
     assert all({"time", "level", "logger", "message"} <= set(line) for line in lines)
@@ -83,12 +73,8 @@ def test_json_lines_are_objects(tmp_path: Path) -> None:
 
 def test_the_level_counts_for_the_gateway_and_for_uvicorn(tmp_path: Path) -> None:
     """At `warning` an ordinary life of the server is silent."""
-    port = free_port()
-    env = {"GATEWAY_JWT_SECRET": SECRET, "GATEWAY_LOG_LEVEL": "warning"}
-    with started("serve", "--port", str(port), cwd=tmp_path, env=env) as process:
-        until_it_listens(port)
-        send(port, UNAUTHENTICATED["another path"])
-        process.stop()
+    with GatewayProcess(tmp_path, log_level="warning") as process:
+        send(process.port, UNAUTHENTICATED["another path"])
     assert process.err == []
 
 

@@ -10,8 +10,8 @@ import pytest
 from gateway.core.window import Bounds
 from gateway.logs.redis import RedisLog
 from gateway.testing import CURSOR_KEY, LogUnderTest, SharedLogContract
-from tests.redis.nodes import Time
-from tests.redis.server import Server, executable, executables, serving
+from tests.support.redis import RedisServer, executable, executables, redis_server
+from tests.support.redis_logs import Time
 
 
 class TestRedisLog(SharedLogContract):
@@ -19,10 +19,10 @@ class TestRedisLog(SharedLogContract):
 
     @pytest.fixture(autouse=True, params=executables() or [""])
     async def _serve(self, request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[None]:
-        async with serving(tmp_path / "redis", request.param or executable()) as self.server:
+        async with redis_server(tmp_path / "redis", request.param or executable()) as self.server:
             yield
 
-    server: Server
+    server: RedisServer
 
     @asynccontextmanager
     async def open(self, bounds: Bounds, keys: tuple[bytes, ...]) -> AsyncIterator[LogUnderTest]:

@@ -12,10 +12,10 @@ from gateway.cluster.redis.cluster import RedisCluster
 from gateway.cluster.redis.members import RedisMembers
 from gateway.testing import LEASE, NodeUnderTest, SharedClusterContract
 from gateway.testing.cluster_contract import member
-from tests.presence.helpers import until
-from tests.redis.nodes import shorten
-from tests.redis.proxy import Proxy, proxied
-from tests.redis.server import Server, executable, executables, serving
+from tests.support.pauses import until_equal
+from tests.support.proxy import Proxy, proxied
+from tests.support.redis import RedisServer, executable, executables, redis_server
+from tests.support.redis_logs import shorten
 
 QUERY = "decode_responses=true&protocol=3&socket_timeout=60&socket_connect_timeout=60&retry_on_timeout=true"
 """What somebody's address might say, and may not change."""
@@ -26,10 +26,10 @@ class TestRedisNodes(SharedClusterContract):
 
     @pytest.fixture(autouse=True, params=executables() or [""])
     async def _serve(self, request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[None]:
-        async with serving(tmp_path / "redis", request.param or executable()) as self.server:
+        async with redis_server(tmp_path / "redis", request.param or executable()) as self.server:
             yield
 
-    server: Server
+    server: RedisServer
 
     @asynccontextmanager
     async def open(self, lease: float = LEASE) -> AsyncIterator[NodeUnderTest]:
@@ -100,10 +100,10 @@ class TestRedisNodes(SharedClusterContract):
         async with self.open() as one, self.join(one) as two:
             first, second, third = (member(f"con_{n}", "ada", "circle:1") for n in range(3))
             one.put(first)
-            await until(two.look, [first])
+            await until_equal(two.look, [first])
             for n, each in enumerate((second, third), 1):
                 one.put(each)
-                await until(lambda: self.server.ask("XLEN", self._key("changes", one)), n)
+                await until_equal(lambda: self.server.ask("XLEN", self._key("changes", one)), n)
             assert await self.server.ask("XTRIM", self._key("changes", one), "MAXLEN", 1) == 1
             assert await two.look() == [first, second, third]
 
@@ -112,7 +112,7 @@ class TestRedisNodes(SharedClusterContract):
         async with self.open() as one:
             for kind in ("members", "changes"):
                 one.put(member("con_1", "ada", kind))
-                await until(lambda kind=kind: self.server.ask("EXISTS", self._key(kind, one)), 1)  # type: ignore[misc]
+                await until_equal(lambda kind=kind: self.server.ask("EXISTS", self._key(kind, one)), 1)  # type: ignore[misc]
         assert await self.server.ask("KEYS", f"{self.prefix}:*") == []
 
     def _key(self, kind: str, node: NodeUnderTest) -> str:

@@ -10,7 +10,8 @@ from gateway.core.connection import Connection
 from gateway.core.frame import Batch
 from gateway.core.manager import ConnectionManager
 from gateway.core.window import Bounds, Window
-from tests.core.entries import Sheet, connection, entry, nowhere, unbroken, window
+from tests.support.entries import connection, entry, nowhere, unbroken, window
+from tests.support.transports import FakeTransport
 
 A, B = "circle:1", "project:1"
 memberships = st.lists(st.lists(st.sampled_from([A, B]), unique=True), min_size=1, max_size=40)
@@ -156,7 +157,7 @@ def test_advance_stops_where_the_transport_is_full() -> None:
     assert send_next_batch(one, held, 0.0) is Progress.LIVE
 
 
-def behind_the_window(rooms: dict[str, int], place: int) -> tuple[Connection, Sheet, Window]:
+def behind_the_window(rooms: dict[str, int], place: int) -> tuple[Connection, FakeTransport, Window]:
     held = window([[A, B]] * 10, Bounds(max_events=4))  # 7 to 10 are there
     one, sheet = connection(ConnectionManager(), rooms)
     one.fall_behind(place)

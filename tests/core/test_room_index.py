@@ -10,7 +10,8 @@ from gateway.core.catch_up import Progress, history_start, send_next_batch, star
 from gateway.core.connection import Connection
 from gateway.core.manager import ConnectionManager
 from gateway.core.window import Bounds, Entry, Window
-from tests.core.entries import EPOCH, Sheet, connection, entry, window
+from tests.support.entries import EPOCH, connection, entry, window
+from tests.support.transports import FakeTransport
 
 LONG = 10_000
 BUSY, QUIET, MINE = "circle:1", "circle:2", "circle:3"
@@ -34,7 +35,7 @@ def long_window(quiet: int = 3) -> CountingWindow:
     return held
 
 
-def in_rooms(**rooms: int) -> tuple[ConnectionManager, Connection, Sheet]:
+def in_rooms(**rooms: int) -> tuple[ConnectionManager, Connection, FakeTransport]:
     manager = ConnectionManager()
     return (manager, *connection(manager, {room.replace("_", ":"): after for room, after in rooms.items()}))
 

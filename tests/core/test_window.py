@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from gateway.core.cursor import Position
 from gateway.core.window import Bounds
-from tests.core.entries import EPOCH, entry, window
+from tests.support.entries import EPOCH, entry, window
 
 
 @given(st.lists(st.integers(1, 400), max_size=60), st.integers(1, 10), st.integers(200, 1_500))

@@ -10,9 +10,10 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import ProxyHandler, Request, build_opener
 
-from gateway.testing import until
-from tests.redis.server import free_port
-from tests.support import SECRET, Gate
+from tests.support.inprocess import RunningGateway
+from tests.support.pauses import until
+from tests.support.ports import ReservedPort
+from tests.support.settings import SECRET
 
 DEV_URL = "http://127.0.0.1:8000"
 """Where `make run` serves, and so what the pages say; the tests put their own gateway's address there."""
@@ -24,7 +25,7 @@ PATIENCE = 40.0
 class Shell:
     """Runs lines of the pages in a folder that looks like a clone after `make run`."""
 
-    def __init__(self, gate: Gate, home: Path) -> None:
+    def __init__(self, gate: RunningGateway, home: Path) -> None:
         self.gate = gate
         self.home = home
         self.errors = ""
@@ -74,14 +75,14 @@ class Shell:
 
 
 @asynccontextmanager
-async def application(shell: Shell, command: str) -> AsyncIterator[Gate]:
+async def application(shell: Shell, command: str) -> AsyncIterator[RunningGateway]:
     """The application that a command of the pages starts, at a free port; nothing that it logs is a token."""
-    port = free_port()
-    async with shell.running(command.replace("9000", str(port)), GATEWAY_JWT_SECRET=SECRET) as server:
-        theirs = Gate(shell.gate.service, port)  # whose tokens the same secret signs
-        await until(lambda: server.returncode is not None or answers(theirs.url), PATIENCE)
-        assert server.returncode is None, shell.errors
-        yield theirs
+    with ReservedPort() as port:
+        async with shell.running(command.replace("9000", str(port)), GATEWAY_JWT_SECRET=SECRET) as server:
+            theirs = RunningGateway(shell.gate.service, port)  # whose tokens the same secret signs
+            await until(lambda: server.returncode is not None or answers(theirs.url), PATIENCE)
+            assert server.returncode is None, shell.errors
+            yield theirs
     assert "Uvicorn running" in shell.errors
     assert "eyJ" not in shell.errors  # as every token begins
 

@@ -13,11 +13,12 @@ import yaml
 from gateway.api import create_app
 from gateway.service.config import Settings
 from gateway.service.factory import create_service
-from gateway.testing import until
 from tests.documentation.pages import ROOT, example
 from tests.documentation.shell import PATIENCE, Shell, answers
-from tests.redis.server import free_port
-from tests.support import SECRET, running, settings_for
+from tests.support.inprocess import running
+from tests.support.pauses import until
+from tests.support.ports import ReservedPort
+from tests.support.settings import SECRET, settings_for
 
 DEFAULTS: Final = Settings(_env_file=None)
 LONGEST_SHUTDOWN: Final = DEFAULTS.shutdown_delay_seconds + DEFAULTS.drain_seconds + 5
@@ -79,12 +80,12 @@ async def test_the_image_serves(tmp_path: Path) -> None:
         for package in ("auth", "gateway", "schemas"):
             files = {path.relative_to(source) for path in (source / package).rglob("*") if path.is_file()}
             assert {path for path in files if not (installed / path).exists()} == set()
-        port = str(free_port())
-        environment = dict(word.split("=") for word in variables.split())
-        assert environment.pop("GATEWAY_HOST") == "0.0.0.0"  # noqa: S104 - in a container; here the loopback will do
-        environment |= {"GATEWAY_JWT_SECRET": SECRET, "GATEWAY_PORT": port, "PYTHONPATH": str(installed)}
-        async with shell.running(f"exec {shlex.join(json.loads(command))}", **environment) as server:
-            await until(lambda: server.returncode is not None or answers(f"http://127.0.0.1:{port}"), PATIENCE)
-            assert server.returncode is None
-            await shell.run(shlex.join(json.loads(health)).replace(":8000/", f":{port}/"))
+        with ReservedPort() as port:
+            environment = dict(word.split("=") for word in variables.split())
+            assert environment.pop("GATEWAY_HOST") == "0.0.0.0"  # noqa: S104 - in a container; here the loopback will do
+            environment |= {"GATEWAY_JWT_SECRET": SECRET, "GATEWAY_PORT": str(port), "PYTHONPATH": str(installed)}
+            async with shell.running(f"exec {shlex.join(json.loads(command))}", **environment) as server:
+                await until(lambda: server.returncode is not None or answers(f"http://127.0.0.1:{port}"), PATIENCE)
+                assert server.returncode is None
+                await shell.run(shlex.join(json.loads(health)).replace(":8000/", f":{port}/"))
     assert '"Listening on' in shell.errors

@@ -20,18 +20,19 @@ from gateway.cli.main import app
 from gateway.server.log_format import formatter_of
 from gateway.service.config import Settings
 from gateway.telemetry.log_events import EventText
-from gateway.testing import until
 from tests.documentation.pages import ROOT, example
 from tests.documentation.shell import DEV_URL, PATIENCE, Shell, application, line_of, post
-from tests.nodejs import needs_websocket
 from tests.presence.helpers import present
-from tests.presence.helpers import until as until_answered
-from tests.redis.server import Server
-from tests.support import SECRET, Client, Gate, running, settings_for
+from tests.support.clients import Client
+from tests.support.inprocess import RunningGateway, running
+from tests.support.nodejs import needs_websocket
+from tests.support.pauses import until, until_equal
+from tests.support.redis import RedisServer
+from tests.support.settings import SECRET, settings_for
 
 
 @pytest.fixture
-def shell(gate: Gate, tmp_path: Path) -> Shell:
+def shell(gate: RunningGateway, tmp_path: Path) -> Shell:
     return Shell(gate, tmp_path)
 
 
@@ -42,7 +43,7 @@ def settings() -> str:
     return "\n".join(line for line in lines if "gateway subscribe" not in line) + "\n"
 
 
-def in_room(gate: Gate, room: str) -> Callable[[], bool]:
+def in_room(gate: RunningGateway, room: str) -> Callable[[], bool]:
     return lambda: bool(gate.service.gateway.manager.of("acme").rooms.get(room))
 
 
@@ -53,7 +54,7 @@ def needs(program: str) -> pytest.MarkDecorator:
 # ---- what can be run
 
 
-async def test_two_terminals(gate: Gate, shell: Shell, settings: str) -> None:
+async def test_two_terminals(gate: RunningGateway, shell: Shell, settings: str) -> None:
     """`gateway subscribe` in one terminal prints as JSON what `gateway publish` says in the other."""
     async with shell.running(example("subscribe")) as follower:
         await until(in_room(gate, "circle:7"), PATIENCE)
@@ -89,7 +90,7 @@ async def test_publish_a_batch_with_curl(shell: Shell, settings: str) -> None:
 
 
 @needs("curl")
-async def test_issue_and_revoke_with_curl(gate: Gate, shell: Shell, settings: str) -> None:
+async def test_issue_and_revoke_with_curl(gate: RunningGateway, shell: Shell, settings: str) -> None:
     """The token issued works; revoking its user closes the connection."""
     issued = json.loads(await shell.run(settings + example("curl tokens")))
     assert 0 < issued["expires_in"] <= 600
@@ -112,7 +113,7 @@ async def test_configuration_is_judged(shell: Shell) -> None:
     assert await shell.run(example("check")) == "the configuration will do\n"
 
 
-async def test_python_client(gate: Gate, shell: Shell) -> None:
+async def test_python_client(gate: RunningGateway, shell: Shell) -> None:
     """It prints events, comes back by itself and gets what it missed; a restart of the log it notices."""
     code = example("follow.py").replace("random.uniform(0.5, 5)", "random.uniform(0.5, 0.6)")
     (shell.home / "follow.py").write_text(code)
@@ -146,7 +147,7 @@ async def test_python_client_waits_until_it_is_let_in(tmp_path: Path) -> None:
         assert shell.errors == ""
 
 
-async def test_python_client_gives_up_where_it_must(shell: Shell, gate: Gate) -> None:
+async def test_python_client_gives_up_where_it_must(shell: Shell, gate: RunningGateway) -> None:
     """A token that is not good is not tried again."""
     (shell.home / "follow.py").write_text(example("follow.py"))
     follower = await shell.start(
@@ -157,7 +158,7 @@ async def test_python_client_gives_up_where_it_must(shell: Shell, gate: Gate) ->
     assert (follower.returncode, errors.decode().strip()) == (1, "token_invalid")
 
 
-async def test_python_listener(gate: Gate, shell: Shell) -> None:
+async def test_python_listener(gate: RunningGateway, shell: Shell) -> None:
     """The few lines print every frame."""
     (shell.home / "listen.py").write_text(example("listen.py"))
     variables = {"GATEWAY_URL": gate.url, "GATEWAY_TOKEN": gate.token()}
@@ -189,7 +190,7 @@ async def test_event_bus(shell: Shell) -> None:
         assert (await client.next("order.paid"))["data"] == {"total": 120}
 
 
-async def test_redis_user(server: Server, prefix: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_redis_user(server: RedisServer, prefix: str, caplog: pytest.LogCaptureFixture) -> None:
     """A user with just these commands is enough for two nodes: log, presence, tickets, revocations."""
     commands = [word for word in example("redis acl").split() if "setinfo" not in word]  # unknown before Redis 7.2
     keys = ["resetchannels", f"~{prefix}:*", f"&{prefix}:*"]
@@ -206,7 +207,7 @@ async def test_redis_user(server: Server, prefix: str, caplog: pytest.LogCapture
             await client.next("task.created")
             async with one.client(one.token("bob"), "&rooms=circle:7") as watching:
                 await watching.next("subscribed")
-                await until_answered(lambda: present(watching, "circle:7"), {"ada": 1, "bob": 1})
+                await until_equal(lambda: present(watching, "circle:7"), {"ada": 1, "bob": 1})
             await one.service.gateway.administration.revoke_user("acme", "ada")
             assert await client.closed() == (4401, "token_revoked")
     assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
@@ -219,7 +220,7 @@ async def test_log_engine_example(shell: Shell) -> None:
 
 
 @needs_websocket
-async def test_bare_websocket(gate: Gate, shell: Shell) -> None:
+async def test_bare_websocket(gate: RunningGateway, shell: Shell) -> None:
     """Two lines of JavaScript see the gateway's first words."""
     code = f"const token = '{gate.token()}';\n" + example("bare.js").replace(
         DEV_URL.removeprefix("http://"), gate.url.removeprefix("http://")
@@ -230,7 +231,7 @@ async def test_bare_websocket(gate: Gate, shell: Shell) -> None:
 
 
 @needs_websocket
-async def test_javascript_client(gate: Gate, shell: Shell) -> None:
+async def test_javascript_client(gate: RunningGateway, shell: Shell) -> None:
     """The client, copied, hands events to `onEvent`."""
     shutil.copy(ROOT / "gateway/web/js/client.js", shell.home / "client.js")
     (shell.home / "package.json").write_text('{"type": "module"}')
@@ -243,7 +244,7 @@ async def test_javascript_client(gate: Gate, shell: Shell) -> None:
         assert await line_of(page) == "task.created { n: 1 }\n"
 
 
-async def test_a_token_is_inspected(gate: Gate, shell: Shell) -> None:
+async def test_a_token_is_inspected(gate: RunningGateway, shell: Shell) -> None:
     """With the gateway's settings in the environment."""
     output = await shell.run(example("inspect"), TOKEN=gate.token(), GATEWAY_JWT_SECRET=SECRET)
     assert output.endswith("accepted\n")

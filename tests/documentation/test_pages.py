@@ -18,8 +18,8 @@ from schemas import messages
 from schemas.commands import COMMAND_TYPES, CommandParser
 from schemas.rooms import DEFAULT_KINDS
 from tests.documentation.pages import PAGES, ROOT, Block, anchors_of, blocks, links_of, name_of, prose_of
-from tests.nodejs import NODE
-from tests.support import settings_for
+from tests.support.nodejs import NODE
+from tests.support.settings import settings_for
 
 EXAMPLES = {block.example for block in blocks() if block.example}
 

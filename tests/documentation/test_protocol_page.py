@@ -7,7 +7,7 @@ from gateway.api import create_app, create_service
 from schemas.commands import COMMAND_TYPES
 from schemas.messages import Message
 from tests.documentation.pages import ROOT
-from tests.support import settings_for
+from tests.support.settings import settings_for
 
 PAGE = (ROOT / "docs/protocol.md").read_text()
 FRAMES = sorted(message.name for message in Message.__subclasses__())

@@ -4,10 +4,10 @@ import asyncio
 
 import httpx
 
-from tests.support import Gate
+from tests.support.inprocess import RunningGateway
 
 
-async def test_an_application_announces_its_end_and_drains(gate: Gate) -> None:
+async def test_an_application_announces_its_end_and_drains(gate: RunningGateway) -> None:
     """After `announce` it is not ready and takes newcomers; `run` then sends everybody away."""
     drain = gate.service.gateway.drain
     async with httpx.AsyncClient(trust_env=False, base_url=gate.url) as http, gate.client() as first:

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import signal
 import time
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
@@ -12,47 +11,38 @@ import httpx
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
-from gateway.testing import until
-from tests.drain.nodes import Node, serving, witnesses
-from tests.engine.served import token
-from tests.redis.server import Server, free_port
+from tests.drain.witness import publish, witnesses
+from tests.support.pauses import until
+from tests.support.process import GatewayProcess
+from tests.support.redis import RedisServer
+from tests.support.tokens import token
 
 
 class Cluster:
-    """Nodes by number, those that take clients being known as a load balancer knows them: by readiness."""
+    """Three nodes, those that take clients being known as a load balancer knows them: by readiness."""
 
     def __init__(self, folder: Path, url: str, **settings: Any) -> None:
-        self.nodes: dict[int, Node] = {}
-        self.ready: list[int] = []
-        self._folder = folder
-        self._settings = {"log_url": url, **settings}
-        self._stacks: dict[int, AsyncExitStack] = {}
+        self.nodes = [GatewayProcess(folder / f"node{number}", log_url=url, **settings) for number in range(3)]
+        self.ready: list[GatewayProcess] = []
         self._turn = 0
 
-    async def start(self, number: int) -> None:
-        stack = self._stacks[number] = AsyncExitStack()
-        self.nodes[number] = await stack.enter_async_context(
-            serving(self._folder / f"node{number}", free_port(), **self._settings)
-        )
-        self.ready.append(number)
+    async def start(self, stack: AsyncExitStack) -> None:
+        for node in self.nodes:
+            self.ready.append(await stack.enter_async_context(node))
 
-    async def restart(self, number: int) -> float:
+    async def restart(self, node: GatewayProcess) -> float:
         """End a node as a deployment does, then start it again; returns how long the end took."""
-        self.ready.remove(number)
-        told_to = self.nodes[number].tell(signal.SIGTERM)
-        status, ended = await self.nodes[number].ended()
+        self.ready.remove(node)
+        told_at = node.send_signal()
+        status, ended = await node.ended()
         assert status == 0
-        await self._stacks[number].aclose()
-        await self.start(number)
-        return ended - told_to
+        await node.start()
+        self.ready.append(node)
+        return ended - told_at
 
-    async def stop(self) -> None:
-        for stack in self._stacks.values():
-            await stack.aclose()
-
-    def next(self) -> Node:
+    def next(self) -> GatewayProcess:
         self._turn += 1
-        return self.nodes[self.ready[self._turn % len(self.ready)]]
+        return self.ready[self._turn % len(self.ready)]
 
 
 class Follower:
@@ -99,7 +89,7 @@ class Follower:
             self.unexpected.append(frame)
 
 
-async def test_a_rolling_restart_loses_nothing(server: Server, tmp_path: Path) -> None:
+async def test_a_rolling_restart_loses_nothing(server: RedisServer, tmp_path: Path) -> None:
     """Three nodes, one after another, while events are published: every client gets all of them, in order, once, and
     each of its returns is `recovered: true`."""
     cluster = Cluster(tmp_path, server.url, drain_seconds=1)
@@ -108,39 +98,38 @@ async def test_a_rolling_restart_loses_nothing(server: Server, tmp_path: Path) -
     tasks: list[asyncio.Task[None]] = []
     enough = asyncio.Event()
 
-    async def publish() -> None:
+    async def publishing() -> None:
         number = 0
         while not enough.is_set():
             # Also at the node that is draining, which takes events to its end.
             node = cluster.nodes[number % 3]
             with suppress(httpx.TransportError):
-                answer = await node.publish(number)
+                answer = await publish(node, number)
                 assert answer.status_code in (202, 503)
                 if answer.status_code == 202:
                     published.append(number)
             number += 1
 
-    try:
-        for number in range(3):
-            await cluster.start(number)
-        tasks = [asyncio.create_task(follower.run(cluster)) for follower in followers]
-        await until(lambda: all(follower.recovered for follower in followers))
-        tasks.append(asyncio.create_task(publish()))
-        for number in range(3):
-            before = len(published)
-            took = await cluster.restart(number)
-            assert took < 1 + 5
-            assert len(published) > before
-        # Not cancelled: the answer to the last event must be read, or nobody can say whether it is in the log.
-        enough.set()
-        await tasks[-1]
-        await until(lambda: all(published[-1] in follower.numbers for follower in followers))
-        assert not any(task.done() for task in tasks[:-1])
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await cluster.stop()
+    async with AsyncExitStack() as stack:
+        await cluster.start(stack)
+        try:
+            tasks = [asyncio.create_task(follower.run(cluster)) for follower in followers]
+            await until(lambda: all(follower.recovered for follower in followers))
+            tasks.append(asyncio.create_task(publishing()))
+            for node in cluster.nodes:
+                before = len(published)
+                took = await cluster.restart(node)
+                assert took < 1 + 5
+                assert len(published) > before
+            # Not cancelled: the answer to the last event must be read, or nobody can say whether it is in the log.
+            enough.set()
+            await tasks[-1]
+            await until(lambda: all(published[-1] in follower.numbers for follower in followers))
+            assert not any(task.done() for task in tasks[:-1])
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
     for follower in followers:
         # What was answered by an error, or not at all, may yet be in the log; nothing else may differ.
         assert [number for number in follower.numbers if number in set(published)] == published
@@ -152,13 +141,13 @@ async def test_a_rolling_restart_loses_nothing(server: Server, tmp_path: Path) -
     assert sum(len(follower.recovered) - 1 for follower in followers) >= 12
 
 
-async def test_a_redis_that_does_not_answer_holds_no_end_up(server: Server, tmp_path: Path) -> None:
+async def test_a_redis_that_does_not_answer_holds_no_end_up(server: RedisServer, tmp_path: Path) -> None:
     """Stalled, it answers nothing, and the process ends in time all the same."""
-    async with serving(tmp_path / "node", log_url=server.url, drain_seconds=1) as node:
+    async with GatewayProcess(tmp_path / "node", log_url=server.url, drain_seconds=1) as node:
         async with witnesses(node, 2) as clients:
             server.stall()
             try:
-                told_to = node.tell()
+                told_to = node.send_signal()
                 status, ended = await node.ended()
             finally:
                 server.go_on()

@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, async_playwright
 
-from tests.e2e.served import Served, serving
+from tests.support.process import GatewayProcess
 
 CHROMIUM: Final = Path("/usr/bin/chromium")
 ARGUMENTS: Final = (
@@ -46,10 +46,10 @@ async def browser(chromium: Path) -> AsyncIterator[Browser]:
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def demo(chromium: Path, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Served]:
+async def demo(chromium: Path, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[GatewayProcess]:
     """`gateway serve --dev --demo`, for tests that leave it running. All of them connect from one address."""
     home = tmp_path_factory.mktemp("demo")
-    async with serving(home, "--dev", "--demo", GATEWAY_HANDSHAKES_PER_MINUTE="0") as served:
+    async with GatewayProcess(home, "--dev", "--demo", jwt_secret=None) as served:
         yield served
 
 

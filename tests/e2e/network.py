@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager, suppress
 
 from websockets.asyncio.client import connect
 
-from tests.e2e.served import Served, until
+from tests.support.pauses import until
+from tests.support.process import GatewayProcess
 
 
 class Witness:
@@ -20,7 +21,7 @@ class Witness:
         async def came() -> bool:
             return event_id in self.received
 
-        await until(came, f"{event_id} at the witness")
+        await until(came)
 
     def part(self, ids: Sequence[str]) -> list[str]:
         """What it received from the first of `ids` to the last."""
@@ -28,7 +29,7 @@ class Witness:
 
 
 @asynccontextmanager
-async def witness(served: Served, token: str, rooms: Sequence[str]) -> AsyncIterator[Witness]:
+async def witness(served: GatewayProcess, token: str, rooms: Sequence[str]) -> AsyncIterator[Witness]:
     seen = Witness()
     address = f"{served.url.replace('http', 'ws', 1)}/ws/dashboard?rooms={','.join(rooms)}"
     async with connect(address, additional_headers={"Authorization": f"Bearer {token}"}, proxy=None) as websocket:
@@ -107,7 +108,7 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 @asynccontextmanager
-async def network(served: Served) -> AsyncIterator[Network]:
+async def network(served: GatewayProcess) -> AsyncIterator[Network]:
     between = Network(served.port)
     await between.mend()
     try:

@@ -3,7 +3,8 @@
 import pytest
 from playwright.async_api import Browser
 
-from tests.support import running, settings_for
+from tests.support.inprocess import running
+from tests.support.settings import settings_for
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -5,9 +5,11 @@ import re
 import pytest
 from playwright.async_api import Browser, Locator, expect
 
+from tests.e2e.demo import tenants
 from tests.e2e.network import witness
-from tests.e2e.served import Served, until
 from tests.e2e.visit import visiting
+from tests.support.pauses import until
+from tests.support.process import GatewayProcess
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -23,9 +25,9 @@ async def picture(chart: Locator) -> str:
     return drawn
 
 
-async def test_panes_fill_with_their_own_tenants_events(browser: Browser, demo: Served) -> None:
+async def test_panes_fill_with_their_own_tenants_events(browser: Browser, demo: GatewayProcess) -> None:
     """Every event of a pane is one that its tenant has, and its rows name its own rooms."""
-    given = await demo.tenants()
+    given = await tenants(demo)
     assert set(given) == set(TENANTS)
     acme, globex = (given[tenant] for tenant in TENANTS)
     async with (
@@ -50,7 +52,7 @@ async def test_panes_fill_with_their_own_tenants_events(browser: Browser, demo: 
             await expect(visit.pane(tenant).get_by_test_id("count-gaps")).to_have_text("0")
 
 
-async def test_the_charts_move(browser: Browser, demo: Served) -> None:
+async def test_the_charts_move(browser: Browser, demo: GatewayProcess) -> None:
     async with visiting(browser, f"{demo.url}/") as visit:
         for tenant in TENANTS:
             chart = visit.pane(tenant).locator("canvas")
@@ -59,12 +61,12 @@ async def test_the_charts_move(browser: Browser, demo: Served) -> None:
             async def moved(chart: Locator = chart, before: str = before) -> bool:
                 return await picture(chart) != before
 
-            await until(moved, f"another picture in {tenant}'s chart")
+            await until(moved)
 
 
-async def test_the_other_tenants_room_is_refused_in_red_with_the_reason(browser: Browser, demo: Served) -> None:
+async def test_the_other_tenants_room_is_refused_in_red_with_the_reason(browser: Browser, demo: GatewayProcess) -> None:
     """Once by itself, to be seen at all, and again by the button; the connection goes on."""
-    given = await demo.tenants()
+    given = await tenants(demo)
     async with visiting(browser, f"{demo.url}/") as visit:
         for tenant in TENANTS:
             foreign = given[tenant]["foreign_room"]

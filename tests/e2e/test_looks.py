@@ -6,8 +6,8 @@ from typing import Any, Final
 import pytest
 from playwright.async_api import Browser, expect
 
-from tests.e2e.served import Served
 from tests.e2e.visit import Visit, visiting
+from tests.support.process import GatewayProcess
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -66,7 +66,7 @@ async def filled(visit: Visit) -> None:
 
 
 async def test_on_a_phone_panes_are_stacked_and_every_control_is_within_reach(
-    browser: Browser, demo: Served, tmp_path: Path
+    browser: Browser, demo: GatewayProcess, tmp_path: Path
 ) -> None:
     async with visiting(browser, f"{demo.url}/", **PHONE) as visit:
         await filled(visit)
@@ -88,7 +88,7 @@ async def test_on_a_phone_panes_are_stacked_and_every_control_is_within_reach(
         await visit.page.screenshot(path=tmp_path / "phone.png")
 
 
-async def test_the_reference_fits_on_a_phone(browser: Browser, demo: Served) -> None:
+async def test_the_reference_fits_on_a_phone(browser: Browser, demo: GatewayProcess) -> None:
     async with visiting(browser, f"{demo.url}/docs", **PHONE) as visit:
         await expect(visit.page.locator("details")).not_to_have_count(0)
         await visit.page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true })")
@@ -98,7 +98,7 @@ async def test_the_reference_fits_on_a_phone(browser: Browser, demo: Served) -> 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 async def test_all_text_can_be_read_in_the_readers_scheme(
-    browser: Browser, demo: Served, tmp_path: Path, scheme: str
+    browser: Browser, demo: GatewayProcess, tmp_path: Path, scheme: str
 ) -> None:
     """Dark is dark, light is light, and every text has a contrast of at least 4.5 to 1."""
     async with visiting(browser, f"{demo.url}/", color_scheme=scheme) as visit:

@@ -11,8 +11,10 @@ from contextlib import suppress
 import pytest
 from playwright.async_api import Browser, expect
 
-from tests.e2e.served import PATIENCE, Served, until
+from tests.e2e.demo import run
 from tests.e2e.visit import Visit, visiting
+from tests.support.pauses import until
+from tests.support.process import PATIENCE, GatewayProcess
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -53,7 +55,7 @@ async def copied(visit: Visit, what: str) -> str:
     return text
 
 
-async def test_an_event_of_the_form_comes_to_its_own_tenants_pane_only(browser: Browser, demo: Served) -> None:
+async def test_an_event_of_the_form_comes_to_its_own_tenants_pane_only(browser: Browser, demo: GatewayProcess) -> None:
     async with visiting(browser, f"{demo.url}/") as visit:
         await visit.is_live("acme", "globex")
         title = "<b>Hällo</b> from the form"
@@ -77,7 +79,7 @@ async def test_an_event_of_the_form_comes_to_its_own_tenants_pane_only(browser: 
         await expect(visit.pane("acme").locator(f'[data-event-id="{first}"]')).to_have_count(0)
 
 
-async def test_a_refused_event_shows_its_code(browser: Browser, demo: Served) -> None:
+async def test_a_refused_event_shows_its_code(browser: Browser, demo: GatewayProcess) -> None:
     """And what is no event is not even sent."""
     async with visiting(browser, f"{demo.url}/", expected=REFUSED_IN_CONSOLE) as visit:
         result = visit.page.get_by_test_id("publish-result")
@@ -93,7 +95,7 @@ async def test_a_refused_event_shows_its_code(browser: Browser, demo: Served) ->
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
 @pytest.mark.parametrize("clipboard", [True, False], ids=["clipboard", "without a clipboard"])
-async def test_the_copied_curl_publishes(browser: Browser, demo: Served, clipboard: bool) -> None:
+async def test_the_copied_curl_publishes(browser: Browser, demo: GatewayProcess, clipboard: bool) -> None:
     """In `sh`, whatever quotes the event has. Shown is `$TOKEN`; the token is only in what is copied."""
     options = {"permissions": CLIPBOARD} if clipboard else {"script": NO_CLIPBOARD}
     async with visiting(browser, f"{demo.url}/", **options) as visit:
@@ -107,15 +109,15 @@ async def test_the_copied_curl_publishes(browser: Browser, demo: Served, clipboa
         assert shown.strip() == re.sub(r"'Authorization: .*'", '"Authorization: Bearer $TOKEN"', command).strip()
         assert "eyJ" not in await visit.page.content()
 
-        for text, settings in ((command, {}), (shown, {"TOKEN": token[1]})):
-            answer = json.loads(await demo.run("sh", "-c", text, settings=settings))
+        for text, variables in ((command, {}), (shown, {"TOKEN": token[1]})):
+            answer = json.loads(await run(demo, "sh", "-c", text, variables=variables))
             assert answer["rooms"] == ["circle:9", "project:30", "tenant"]
             await visit.receives("globex", answer["event_id"])
             row = visit.pane("globex").locator(f'[data-event-id="{answer["event_id"]}"]')
             await expect(row.locator(".about")).to_have_text('it\'s $HOME "here" `id`')
 
 
-async def test_the_copied_javascript_follows_the_tenant(browser: Browser, demo: Served) -> None:
+async def test_the_copied_javascript_follows_the_tenant(browser: Browser, demo: GatewayProcess) -> None:
     """In the console of the page, as the text says."""
     async with visiting(browser, f"{demo.url}/", permissions=CLIPBOARD) as visit:
         await visit.page.get_by_test_id("publish-tenant").select_option("acme")
@@ -126,15 +128,15 @@ async def test_the_copied_javascript_follows_the_tenant(browser: Browser, demo: 
         async def heard() -> bool:
             return any(re.match(r"(task|agent|conversation|memory)\.", line) for line in visit.logged)
 
-        await until(heard, "an event in the console")
+        await until(heard)
 
 
-async def test_the_copied_python_follows_the_tenant(browser: Browser, demo: Served) -> None:
+async def test_the_copied_python_follows_the_tenant(browser: Browser, demo: GatewayProcess) -> None:
     async with visiting(browser, f"{demo.url}/", permissions=CLIPBOARD) as visit:
         await visit.page.get_by_test_id("publish-tenant").select_option("globex")
         program = await copied(visit, "python")
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-u", "-c", program, stdout=subprocess.PIPE, cwd=demo.home, env=demo.environment
+        sys.executable, "-u", "-c", program, stdout=subprocess.PIPE, cwd=demo.folder, env=demo.environment
     )
     assert process.stdout is not None
     printed = b""

@@ -8,7 +8,7 @@ from playwright.async_api import Browser, expect
 
 from tests.documentation.pages import ROOT, example
 from tests.documentation.shell import Shell, application
-from tests.support import running
+from tests.support.inprocess import running
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -6,8 +6,8 @@ import httpx
 import pytest
 from playwright.async_api import Browser, expect
 
-from tests.e2e.served import Served
 from tests.e2e.visit import visiting
+from tests.support.process import GatewayProcess
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -23,7 +23,7 @@ async def fetch(url: str) -> httpx.Response:
         return await client.get(url)
 
 
-async def test_every_operation_is_shown_with_its_answers(browser: Browser, demo: Served) -> None:
+async def test_every_operation_is_shown_with_its_answers(browser: Browser, demo: GatewayProcess) -> None:
     description: dict[str, Any] = (await fetch(f"{demo.url}/openapi.json")).json()
     described = {
         (method.upper(), path): set(operation["responses"])
@@ -53,7 +53,7 @@ async def test_every_operation_is_shown_with_its_answers(browser: Browser, demo:
 
 
 @pytest.mark.parametrize("path", ["/", "/docs"])
-async def test_every_link_leads_somewhere(browser: Browser, demo: Served, path: str) -> None:
+async def test_every_link_leads_somewhere(browser: Browser, demo: GatewayProcess, path: str) -> None:
     async with visiting(browser, f"{demo.url}{path}") as visit:
         links = await visit.page.locator("a[href]").evaluate_all("(all) => all.map((link) => link.href)")
     assert links

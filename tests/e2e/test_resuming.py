@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Browser, expect
 
+from tests.e2e.demo import publish, tenants
 from tests.e2e.network import network, witness
-from tests.e2e.served import Served, serving
 from tests.e2e.visit import visiting
+from tests.support.process import GatewayProcess
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -19,15 +20,17 @@ IMPATIENT = "Math.random = () => 0;"  # the shortest pause before every attempt 
 RESUMED = re.compile(r"^Resumed after \d+\.\d s: ([1-9]\d*) events replayed, nothing missing\.$")
 
 
-async def test_a_cut_connection_resumes_with_nothing_missing_and_nothing_twice(browser: Browser, demo: Served) -> None:
+async def test_a_cut_connection_resumes_with_nothing_missing_and_nothing_twice(
+    browser: Browser, demo: GatewayProcess
+) -> None:
     """The button cuts one pane's connection; the other one does not notice."""
-    acme = (await demo.tenants())["acme"]
+    acme = (await tenants(demo))["acme"]
     async with (
         witness(demo, acme["token"], acme["rooms"]) as seen,
         visiting(browser, f"{demo.url}/") as visit,
     ):
         await visit.is_live("acme", "globex")
-        (before,) = await demo.publish(acme["token"], circle_id=1)
+        (before,) = await publish(demo, acme["token"], circle_id=1)
         await visit.receives("acme", before)
 
         cut = visit.pane("acme").get_by_test_id("cut")
@@ -35,14 +38,14 @@ async def test_a_cut_connection_resumes_with_nothing_missing_and_nothing_twice(b
         await cut.click()
         await expect(state).to_have_text(re.compile("^reconnecting in [1-4] s$"))
         await visit.says("acme", "resume", "Not connected: cut by hand", "")
-        missed = await demo.publish(acme["token"], 20, circle_id=2, project_id=5)
+        missed = await publish(demo, acme["token"], 20, circle_id=2, project_id=5)
         assert not set(missed) & set(await visit.received("acme"))
         await visit.is_live("globex")
         await expect(cut).to_have_text("Reconnect now")
         await cut.click()
 
         await visit.says("acme", "resume", RESUMED, "good")
-        (after,) = await demo.publish(acme["token"], project_id=6)
+        (after,) = await publish(demo, acme["token"], project_id=6)
         await visit.receives("acme", after)
         await seen.until(after)
         received = await visit.received("acme")
@@ -53,9 +56,9 @@ async def test_a_cut_connection_resumes_with_nothing_missing_and_nothing_twice(b
             await expect(visit.pane(tenant).get_by_test_id("count-gaps")).to_have_text("0")
 
 
-async def test_a_network_that_fails_for_two_seconds_costs_nothing(browser: Browser, demo: Served) -> None:
+async def test_a_network_that_fails_for_two_seconds_costs_nothing(browser: Browser, demo: GatewayProcess) -> None:
     """All connections break and new ones are refused while events go on; the page comes back by itself."""
-    given = await demo.tenants()
+    given = await tenants(demo)
     acme, globex = given["acme"], given["globex"]
     async with (
         network(demo) as between,
@@ -65,7 +68,7 @@ async def test_a_network_that_fails_for_two_seconds_costs_nothing(browser: Brows
     ):
         await visit.is_live("acme", "globex")
         for tenant in ("acme", "globex"):
-            (before,) = await demo.publish(given[tenant]["token"])
+            (before,) = await publish(demo, given[tenant]["token"])
             await visit.receives(tenant, before)
 
         await between.cut()
@@ -74,7 +77,7 @@ async def test_a_network_that_fails_for_two_seconds_costs_nothing(browser: Brows
         missed: dict[str, list[str]] = {"acme": [], "globex": []}
         for _ in range(10):
             for tenant, circle in (("acme", 1), ("globex", 9)):
-                missed[tenant] += await demo.publish(given[tenant]["token"], circle_id=circle)
+                missed[tenant] += await publish(demo, given[tenant]["token"], circle_id=circle)
             await asyncio.sleep(0.2)  # so long is it away: two seconds in all
         for tenant in ("acme", "globex"):
             assert not set(missed[tenant]) & set(await visit.received(tenant))
@@ -82,7 +85,7 @@ async def test_a_network_that_fails_for_two_seconds_costs_nothing(browser: Brows
 
         for tenant, seen in (("acme", of_acme), ("globex", of_globex)):
             await visit.says(tenant, "resume", RESUMED, "good")
-            (after,) = await demo.publish(given[tenant]["token"])
+            (after,) = await publish(demo, given[tenant]["token"])
             await visit.receives(tenant, after)
             await seen.until(after)
             received = await visit.received(tenant)
@@ -98,14 +101,14 @@ async def test_a_restarted_server_is_found_again_and_its_empty_log_told(
 ) -> None:
     """On the same port with the same key the page comes back by itself, says that events are missing, and can resume
     from then on."""
-    async with serving(tmp_path, "--dev", "--demo") as served:
+    async with GatewayProcess(tmp_path, "--dev", "--demo", jwt_secret=None) as served:
         async with visiting(browser, f"{served.url}/", expected=LOST_IN_CONSOLE, script=IMPATIENT) as visit:
             await visit.is_live("acme", "globex")
             key = (tmp_path / ".gateway-dev/secret").read_text()
             for tenant in ("acme", "globex"):
                 await expect(visit.pane(tenant).get_by_test_id("feed-row").first).to_be_attached()
 
-            await served.stop(how)
+            await asyncio.to_thread(served.stop, how)
             for tenant in ("acme", "globex"):
                 await expect(visit.pane(tenant).get_by_test_id("state")).to_have_attribute("data-state", "reconnecting")
                 await visit.says(tenant, "resume", "Not connected: ", "")
@@ -118,12 +121,12 @@ async def test_a_restarted_server_is_found_again_and_its_empty_log_told(
                 await visit.says(tenant, "resume", re.compile(r"^Back after \d+\.\d s.*events are missing"), "bad")
                 await expect(visit.pane(tenant).get_by_test_id("feed-gap")).to_have_count(1)
                 await expect(visit.pane(tenant).get_by_test_id("count-gaps")).to_have_text("1")
-            acme = (await served.tenants())["acme"]
+            acme = (await tenants(served))["acme"]
             async with witness(served, acme["token"], acme["rooms"]) as seen:
-                (after,) = await served.publish(acme["token"], circle_id=1)
+                (after,) = await publish(served, acme["token"], circle_id=1)
                 await visit.receives("acme", after)
                 await visit.pane("acme").get_by_test_id("cut").click()
-                missed = await served.publish(acme["token"], 3, circle_id=1)
+                missed = await publish(served, acme["token"], 3, circle_id=1)
                 await visit.pane("acme").get_by_test_id("cut").click()
                 await visit.says("acme", "resume", RESUMED, "good")
                 await visit.receives("acme", missed[-1])

@@ -3,6 +3,7 @@
 import json
 import re
 import secrets
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Final
@@ -11,8 +12,9 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, expect
 
-from tests.e2e.served import GATEWAY, Served, serving
+from tests.e2e.demo import run
 from tests.e2e.visit import Visit, visiting
+from tests.support.process import GatewayProcess
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -30,16 +32,18 @@ _EVERYWHERE: Final = """async () => JSON.stringify([
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def served(chromium: Path, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Served]:
+async def served(chromium: Path, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[GatewayProcess]:
     """`gateway serve` with a secret of its own."""
     home = tmp_path_factory.mktemp("served")
-    async with serving(home, "--demo", GATEWAY_JWT_SECRET=secrets.token_urlsafe(48)) as served:
+    async with GatewayProcess(home, "--demo", jwt_secret=secrets.token_urlsafe(48)) as served:
         yield served
 
 
-async def token_for(served: Served, *options: str) -> str:
+async def token_for(served: GatewayProcess, *options: str) -> str:
     """What `gateway token` prints for ada of acme."""
-    return (await served.run(*GATEWAY, "token", "--user", "ada", "--tenant", "acme", *options)).strip()
+    return (
+        await run(served, sys.executable, "-m", "gateway", "token", "--user", "ada", "--tenant", "acme", *options)
+    ).strip()
 
 
 async def connect(visit: Visit, token: str, rooms: str = "") -> None:
@@ -58,7 +62,9 @@ async def assert_kept_to_itself(visit: Visit, token: str) -> None:
         assert not [asked for asked in visit.requested if part in asked and not asked.startswith("ws:")]
 
 
-async def test_a_typed_token_fills_its_pane_and_is_nowhere_to_be_found(browser: Browser, served: Served) -> None:
+async def test_a_typed_token_fills_its_pane_and_is_nowhere_to_be_found(
+    browser: Browser, served: GatewayProcess
+) -> None:
     """Also not after publishing with it and copying it, and reloading forgets it."""
     rooms = ["--room", "circle:1", "--room", "circle:2", "--room", "project:*"]
     token = await token_for(served, *rooms, "--scope", "subscribe", "--scope", "publish")
@@ -94,7 +100,7 @@ async def test_a_typed_token_fills_its_pane_and_is_nowhere_to_be_found(browser: 
         await assert_kept_to_itself(visit, token)
 
 
-async def test_chosen_rooms_are_joined_and_others_refused(browser: Browser, served: Served) -> None:
+async def test_chosen_rooms_are_joined_and_others_refused(browser: Browser, served: GatewayProcess) -> None:
     token = await token_for(served, "--room", "circle:*")
     async with visiting(browser, f"{served.url}/", expected=rf"{NOT_DEVELOPMENT}|status of 403") as visit:
         await connect(visit, token, "circle:2, project:5")
@@ -106,12 +112,12 @@ async def test_chosen_rooms_are_joined_and_others_refused(browser: Browser, serv
         await expect(visit.page.get_by_test_id("publish-result")).to_have_text(re.compile("^403 scope_missing: "))
 
 
-async def test_a_wrong_token_is_told_by_its_code(browser: Browser, served: Served) -> None:
+async def test_a_wrong_token_is_told_by_its_code(browser: Browser, served: GatewayProcess) -> None:
     """A well-formed token that another key signed; what is no token at all is not even sent."""
     token = await token_for(served, "--room", "tenant")
     other = {"GATEWAY_JWT_SECRET": secrets.token_urlsafe(48)}
     options = ["--user", "ada", "--tenant", "acme", "--room", "tenant"]
-    wrong = (await served.run(*GATEWAY, "token", *options, settings=other)).strip()
+    wrong = (await run(served, sys.executable, "-m", "gateway", "token", *options, variables=other)).strip()
     assert token.count(".") == wrong.count(".") == 2
     async with visiting(browser, f"{served.url}/", expected=NOT_DEVELOPMENT) as visit:
         await connect(visit, "not.a.token")

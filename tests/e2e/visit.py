@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 
 from playwright.async_api import Browser, ConsoleMessage, Locator, Page, expect
 
-from tests.e2e.served import PATIENCE, until
+from tests.support.pauses import until
+from tests.support.process import PATIENCE
 
 expect.set_options(timeout=PATIENCE * 1000)
 
@@ -51,7 +52,7 @@ class Visit:
         async def came() -> bool:
             return event_id in await self.received(tenant)
 
-        await until(came, f"{event_id} in {tenant}'s pane")
+        await until(came)
 
     async def is_live(self, *tenants: str) -> None:
         for tenant in tenants:

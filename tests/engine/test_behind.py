@@ -7,10 +7,8 @@ events are enough to fall behind.
 import asyncio
 import itertools
 import json
-import socket
 import time
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,98 +16,21 @@ from typing import Any
 import httpx
 import pytest
 
-from gateway.core.connection import Connection
 from gateway.core.window import Bounds
-from gateway.server.run import Server
-from gateway.testing import until
-from gateway.transports.uvicorn.protocol import WebSocketTransport
-from gateway.transports.uvicorn.sockets import set_notsent_lowat
-from tests.engine.raw import PING, PONG, TEXT, Raw, command, frame, opened, several
-from tests.engine.served import healthy, serving, token
-from tests.support import Gate, running, settings_for
-
-BIG = {"x": "y" * 2_000}
-
-
-@asynccontextmanager
-async def gateway(**settings: Any) -> AsyncIterator[Gate]:
-    """A gateway of this process, whose sockets are as `gateway serve` makes them."""
-    values = {"events_per_second": 0, "commands_per_second": 0, **settings}
-    startup = Server.startup
-
-    async def limited(self: Server, sockets: list[socket.socket] | None = None) -> None:
-        for listener in sockets or []:
-            set_notsent_lowat(listener)
-        await startup(self, sockets)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Server, "startup", limited)
-        async with running(settings_for(**values)) as gate:
-            yield gate
-
-
-async def publish(gate: Gate, count: int, data: dict[str, Any] = BIG, **rooms: Any) -> list[str]:
-    """So many events, ten to a turn of the loop; their ids."""
-    ids = []
-    for number in range(count):
-        receipt = await gate.service.gateway.publish("acme", "task.completed", data, **(rooms or {"circle_id": 1}))
-        ids.append(receipt.event_id)
-        if number % 10 == 9:
-            await asyncio.sleep(0)
-    return ids
-
-
-def connection_of(gate: Gate, user_id: str = "ada") -> Connection:
-    (connection,) = gate.service.gateway.manager.of("acme").users[user_id]
-    return connection
-
-
-def unsent(connection: Connection) -> int:
-    """Bytes that wait for the client in the gateway."""
-    assert isinstance(connection.transport, WebSocketTransport)
-    return connection.transport._transport.get_write_buffer_size()
-
-
-@asynccontextmanager
-async def slow(gate: Gate, query: str = "&rooms=circle:1", **more: Any) -> AsyncIterator[Raw]:
-    """A client that reads only when the test does, and so falls behind soon."""
-    async with opened(gate.port, gate.token(**more), query, receive_buffer=4_096) as client:
-        yield client
-
-
-async def fall_behind(gate: Gate, **rooms: Any) -> list[str]:
-    """Publish until the one connection of ada is behind with nothing more to come from its transport."""
-    connection, ids = connection_of(gate), []
-    while connection.live:
-        ids += await publish(gate, 10, **rooms)
-    return ids + await publish(gate, 50, **rooms)
-
-
-async def events(client: Raw, count: int) -> list[str]:
-    """The ids of the next events; what else comes is passed over."""
-    ids: list[str] = []
-    while len(ids) < count:
-        message = await client.message()
-        if "event_id" in message and message["type"] == "task.completed":
-            ids.append(message["event_id"])
-    return ids
-
-
-async def until_reply(client: Raw, id: str) -> tuple[list[str], dict[str, Any]]:
-    """The ids of the events before a reply, and the reply."""
-    ids: list[str] = []
-    while (message := await client.message()).get("id") != id:
-        if "event_id" in message:
-            ids.append(message["event_id"])
-    return ids, message
-
+from tests.engine.pulse import healthy
+from tests.engine.slow import BIG, connection_of, events, fall_behind, publish, slow, unlimited, unsent, until_reply
+from tests.support.inprocess import RunningGateway
+from tests.support.pauses import until
+from tests.support.process import GatewayProcess
+from tests.support.raw_client import PING, PONG, TEXT, command, frame, opened, several
+from tests.support.tokens import token
 
 # ---- slow readers
 
 
 async def test_a_slow_reader_gets_every_event_in_order_and_is_live_again() -> None:
     """What it has yet to read, ten times what its transport holds, waits in the log and not in memory of its own."""
-    async with gateway() as gate, slow(gate) as client:
+    async with unlimited() as gate, slow(gate) as client:
         ids = await fall_behind(gate) + await publish(gate, 1_500)
         connection = connection_of(gate)
         assert not connection.live
@@ -124,9 +45,9 @@ async def test_a_slow_reader_gets_every_event_in_order_and_is_live_again() -> No
 
 async def test_a_reader_of_1_kb_a_second_is_not_taken_for_one_that_stopped(tmp_path: Path) -> None:
     """It stays, behind for three times as long as a client may read nothing; then it reads the rest, in order."""
-    async with serving(tmp_path, stall_seconds=3.0, ping_interval=1.0) as served:
+    async with GatewayProcess(tmp_path, stall_seconds=3.0, ping_interval=1.0) as served:
         async with opened(served.port, token(), "&rooms=circle:load", receive_buffer=2_048) as client:
-            await served.publish({"number": number, **BIG} for number in range(400))
+            await served.publish([{"number": number, **BIG} for number in range(400)], circle_id="load")
             began = time.monotonic()
             async with healthy(served):
                 while (passed := time.monotonic() - began) < 9.0:
@@ -147,7 +68,7 @@ async def test_one_that_drains_again_and_again_is_not_given_up(kernel: str, monk
     system tells what the client has taken."""
     if kernel == "tells nothing":
         monkeypatch.setattr("gateway.transports.uvicorn.writer.acked_bytes", lambda transport: 0)
-    async with gateway(stall_seconds=1.0) as gate, slow(gate) as client:
+    async with unlimited(stall_seconds=1.0) as gate, slow(gate) as client:
         connection = connection_of(gate)
         ids: list[str] = []
         heard = 0
@@ -163,7 +84,7 @@ async def test_one_that_drains_again_and_again_is_not_given_up(kernel: str, monk
 
 async def test_one_that_takes_and_answers_nothing_is_gone_though_events_come() -> None:
     """Its kernel takes all that comes, and so seems to read; no ping is answered, and that is what counts."""
-    async with gateway(ping_interval=0.5, stall_seconds=60.0) as gate:
+    async with unlimited(ping_interval=0.5, stall_seconds=60.0) as gate:
         async with opened(gate.port, gate.token(), "&rooms=circle:1"):
             began = time.monotonic()
             while list(gate.service.gateway.manager.connections()):
@@ -175,7 +96,7 @@ async def test_one_that_takes_and_answers_nothing_is_gone_though_events_come() -
 
 async def test_a_full_one_is_not_read_from() -> None:
     """Who does not read its answers is not asked for more: its commands wait in its own kernel until it reads."""
-    async with gateway() as gate, slow(gate) as client:
+    async with unlimited() as gate, slow(gate) as client:
         ids = await fall_behind(gate)
         connection = connection_of(gate)
         before = connection.received
@@ -189,7 +110,7 @@ async def test_a_full_one_is_not_read_from() -> None:
 
 async def test_the_rest_of_a_large_event_fills_a_transport() -> None:
     """What the kernel leaves of it may be more than a transport holds: the next one waits in the log."""
-    async with gateway(max_message_bytes=4 * 1024 * 1024) as gate, slow(gate) as client:
+    async with unlimited(max_message_bytes=4 * 1024 * 1024) as gate, slow(gate) as client:
         ids = []
         for _ in range(5):
             ids += await publish(gate, 1, {"x": "y" * 3_000_000})
@@ -202,7 +123,7 @@ async def test_the_rest_of_a_large_event_fills_a_transport() -> None:
 
 async def test_one_that_stops_is_gone_and_comes_back_to_what_it_missed() -> None:
     """Given up within `stall_seconds` + 2 s, nothing of it left; with its cursor it goes on where it was."""
-    async with gateway(stall_seconds=0.5) as gate:
+    async with unlimited(stall_seconds=0.5) as gate:
         async with slow(gate) as client:
             ids = await fall_behind(gate)
             seen = await events(client, 3)
@@ -216,7 +137,7 @@ async def test_one_that_stops_is_gone_and_comes_back_to_what_it_missed() -> None
 
 async def test_who_falls_out_of_the_window_is_told_before_anything_later() -> None:
     """What was written before comes first, in order; then `stream.gap` with a cursor; then everything after that."""
-    async with gateway(log_max_events=100) as gate, slow(gate) as client:
+    async with unlimited(log_max_events=100) as gate, slow(gate) as client:
         ids = await fall_behind(gate) + await publish(gate, 300)
         before: list[str] = []
         while (message := await client.message())["type"] != "stream.gap":
@@ -231,7 +152,7 @@ async def test_who_falls_out_of_the_window_is_told_before_anything_later() -> No
 
 async def test_a_place_that_is_just_still_there_is_no_gap() -> None:
     """The window ends at exactly the event after its place: nothing is missed."""
-    async with gateway() as gate, slow(gate) as client:
+    async with unlimited() as gate, slow(gate) as client:
         ids = await fall_behind(gate)
         connection, window = connection_of(gate), gate.service.gateway.log.window("acme")
         assert connection.offset is not None
@@ -243,7 +164,7 @@ async def test_a_place_that_is_just_still_there_is_no_gap() -> None:
 
 async def test_many_are_behind_at_once_and_a_healthy_one_is_not_delayed() -> None:
     """40 slow readers: each gets everything, in order; meanwhile a healthy client is never behind."""
-    async with gateway() as gate, gate.client(gate.token("bob"), "&rooms=circle:1") as healthy_one:
+    async with unlimited() as gate, gate.client(gate.token("bob"), "&rooms=circle:1") as healthy_one:
         readers = [slow(gate, **{"user_id": f"slow{i}"}) for i in range(40)]
         async with AsyncExitStack() as stack:
             clients = [await stack.enter_async_context(reader) for reader in readers]
@@ -262,16 +183,16 @@ async def test_many_are_behind_at_once_and_a_healthy_one_is_not_delayed() -> Non
 
 async def test_one_that_reads_not_at_all_delays_nobody(tmp_path: Path) -> None:
     """30 of them beside a healthy client, at a `gateway serve`: it gets each event, 99 of 100 within 250 ms."""
-    async with serving(tmp_path) as served, several(30, served.port, token(), "&rooms=circle:pulse,circle:load"):
+    async with GatewayProcess(tmp_path) as served, several(30, served.port, token(), "&rooms=circle:pulse,circle:load"):
         async with healthy(served):
             for _ in range(20):
-                await served.publish([BIG] * 30)
+                await served.publish([BIG] * 30, circle_id="load")
                 await asyncio.sleep(0.05)
 
 
 async def test_all_who_are_behind_share_5_ms_of_a_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     """After a restart that is everybody: each gets its batch in its turn, and between the turns the loop is free."""
-    async with gateway() as gate:
+    async with unlimited() as gate:
         delivery, now = gate.service.gateway.delivery, itertools.count()
         served: list[Any] = []
         monkeypatch.setattr(delivery, "catch_up", served.append)
@@ -292,7 +213,7 @@ async def test_all_who_are_behind_share_5_ms_of_a_turn(monkeypatch: pytest.Monke
 
 async def test_who_is_sent_away_has_no_descriptor_any_more() -> None:
     """Nor gets one back where it was sent away over something that it said."""
-    async with gateway() as gate, opened(gate.port, gate.token(), "&rooms=circle:1") as client:
+    async with unlimited() as gate, opened(gate.port, gate.token(), "&rooms=circle:1") as client:
         transport = connection_of(gate).transport
         assert transport.fd is not None
         await client.send(frame(TEXT, b"\xff"))
@@ -306,7 +227,7 @@ async def test_who_is_sent_away_has_no_descriptor_any_more() -> None:
 @pytest.mark.parametrize(("configured", "claimed"), [(100, None), (500, 100), (100, 500), (0, 100)])
 async def test_over_its_rate_a_client_gets_everything_a_little_later(configured: int, claimed: int | None) -> None:
     """The lower of the setting and the token's `rate`: 100 at once, then 100 a second; then it is live again."""
-    async with gateway(events_per_second=configured) as gate:
+    async with unlimited(events_per_second=configured) as gate:
         async with gate.client(gate.token(rate=claimed), "&rooms=circle:1") as client:
             assert client.established["data"]["limits"]["events_per_second"] == 100
             await client.next("subscribed")
@@ -323,7 +244,7 @@ async def test_over_its_rate_a_client_gets_everything_a_little_later(configured:
 
 async def test_a_rate_that_a_turn_does_not_divide_is_kept() -> None:
     """30 a second, caught up every 50 ms: 30 a second it is, and not 20."""
-    async with gateway(events_per_second=30) as gate, gate.client(query="&rooms=circle:1") as client:
+    async with unlimited(events_per_second=30) as gate, gate.client(query="&rooms=circle:1") as client:
         await client.next("subscribed")
         began = time.monotonic()
         ids = await publish(gate, 90, {})
@@ -333,7 +254,7 @@ async def test_a_rate_that_a_turn_does_not_divide_is_kept() -> None:
 
 async def test_replies_and_pings_are_answered_while_behind() -> None:
     """At once, between the events that wait for their time."""
-    async with gateway(events_per_second=20) as gate:
+    async with unlimited(events_per_second=20) as gate:
         async with opened(gate.port, gate.token(), "&rooms=circle:1") as client:
             ids = await publish(gate, 60, {})
             began = time.monotonic()
@@ -359,7 +280,7 @@ async def test_replies_and_pings_are_answered_while_behind() -> None:
 
 async def test_showing_the_token_again_earns_no_more_events() -> None:
     """A fresh token of the same rate is no new allowance."""
-    async with gateway(events_per_second=20) as gate, gate.client(query="&rooms=circle:1") as client:
+    async with unlimited(events_per_second=20) as gate, gate.client(query="&rooms=circle:1") as client:
         await client.next("subscribed")
         began = time.monotonic()
         ids = await publish(gate, 60, {})
@@ -378,7 +299,7 @@ async def test_showing_the_token_again_earns_no_more_events() -> None:
 
 async def test_what_is_left_while_behind_is_not_brought_after_the_reply() -> None:
     """`unsubscribe`: the other room goes on, without a hole."""
-    async with gateway() as gate, slow(gate, "&rooms=circle:1,circle:2") as client:
+    async with unlimited() as gate, slow(gate, "&rooms=circle:1,circle:2") as client:
         await fall_behind(gate, circle_id=1)
         kept = await publish(gate, 5, circle_id=2) + await publish(gate, 5, circle_id=1, project_id=9)
         await client.send(command(type="unsubscribe", rooms=["circle:1"], id="out"))
@@ -397,7 +318,7 @@ async def test_what_is_left_while_behind_is_not_brought_after_the_reply() -> Non
 
 async def test_rooms_that_are_joined_while_behind_are_brought_from_there_on() -> None:
     """Over its rate, so that its commands are heard: with `since`, with `history` and with neither."""
-    async with gateway(events_per_second=40) as gate, gate.client(query="&rooms=circle:1") as client:
+    async with unlimited(events_per_second=40) as gate, gate.client(query="&rooms=circle:1") as client:
         await client.next("subscribed")
         (start,) = await publish(gate, 1, {}, circle_id=2)
         missed = await publish(gate, 3, {}, circle_id=2)
@@ -428,7 +349,7 @@ async def test_rooms_that_are_joined_while_behind_are_brought_from_there_on() ->
 
 async def test_rooms_that_a_fresh_token_no_longer_grants_are_dropped_while_behind() -> None:
     """`auth` with fewer rooms: what waited in them is not brought any more, what waited in the others is."""
-    async with gateway(events_per_second=30) as gate, gate.client(query="&rooms=circle:1,circle:2") as client:
+    async with unlimited(events_per_second=30) as gate, gate.client(query="&rooms=circle:1,circle:2") as client:
         await client.next("subscribed")
         await publish(gate, 40, {}, circle_id=1)
         twos = await publish(gate, 10, {}, circle_id=2)
@@ -446,7 +367,7 @@ async def test_rooms_that_a_fresh_token_no_longer_grants_are_dropped_while_behin
 
 async def test_a_replay_brings_nothing_of_rooms_that_are_dropped_meanwhile() -> None:
     """Owed from before and no longer granted: not brought, and the rest of the replay is."""
-    async with gateway(events_per_second=30) as gate:
+    async with unlimited(events_per_second=30) as gate:
         (start,) = await publish(gate, 1, {}, circle_id=9)
         for _ in range(20):
             await publish(gate, 2, {}, circle_id=1)
@@ -473,7 +394,7 @@ async def test_a_replay_of_many_batches_goes_over_into_what_is_new(how: str) -> 
     """2 MB to a reader of its own speed, events coming all the while: each once, in order, none between."""
     count = 1_000 if how == "since" else 100
     data = BIG if how == "since" else {"x": "y" * 20_000}
-    async with gateway() as gate:
+    async with unlimited() as gate:
         (start,) = await publish(gate, 1)
         ids = await publish(gate, count, data)
         async with slow(gate, "") as client:
@@ -491,7 +412,7 @@ async def test_a_replay_of_many_batches_goes_over_into_what_is_new(how: str) -> 
 
 async def test_a_replay_that_falls_out_of_the_window_is_a_gap() -> None:
     """Promised by `recovered: true` and then overtaken by the log: told, before anything later."""
-    async with gateway(log_max_events=500) as gate:
+    async with unlimited(log_max_events=500) as gate:
         (start,) = await publish(gate, 1)
         ids = await publish(gate, 400)
         async with slow(gate, f"&rooms=circle:1&since={start}") as client:
@@ -510,7 +431,7 @@ async def test_a_replay_that_falls_out_of_the_window_is_a_gap() -> None:
 @pytest.mark.parametrize("end", ["expired", "revoked"])
 async def test_nothing_that_waited_comes_long_after_the_tokens_end(end: str) -> None:
     """To one that reads 200 kB/s and is behind: in 2 s everything is over, whatever waited for it."""
-    async with gateway() as gate:
+    async with unlimited() as gate:
         expires_in = 3 if end == "expired" else 600
         async with slow(gate, expires_in=expires_in) as client:
             expires_at = connection_of(gate).identity.expires_at if end == "expired" else time.time() + 2.0
@@ -531,13 +452,13 @@ async def test_nothing_that_waited_comes_long_after_the_tokens_end(end: str) -> 
             assert expires_at < last < expires_at + 2.0
 
 
-async def publish_forever(gate: Gate) -> None:
+async def publish_forever(gate: RunningGateway) -> None:
     while True:
         await publish(gate, 20)
         await asyncio.sleep(0.05)
 
 
-async def revoke(gate: Gate) -> None:
+async def revoke(gate: RunningGateway) -> None:
     headers = {"Authorization": f"Bearer {gate.token('root', scope='admin')}"}
     async with httpx.AsyncClient(trust_env=False, headers=headers) as admin:
         answer = await admin.post(f"{gate.url}/admin/tokens/revoke", json={"user_id": "ada"})

@@ -4,15 +4,13 @@ import asyncio
 import json
 import socket
 import ssl
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-import uvicorn
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -20,46 +18,14 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from websockets.asyncio.client import connect, unix_connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from gateway.api import create_app
-from gateway.server.run import Server, server_config
-from gateway.service.config import Settings
-from gateway.service.factory import create_service
+from gateway.server.run import listen
+from gateway.service.config import ConfigError
 from gateway.transports.asgi import AsgiTransport
 from gateway.transports.uvicorn.protocol import WebSocketTransport
-from tests.engine.raw import handshake, raw
-from tests.support import Client, Gate, settings_for
-
-
-@asynccontextmanager
-async def serving(
-    settings: Settings, stock: bool = False, host: str = "127.0.0.1", **options: Any
-) -> AsyncIterator[Gate]:
-    """A gateway on this loop: as `gateway serve` configures uvicorn, or as uvicorn comes. `host` may be the path of a
-    Unix socket."""
-    service = create_service(settings)
-    app = create_app(service)
-    if stock:
-        config = uvicorn.Config(app, ws="websockets-sansio", log_level="warning", proxy_headers=False)
-    else:
-        config = server_config(app, settings)
-    for name, value in options.items():
-        setattr(config, name, value)
-    listening: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-    server = Server(config, listening.set_result)
-    if host.startswith("/"):
-        listener = socket.socket(socket.AF_UNIX)
-        listener.bind(host)
-    else:
-        listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-        listener.bind((host, 0))
-    task = asyncio.create_task(server.serve(sockets=[listener]))
-    try:
-        await asyncio.wait((task, listening), return_when=asyncio.FIRST_COMPLETED)
-        yield Gate(service, listening.result())
-    finally:
-        server.should_exit = True
-        await task
-        listener.close()
+from tests.support.clients import Client
+from tests.support.inprocess import RunningGateway, running
+from tests.support.raw_client import handshake, raw
+from tests.support.settings import settings_for
 
 
 @pytest.fixture(params=[False, True], ids=["SocketTransport", "AsgiTransport"])
@@ -67,11 +33,11 @@ def stock(request: pytest.FixtureRequest) -> bool:
     return bool(request.param)
 
 
-def transports(gate: Gate) -> set[type]:
+def transports(gate: RunningGateway) -> set[type]:
     return {type(connection.transport) for connection in gate.service.gateway.manager.connections()}
 
 
-async def refusal(gate: Gate, query: str, **options: Any) -> tuple[list[str], int, str]:
+async def refusal(gate: RunningGateway, query: str, **options: Any) -> tuple[list[str], int, str]:
     """The codes of the errors that come, and the close code and reason."""
     async with connect(f"{gate.ws_url}{query}", compression=None, **options) as websocket:
         codes = []
@@ -84,19 +50,19 @@ async def refusal(gate: Gate, query: str, **options: Any) -> tuple[list[str], in
 
 async def test_each_is_what_it_says(stock: bool) -> None:
     """The fixture does serve with two transports."""
-    async with serving(settings_for(), stock) as gate, gate.client():
+    async with running(settings_for(), stock=stock) as gate, gate.client():
         assert transports(gate) == {AsgiTransport if stock else WebSocketTransport}
 
 
 async def test_the_first_frame_tells_the_pings_that_come(stock: bool) -> None:
     """Of the gateway's own the interval; null where pings are the server's, of which ASGI tells nothing."""
-    async with serving(settings_for(ping_interval=7), stock) as gate, gate.client() as client:
+    async with running(settings_for(ping_interval=7), stock=stock) as gate, gate.client() as client:
         assert client.established["data"]["ping_interval"] == (None if stock else 7)
 
 
 async def test_refusals_are_accepted_and_then_closed_with_their_reason(stock: bool) -> None:
     """So that a browser can read it."""
-    async with serving(settings_for(), stock) as gate:
+    async with running(settings_for(), stock=stock) as gate:
         good = gate.token()
         assert await refusal(gate, "") == ([], 4401, "token_missing")
         assert await refusal(gate, "?token=bad") == ([], 4401, "token_invalid")
@@ -108,17 +74,17 @@ async def test_refusals_are_accepted_and_then_closed_with_their_reason(stock: bo
 async def test_limits_refuse_with_their_codes(stock: bool) -> None:
     """4409 for the user's, 1013 for the address's and the tenant's, 4429 for too many attempts."""
     for limit, code in (("user", 4409), ("address", 1013), ("tenant", 1013)):
-        async with serving(settings_for(**{f"max_connections_per_{limit}": 1}), stock) as gate, gate.client():
+        async with running(settings_for(**{f"max_connections_per_{limit}": 1}), stock=stock) as gate, gate.client():
             codes, closed, _ = await refusal(gate, f"?token={gate.token()}")
             assert (codes, closed) == (["rate_limited"], code), limit
-    async with serving(settings_for(handshakes_per_minute=2), stock) as gate:
+    async with running(settings_for(handshakes_per_minute=2), stock=stock) as gate:
         async with gate.client(), gate.client():
             assert (await refusal(gate, f"?token={gate.token()}"))[1] == 4429
 
 
 async def test_a_wrong_origin_is_403_before_anything_is_accepted(stock: bool) -> None:
     """And the right one is let in, as is a client that says none."""
-    async with serving(settings_for(allowed_origins="https://good.example"), stock) as gate:
+    async with running(settings_for(allowed_origins="https://good.example"), stock=stock) as gate:
         async with gate.client(origin="https://good.example"), gate.client():
             pass
         with pytest.raises(InvalidStatus) as refused:
@@ -129,7 +95,7 @@ async def test_a_wrong_origin_is_403_before_anything_is_accepted(stock: bool) ->
 
 async def test_every_place_of_a_token_lets_in(stock: bool) -> None:
     """Header, subprotocol, query; the subprotocol that is answered is `gateway.v1` and never the token."""
-    async with serving(settings_for(), stock) as gate:
+    async with running(settings_for(), stock=stock) as gate:
         token = gate.token()
         bearer = {"additional_headers": {"Authorization": f"Bearer {token}"}}
         for url, options in (
@@ -145,7 +111,7 @@ async def test_every_place_of_a_token_lets_in(stock: bool) -> None:
 
 async def test_a_star_joins_the_rooms_that_the_token_names(stock: bool) -> None:
     """Patterns are left out, other rooms may be asked for beside it, and `subscribed` lists what was joined."""
-    async with serving(settings_for(), stock) as gate:
+    async with running(settings_for(), stock=stock) as gate:
         token = gate.token(rooms=["circle:1", "project:*", "tenant"])
         for query, joined in (
             ("&rooms=*", ["circle:1", "tenant"]),
@@ -163,7 +129,7 @@ async def test_only_trusted_proxies_tell_a_clients_address(stock: bool) -> None:
     """`X-Forwarded-For` of anybody is nothing; of a trusted one the last address that is not a proxy's."""
     headers = {"X-Forwarded-For": "6.6.6.6, 9.9.9.9"}
     for proxies, address in (("", "127.0.0.1"), ("127.0.0.0/8", "9.9.9.9")):
-        async with serving(settings_for(trusted_proxies=proxies), stock) as gate:
+        async with running(settings_for(trusted_proxies=proxies), stock=stock) as gate:
             async with gate.client(additional_headers=headers):
                 (connection,) = gate.service.gateway.manager.connections()
                 assert connection.address == address
@@ -171,7 +137,7 @@ async def test_only_trusted_proxies_tell_a_clients_address(stock: bool) -> None:
 
 async def test_messages_that_break_the_rules_are_closed_with_the_same_codes(stock: bool) -> None:
     """Too large 1009, malformed again and again 4400, over the rate again and again 4429, no UTF-8 1007."""
-    async with serving(settings_for(), stock) as gate:
+    async with running(settings_for(), stock=stock) as gate:
         async with gate.client() as client:
             await client.websocket.send("x" * 70_000)
             assert (await client.closed())[0] == 1009
@@ -190,7 +156,7 @@ async def test_messages_that_break_the_rules_are_closed_with_the_same_codes(stoc
 
 async def test_the_gateway_closes_with_the_code_that_it_means(stock: bool) -> None:
     """Behind the frames that were written before it."""
-    async with serving(settings_for(), stock) as gate, gate.client(query="&rooms=circle:1") as client:
+    async with running(settings_for(), stock=stock) as gate, gate.client(query="&rooms=circle:1") as client:
         await client.next("subscribed")
         (connection,) = gate.service.gateway.manager.connections()
         await gate.service.gateway.publish("acme", "a.b", {}, circle_id=1)
@@ -204,7 +170,7 @@ async def test_the_gateway_closes_with_the_code_that_it_means(stock: bool) -> No
 
 async def test_order_and_replies(stock: bool) -> None:
     """500 events in one turn, with commands between: all in order, each once."""
-    async with serving(settings_for(events_per_second=0, commands_per_second=0), stock) as gate:
+    async with running(settings_for(events_per_second=0, commands_per_second=0), stock=stock) as gate:
         async with gate.client(query="&rooms=circle:1") as client:
             await client.next("subscribed")
             ids = []
@@ -220,7 +186,7 @@ async def test_order_and_replies(stock: bool) -> None:
 
 async def test_a_shutdown_says_1012(stock: bool) -> None:
     """To every client that is there."""
-    async with serving(settings_for(), stock) as gate:
+    async with running(settings_for(), stock=stock) as gate:
         websocket = await connect(f"{gate.ws_url}?token={gate.token()}", compression=None)
         await Client(websocket).next("connection.established")
     assert websocket.close_code == 1012
@@ -229,7 +195,7 @@ async def test_a_shutdown_says_1012(stock: bool) -> None:
 
 async def test_no_spelling_of_the_path_leads_around_the_guarded_transport() -> None:
     """`%64` is a `d`: what the application would route to the gateway is served by the transport that bounds floods."""
-    async with serving(settings_for()) as gate, raw(gate.port) as client:
+    async with running(settings_for()) as gate, raw(gate.port) as client:
         await client.send(handshake(f"/%77s/dashboar%64?token={gate.token()}"))
         assert (await client.head()).startswith("HTTP/1.1 101 ")
         assert (await client.message())["type"] == "connection.established"
@@ -244,7 +210,9 @@ async def test_behind_a_proxy_on_a_unix_socket_the_address_is_the_clients(stock:
     path = str(tmp_path / "socket")
     for proxies, addresses in ((("unix:",), {"203.0.113.1", "203.0.113.2"}), (("127.0.0.0/8",), {"unix:"})):
         settings = settings_for(trusted_proxies=proxies, max_connections_per_address=1)
-        async with serving(settings, stock, path) as gate, AsyncExitStack() as clients:
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(path)
+        async with running(settings, stock=stock, listener=listener) as gate, AsyncExitStack() as clients:
             for number in (1, 2):
                 headers = {"X-Forwarded-For": f"203.0.113.{number}"}
                 url = f"ws://gateway/ws/dashboard?token={gate.token()}"
@@ -259,10 +227,10 @@ async def test_behind_a_proxy_on_a_unix_socket_the_address_is_the_clients(stock:
 async def test_over_ipv6_the_address_is_the_clients(stock: bool) -> None:
     """A peer's name has four parts there."""
     try:
-        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
-    except OSError:
+        listener = listen(settings_for(host="::1"))
+    except ConfigError:
         pytest.skip("no IPv6 here")
-    async with serving(settings_for(), stock, host="::1") as gate:
+    async with running(settings_for(), stock=stock, listener=listener) as gate:
         url = f"ws://[::1]:{gate.port}/ws/dashboard?token={gate.token()}"
         async with connect(url, compression=None) as websocket:
             await Client(websocket).next("connection.established")
@@ -300,7 +268,7 @@ def test_over_tls_everything_holds(tmp_path: Path, loop: str) -> None:
     async def main() -> None:
         settings = settings_for(stall_seconds=0.5, events_per_second=0)
         options: dict[str, Any] = {"ssl_keyfile": str(key), "ssl_certfile": str(cert)}
-        async with serving(settings, **options) as gate:
+        async with running(settings, **options) as gate:
             trust = ssl.create_default_context(cafile=str(cert))
             url = f"wss://localhost:{gate.port}/ws/dashboard"
             more: dict[str, Any] = {"ssl": trust, "compression": None, "host": "127.0.0.1"}

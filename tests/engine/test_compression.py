@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 
-from tests.engine.raw import TEXT, Raw, opened
-from tests.engine.test_behind import connection_of, gateway, publish
-from tests.support import Gate
+from tests.engine.slow import connection_of, publish, unlimited
+from tests.support.inprocess import RunningGateway
+from tests.support.raw_client import TEXT, RawClient, opened
 
 DEFLATE = "Sec-WebSocket-Extensions: permessage-deflate"
 LONG = {"x": "abc " * 500}
 
 
-async def wire(client: Raw) -> tuple[bool, bytes]:
+async def wire(client: RawClient) -> tuple[bool, bytes]:
     """The next frame: whether it is compressed, and its payload as it came."""
     first, size = await client.exactly(2)
     if size == 126:
@@ -39,7 +39,7 @@ async def test_long_events_are_compressed_once_for_those_who_asked(monkeypatch: 
         return compressobj(*options)
 
     monkeypatch.setattr("gateway.core.frame.zlib.compressobj", counted)
-    async with gateway(compression=True) as gate:
+    async with unlimited(compression=True) as gate:
         async with (
             opened(gate.port, gate.token("ada"), "&rooms=circle:1", DEFLATE) as ada,
             opened(gate.port, gate.token("bob"), "&rooms=circle:1", DEFLATE) as bob,
@@ -68,7 +68,7 @@ async def test_long_events_are_compressed_once_for_those_who_asked(monkeypatch: 
                 assert json.loads(text)["data"] == {"x": 1}
 
 
-def beginning(gate: Gate) -> str:
+def beginning(gate: RunningGateway) -> str:
     """The cursor before the first event."""
     window = gate.service.gateway.log.window("acme")
     return window.cursors.encode(window.epoch, 0)
@@ -76,7 +76,7 @@ def beginning(gate: Gate) -> str:
 
 async def test_a_slow_reader_gets_it_compressed_too() -> None:
     """What is caught up from the log is what was sent live: all of it compressed, in order."""
-    async with gateway(compression=True) as gate:
+    async with unlimited(compression=True) as gate:
         async with opened(gate.port, gate.token(), "&rooms=circle:1", DEFLATE, receive_buffer=4_096) as client:
             await wire(client)
             numbers = [{"n": n, "x": [(n * k * 7919) % 65_521 for k in range(3_000)]} for n in range(150)]
@@ -91,7 +91,7 @@ async def test_a_slow_reader_gets_it_compressed_too() -> None:
 
 async def test_nobody_gets_it_where_it_is_off() -> None:
     """As it is by default."""
-    async with gateway() as gate, opened(gate.port, gate.token(), "&rooms=circle:1", DEFLATE) as client:
+    async with unlimited() as gate, opened(gate.port, gate.token(), "&rooms=circle:1", DEFLATE) as client:
         await wire(client)
         await publish(gate, 1, LONG)
         compressed, _ = await wire(client)

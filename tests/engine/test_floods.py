@@ -12,14 +12,16 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from tests.engine.raw import (
+from tests.engine.pulse import healthy
+from tests.support.process import MIB, GatewayProcess
+from tests.support.raw_client import (
     BINARY,
     CLOSE,
     CONT,
     PING,
     PONG,
     TEXT,
-    Raw,
+    RawClient,
     close_frame,
     command,
     frame,
@@ -27,8 +29,8 @@ from tests.engine.raw import (
     raw,
     several,
 )
-from tests.engine.raw import opened as open_raw
-from tests.engine.served import MIB, Served, healthy, serving, token
+from tests.support.raw_client import opened as open_raw
+from tests.support.tokens import token
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -40,16 +42,16 @@ MASK = b"\0\0\0\0"
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def served(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Served]:
+async def served(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[GatewayProcess]:
     """One server for all floods: what one leaves behind the next one would find."""
     home = tmp_path_factory.mktemp("floods")
-    async with serving(home, stall_seconds=STALL, compression=True, log_max_bytes=8 * MIB) as served:
+    async with GatewayProcess(home, stall_seconds=STALL, compression=True, log_max_bytes=8 * MIB) as served:
         async with healthy(served, within=1.0):
             await asyncio.sleep(0.3)
         yield served
 
 
-async def flood(served: Served, client: Raw, chunk: bytes) -> tuple[int, int]:
+async def flood(served: GatewayProcess, client: RawClient, chunk: bytes) -> tuple[int, int]:
     """Send `chunk` until the server takes no more; returns the bytes taken and the growth of its memory."""
     before = served.rss
     growing = asyncio.create_task(served.growth(2.5, before))
@@ -57,7 +59,7 @@ async def flood(served: Served, client: Raw, chunk: bytes) -> tuple[int, int]:
     return sent, await growing
 
 
-async def test_pings_that_are_never_read_end_after_a_burst(served: Served) -> None:
+async def test_pings_that_are_never_read_end_after_a_burst(served: GatewayProcess) -> None:
     """A million pings, no pong read: under 5 MB, and the client is gone 2 s after its burst (item 2)."""
     async with healthy(served), open_raw(served.port, token()) as client:
         began = time.monotonic()
@@ -69,7 +71,7 @@ async def test_pings_that_are_never_read_end_after_a_burst(served: Served) -> No
 
 
 @pytest.mark.parametrize("opcode", [PING, PONG])
-async def test_a_flood_of_control_frames_is_told_4429(served: Served, opcode: int) -> None:
+async def test_a_flood_of_control_frames_is_told_4429(served: GatewayProcess, opcode: int) -> None:
     """10,000 a second, its answers read: `rate_limited`, well before a second has passed."""
     async with healthy(served), open_raw(served.port, token()) as client:
         code = asyncio.create_task(client.close_code())
@@ -80,7 +82,7 @@ async def test_a_flood_of_control_frames_is_told_4429(served: Served, opcode: in
         await client.gone(3)
 
 
-async def test_ten_pings_a_second_are_answered(served: Served) -> None:
+async def test_ten_pings_a_second_are_answered(served: GatewayProcess) -> None:
     """A nervous client is no flood; each pong repeats its ping."""
     async with open_raw(served.port, token()) as client:
         for number in range(60):
@@ -89,7 +91,7 @@ async def test_ten_pings_a_second_are_answered(served: Served) -> None:
 
 
 @pytest.mark.parametrize("payload", [b"", b"x"], ids=["0-byte", "1-byte"])
-async def test_a_message_in_tiny_fragments_ends_at_the_64th(served: Served, payload: bytes) -> None:
+async def test_a_message_in_tiny_fragments_ends_at_the_64th(served: GatewayProcess, payload: bytes) -> None:
     """1009, at once, for a message without an end; under 5 MB (item 3)."""
     async with healthy(served), open_raw(served.port, token()) as client:
         code = asyncio.create_task(client.close_code(5))
@@ -99,7 +101,7 @@ async def test_a_message_in_tiny_fragments_ends_at_the_64th(served: Served, payl
     assert growth < 5 * MIB, f"{growth / MIB:.1f} MiB"
 
 
-async def test_64_fragments_are_too_many_and_63_are_not(served: Served) -> None:
+async def test_64_fragments_are_too_many_and_63_are_not(served: GatewayProcess) -> None:
     """And a message of 63 is understood."""
     ping = b'{"type": "ping"}'
     for count, good in ((63, True), (64, True), (65, False)):
@@ -113,7 +115,7 @@ async def test_64_fragments_are_too_many_and_63_are_not(served: Served) -> None:
                 assert await client.close_code() == 1009, count
 
 
-async def test_messages_that_never_end_keep_no_more_than_their_limit(served: Served) -> None:
+async def test_messages_that_never_end_keep_no_more_than_their_limit(served: GatewayProcess) -> None:
     """20 clients, each with one unfinished message as large as may be: 64 KiB each, and no more."""
     async with several(20, served.port, token()) as clients:
         before = served.rss
@@ -126,7 +128,7 @@ async def test_messages_that_never_end_keep_no_more_than_their_limit(served: Ser
 
 
 @pytest.mark.parametrize("opcode", [TEXT, BINARY])
-async def test_tiny_messages_at_wire_speed_are_told_why_and_sent_away(served: Served, opcode: int) -> None:
+async def test_tiny_messages_at_wire_speed_are_told_why_and_sent_away(served: GatewayProcess, opcode: int) -> None:
     """Empty text and empty binary frames are malformed: 4400 after ten of them; under 5 MB."""
     async with healthy(served), open_raw(served.port, token()) as client:
         code = asyncio.create_task(client.close_code(5))
@@ -135,7 +137,7 @@ async def test_tiny_messages_at_wire_speed_are_told_why_and_sent_away(served: Se
     assert growth < 5 * MIB, f"{growth / MIB:.1f} MiB"
 
 
-async def test_a_client_that_stops_reading_is_aborted_and_costs_little(served: Served) -> None:
+async def test_a_client_that_stops_reading_is_aborted_and_costs_little(served: GatewayProcess) -> None:
     """Ten of them, with events waiting: gone within `stall_seconds` + 2 s, less than 1 MiB each (item 1).
 
     The close code 4408 would only wait behind the events: they are reset.
@@ -145,7 +147,7 @@ async def test_a_client_that_stops_reading_is_aborted_and_costs_little(served: S
             before = served.rss
             growing = asyncio.create_task(served.growth(STALL + 2.5, before))
             began = time.monotonic()
-            await served.publish([{"x": "y" * 30_000}] * 60)
+            await served.publish([{"x": "y" * 30_000}] * 60, circle_id="load")
             await asyncio.gather(*(client.gone(STALL + 4) for client in clients))
             took = time.monotonic() - began
             growth = await growing
@@ -153,7 +155,7 @@ async def test_a_client_that_stops_reading_is_aborted_and_costs_little(served: S
     assert growth < 10 * MIB, f"{growth / MIB:.1f} MiB for ten"
 
 
-async def test_a_client_that_never_answers_the_close_frame_is_gone_in_2_s(served: Served) -> None:
+async def test_a_client_that_never_answers_the_close_frame_is_gone_in_2_s(served: GatewayProcess) -> None:
     """It is sent away for its messages, reads why, and stays; the server does not wait for it."""
     async with open_raw(served.port, token()) as client:
         await client.send(frame(BINARY) * 12)
@@ -161,7 +163,7 @@ async def test_a_client_that_never_answers_the_close_frame_is_gone_in_2_s(served
         assert 1.0 < await client.gone(4) < 3.0
 
 
-async def test_whoever_is_refused_and_does_not_go_is_gone_in_2_s(served: Served) -> None:
+async def test_whoever_is_refused_and_does_not_go_is_gone_in_2_s(served: GatewayProcess) -> None:
     """A bad token is told 4401; a connection that then floods costs nothing more."""
     async with healthy(served), raw(served.port) as client:
         await client.send(handshake("/ws/dashboard?token=bad"))
@@ -174,7 +176,7 @@ async def test_whoever_is_refused_and_does_not_go_is_gone_in_2_s(served: Served)
     assert growth < 5 * MIB
 
 
-async def test_data_after_the_close_frame_is_nobodys(served: Served) -> None:
+async def test_data_after_the_close_frame_is_nobodys(served: GatewayProcess) -> None:
     """A close frame, and 8 MB behind it: answered once, and nothing of it is kept or run."""
     async with healthy(served), open_raw(served.port, token()) as client:
         before = served.rss
@@ -187,7 +189,7 @@ async def test_data_after_the_close_frame_is_nobodys(served: Served) -> None:
         await client.gone(3)
 
 
-async def test_a_storm_of_close_frames_is_answered_once(served: Served) -> None:
+async def test_a_storm_of_close_frames_is_answered_once(served: GatewayProcess) -> None:
     """Thousands in one piece: one answer, and the end."""
     async with healthy(served), open_raw(served.port, token()) as client:
         await client.send(close_frame(1000, b"bye") * 5_000)
@@ -195,7 +197,7 @@ async def test_a_storm_of_close_frames_is_answered_once(served: Served) -> None:
         assert await client.rest() == b""
 
 
-async def test_a_hundred_clients_that_open_and_close_at_once(served: Served) -> None:
+async def test_a_hundred_clients_that_open_and_close_at_once(served: GatewayProcess) -> None:
     """Each says goodbye in the piece that its first command is in; each is answered."""
 
     shared = token()
@@ -210,7 +212,7 @@ async def test_a_hundred_clients_that_open_and_close_at_once(served: Served) -> 
         await asyncio.gather(*(visit() for _ in range(100)))
 
 
-async def test_a_compressed_bomb_is_told_1009(served: Served) -> None:
+async def test_a_compressed_bomb_is_told_1009(served: GatewayProcess) -> None:
     """With compression on: 1,000 times its size, 20 times; each 1009 with under 5 MB for all (item 6)."""
     deflate = zlib.compressobj(9, zlib.DEFLATED, -15)
     bomb = (deflate.compress(b"\0" * 64 * MIB) + deflate.flush(zlib.Z_SYNC_FLUSH))[:-4]
@@ -227,18 +229,18 @@ async def test_a_compressed_bomb_is_told_1009(served: Served) -> None:
     assert growth < 5 * MIB, f"{growth / MIB:.1f} MiB"
 
 
-async def test_invalid_utf_8_is_1007_without_a_traceback(served: Served) -> None:
+async def test_invalid_utf_8_is_1007_without_a_traceback(served: GatewayProcess) -> None:
     """50 times; the server's output grows by nothing (item 7)."""
-    known = len(served.output)
+    known = len(served.log)
     for _ in range(50):
         async with open_raw(served.port, token()) as client:
             await client.send(frame(TEXT, b'{"type": "\xff"}'))
             assert await client.close_code() == 1007
-    assert "Traceback" not in served.output
-    assert len(served.output) - known < 500
+    assert "Traceback" not in served.log
+    assert len(served.log) - known < 500
 
 
-async def test_a_drip_of_bytes_is_understood(served: Served) -> None:
+async def test_a_drip_of_bytes_is_understood(served: GatewayProcess) -> None:
     """A frame that comes byte by byte is a frame; nobody waits for it but its sender."""
     async with healthy(served), open_raw(served.port, token()) as client:
         for byte in command(type="ping", id="drip"):

@@ -11,15 +11,16 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from tests.engine.raw import BINARY, CLOSE, CONT, PING, PONG, TEXT, Raw, close_frame, frame, opened
-from tests.engine.served import Served, serving, token
+from tests.support.process import GatewayProcess
+from tests.support.raw_client import BINARY, CLOSE, CONT, PING, PONG, TEXT, RawClient, close_frame, frame, opened
+from tests.support.tokens import token
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def served(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Served]:
-    async with serving(tmp_path_factory.mktemp("frames")) as served:
+async def served(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[GatewayProcess]:
+    async with GatewayProcess(tmp_path_factory.mktemp("frames")) as served:
         yield served
 
 
@@ -124,14 +125,14 @@ CASES = [
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
-async def test_what_frames_get(served: Served, case: Case) -> None:
+async def test_what_frames_get(served: GatewayProcess, case: Case) -> None:
     """The close code, once, with nothing after it and the connection ended; or else life goes on."""
     await holds(served, case)
 
 
 async def test_frames_get_the_same_without_uvloop_and_httptools(tmp_path: Path) -> None:
     """On asyncio's own event loop, where transports behave a little differently."""
-    async with serving(tmp_path, bare=True) as served:
+    async with GatewayProcess(tmp_path, bare=True) as served:
         for case in CASES:
             try:
                 await holds(served, case)
@@ -140,7 +141,7 @@ async def test_frames_get_the_same_without_uvloop_and_httptools(tmp_path: Path) 
                 raise
 
 
-async def holds(served: Served, case: Case) -> None:
+async def holds(served: GatewayProcess, case: Case) -> None:
     async with opened(served.port, token()) as client:
         await client.send(case.sent)
         if case.code is None:
@@ -151,7 +152,7 @@ async def holds(served: Served, case: Case) -> None:
         assert await client.rest() == b""
 
 
-async def still_there(client: Raw) -> None:
+async def still_there(client: RawClient) -> None:
     """A ping is answered; pongs and replies to what was sent before come first, and an error is no end."""
     await client.send(frame(TEXT, b'{"type": "ping", "id": "after"}'))
     while (message := await client.message()).get("id") != "after":
@@ -159,14 +160,14 @@ async def still_there(client: Raw) -> None:
     assert message["type"] == "pong"
 
 
-async def test_each_ping_is_answered_with_its_own_payload_in_order(served: Served) -> None:
+async def test_each_ping_is_answered_with_its_own_payload_in_order(served: GatewayProcess) -> None:
     """Section 5.5.3, all in one piece."""
     async with opened(served.port, token()) as client:
         await client.send(b"".join(frame(PING, b"%d" % i) for i in range(20)))
         assert [await client.frame() for _ in range(20)] == [(PONG, b"%d" % i) for i in range(20)]
 
 
-async def test_frames_that_come_in_any_pieces_are_the_same(served: Served) -> None:
+async def test_frames_that_come_in_any_pieces_are_the_same(served: GatewayProcess) -> None:
     """Cut at every byte: the parser keeps what it has."""
     sent = frame(PING, b"a") + ASKED + frame(TEXT, LONG) + frame(PING, b"b")
     async with opened(served.port, token()) as client:
@@ -177,7 +178,7 @@ async def test_frames_that_come_in_any_pieces_are_the_same(served: Served) -> No
             assert sorted(kinds) == [TEXT, TEXT, PONG, PONG], cut
 
 
-async def test_a_client_that_half_closes_is_let_go(served: Served) -> None:
+async def test_a_client_that_half_closes_is_let_go(served: GatewayProcess) -> None:
     """FIN without a close frame: nobody can send a command any more, so the connection ends."""
     async with opened(served.port, token()) as client:
         client.sock.shutdown(socket.SHUT_WR)
@@ -189,7 +190,7 @@ async def test_a_client_that_answers_no_ping_is_gone_after_two_intervals(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     """And one that answers, with a pong or with anything, is not."""
-    async with serving(tmp_path_factory.mktemp("pings"), ping_interval=0.5) as served:
+    async with GatewayProcess(tmp_path_factory.mktemp("pings"), ping_interval=0.5) as served:
         async with opened(served.port, token()) as mute, opened(served.port, token()) as talker:
             for _ in range(3):
                 assert (await talker.frame(timeout=3))[0] == PING

@@ -19,8 +19,9 @@ from gateway.engine.connections import Connections
 from gateway.engine.delivery import MAX_COALESCE, Delivery
 from gateway.logs.memory import MemoryLog
 from gateway.testing import RecordingListener
-from tests.core.entries import connection
-from tests.hostile.fakes import Lab, Tape
+from tests.support.entries import connection
+from tests.support.lab import GatewayLab
+from tests.support.transports import FakeTransport
 
 ROOM = "circle:1"
 
@@ -164,28 +165,28 @@ async def test_a_small_room_does_not_make_it_forget_a_large_one() -> None:
 
 
 @pytest.fixture
-async def busy() -> AsyncIterator[Lab]:
+async def busy() -> AsyncIterator[GatewayLab]:
     """A gateway whose fan-outs are dear, and whose time stands: it gathers whatever comes."""
-    lab = Lab(lambda: 100.0, events_per_second=0)
+    lab = GatewayLab(lambda: 100.0, events_per_second=0)
     lab.gateway.delivery._last_fanout_seconds = 10.0
     yield lab
     await lab.settle()
     lab.nothing_left()
 
 
-async def numbered(lab: Lab, number: int) -> None:
+async def numbered(lab: GatewayLab, number: int) -> None:
     """One event in circle 7, and a turn after which it still waits."""
     await lab.gateway.publish("acme", "a.b", {"n": number}, circle_id=7)
     await asyncio.sleep(0)
     assert lab.gateway.delivery._pending
 
 
-def seen(tape: Tape) -> list[Any]:
+def seen(tape: FakeTransport) -> list[Any]:
     """The numbers of the events, and the kinds of what else came."""
     return [frame["data"]["n"] if "event_id" in frame else frame["type"] for frame in tape.frames]
 
 
-async def test_who_subscribes_gets_what_comes_after_it(busy: Lab) -> None:
+async def test_who_subscribes_gets_what_comes_after_it(busy: GatewayLab) -> None:
     """And of what was pending nothing; who was there gets all of it, once."""
     _, there = busy.join(rooms="circle:7")
     late, tape = busy.join(busy.token("bob"))
@@ -200,7 +201,7 @@ async def test_who_subscribes_gets_what_comes_after_it(busy: Lab) -> None:
     assert seen(newcomer) == ["connection.established", "subscribed", 3]
 
 
-async def test_who_resumes_gets_what_is_pending_once(busy: Lab) -> None:
+async def test_who_resumes_gets_what_is_pending_once(busy: GatewayLab) -> None:
     """As a part of the replay, and not a second time."""
     receipt = await busy.gateway.publish("acme", "a.b", {"n": 0}, circle_id=7)
     busy.join(rooms="circle:7")
@@ -213,7 +214,7 @@ async def test_who_resumes_gets_what_is_pending_once(busy: Lab) -> None:
     assert seen(tape) == ["connection.established", "subscribed", 1, 2, "subscribed", 3]
 
 
-async def test_who_leaves_gets_what_came_before(busy: Lab) -> None:
+async def test_who_leaves_gets_what_came_before(busy: GatewayLab) -> None:
     """Before the reply that says so: by `unsubscribe`, by `auth` with fewer rooms, and by what another node tells."""
     for how in ("unsubscribe", "auth", "notice"):
         connection, tape = busy.join(rooms="circle:7")
@@ -233,7 +234,7 @@ async def test_who_leaves_gets_what_came_before(busy: Lab) -> None:
         busy.gateway.disconnect(connection)
 
 
-async def test_who_was_removed_gets_nothing_after_the_removal(busy: Lab) -> None:
+async def test_who_was_removed_gets_nothing_after_the_removal(busy: GatewayLab) -> None:
     """The event that says it is the last one, however much is pending with it."""
     _, tape = busy.join(rooms="circle:7")
     await numbered(busy, 1)

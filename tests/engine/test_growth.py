@@ -4,8 +4,6 @@ import asyncio
 import gc
 import os
 import random
-import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -13,19 +11,20 @@ from websockets.protocol import Protocol
 
 from gateway.core.connection import Connection
 from gateway.core.frame import Batch, Frame
-from gateway.testing import until
 from gateway.transports.uvicorn.endpoint import Endpoint
 from gateway.transports.uvicorn.fast_path import FirstRequest
 from gateway.transports.uvicorn.http_h11 import GuardedH11
 from gateway.transports.uvicorn.http_httptools import GuardedHttpTools
 from gateway.transports.uvicorn.protocol import WebSocketTransport
-from tests.engine.raw import close_frame, command, frame, handshake, opened, raw, several
-from tests.engine.served import MIB, serving, token
-from tests.engine.test_behind import BIG, gateway, publish
-from tests.support import Gate
+from tests.engine.slow import BIG, publish, unlimited
+from tests.support.inprocess import RunningGateway
+from tests.support.pauses import until
+from tests.support.process import MIB, GatewayProcess
+from tests.support.raw_client import close_frame, command, frame, handshake, opened, raw, several
+from tests.support.tokens import token
 
 
-def endpoint_of(gate: Gate) -> Endpoint:
+def endpoint_of(gate: RunningGateway) -> Endpoint:
     """Found among what is alive, as it is in the lifespan's state only."""
     (endpoint,) = (
         thing for thing in gc.get_objects() if type(thing) is Endpoint and thing.host is gate.service.gateway
@@ -33,7 +32,7 @@ def endpoint_of(gate: Gate) -> Endpoint:
     return endpoint
 
 
-def state(gate: Gate) -> dict[str, int]:
+def state(gate: RunningGateway) -> dict[str, int]:
     """Whatever could grow."""
     gateway = gate.service.gateway
     return {
@@ -50,7 +49,7 @@ def state(gate: Gate) -> dict[str, int]:
 async def test_2000_clients_that_come_and_go_leave_nothing() -> None:
     """With a close frame or none, reset, in mid-handshake, in mid-frame, refused; events come all the while."""
     rng = random.Random(7)
-    async with gateway() as gate:
+    async with unlimited() as gate:
         good = gate.token()
         before = state(gate)
 
@@ -89,7 +88,7 @@ async def test_2000_clients_that_come_and_go_leave_nothing() -> None:
         assert index.connections_seen > 500
 
 
-async def publish_forever(gate: Gate) -> None:
+async def publish_forever(gate: RunningGateway) -> None:
     while True:
         await publish(gate, 5)
         await asyncio.sleep(0.005)
@@ -108,7 +107,7 @@ async def test_nothing_of_a_client_waits_for_the_collector(http: type, monkeypat
     before = alive(http), alive(WebSocketTransport, Connection), alive(Protocol)
     gc.disable()
     try:
-        async with gateway() as gate:
+        async with unlimited() as gate:
             async with several(20, gate.port, gate.token(), "&rooms=circle:1") as clients:
                 await until(lambda: alive(http) == before[0])
                 assert alive(WebSocketTransport, Connection) == before[1] + 40
@@ -134,7 +133,7 @@ async def test_nothing_of_a_client_waits_for_the_collector(http: type, monkeypat
 
 async def test_memory_and_descriptors_of_the_process_come_back(tmp_path: Path) -> None:
     """Of `gateway serve`: 300 clients twice; the second time costs under 2 MiB, and every descriptor is free again."""
-    async with serving(tmp_path) as served:
+    async with GatewayProcess(tmp_path) as served:
 
         async def visit() -> None:
             async with opened(served.port, token(), "&rooms=circle:1") as client:
@@ -143,11 +142,11 @@ async def test_memory_and_descriptors_of_the_process_come_back(tmp_path: Path) -
                 client.reset()
 
         sizes = []
-        descriptors = served.memory.num_fds()
+        descriptors = served.usage.num_fds()
         for _ in range(2):
             for _ in range(6):
                 await asyncio.gather(*(visit() for _ in range(50)))
-            await until(lambda: served.memory.num_fds() <= descriptors)
+            await until(lambda: served.usage.num_fds() <= descriptors)
             sizes.append(served.rss)
         assert sizes[1] - sizes[0] < 2 * MIB
 
@@ -158,24 +157,22 @@ DRAIN = 0.5
 
 async def test_it_ends_in_time_though_clients_answer_nothing(tmp_path: Path) -> None:
     """SIGTERM with clients that do not answer, do not read, are silent or half there: over 4 s after the drain."""
-    async with serving(tmp_path, drain_seconds=DRAIN) as served, several(5, served.port, token()) as mute:
+    async with GatewayProcess(tmp_path, drain_seconds=DRAIN) as served, several(5, served.port, token()) as mute:
         async with (
             several(5, served.port, token(), "&rooms=circle:load", receive_buffer=4_096),
             raw(served.port) as half,
         ):
             await half.send(b"GET / HTTP/1.1\r\n")
-            await served.publish([BIG] * 400)
-            began = time.monotonic()
-            served.process.send_signal(signal.SIGTERM)
+            await served.publish([BIG] * 400, circle_id="load")
+            began = served.send_signal()
             assert [await client.close_code() for client in mute] == [1012] * 5
-            async with asyncio.timeout(8):
-                await served.process.wait()
-            assert time.monotonic() - began < DRAIN + 4.0
+            _, ended = await served.ended(8)
+            assert ended - began < DRAIN + 4.0
 
 
 async def test_a_reply_to_a_client_that_has_gone_meanwhile_is_nobodys(caplog: pytest.LogCaptureFixture) -> None:
     """Its task still runs when the socket has ended: nothing is raised, nothing logged."""
-    async with gateway() as gate:
+    async with unlimited() as gate:
         async with opened(gate.port, gate.token()) as client:
             (connection,) = gate.service.gateway.manager.connections()
             client.reset()

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from tests.engine.raw import frame, handshake, raw
-from tests.engine.served import Served, serving, token
+from tests.support.process import GatewayProcess
+from tests.support.raw_client import frame, handshake, raw
+from tests.support.tokens import token
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -21,8 +22,8 @@ TARGET = f"/ws/dashboard?token={GOOD}"
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def served(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Served]:
-    async with serving(tmp_path_factory.mktemp("handshakes")) as served:
+async def served(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[GatewayProcess]:
+    async with GatewayProcess(tmp_path_factory.mktemp("handshakes")) as served:
         yield served
 
 
@@ -131,7 +132,7 @@ BARE = {"bare line feeds": 101, "a folded header": 101, "@ before the path": 404
 
 @pytest.mark.parametrize("pieces", [1, 2])
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
-async def test_what_a_handshake_gets(served: Served, case: Case, pieces: int) -> None:
+async def test_what_a_handshake_gets(served: GatewayProcess, case: Case, pieces: int) -> None:
     """An answer at once, and the end of the connection after a refusal; nothing of the request is in it. One that comes
     in pieces gets the same."""
     await holds(served, case, pieces=pieces)
@@ -139,7 +140,7 @@ async def test_what_a_handshake_gets(served: Served, case: Case, pieces: int) ->
 
 async def test_handshakes_get_the_same_without_uvloop_and_httptools(tmp_path: Path) -> None:
     """On asyncio's own event loop, with the parser that is written in Python."""
-    async with serving(tmp_path, bare=True) as served:
+    async with GatewayProcess(tmp_path, bare=True) as served:
         for case in CASES:
             try:
                 await holds(served, case, {BARE.get(case.name, case.status)})
@@ -148,7 +149,7 @@ async def test_handshakes_get_the_same_without_uvloop_and_httptools(tmp_path: Pa
                 raise
 
 
-async def holds(served: Served, case: Case, statuses: Collection[int] = (), pieces: int = 1) -> None:
+async def holds(served: GatewayProcess, case: Case, statuses: Collection[int] = (), pieces: int = 1) -> None:
     async with raw(served.port) as client:
         if pieces > 1:
             await client.send(case.request[:10])
@@ -168,7 +169,7 @@ async def holds(served: Served, case: Case, statuses: Collection[int] = (), piec
             assert GOOD.encode() not in await client.rest(timeout=3)
 
 
-async def test_the_answer_is_the_one_of_the_standard(served: Served) -> None:
+async def test_the_answer_is_the_one_of_the_standard(served: GatewayProcess) -> None:
     """Section 4.2.2: the hash of the key, the upgrade, and the one subprotocol that is spoken."""
     key = b64encode(os.urandom(16)).decode()
     async with raw(served.port) as client:
@@ -186,14 +187,14 @@ async def test_the_answer_is_the_one_of_the_standard(served: Served) -> None:
         }
 
 
-async def test_another_version_is_told_which_one_is_spoken(served: Served) -> None:
+async def test_another_version_is_told_which_one_is_spoken(served: GatewayProcess) -> None:
     """Section 4.4."""
     async with raw(served.port) as client:
         await client.send(handshake(TARGET, "Sec-WebSocket-Version: 8", without=(VERSION,)))
         assert "\r\nsec-websocket-version: 13" in (await client.head()).lower()
 
 
-async def test_frames_before_the_answer_do_no_harm(served: Served) -> None:
+async def test_frames_before_the_answer_do_no_harm(served: GatewayProcess) -> None:
     """A client has to wait for the answer (section 4.1); one that does not is not left waiting."""
     async with raw(served.port) as client:
         await client.send(handshake(TARGET) + frame(1, b'{"type": "ping", "id": "early"}'))
@@ -204,7 +205,7 @@ async def test_frames_before_the_answer_do_no_harm(served: Served) -> None:
             assert message["id"] == "early"
 
 
-async def test_two_requests_in_one_piece_are_not_one(served: Served) -> None:
+async def test_two_requests_in_one_piece_are_not_one(served: GatewayProcess) -> None:
     """A handshake behind a request that is not answered yet is none: neither gets anything of the other. Behind one
     that is, it is."""
     plain = f"GET {TARGET} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
@@ -224,21 +225,23 @@ async def test_two_requests_in_one_piece_are_not_one(served: Served) -> None:
 
 
 @pytest.mark.parametrize("behind", [frame(9, b"hi"), frame(8), b"\x81\x00", b"GET / HTTP/1.1\r\n\r\n", b"\xff" * 50])
-async def test_what_stands_behind_a_handshake_elsewhere_is_refused_with_it(served: Served, behind: bytes) -> None:
+async def test_what_stands_behind_a_handshake_elsewhere_is_refused_with_it(
+    served: GatewayProcess, behind: bytes
+) -> None:
     """It is refused as it would be alone."""
     async with raw(served.port) as client:
         await client.send(handshake(f"/ws/dashboards?token={GOOD}") + behind)
         assert (await client.head()).startswith("HTTP/1.1 404 ")
-    assert "Traceback" not in served.output
+    assert "Traceback" not in served.log
 
 
-async def test_no_handshake_has_left_a_trace_in_the_servers_output(served: Served) -> None:
+async def test_no_handshake_has_left_a_trace_in_the_servers_output(served: GatewayProcess) -> None:
     """Of all these no traceback, no error, no token."""
     for case in CASES:
         async with raw(served.port) as client:
             await client.send(case.request)
             await client.head(timeout=3)
-    assert "Traceback" not in served.output
-    assert "ERROR" not in served.output
-    assert GOOD not in served.output
-    assert GOOD.split(".")[1] not in served.output
+    assert "Traceback" not in served.log
+    assert "ERROR" not in served.log
+    assert GOOD not in served.log
+    assert GOOD.split(".")[1] not in served.log

@@ -12,9 +12,11 @@ import pytest_asyncio
 from gateway.server.run import GRACE_SECONDS
 from gateway.transports.uvicorn.guard import HEAD_BYTES, HEAD_SECONDS
 from gateway.transports.uvicorn.handshake import MAX_HEADERS, MAX_TARGET
-from tests.engine.raw import frame, handshake, raw
-from tests.engine.served import MIB, Served, healthy, serving, token
-from tests.support import running
+from tests.engine.pulse import healthy
+from tests.support.inprocess import running
+from tests.support.process import MIB, GatewayProcess
+from tests.support.raw_client import frame, handshake, raw
+from tests.support.tokens import token
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -22,12 +24,12 @@ LATE = HEAD_SECONDS + 2.0
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def served(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Served]:
-    async with serving(tmp_path_factory.mktemp("heads"), keep_alive_seconds=5) as served:
+async def served(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[GatewayProcess]:
+    async with GatewayProcess(tmp_path_factory.mktemp("heads"), keep_alive_seconds=5) as served:
         yield served
 
 
-async def test_whoever_sends_no_whole_head_is_gone_after_5_s(served: Served) -> None:
+async def test_whoever_sends_no_whole_head_is_gone_after_5_s(served: GatewayProcess) -> None:
     """No byte, half a line, half a head, a byte each 0.2 s, half of a second request: none holds its place."""
     whole = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -82,7 +84,7 @@ TOO_LONG = [
 
 
 @pytest.mark.parametrize("request_", [r for _, r in TOO_LONG], ids=[name for name, _ in TOO_LONG])
-async def test_a_head_that_is_too_long_is_answered_and_ended_at_once(served: Served, request_: bytes) -> None:
+async def test_a_head_that_is_too_long_is_answered_and_ended_at_once(served: GatewayProcess, request_: bytes) -> None:
     """431 or, for what is large and yet in order, whatever its token deserves; within a second, never silence."""
     async with raw(served.port) as client:
         began = time.monotonic()
@@ -97,7 +99,7 @@ async def test_a_head_that_is_too_long_is_answered_and_ended_at_once(served: Ser
 
 
 @pytest.mark.parametrize("piece", [b"x" * 1_000, b"X: y\r\n" * 100], ids=["one header", "many headers"])
-async def test_a_head_without_an_end_is_cut(served: Served, piece: bytes) -> None:
+async def test_a_head_without_an_end_is_cut(served: GatewayProcess, piece: bytes) -> None:
     """After 64 KiB: 431, and 16 MB of it cost under 5 MB."""
     before = served.rss
     async with healthy(served), raw(served.port) as client:
@@ -112,7 +114,7 @@ async def test_a_head_without_an_end_is_cut(served: Served, piece: bytes) -> Non
     assert HEAD_BYTES == 64 * 1024
 
 
-async def test_the_longest_line_and_the_most_headers_are_fine(served: Served) -> None:
+async def test_the_longest_line_and_the_most_headers_are_fine(served: GatewayProcess) -> None:
     """A token of 4,096 characters leaves room, and so do the headers that proxies add."""
     target = f"/ws/dashboard?token={token()}&client_id=me&x="
     target += "x" * (MAX_TARGET - len(target))
@@ -122,7 +124,7 @@ async def test_the_longest_line_and_the_most_headers_are_fine(served: Served) ->
         assert (await client.message())["type"] == "connection.established"
 
 
-async def test_a_handshake_that_drips_in_is_answered(served: Served) -> None:
+async def test_a_handshake_that_drips_in_is_answered(served: GatewayProcess) -> None:
     """A byte at a time, within the deadline; frames after it as well."""
     async with raw(served.port) as client:
         for byte in handshake(f"/ws/dashboard?token={token()}"):
@@ -134,7 +136,7 @@ async def test_a_handshake_that_drips_in_is_answered(served: Served) -> None:
         assert (await client.message())["type"] == "pong"
 
 
-async def test_two_hundred_connections_that_ask_nothing_cost_little(served: Served) -> None:
+async def test_two_hundred_connections_that_ask_nothing_cost_little(served: GatewayProcess) -> None:
     """Under 5 MB, and the healthy notice nothing."""
     before = served.rss
 
@@ -182,27 +184,25 @@ async def test_a_body_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatc
 
 async def test_what_was_refused_does_not_hold_up_the_end(tmp_path: Path) -> None:
     """Nor make it a failure: those whose heads no parser took, on another path, may still be there."""
-    async with serving(tmp_path) as served:
+    async with GatewayProcess(tmp_path) as served:
         heads = [request for name, request in TOO_LONG if "another path" in name]
         async with AsyncExitStack() as stack:
             for request in heads:
                 client = await stack.enter_async_context(raw(served.port))
                 await client.send(request)
             await asyncio.sleep(0.3)
-            served.process.terminate()
-            assert await served.process.wait() == 0
-    assert "Traceback" not in served.output
+            served.send_signal()
+            assert (await served.ended())[0] == 0
 
 
 async def test_who_has_asked_nothing_does_not_hold_up_the_end(tmp_path: Path) -> None:
     """Neither those who went away without a word nor those who are still there: the server waits for nobody."""
-    async with serving(tmp_path) as served:
+    async with GatewayProcess(tmp_path) as served:
         async with raw(served.port):
             pass
         async with raw(served.port) as silent:
             await asyncio.sleep(0.2)
-            began = time.monotonic()
-            served.process.terminate()
+            began = served.send_signal()
             assert await silent.rest(timeout=2) == b""
-            await served.process.wait()
-            assert time.monotonic() - began < GRACE_SECONDS - 1
+            _, ended = await served.ended()
+            assert ended - began < GRACE_SECONDS - 1

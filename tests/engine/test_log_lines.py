@@ -11,11 +11,12 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from gateway.testing import until
-from tests.auth import forge
-from tests.engine.raw import handshake
-from tests.engine.test_both import serving
-from tests.support import Client, Gate, settings_for
+from tests.support import forge
+from tests.support.clients import Client
+from tests.support.inprocess import RunningGateway, running
+from tests.support.pauses import until
+from tests.support.raw_client import handshake
+from tests.support.settings import settings_for
 
 
 @pytest.fixture(params=[False, True], ids=["uvicorn", "ASGI"])
@@ -51,7 +52,7 @@ def of(client: Client, **more: Any) -> dict[str, Any]:
     return {**who, "address": "127.0.0.1", **more}
 
 
-async def refused(gate: Gate, query: str, **options: Any) -> None:
+async def refused(gate: RunningGateway, query: str, **options: Any) -> None:
     async with connect(f"{gate.ws_url}{query}", compression=None, **options) as websocket:
         await websocket.wait_closed()
 
@@ -77,7 +78,7 @@ async def test_a_refused_client_is_logged_with_the_reason(
 ) -> None:
     """Why a token is not taken, which its holder is not told."""
     query, expected = TOKENS[name]
-    async with serving(settings_for(), stock) as gate:
+    async with running(settings_for(), stock=stock) as gate:
         good = gate.token()
         tokens = {
             "good": good,
@@ -99,7 +100,7 @@ async def test_a_limit_of_connections_is_logged_with_the_one_who_met_it(
     stock: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Tenant and user where they are known by then."""
-    async with serving(settings_for(max_connections_per_user=1, max_connections_per_address=2), stock) as gate:
+    async with running(settings_for(max_connections_per_user=1, max_connections_per_address=2), stock=stock) as gate:
         async with gate.client():
             await refused(gate, f"?token={gate.token()}")
             async with gate.client(gate.token("bob")):
@@ -113,7 +114,7 @@ async def test_a_limit_of_connections_is_logged_with_the_one_who_met_it(
 
 async def test_a_refused_origin_is_logged(stock: bool, caplog: pytest.LogCaptureFixture) -> None:
     """With the origin, which is what the operator has to compare."""
-    async with serving(settings_for(allowed_origins=("https://app.example.com",)), stock) as gate:
+    async with running(settings_for(allowed_origins=("https://app.example.com",)), stock=stock) as gate:
         with pytest.raises(InvalidStatus):
             await refused(gate, f"?token={gate.token()}", origin="https://other.example.com")
         found = await line(caplog)
@@ -128,7 +129,7 @@ async def test_a_refused_origin_is_logged(stock: bool, caplog: pytest.LogCapture
 
 async def test_a_handshake_that_is_none_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     """Where the gateway's own transport judges it."""
-    async with serving(settings_for()) as gate:
+    async with running(settings_for()) as gate:
         for request in (handshake("/ws/dashboard", without=["sec-websocket-version"]), handshake(f"/{'x' * 9_000}")):
             reader, writer = await asyncio.open_connection("127.0.0.1", gate.port)
             writer.write(request)
@@ -142,7 +143,7 @@ async def test_a_handshake_that_is_none_is_logged(caplog: pytest.LogCaptureFixtu
 
 async def test_an_http_connection_that_is_ended_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     """A malformed request, and a handshake to nowhere; not what the application answers."""
-    async with serving(settings_for()) as gate:
+    async with running(settings_for()) as gate:
         for request in (
             b"GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\nnonsense\r\n\r\n",
             handshake("/nowhere?token=secret"),
@@ -161,7 +162,7 @@ async def test_an_http_connection_that_is_ended_is_logged(caplog: pytest.LogCapt
 
 async def test_a_client_that_misbehaves_is_logged(stock: bool, caplog: pytest.LogCaptureFixture) -> None:
     """Malformed commands, and too large ones."""
-    async with serving(settings_for(max_message_bytes=1_024), stock) as gate:
+    async with running(settings_for(max_message_bytes=1_024), stock=stock) as gate:
         async with gate.client() as client:
             for _ in range(10):
                 await client.websocket.send("{")
@@ -180,7 +181,10 @@ async def test_a_client_that_sends_too_fast_is_logged_when_refused_and_when_clos
     stock: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A line for the limit, and one for the end."""
-    async with serving(settings_for(commands_per_second=0.01, command_burst=1), stock) as gate, gate.client() as client:
+    async with (
+        running(settings_for(commands_per_second=0.01, command_burst=1), stock=stock) as gate,
+        gate.client() as client,
+    ):
         await client.ask(type="ping")
         assert (await client.ask(type="ping"))["data"]["code"] == "rate_limited"
         assert await line(caplog) == of(
@@ -194,7 +198,7 @@ async def test_a_client_that_sends_too_fast_is_logged_when_refused_and_when_clos
 
 async def test_a_token_that_ends_is_logged(stock: bool, caplog: pytest.LogCaptureFixture) -> None:
     """Expired, revoked, and by an administrator's hand."""
-    async with serving(settings_for(), stock) as gate:
+    async with running(settings_for(), stock=stock) as gate:
         async with gate.client(gate.token(expires_in=1)) as expiring:
             assert await expiring.closed() == (4401, "token_expired")
         async with gate.client(gate.token("bob")) as revoked:
@@ -214,7 +218,7 @@ async def test_a_token_that_ends_is_logged(stock: bool, caplog: pytest.LogCaptur
 
 async def test_a_room_that_is_taken_away_is_logged(stock: bool, caplog: pytest.LogCaptureFixture) -> None:
     """With the room and what took it."""
-    async with serving(settings_for(), stock) as gate, gate.client(query="&rooms=circle:7") as client:
+    async with running(settings_for(), stock=stock) as gate, gate.client(query="&rooms=circle:7") as client:
         await client.next("subscribed")
         await gate.service.gateway.publish("acme", "circle.member.removed", {"user_id": "ada"}, circle_id=7)
         assert await line(caplog) == of(
@@ -223,7 +227,7 @@ async def test_a_room_that_is_taken_away_is_logged(stock: bool, caplog: pytest.L
 
 
 @asynccontextmanager
-async def stuck(gate: Gate) -> AsyncIterator[socket.socket]:
+async def stuck(gate: RunningGateway) -> AsyncIterator[socket.socket]:
     """A client that reads nothing."""
     small = socket.socket()
     small.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
@@ -238,7 +242,7 @@ async def stuck(gate: Gate) -> AsyncIterator[socket.socket]:
 
 async def test_a_slow_consumer_is_logged(stock: bool, caplog: pytest.LogCaptureFixture) -> None:
     """It reads nothing while data waits for it."""
-    async with serving(settings_for(stall_seconds=0.3), stock) as gate, stuck(gate):
+    async with running(settings_for(stall_seconds=0.3), stock=stock) as gate, stuck(gate):
         (connection,) = gate.service.gateway.manager.connections()
         for _ in range(150):
             await gate.service.gateway.publish("acme", "task.created", {"x": "y" * 60_000}, circle_id=1)
@@ -257,7 +261,7 @@ async def test_a_slow_consumer_is_logged(stock: bool, caplog: pytest.LogCaptureF
 
 async def test_a_client_that_answers_no_ping_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     """Where the gateway's own transport sends them."""
-    async with serving(settings_for(ping_interval=0.5)) as gate, stuck(gate):
+    async with running(settings_for(ping_interval=0.5)) as gate, stuck(gate):
         (connection,) = gate.service.gateway.manager.connections()
         found = await line(caplog)
     assert (found["connection_id"], found["reason"]) == (connection.id, "keepalive_timeout")
@@ -268,7 +272,7 @@ async def test_a_connection_that_fails_is_logged_with_its_traceback(
     stock: bool, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An error, and the connection that it ended."""
-    async with serving(settings_for(), stock) as gate, gate.client() as client:
+    async with running(settings_for(), stock=stock) as gate, gate.client() as client:
         connections = gate.service.gateway.connections
         (connection,) = gate.service.gateway.manager.connections()
         connections.fail(connection, RuntimeError("a fault"))
@@ -283,7 +287,7 @@ async def test_a_connection_that_fails_is_logged_with_its_traceback(
 
 async def test_a_gap_is_logged(stock: bool, caplog: pytest.LogCaptureFixture) -> None:
     """What is not recovered, and a log that begins anew."""
-    async with serving(settings_for(log_max_events=5), stock) as gate:
+    async with running(settings_for(log_max_events=5), stock=stock) as gate:
         publish = gate.service.gateway.publish
         first = (await publish("acme", "task.created", {}, circle_id=1)).event_id
         for _ in range(10):
@@ -311,7 +315,7 @@ async def test_a_command_that_the_token_does_not_allow_is_logged(
     command: dict[str, Any], expected: dict[str, str], caplog: pytest.LogCaptureFixture
 ) -> None:
     """With the same words as for a client that is not let in."""
-    async with serving(settings_for()) as gate, gate.client() as client:
+    async with running(settings_for()) as gate, gate.client() as client:
         assert (await client.ask(**command))["type"] == "error"
         found = await line(caplog)
     assert found["event"] == "command.refused"
@@ -320,7 +324,7 @@ async def test_a_command_that_the_token_does_not_allow_is_logged(
 
 async def test_an_ordinary_life_is_silent(stock: bool, caplog: pytest.LogCaptureFixture) -> None:
     """Connecting, subscribing, a mistake, events, leaving; and being sent away by the server's end."""
-    async with serving(settings_for(), stock) as gate, gate.client(gate.token("bob")) as staying:
+    async with running(settings_for(), stock=stock) as gate, gate.client(gate.token("bob")) as staying:
         async with gate.client(query="&rooms=circle:1") as client:
             await client.next("subscribed")
             assert (await client.ask(type="subscribe", rooms=["nonsense"]))["data"]["code"] == "room_invalid"

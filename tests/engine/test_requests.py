@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from tests.engine.raw import Raw, command, frame, handshake, raw
-from tests.engine.served import Served, serving, token
+from tests.support.process import GatewayProcess
+from tests.support.raw_client import RawClient, command, frame, handshake, raw
+from tests.support.tokens import token
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -25,19 +26,21 @@ OFFERS = {
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module", params=[False, True], ids=["httptools", "h11"])
-async def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Served]:
-    async with serving(tmp_path_factory.mktemp("requests"), bare=request.param) as served:
+async def served(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[GatewayProcess]:
+    async with GatewayProcess(tmp_path_factory.mktemp("requests"), bare=request.param) as served:
         yield served
 
 
-async def answer(client: Raw) -> tuple[int, bytes]:
+async def answer(client: RawClient) -> tuple[int, bytes]:
     """Status and body of the next answer."""
     head = (await client.head()).lower()
     length = head.partition("content-length: ")[2].split()
     return int(head.split()[1]), await client.exactly(int(length[0])) if length else b""
 
 
-async def statuses(client: Raw) -> list[bytes]:
+async def statuses(client: RawClient) -> list[bytes]:
     """The status of each answer until the server ends the connection."""
     return [part[:3] for part in (await client.rest()).split(b"HTTP/1.1 ")[1:]]
 
@@ -57,7 +60,7 @@ BODIES = {
 @pytest.mark.parametrize("body", BODIES)
 @pytest.mark.parametrize("offer", OFFERS)
 async def test_another_protocol_on_offer_leaves_the_request_as_it_is(
-    served: Served, offer: str, body: str, cut: str
+    served: GatewayProcess, offer: str, body: str, cut: str
 ) -> None:
     """RFC 9110 section 7.8: a server may ignore the offer. The event is published once, whatever is behind it too."""
     framing, sent = BODIES[body]
@@ -75,7 +78,7 @@ async def test_another_protocol_on_offer_leaves_the_request_as_it_is(
 
 
 @pytest.mark.parametrize("chunked", [False, True], ids=["with a length", "chunked"])
-async def test_a_large_body_behind_an_offer_arrives_whole(served: Served, chunked: bool) -> None:
+async def test_a_large_body_behind_an_offer_arrives_whole(served: GatewayProcess, chunked: bool) -> None:
     """600 kB, over many reads; its last event is there."""
     events = [{"type": "a.b", "data": {"x": "y" * 20_000}, "circle_id": number} for number in range(30)]
     body = json.dumps({"events": events}).encode()
@@ -91,7 +94,7 @@ async def test_a_large_body_behind_an_offer_arrives_whole(served: Served, chunke
 
 
 @pytest.mark.parametrize("offer", OFFERS)
-async def test_a_body_is_never_a_request(served: Served, offer: str) -> None:
+async def test_a_body_is_never_a_request(served: GatewayProcess, offer: str) -> None:
     """One that looks like a request is what it is: no JSON."""
     async with raw(served.port) as client:
         await client.send(publish(OFFERS[offer], f"Content-Length: {len(HEALTH)}") + HEALTH)
@@ -119,7 +122,7 @@ async def test_a_body_is_never_a_request(served: Served, offer: str) -> None:
         "GET {} HTTP/1.2\r\nHost: a\r\n",
     ],
 )
-async def test_a_head_that_is_not_of_http_1_1_is_400(served: Served, head: str, path: str) -> None:
+async def test_a_head_that_is_not_of_http_1_1_is_400(served: GatewayProcess, head: str, path: str) -> None:
     """RFC 9112 sections 2.3 and 3.2, on every route; with an offer of a WebSocket as well."""
     offers = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " + "A" * 22
     for more in ("", f"{offers}==\r\n"):
@@ -130,14 +133,14 @@ async def test_a_head_that_is_not_of_http_1_1_is_400(served: Served, head: str, 
 
 
 @pytest.mark.parametrize("host", ["x", "x:80", "x_y.example:", "[::1]:8000", "127.0.0.1", ""])
-async def test_a_host_is_a_name_or_an_address(served: Served, host: str) -> None:
+async def test_a_host_is_a_name_or_an_address(served: GatewayProcess, host: str) -> None:
     """RFC 3986 section 3.2.2."""
     async with raw(served.port) as client:
         await client.send(f"GET /healthz HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
         assert (await answer(client))[0] == 200
 
 
-async def test_what_is_wrong_is_answered_in_its_turn(served: Served) -> None:
+async def test_what_is_wrong_is_answered_in_its_turn(served: GatewayProcess) -> None:
     """A fault behind a good request neither takes that one's answer nor stands before it."""
     good = publish("X: y", f"Content-Length: {len(EVENT)}") + EVENT
     faults = [
@@ -151,7 +154,7 @@ async def test_what_is_wrong_is_answered_in_its_turn(served: Served) -> None:
             assert await statuses(client) == [b"200", b"202", b"400"], fault
 
 
-async def test_many_requests_in_one_piece_are_answered_in_order(served: Served) -> None:
+async def test_many_requests_in_one_piece_are_answered_in_order(served: GatewayProcess) -> None:
     """200, over several reads, each once; the last of them a handshake."""
     async with raw(served.port) as client:
         bodies = [b'{"type":"a.b","data":{},"circle_id":%d}' % number for number in range(100)]
@@ -170,7 +173,9 @@ EARLY = command(type="ping", id="early")
 
 @pytest.mark.parametrize("behind", [0, 7, len(EARLY), len(EARLY) + 5])
 @pytest.mark.parametrize("first", [b"", HEALTH], ids=["at once", "behind a request"])
-async def test_frames_in_one_segment_with_the_handshake_are_answered(served: Served, first: bytes, behind: int) -> None:
+async def test_frames_in_one_segment_with_the_handshake_are_answered(
+    served: GatewayProcess, first: bytes, behind: int
+) -> None:
     """Whole ones and parts of them: nothing that a client sends is dropped."""
     frames = EARLY + command(type="ping", id="next")
     async with raw(served.port) as client:
@@ -184,7 +189,7 @@ async def test_frames_in_one_segment_with_the_handshake_are_answered(served: Ser
         assert [(await client.message())["id"] for _ in range(2)] == ["early", "next"]
 
 
-async def test_frames_that_come_before_a_ticket_is_redeemed_are_answered(served: Served) -> None:
+async def test_frames_that_come_before_a_ticket_is_redeemed_are_answered(served: GatewayProcess) -> None:
     """The look-up takes a while; what was sent meanwhile waits."""
     async with raw(served.port) as client:
         await client.send(publish("X: y", "Content-Length: 0", "/tickets"))
@@ -196,7 +201,7 @@ async def test_frames_that_come_before_a_ticket_is_redeemed_are_answered(served:
         assert (await client.message())["id"] == "early"
 
 
-async def test_early_frames_of_who_is_refused_are_nobodys(served: Served) -> None:
+async def test_early_frames_of_who_is_refused_are_nobodys(served: GatewayProcess) -> None:
     """The close code comes as ever."""
     for target, code in ((f"/ws/dashboard?token={token()}x", 4401), ("/ws/dashboard?ticket=none", 4401)):
         async with raw(served.port) as client:
@@ -205,13 +210,13 @@ async def test_early_frames_of_who_is_refused_are_nobodys(served: Served) -> Non
             assert await client.close_code() == code
 
 
-async def test_no_flood_of_malformed_requests_fills_a_log(served: Served) -> None:
+async def test_no_flood_of_malformed_requests_fills_a_log(served: GatewayProcess) -> None:
     """A line for each of the first, with the address and the reason, and then one a second."""
-    before = len(served.output.splitlines())
+    before = len(served.log.splitlines())
     for _ in range(100):
         async with raw(served.port) as client:
             await client.send(b"no HTTP at all\r\n\r\n")
             assert (await client.rest()).startswith(b"HTTP/1.1 400 ")
-    lines = served.output.splitlines()[before:]
+    lines = served.log.splitlines()[before:]
     assert len(lines) < 40
     assert not [line for line in lines if "WARNING" in line and "suppressed" not in line]

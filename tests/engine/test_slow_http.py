@@ -4,13 +4,15 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from typing import Any
 
 import pytest
 import pytest_asyncio
 
 from gateway.transports.uvicorn.guard import HEAD_SECONDS
-from tests.engine.raw import Raw, raw
-from tests.engine.served import MIB, Served, serving, token
+from tests.support.process import MIB, GatewayProcess
+from tests.support.raw_client import RawClient, raw
+from tests.support.tokens import token
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -23,21 +25,25 @@ LARGE = b"GET /web/style.css HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module", params=[False, True], ids=["httptools", "h11"])
-async def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Served]:
-    settings = {"stall_seconds": STALL, "keep_alive_seconds": KEEP_ALIVE}
-    async with serving(tmp_path_factory.mktemp("slow"), bare=request.param, **settings) as served:
+async def served(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[GatewayProcess]:
+    settings: dict[str, Any] = {"stall_seconds": STALL, "keep_alive_seconds": KEEP_ALIVE}
+    async with GatewayProcess(tmp_path_factory.mktemp("slow"), bare=request.param, **settings) as served:
         async with raw(served.port) as client:  # what is made once is made
             await client.send(LARGE.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
             assert len(await client.rest()) > 10_000
         yield served
 
 
-async def answer(client: Raw) -> bytes:
+async def answer(client: RawClient) -> bytes:
     head = (await client.head()).lower()
     return await client.exactly(int(head.partition("content-length: ")[2].split()[0]))
 
 
-async def test_300_that_pipeline_and_never_read_are_given_up(served: Served, request: pytest.FixtureRequest) -> None:
+async def test_300_that_pipeline_and_never_read_are_given_up(
+    served: GatewayProcess, request: pytest.FixtureRequest
+) -> None:
     """All of them, with under 512 KiB each; with the slower parser a third. The stall deadline begins once the kernel
     takes no more answers for a client, and until then a busy machine needs a while."""
     count = 100 if "h11" in request.node.name else 300
@@ -52,13 +58,13 @@ async def test_300_that_pipeline_and_never_read_are_given_up(served: Served, req
     await until_alone(served)
 
 
-async def until_alone(served: Served) -> None:
+async def until_alone(served: GatewayProcess) -> None:
     async with asyncio.timeout(2.0):
         while served.sockets:  # noqa: ASYNC110 - there is no event for it
             await asyncio.sleep(0.05)
 
 
-async def test_what_is_pipelined_is_not_read_ahead(served: Served) -> None:
+async def test_what_is_pipelined_is_not_read_ahead(served: GatewayProcess) -> None:
     """100 clients that send requests without an end, and read nothing: under 1 MiB each, and they cannot send on."""
     before = served.rss
     async with AsyncExitStack() as stack:
@@ -70,7 +76,7 @@ async def test_what_is_pipelined_is_not_read_ahead(served: Served) -> None:
     await until_alone(served)
 
 
-async def test_the_last_answer_waits_no_longer_than_others(served: Served) -> None:
+async def test_the_last_answer_waits_no_longer_than_others(served: GatewayProcess) -> None:
     """`Connection: close` does not hold what is closed: neither behind other answers nor by itself."""
     last = LARGE.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
     async with raw(served.port, receive_buffer=4_096) as client:
@@ -79,7 +85,7 @@ async def test_the_last_answer_waits_no_longer_than_others(served: Served) -> No
     await until_alone(served)
 
 
-async def test_a_slow_reader_gets_all_its_answers(served: Served) -> None:
+async def test_a_slow_reader_gets_all_its_answers(served: GatewayProcess) -> None:
     """At 400 kB/s they take several times the stall deadline."""
     async with raw(served.port, receive_buffer=4_096) as client:
         sending = asyncio.create_task(client.send(LARGE * 200 + LAST))
@@ -93,7 +99,7 @@ async def test_a_slow_reader_gets_all_its_answers(served: Served) -> None:
         assert time.monotonic() - began > 2 * STALL
 
 
-async def test_an_idle_connection_ends_after_the_keep_alive(served: Served) -> None:
+async def test_an_idle_connection_ends_after_the_keep_alive(served: GatewayProcess) -> None:
     """And not before; a silent one, without an answer to a question that it did not ask."""
     async with raw(served.port) as client:
         for _ in range(2):
@@ -105,7 +111,7 @@ async def test_an_idle_connection_ends_after_the_keep_alive(served: Served) -> N
         assert time.monotonic() - began > KEEP_ALIVE / 2 - 0.5
 
 
-async def test_an_idle_connection_that_reads_nothing_ends_too(served: Served) -> None:
+async def test_an_idle_connection_that_reads_nothing_ends_too(served: GatewayProcess) -> None:
     """Though the kernel has taken everything that it was sent."""
     async with raw(served.port, receive_buffer=4_096) as client:
         await client.send(LARGE)
@@ -114,7 +120,7 @@ async def test_an_idle_connection_that_reads_nothing_ends_too(served: Served) ->
 
 
 @pytest.mark.parametrize("rest", [b"GET / HTTP/1.1\r\nHost:", b"G"])
-async def test_part_of_a_further_request_is_no_way_to_stay(served: Served, rest: bytes) -> None:
+async def test_part_of_a_further_request_is_no_way_to_stay(served: GatewayProcess, rest: bytes) -> None:
     """5 s from its first byte on: 408."""
     async with raw(served.port) as client:
         await client.send(HEALTH + rest)
@@ -124,7 +130,7 @@ async def test_part_of_a_further_request_is_no_way_to_stay(served: Served, rest:
         assert time.monotonic() - began > HEAD_SECONDS - 0.5
 
 
-async def test_an_empty_line_is_no_way_to_stay(served: Served) -> None:
+async def test_an_empty_line_is_no_way_to_stay(served: GatewayProcess) -> None:
     """It is passed over, or refused; either way the connection ends with the keep-alive."""
     async with raw(served.port) as client:
         await client.send(HEALTH + b"\r\n")
@@ -132,7 +138,7 @@ async def test_an_empty_line_is_no_way_to_stay(served: Served) -> None:
         assert (await client.rest(KEEP_ALIVE + 2.0))[:13] in (b"", b"HTTP/1.1 400 ")
 
 
-async def test_a_body_behind_its_refusal_does_not_end_the_connection(served: Served) -> None:
+async def test_a_body_behind_its_refusal_does_not_end_the_connection(served: GatewayProcess) -> None:
     """It is read away, and the next request has its keep-alive."""
     async with raw(served.port) as client:
         await client.send(b"POST /events HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n")
@@ -144,7 +150,7 @@ async def test_a_body_behind_its_refusal_does_not_end_the_connection(served: Ser
         assert await answer(client) == b'{"status":"ok"}'
 
 
-async def test_who_resets_in_the_midst_of_its_requests_leaves_no_error(served: Served) -> None:
+async def test_who_resets_in_the_midst_of_its_requests_leaves_no_error(served: GatewayProcess) -> None:
     """What was asked for and is not wanted any more is not written."""
     publish = b"POST /events HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 2\r\n"
     publish += f"Authorization: Bearer {token()}\r\n\r\n".encode() + b"{}"
@@ -154,4 +160,4 @@ async def test_who_resets_in_the_midst_of_its_requests_leaves_no_error(served: S
                 await client.send(requests)
                 await asyncio.sleep(pause)
                 client.reset()
-    assert "ERROR" not in served.output
+    assert "ERROR" not in served.log

@@ -10,9 +10,9 @@ import pytest
 
 from gateway.core.frame import Batch
 from gateway.transports.uvicorn.protocol import WebSocketTransport
-from tests.engine.raw import TEXT, command, frame, opened
-from tests.engine.test_behind import connection_of, gateway, publish
-from tests.support import Gate
+from tests.engine.slow import connection_of, publish, unlimited
+from tests.support.inprocess import RunningGateway
+from tests.support.raw_client import TEXT, command, frame, opened
 
 
 class Recording:
@@ -51,7 +51,7 @@ def record(monkeypatch: pytest.MonkeyPatch) -> Record:
 
     monkeypatch.setattr("gateway.transports.uvicorn.sockets.os.write", recorded_write)
 
-    def record(gate: Gate, user_id: str = "ada") -> Recording:
+    def record(gate: RunningGateway, user_id: str = "ada") -> Recording:
         transport = connection_of(gate, user_id).transport
         assert isinstance(transport, WebSocketTransport)
         recording = Recording(transport._transport)
@@ -63,7 +63,7 @@ def record(monkeypatch: pytest.MonkeyPatch) -> Record:
     return record
 
 
-async def events(gate: Gate, count: int, **data: Any) -> None:
+async def events(gate: RunningGateway, count: int, **data: Any) -> None:
     """So many events in one turn of the loop."""
     for _ in range(count):
         await gate.service.gateway.publish("acme", "task.completed", data, circle_id=1)
@@ -71,7 +71,7 @@ async def events(gate: Gate, count: int, **data: Any) -> None:
 
 async def test_the_events_of_a_turn_are_one_write(record: Record) -> None:
     """50 events, one write with all of them in order, the same bytes for each of those who get them."""
-    async with gateway() as gate, opened(gate.port, gate.token(), "&rooms=circle:1") as client:
+    async with unlimited() as gate, opened(gate.port, gate.token(), "&rooms=circle:1") as client:
         async with opened(gate.port, gate.token("bob"), "&rooms=circle:1"):
             ada, bob = record(gate), record(gate, "bob")
             await events(gate, 50)
@@ -84,7 +84,7 @@ async def test_the_events_of_a_turn_are_one_write(record: Record) -> None:
             assert numbers == [entry.event_id for entry in entries(gate, 50)]
 
 
-def entries(gate: Gate, count: int) -> list[Any]:
+def entries(gate: RunningGateway, count: int) -> list[Any]:
     window = gate.service.gateway.log.window("acme")
     return [window[offset] for offset in range(window.head - count + 1, window.head + 1)]
 
@@ -92,7 +92,7 @@ def entries(gate: Gate, count: int) -> list[Any]:
 async def test_one_event_does_not_wait_for_another(record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is written at the end of the turn that it came in, by no timer."""
     monkeypatch.setattr("gateway.engine.delivery.SLOW_FANOUT", 60.0)  # a pause of the machine would gather
-    async with gateway() as gate, opened(gate.port, gate.token(), "&rooms=circle:1"):
+    async with unlimited() as gate, opened(gate.port, gate.token(), "&rooms=circle:1"):
         ada = record(gate)
         for _ in range(5):
             await events(gate, 1)
@@ -102,7 +102,7 @@ async def test_one_event_does_not_wait_for_another(record: Record, monkeypatch: 
 
 async def test_many_large_events_are_not_kept_for_the_turns_end(record: Record) -> None:
     """What makes 64 KiB leaves as it comes: a turn that publishes much holds little."""
-    async with gateway() as gate, opened(gate.port, gate.token(), "&rooms=circle:1"):
+    async with unlimited() as gate, opened(gate.port, gate.token(), "&rooms=circle:1"):
         ada = record(gate)
         await events(gate, 10, x="y" * 15_000)
         assert ada.count() == 2  # of five events each
@@ -111,7 +111,7 @@ async def test_many_large_events_are_not_kept_for_the_turns_end(record: Record) 
 
 async def test_the_answers_to_what_came_together_are_one_write(record: Record) -> None:
     """Ten pings in a segment, ten pongs in one; and so are a subscription's reply and what it replays."""
-    async with gateway() as gate, opened(gate.port, gate.token()) as client:
+    async with unlimited() as gate, opened(gate.port, gate.token()) as client:
         ada = record(gate)
         await client.send(command(type="ping") * 10)
         assert [(await client.message())["type"] for _ in range(10)] == ["pong"] * 10
@@ -126,7 +126,7 @@ async def test_the_answers_to_what_came_together_are_one_write(record: Record) -
 
 async def test_events_and_a_reply_of_the_same_turn_are_one_write(record: Record) -> None:
     """A command comes in while events are pending: they are written before its answer, with it."""
-    async with gateway() as gate, opened(gate.port, gate.token(), "&rooms=circle:1,circle:2") as client:
+    async with unlimited() as gate, opened(gate.port, gate.token(), "&rooms=circle:1,circle:2") as client:
         await client.message()
         ada = record(gate)
         connection = connection_of(gate)
@@ -143,7 +143,7 @@ async def test_events_and_a_reply_of_the_same_turn_are_one_write(record: Record)
 
 async def test_the_handshake_and_what_follows_is_one_write() -> None:
     """The answer, `connection.established`, `subscribed` and the replay: one segment for a client that resumes."""
-    async with gateway() as gate:
+    async with unlimited() as gate:
         (start,) = await publish(gate, 1, {})
         await publish(gate, 30, {})
         async with opened(gate.port, gate.token(), f"&rooms=circle:1&since={start}") as client:
@@ -174,7 +174,7 @@ class Noting:
 
 async def test_a_batch_is_framed_once_for_all() -> None:
     """Two clients in the same rooms are written the very same object; one in fewer rooms another one."""
-    async with gateway() as gate:
+    async with unlimited() as gate:
         async with opened(gate.port, gate.token(), "&rooms=circle:1,circle:2"):
             async with opened(gate.port, gate.token("bob"), "&rooms=circle:1,circle:2"):
                 async with opened(gate.port, gate.token("eve"), "&rooms=circle:1"):

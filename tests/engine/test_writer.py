@@ -9,7 +9,7 @@ import pytest
 from gateway.core.origin import OriginPolicy
 from gateway.transports.uvicorn.endpoint import Endpoint
 from gateway.transports.uvicorn.writer import SocketWriter
-from tests.engine.test_behind import connection_of, events, fall_behind, gateway, slow
+from tests.engine.slow import connection_of, events, fall_behind, slow, unlimited
 
 
 @pytest.fixture(autouse=True)
@@ -19,7 +19,7 @@ def dumb(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_a_slow_reader_stays() -> None:
     """What the kernel still holds of it gets less, though nothing of what waits in the process moves for long."""
-    async with gateway(stall_seconds=1.0) as gate, slow(gate) as client:
+    async with unlimited(stall_seconds=1.0) as gate, slow(gate) as client:
         ids = await fall_behind(gate)
         connection = connection_of(gate)
         began = time.monotonic()

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
-from tests.engine.raw import CLOSE, PING, PONG, TEXT, close_frame, frame, handshake
+from tests.support.raw_client import CLOSE, PING, PONG, TEXT, close_frame, frame, handshake
 
 decoded: Callable[[bytes], dict[str, Any]] = lru_cache(4_096)(json.loads)
 """Equal bytes are one object for all clients that get them; nobody may change it."""

@@ -13,9 +13,9 @@ import httpx
 from auth.keys import KeyRing, hmac_key
 from auth.tokens import TokenIssuer
 from tests.faults.line import dial
-from tests.pauses import in_time, ran
 from tests.redis.oracle import Reader, hold
-from tests.support import SECRET
+from tests.support.pauses import ran, until
+from tests.support.settings import SECRET
 
 TENANT = "acme"
 FOREIGN = "canary"
@@ -162,7 +162,7 @@ async def following(
     followers = [Follower(urls, start=i * stride, **options) for i in range(count)]
     canary = Follower(urls, tenant=FOREIGN, rooms="tenant,circle:1")
     try:
-        await in_time(lambda: all(follower.there for follower in (*followers, canary)), patience)
+        await until(lambda: all(follower.there for follower in (*followers, canary)), patience)
         yield followers
         for follower in (*followers, canary):
             follower.check()
@@ -245,6 +245,6 @@ async def judge(
     await publisher.stop()
     last, followers = max(publisher.acked), list(followers)
     with suppress(TimeoutError):
-        await in_time(lambda: all(follower.reached(last) for follower in followers), seconds)
+        await until(lambda: all(follower.reached(last) for follower in followers), seconds)
     for follower in followers:
         hold(publisher.acked, follower, gaps=gaps)

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from tests.engine.raw import close_frame, handshake
+from tests.support.raw_client import close_frame, handshake
 
 _NUMBER = re.compile(rb'"n":\s?(\d+)')
 

@@ -11,17 +11,16 @@ import httpx
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidMessage
 
-from gateway.testing import until
 from tests.faults.promise import TENANT, seeded
-from tests.pauses import ran
 from tests.redis.oracle import Publisher, Reader, Stage, stage
-from tests.redis.server import Server
+from tests.support.pauses import ran, until
+from tests.support.redis import RedisServer
 
 AT_ONCE = 2.0
 
 
 @asynccontextmanager
-async def three(server: Server, prefix: str) -> AsyncIterator[tuple[Stage, Publisher]]:
+async def three(server: RedisServer, prefix: str) -> AsyncIterator[tuple[Stage, Publisher]]:
     """Three gateways, a healthy client at each, and a publisher at all."""
     async with stage(*[server.url] * 3, prefix=prefix, events_per_second=200) as there:
         publisher = Publisher(there.gates)
@@ -73,7 +72,7 @@ class Stubborn:
         await asyncio.gather(self._task, return_exceptions=True)
 
 
-async def test_revoked_while_reconnecting_and_replaying(server: Server, prefix: str) -> None:
+async def test_revoked_while_reconnecting_and_replaying(server: RedisServer, prefix: str) -> None:
     """However often they come back and wherever: nothing after 2 s, and no replay."""
     chance = seeded()
     async with three(server, prefix) as (there, publisher), AsyncExitStack() as stack:
@@ -117,7 +116,7 @@ async def followers_of(stack: AsyncExitStack, there: Stage, rooms: str, **claims
     return found
 
 
-async def test_token_that_expires_while_live(server: Server, prefix: str) -> None:
+async def test_token_that_expires_while_live(server: RedisServer, prefix: str) -> None:
     """Told ahead, closed 4401, and nothing after it, on each of the nodes."""
     async with three(server, prefix) as (there, publisher), AsyncExitStack() as stack:
         expires = int(time.time()) + 5
@@ -133,7 +132,7 @@ async def test_token_that_expires_while_live(server: Server, prefix: str) -> Non
         await stack.aclose()
 
 
-async def test_grants_cut_while_subscribed(server: Server, prefix: str) -> None:
+async def test_grants_cut_while_subscribed(server: RedisServer, prefix: str) -> None:
     """A member who is removed gets what came before it in the log and nothing after it; so does one whose fresh token
     grants less."""
     async with three(server, prefix) as (there, publisher), AsyncExitStack() as stack:

@@ -16,9 +16,11 @@ from gateway.logs.redis import RedisLog
 from gateway.service.factory import create_service
 from gateway.testing import CURSOR_KEY
 from tests.faults.promise import TENANT
-from tests.pauses import ran
-from tests.redis.server import Server
-from tests.support import Client, Gate, running, settings_for
+from tests.support.clients import Client
+from tests.support.inprocess import RunningGateway, running
+from tests.support.pauses import ran
+from tests.support.redis import RedisServer
+from tests.support.settings import settings_for
 
 
 class Wall:
@@ -32,7 +34,9 @@ class Wall:
 
 
 @asynccontextmanager
-async def gate_by(wall: Wall, redis: Server | None = None, prefix: str = "", **values: Any) -> AsyncIterator[Gate]:
+async def gate_by(
+    wall: Wall, redis: RedisServer | None = None, prefix: str = "", **values: Any
+) -> AsyncIterator[RunningGateway]:
     """A gateway whose wall clock this is; its timer is the real one."""
     settings = settings_for(max_token_lifetime=20_000, **values)
     # The Redis log asks no wall clock: Redis dates the entries.
@@ -47,7 +51,7 @@ async def events(client: Client, count: int) -> list[int]:
 
 @pytest.mark.parametrize("engine", ["memory", "redis"])
 @pytest.mark.parametrize("jump", [3_600.0 * 2, -3_600.0, -600.0])
-async def test_places_and_window_survive_a_jump(engine: str, jump: float, server: Server, prefix: str) -> None:
+async def test_places_and_window_survive_a_jump(engine: str, jump: float, server: RedisServer, prefix: str) -> None:
     """A client that was away meanwhile gets exactly what it missed; the live one stays in order; nothing expires."""
     wall = Wall()
     async with gate_by(wall, server if engine == "redis" else None, prefix) as gate:
@@ -122,7 +126,7 @@ async def test_tokens_are_judged_by_the_wall_clock() -> None:
 
 
 @pytest.mark.parametrize("engine", ["memory", "redis"])
-async def test_revocations_and_removals_survive_a_jump(engine: str, server: Server, prefix: str) -> None:
+async def test_revocations_and_removals_survive_a_jump(engine: str, server: RedisServer, prefix: str) -> None:
     """A day ahead for a second and back: nothing that was revoked is good again, here, or on a node that starts while
     its clock is wrong, or afterwards."""
     wall = Wall()
@@ -159,7 +163,9 @@ async def test_revocations_and_removals_survive_a_jump(engine: str, server: Serv
                 judge(late.service.gateway)
 
 
-async def test_a_connection_to_be_closed_is_closed_by_a_node_whose_clock_is_wrong(server: Server, prefix: str) -> None:
+async def test_a_connection_to_be_closed_is_closed_by_a_node_whose_clock_is_wrong(
+    server: RedisServer, prefix: str
+) -> None:
     """What another node tells it concerns it, whatever day it takes this to be."""
     wrong, right = Wall(), Wall()
     shared: dict[str, Any] = {"log_url": server.url, "redis_prefix": prefix}

@@ -9,24 +9,24 @@ import pytest
 import gateway.core.manager
 from gateway.core.cursor import EPOCH_BYTES
 from gateway.core.errors import LogUnavailable
-from tests.hostile.fakes import Lab
+from tests.support.lab import GatewayLab
 
 
 @pytest.fixture
 async def lab() -> Any:
-    made = Lab(events_per_second=0)
+    made = GatewayLab(events_per_second=0)
     yield made
     await made.settle()
     made.nothing_left()
 
 
-def elsewhere(lab: Lab) -> str:
+def elsewhere(lab: GatewayLab) -> str:
     """A cursor of an epoch that this node has not read yet."""
     return lab.gateway.log.window("acme").cursors.encode(b"e" * EPOCH_BYTES, 5)
 
 
 @pytest.fixture
-async def following(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[asyncio.Future[None]]:
+async def following(lab: GatewayLab, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[asyncio.Future[None]]:
     """What a command with a cursor waits for."""
     made: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     monkeypatch.setattr(lab.gateway.log, "follow", lambda _, since: None if since is None else asyncio.shield(made))
@@ -35,7 +35,9 @@ async def following(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
         made.cancel()
 
 
-async def test_fan_out_that_fails_costs_no_other_tenant_its_events(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_fan_out_that_fails_costs_no_other_tenant_its_events(
+    lab: GatewayLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Those that it was for are closed (1011), since it is unknown who has got what, and resume; the others, whose
     events were pending with it, get them."""
     audiences = gateway.core.manager._audiences
@@ -61,7 +63,9 @@ async def test_fan_out_that_fails_costs_no_other_tenant_its_events(lab: Lab, mon
     assert len(beside.events) == 1
 
 
-async def test_connection_that_fails_twice_costs_no_other_its_events(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_connection_that_fails_twice_costs_no_other_its_events(
+    lab: GatewayLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its transport raises, and closing it as well: the others of the same room, and of other rooms, get theirs."""
     _, broken = lab.join(rooms="circle:7")
     others = [lab.join(lab.token(f"user-{n}"), rooms=f"circle:{7 + n % 2}")[1] for n in range(4)]
@@ -77,18 +81,18 @@ async def test_connection_that_fails_twice_costs_no_other_its_events(lab: Lab, m
     assert [len(other.events) for other in others] == [1, 1, 1, 1]
 
 
-async def test_equal_commands_are_answered_once_each(lab: Lab, following: asyncio.Future[None]) -> None:
+async def test_equal_commands_are_answered_once_each(lab: GatewayLab, following: asyncio.Future[None]) -> None:
     """Two commands that are equal in everything, of which the first waits for a log that then does not answer."""
     await lab.happen(200, filler="x" * 2_000)
     connection, tape = lab.join()
     for _ in range(2):
         lab.say(connection, type="subscribe", rooms=["circle:7"], since=elsewhere(lab), history=100, id="twin")
-    tape.room = len(tape.frames) + 2
+    tape.capacity = len(tape.frames) + 2
     lab.gateway.on_reset("acme", "log_reset")
     await lab.settle()
     following.set_exception(LogUnavailable())
     await lab.settle()
-    tape.room = None
+    tape.capacity = None
     lab.gateway.on_writable(connection)
     await lab.settle()
     answers = [frame["type"] for frame in tape.frames if frame.get("id") == "twin"]
@@ -96,15 +100,15 @@ async def test_equal_commands_are_answered_once_each(lab: Lab, following: asynci
 
 
 async def test_command_waits_for_the_log_though_the_connection_is_caught_up(
-    lab: Lab, following: asyncio.Future[None]
+    lab: GatewayLab, following: asyncio.Future[None]
 ) -> None:
     """A slow consumer's catch-up does not run what waits for something else: its cursor would be taken for a gap."""
-    connection, tape = lab.join(rooms="circle:7", room=3)
+    connection, tape = lab.join(rooms="circle:7", capacity=3)
     await lab.happen(3)
     await lab.settle()
     assert connection.offset is not None
     lab.say(connection, type="subscribe", rooms=["circle:8"], since=elsewhere(lab), id="waits")
-    tape.room = None
+    tape.capacity = None
     lab.gateway.on_writable(connection)
     await lab.settle()
     assert connection.live
@@ -114,15 +118,15 @@ async def test_command_waits_for_the_log_though_the_connection_is_caught_up(
     assert len([frame for frame in tape.frames if frame.get("id") == "waits"]) == 1
 
 
-async def test_command_that_was_pending_waits_for_the_log_too(lab: Lab, following: asyncio.Future[None]) -> None:
+async def test_command_that_was_pending_waits_for_the_log_too(lab: GatewayLab, following: asyncio.Future[None]) -> None:
     """One that came during a replay, with a cursor that another node gave out."""
     await lab.happen(200, filler="x" * 2_000)
     connection, tape = lab.join()
-    tape.room = len(tape.frames) + 2
+    tape.capacity = len(tape.frames) + 2
     lab.say(connection, type="subscribe", rooms=["circle:7"], history=100)
     lab.say(connection, type="subscribe", rooms=["circle:8"], since=elsewhere(lab), id="waits")
     lab.say(connection, type="unsubscribe", rooms=["circle:7"], id="behind it")
-    tape.room = None
+    tape.capacity = None
     lab.gateway.on_writable(connection)
     await lab.settle()
     assert len(tape.events) == 100

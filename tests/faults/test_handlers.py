@@ -12,9 +12,10 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from gateway.testing import until
 from tests.faults.promise import TENANT
-from tests.support import Client, Gate
+from tests.support.clients import Client
+from tests.support.inprocess import RunningGateway
+from tests.support.pauses import until
 
 CANARY = "canary-of-the-fault"
 
@@ -27,27 +28,27 @@ async def broken_later(*_: Any, **__: Any) -> Any:
     raise RuntimeError(CANARY)
 
 
-def subscribe(gate: Gate) -> tuple[Any, str]:
+def subscribe(gate: RunningGateway) -> tuple[Any, str]:
     return gate.service.gateway.subscriptions, "change_rooms"
 
 
-def auth(gate: Gate) -> tuple[Any, str]:
+def auth(gate: RunningGateway) -> tuple[Any, str]:
     return gate.service.gateway.subscriptions, "renew"
 
 
-def publish(gate: Gate) -> tuple[Any, str]:
+def publish(gate: RunningGateway) -> tuple[Any, str]:
     return gate.service.gateway.publishing, "draft"
 
 
-def ping(gate: Gate) -> tuple[Any, str]:
+def ping(gate: RunningGateway) -> tuple[Any, str]:
     return gate.service.gateway.commands, "_execute"
 
 
-def everything(gate: Gate) -> tuple[Any, str]:
+def everything(gate: RunningGateway) -> tuple[Any, str]:
     return gate.service.gateway, "receive"
 
 
-FAULTS: dict[str, tuple[Callable[[Gate], tuple[Any, str]], dict[str, Any]]] = {
+FAULTS: dict[str, tuple[Callable[[RunningGateway], tuple[Any, str]], dict[str, Any]]] = {
     "ping": (ping, {"type": "ping"}),
     "subscribe": (subscribe, {"type": "subscribe", "rooms": ["circle:2"]}),
     "unsubscribe": (subscribe, {"type": "unsubscribe", "rooms": ["circle:1"]}),
@@ -70,7 +71,7 @@ async def gone_with_1011(client: Client) -> None:
 
 @pytest.mark.parametrize("name", FAULTS)
 async def test_fault_of_a_handler_ends_that_connection_only(
-    name: str, gate: Gate, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    name: str, gate: RunningGateway, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The other one, in the same rooms, goes on; it is logged once."""
     where, command = FAULTS[name]
@@ -86,7 +87,7 @@ async def test_fault_of_a_handler_ends_that_connection_only(
         await _goes_on(gate, other)
 
 
-async def _goes_on(gate: Gate, other: Client) -> None:
+async def _goes_on(gate: RunningGateway, other: Client) -> None:
     index = gate.service.gateway.manager.of(TENANT)
     await until(lambda: len(index.connections) == 1)
     assert [len(members) for members in index.rooms.values()] == [1] * len(index.rooms)
@@ -95,7 +96,7 @@ async def _goes_on(gate: Gate, other: Client) -> None:
     assert (await other.next("task.created"))["event_id"] == receipt.event_id
 
 
-async def test_fault_of_an_append_is_answered(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_fault_of_an_append_is_answered(gate: RunningGateway, monkeypatch: pytest.MonkeyPatch) -> None:
     """The publisher has to know; its connection is none the worse for it."""
     async with gate.client() as client:
         with monkeypatch.context() as patch:
@@ -106,7 +107,9 @@ async def test_fault_of_an_append_is_answered(gate: Gate, monkeypatch: pytest.Mo
         assert (await client.ask(type="ping"))["type"] == "pong"
 
 
-async def test_fault_at_the_beginning_leaves_nothing_behind(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_fault_at_the_beginning_leaves_nothing_behind(
+    gate: RunningGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A connection that fails while it is let in is closed, and in no index."""
     async with gate.client(query="&rooms=circle:1") as other:
         await other.next("subscribed")
@@ -117,7 +120,9 @@ async def test_fault_at_the_beginning_leaves_nothing_behind(gate: Gate, monkeypa
         await _goes_on(gate, other)
 
 
-async def test_fault_of_a_deferred_command_ends_that_connection(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_fault_of_a_deferred_command_ends_that_connection(
+    gate: RunningGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A command that waited for the end of a replay fails on nobody's watch, and yet is not passed over."""
     gateway = gate.service.gateway
     first = await gateway.publish(TENANT, "task.created", {"n": 0}, circle_id=1)
@@ -134,7 +139,9 @@ async def test_fault_of_a_deferred_command_ends_that_connection(gate: Gate, monk
         await _goes_on(gate, other)
 
 
-async def test_fault_while_catching_up_ends_that_connection(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_fault_while_catching_up_ends_that_connection(
+    gate: RunningGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Who is behind would wait for ever, with a gap that nobody tells."""
     gateway = gate.service.gateway
     first = await gateway.publish(TENANT, "task.created", {"n": 0}, circle_id=2)
@@ -150,7 +157,7 @@ async def test_fault_while_catching_up_ends_that_connection(gate: Gate, monkeypa
         await _goes_on(gate, other)
 
 
-async def test_fault_of_a_route_is_opaque(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_fault_of_a_route_is_opaque(gate: RunningGateway, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same over HTTP: 500, a problem, and not a word of the fault."""
     monkeypatch.setattr(gate.service.gateway.publishing, "draft", broken)
     async with httpx.AsyncClient(trust_env=False) as client:

@@ -17,17 +17,18 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from tests.faults.line import dial
-from tests.faults.nodes import Node
-from tests.faults.promise import following, judge, publishing, token
-from tests.pauses import in_time, ran
-from tests.redis.server import Server, executable, free_port
-from tests.support import SECRET
+from tests.faults.promise import following, judge, publishing
+from tests.support.pauses import ran, until
+from tests.support.process import GatewayProcess
+from tests.support.redis import redis_server
+from tests.support.settings import SECRET
+from tests.support.tokens import token
 
 LINES = 500
 """More than the pipe holds, which is made a small one."""
 
 
-async def say_much(node: Node, count: int) -> None:
+async def say_much(node: GatewayProcess, count: int) -> None:
     """Have the node write a line for each of these: tokens, which are audited and never left out."""
     headers = {"Authorization": f"Bearer {token('root', scope='subscribe admin')}"}
     async with httpx.AsyncClient(trust_env=False, headers=headers) as client:
@@ -36,7 +37,7 @@ async def say_much(node: Node, count: int) -> None:
             assert (await client.post(f"{node.url}/admin/tokens", json=body)).status_code == 201
 
 
-async def slowest(node: Node, during: "asyncio.Task[None]") -> float:
+async def slowest(node: GatewayProcess, during: "asyncio.Task[None]") -> float:
     """The longest that a ping took meanwhile."""
     most = 0.0
     async with connect(f"{node.ws_url}?token={token('pinger')}", compression=None) as websocket:
@@ -55,7 +56,7 @@ async def slowest(node: Node, during: "asyncio.Task[None]") -> float:
 @pytest.mark.parametrize("place", ["full", "pipe"])
 async def test_log_lines_that_nobody_takes(place: str, tmp_path: Path) -> None:
     """F19: a full disk, and a pipe that nobody reads: the loop goes on, and the node ends when it is told to."""
-    node = Node(tmp_path)
+    node = GatewayProcess(tmp_path)
     reading, writing = os.pipe()
     fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4_096)
     full = os.open("/dev/full", os.O_WRONLY)
@@ -71,11 +72,10 @@ async def test_log_lines_that_nobody_takes(place: str, tmp_path: Path) -> None:
         assert most < 1.0
         if place == "pipe":
             assert waiting(reading) > 3_900, "nothing was tested: the pipe is not full"
-        node.process.terminate()
-        async with asyncio.timeout(10):
-            assert await node.process.wait() in (0, -15)
+        node.send_signal()
+        assert (await node.ended(10))[0] == 0
     finally:
-        await node.kill()
+        node.close()
         for fd in (reading, writing, full):
             os.close(fd)
 
@@ -92,13 +92,13 @@ FEW = 120
 
 
 @asynccontextmanager
-async def poor_node(folder: Path) -> AsyncIterator[Node]:
-    node = Node(folder)
+async def poor_node(folder: Path) -> AsyncIterator[GatewayProcess]:
+    node = GatewayProcess(folder)
     try:
         await node.start(before=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (FEW, FEW)))
         yield node
     finally:
-        await node.kill()
+        node.close()
 
 
 async def test_descriptors_run_out(tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ async def test_descriptors_run_out(tmp_path: Path) -> None:
                 sock.setblocking(False)
                 sock.connect_ex(("127.0.0.1", node.port))
                 greedy.append(sock)
-            await in_time(lambda: node.insides.num_fds() >= FEW - 2, 5.0)
+            await until(lambda: node.usage.num_fds() >= FEW - 2, 5.0)
             exhausted = ran()
             had = len(publisher.acked)
             await asyncio.sleep(3.0)
@@ -133,30 +133,29 @@ async def test_descriptors_run_out(tmp_path: Path) -> None:
             assert took < 2.0
             await judge(publisher, followers)
         assert not any(follower.returns for follower in followers)
-        written = node.log.read_text()
+        written = node.log
         lines = written.count("\n")
         print(f"{FEW} descriptors: let in {took:.2f} s after the release; {lines} lines in {held:.1f} s without")
         assert lines < 30, written[-2_000:]
 
 
-def await_soon(node: Node) -> bool:
+def await_soon(node: GatewayProcess) -> bool:
     """Whether the node takes a connection now."""
-    return bool(node.insides.num_fds() < FEW - 5)
+    return bool(node.usage.num_fds() < FEW - 5)
 
 
-async def run(folder: Path, settings: dict[str, str | None]) -> tuple[int, str, float]:
+async def run(folder: Path, settings: dict[str, Any]) -> tuple[int, str, float]:
     """Exit code, stderr, and processor seconds of a node with these settings."""
-    node = Node(folder, **dict[str, Any](settings))
+    node = GatewayProcess(folder, **settings)
     try:
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        with pytest.raises(AssertionError):
-            await node.start()
-        code = await asyncio.wait_for(node.process.wait(), 10)
+        node.launch()
+        code, _ = await node.ended()
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
     finally:
-        await node.kill()
+        node.close()
     spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return code, node.log.read_text(), spent
+    return code, node.log, spent
 
 
 @pytest.mark.parametrize(
@@ -173,7 +172,7 @@ async def run(folder: Path, settings: dict[str, str | None]) -> tuple[int, str, 
     ],
     ids=["empty", "short", "plain", "port", "no-port", "option", "scheme", "prefix"],
 )
-async def test_node_that_cannot_be_does_not_start(settings: dict[str, str | None], named: str, tmp_path: Path) -> None:
+async def test_node_that_cannot_be_does_not_start(settings: dict[str, Any], named: str, tmp_path: Path) -> None:
     """F26: not zero, within 2 s of the processor, with one line that names the setting and tells no secret."""
     code, written, spent = await run(tmp_path, settings)
     assert code not in (0, None)
@@ -186,31 +185,27 @@ async def test_node_that_cannot_be_does_not_start(settings: dict[str, str | None
 
 async def test_node_starts_without_redis_and_recovers(tmp_path: Path) -> None:
     """F26: a Redis that is down is no wrong setting: the node runs, says that it is not ready, and then is."""
-    port = free_port()
-    node = Node(tmp_path, log_url=f"redis://127.0.0.1:{port}", redis_prefix="late")
-    redis = Server(tmp_path / "redis", executable())
-    redis.port, redis.url = port, f"redis://127.0.0.1:{port}"
-    try:
-        await node.start(ready=False)
-        assert not await node.answers("/readyz")
-        async with connect(f"{node.ws_url}?token={token()}&rooms=tenant", open_timeout=5) as websocket:
-            told = []
-            with suppress(ConnectionClosed):
-                while True:
-                    told.append(json.loads(await asyncio.wait_for(websocket.recv(), 5)))
-        assert websocket.close_code == 1013
-        assert {frame["type"] for frame in told} <= {"error"}
-        assert len(node.log.read_text().splitlines()) < 20, node.log.read_text()
-        await redis.start()
-        begun = ran()
-        while not await node.answers("/readyz"):  # noqa: ASYNC110 - of another process
-            await asyncio.sleep(0.05)
-        print(f"ready {ran() - begun:.1f} s after Redis")
-        assert ran() - begun < 5.0
-        async with following([node.ws_url], 3) as followers, publishing([node.url], 100) as publisher:
-            await asyncio.sleep(0.5)
-            await judge(publisher, followers)
-        assert node.regrets() == []
-    finally:
-        await node.kill()
-        redis.kill()
+    async with redis_server(tmp_path / "redis", started=False) as redis:
+        node = GatewayProcess(tmp_path / "node", log_url=redis.url, redis_prefix="late")
+        try:
+            await node.start(ready=False)
+            assert not node.answers("/readyz")
+            async with connect(f"{node.ws_url}?token={token()}&rooms=tenant", open_timeout=5) as websocket:
+                told = []
+                with suppress(ConnectionClosed):
+                    while True:
+                        told.append(json.loads(await asyncio.wait_for(websocket.recv(), 5)))
+            assert websocket.close_code == 1013
+            assert {frame["type"] for frame in told} <= {"error"}
+            assert len(node.err) < 20, node.log
+            await redis.start()
+            begun = ran()
+            await until(lambda: node.answers("/readyz"))
+            print(f"ready {ran() - begun:.1f} s after Redis")
+            assert ran() - begun < 5.0
+            async with following([node.ws_url], 3) as followers, publishing([node.url], 100) as publisher:
+                await asyncio.sleep(0.5)
+                await judge(publisher, followers)
+            node.assert_well()
+        finally:
+            node.close()

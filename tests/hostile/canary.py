@@ -15,8 +15,8 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidHandshake
 from websockets.typing import Subprotocol
 
-from tests.auth.forge import segment
-from tests.hostile.house import request, wire
+from tests.support.forge import segment
+from tests.support.raw_client import raw, request
 
 SECRET = "canary-secret-Zq7vXw2LpR9tKd4Ns8Fh3Jm6Bc1Gy5"
 PREVIOUS = "canary-previous-Ae4Ru8Wo2Ty6Iu0Pq3Sd7Fg1Hj5Kl"
@@ -153,7 +153,7 @@ class Heard:
         if body is not None:
             given.setdefault("Content-Type", "application/json")
             body = body if isinstance(body, bytes) else json.dumps(body).encode()
-        async with wire(self.port) as connection:
+        async with raw(self.port) as connection:
             await connection.send(request(method, target, given, body))
             self.said.append((await connection.rest()).decode("utf-8", "replace"))
 

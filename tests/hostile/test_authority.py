@@ -9,8 +9,8 @@ import pytest
 from websockets.asyncio.client import connect
 
 from auth import base64url
-from tests.hostile.house import House, fence, problem, refused
-from tests.support import Client
+from tests.hostile.attacked import AttackedGateway, problem, refused
+from tests.support.clients import Client, until_fence
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -18,7 +18,7 @@ EVERYTHING = ("circle:*", "project:*", "user:*", "tenant")
 EVENT: dict[str, Any] = {"type": "task.created", "data": {"of": "acme"}, "circle_id": 7}
 
 
-def holder(house: House, scope: str, tenant: str = "globex", user: str = "mallory", **more: Any) -> str:
+def holder(house: AttackedGateway, scope: str, tenant: str = "globex", user: str = "mallory", **more: Any) -> str:
     cutoff = house.gate.service.gateway.administration.newest_cutoff(tenant, user)  # as `POST /admin/tokens` does
     return house.gate.token(user, tenant, **{"rooms": EVERYTHING, "scope": scope, "cutoff": cutoff, **more})
 
@@ -54,7 +54,7 @@ def requests() -> Iterator[tuple[str, str, str, Any, str]]:
     ("scope", "method", "target", "body", "code"),
     [pytest.param(*case, id=f"{case[0] or 'none'}: {case[1]} {case[2]} {str(case[3])[:40]}") for case in requests()],
 )
-async def test_refused(house: House, scope: str, method: str, target: str, body: Any, code: str) -> None:
+async def test_refused(house: AttackedGateway, scope: str, method: str, target: str, body: Any, code: str) -> None:
     """403, and acme's people notice nothing."""
     async with house.gate.client(query="&rooms=circle:7,tenant") as ada:
         await ada.next("subscribed")
@@ -62,7 +62,7 @@ async def test_refused(house: House, scope: str, method: str, target: str, body:
         answer = await house.http(method, target, body, token=holder(house, scope))
         problem(answer, 403, code)
         assert b"ada" not in answer.body
-        assert await fence(ada) == []
+        assert await until_fence(ada) == []
         assert house.gate.service.gateway.log.window("acme").head == head
 
 
@@ -81,7 +81,7 @@ async def test_refused(house: House, scope: str, method: str, target: str, body:
         (["circle:a_b"], ["circle:a", "circle:b"]),
     ],
 )
-async def test_nobody_issues_what_they_do_not_hold(house: House, held: list[str], asked: list[str]) -> None:
+async def test_nobody_issues_what_they_do_not_hold(house: AttackedGateway, held: list[str], asked: list[str]) -> None:
     """403 that names the rooms beyond one's own."""
     admin = holder(house, "subscribe admin", rooms=held)
     answer = await house.http("POST", "/admin/tokens", {"user_id": "eve", "rooms": asked}, token=admin)
@@ -89,7 +89,7 @@ async def test_nobody_issues_what_they_do_not_hold(house: House, held: list[str]
     assert set(answer.json["rooms"]) <= set(asked)
 
 
-async def test_lifetime(house: House) -> None:
+async def test_lifetime(house: AttackedGateway) -> None:
     """An issued token ends no later than its issuer's, and none is longer than configured."""
     admin = holder(house, "subscribe admin", expires_in=100)
     body = {"user_id": "eve", "rooms": [], "expires_in": 3600}
@@ -102,7 +102,7 @@ async def test_lifetime(house: House) -> None:
     problem(await house.http("POST", "/admin/tokens", body, token=admin), 422, "bad_message")
 
 
-async def test_the_same_names_in_two_tenants(house: House) -> None:
+async def test_the_same_names_in_two_tenants(house: AttackedGateway) -> None:
     """`circle:7` and `ada` of two tenants never meet: live, in history, by cursor, in answers."""
     globex = holder(house, "subscribe publish admin", user="ada")
     async with (
@@ -113,11 +113,11 @@ async def test_the_same_names_in_two_tenants(house: House) -> None:
         await theirs.next("subscribed")
         published = await ours.ask(type="publish", event={**EVENT, "data": {"secret": "of acme"}, "user_id": None})
         cursor = published["data"]["event_id"]
-        assert await fence(theirs) == []
+        assert await until_fence(theirs) == []
         refused(await theirs.ask(type="subscribe", rooms=["circle:7"], since=cursor), "cursor_invalid")
         frame = await theirs.ask(type="subscribe", rooms=["circle:7"], history=100)
         assert frame["data"]["replayed"] == 0
-        assert "of acme" not in json.dumps(await fence(theirs))
+        assert "of acme" not in json.dumps(await until_fence(theirs))
         stats = (await house.http("GET", "/admin/stats", token=globex)).json
         connections = (await house.http("GET", "/admin/connections", token=globex)).json["connections"]
         assert stats["tenant"] == "globex"
@@ -128,7 +128,7 @@ async def test_the_same_names_in_two_tenants(house: House) -> None:
         assert (await ours.ask(type="ping"))["type"] == "pong"
 
 
-async def test_introspecting_and_revoking_a_foreign_token(house: House) -> None:
+async def test_introspecting_and_revoking_a_foreign_token(house: AttackedGateway) -> None:
     """Another tenant's token is not active, and its `jti` revokes nothing."""
     good = house.gate.token()
     admin = holder(house, "admin")
@@ -158,7 +158,7 @@ async def test_introspecting_and_revoking_a_foreign_token(house: House) -> None:
         (("0", "1"), ("01", "1")),
     ],
 )
-async def test_keys_that_could_collide(house: House, ours: tuple[str, str], theirs: tuple[str, str]) -> None:
+async def test_keys_that_could_collide(house: AttackedGateway, ours: tuple[str, str], theirs: tuple[str, str]) -> None:
     """Revoking (tenant, user) and publishing to it concern nobody else, however the two could be joined."""
     mine = holder(house, "subscribe publish admin", *ours)
     async with (
@@ -167,7 +167,7 @@ async def test_keys_that_could_collide(house: House, ours: tuple[str, str], thei
     ):
         event = {"type": "task.created", "data": {}, "user_id": ours[1], "idempotency_key": "-".join(ours)}
         assert (await near.ask(type="publish", event=event))["type"] == "published"
-        assert await fence(far) == []
+        assert await until_fence(far) == []
         admin = holder(house, "admin", ours[0], "root")
         answer = await house.http("POST", "/admin/tokens/revoke", {"user_id": ours[1]}, token=admin)
         assert answer.json["disconnected"] == 1
@@ -177,7 +177,7 @@ async def test_keys_that_could_collide(house: House, ours: tuple[str, str], thei
         pass
 
 
-async def test_revoked_issuer(house: House) -> None:
+async def test_revoked_issuer(house: AttackedGateway) -> None:
     """Whose own token was revoked issues, revokes, inspects and publishes no more, and is out at once."""
     admin = holder(house, "subscribe publish admin", "initech", "root")
     async with house.gate.client(admin) as root:
@@ -198,7 +198,7 @@ async def test_revoked_issuer(house: House) -> None:
     assert answer.json == {"active": False}
 
 
-async def test_revoked_tenant_and_what_is_issued_after(house: House) -> None:
+async def test_revoked_tenant_and_what_is_issued_after(house: AttackedGateway) -> None:
     """A tenant's revocation ends what was issued before it, of all its users, and nothing issued later."""
     users = [holder(house, "subscribe", "hooli", name) for name in ("a", "b")]
     platform = house.gate.token("root", "ops", scope="platform", rooms=EVERYTHING)
@@ -233,7 +233,7 @@ async def test_revoked_tenant_and_what_is_issued_after(house: House) -> None:
     ],
 )
 async def test_subscribing_beyond_ones_grants(
-    house: House, scope: str, rooms: list[str], asked: list[str], code: str
+    house: AttackedGateway, scope: str, rooms: list[str], asked: list[str], code: str
 ) -> None:
     """Refused as a whole, with history and without, at connect too; the own room stays."""
     token = holder(house, scope, rooms=rooms)
@@ -261,7 +261,7 @@ async def test_subscribing_beyond_ones_grants(
     ],
 )
 async def test_publishing_beyond_ones_grants(
-    house: House, scope: str, rooms: list[str], changed: dict[str, Any], code: str
+    house: AttackedGateway, scope: str, rooms: list[str], changed: dict[str, Any], code: str
 ) -> None:
     """Refused over the socket and over HTTP, alone and in a batch; nothing is appended to any log."""
     token, event = holder(house, scope, rooms=rooms), {**EVENT, **changed}
@@ -278,7 +278,7 @@ async def test_publishing_beyond_ones_grants(
     assert [log.window(tenant).head for tenant in ("acme", "globex")] == before
 
 
-async def test_narrower_refresh_takes_rooms_away(house: House) -> None:
+async def test_narrower_refresh_takes_rooms_away(house: AttackedGateway) -> None:
     """A refresh with fewer grants or without `subscribe` leaves the rooms it no longer grants, at once."""
     async with house.gate.client(query="&rooms=circle:7,project:1") as client:
         await client.next("subscribed")
@@ -289,10 +289,10 @@ async def test_narrower_refresh_takes_rooms_away(house: House) -> None:
         assert frame["data"]["dropped"] == ["circle:7"]
         answer = await house.http("POST", "/events", EVENT, token=house.gate.token())
         assert answer.status == 202
-        assert await fence(client) == []
+        assert await until_fence(client) == []
 
 
-async def test_a_token_signed_for_another_gateway(house: House) -> None:
+async def test_a_token_signed_for_another_gateway(house: AttackedGateway) -> None:
     """The same key with another `iss` or `aud` is not trusted."""
     service = house.gate.service
     for issuer, audience in (("other", "gathering-gateway"), ("gathering-gateway", "other")):

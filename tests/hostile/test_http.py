@@ -9,9 +9,11 @@ from urllib.parse import quote
 import pytest
 from websockets.asyncio.client import connect
 
-from gateway.server.run import _listen
-from tests.hostile.house import MARK, House, clear, problem, request, wire
-from tests.support import Client, settings_for
+from gateway.server.run import listen
+from tests.hostile.attacked import MARK, AttackedGateway, clear, problem
+from tests.support.clients import Client
+from tests.support.raw_client import raw, request
+from tests.support.settings import settings_for
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -19,7 +21,7 @@ EVENT = b'{"type": "task.created", "data": {}, "circle_id": 7}'
 MEBIBYTE = 1024 * 1024
 
 
-def admin(house: House) -> str:
+def admin(house: AttackedGateway) -> str:
     return house.gate.token("root", rooms=["circle:*", "user:*"], scope="subscribe publish admin")
 
 
@@ -32,7 +34,7 @@ def admin(house: House) -> str:
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("path", ["/events", "/admin/tokens", "/admin/tokens/revoke", "/events/batch"])
-async def test_json_under_another_name(house: House, kind: str, path: str) -> None:
+async def test_json_under_another_name(house: AttackedGateway, kind: str, path: str) -> None:
     """JSON that a foreign page could send without asking first (CVE-2021-32677) is no JSON."""
     bodies = {
         "/events": EVENT,
@@ -72,7 +74,7 @@ def bodies() -> Iterator[tuple[str, bytes]]:
 
 @pytest.mark.parametrize("body", [pytest.param(body, id=what) for what, body in bodies()])
 @pytest.mark.parametrize("path", ["/events", "/events/batch", "/admin/tokens"])
-async def test_no_json(house: House, path: str, body: bytes) -> None:
+async def test_no_json(house: AttackedGateway, path: str, body: bytes) -> None:
     """400."""
     problem(await house.http("POST", path, body, token=admin(house)), 400, "bad_message")
 
@@ -113,7 +115,7 @@ def shapes() -> Iterator[tuple[str, str, Any]]:
 
 
 @pytest.mark.parametrize(("path", "body"), [pytest.param(path, body, id=what) for what, path, body in shapes()])
-async def test_wrong_shape(house: House, path: str, body: Any) -> None:
+async def test_wrong_shape(house: AttackedGateway, path: str, body: Any) -> None:
     """422 that names the field; unknown members' names are all that is repeated."""
     answer = await house.http("POST", path, body, token=admin(house))
     assert (answer.status, answer.header("content-type")) == (422, "application/problem+json"), answer
@@ -121,7 +123,7 @@ async def test_wrong_shape(house: House, path: str, body: Any) -> None:
     clear(answer.json["detail"].replace(f"{MARK}: Extra", "Extra"), "\u202e")
 
 
-async def test_event_ids_and_types(house: House) -> None:
+async def test_event_ids_and_types(house: AttackedGateway) -> None:
     """An event is judged over HTTP as over the socket."""
     changes: tuple[dict[str, Any], ...] = (
         {"type": MARK}, {"type": "error"}, {"data": []}, {"circle_id": True}, {"idempotency_key": ""}
@@ -133,7 +135,7 @@ async def test_event_ids_and_types(house: House) -> None:
     problem(await house.http("POST", "/events", body, token=admin(house)), 422, "room_invalid")
 
 
-async def test_batch_judges_each_by_itself(house: House) -> None:
+async def test_batch_judges_each_by_itself(house: AttackedGateway) -> None:
     """Bad ones among good ones cost these nothing, and the answers are in order."""
     good = json.loads(EVENT)
     events = [good, None, {**good, "circle_id": "a:b"}, {**good, "type": MARK}, [], {**good, "tenant": "globex"}, good]
@@ -147,14 +149,14 @@ async def test_batch_judges_each_by_itself(house: House) -> None:
 
 @pytest.mark.parametrize("size", [MEBIBYTE + 1, 2 * MEBIBYTE])
 @pytest.mark.parametrize("path", ["/events", "/admin/tokens", "/admin/tokens/introspect"])
-async def test_too_large_body(house: House, path: str, size: int) -> None:
+async def test_too_large_body(house: AttackedGateway, path: str, size: int) -> None:
     """413 with the limit."""
     answer = await house.http("POST", path, b'"' + b"a" * (size - 2) + b'"', token=admin(house))
     problem(answer, 413, "message_too_large")
     assert answer.json["limit"] == MEBIBYTE
 
 
-async def test_too_large_event(house: House) -> None:
+async def test_too_large_event(house: AttackedGateway) -> None:
     """413 for one event of over 64 KiB, alone and in a batch."""
     big = {**json.loads(EVENT), "data": {"x": "a" * 65_536}}
     problem(await house.http("POST", "/events", big, token=admin(house)), 413, "message_too_large")
@@ -162,18 +164,18 @@ async def test_too_large_event(house: House) -> None:
     assert answer.json["results"][0]["error"]["code"] == "message_too_large"
 
 
-async def test_chunked_without_length(house: House) -> None:
+async def test_chunked_without_length(house: AttackedGateway) -> None:
     """A body in chunks is read as far as the limit, and no farther."""
     headers = {
         "Authorization": f"Bearer {admin(house)}",
         "Content-Type": "application/json",
         "Transfer-Encoding": "chunked",
     }
-    async with wire(house.gate.port) as connection:
+    async with raw(house.gate.port) as connection:
         chunks = b"".join(b"%x\r\n%b\r\n" % (1, EVENT[i : i + 1]) for i in range(len(EVENT)))
         await connection.send(request("POST", "/events", headers, chunks + b"0\r\n\r\n"))
         assert (await connection.answer()).status == 202
-    async with wire(house.gate.port) as connection:
+    async with raw(house.gate.port) as connection:
         await connection.send(request("POST", "/events", headers, b"10000\r\n" + b"a" * 65_536 + b"\r\n"))
         for _ in range(17):
             await connection.send(b"10000\r\n" + b"a" * 65_536 + b"\r\n")
@@ -181,7 +183,7 @@ async def test_chunked_without_length(house: House) -> None:
     await house.works()
 
 
-async def test_duplicate_members(house: House) -> None:
+async def test_duplicate_members(house: AttackedGateway) -> None:
     """The last one counts, for what is judged and for what is done."""
     token = house.gate.token(rooms=["circle:7"])
     body = EVENT[:-1] + b', "circle_id": 8}'
@@ -192,9 +194,9 @@ async def test_duplicate_members(house: House) -> None:
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH", "OPTIONS", "HEAD", "TRACE", "CONNECTX", "post"])
 @pytest.mark.parametrize("path", ["/events", "/admin/tokens", "/admin/tokens/revoke"])
-async def test_wrong_method(house: House, method: str, path: str) -> None:
+async def test_wrong_method(house: AttackedGateway, method: str, path: str) -> None:
     """405 or, for what is no method, 400; an override header is not listened to."""
-    async with wire(house.gate.port) as connection:
+    async with raw(house.gate.port) as connection:
         headers = {"Authorization": f"Bearer {admin(house)}", "X-HTTP-Method-Override": "POST"}
         await connection.send(request(method, path, headers))
         answer = await connection.answer(head_only=method == "HEAD")
@@ -217,7 +219,7 @@ PATHS = [
 
 
 @pytest.mark.parametrize("path", PATHS)
-async def test_path_tricks(house: House, path: str) -> None:
+async def test_path_tricks(house: AttackedGateway, path: str) -> None:
     """Nothing is there, and nobody's file is read."""
     for token in (None, admin(house)):
         answer = await house.http("GET", path, token=token)
@@ -235,7 +237,7 @@ async def test_path_tricks(house: House, path: str) -> None:
         "limit=" + "9" * 400, "limit=%D9%A1", "limit=1&limit=0", "after=" + "a" * 257, "tenant=" + "a" * 65,
     ],
 )  # fmt: skip
-async def test_page_beyond_bounds(house: House, path: str, query: str) -> None:
+async def test_page_beyond_bounds(house: AttackedGateway, path: str, query: str) -> None:
     """422 that says the bounds."""
     problem(await house.http("GET", f"{path}?{query}", token=admin(house)), 422, "bad_message")
 
@@ -245,7 +247,7 @@ async def test_page_beyond_bounds(house: House, path: str, query: str) -> None:
     "query",
     ["after=", "after=%00", "after=%ff", "after=%F0%9F%98%80", "after=z&limit=1", "after=..%2f", "x=1", "tenant="],
 )
-async def test_odd_but_good_page(house: House, path: str, query: str) -> None:
+async def test_odd_but_good_page(house: AttackedGateway, path: str, query: str) -> None:
     """A page that starts anywhere is a page of one's own tenant."""
     answer = await house.http("GET", f"{path}?{query}", token=admin(house))
     assert answer.status == 200
@@ -253,14 +255,14 @@ async def test_odd_but_good_page(house: House, path: str, query: str) -> None:
 
 
 @pytest.mark.parametrize("id", ["x", "con_", "..", "%2e%2e", "%00", "con_%0d%0aX: 1", "*", "con_" + "a" * 4000, MARK])
-async def test_connection_that_is_none(house: House, id: str) -> None:
+async def test_connection_that_is_none(house: AttackedGateway, id: str) -> None:
     """404, whatever it is called."""
     answer = await house.http("DELETE", f"/admin/connections/{id.replace(' ', '%20')}", token=admin(house))
     problem(answer, 405 if answer.status == 405 else 404, "not_found")
 
 
 @pytest.mark.parametrize("tenant", ["a%20b", "..", "a:b", "%00", "*", "a%0a", "%D0%B0cme", "acme%20", "-"])
-async def test_platform_asks_for_a_tenant_that_cannot_be(house: House, tenant: str) -> None:
+async def test_platform_asks_for_a_tenant_that_cannot_be(house: AttackedGateway, tenant: str) -> None:
     """Who administers every tenant is told that this is none, and nothing is kept of it."""
     platform = house.gate.token("root", scope="platform")
     before = set(house.gate.service.gateway.manager.tenants())
@@ -272,7 +274,7 @@ async def test_platform_asks_for_a_tenant_that_cannot_be(house: House, tenant: s
 @pytest.mark.parametrize(
     "label", ["a" * 65, "%0d%0aX: 1", "%00", "%1b[31m", "%E2%80%AE", "%E2%80%A8", "%ff", "%F0%9F%98%80" * 65]
 )
-async def test_label_that_people_could_not_read(house: House, label: str) -> None:
+async def test_label_that_people_could_not_read(house: AttackedGateway, label: str) -> None:
     """A `client_id` of control characters, or too long, is 4400 before anything is shown of it."""
     query = label.replace(" ", "%20").replace("[", "%5B")
     if label == "%ff":
@@ -289,7 +291,7 @@ async def test_label_that_people_could_not_read(house: House, label: str) -> Non
 
 
 @pytest.mark.parametrize(
-    "raw",
+    "sent",
     [
         b"GET /healthz HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
         b"GET /healthz HTTP/1.1\r\n\r\n",
@@ -308,23 +310,23 @@ async def test_label_that_people_could_not_read(house: House, label: str) -> Non
         b"GET\r\n\r\n",
     ],
 )
-async def test_raw_requests(house: House, raw: bytes) -> None:
+async def test_raw_requests(house: AttackedGateway, sent: bytes) -> None:
     """Whatever a socket can carry gets an answer below 500 or an end, and the next client is served."""
-    async with wire(house.gate.port) as connection:
-        await connection.send(raw + request("GET", "/healthz", {"Connection": "close"}))
+    async with raw(house.gate.port) as connection:
+        await connection.send(sent + request("GET", "/healthz", {"Connection": "close"}))
         said = await connection.rest()
     assert b" 500 " not in said
     assert b"Traceback" not in said
     await house.works()
 
 
-async def test_nothing_in_headers_from_a_query(house: House) -> None:
+async def test_nothing_in_headers_from_a_query(house: AttackedGateway) -> None:
     """A redirect cannot be made to carry a header of the attacker's."""
     answer = await house.http("GET", "/events/%0d%0aX-Evil:%201?a=%0d%0aX-Evil: 1".replace(": 1", ":1"))
     assert answer.header("x-evil") is None
 
 
-async def test_echo(house: House) -> None:
+async def test_echo(house: AttackedGateway) -> None:
     """An error about a token request does not repeat what it asked for."""
     for scope in (MARK, f"<script>{MARK}</script>", f"subscribe {MARK}"):
         body = {"user_id": "eve", "rooms": [], "scope": scope}
@@ -336,5 +338,5 @@ async def test_echo(house: House) -> None:
 
 async def test_nothing_waits_for_an_acknowledgement() -> None:
     """Accepted sockets are TCP by name, which is what makes asyncio switch Nagle's algorithm off on them."""
-    with _listen(settings_for()) as listener:
+    with listen(settings_for()) as listener:
         assert listener.proto == socket.IPPROTO_TCP

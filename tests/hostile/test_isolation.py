@@ -8,7 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from schemas.rooms import DEFAULT_KINDS, ID_PATTERN, SUBJECT_PATTERN
-from tests.hostile.fakes import Lab, Tape
+from tests.support.lab import GatewayLab
+from tests.support.transports import FakeTransport
 
 LOOK_ALIKE = [
     "a",
@@ -74,8 +75,8 @@ EVERYWHERE = ["circle:*", "project:*", "user:*", "tenant"]
 
 
 async def live(tenants: list[str], clients: list[tuple[int, str, list[str]]], events: list[dict[str, Any]]) -> None:
-    lab = Lab()
-    tapes: list[Tape] = []
+    lab = GatewayLab()
+    tapes: list[FakeTransport] = []
     for tenant, name, rooms in clients:
         token = lab.token(name, tenants[tenant], EVERYWHERE)
         connection, tape = lab.join(token)
@@ -126,7 +127,7 @@ async def live(tenants: list[str], clients: list[tuple[int, str, list[str]]], ev
     lab.nothing_left()
 
 
-def foreign_cursors(lab: Lab, tenants: list[str], clients: list[Any], tapes: list[Tape]) -> None:
+def foreign_cursors(lab: GatewayLab, tenants: list[str], clients: list[Any], tapes: list[FakeTransport]) -> None:
     """A cursor of one tenant is none of another's."""
     for tenant, name, _ in clients[:3]:
         for (other, *_), seen in zip(clients, tapes, strict=True):
@@ -138,7 +139,7 @@ def foreign_cursors(lab: Lab, tenants: list[str], clients: list[Any], tapes: lis
                 lab.gateway.disconnect(connection)
 
 
-def revocation(lab: Lab, tenants: list[str], clients: list[Any], tapes: list[Tape]) -> None:
+def revocation(lab: GatewayLab, tenants: list[str], clients: list[Any], tapes: list[FakeTransport]) -> None:
     """Revoking the first client's user ends that user of that tenant and nobody else."""
     tenant, name, _ = clients[0]
     lab.revoke(user=name, tenant=tenants[tenant])

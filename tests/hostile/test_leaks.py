@@ -2,13 +2,9 @@
 
 import asyncio
 import logging
-import os
 import re
-import signal
 import sys
 import traceback
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,25 +16,28 @@ from auth.errors import AuthError
 from gateway.api import create_app
 from gateway.core.connect_request import read_connect_request
 from gateway.core.credentials import Secrets
-from gateway.server.run import server_config
 from gateway.service.config import ConfigError, Settings, load_settings
 from gateway.service.factory import create_service
-from gateway.testing import until
 from schemas.commands import CommandError, CommandParser
 from schemas.rooms import DEFAULT_KINDS
-from tests import support
-from tests.auth import forge
+from tests.hostile.attacked import everything_logged
 from tests.hostile.canary import PLAIN, PREVIOUS, SECRET, TICKET, Heard, Hidden, hidden
-from tests.hostile.house import everything_logged
-from tests.support import Client, running
+from tests.support import forge
+from tests.support.clients import Client
+from tests.support.inprocess import running
+from tests.support.process import GatewayProcess, Process
+from tests.support.settings import NO_LIMITS, environment, settings_for
+from tests.support.settings import SECRET as OWN_SECRET
 
 TRACE = 5
+LOUD: dict[str, Any] = {"log_level": TRACE, "access_log": True}
+"""uvicorn at its loudest."""
 
 
 def settings(tmp_path: Path, **more: Any) -> Settings:
     pem = tmp_path / "key.pem"
     pem.write_bytes(forge.pem(forge.RSA))
-    return support.settings_for(
+    return settings_for(
         **{
             "jwt_previous_secrets": (SecretStr(SECRET), SecretStr(PREVIOUS)),
             "jwt_private_keys": (str(pem),),
@@ -51,26 +50,10 @@ def settings(tmp_path: Path, **more: Any) -> Settings:
 def hide_keys(hide: Hidden) -> Hidden:
     """With the lines of the private key and the secret of the tests."""
     lines = forge.pem(forge.RSA).decode().splitlines()
-    hide.others += [support.SECRET, *lines[1:-1]]
+    hide.others += [OWN_SECRET, *lines[1:-1]]
     return hide
 
 
-@pytest.fixture
-def loud(monkeypatch: pytest.MonkeyPatch) -> None:
-    """uvicorn at its loudest."""
-    quiet = server_config
-
-    def loud_config(*args: Any) -> Any:
-        config = quiet(*args)
-        config.log_level = TRACE
-        config.access_log = True
-        config.configure_logging()
-        return config
-
-    monkeypatch.setattr(support, "server_config", loud_config)
-
-
-@pytest.mark.usefixtures("loud")
 @pytest.mark.parametrize("ordinary", [False, True], ids=["own transport", "any ASGI server"])
 async def test_nothing_in_process(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, ordinary: bool
@@ -79,7 +62,7 @@ async def test_nothing_in_process(
     hide = hide_keys(hidden())
     if ordinary:
         monkeypatch.setattr("gateway.transports.uvicorn.endpoint.STATE_KEY", "nowhere")
-    async with running(settings(tmp_path)) as gate:
+    async with running(settings(tmp_path), **LOUD) as gate:
         with everything_logged(TRACE) as watch:
             heard = Heard(gate.port)
             await heard.everything(hide, brief=ordinary)
@@ -91,7 +74,6 @@ async def test_nothing_in_process(
     assert watch.faults() == []
 
 
-@pytest.mark.usefixtures("loud")
 async def test_nothing_in_failures(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -105,19 +87,15 @@ async def test_nothing_in_failures(
         token, scope = hide.tokens["valid"], args
         raise RuntimeError(f"broken with {len(token)} and {len(scope)}")
 
-    def create(*args: Any) -> Any:
-        app = create_app(*args)
+    app = create_app(service)
 
-        @app.get("/boom")
-        async def boom(request: Request) -> None:
-            scope, text = request.scope, str(request.url)
-            seen.append(f"{text} {scope['query_string']!r} {dict(request.query_params)}")
-            raise RuntimeError(f"{len(scope)} {text}")
+    @app.get("/boom")
+    async def boom(request: Request) -> None:
+        scope, text = request.scope, str(request.url)
+        seen.append(f"{text} {scope['query_string']!r} {dict(request.query_params)}")
+        raise RuntimeError(f"{len(scope)} {text}")
 
-        return app
-
-    monkeypatch.setattr(support, "create_app", create)
-    async with running(chosen, service) as gate:
+    async with running(chosen, service, app=app, **LOUD) as gate:
         with everything_logged(TRACE) as watch:
             heard = Heard(gate.port)
             heard.said.append("")
@@ -208,95 +186,54 @@ async def test_nothing_in_errors_of_settings(tmp_path: Path, monkeypatch: pytest
             error = error.__context__
 
 
-@asynccontextmanager
-async def served(
-    tmp_path: Path, *command: str, host: str = "127.0.0.1", **environment: str
-) -> AsyncIterator[tuple[int, Path]]:
-    """A gateway as a process of its own; yields its port and the file of all that it prints."""
-    output = tmp_path / "output"
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY_")}
-    paths = {"PYTHONPATH": str(Path(__file__).parents[2]), "PYTHONUNBUFFERED": "1"}
-    with output.open("wb") as file:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", *command),
-            cwd=tmp_path,
-            env={**inherited, **paths, **environment},
-            stdout=file,
-            stderr=file,
-        )
-    try:
-        port = re.compile(rf"(?:\('{host}', |http://{host}:)(\d+)")
-        await until(lambda: port.search(output.read_text()) or process.returncode is not None, 20)
-        found = port.search(output.read_text())
-        assert found is not None, output.read_text()
-        yield int(found[1]), output
-    finally:
-        if process.returncode is None:
-            process.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(15):
-            await process.wait()
-
-
-ROOMY = {
-    "GATEWAY_HANDSHAKES_PER_MINUTE": "0",
-    "GATEWAY_MAX_CONNECTIONS_PER_ADDRESS": "0",
-    "GATEWAY_MAX_CONNECTIONS_PER_USER": "0",
-    "GATEWAY_TOKENS_PER_MINUTE": "0",
-    "GATEWAY_ADMIN_REQUESTS_PER_MINUTE": "0",
-    "GATEWAY_COMMANDS_PER_SECOND": "0",
-    "GATEWAY_SHUTDOWN_DELAY_SECONDS": "0",
-}
-
-
 @pytest.mark.parametrize(
     ("command", "logging_as"),
     [
         (("gateway", "serve", "--port", "0"), {}),
-        (("gateway", "serve", "--port", "0"), {"GATEWAY_LOG_LEVEL": "debug", "GATEWAY_LOG_FORMAT": "json"}),
+        (("gateway", "serve", "--port", "0"), {"log_level": "debug", "log_format": "json"}),
         (("uvicorn", "gateway.app:app", "--port", "0", "--log-level", "trace"), {}),
         (("uvicorn", "gateway.app:app", "--port", "0", "--ws", "gateway.transports.uvicorn:SocketTransport"), {}),
     ],
     ids=["gateway serve", "gateway serve, debug", "uvicorn, trace", "uvicorn, own transport"],
 )
 async def test_nothing_from_a_process(tmp_path: Path, command: tuple[str, ...], logging_as: dict[str, str]) -> None:
-    """A real process prints none, whoever serves; access log and trace included."""
+    """A real process prints none, whatever server it is; access log and trace included."""
     hide = hide_keys(hidden())
     pem = tmp_path / "key.pem"
     pem.write_bytes(forge.pem(forge.RSA))
-    keys = {
-        "GATEWAY_JWT_SECRET": SECRET,
-        "GATEWAY_JWT_PREVIOUS_SECRETS": PREVIOUS,
-        "GATEWAY_JWT_PRIVATE_KEYS": str(pem),
-    }
-    async with served(tmp_path, *command, **keys, **ROOMY, **logging_as) as (port, output):
-        heard = Heard(port)
+    keys = {"jwt_secret": SECRET, "jwt_previous_secrets": PREVIOUS, "jwt_private_keys": pem}
+    variables = environment(**{**NO_LIMITS, "commands_per_second": 0, **keys, **logging_as})
+    with Process([sys.executable, "-m", *command], tmp_path, variables) as process:
+        heard = Heard(int(await asyncio.to_thread(process.line, r"http://127\.0\.0\.1:(\d+)")))
         await heard.everything(hide, brief=True)
+    written = process.output + process.log
     assert len(heard.said) > 150
     assert hide.found_in("\n".join(heard.said)) == []
-    assert hide.found_in(output.read_text()) == []
-    assert command[0] != "gateway" or "token_invalid" in output.read_text()
-    assert "Traceback" not in output.read_text()
+    assert hide.found_in(written) == []
+    assert command[0] != "gateway" or "token_invalid" in written
+    assert "Traceback" not in written
 
 
 async def test_development_tells_in_its_banner_only(tmp_path: Path) -> None:
     """With `--dev` the banner, and the page's own session, are the places where a token is meant to be."""
-    async with served(tmp_path, "gateway", "serve", "--dev", "--demo", "--port", "0", **ROOMY) as (port, output):
-        await until(lambda: "this machine only" in output.read_text())
-        banner = output.read_text()
+    async with GatewayProcess(tmp_path, "--dev", "--demo", jwt_secret=None) as served:
+        banner = served.output
+        assert "this machine only" in banner
         shown = set(re.findall(r"eyJ[\w-]+\.[\w-]+\.[\w-]+", banner))
         assert len(shown) == 1
         secret = (tmp_path / ".gateway-dev" / "secret").read_text().strip()
         tokens = {"valid": shown.pop(), **{name: text for name, text in hidden().tokens.items() if name != "valid"}}
         hide = Hidden(tokens, [secret, PLAIN, TICKET])
-        heard = Heard(port)
+        heard = Heard(served.port)
         await heard.everything(hide, brief=True)
         await heard.http("POST", "/dev/session", {"Host": "evil.example"}, {})
         await heard.http("POST", "/dev/session", {"Host": "127.0.0.1", "Origin": "https://evil.example"}, {})
         await heard.http("GET", "/dev/session", {"Host": "127.0.0.1"})
+    written = served.output + served.log
     assert secret not in banner
     assert hide.found_in("\n".join(heard.said)) == []
-    assert "eyJ" not in output.read_text().replace(hide.tokens["valid"], "", 1), output.read_text()
-    assert output.read_text().count(hide.tokens["valid"]) == 1
+    assert "eyJ" not in written.replace(hide.tokens["valid"], "", 1), written
+    assert written.count(hide.tokens["valid"]) == 1
 
 
 async def test_the_search_finds(tmp_path: Path) -> None:

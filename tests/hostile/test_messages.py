@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.hostile.house import MARK, House, fence, gone, refused
-from tests.support import Client
+from tests.hostile.attacked import MARK, AttackedGateway, gone, refused
+from tests.support.clients import Client, until_fence
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -146,13 +146,13 @@ def wrong_fields() -> Iterator[tuple[str, dict[str, Any]]]:
 
 async def goes_on(client: Client) -> None:
     """The next valid command on the same connection works, and nothing came in between."""
-    assert await fence(client) == []
+    assert await until_fence(client) == []
     frame = await client.ask(type="subscribe", rooms=["circle:7"], id=5)
     assert (frame["type"], frame["data"]["rooms"]) == ("subscribed", ["circle:7"])
 
 
 @pytest.mark.parametrize("text", [pytest.param(text, id=what) for what, text in texts()])
-async def test_no_command(house: House, text: str) -> None:
+async def test_no_command(house: AttackedGateway, text: str) -> None:
     """`bad_message`."""
     async with house.gate.client() as client:
         await client.websocket.send(text)
@@ -163,7 +163,7 @@ async def test_no_command(house: House, text: str) -> None:
 
 
 @pytest.mark.parametrize("kind", [pytest.param(kind, id=what) for what, kind in unknown_types()])
-async def test_unknown_type(house: House, kind: str) -> None:
+async def test_unknown_type(house: AttackedGateway, kind: str) -> None:
     """`unknown_type`, with the id of who asked."""
     async with house.gate.client() as client:
         refused(await client.ask(type=kind, rooms=["circle:7"]), "unknown_type")
@@ -171,7 +171,7 @@ async def test_unknown_type(house: House, kind: str) -> None:
 
 
 @pytest.mark.parametrize("command", [pytest.param(command, id=what) for what, command in wrong_fields()])
-async def test_wrong_field(house: House, command: dict[str, Any]) -> None:
+async def test_wrong_field(house: AttackedGateway, command: dict[str, Any]) -> None:
     """`bad_message` that says which field, echoes the id where it could be read, and does nothing."""
     head = house.gate.service.gateway.log.window("acme").head
     async with house.gate.client() as client:
@@ -186,7 +186,7 @@ async def test_wrong_field(house: House, command: dict[str, Any]) -> None:
     assert house.gate.service.gateway.log.window("acme").head == head
 
 
-async def test_binary(house: House) -> None:
+async def test_binary(house: AttackedGateway) -> None:
     """A binary frame is refused, whatever is in it."""
     async with house.gate.client() as client:
         for content in (b"", b"\x00", b'{"type":"ping"}', b"\xff" * 1000):
@@ -196,7 +196,7 @@ async def test_binary(house: House) -> None:
 
 
 @pytest.mark.parametrize("size", [LIMIT - 1, LIMIT])
-async def test_largest_message(house: House, size: int) -> None:
+async def test_largest_message(house: AttackedGateway, size: int) -> None:
     """A message of the greatest size is read, and refused for what is in it only."""
     text = '{"type":"auth","x":""}'
     async with house.gate.client() as client:
@@ -209,7 +209,7 @@ async def test_largest_message(house: House, size: int) -> None:
 
 @pytest.mark.parametrize("size", [LIMIT + 1, LIMIT * 2, 1 << 20])
 @pytest.mark.parametrize("letter", ["a", "\u00e9", b"a"], ids=["ASCII", "two bytes a letter", "binary"])
-async def test_too_large_message(house: House, size: int, letter: str | bytes) -> None:
+async def test_too_large_message(house: AttackedGateway, size: int, letter: str | bytes) -> None:
     """One byte more, by bytes and not by letters, is 1009; the next connection works."""
     async with house.gate.client() as client:
         content = letter * (size // len(letter if isinstance(letter, bytes) else letter.encode()) + 1)
@@ -221,7 +221,7 @@ async def test_too_large_message(house: House, size: int, letter: str | bytes) -
     await house.works()
 
 
-async def test_fragments_count_together(house: House) -> None:
+async def test_fragments_count_together(house: AttackedGateway) -> None:
     """A message in many pieces is no larger than one in one piece."""
     async with house.gate.client() as client:
         await client.websocket.send(iter(['{"type":', '"ping"', "}"]))
@@ -232,7 +232,7 @@ async def test_fragments_count_together(house: House) -> None:
     await house.works()
 
 
-async def test_ten_malformed_in_a_row_end_it(house: House) -> None:
+async def test_ten_malformed_in_a_row_end_it(house: AttackedGateway) -> None:
     """Repeated malformed messages are 4400; a good one in between starts the count anew."""
     async with house.gate.client() as client:
         for _ in range(9):
@@ -246,7 +246,7 @@ async def test_ten_malformed_in_a_row_end_it(house: House) -> None:
     await house.works()
 
 
-async def test_nothing_is_done_for_who_was_sent_away(house: House) -> None:
+async def test_nothing_is_done_for_who_was_sent_away(house: AttackedGateway) -> None:
     """What a client had sent before it noticed that it is closed counts for nothing."""
     gateway = house.gate.service.gateway
     head = gateway.log.window("acme").head
@@ -268,7 +268,7 @@ async def test_nothing_is_done_for_who_was_sent_away(house: House) -> None:
     assert connection not in gateway.connections.expirations._when
 
 
-async def test_duplicate_members(house: House) -> None:
+async def test_duplicate_members(house: AttackedGateway) -> None:
     """The last one counts, for all that is judged and for all that is done."""
     async with house.gate.client(house.gate.token(rooms=["circle:7"])) as client:
         await client.websocket.send('{"type":"subscribe","rooms":["circle:7"],"rooms":["circle:8"],"id":1,"id":2}')
@@ -284,7 +284,7 @@ async def test_duplicate_members(house: House) -> None:
 @pytest.mark.parametrize(
     "id", ["", "x" * 64, 0, -1, 10**63, 2**64, "\u202e", "\x00", '"}', "<b>"], ids=lambda id: repr(id)[:12]
 )
-async def test_odd_but_good_id(house: House, id: str | int) -> None:
+async def test_odd_but_good_id(house: AttackedGateway, id: str | int) -> None:
     """An id comes back as it was."""
     async with house.gate.client() as client:
         if id == 10**63:
@@ -308,7 +308,7 @@ async def test_odd_but_good_id(house: House, id: str | int) -> None:
     ],
     ids=lambda data: str(data)[:24],
 )
-async def test_odd_but_good_data(house: House, data: dict[str, Any]) -> None:
+async def test_odd_but_good_data(house: AttackedGateway, data: dict[str, Any]) -> None:
     """Whatever JSON can hold arrives as it was, and only in `data`."""
     async with house.gate.client(query="&rooms=circle:7") as client:
         await client.next("subscribed")
@@ -321,7 +321,7 @@ async def test_odd_but_good_data(house: House, data: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("number", ["1e309", "-1e309", str(10**309), str(-(10**1000)), "2" + "0" * 308])
-async def test_numbers_that_readers_take_for_infinity(house: House, number: str) -> None:
+async def test_numbers_that_readers_take_for_infinity(house: AttackedGateway, number: str) -> None:
     """Beyond the range of a double they are refused, written as floats and as integers alike."""
     async with house.gate.client() as client:
         text = json.dumps({"type": "publish", "event": event(data={"n": 0})}).replace('"n": 0', f'"n": {number}')
@@ -331,7 +331,7 @@ async def test_numbers_that_readers_take_for_infinity(house: House, number: str)
 
 
 @pytest.mark.parametrize("circle", [-1, 10**64, 10**4000, "", "a:b", "7\n"], ids=lambda c: repr(c)[:12])
-async def test_id_that_no_room_can_have(house: House, circle: int | str) -> None:
+async def test_id_that_no_room_can_have(house: AttackedGateway, circle: int | str) -> None:
     """`room_invalid`, also for a number of thousands of digits."""
     async with house.gate.client() as client:
         raw = json.dumps({"type": "publish", "event": event(circle_id=0)})
@@ -341,7 +341,7 @@ async def test_id_that_no_room_can_have(house: House, circle: int | str) -> None
         await goes_on(client)
 
 
-async def cursors(house: House) -> list[str]:
+async def cursors(house: AttackedGateway) -> list[str]:
     """Cursors that are none of this tenant."""
     service = house.gate.service
     own, other = (service.gateway.log.window(tenant).cursors for tenant in ("acme", "globex"))
@@ -356,7 +356,7 @@ async def cursors(house: House) -> list[str]:
     ]  # fmt: skip
 
 
-async def test_forged_cursor(house: House) -> None:
+async def test_forged_cursor(house: AttackedGateway) -> None:
     """`cursor_invalid` for each, another tenant's among them; nothing is joined."""
     async with house.gate.client() as client:
         for cursor in await cursors(house):
@@ -365,7 +365,7 @@ async def test_forged_cursor(house: House) -> None:
         await goes_on(client)
 
 
-async def test_forged_cursor_in_the_handshake(house: House) -> None:
+async def test_forged_cursor_in_the_handshake(house: AttackedGateway) -> None:
     """The client is let in, told `cursor_invalid`, and in no room but its own."""
     for cursor in ("evt_1", "x", "evt_" + "A" * 28, "%00", "%F0%9F%98%80", "evt_" + MARK * 4):
         async with house.gate.client(query=f"&rooms=circle:7&since={cursor}") as client:
@@ -374,7 +374,7 @@ async def test_forged_cursor_in_the_handshake(house: House) -> None:
             await goes_on(client)
 
 
-async def test_cursor_of_another_epoch_or_beyond_the_head(house: House) -> None:
+async def test_cursor_of_another_epoch_or_beyond_the_head(house: AttackedGateway) -> None:
     """A cursor that this gateway could have made in another life of its log: `recovered` is false, nothing replayed."""
     window = house.gate.service.gateway.log.window("acme")
     async with house.gate.client() as client:
@@ -387,11 +387,11 @@ async def test_cursor_of_another_epoch_or_beyond_the_head(house: House) -> None:
             cursor = window.cursors.encode(epoch, offset)
             frame = await client.ask(type="subscribe", rooms=["circle:7"], since=cursor)
             assert (frame["data"]["recovered"], frame["data"]["replayed"]) == (False, 0)
-        assert await fence(client) == []
+        assert await until_fence(client) == []
 
 
 @pytest.mark.parametrize("count", [101, 1000, 1001])
-async def test_too_many_rooms(house: House, count: int) -> None:
+async def test_too_many_rooms(house: AttackedGateway, count: int) -> None:
     """More rooms than a connection may have, or a command may name, are all refused."""
     async with house.gate.client() as client:
         frame = await client.ask(type="subscribe", rooms=[f"circle:{n}" for n in range(count)])
@@ -400,7 +400,7 @@ async def test_too_many_rooms(house: House, count: int) -> None:
         await goes_on(client)
 
 
-async def test_too_many_rooms_one_by_one(house: House) -> None:
+async def test_too_many_rooms_one_by_one(house: AttackedGateway) -> None:
     """The limit counts what is joined, each room once, the own room not; leaving makes room."""
     async with house.gate.client() as client:
         hundred = [f"circle:{n}" for n in range(100)]
@@ -411,7 +411,7 @@ async def test_too_many_rooms_one_by_one(house: House) -> None:
         assert (await client.ask(type="subscribe", rooms=["circle:100"]))["type"] == "subscribed"
 
 
-async def test_in_and_out_a_thousand_times(house: House) -> None:
+async def test_in_and_out_a_thousand_times(house: AttackedGateway) -> None:
     """Subscribing and leaving, over and over and all at once, leaves nothing behind."""
     async with house.gate.client() as client:
         for n in range(1000):
@@ -428,7 +428,7 @@ async def test_in_and_out_a_thousand_times(house: House) -> None:
         ] == []
 
 
-async def test_unsubscribe_from_what_was_not_joined(house: House) -> None:
+async def test_unsubscribe_from_what_was_not_joined(house: AttackedGateway) -> None:
     """`not_subscribed` names the rooms and leaves the others joined."""
     async with house.gate.client() as client:
         await client.ask(type="subscribe", rooms=["circle:7"])
@@ -440,7 +440,7 @@ async def test_unsubscribe_from_what_was_not_joined(house: House) -> None:
         await goes_on(client)
 
 
-async def test_idempotency_key_for_another_event(house: House) -> None:
+async def test_idempotency_key_for_another_event(house: AttackedGateway) -> None:
     """The same event under the same key is one event; another one is a conflict, whatever differs."""
     async with house.gate.client() as client:
         first = await client.ask(type="publish", event=event(idempotency_key="k"))
@@ -454,7 +454,7 @@ async def test_idempotency_key_for_another_event(house: House) -> None:
         await goes_on(client)
 
 
-async def test_event_at_the_limit(house: House) -> None:
+async def test_event_at_the_limit(house: AttackedGateway) -> None:
     """The limit is that of the frame as clients get it, what the log adds included, though the command is shorter."""
     async with house.gate.client(query="&rooms=circle:7") as client:
         await client.next("subscribed")
@@ -467,7 +467,7 @@ async def test_event_at_the_limit(house: House) -> None:
         await goes_on(client)
 
 
-async def test_ten_thousand_messages_at_once(house: House) -> None:
+async def test_ten_thousand_messages_at_once(house: AttackedGateway) -> None:
     """A flood of good commands is answered, every one, in order."""
     async with house.gate.client() as client:
         sending = asyncio.create_task(flood(client, 10_000))
@@ -481,6 +481,6 @@ async def flood(client: Client, count: int) -> None:
         await client.send(type="ping", id=n)
 
 
-async def test_nothing_is_left(house: House) -> None:
+async def test_nothing_is_left(house: AttackedGateway) -> None:
     """After all of that nobody is in any index, and no task is left."""
     await gone(house.gate)

@@ -10,32 +10,37 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from gateway.testing import until
 from schemas.codes import CloseCode
-from tests.hostile.fakes import Lab, Tape
-from tests.hostile.house import gone, haunted
-from tests.support import Client
-
-ALL = ("circle:*", "project:*", "tenant")
+from tests.hostile.attacked import attacked, gone
+from tests.support.clients import Client
+from tests.support.lab import GatewayLab
+from tests.support.pauses import until
+from tests.support.transports import FakeTransport
 
 
 @pytest.fixture
-async def lab() -> AsyncIterator[Lab]:
+async def lab() -> AsyncIterator[GatewayLab]:
     """A gateway without sockets; at its end nothing is left."""
-    lab = Lab()
+    lab = GatewayLab()
     yield lab
     await lab.settle()
     lab.nothing_left()
 
 
-def ended(tape: Tape, word: str) -> None:
+def issued(lab: GatewayLab, user_id: str, **more: Any) -> tuple[str, str]:
+    """A token and its `jti`."""
+    token = lab.issue(user_id, **more)
+    return token.access_token, token.token_id
+
+
+def ended(tape: FakeTransport, word: str) -> None:
     assert tape.ended == (4401, word)
     assert tape.late == 0, "something was written to a connection that had been closed"
 
 
-async def test_revoked_before_connecting(lab: Lab) -> None:
+async def test_revoked_before_connecting(lab: GatewayLab) -> None:
     """The token is good and revoked: told so, and not one frame more."""
-    token, jti = lab.issue("ada", "acme", ALL)
+    token, jti = issued(lab, "ada")
     lab.revoke(jti)
     connection, tape = lab.connect(token, rooms="circle:7")
     assert connection is None
@@ -44,9 +49,9 @@ async def test_revoked_before_connecting(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("by", ["jti", "user", "tenant"])
-async def test_revoked_while_live(lab: Lab, by: str) -> None:
+async def test_revoked_while_live(lab: GatewayLab, by: str) -> None:
     """Events of the very turn of the loop in which the token is revoked do not reach it, and do reach the others."""
-    token, jti = lab.issue("ada", "acme", ALL)
+    token, jti = issued(lab, "ada")
     _, tape = lab.join(token, rooms="circle:7")
     _, other = lab.join(lab.token("bob"), rooms="circle:7")
     _, foreign = lab.join(lab.token("ada", "globex"), rooms="circle:7")
@@ -66,11 +71,11 @@ async def test_revoked_while_live(lab: Lab, by: str) -> None:
 
 
 @pytest.mark.parametrize("how", ["revoked", "expired", "closed by an admin"])
-async def test_ended_while_replaying_to_a_slow_client(lab: Lab, how: str) -> None:
+async def test_ended_while_replaying_to_a_slow_client(lab: GatewayLab, how: str) -> None:
     """A client that is owed a thousand events gets not one of them once its authority has ended."""
     await lab.happen(1000, filler="x" * 500)
-    token, jti = lab.issue("ada", "acme", ALL, expires_in=60)
-    connection, tape = lab.join(token, room=3)
+    token, jti = issued(lab, "ada", expires_in=60)
+    connection, tape = lab.join(token, capacity=3)
     lab.say(connection, type="subscribe", rooms=["circle:7"], history=100)
     await lab.settle()
     before = len(tape.frames)
@@ -82,7 +87,7 @@ async def test_ended_while_replaying_to_a_slow_client(lab: Lab, how: str) -> Non
         lab.expire(61)
     else:
         lab.gateway.connections.close(connection, CloseCode.FORBIDDEN, "closed by an administrator")
-    tape.room = None
+    tape.capacity = None
     lab.gateway.on_writable(connection)
     await lab.settle()
     assert len(tape.frames) == before
@@ -91,12 +96,12 @@ async def test_ended_while_replaying_to_a_slow_client(lab: Lab, how: str) -> Non
     assert connection.rooms == {}
 
 
-async def test_revoked_between_two_parts_of_a_replay(lab: Lab) -> None:
+async def test_revoked_between_two_parts_of_a_replay(lab: GatewayLab) -> None:
     """A replay goes out in parts, a turn of the loop between them; revoked between two, it stops there."""
     await lab.happen(400, filler="x" * 2000)
     first = lab.gateway.log.window("acme")
     since = first.cursors.encode(first.epoch, 0)
-    token, jti = lab.issue("ada", "acme", ALL)
+    token, jti = issued(lab, "ada")
     connection, tape = lab.join(token, rooms="circle:7", since=since)
     assert 0 < len(tape.events) < 400
     assert not connection.live
@@ -107,11 +112,11 @@ async def test_revoked_between_two_parts_of_a_replay(lab: Lab) -> None:
     ended(tape, "token_revoked")
 
 
-async def test_revoked_while_subscribing(lab: Lab) -> None:
+async def test_revoked_while_subscribing(lab: GatewayLab) -> None:
     """A subscribe that waits for the end of a replay is not carried out for who was sent away meanwhile."""
     await lab.happen(100, filler="x" * 2000)
-    token, jti = lab.issue("ada", "acme", ALL)
-    connection, tape = lab.join(token, room=3)
+    token, jti = issued(lab, "ada")
+    connection, tape = lab.join(token, capacity=3)
     lab.say(connection, type="subscribe", rooms=["circle:7"], history=100)
     lab.say(connection, type="subscribe", rooms=["circle:8"])
     assert connection.pending_commands
@@ -124,7 +129,7 @@ async def test_revoked_while_subscribing(lab: Lab) -> None:
     assert lab.gateway.manager.of("acme").rooms == {}
 
 
-async def test_revoked_while_publishing(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_revoked_while_publishing(lab: GatewayLab, monkeypatch: pytest.MonkeyPatch) -> None:
     """Under way when the token is revoked, the event is in the log or not; its publisher hears nothing more."""
     gate, append = asyncio.Event(), lab.gateway.log.append
 
@@ -133,7 +138,7 @@ async def test_revoked_while_publishing(lab: Lab, monkeypatch: pytest.MonkeyPatc
         return await append(*args)
 
     monkeypatch.setattr(lab.gateway.log, "append", slow)
-    token, jti = lab.issue("ada", "acme", ALL)
+    token, jti = issued(lab, "ada")
     connection, tape = lab.join(token, rooms="circle:7")
     _, other = lab.join(lab.token("bob"), rooms="circle:7")
     lab.say(connection, type="publish", event={"type": "task.created", "data": {}, "circle_id": 7}, id=1)
@@ -149,7 +154,7 @@ async def test_revoked_while_publishing(lab: Lab, monkeypatch: pytest.MonkeyPatc
     assert not lab.gateway.tasks
 
 
-async def test_client_leaves_while_its_publish_is_under_way(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_client_leaves_while_its_publish_is_under_way(lab: GatewayLab, monkeypatch: pytest.MonkeyPatch) -> None:
     """The event is appended and reaches the others; nothing fails and nothing is left of the one who left."""
     gate, append = asyncio.Event(), lab.gateway.log.append
 
@@ -173,7 +178,7 @@ async def test_client_leaves_while_its_publish_is_under_way(lab: Lab, monkeypatc
 
 
 @pytest.mark.parametrize("seconds", [0, 1])
-async def test_expired(lab: Lab, seconds: int) -> None:
+async def test_expired(lab: GatewayLab, seconds: int) -> None:
     """At `exp` it is over: told ahead, closed at the next look, nothing after; who refreshed in time stays."""
     connection, tape = lab.join(lab.token(expires_in=100), rooms="circle:7")
     staying, kept = lab.join(lab.token(expires_in=100), rooms="circle:7")
@@ -191,7 +196,7 @@ async def test_expired(lab: Lab, seconds: int) -> None:
     ended(kept, "token_expired")
 
 
-async def test_refresh_in_the_last_moment(lab: Lab) -> None:
+async def test_refresh_in_the_last_moment(lab: GatewayLab) -> None:
     """Between `exp` and the look that would close it, a fresh token still keeps the connection; later it does not."""
     connection, tape = lab.join(lab.token(expires_in=10))
     late, closed = lab.join(lab.token(expires_in=10))
@@ -205,7 +210,9 @@ async def test_refresh_in_the_last_moment(lab: Lab) -> None:
     assert closed.late == 0
 
 
-async def test_nothing_is_told_of_the_end_before_the_first_frame(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_nothing_is_told_of_the_end_before_the_first_frame(
+    lab: GatewayLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A connection that waits for its log is told once it has begun, and closed when its token ends though it waits."""
     following: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     monkeypatch.setattr(lab.gateway.log, "follow", lambda tenant, since: asyncio.shield(following))
@@ -221,7 +228,7 @@ async def test_nothing_is_told_of_the_end_before_the_first_frame(lab: Lab, monke
     assert tape.kinds == ["connection.established", "token.expiring"]
 
 
-async def test_one_that_cannot_be_closed_keeps_no_other(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_one_that_cannot_be_closed_keeps_no_other(lab: GatewayLab, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a transport fails as its connection expires, the others expire all the same."""
     tapes = [lab.join(lab.token(f"user-{n}", expires_in=10))[1] for n in range(3)]
 
@@ -237,10 +244,10 @@ async def test_one_that_cannot_be_closed_keeps_no_other(lab: Lab, monkeypatch: p
     assert list(lab.gateway.manager.connections()) == []
 
 
-async def test_refresh_and_revocation_cross(lab: Lab) -> None:
+async def test_refresh_and_revocation_cross(lab: GatewayLab) -> None:
     """The connection lives by its newest token: the old one's end is nothing to it, the new one's is its own."""
-    old, old_jti = lab.issue("ada", "acme", ALL)
-    new, new_jti = lab.issue("ada", "acme", ALL)
+    old, old_jti = issued(lab, "ada")
+    new, new_jti = issued(lab, "ada")
     connection, tape = lab.join(old)
     lab.say(connection, type="auth", token=new, id=1)
     assert lab.revoke(old_jti) == 0
@@ -254,7 +261,7 @@ async def test_refresh_and_revocation_cross(lab: Lab) -> None:
     assert tape.late == 0
 
 
-async def test_refresh_with_a_token_from_before_the_cutoff(lab: Lab) -> None:
+async def test_refresh_with_a_token_from_before_the_cutoff(lab: GatewayLab) -> None:
     """A user's revocation holds against every token from before it, also one that comes by `auth` later."""
     before = lab.token()
     lab.revoke(user="ada")
@@ -268,7 +275,7 @@ async def test_refresh_with_a_token_from_before_the_cutoff(lab: Lab) -> None:
     assert lab.connect(after)[0] is None
 
 
-async def test_narrowed_while_replaying(lab: Lab) -> None:
+async def test_narrowed_while_replaying(lab: GatewayLab) -> None:
     """A refresh without a room ends what was still owed of it, and what waits to be joined is judged anew."""
     await lab.happen(300, filler="x" * 2000)
     await lab.happen(5, circle=8)
@@ -288,9 +295,9 @@ async def test_narrowed_while_replaying(lab: Lab) -> None:
     assert connection.rooms.keys() == {"user:ada", "circle:8"}
 
 
-async def test_two_connections_of_a_user(lab: Lab) -> None:
+async def test_two_connections_of_a_user(lab: GatewayLab) -> None:
     """Revoking one token by its `jti` closes its connections only."""
-    one, jti = lab.issue("ada", "acme", ALL)
+    one, jti = issued(lab, "ada")
     _, first = lab.join(one, rooms="circle:7")
     _, twin = lab.join(one, rooms="circle:7")
     _, second = lab.join(lab.token(), rooms="circle:7")
@@ -303,7 +310,7 @@ async def test_two_connections_of_a_user(lab: Lab) -> None:
     assert len(second.events) == 1
 
 
-async def test_broken_transport_hurts_nobody(lab: Lab) -> None:
+async def test_broken_transport_hurts_nobody(lab: GatewayLab) -> None:
     """A client that goes in the middle of a delivery takes nothing from those after it."""
     connection, tape = lab.join(rooms="circle:7")
     _, other = lab.join(lab.token("bob"), rooms="circle:7")
@@ -324,7 +331,7 @@ async def test_broken_transport_hurts_nobody(lab: Lab) -> None:
 )
 async def test_limits_under_simultaneous_connects(limits: dict[str, int], code: int) -> None:
     """Thirty at once for three places: three get in, the others are told why; a place that is left is free again."""
-    async with haunted(**limits) as house:
+    async with attacked(**limits) as house:
         token = house.gate.token()
 
         async def attempt() -> tuple[Any, str]:
@@ -347,7 +354,7 @@ async def test_limits_under_simultaneous_connects(limits: dict[str, int], code: 
 
 async def test_handshakes_under_simultaneous_connects() -> None:
     """More attempts a minute than an address may make are 4429, and count for no connection."""
-    async with haunted(handshakes_per_minute=5) as house:
+    async with attacked(handshakes_per_minute=5) as house:
         token = house.gate.token()
 
         async def attempt() -> int | None:
@@ -362,7 +369,7 @@ async def test_handshakes_under_simultaneous_connects() -> None:
 
 async def test_revoked_over_the_wire_while_reading_nothing() -> None:
     """A revoked client that does not read is gone from every index at once, and from the socket within 2 seconds."""
-    async with haunted(events_per_second=0, log_max_bytes=64 * 1024 * 1024) as house:
+    async with attacked(events_per_second=0, log_max_bytes=64 * 1024 * 1024) as house:
         gate, loop = house.gate, asyncio.get_running_loop()
         admin = gate.token("root", scope="admin")
         async with gate.client(query="&rooms=circle:7", max_queue=1) as slow:
@@ -393,13 +400,13 @@ async def test_revoked_over_the_wire_while_reading_nothing() -> None:
         await gone(gate)
 
 
-async def test_storm(lab: Lab) -> None:
+async def test_storm(lab: GatewayLab) -> None:
     """Connecting, leaving, subscribing, publishing, refreshing and revoking all at once leaves nothing behind."""
 
-    async def live(n: int) -> Tape:
+    async def live(n: int) -> FakeTransport:
         user = f"user-{n % 7}"
-        token, jti = lab.issue(user, "acme", ALL)
-        connection, tape = lab.join(token, room=5 if n % 3 == 0 else None, rooms="circle:7")
+        token, jti = issued(lab, user)
+        connection, tape = lab.join(token, capacity=5 if n % 3 == 0 else None, rooms="circle:7")
         for step in range(10):
             lab.say(connection, type="subscribe", rooms=[f"project:{step}"], history=step)
             lab.say(

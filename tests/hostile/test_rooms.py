@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.hostile.house import House, clear, problem, refused
+from tests.hostile.attacked import AttackedGateway, clear, problem, refused
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -110,7 +110,7 @@ NAMES = [pytest.param(name, id=what) for what, name in names()]
 
 
 @pytest.mark.parametrize("name", NAMES)
-async def test_no_room(house: House, name: str) -> None:
+async def test_no_room(house: AttackedGateway, name: str) -> None:
     """`room_invalid` names it; the good room beside it is not joined either; then the good one is."""
     async with house.gate.client() as client:
         frame = await client.ask(type="subscribe", rooms=["circle:7", name])
@@ -124,7 +124,7 @@ async def test_no_room(house: House, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [p for p in NAMES[1::3] if p.values[0] and "," not in str(p.values[0])])
-async def test_no_room_in_the_handshake(house: House, name: str) -> None:
+async def test_no_room_in_the_handshake(house: AttackedGateway, name: str) -> None:
     """The client is let in, told `room_invalid`, and in no room but its own."""
     async with house.gate.client(query=f"&rooms=circle:7,{quote(name, safe='')}") as client:
         assert client.established["data"]["subscribed"] == ["user:ada"]
@@ -133,7 +133,7 @@ async def test_no_room_in_the_handshake(house: House, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [p for p in NAMES[2::3] if not str(p.values[0]).endswith(":*")])
-async def test_no_pattern_for_a_token(house: House, name: str) -> None:
+async def test_no_pattern_for_a_token(house: AttackedGateway, name: str) -> None:
     """No token is issued with such a grant, not even by who holds everything."""
     admin = house.gate.token(scope="admin subscribe", rooms=["circle:*", "project:*", "user:*", "tenant"])
     answer = await house.http("POST", "/admin/tokens", {"user_id": "eve", "rooms": [name]}, token=admin)
@@ -142,7 +142,7 @@ async def test_no_pattern_for_a_token(house: House, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [p for p in NAMES if str(p.values[0]).startswith("circle:")][::2])
-async def test_no_id_in_an_event(house: House, name: str) -> None:
+async def test_no_id_in_an_event(house: AttackedGateway, name: str) -> None:
     """An event cannot be published to it, over either way."""
     circle = name.removeprefix("circle:")
     event = {"type": "task.created", "data": {}, "circle_id": circle}
@@ -164,7 +164,7 @@ async def test_no_id_in_an_event(house: House, name: str) -> None:
         "circle:7",
     ],
 )
-async def test_odd_but_good(house: House, name: str) -> None:
+async def test_odd_but_good(house: AttackedGateway, name: str) -> None:
     """The longest and oddest names that the grammar has are rooms like others."""
     token = house.gate.token(rooms=["circle:*", "project:*", "user:*", "tenant"])
     async with house.gate.client(token) as client:
@@ -176,7 +176,7 @@ async def test_odd_but_good(house: House, name: str) -> None:
         assert {frame["type"] for frame in frames} == {"task.created", "published"}
 
 
-async def test_lone_surrogates_are_no_json(house: House) -> None:
+async def test_lone_surrogates_are_no_json(house: AttackedGateway) -> None:
     """Half a character, which JSON can spell and UTF-8 cannot, is a bad message."""
     async with house.gate.client() as client:
         await client.websocket.send('{"type":"subscribe","rooms":["circle:\\ud800"]}')

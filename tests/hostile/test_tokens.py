@@ -14,10 +14,12 @@ from gateway.engine.gateway import Gateway
 from gateway.logs.memory import MemoryLog
 from gateway.service.factory import create_service
 from gateway.testing import CURSOR_KEY
-from tests.auth import forge
-from tests.auth.hostile import algorithms, claimed, encodings, headers, shapes
-from tests.hostile.house import House, clear, everything_logged, fence, problem, refused
-from tests.support import Client, running, settings_for
+from tests.hostile.attacked import AttackedGateway, clear, everything_logged, problem, refused
+from tests.support import forge
+from tests.support.clients import Client, until_fence
+from tests.support.hostile_tokens import algorithms, claimed, encodings, headers, shapes
+from tests.support.inprocess import running
+from tests.support.settings import settings_for
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -56,7 +58,7 @@ ADMIN = forge.forge(forge.claims(scope="subscribe admin"))
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def shared_house() -> AsyncIterator[House]:
+async def shared_house() -> AsyncIterator[AttackedGateway]:
     """A gateway that trusts the forge's keys and lives at the forge's time."""
     settings = settings_for(commands_per_second=0)
     made = create_service(settings)
@@ -64,10 +66,10 @@ async def shared_house() -> AsyncIterator[House]:
     service = replace(made, gateway=gateway)
     async with running(settings, service) as gate:
         with everything_logged() as watch:
-            yield House(gate, watch)
+            yield AttackedGateway(gate, watch)
 
 
-async def works(house: House) -> None:
+async def works(house: AttackedGateway) -> None:
     """The same gateway takes a good token."""
     async with house.gate.client(forge.forge()) as client:
         assert client.established["data"]["user_id"] == "alice@example.org"
@@ -81,7 +83,7 @@ def silent(text: str, token: str) -> None:
 
 
 @pytest.mark.parametrize("token", dealt(fits_query, 0))
-async def test_websocket_query(house: House, token: str) -> None:
+async def test_websocket_query(house: AttackedGateway, token: str) -> None:
     """Closed with 4401 and one word, having been told nothing."""
     query = quote(token, safe="", errors="surrogatepass")
     async with connect(f"{house.gate.ws_url}?token={query}", compression=None) as websocket:
@@ -92,7 +94,7 @@ async def test_websocket_query(house: House, token: str) -> None:
 
 
 @pytest.mark.parametrize("token", dealt(fits_header, 2))
-async def test_websocket_header(house: House, token: str) -> None:
+async def test_websocket_header(house: AttackedGateway, token: str) -> None:
     """The same by `Authorization`."""
     header = {"Authorization": f"Bearer {token}"}
     async with connect(house.gate.ws_url, additional_headers=header, compression=None) as websocket:
@@ -102,7 +104,7 @@ async def test_websocket_header(house: House, token: str) -> None:
 
 
 @pytest.mark.parametrize("token", dealt(fits_header, 3))
-async def test_http_header(house: House, token: str) -> None:
+async def test_http_header(house: AttackedGateway, token: str) -> None:
     """401 with a problem document that does not say which check failed."""
     answer = await house.http("POST", "/events", {"type": "a", "data": {}}, token=token)
     problem(answer, 401, "token_invalid")
@@ -112,7 +114,7 @@ async def test_http_header(house: House, token: str) -> None:
 
 
 @pytest.mark.parametrize("token", dealt(fits_query, 1))
-async def test_http_query(house: House, token: str) -> None:
+async def test_http_query(house: AttackedGateway, token: str) -> None:
     """The same by `?token=`."""
     answer = await house.http("GET", f"/admin/stats?token={quote(token, safe='', errors='surrogatepass')}")
     problem(answer, 401, "token_invalid")
@@ -120,7 +122,7 @@ async def test_http_query(house: House, token: str) -> None:
 
 
 @pytest.mark.parametrize("token", [*dealt(fits_message, 4), *TOO_LONG])
-async def test_refresh(house: House, token: str) -> None:
+async def test_refresh(house: AttackedGateway, token: str) -> None:
     """`auth` with it is refused and changes nothing; a good one is then taken."""
     async with house.gate.client(forge.forge()) as client:
         identity = house.connection(client).identity
@@ -129,11 +131,11 @@ async def test_refresh(house: House, token: str) -> None:
         silent(json.dumps(frame) + house.watch.text(), token)
         assert house.connection(client).identity is identity
         assert (await client.ask(type="auth", token=forge.forge()))["type"] == "authenticated"
-        assert await fence(client) == []
+        assert await until_fence(client) == []
 
 
 @pytest.mark.parametrize("token", [*dealt(fits_message, 0)[::2], *TOO_LONG])
-async def test_introspection(house: House, token: str) -> None:
+async def test_introspection(house: AttackedGateway, token: str) -> None:
     """Not active, and not a word more."""
     answer = await house.http("POST", "/admin/tokens/introspect", {"token": token}, token=ADMIN)
     assert (answer.status, answer.json) == (200, {"active": False})
@@ -143,7 +145,7 @@ async def test_introspection(house: House, token: str) -> None:
 EXPIRED = forge.forge(forge.claims(iat=forge.NOW - 100, exp=forge.NOW))
 
 
-async def test_expired(house: House) -> None:
+async def test_expired(house: AttackedGateway) -> None:
     """What was good says so, everywhere."""
     async with connect(f"{house.gate.ws_url}?token={EXPIRED}", compression=None) as websocket:
         assert await Client(websocket).closed() == (4401, "token_expired")
@@ -172,7 +174,7 @@ OTHER = forge.forge(forge.claims(jti="token-2"))
         ("?token=&token=", []),
     ],
 )
-async def test_none(house: House, query: str, sent: list[tuple[str, str]]) -> None:
+async def test_none(house: AttackedGateway, query: str, sent: list[tuple[str, str]]) -> None:
     """Where there is none, that is the word."""
     answer = await house.http("GET", f"/admin/stats{query.replace(' ', '%20')}", headers=dict(sent))
     problem(answer, 401, "token_missing")
@@ -195,7 +197,7 @@ async def test_none(house: House, query: str, sent: list[tuple[str, str]]) -> No
         (f"?token=x&token={GOOD}", []),
     ],
 )
-async def test_two_that_disagree(house: House, query: str, sent: list[tuple[str, str]]) -> None:
+async def test_two_that_disagree(house: AttackedGateway, query: str, sent: list[tuple[str, str]]) -> None:
     """Neither is believed, be both of them good."""
     async with connect(f"{house.gate.ws_url}{query}", additional_headers=sent, compression=None) as websocket:
         assert await Client(websocket).closed() == (4401, "token_invalid")
@@ -214,7 +216,7 @@ async def test_two_that_disagree(house: House, query: str, sent: list[tuple[str,
         (f"?token={GOOD}", [("Sec-WebSocket-Protocol", f"gateway.bearer.{GOOD},gateway.v1, chat")]),
     ],
 )
-async def test_odd_but_good(house: House, query: str, sent: list[tuple[str, str]]) -> None:
+async def test_odd_but_good(house: AttackedGateway, query: str, sent: list[tuple[str, str]]) -> None:
     """The same token twice, or spelled another way, is one token."""
     options: dict[str, Any] = {"additional_headers": sent}
     if sent and sent[0][0].startswith("Sec"):
@@ -225,11 +227,11 @@ async def test_odd_but_good(house: House, query: str, sent: list[tuple[str, str]
     silent(house.watch.text(), GOOD)
 
 
-async def test_refresh_of_somebody_else(house: House) -> None:
+async def test_refresh_of_somebody_else(house: AttackedGateway) -> None:
     """`auth` with another's token, of the same tenant or the same name in another tenant, is a mismatch."""
     async with house.gate.client(GOOD) as client:
         for changed in ({"sub": "bob"}, {"tenant": "globex"}, {"sub": "Alice@example.org"}):
             frame = await client.ask(type="auth", token=forge.forge(forge.claims(**changed)))
             refused(frame, "token_mismatch")
             clear(frame["data"]["message"], "bob", "globex")
-        assert await fence(client) == []
+        assert await until_fence(client) == []

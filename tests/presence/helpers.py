@@ -5,7 +5,8 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from tests.support import Client, Gate
+from tests.support.clients import Client
+from tests.support.inprocess import RunningGateway
 
 
 async def present(client: Client, room: str = "circle:1") -> dict[str, int]:
@@ -34,6 +35,6 @@ async def until(what: Callable[[], Awaitable[Any]], expected: Any, seconds: floa
         await asyncio.sleep(0.05)
 
 
-def with_grace(gate: Gate, seconds: float) -> Gate:
+def with_grace(gate: RunningGateway, seconds: float) -> RunningGateway:
     gate.service.gateway.presence.grace = seconds
     return gate

@@ -9,12 +9,12 @@ import pytest
 
 from auth.identity import Identity
 from tests.presence.helpers import news, present, with_grace
-from tests.support import Client, Gate
-from tests.wire.helpers import fence, http
+from tests.support.clients import Client, fence, http
+from tests.support.inprocess import RunningGateway
 
 
 @pytest.fixture
-async def gate(gate: Gate) -> Gate:
+async def gate(gate: RunningGateway) -> RunningGateway:
     return with_grace(gate, 0.3)
 
 
@@ -22,7 +22,7 @@ async def watch(client: Client, *rooms: str) -> None:
     assert (await client.ask(type="subscribe", rooms=rooms or ["circle:1"], presence=True))["type"] == "subscribed"
 
 
-async def test_the_command_tells_who_is_in_a_room(gate: Gate) -> None:
+async def test_the_command_tells_who_is_in_a_room(gate: RunningGateway) -> None:
     """By user, with how many connections; the asker need not be in it. Nobody is nobody."""
     async with (
         gate.client(gate.token("ada"), "&rooms=circle:1"),
@@ -42,7 +42,7 @@ async def test_the_command_tells_who_is_in_a_room(gate: Gate) -> None:
         assert await present(eve) == {}
 
 
-async def test_the_frame_is_as_the_protocol_has_it(gate: Gate) -> None:
+async def test_the_frame_is_as_the_protocol_has_it(gate: RunningGateway) -> None:
     async with gate.client(query="&rooms=circle:1") as client:
         await client.next("subscribed")
         answer = await client.ask(type="presence", room="circle:1", id=7)
@@ -51,7 +51,7 @@ async def test_the_frame_is_as_the_protocol_has_it(gate: Gate) -> None:
     assert answer == {"type": "presence", "id": 7, "data": {"room": "circle:1", "users": users, "connections": 1}}
 
 
-async def test_who_may_subscribe_may_ask_and_nobody_else(gate: Gate) -> None:
+async def test_who_may_subscribe_may_ask_and_nobody_else(gate: RunningGateway) -> None:
     """The same refusals over the WebSocket and HTTP, naming the room."""
     for token, room, code, status in (
         (gate.token(rooms=["circle:1"]), "circle:2", "room_forbidden", 403),
@@ -72,7 +72,7 @@ async def test_who_may_subscribe_may_ask_and_nobody_else(gate: Gate) -> None:
         assert await present(client, "user:ada") == {"ada": 1}
 
 
-async def test_http_answers_as_the_command_does(gate: Gate) -> None:
+async def test_http_answers_as_the_command_does(gate: RunningGateway) -> None:
     async with (
         gate.client(gate.token("ada"), "&rooms=circle:1") as ada,
         gate.client(gate.token("bob"), "&rooms=circle:1") as bob,
@@ -88,7 +88,7 @@ async def test_http_answers_as_the_command_does(gate: Gate) -> None:
         assert (await api.get("/rooms/circle%3A1/presence")).json() == answer.json()
 
 
-async def test_watchers_are_told_of_the_first_in_and_the_last_out(gate: Gate) -> None:
+async def test_watchers_are_told_of_the_first_in_and_the_last_out(gate: RunningGateway) -> None:
     """Not of further connections of the same user, and after the grace."""
     async with gate.client(gate.token("ada")) as ada, gate.client(gate.token("eve"), "&rooms=circle:1") as unaware:
         await unaware.next("subscribed")
@@ -104,7 +104,7 @@ async def test_watchers_are_told_of_the_first_in_and_the_last_out(gate: Gate) ->
         await fence(unaware)
 
 
-async def test_nobody_is_told_of_oneself_or_of_what_was_before(gate: Gate) -> None:
+async def test_nobody_is_told_of_oneself_or_of_what_was_before(gate: RunningGateway) -> None:
     """Neither of the own arrival, nor of that of another connection of the same user."""
     async with (
         gate.client(gate.token("ada")) as ada,
@@ -119,7 +119,7 @@ async def test_nobody_is_told_of_oneself_or_of_what_was_before(gate: Gate) -> No
             await client.quiet(0.3)
 
 
-async def test_everyone_who_arrives_at_once_hears_of_those_after(gate: Gate) -> None:
+async def test_everyone_who_arrives_at_once_hears_of_those_after(gate: RunningGateway) -> None:
     """A page that many open at the same moment: each hears of exactly those that came later."""
     names = [f"u{n}" for n in range(6)]
     async with AsyncExitStack() as stack:
@@ -132,7 +132,7 @@ async def test_everyone_who_arrives_at_once_hears_of_those_after(gate: Gate) -> 
             await fence(client)
 
 
-async def test_every_way_out_is_leaving(gate: Gate) -> None:
+async def test_every_way_out_is_leaving(gate: RunningGateway) -> None:
     """Unsubscribing, a token without the room, closing by an administrator, revocation, expiry, removal, and the
     network."""
     async with gate.client(gate.token("eve")) as eve:
@@ -165,7 +165,7 @@ async def test_every_way_out_is_leaving(gate: Gate) -> None:
         assert await present(eve) == {"eve": 1}
 
 
-async def test_a_flapping_client_floods_nobody(gate: Gate) -> None:
+async def test_a_flapping_client_floods_nobody(gate: RunningGateway) -> None:
     """Twenty reconnections within the grace are one arrival."""
     async with gate.client(gate.token("ada")) as ada:
         with_grace(gate, 1.0)
@@ -179,7 +179,7 @@ async def test_a_flapping_client_floods_nobody(gate: Gate) -> None:
         await ada.quiet(0.3)
 
 
-async def test_who_asked_during_the_grace_hears_of_the_return(gate: Gate) -> None:
+async def test_who_asked_during_the_grace_hears_of_the_return(gate: RunningGateway) -> None:
     """It was told that the user is not there; for who did not ask, nothing happened."""
     with_grace(gate, 2.0)
     async with gate.client(gate.token("ada")) as ada, gate.client(gate.token("eve")) as eve:
@@ -195,7 +195,7 @@ async def test_who_asked_during_the_grace_hears_of_the_return(gate: Gate) -> Non
             await ada.quiet(0.3)
 
 
-async def test_watching_ends_with_the_room_or_by_saying_so(gate: Gate) -> None:
+async def test_watching_ends_with_the_room_or_by_saying_so(gate: RunningGateway) -> None:
     """`presence: false` ends it, and so does leaving the room; a `subscribe` without the field changes nothing."""
     async with gate.client(gate.token("ada")) as ada:
         await watch(ada)
@@ -215,7 +215,7 @@ async def test_watching_ends_with_the_room_or_by_saying_so(gate: Gate) -> None:
 
 
 @pytest.mark.parametrize("tenant", ["acme-1", "acm", "Acme", "acme_"])
-async def test_tenants_that_look_alike_never_meet(gate: Gate, tenant: str) -> None:
+async def test_tenants_that_look_alike_never_meet(gate: RunningGateway, tenant: str) -> None:
     """The same user and room of another tenant: neither told nor counted, over either way."""
     async with gate.client(gate.token("ada")) as ada:
         await watch(ada)
@@ -232,7 +232,7 @@ async def test_tenants_that_look_alike_never_meet(gate: Gate, tenant: str) -> No
         await ada.quiet(0.5)
 
 
-async def test_one_that_is_behind_goes_without(gate: Gate) -> None:
+async def test_one_that_is_behind_goes_without(gate: RunningGateway) -> None:
     """News are not kept for who does not read: nothing piles up, and the command tells how things are."""
     async with gate.client(gate.token("ada")) as ada:
         await watch(ada)
@@ -244,7 +244,7 @@ async def test_one_that_is_behind_goes_without(gate: Gate) -> None:
             assert await present(ada) == {"ada": 1, "bob": 1}
 
 
-async def test_one_that_is_full_falls_behind_and_loses_no_event(gate: Gate) -> None:
+async def test_one_that_is_full_falls_behind_and_loses_no_event(gate: RunningGateway) -> None:
     """News that fill the transport put the connection behind as events do: what is published then comes, once, when it
     has drained."""
     async with gate.client(gate.token("ada")) as ada:
@@ -273,7 +273,7 @@ async def test_one_that_is_full_falls_behind_and_loses_no_event(gate: Gate) -> N
         await fence(ada)
 
 
-async def test_thousands_in_a_room_are_not_dear(gate: Gate) -> None:
+async def test_thousands_in_a_room_are_not_dear(gate: RunningGateway) -> None:
     """One more arrival in a room of 3,000 users costs as little as in an empty one."""
     gateway = gate.service.gateway
     manager, presence = gateway.manager, gateway.presence

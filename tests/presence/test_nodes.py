@@ -7,26 +7,28 @@ from typing import Any
 
 import pytest
 
-from tests.presence.helpers import news, present, until, with_grace
-from tests.redis.server import Server
-from tests.support import Client, Gate, running, settings_for
-from tests.wire.helpers import fence, http, publish
+from tests.presence.helpers import news, present, with_grace
+from tests.support.clients import Client, fence, http
+from tests.support.inprocess import RunningGateway, running
+from tests.support.pauses import until_equal
+from tests.support.redis import RedisServer
+from tests.support.settings import settings_for
 
 
 @asynccontextmanager
-async def node(server: Server, grace: float = 0.3) -> AsyncIterator[Gate]:
+async def node(server: RedisServer, grace: float = 0.3) -> AsyncIterator[RunningGateway]:
     """One gateway of those that share the server."""
     async with running(settings_for(log_url=server.url)) as gate:
         yield with_grace(gate, grace)
 
 
 @asynccontextmanager
-async def gates(server: Server, count: int = 2, **options: Any) -> AsyncIterator[list[Gate]]:
+async def gates(server: RedisServer, count: int = 2, **options: Any) -> AsyncIterator[list[RunningGateway]]:
     async with AsyncExitStack() as stack:
         yield [await stack.enter_async_context(node(server, **options)) for _ in range(count)]
 
 
-def name(gate: Gate) -> str:
+def name(gate: RunningGateway) -> str:
     return gate.service.gateway.cluster.members.node
 
 
@@ -36,27 +38,27 @@ async def watch(client: Client) -> None:
     await present(client)
 
 
-async def admin(gate: Gate, path: str, **parameters: Any) -> Any:
+async def admin(gate: RunningGateway, path: str, **parameters: Any) -> Any:
     async with http(gate, gate.token("root", scope="admin")) as api:
         answer = await api.get(path, params=parameters)
     assert answer.status_code == 200, answer.text
     return answer.json()
 
 
-async def test_the_command_counts_the_connections_of_all_nodes(server: Server) -> None:
+async def test_the_command_counts_the_connections_of_all_nodes(server: RedisServer) -> None:
     """Whichever node is asked, over either way, though nobody watches."""
     async with gates(server, 3) as (one, two, three), AsyncExitStack() as stack:
         for gate, user in ((one, "ada"), (two, "ada"), (two, "bob"), (three, "ada")):
             await stack.enter_async_context(gate.client(gate.token(user), "&rooms=circle:1"))
         for gate in (one, two, three):
             client = await stack.enter_async_context(gate.client(gate.token("eve")))
-            await until(lambda client=client: present(client), {"ada": 3, "bob": 1}, 2)  # type: ignore[misc]
+            await until_equal(lambda client=client: present(client), {"ada": 3, "bob": 1}, 2)  # type: ignore[misc]
             async with http(gate, gate.token("eve")) as api:
                 answer = (await api.get("/rooms/circle:1/presence")).json()
             assert answer["connections"] == 4
 
 
-async def test_watchers_hear_of_who_is_on_other_nodes(server: Server) -> None:
+async def test_watchers_hear_of_who_is_on_other_nodes(server: RedisServer) -> None:
     """First in and last out count over all nodes; who was there before is not news."""
     async with (
         gates(server) as (one, two),
@@ -71,7 +73,7 @@ async def test_watchers_hear_of_who_is_on_other_nodes(server: Server) -> None:
             async with one.client(one.token("bob"), "&rooms=circle:1") as here:
                 await here.next("subscribed")
                 # Asked by another one, or the answers would hide what the watcher is told.
-                await until(lambda: present(here), {"ada": 1, "bob": 2, "zoe": 1}, 2)
+                await until_equal(lambda: present(here), {"ada": 1, "bob": 2, "zoe": 1}, 2)
             await ada.quiet(1.0)
         assert await news(ada, 2) == ("left", "circle:1", "bob")
         assert await present(ada) == {"ada": 1, "zoe": 1}
@@ -79,12 +81,12 @@ async def test_watchers_hear_of_who_is_on_other_nodes(server: Server) -> None:
             await eve.next("subscribed")
             assert await news(ada) == ("joined", "circle:1", "eve")
             async with two.client(two.token("eve"), "&rooms=circle:1"):
-                await until(lambda: present(eve), {"ada": 1, "eve": 2, "zoe": 1}, 2)
-            await until(lambda: present(eve), {"ada": 1, "eve": 1, "zoe": 1}, 2)
+                await until_equal(lambda: present(eve), {"ada": 1, "eve": 2, "zoe": 1}, 2)
+            await until_equal(lambda: present(eve), {"ada": 1, "eve": 1, "zoe": 1}, 2)
             await ada.quiet(0.7)
 
 
-async def test_who_moves_to_another_node_was_never_away(server: Server) -> None:
+async def test_who_moves_to_another_node_was_never_away(server: RedisServer) -> None:
     """A rolling restart, or a load balancer: nobody is told, as long as the grace is longer than nodes take."""
     async with gates(server, grace=3.0) as (one, two), one.client(one.token("ada")) as ada:
         await watch(ada)
@@ -101,7 +103,7 @@ async def test_who_moves_to_another_node_was_never_away(server: Server) -> None:
         await ada.quiet(0.5)
 
 
-async def test_who_flaps_at_another_node_floods_nobody(server: Server) -> None:
+async def test_who_flaps_at_another_node_floods_nobody(server: RedisServer) -> None:
     async with gates(server, grace=2.0) as (one, two), one.client(one.token("ada")) as ada:
         await watch(ada)
         for _ in range(30):
@@ -114,7 +116,7 @@ async def test_who_flaps_at_another_node_floods_nobody(server: Server) -> None:
         await ada.quiet(1.0)
 
 
-async def test_rooms_of_a_connection_elsewhere_follow(server: Server) -> None:
+async def test_rooms_of_a_connection_elsewhere_follow(server: RedisServer) -> None:
     """Subscribing and unsubscribing there, and a token that grants less."""
     async with (
         gates(server) as (one, two),
@@ -131,7 +133,7 @@ async def test_rooms_of_a_connection_elsewhere_follow(server: Server) -> None:
         assert await present(ada, "circle:2") == {"bob": 1}
 
 
-async def test_administrators_see_all_nodes(server: Server) -> None:
+async def test_administrators_see_all_nodes(server: RedisServer) -> None:
     """Connections with their node, rooms and counts, in pages that together are the whole."""
     async with (
         gates(server) as (one, two),
@@ -145,7 +147,7 @@ async def test_administrators_see_all_nodes(server: Server) -> None:
             counts = await admin(one, "/admin/stats")
             return int(counts["active_connections"])
 
-        await until(connections, 3, 2)
+        await until_equal(connections, 3, 2)
         for gate in (one, two):
             stats = await admin(gate, "/admin/stats")
             assert (stats["active_users"], stats["active_rooms"], stats["total_connections"]) == (2, 4, 3)
@@ -176,18 +178,18 @@ async def test_administrators_see_all_nodes(server: Server) -> None:
             assert by_id[bob.established["data"]["connection_id"]]["node"] == name(two)
 
 
-async def test_a_fresh_token_is_known_elsewhere(server: Server) -> None:
+async def test_a_fresh_token_is_known_elsewhere(server: RedisServer) -> None:
     async with gates(server) as (one, two), two.client(two.token("bob", expires_in=100)) as bob:
 
         async def expiry() -> Any:
             return [item["expires_at"] for item in (await admin(one, "/admin/connections"))["connections"]]
 
-        await until(expiry, [bob.established["data"]["expires_at"]], 2)
+        await until_equal(expiry, [bob.established["data"]["expires_at"]], 2)
         answer = await bob.ask(type="auth", token=two.token("bob", expires_in=600))
-        await until(expiry, [answer["data"]["expires_at"]], 2)
+        await until_equal(expiry, [answer["data"]["expires_at"]], 2)
 
 
-async def test_an_administrator_closes_a_connection_wherever_it_is(server: Server) -> None:
+async def test_an_administrator_closes_a_connection_wherever_it_is(server: RedisServer) -> None:
     async with (
         gates(server) as (one, two),
         two.client(two.token("bob")) as bob,
@@ -200,19 +202,19 @@ async def test_an_administrator_closes_a_connection_wherever_it_is(server: Serve
         async def known() -> int:
             return len((await admin(one, "/admin/connections"))["connections"])
 
-        await until(known, 2, 2)
+        await until_equal(known, 2, 2)
         assert (await foreign.delete(path)).status_code == 404
         assert (await api.delete(f"{path}x")).status_code == 404
         await fence(bob)
         assert (await api.delete(path)).status_code == 204
         assert (await bob.closed(2))[0] == 4403
-        await until(known, 1, 2)
+        await until_equal(known, 1, 2)
         assert (await api.delete(path)).status_code == 404
         await fence(spared)
 
 
 @pytest.mark.parametrize("tenant", ["acme-1", "acm", "Acme"])
-async def test_tenants_that_look_alike_never_meet(server: Server, tenant: str) -> None:
+async def test_tenants_that_look_alike_never_meet(server: RedisServer, tenant: str) -> None:
     """On other nodes neither: not told, not counted, not listed."""
     async with gates(server) as (one, two), one.client(one.token("ada")) as ada:
         await watch(ada)
@@ -227,12 +229,12 @@ async def test_tenants_that_look_alike_never_meet(server: Server, tenant: str) -
         await ada.ask(type="ping")
 
 
-async def test_totals_count_each_thing_once_and_whatever_node_is_asked(server: Server) -> None:
+async def test_totals_count_each_thing_once_and_whatever_node_is_asked(server: RedisServer) -> None:
     """An event where it was appended, though both nodes deliver it; what a node counted goes on to count when its last
     client of the tenant has gone, and what the log holds is the same everywhere."""
     async with gates(server, 3) as (one, two, idle):
 
-        async def totals(gate: Gate) -> tuple[int, ...]:
+        async def totals(gate: RunningGateway) -> tuple[int, ...]:
             async with http(gate, gate.token("root", rooms=["circle:1"], scope="admin")) as api:
                 stats = (await api.get("/admin/stats")).json()
             names = ("total_connections", "total_messages_sent", "total_broadcasts", "log_events")
@@ -241,20 +243,20 @@ async def test_totals_count_each_thing_once_and_whatever_node_is_asked(server: S
         async with one.client(one.token("ada"), "&rooms=circle:1") as ada:
             async with two.client(two.token("bob"), "&rooms=circle:1") as bob:
                 for n in range(5):
-                    await publish((one, two)[n % 2], circle_id=1)
+                    await (one, two)[n % 2].publish(circle_id=1)
                 for client in (ada, bob):
                     await client.next("subscribed")
                     for _ in range(5):
                         await client.next("task.completed")
                 for gate in (one, two, idle):
-                    await until(lambda gate=gate: totals(gate), (2, 14, 5, 5), 4)  # type: ignore[misc]
-            await publish(idle, circle_id=1)
+                    await until_equal(lambda gate=gate: totals(gate), (2, 14, 5, 5), 4)  # type: ignore[misc]
+            await idle.publish(circle_id=1)
             await ada.next("task.completed")
             for gate in (one, two, idle):
-                await until(lambda gate=gate: totals(gate), (2, 15, 6, 6), 4)  # type: ignore[misc]
+                await until_equal(lambda gate=gate: totals(gate), (2, 15, 6, 6), 4)  # type: ignore[misc]
 
 
-async def test_without_redis_each_node_answers_what_it_knows(server: Server) -> None:
+async def test_without_redis_each_node_answers_what_it_knows(server: RedisServer) -> None:
     """`partial` says so, nothing is a 500, nobody waits long; and it is repaired by itself, without telling anybody of
     people who were there all the time."""
     async with (
@@ -263,7 +265,7 @@ async def test_without_redis_each_node_answers_what_it_knows(server: Server) -> 
         two.client(two.token("bob"), "&rooms=circle:1"),
     ):
         await watch(ada)
-        await until(lambda: present(ada), {"ada": 1, "bob": 1}, 2)
+        await until_equal(lambda: present(ada), {"ada": 1, "bob": 1}, 2)
         server.kill()
         async with http(one, one.token("root", rooms=["circle:1"], scope="admin subscribe")) as api:
 
@@ -273,7 +275,7 @@ async def test_without_redis_each_node_answers_what_it_knows(server: Server) -> 
                 assert answer.elapsed.total_seconds() < 2
                 return bool(answer.json().get("partial", False))
 
-            await until(partial, True, 4)
+            await until_equal(partial, True, 4)
             answer = await ada.ask(type="presence", room="circle:1")
             assert answer["data"]["partial"] is True
             for path in ("stats", "connections", "rooms"):
@@ -282,13 +284,13 @@ async def test_without_redis_each_node_answers_what_it_knows(server: Server) -> 
             unknown = await api.delete("/admin/connections/con_unknown")
             assert (unknown.status_code, unknown.json()["code"]) == (503, "broker_unavailable")
             await server.start()
-            await until(partial, False, 6)
-        await until(lambda: present(ada), {"ada": 1, "bob": 1}, 4)
+            await until_equal(partial, False, 6)
+        await until_equal(lambda: present(ada), {"ada": 1, "bob": 1}, 4)
         while (frame := await ada.ask(type="ping"))["type"] != "pong":
             assert not frame["type"].startswith("presence"), frame
 
 
-async def test_an_idle_gateway_asks_redis_little(server: Server) -> None:
+async def test_an_idle_gateway_asks_redis_little(server: RedisServer) -> None:
     """Nothing for tenants that nobody watches, and one command for each poll of one that somebody does."""
     async with gates(server, 1) as (one,), one.client(one.token("ada")) as ada:
 
@@ -307,7 +309,7 @@ async def test_an_idle_gateway_asks_redis_little(server: Server) -> None:
         assert 1 <= await commands(1.2) <= 3
 
 
-async def test_a_redis_that_stalls_holds_up_nobody(server: Server) -> None:
+async def test_a_redis_that_stalls_holds_up_nobody(server: RedisServer) -> None:
     """An answer within 2 seconds, and at once as soon as it is known that there is nothing to wait for."""
     async with gates(server, 1) as (one,), one.client(one.token("ada")) as ada:
         await watch(ada)
@@ -319,4 +321,4 @@ async def test_a_redis_that_stalls_holds_up_nobody(server: Server) -> None:
             assert answer["data"]["partial"] is True
         finally:
             server.go_on()
-        await until(lambda: present(ada), {"ada": 1}, 4)
+        await until_equal(lambda: present(ada), {"ada": 1}, 4)

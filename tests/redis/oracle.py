@@ -11,8 +11,10 @@ from websockets.exceptions import ConnectionClosed
 
 from gateway.core.errors import LogUnavailable
 from gateway.logs.redis import RedisLog
-from tests.pauses import in_time, ran
-from tests.support import Client, Gate, running, settings_for
+from tests.support.clients import Client
+from tests.support.inprocess import RunningGateway, running
+from tests.support.pauses import ran, until
+from tests.support.settings import settings_for
 
 GAPS = ("stream.gap",)
 TENANT = "acme"
@@ -55,7 +57,7 @@ class Reader:
 class Publisher:
     """Publishes 1, 2, 3 and on at each gateway in turn, each until it is acknowledged, with a key of its own."""
 
-    def __init__(self, gates: Sequence[Gate], pause: float = 0.005, tenant: str = TENANT) -> None:
+    def __init__(self, gates: Sequence[RunningGateway], pause: float = 0.005, tenant: str = TENANT) -> None:
         self.acked: dict[int, str] = {}
         self.begun: dict[int, float] = {}
         """When each was published for the first time."""
@@ -92,7 +94,7 @@ class Publisher:
     async def more(self, count: int, seconds: float = 10.0) -> None:
         """Until `count` more have been acknowledged."""
         goal = len(self.acked) + count
-        await in_time(lambda: len(self.acked) >= goal or self._task.done(), seconds)
+        await until(lambda: len(self.acked) >= goal or self._task.done(), seconds)
         assert not self._task.done(), self._task
 
     async def stop(self, seconds: float = 15.0) -> None:
@@ -105,7 +107,7 @@ class Publisher:
 class Stage:
     """Gateways on one Redis, a reader at each, and one of another tenant that must never get anything."""
 
-    def __init__(self, gates: list[Gate], readers: list[Reader], canaries: list[Reader]) -> None:
+    def __init__(self, gates: list[RunningGateway], readers: list[Reader], canaries: list[Reader]) -> None:
         self.gates = gates
         self.readers = readers
         self._canaries = canaries
@@ -119,7 +121,7 @@ class Stage:
         return all(gate.service.gateway.ready for gate in self.gates)
 
     async def everywhere(self, condition: Callable[[Reader], bool], seconds: float = 15.0) -> None:
-        await in_time(lambda: all(condition(reader) for reader in self.readers), seconds)
+        await until(lambda: all(condition(reader) for reader in self.readers), seconds)
 
     async def judge(self, publisher: Publisher, *, gaps: bool = False, seconds: float = 15.0) -> None:
         """Wait until every reader has the last acknowledged event, then hold what it got against the promise."""
@@ -170,7 +172,7 @@ def share(delays: Iterable[float], part: float) -> float:
 async def stage(*urls: str, prefix: str, **settings: Any) -> AsyncIterator[Stage]:
     """A gateway for each of `urls`, which lead to one Redis."""
     async with AsyncExitStack() as stack:
-        gates: list[Gate] = []
+        gates: list[RunningGateway] = []
         readers: list[Reader] = []
         canaries: list[Reader] = []
         for url in urls:

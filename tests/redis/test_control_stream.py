@@ -14,16 +14,16 @@ from gateway.cluster.redis.control_stream import decode, encode
 from gateway.cluster.redis.outbox import Outbox
 from gateway.core.control import ControlMessage
 from gateway.core.errors import LogUnavailable
-from gateway.testing import Connections, until
-from tests.pauses import ran
+from gateway.testing import Connections
 from tests.redis.oracle import stage
-from tests.redis.server import Server
+from tests.support.pauses import ran, until
+from tests.support.redis import RedisServer
 
 AT = 1_768_000_000.25
 
 
 @asynccontextmanager
-async def node(server: Server, prefix: str, retention: int = 3_600) -> AsyncIterator[RedisCluster]:
+async def node(server: RedisServer, prefix: str, retention: int = 3_600) -> AsyncIterator[RedisCluster]:
     cluster = RedisCluster(server.url, prefix=prefix, retention=retention)
     cluster.members.attach(Connections(), lambda tenant, changes: None)
     await cluster.start()
@@ -45,7 +45,7 @@ def key(prefix: str) -> str:
     return f"{prefix}:{{control}}:messages"
 
 
-async def test_messages_are_dropped_by_the_clock_of_redis(server: Server, prefix: str) -> None:
+async def test_messages_are_dropped_by_the_clock_of_redis(server: RedisServer, prefix: str) -> None:
     """Once they are older than the longest token, and by no node's clock; and those that are over are not heard."""
     for n in range(1_000):
         await server.ask("XADD", key(prefix), f"{1_000 + n}-0", "m", encode(revoked(f"old{n}")))
@@ -57,7 +57,7 @@ async def test_messages_are_dropped_by_the_clock_of_redis(server: Server, prefix
             assert names(two) == ["bob"]
 
 
-async def test_what_cannot_be_read_is_passed_over(server: Server, prefix: str) -> None:
+async def test_what_cannot_be_read_is_passed_over(server: RedisServer, prefix: str) -> None:
     """Whatever stands in the stream, the rest of it is heard."""
     good = json.loads(encode(revoked("bob")))
     strange: list[Any] = [[], {}, None, 7, "x", good[:-1], [*good, 1], ["other", *good[1:]], [good[0], 5, *good[2:]]]
@@ -76,7 +76,9 @@ async def test_what_cannot_be_read_is_passed_over(server: Server, prefix: str) -
 
 
 @pytest.mark.parametrize("lost", ["FLUSHALL", "DEL", "restart"])
-async def test_messages_are_told_anew_where_the_stream_is_another_one(server: Server, prefix: str, lost: str) -> None:
+async def test_messages_are_told_anew_where_the_stream_is_another_one(
+    server: RedisServer, prefix: str, lost: str
+) -> None:
     """Once for each of them: nodes that notice at the same time leave it no longer than that."""
     async with AsyncExitStack() as stack:
         nodes = [await stack.enter_async_context(node(server, prefix)) for _ in range(3)]
@@ -98,7 +100,7 @@ async def test_messages_are_told_anew_where_the_stream_is_another_one(server: Se
 
 
 async def test_node_that_was_stopped_goes_on_where_it_was(
-    server: Server, prefix: str, caplog: pytest.LogCaptureFixture
+    server: RedisServer, prefix: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """On another event loop as well: what it knew is in force, what it missed it hears."""
     cluster = RedisCluster(server.url, prefix=prefix, retention=3_600)
@@ -124,7 +126,7 @@ async def test_node_that_was_stopped_goes_on_where_it_was(
     assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []
 
 
-async def test_flood_of_one_tenant_delays_no_other(server: Server, prefix: str) -> None:
+async def test_flood_of_one_tenant_delays_no_other(server: RedisServer, prefix: str) -> None:
     """While a tenant removes members as fast as it can, another tenant's revocation is on every node within 2 s, and
     commands are answered within 250 ms."""
     async with stage(server.url, server.url, prefix=prefix) as there:

@@ -2,13 +2,13 @@
 
 import pytest
 
-from gateway.testing import until
 from tests.redis.oracle import stage
-from tests.redis.server import Server
+from tests.support.pauses import until
+from tests.support.redis import RedisServer
 
 
 @pytest.mark.parametrize("dead", [False, True], ids=["stalled", "killed"])
-async def test_who_connects_meanwhile_is_told_as_the_others_were(server: Server, prefix: str, dead: bool) -> None:
+async def test_who_connects_meanwhile_is_told_as_the_others_were(server: RedisServer, prefix: str, dead: bool) -> None:
     """`stream.degraded` right after the first frame, once, and `stream.restored` when it is over; who comes after that
     hears of neither."""
     async with stage(server.url, prefix=prefix) as nodes:

@@ -21,11 +21,14 @@ from gateway.core.window import Bounds, Entry, Gap
 from gateway.logs.redis import RedisLog
 from gateway.logs.redis import writer as writer_module
 from gateway.redis.keys import KeySpace
-from gateway.testing import RecordingListener, draft, until
-from tests.redis.nodes import node
-from tests.redis.proxy import proxied
-from tests.redis.server import Server, free_port, serving
-from tests.support import running, settings_for
+from gateway.testing import RecordingListener, draft
+from tests.support.inprocess import running
+from tests.support.pauses import until
+from tests.support.ports import ReservedPort
+from tests.support.proxy import proxied
+from tests.support.redis import RedisServer, redis_server
+from tests.support.redis_logs import redis_log
+from tests.support.settings import settings_for
 
 
 async def outcome(receipt: Any) -> BaseException | None:
@@ -39,9 +42,9 @@ async def outcome(receipt: Any) -> BaseException | None:
 # ---- writing
 
 
-async def test_each_call_is_answered_in_time_while_redis_stalls(server: Server, prefix: str) -> None:
+async def test_each_call_is_answered_in_time_while_redis_stalls(server: RedisServer, prefix: str) -> None:
     """However many wait, each is refused within 2 s of its own call, not of its turn."""
-    async with node(server.url, prefix=prefix) as subject:
+    async with redis_log(server.url, prefix=prefix) as subject:
         await subject.append("acme", 1)
         server.stall()
         waits: list[float] = []
@@ -64,11 +67,11 @@ async def test_each_call_is_answered_in_time_while_redis_stalls(server: Server, 
         await until(lambda: not writer._queue and not writer._unanswered)
 
 
-async def test_queue_is_bounded(server: Server, prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_queue_is_bounded(server: RedisServer, prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond so many events, or so many bytes, that wait, the next is refused at once."""
     for name, limit, size in (("MAX_WAITING", 1_000, 0), ("MAX_WAITING_BYTES", 3_000_000, 50_000)):
         monkeypatch.setattr(writer_module, name, limit)
-        async with node(server.url, prefix=prefix) as subject:
+        async with redis_log(server.url, prefix=prefix) as subject:
             await subject.append("acme", 1)
             server.stall()
             receipts = [subject.log.append("acme", draft(n, size=size)) for n in range(1_500)]
@@ -84,10 +87,10 @@ async def test_queue_is_bounded(server: Server, prefix: str, monkeypatch: pytest
             server.go_on()
 
 
-async def test_lost_answer_is_not_asked_for_again(server: Server, prefix: str) -> None:
+async def test_lost_answer_is_not_asked_for_again(server: RedisServer, prefix: str) -> None:
     """The connection breaks after Redis took an event and before it said so: that is an error, and not a second try
     that would put the event in twice."""
-    async with proxied(server.port) as network, node(network.url, prefix=prefix) as subject:
+    async with proxied(server.port) as network, redis_log(network.url, prefix=prefix) as subject:
         await subject.append("acme", 2)
         network.latency = 0.3
         receipt = asyncio.ensure_future(subject.log.append("acme", draft(2)))
@@ -103,15 +106,15 @@ async def test_lost_answer_is_not_asked_for_again(server: Server, prefix: str) -
         assert [_number(window[offset]) for offset in range(1, window.head + 1)] == [0, 1, 2, 3]
 
 
-async def _until_head(server: Server, prefix: str, head: int) -> None:
+async def _until_head(server: RedisServer, prefix: str, head: int) -> None:
     async with asyncio.timeout(5):
         while await server.ask("HGET", f"{prefix}:{{acme}}:meta", "offset") != b"%d" % head:  # noqa: ASYNC110 - Redis has no event for it
             await asyncio.sleep(0.01)
 
 
-async def test_cancelled_receipt_disturbs_nobody(server: Server, prefix: str) -> None:
+async def test_cancelled_receipt_disturbs_nobody(server: RedisServer, prefix: str) -> None:
     """Cancelled before it was sent, an event is not sent; the others have their places."""
-    async with node(server.url, prefix=prefix) as subject:
+    async with redis_log(server.url, prefix=prefix) as subject:
         await subject.follow("acme")
         first = asyncio.ensure_future(subject.log.append("acme", draft(1)))
         second = asyncio.ensure_future(subject.log.append("acme", draft(2)))
@@ -121,9 +124,9 @@ async def test_cancelled_receipt_disturbs_nobody(server: Server, prefix: str) ->
         assert [_number(entry) for entry in subject.told_of("acme")] == [1, 3]
 
 
-async def test_stop_answers_what_waits(server: Server, prefix: str) -> None:
+async def test_stop_answers_what_waits(server: RedisServer, prefix: str) -> None:
     """Receipts, and those who wait for a tenant's window, are refused, and so is what comes later; nothing hangs."""
-    async with node(server.url, prefix=prefix) as subject:
+    async with redis_log(server.url, prefix=prefix) as subject:
         await subject.follow("acme")
         server.stall()
         waiting = [subject.log.append("acme", draft(n)) for n in range(500)]
@@ -140,9 +143,9 @@ async def test_stop_answers_what_waits(server: Server, prefix: str) -> None:
 
 
 @pytest.mark.parametrize("answer", [None, [], [b"appended"], [b"appended", b"zz", 1, b"1"], 7, {}])
-async def test_answer_that_is_none_ends_nothing(server: Server, prefix: str, answer: Any) -> None:
+async def test_answer_that_is_none_ends_nothing(server: RedisServer, prefix: str, answer: Any) -> None:
     """What a script should never say fails the event that it was about, and no other."""
-    async with node(server.url, prefix=prefix) as subject:
+    async with redis_log(server.url, prefix=prefix) as subject:
         await subject.follow("acme")
         run_all = subject.log._script.run_all  # type: ignore[attr-defined]
 
@@ -160,10 +163,10 @@ async def test_answer_that_is_none_ends_nothing(server: Server, prefix: str, ans
 
 
 async def test_faults_of_others_end_nothing(
-    server: Server, prefix: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    server: RedisServer, prefix: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A listener or a part of the engine itself that raises is logged, and all goes on."""
-    async with node(server.url, prefix=prefix) as subject:
+    async with redis_log(server.url, prefix=prefix) as subject:
         log = subject.log
         assert isinstance(log, RedisLog)
         heard: list[int] = []
@@ -207,9 +210,9 @@ async def test_faults_of_others_end_nothing(
     assert "background task failed" in caplog.text
 
 
-async def test_scripts_that_the_server_forgot(server: Server, prefix: str) -> None:
+async def test_scripts_that_the_server_forgot(server: RedisServer, prefix: str) -> None:
     """SCRIPT FLUSH at any time costs nothing but a round trip; events keep their order."""
-    async with node(server.url, prefix=prefix) as subject:
+    async with redis_log(server.url, prefix=prefix) as subject:
         await subject.follow("acme")
         for n in range(5):
             receipts = [subject.log.append("acme", draft(n * 100 + i)) for i in range(100)]
@@ -218,9 +221,9 @@ async def test_scripts_that_the_server_forgot(server: Server, prefix: str) -> No
         assert [_number(entry) for entry in subject.told_of("acme")] == list(range(500))
 
 
-async def test_part_of_a_batch_may_fail(server: Server, prefix: str) -> None:
+async def test_part_of_a_batch_may_fail(server: RedisServer, prefix: str) -> None:
     """Of events sent together, those that Redis refuses are refused, and the others are in the log."""
-    async with node(server.url, prefix=prefix) as subject:
+    async with redis_log(server.url, prefix=prefix) as subject:
         await subject.follow("acme", "bolt")
         await server.ask("SET", f"{prefix}:{{bolt}}:meta", "of another kind")
         receipts = [subject.log.append("acme" if n % 2 else "bolt", draft(n)) for n in range(20)]
@@ -233,7 +236,7 @@ async def test_part_of_a_batch_may_fail(server: Server, prefix: str) -> None:
 # ---- following
 
 
-async def test_connecting_while_redis_is_away(server: Server, prefix: str) -> None:
+async def test_connecting_while_redis_is_away(server: RedisServer, prefix: str) -> None:
     """A client of a tenant that this node knows nothing of is sent away within 2 s, to come back (1013); killed and
     stalled."""
     async with running(settings_for(log_url=server.url, redis_prefix=prefix)) as gate:
@@ -248,9 +251,9 @@ async def test_connecting_while_redis_is_away(server: Server, prefix: str) -> No
             server.go_on()
 
 
-async def test_following_many_while_redis_stalls(server: Server, prefix: str) -> None:
+async def test_following_many_while_redis_stalls(server: RedisServer, prefix: str) -> None:
     """However many tenants wait to be read, each who waits is refused within 2 s."""
-    async with node(server.url, prefix=prefix) as subject:
+    async with redis_log(server.url, prefix=prefix) as subject:
         server.stall()
         begun = time.monotonic()
         following = [subject.log.follow(f"t{n}") for n in range(100)]
@@ -262,9 +265,9 @@ async def test_following_many_while_redis_stalls(server: Server, prefix: str) ->
         await until(lambda: not any(followed.stale for followed in subject.log._follower.followed.values()))  # type: ignore[attr-defined]
 
 
-async def test_offset_of_another_epoch_is_another_offset(server: Server, prefix: str) -> None:
+async def test_offset_of_another_epoch_is_another_offset(server: RedisServer, prefix: str) -> None:
     """What comes on the channel at the very next offset, but in another epoch, is not taken for the next entry."""
-    async with node(server.url, prefix=prefix) as subject:
+    async with redis_log(server.url, prefix=prefix) as subject:
         await subject.follow("acme")
         await subject.append("acme", 3)
         body = b'{"type":"task.created","data":{"n":666}}'
@@ -275,15 +278,15 @@ async def test_offset_of_another_epoch_is_another_offset(server: Server, prefix:
         assert [_number(entry) for entry in subject.told_of("acme")] == [0, 1, 2, 3]
 
 
-async def test_first_read_of_more_than_the_window_holds(server: Server, prefix: str) -> None:
+async def test_first_read_of_more_than_the_window_holds(server: RedisServer, prefix: str) -> None:
     """A node with narrower bounds has the newest, and says what it lacks; over many pages too."""
-    async with node(server.url, prefix=prefix) as wide:
+    async with redis_log(server.url, prefix=prefix) as wide:
         await wide.follow("acme")
         for start in range(0, 3_000, 200):  # not all at once, or a slow machine refuses the last of them
             some = (wide.log.append("acme", draft(n, size=1_000)) for n in range(start, start + 200))
             receipts = await asyncio.gather(*some)
         for bounds, kept in ((Bounds(max_events=10), 10), (Bounds(max_bytes=11_000), 9)):
-            async with node(server.url, bounds, prefix=prefix) as narrow:
+            async with redis_log(server.url, bounds, prefix=prefix) as narrow:
                 await narrow.follow("acme")
                 window = narrow.log.window("acme")
                 assert window.head == 3_000
@@ -294,20 +297,20 @@ async def test_first_read_of_more_than_the_window_holds(server: Server, prefix: 
                 assert narrow.told == []
 
 
-async def test_stream_is_within_its_bounds(server: Server, prefix: str) -> None:
+async def test_stream_is_within_its_bounds(server: RedisServer, prefix: str) -> None:
     """By count, by bytes and by age, after every append; what Redis says of bytes is what there is."""
     stream, meta = f"{prefix}:{{acme}}:log", f"{prefix}:{{acme}}:meta"
-    async with node(server.url, Bounds(max_events=5), prefix=prefix) as subject:
+    async with redis_log(server.url, Bounds(max_events=5), prefix=prefix) as subject:
         await subject.append("acme", 12)
         assert await server.ask("XLEN", stream) == 5
-    async with node(server.url, Bounds(max_bytes=5_000), prefix=prefix) as subject:
+    async with redis_log(server.url, Bounds(max_bytes=5_000), prefix=prefix) as subject:
         for size in (3_000, 100, 100, 4_000, 9_000, 10, 10):
             await subject.log.append("acme", draft(0, size=size))
             entries = await server.ask("XRANGE", stream, "-", "+")
             held = sum(len(fields[b"e"]) for _, fields in entries)
             assert int(await server.ask("HGET", meta, "bytes")) == held
             assert held <= 5_000 or len(entries) == 1
-    async with node(server.url, Bounds(max_seconds=1), prefix=prefix) as subject:
+    async with redis_log(server.url, Bounds(max_seconds=1), prefix=prefix) as subject:
         await subject.append("acme", 20)
         await asyncio.sleep(2.1)
         await subject.append("acme", 1)
@@ -316,10 +319,10 @@ async def test_stream_is_within_its_bounds(server: Server, prefix: str) -> None:
 
 
 @pytest.mark.parametrize("wrong", [7_200.0, -7_200.0])
-async def test_a_clock_that_is_wrong_drops_nothing_early(server: Server, prefix: str, wrong: float) -> None:
+async def test_a_clock_that_is_wrong_drops_nothing_early(server: RedisServer, prefix: str, wrong: float) -> None:
     """A node whose clock is two hours ahead, or behind, keeps entries for as long as Redis says."""
     bounds = Bounds(max_seconds=60)
-    async with node(server.url, bounds, prefix=prefix, timer=lambda: time.monotonic() + wrong) as subject:
+    async with redis_log(server.url, bounds, prefix=prefix, timer=lambda: time.monotonic() + wrong) as subject:
         log = subject.log
         assert isinstance(log, RedisLog)
         await subject.follow("acme")
@@ -335,9 +338,9 @@ async def test_a_clock_that_is_wrong_drops_nothing_early(server: Server, prefix:
 
 
 @pytest.mark.parametrize("refusal", ["readonly", "memory"])
-async def test_redis_that_takes_no_writes(server: Server, prefix: str, refusal: str) -> None:
+async def test_redis_that_takes_no_writes(server: RedisServer, prefix: str, refusal: str) -> None:
     """It answers, and yet no event gets through: readiness is false, and true again when it is over."""
-    async with serving(Path(server._folder) / "other") as other, node(server.url, prefix=prefix) as subject:
+    async with redis_server(Path(server.folder) / "other") as other, redis_log(server.url, prefix=prefix) as subject:
         await subject.append("acme", 1)
         if refusal == "readonly":
             await server.ask("REPLICAOF", "127.0.0.1", str(other.port))
@@ -361,14 +364,14 @@ ACL = (
 """What the log needs; docs/scaling.md adds what the cluster driver needs."""
 
 
-async def test_least_privilege(server: Server, prefix: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_least_privilege(server: RedisServer, prefix: str, caplog: pytest.LogCaptureFixture) -> None:
     """A user who may run just these commands, on just these keys and channels, is enough; without INFO it is clear
     from one line what is wrong."""
     words = [word for word in ACL.split() if "setinfo" not in word]  # new in 7.2, and redis-py forgives
     rules = ["on", ">secret-word", "resetchannels", f"~{prefix}:*", f"&{prefix}:*", *words]
     await server.ask("ACL", "SETUSER", "gateway", *rules)
     url = f"redis://gateway:secret-word@127.0.0.1:{server.port}"
-    async with node(url, prefix=prefix) as subject:
+    async with redis_log(url, prefix=prefix) as subject:
         await subject.follow("acme")
         await subject.append("acme", 3)
         await until(lambda: subject.log._follower.channels._heard_at > 0 and subject.log.ready)  # type: ignore[attr-defined]
@@ -387,18 +390,18 @@ async def test_address_with_tls_and_a_user(tmp_path: Path, prefix: str) -> None:
     folder = tmp_path / "certificates"
     folder.mkdir()
     _certificate(folder)
-    port = free_port()
     files = {"tls_cert_file": "cert.pem", "tls_key_file": "key.pem", "tls_ca_cert_file": "cert.pem"}
-    options = {name: str(folder / file) for name, file in files.items()}
-    async with serving(tmp_path / "redis", tls_port=str(port), tls_auth_clients="no", **options) as server:
-        await server.ask("ACL", "SETUSER", "gateway", "on", ">secret-word", "~*", "&*", "+@all")
-        address = f"rediss://gateway:secret-word@localhost:{port}"
-        async with node(f"{address}?ssl_ca_certs={folder / 'cert.pem'}", prefix=prefix) as subject:
-            await subject.follow("acme")
-            await subject.append("acme", 3)
-            assert len(subject.told) == 3
-        async with node(address, prefix=prefix) as stranger:
-            assert isinstance(await outcome(stranger.log.append("acme", draft(1))), LogUnavailable)
+    options: Any = {name: str(folder / file) for name, file in files.items()}
+    with ReservedPort() as port:
+        async with redis_server(tmp_path / "redis", tls_port=str(port), tls_auth_clients="no", **options) as server:
+            await server.ask("ACL", "SETUSER", "gateway", "on", ">secret-word", "~*", "&*", "+@all")
+            address = f"rediss://gateway:secret-word@localhost:{port}"
+            async with redis_log(f"{address}?ssl_ca_certs={folder / 'cert.pem'}", prefix=prefix) as subject:
+                await subject.follow("acme")
+                await subject.append("acme", 3)
+                assert len(subject.told) == 3
+            async with redis_log(address, prefix=prefix) as stranger:
+                assert isinstance(await outcome(stranger.log.append("acme", draft(1))), LogUnavailable)
 
 
 def _certificate(folder: Path) -> None:
@@ -425,10 +428,10 @@ def _certificate(folder: Path) -> None:
     (folder / "key.pem").write_bytes(private)
 
 
-async def test_query_of_the_address_has_not_the_last_word(server: Server, prefix: str) -> None:
+async def test_query_of_the_address_has_not_the_last_word(server: RedisServer, prefix: str) -> None:
     """What the engine leans on cannot be set otherwise in the address: retries, time limits, protocol, decoding."""
     query = "decode_responses=true&protocol=3&socket_timeout=60&socket_connect_timeout=60&retry_on_timeout=true"
-    async with node(f"{server.url}?{query}", prefix=prefix) as subject:
+    async with redis_log(f"{server.url}?{query}", prefix=prefix) as subject:
         await subject.follow("acme")
         await subject.append("acme", 3)
         assert len(subject.told) == 3
@@ -444,7 +447,7 @@ async def test_query_of_the_address_has_not_the_last_word(server: Server, prefix
 
 async def test_keys_of_a_tenant_share_a_slot(tmp_path: Path, prefix: str) -> None:
     """With and without an idempotency key, whatever the names: the scripts run in a cluster, here one of one node."""
-    async with serving(tmp_path / "redis", cluster_enabled="yes") as server:
+    async with redis_server(tmp_path / "redis", cluster_enabled="yes") as server:
         await server.ask("CLUSTER", "ADDSLOTS", *range(16_384))
         names = KeySpace(prefix)
         for tenant in ("acme", "a", "A-b_c", "x" * 64):
@@ -459,7 +462,7 @@ async def test_keys_of_a_tenant_share_a_slot(tmp_path: Path, prefix: str) -> Non
         async with asyncio.timeout(10):
             while b"cluster_state:ok" not in await _raw(server, "CLUSTER", "INFO"):  # noqa: ASYNC110 - no event for it
                 await asyncio.sleep(0.05)
-        async with node(server.url, prefix=prefix) as subject:
+        async with redis_log(server.url, prefix=prefix) as subject:
             await subject.follow("acme", "bolt")
             for tenant in ("acme", "bolt"):
                 await subject.append(tenant, 3)
@@ -467,7 +470,7 @@ async def test_keys_of_a_tenant_share_a_slot(tmp_path: Path, prefix: str) -> Non
             assert len(subject.told) == 8
 
 
-async def _raw(server: Server, *command: str) -> bytes:
+async def _raw(server: RedisServer, *command: str) -> bytes:
     answer = await server.ask(*command)
     return repr(answer).replace("'", "").replace(" ", "").encode()
 
@@ -475,10 +478,10 @@ async def _raw(server: Server, *command: str) -> bytes:
 # ---- what is said of it
 
 
-async def test_an_outage_is_said_once(server: Server, prefix: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_outage_is_said_once(server: RedisServer, prefix: str, caplog: pytest.LogCaptureFixture) -> None:
     """One line for each thing that does not work, however often it is tried, and one when it does again."""
     caplog.set_level(logging.INFO)
-    async with proxied(server.port) as network, node(network.url, prefix=prefix) as subject:
+    async with proxied(server.port) as network, redis_log(network.url, prefix=prefix) as subject:
         await subject.follow("acme")
         await subject.append("acme", 1)
         network.target = 1
@@ -502,9 +505,9 @@ def _lines(caplog: pytest.LogCaptureFixture, words: str) -> list[str]:
     return [r.getMessage() for r in caplog.records if r.name.startswith("gateway.log") and words in r.getMessage()]
 
 
-async def test_nothing_grows_with_tenants_that_nobody_follows(server: Server, prefix: str) -> None:
+async def test_nothing_grows_with_tenants_that_nobody_follows(server: RedisServer, prefix: str) -> None:
     """Publishing to many tenants keeps a bounded number of their codecs, and nothing else."""
-    async with node(server.url, prefix=prefix) as subject:
+    async with redis_log(server.url, prefix=prefix) as subject:
         for start in range(0, 3_000, 200):
             await asyncio.gather(*(subject.log.append(f"t{n}", draft(n)) for n in range(start, start + 200)))
         log = subject.log

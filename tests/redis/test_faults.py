@@ -9,19 +9,20 @@ import random
 import time
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
 from gateway.core.errors import LogUnavailable
-from gateway.testing import draft, until
-from tests.pauses import in_time, ran
-from tests.redis.nodes import node
+from gateway.testing import draft
 from tests.redis.oracle import TENANT, Publisher, Reader, Stage, share, stage
-from tests.redis.proxy import proxied
-from tests.redis.server import Server, serving
-from tests.support import Gate
-from tests.wire.helpers import http
+from tests.support.clients import http
+from tests.support.inprocess import RunningGateway
+from tests.support.pauses import ran, until
+from tests.support.proxy import proxied
+from tests.support.redis import RedisServer, redis_server
+from tests.support.redis_logs import redis_log
 
 
 def long_and_short(short: float, long: float) -> pytest.MarkDecorator:
@@ -32,7 +33,7 @@ def long_and_short(short: float, long: float) -> pytest.MarkDecorator:
 LONG = pytest.mark.timeout(180)
 
 
-async def recovered(gate: Gate, cursor: str) -> bool:
+async def recovered(gate: RunningGateway, cursor: str) -> bool:
     """What a client that comes back with `cursor` is told."""
     async with gate.client(query=f"&rooms=tenant&since={cursor}") as client:
         answer = await client.next("subscribed")
@@ -47,7 +48,7 @@ def one_reset(reader: Reader) -> bool:
 # ---- Redis dies
 
 
-async def test_f2_killed_without_persistence(server: Server, prefix: str) -> None:
+async def test_f2_killed_without_persistence(server: RedisServer, prefix: str) -> None:
     """Everybody is told of a reset, once; cursors of the old log are told too, and no offset stands for two events."""
     async with stage(server.url, server.url, prefix=prefix) as nodes:
         publisher = Publisher(nodes.gates)
@@ -78,7 +79,7 @@ async def test_f3_killed_with_persistence(tmp_path: Path, prefix: str, trusted: 
     """With a disk that has every command, and trusted, nothing is lost and cursors stay good. Else the log begins
     anew: what came back may lack its end."""
     fsync = "always" if trusted else "everysec"
-    async with serving(tmp_path / "redis", appendonly="yes", appendfsync=fsync) as server:
+    async with redis_server(tmp_path / "redis", appendonly="yes", appendfsync=fsync) as server:
         async with stage(server.url, server.url, prefix=prefix, redis_trust_restarts=trusted) as nodes:
             publisher = Publisher(nodes.gates)
             await publisher.more(30)
@@ -97,7 +98,7 @@ async def test_f3_killed_with_persistence(tmp_path: Path, prefix: str, trusted: 
 async def test_a_key_of_an_ended_epoch_is_no_duplicate(tmp_path: Path, prefix: str) -> None:
     """Redis comes back with its keys, and the log begins a new epoch: an event that is published again under its key
     is appended and delivered, for the one of before is in no log."""
-    async with serving(tmp_path / "redis", appendonly="yes", appendfsync="always") as server:
+    async with redis_server(tmp_path / "redis", appendonly="yes", appendfsync="always") as server:
         async with stage(server.url, prefix=prefix) as nodes:
             gate = nodes.gates[0]
             event = {"type": "order.paid", "data": {"n": 1}, "circle_id": 1, "idempotency_key": "order-1"}
@@ -125,7 +126,7 @@ async def test_a_key_of_an_ended_epoch_is_no_duplicate(tmp_path: Path, prefix: s
 
 
 @long_and_short(4.5, 10.0)
-async def test_f4_stalled(server: Server, prefix: str, seconds: float, caplog: pytest.LogCaptureFixture) -> None:
+async def test_f4_stalled(server: RedisServer, prefix: str, seconds: float, caplog: pytest.LogCaptureFixture) -> None:
     """Publishers are told within 2 s and clients within 5 s, whose sockets stay; then all goes on, nothing missing and
     nothing twice."""
     async with stage(server.url, server.url, prefix=prefix) as nodes:
@@ -145,11 +146,11 @@ async def test_f4_stalled(server: Server, prefix: str, seconds: float, caplog: p
         await nodes.everywhere(lambda reader: bool(reader.of("stream.restored")), 5.0)
         await publisher.more(50, 5.0)
         await nodes.judge(publisher)
-        await in_time(nodes.ready, 3.0)
+        await until(nodes.ready, 3.0)
 
 
 @long_and_short(5.0, 15.0)
-async def test_f5_partition_of_one_node(server: Server, prefix: str, seconds: float) -> None:
+async def test_f5_partition_of_one_node(server: RedisServer, prefix: str, seconds: float) -> None:
     """A node that is cut off tells its clients, and those of the other notice nothing; healed, it catches up."""
     async with proxied(server.port) as network, stage(server.url, network.url, prefix=prefix) as nodes:
         publisher = Publisher(nodes.gates[:1])
@@ -160,7 +161,7 @@ async def test_f5_partition_of_one_node(server: Server, prefix: str, seconds: fl
         with pytest.raises(LogUnavailable):
             await cut_off.publish("bolt", "task.created", {"n": 1})
         assert ran() - begun < 2.2
-        await in_time(lambda: bool(nodes.readers[1].of("stream.degraded")), 5.0)
+        await until(lambda: bool(nodes.readers[1].of("stream.degraded")), 5.0)
         assert not cut_off.ready
         await asyncio.sleep(seconds - (ran() - begun))
         assert publisher.refused == 0
@@ -168,12 +169,12 @@ async def test_f5_partition_of_one_node(server: Server, prefix: str, seconds: fl
         network.heal()
         await publisher.more(20)
         await nodes.judge(publisher, seconds=5.0)
-        await in_time(lambda: cut_off.ready, 5.0)
+        await until(lambda: cut_off.ready, 5.0)
 
 
 @long_and_short(4.0, 30.0)
 @pytest.mark.parametrize("how", ["slow", "reset", "lossy"])
-async def test_f6_slow_and_broken_network(server: Server, prefix: str, how: str, seconds: float) -> None:
+async def test_f6_slow_and_broken_network(server: RedisServer, prefix: str, how: str, seconds: float) -> None:
     """200 ms to Redis and back; the same, and every second all connections reset; one segment in five lost: nothing is
     missing, and nine of ten events take less than 1.5 s, those included that had to be published again; in the long
     form 99 of 100, where connections last."""
@@ -214,8 +215,8 @@ async def test_f7_lagging_replica_promoted(tmp_path: Path, prefix: str) -> None:
     """A replica that lacks the last 50 acknowledged events takes over, and would give out their offsets again: the log
     begins anew, everybody is told, and no client takes a new event for one that it has seen."""
     async with AsyncExitStack() as stack:
-        primary = await stack.enter_async_context(serving(tmp_path / "one"))
-        replica = await stack.enter_async_context(serving(tmp_path / "two", repl_ping_replica_period="1"))
+        primary = await stack.enter_async_context(redis_server(tmp_path / "one"))
+        replica = await stack.enter_async_context(redis_server(tmp_path / "two", repl_ping_replica_period="1"))
         replication = await stack.enter_async_context(proxied(primary.port))
         network = await stack.enter_async_context(proxied(primary.port))
         await replica.ask("REPLICAOF", "127.0.0.1", str(replication.port))
@@ -230,7 +231,7 @@ async def test_f7_lagging_replica_promoted(tmp_path: Path, prefix: str) -> None:
         primary.kill()
         await replica.ask("REPLICAOF", "NO", "ONE")
         # A node that comes first, and fills up what these have seen: offsets alone would look as if nothing were amiss.
-        async with node(replica.url, prefix=prefix) as first:
+        async with redis_log(replica.url, prefix=prefix) as first:
             await first.append(TENANT, 80)
         network.target = replica.port
         network.reset()
@@ -247,8 +248,8 @@ async def test_f7_primary_that_became_a_replica(tmp_path: Path, prefix: str) -> 
     """A server that takes no writes any more is left for the one that its address now leads to, though it goes on
     answering."""
     async with AsyncExitStack() as stack:
-        primary = await stack.enter_async_context(serving(tmp_path / "one"))
-        replica = await stack.enter_async_context(serving(tmp_path / "two"))
+        primary = await stack.enter_async_context(redis_server(tmp_path / "one"))
+        replica = await stack.enter_async_context(redis_server(tmp_path / "two"))
         network = await stack.enter_async_context(proxied(primary.port))
         await replica.ask("REPLICAOF", "127.0.0.1", str(primary.port))
         nodes = await stack.enter_async_context(stage(network.url, prefix=prefix))
@@ -263,7 +264,7 @@ async def test_f7_primary_that_became_a_replica(tmp_path: Path, prefix: str) -> 
         await nodes.judge(publisher, gaps=True)
 
 
-async def _until_replicated(replica: Server, key: str) -> None:
+async def _until_replicated(replica: RedisServer, key: str) -> None:
     async with asyncio.timeout(10):
         while not await replica.ask("EXISTS", key):  # noqa: ASYNC110 - Redis has no event for it
             await asyncio.sleep(0.05)
@@ -273,7 +274,7 @@ async def _until_replicated(replica: Server, key: str) -> None:
 
 
 @long_and_short(5.0, 20.0)
-async def test_f8_deaf_channel(server: Server, prefix: str, seconds: float) -> None:
+async def test_f8_deaf_channel(server: RedisServer, prefix: str, seconds: float) -> None:
     """A subscription that is open and carries nothing is found and mended; meanwhile the node is not ready, and events
     come all the same, a look later."""
     async with proxied(server.port) as network, stage(server.url, network.url, prefix=prefix) as nodes:
@@ -285,29 +286,29 @@ async def test_f8_deaf_channel(server: Server, prefix: str, seconds: float) -> N
         begun = ran()
         await publisher.more(2)
         last = max(publisher.acked)
-        await in_time(lambda: last in nodes.readers[1].numbers, 2.5)
-        await in_time(lambda: not deaf.ready, 10.0)
+        await until(lambda: last in nodes.readers[1].numbers, 2.5)
+        await until(lambda: not deaf.ready, 10.0)
         await asyncio.sleep(max(0.0, seconds - (ran() - begun)))
         assert len(nodes.readers[1].ids) > len(publisher.acked) * 0.5
         assert network.opened > connections, "it never tried another connection"
         network.swallow = False
-        await in_time(lambda: deaf.ready, 10.0)
+        await until(lambda: deaf.ready, 10.0)
         await nodes.judge(publisher)
 
 
-async def test_f8_no_probe_needed_where_nobody_listens(server: Server, prefix: str) -> None:
+async def test_f8_no_probe_needed_where_nobody_listens(server: RedisServer, prefix: str) -> None:
     """A node without a single client finds a deaf channel too."""
-    async with proxied(server.port) as network, node(network.url, prefix=prefix) as subject:
+    async with proxied(server.port) as network, redis_log(network.url, prefix=prefix) as subject:
         await until(lambda: network.opened >= 2)
         network.swallow = True
-        await in_time(lambda: not subject.log.ready, 10.0)
+        await until(lambda: not subject.log.ready, 10.0)
         network.swallow = False
-        await in_time(lambda: subject.log.ready, 10.0)
+        await until(lambda: subject.log.ready, 10.0)
 
 
 @long_and_short(4.0, 30.0)
 async def test_f9_channel_killed_under_load(
-    server: Server, prefix: str, seconds: float, caplog: pytest.LogCaptureFixture
+    server: RedisServer, prefix: str, seconds: float, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The channels' connections are killed every 300 ms: nothing is lost, nothing comes twice, and the log says so
     once."""
@@ -330,7 +331,7 @@ async def test_f9_channel_killed_under_load(
 
 
 @pytest.mark.parametrize("what", ["all", "log", "meta"])
-async def test_f10_lost_mid_flow(server: Server, prefix: str, what: str) -> None:
+async def test_f10_lost_mid_flow(server: RedisServer, prefix: str, what: str) -> None:
     """Everything, the stream or what is known of it is gone, as after FLUSHALL or an eviction: a reset, told once."""
     async with stage(server.url, server.url, prefix=prefix) as nodes:
         publisher = Publisher(nodes.gates)
@@ -347,8 +348,8 @@ async def test_f10_lost_mid_flow(server: Server, prefix: str, what: str) -> None
 async def test_f10_evicted(tmp_path: Path, prefix: str, policy: str) -> None:
     """A Redis that is short of memory, and told to make room as a cache does: what other tenants publish drives a
     tenant's log out while it is in use. Its clients are told, and none misses anything without a word."""
-    options = {"maxmemory": "4mb", "maxmemory_policy": policy, "maxmemory_samples": "64"}
-    async with serving(tmp_path / "redis", **options) as server:
+    options: Any = {"maxmemory": "4mb", "maxmemory_policy": policy, "maxmemory_samples": "64"}
+    async with redis_server(tmp_path / "redis", **options) as server:
         async with stage(server.url, server.url, prefix=prefix) as nodes:
             # By age, it is the turn of a log that was quiet for longer than all the others.
             publisher = Publisher(nodes.gates, pause=2.0 if policy == "allkeys-lru" else 0.005)
@@ -378,7 +379,7 @@ async def _press(nodes: Stage, seconds: float) -> int:
     return count
 
 
-async def test_f10_end_lost_though_trusted(server: Server, prefix: str) -> None:
+async def test_f10_end_lost_though_trusted(server: RedisServer, prefix: str) -> None:
     """A server that is trusted with its restarts, and came back without its newest entries all the same: a node that
     has seen them finds out, or their offsets would be given out again."""
     async with stage(server.url, prefix=prefix, redis_trust_restarts=True) as nodes:
@@ -394,7 +395,7 @@ async def test_f10_end_lost_though_trusted(server: Server, prefix: str) -> None:
 
 
 @pytest.mark.parametrize("how", ["hole", "garbage", "foreign", "string"])
-async def test_f10_meddled_with(server: Server, prefix: str, how: str) -> None:
+async def test_f10_meddled_with(server: RedisServer, prefix: str, how: str) -> None:
     """Somebody else has deleted from the stream, or written to it: what is missing is told, and the tenant's log goes
     on."""
     async with stage(server.url, prefix=prefix) as nodes:
@@ -432,7 +433,7 @@ def _entry(n: int) -> bytes:
     return b"%d.5\n2026-01-15T10:30:00.000Z\ntenant\n\n%s" % (time.time(), body)
 
 
-async def test_f11_garbage_on_the_channel(server: Server, prefix: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_f11_garbage_on_the_channel(server: RedisServer, prefix: str, caplog: pytest.LogCaptureFixture) -> None:
     """What is no entry is dropped, counted, and said once; what pretends to be one is looked up and not found. None of
     it is delivered, and no task ends of it."""
     async with stage(server.url, server.url, prefix=prefix) as nodes:
@@ -480,13 +481,13 @@ async def test_f11_garbage_on_the_channel(server: Server, prefix: str, caplog: p
 
 
 @pytest.mark.parametrize("count", [1_000, pytest.param(5_000, marks=[pytest.mark.chaos, LONG])])
-async def test_f24_cancel_storm(server: Server, prefix: str, count: int) -> None:
+async def test_f24_cancel_storm(server: RedisServer, prefix: str, count: int) -> None:
     """Publishers and followers are cancelled at random points: nobody gets the answer to another's question, and what
     was answered is true."""
     seed = random.randrange(1 << 32)
     print(f"seed {seed}")
     chance = random.Random(seed)
-    async with proxied(server.port) as network, node(network.url, prefix=prefix) as subject:
+    async with proxied(server.port) as network, redis_log(network.url, prefix=prefix) as subject:
         tenants = ["acme", "bolt", "core"]
         await subject.follow(*tenants)
         network.latency = 0.002

@@ -5,11 +5,12 @@ from contextlib import AsyncExitStack
 
 from gateway.core.errors import IdempotencyConflict
 from tests.redis.oracle import CANARY, TENANT, Publisher, stage
-from tests.redis.server import Server
-from tests.support import running, settings_for
+from tests.support.inprocess import running
+from tests.support.redis import RedisServer
+from tests.support.settings import settings_for
 
 
-async def test_published_at_one_received_at_all(server: Server, prefix: str) -> None:
+async def test_published_at_one_received_at_all(server: RedisServer, prefix: str) -> None:
     """Every client at every node gets every event once, in one order, under one id."""
     async with stage(*[server.url] * 3, prefix=prefix) as nodes:
         publisher = Publisher(nodes.gates, pause=0)
@@ -18,7 +19,7 @@ async def test_published_at_one_received_at_all(server: Server, prefix: str) -> 
         assert len({tuple(reader.ids) for reader in nodes.readers}) == 1
 
 
-async def test_all_nodes_publish_at_once(server: Server, prefix: str) -> None:
+async def test_all_nodes_publish_at_once(server: RedisServer, prefix: str) -> None:
     """Publishers at three nodes at once: still one order, and the channel alone brings it, without reading."""
     async with stage(*[server.url] * 3, prefix=prefix) as nodes:
         receipts = await asyncio.gather(
@@ -29,7 +30,7 @@ async def test_all_nodes_publish_at_once(server: Server, prefix: str) -> None:
         assert set(nodes.readers[0].ids) == {receipt.event_id for receipt in receipts}
 
 
-async def test_client_goes_on_at_another_node_from_its_cursor(server: Server, prefix: str) -> None:
+async def test_client_goes_on_at_another_node_from_its_cursor(server: RedisServer, prefix: str) -> None:
     """Having lost its node, a client gets at the next one exactly what it missed, then live events."""
     async with stage(*[server.url] * 2, prefix=prefix) as nodes:
         one, other = nodes.gates
@@ -51,7 +52,7 @@ async def test_client_goes_on_at_another_node_from_its_cursor(server: Server, pr
         assert seen == ids[start : start + len(seen)]
 
 
-async def test_cursor_that_this_node_has_not_heard_of_yet_is_good(server: Server, prefix: str) -> None:
+async def test_cursor_that_this_node_has_not_heard_of_yet_is_good(server: RedisServer, prefix: str) -> None:
     """A client may be faster than the channel: its cursor, from another node, is of a place that this one has to read
     up to first. At connecting and in a command."""
     async with stage(server.url, server.url, prefix=prefix) as nodes:
@@ -73,7 +74,7 @@ async def test_cursor_that_this_node_has_not_heard_of_yet_is_good(server: Server
                         assert (answer["data"]["recovered"], answer["data"]["replayed"]) == (True, 0)
 
 
-async def test_key_is_good_at_every_node(server: Server, prefix: str) -> None:
+async def test_key_is_good_at_every_node(server: RedisServer, prefix: str) -> None:
     """The same key at two nodes at once is one event; with another body it is refused at either."""
     async with stage(server.url, server.url, prefix=prefix) as nodes:
         one, other = (gate.service.gateway for gate in nodes.gates)
@@ -91,7 +92,7 @@ async def test_key_is_good_at_every_node(server: Server, prefix: str) -> None:
         await nodes.everywhere(lambda reader: reader.numbers == [1, 3])
 
 
-async def test_many_tenants_stay_apart(server: Server, prefix: str) -> None:
+async def test_many_tenants_stay_apart(server: RedisServer, prefix: str) -> None:
     """Forty tenants at two nodes: each client gets its own tenant's events and nothing else."""
     tenants = [f"tenant-{i}" for i in range(40)]
     async with AsyncExitStack() as stack:
@@ -110,7 +111,7 @@ async def test_many_tenants_stay_apart(server: Server, prefix: str) -> None:
             assert got == [{"n": n, "of": tenant} for n in range(10)]
 
 
-async def test_nothing_stays_of_a_tenant_that_nobody_follows(server: Server, prefix: str) -> None:
+async def test_nothing_stays_of_a_tenant_that_nobody_follows(server: RedisServer, prefix: str) -> None:
     """Released, a tenant's window and subscription are gone; followed again, it is all there."""
     async with stage(server.url, prefix=prefix) as nodes:
         gateway, log = nodes.gates[0].service.gateway, nodes.logs[0]
@@ -129,7 +130,7 @@ async def test_nothing_stays_of_a_tenant_that_nobody_follows(server: Server, pre
         assert set(log._follower.followed) == {TENANT, CANARY}
 
 
-async def _counted(server: Server, channel: str, wanted: int) -> int:
+async def _counted(server: RedisServer, channel: str, wanted: int) -> int:
     """How many connections are subscribed to `channel`, as soon as it is so many, or after a second."""
     for _ in range(50):
         _, count = await server.ask("PUBSUB", "NUMSUB", channel)

@@ -13,9 +13,10 @@ from pydantic import SecretStr
 
 from gateway.service.config import ConfigError
 from gateway.service.factory import create_service
-from tests.auth.forge import pem, public_pem
-from tests.redis.server import Server
-from tests.support import Gate, running, settings_for
+from tests.support.forge import pem, public_pem
+from tests.support.inprocess import RunningGateway, running
+from tests.support.redis import RedisServer
+from tests.support.settings import settings_for
 
 OLD, NEW = (SecretStr(secrets.token_urlsafe(48)) for _ in range(2))
 PINNED = {"cursor_secret": OLD}
@@ -30,7 +31,7 @@ STEPS: list[dict[str, Any]] = [
 
 
 @asynccontextmanager
-async def pair(server: Server, prefix: str, *steps: dict[str, Any]) -> AsyncIterator[list[Gate]]:
+async def pair(server: RedisServer, prefix: str, *steps: dict[str, Any]) -> AsyncIterator[list[RunningGateway]]:
     """Two nodes of one Redis, each with settings of its own."""
     common = settings_for(log_url=server.url, redis_prefix=prefix)
     one, other = (common.model_copy(update=step) for step in steps)
@@ -38,7 +39,7 @@ async def pair(server: Server, prefix: str, *steps: dict[str, Any]) -> AsyncIter
         yield [first, second]
 
 
-async def each_takes_what_the_other_gave(gates: list[Gate]) -> None:
+async def each_takes_what_the_other_gave(gates: list[RunningGateway]) -> None:
     """A token that one node issues is good at the other, and an event's id there a cursor."""
     for here, there in (gates, gates[::-1]):
         async with here.client(here.token(), query="&rooms=circle:7") as client:
@@ -54,7 +55,9 @@ async def each_takes_what_the_other_gave(gates: list[Gate]) -> None:
 
 @pytest.mark.parametrize("more", [{}, PINNED], ids=["derived", "pinned"])
 @pytest.mark.parametrize("step", range(len(STEPS) - 1))
-async def test_a_secret_is_rotated_node_by_node(server: Server, prefix: str, step: int, more: dict[str, Any]) -> None:
+async def test_a_secret_is_rotated_node_by_node(
+    server: RedisServer, prefix: str, step: int, more: dict[str, Any]
+) -> None:
     """In the middle of each step, whichever key cursors are encrypted with."""
     before, after = ({**STEPS[at], **more} for at in (step, step + 1))
     async with pair(server, prefix, before, after) as gates:
@@ -63,7 +66,7 @@ async def test_a_secret_is_rotated_node_by_node(server: Server, prefix: str, ste
 
 @pytest.mark.parametrize("step", range(len(STEPS) - 1))
 async def test_an_event_has_one_id_on_all_nodes_where_the_cursor_key_stays(
-    server: Server, prefix: str, step: int
+    server: RedisServer, prefix: str, step: int
 ) -> None:
     """For clients that know by it what they have, and for whoever publishes again under an idempotency key."""
     before, after = ({**STEPS[at], **PINNED} for at in (step, step + 1))
@@ -79,14 +82,14 @@ async def test_an_event_has_one_id_on_all_nodes_where_the_cursor_key_stays(
         assert len(set(ids)) == 1
 
 
-async def test_naming_the_secret_for_cursors_changes_no_id(server: Server, prefix: str) -> None:
+async def test_naming_the_secret_for_cursors_changes_no_id(server: RedisServer, prefix: str) -> None:
     """So that it can be set, to the secret in use, node by node and ahead of the first rotation."""
     async with pair(server, prefix, STEPS[0], {**STEPS[0], **PINNED}) as gates:
         encoded = {gate.service.gateway.log.window("acme").cursors.encode(bytes(7), 5) for gate in gates}
         assert len(encoded) == 1
 
 
-async def test_private_keys_are_rotated_by_their_order(server: Server, prefix: str, tmp_path: Path) -> None:
+async def test_private_keys_are_rotated_by_their_order(server: RedisServer, prefix: str, tmp_path: Path) -> None:
     """The first signs and all are accepted."""
     files = []
     for name in ("old", "new"):
@@ -100,7 +103,7 @@ async def test_private_keys_are_rotated_by_their_order(server: Server, prefix: s
             await each_takes_what_the_other_gave(gates)
 
 
-async def test_from_a_secret_to_a_private_key(server: Server, prefix: str, tmp_path: Path) -> None:
+async def test_from_a_secret_to_a_private_key(server: RedisServer, prefix: str, tmp_path: Path) -> None:
     """The public key is accepted first, on all nodes; cursors keep their key."""
     key = ed25519.Ed25519PrivateKey.generate()
     private, public = tmp_path / "private.pem", tmp_path / "public.pem"

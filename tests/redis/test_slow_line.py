@@ -13,9 +13,9 @@ from gateway.redis.batch_limit import BatchLimit
 from gateway.testing import LogUnderTest, NodeUnderTest, draft
 from gateway.testing.cluster_contract import member
 from gateway.testing.helpers import number_of
-from tests.redis.nodes import node
-from tests.redis.proxy import proxied
-from tests.redis.server import Server
+from tests.support.proxy import proxied
+from tests.support.redis import RedisServer
+from tests.support.redis_logs import redis_log
 
 
 async def _followed(subject: LogUnderTest, tenant: str, head: int) -> float:
@@ -32,16 +32,16 @@ async def _followed(subject: LogUnderTest, tenant: str, head: int) -> float:
 
 @pytest.mark.parametrize(("tenants", "events", "rate"), [(6, 20, 400_000), (1, 3, 45_000)])
 async def test_node_behind_a_slow_line_advances(
-    server: Server, prefix: str, tenants: int, events: int, rate: int
+    server: RedisServer, prefix: str, tenants: int, events: int, rate: int
 ) -> None:
     """It has read all of its tenants in about the time that the bytes need: also where the pages of all of them, one
     page, or (the second time) one event takes longer than Redis has for an answer."""
     size = 50_000
-    async with node(server.url, prefix=prefix) as near:
+    async with redis_log(server.url, prefix=prefix) as near:
         for tenant in range(tenants):
             for n in range(events):
                 await near.log.append(f"t{tenant}", draft(n, size=size))
-    async with proxied(server.port) as network, node(network.url, prefix=prefix) as far:
+    async with proxied(server.port) as network, redis_log(network.url, prefix=prefix) as far:
         network.rate = rate
         taken = await asyncio.gather(*(_followed(far, f"t{n}", events) for n in range(tenants)))
         # Each tenant's bytes, at worst one after the other, and what the reader tried too large.
@@ -65,7 +65,7 @@ async def _never(seconds: float) -> None:
 
 
 @pytest.mark.parametrize("far_reads", [True, False])
-async def test_members_get_over_a_slow_line(server: Server, prefix: str, far_reads: bool) -> None:
+async def test_members_get_over_a_slow_line(server: RedisServer, prefix: str, far_reads: bool) -> None:
     """Of tenants whose members take longer than Redis has for an answer, each by itself; read there, or written there.
     Nobody is said to have left meanwhile."""
     rooms = tuple(f"circle:{n}" for n in range(20))
@@ -87,10 +87,10 @@ async def test_members_get_over_a_slow_line(server: Server, prefix: str, far_rea
         network.rate = 0
 
 
-async def test_what_is_said_not_to_be_accepted_is_not_in_the_log(server: Server, prefix: str) -> None:
+async def test_what_is_said_not_to_be_accepted_is_not_in_the_log(server: RedisServer, prefix: str) -> None:
     """More is published than the line carries: each event is answered in time and truly, what another tenant publishes
     meanwhile gets through, and the line carries events all the time."""
-    async with proxied(server.port) as network, node(network.url, prefix=prefix) as far:
+    async with proxied(server.port) as network, redis_log(network.url, prefix=prefix) as far:
         await far.append("acme", 1)
         await far.append("bolt", 1)
         network.rate = 400_000

@@ -15,8 +15,8 @@ import pytest
 from gateway.server.background_logging import CallSiteFilter, DroppingQueueHandler, LogWriter
 from gateway.server.log_format import JsonFormatter, TextFormatter
 from gateway.telemetry import log_events
-from gateway.testing import until
-from tests.cli.helpers import environment
+from tests.support.pauses import until
+from tests.support.settings import environment
 
 
 @pytest.fixture

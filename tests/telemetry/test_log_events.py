@@ -14,8 +14,8 @@ from gateway.core.connection import Connection
 from gateway.core.errors import ConnectionRefused
 from gateway.telemetry import log_events
 from schemas.codes import CloseCode
-from tests.core.entries import Sheet
 from tests.documentation.pages import example
+from tests.support.transports import FakeTransport
 
 ROOT = Path(__file__).parents[2]
 
@@ -29,7 +29,7 @@ def _all_levels(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def connection() -> Connection:
-    return Connection("con_1", IDENTITY, Sheet(), 0.0, "192.0.2.1")
+    return Connection("con_1", IDENTITY, FakeTransport(), 0.0, "192.0.2.1")
 
 
 def only(caplog: pytest.LogCaptureFixture) -> logging.LogRecord:

@@ -17,22 +17,23 @@ from websockets.typing import Subprotocol
 from gateway.cluster.local import LocalCluster
 from gateway.core.errors import LogUnavailable
 from gateway.service.factory import create_service
-from tests.redis.server import Server
-from tests.support import SECRET, Client, Gate, running, settings_for
-from tests.test_embedding import embedded
-from tests.wire.helpers import Clock, assert_problem, fence, http, publish
+from gateway.testing import Clock
+from tests.support.clients import Client, assert_problem, fence, http
+from tests.support.inprocess import RunningGateway, embedded, running
+from tests.support.redis import RedisServer
+from tests.support.settings import SECRET, settings_for
 
 INVALID = (4401, "token_invalid")
 
 
-async def ticket_of(gate: Gate, token: str | None = None) -> str:
+async def ticket_of(gate: RunningGateway, token: str | None = None) -> str:
     async with http(gate, token or gate.token()) as api:
         answer = await api.post("/tickets")
     assert answer.status_code == 201, answer.text
     return str(answer.json()["ticket"])
 
 
-async def outcome(gate: Gate, query: str, **options: Any) -> str | tuple[int, str]:
+async def outcome(gate: RunningGateway, query: str, **options: Any) -> str | tuple[int, str]:
     """The user who is let in, or with what the connection is closed."""
     async with connect(f"{gate.ws_url}?{query}", compression=None, **options) as websocket:
         client = Client(websocket)
@@ -49,7 +50,7 @@ async def outcome(gate: Gate, query: str, **options: Any) -> str | tuple[int, st
 @asynccontextmanager
 async def gate_with(
     nodes: LocalCluster | None = None, clock: Clock | None = None, **values: Any
-) -> AsyncIterator[Gate]:
+) -> AsyncIterator[RunningGateway]:
     """A gateway with its own way of keeping tickets, and its own time."""
     settings = settings_for(**values)
     service = create_service(settings, cluster=nodes, clock=clock or time.time)
@@ -57,7 +58,7 @@ async def gate_with(
         yield gate
 
 
-async def test_a_ticket_connects_as_who_asked_for_it(gate: Gate) -> None:
+async def test_a_ticket_connects_as_who_asked_for_it(gate: RunningGateway) -> None:
     """With the token's grants and expiry, and everything else of the query."""
     token = gate.token("bob", rooms=["circle:1"], expires_in=300)
     async with http(gate, token) as api:
@@ -77,12 +78,12 @@ async def test_a_ticket_connects_as_who_asked_for_it(gate: Gate) -> None:
             assert data[name] == by_token.established["data"][name]
         assert data["client_id"] == "me"
         assert (await client.next("subscribed"))["data"]["rooms"] == ["circle:1"]
-        event_id = await publish(gate, circle_id=1)
+        event_id = await gate.publish(circle_id=1)
         assert (await client.next("task.completed"))["event_id"] == event_id
         assert (await client.ask(type="subscribe", rooms=["circle:2"]))["data"]["code"] == "room_forbidden"
 
 
-async def test_any_good_token_may_ask_and_no_other(gate: Gate) -> None:
+async def test_any_good_token_may_ask_and_no_other(gate: RunningGateway) -> None:
     """Without a scope, without rooms."""
     assert await outcome(gate, f"ticket={await ticket_of(gate, gate.token(scope='', rooms=[]))}") == "ada"
     async with http(gate) as api:
@@ -91,7 +92,7 @@ async def test_any_good_token_may_ask_and_no_other(gate: Gate) -> None:
         assert_problem(await api.post("/tickets"), 401, "token_invalid")
 
 
-async def test_a_ticket_is_good_once(gate: Gate) -> None:
+async def test_a_ticket_is_good_once(gate: RunningGateway) -> None:
     """Also where the first connection has gone, and where it was refused for another reason."""
     ticket = await ticket_of(gate)
     assert await outcome(gate, f"ticket={ticket}") == "ada"
@@ -113,14 +114,14 @@ async def test_a_stored_token_that_was_changed_is_refused(change: Callable[[str]
 
 
 @pytest.mark.parametrize("attempts", [2, 20])
-async def test_of_two_at_once_exactly_one_wins(gate: Gate, attempts: int) -> None:
+async def test_of_two_at_once_exactly_one_wins(gate: RunningGateway, attempts: int) -> None:
     for _ in range(5):
         ticket = await ticket_of(gate)
         outcomes = Counter(await asyncio.gather(*(outcome(gate, f"ticket={ticket}") for _ in range(attempts))))
         assert outcomes == {"ada": 1, INVALID: attempts - 1}
 
 
-async def test_an_unknown_ticket_is_refused(gate: Gate) -> None:
+async def test_an_unknown_ticket_is_refused(gate: RunningGateway) -> None:
     """As invalid, whatever it looks like; an empty one is none."""
     for unknown in ("A" * 32, "A" * 5000, "x", "%00", "%ff%fe", "a.b.c", gate.token()):
         assert await outcome(gate, f"ticket={unknown}") == INVALID, unknown
@@ -132,13 +133,13 @@ async def test_a_ticket_is_good_for_30_seconds() -> None:
     timer = Clock(1_000.0)
     async with gate_with(LocalCluster(timer)) as gate:
         early, late = await ticket_of(gate), await ticket_of(gate)
-        timer.advance(29.9)
+        await timer.advance(29.9)
         assert await outcome(gate, f"ticket={early}") == "ada"
-        timer.advance(0.1)
+        await timer.advance(0.1)
         assert await outcome(gate, f"ticket={late}") == INVALID
 
 
-async def test_a_ticket_of_a_token_revoked_meanwhile_is_refused(gate: Gate) -> None:
+async def test_a_ticket_of_a_token_revoked_meanwhile_is_refused(gate: RunningGateway) -> None:
     """Its token's revocation is judged when it is used."""
     ticket = await ticket_of(gate, gate.token("bob"))
     async with http(gate, gate.token("root", scope="admin")) as api:
@@ -150,19 +151,19 @@ async def test_a_ticket_of_a_token_revoked_meanwhile_is_refused(gate: Gate) -> N
 
 async def test_a_ticket_of_a_token_expired_meanwhile_is_refused() -> None:
     """And a connection by ticket ends when the token does."""
-    clock = Clock()
+    clock = Clock(time.time())
     async with gate_with(clock=clock) as gate:
         token = gate.token(now=clock(), expires_in=20)
         first, second = await ticket_of(gate, token), await ticket_of(gate, token)
         async with connect(f"{gate.ws_url}?ticket={first}", compression=None) as websocket:
             client = Client(websocket)
             await client.next("connection.established")
-            clock.advance(21)
+            await clock.advance(21)
             assert await outcome(gate, f"ticket={second}") == (4401, "token_expired")
             assert await client.closed() == (4401, "token_expired")
 
 
-async def test_a_ticket_of_a_key_that_was_rotated_out_is_refused(gate: Gate) -> None:
+async def test_a_ticket_of_a_key_that_was_rotated_out_is_refused(gate: RunningGateway) -> None:
     """A verifier that no longer knows the key does not know the ticket either."""
     rotated = settings_for().model_copy(update={"jwt_secret": SecretStr("another-" + SECRET)})
     cluster = gate.service.gateway.cluster
@@ -170,7 +171,7 @@ async def test_a_ticket_of_a_key_that_was_rotated_out_is_refused(gate: Gate) -> 
         assert await outcome(other, f"ticket={await ticket_of(gate)}") == INVALID
 
 
-async def test_a_ticket_beside_a_token_has_to_agree_with_it(gate: Gate) -> None:
+async def test_a_ticket_beside_a_token_has_to_agree_with_it(gate: RunningGateway) -> None:
     """The same token is; another, though of the same user, is not. Nor are two tickets."""
     token, other = gate.token(), gate.token()
     assert await outcome(gate, f"token={token}&ticket={await ticket_of(gate, token)}") == "ada"
@@ -185,7 +186,7 @@ async def test_a_ticket_beside_a_token_has_to_agree_with_it(gate: Gate) -> None:
     assert await outcome(gate, f"ticket={one}&ticket={one}") == "ada"
 
 
-async def test_a_ticket_is_no_credential_over_http(gate: Gate) -> None:
+async def test_a_ticket_is_no_credential_over_http(gate: RunningGateway) -> None:
     """It buys a connection, not another ticket."""
     ticket = await ticket_of(gate)
     async with http(gate) as api:
@@ -319,7 +320,7 @@ async def test_it_works_under_any_asgi_server() -> None:
 # ---- two nodes
 
 
-async def test_of_two_nodes_exactly_one_takes_a_ticket(server: Server) -> None:
+async def test_of_two_nodes_exactly_one_takes_a_ticket(server: RedisServer) -> None:
     """Asked for at one, used at the other; at both at once, once. And Redis holds neither ticket nor token."""
     settings = settings_for(log_url=server.url)
     async with running(settings) as one, running(settings) as other:
@@ -339,7 +340,7 @@ async def test_of_two_nodes_exactly_one_takes_a_ticket(server: Server) -> None:
             assert await server.ask("KEYS", "*ticket*") == []
 
 
-async def test_a_token_revoked_at_one_node_has_no_ticket_at_the_other(server: Server) -> None:
+async def test_a_token_revoked_at_one_node_has_no_ticket_at_the_other(server: RedisServer) -> None:
     settings = settings_for(log_url=server.url)
     async with running(settings) as one, running(settings) as other:
         ticket = await ticket_of(one, one.token("bob"))

@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from tests.nodejs import NODE, needs_websocket
-from tests.redis.proxy import Proxy, proxied
-from tests.redis.server import Server
-from tests.support import Gate, running, settings_for
+from tests.support.inprocess import RunningGateway, running
+from tests.support.nodejs import NODE, needs_websocket
+from tests.support.proxy import Proxy, proxied
+from tests.support.redis import RedisServer
+from tests.support.settings import settings_for
 
 PAGE = Path(__file__).with_name("page.mjs")
 PATIENCE = 40.0
@@ -70,7 +71,9 @@ class Page:
 
 
 @asynccontextmanager
-async def page(gate: Gate, port: int | None = None, *, token: str | None = None, **options: Any) -> AsyncIterator[Page]:
+async def page(
+    gate: RunningGateway, port: int | None = None, *, token: str | None = None, **options: Any
+) -> AsyncIterator[Page]:
     """A page whose client connects to the gate, or to the proxy before it at `port`."""
     given = {"url": f"http://127.0.0.1:{port or gate.port}/ws/dashboard", "token": token or gate.token(), **options}
     command = ["--no-warnings", "--experimental-websocket", str(PAGE), json.dumps(given)]
@@ -91,7 +94,7 @@ async def page(gate: Gate, port: int | None = None, *, token: str | None = None,
     assert errors == ""
 
 
-async def publish(gate: Gate, numbers: list[str], **fields: Any) -> str:
+async def publish(gate: RunningGateway, numbers: list[str], **fields: Any) -> str:
     """Events with these `data.n`; the id of the last."""
     receipt = None
     for n in numbers:
@@ -104,14 +107,14 @@ def named(letter: str, count: int) -> list[str]:
     return [f"{letter}{i}" for i in range(count)]
 
 
-def slow(gate: Gate) -> str:
+def slow(gate: RunningGateway) -> str:
     """The token of a client that is given five events a second, and is so kept behind."""
     return gate.token(rate=5)
 
 
 @pytest.mark.parametrize("cuts", [[["subscribed", 2]], [["subscribed", 2], ["event", 3], ["event", 4]]])
 @pytest.mark.parametrize("how", ["since", "history"])
-async def test_a_replay_that_is_cut_short_goes_on(gate: Gate, how: str, cuts: list[Any]) -> None:
+async def test_a_replay_that_is_cut_short_goes_on(gate: RunningGateway, how: str, cuts: list[Any]) -> None:
     """The connection breaks between the reply and the replayed events, or amid them, while newer events of another room
     have come already: all of them come, each once."""
     since = await publish(gate, ["first"], circle_id=2)
@@ -132,7 +135,7 @@ async def test_a_replay_that_is_cut_short_goes_on(gate: Gate, how: str, cuts: li
         assert (client.of("gap"), client.of("error"), (await client.show())["duplicates"]) == ([], [], 0)
 
 
-async def test_a_look_back_that_is_cut_short_goes_on(gate: Gate) -> None:
+async def test_a_look_back_that_is_cut_short_goes_on(gate: RunningGateway) -> None:
     """Into the past of a room that is followed already: the rest comes, and what was seen live not again."""
     since = await publish(gate, ["first"], circle_id=1)
     await publish(gate, named("b", 12), circle_id=1)
@@ -148,7 +151,7 @@ async def test_a_look_back_that_is_cut_short_goes_on(gate: Gate) -> None:
         assert (client.of("gap"), (await client.show())["duplicates"]) == ([], 0)
 
 
-async def test_a_resume_that_is_cut_short_makes_progress(gate: Gate) -> None:
+async def test_a_resume_that_is_cut_short_makes_progress(gate: RunningGateway) -> None:
     """However often the connection breaks amid the replay, each brings some of it."""
     since = await publish(gate, ["first"], circle_id=1)
     await publish(gate, named("a", 12), circle_id=1)
@@ -162,7 +165,7 @@ async def test_a_resume_that_is_cut_short_makes_progress(gate: Gate) -> None:
         assert sum(replayed for _, _, replayed in client.of("subscribed")) < 60, "it begins where it was cut"
 
 
-async def test_a_room_that_was_left_before_the_answer_came_is_left(gate: Gate) -> None:
+async def test_a_room_that_was_left_before_the_answer_came_is_left(gate: RunningGateway) -> None:
     """It is not among `rooms`, and no reconnect brings it back."""
     async with page(gate, rooms=["circle:7"]) as client:
         await client.subscribed("circle:7")
@@ -178,7 +181,7 @@ async def test_a_room_that_was_left_before_the_answer_came_is_left(gate: Gate) -
         assert client.numbers == ["kept"]
 
 
-async def test_a_refused_unsubscribe_leaves_no_room(gate: Gate) -> None:
+async def test_a_refused_unsubscribe_leaves_no_room(gate: RunningGateway) -> None:
     """All or none: the rooms that the gateway still sends are those that a reconnect asks for."""
     async with page(gate, rooms=["circle:7", "circle:8"]) as client:
         await client.subscribed("circle:7")
@@ -187,7 +190,7 @@ async def test_a_refused_unsubscribe_leaves_no_room(gate: Gate) -> None:
         assert sorted((await client.show())["rooms"]) == ["circle:7", "circle:8"]
 
 
-async def test_presence_is_asked_for_again_after_a_reconnect(gate: Gate) -> None:
+async def test_presence_is_asked_for_again_after_a_reconnect(gate: RunningGateway) -> None:
     """`presence.joined` comes on the new connection too."""
     async with page(gate, rooms=["circle:7"]) as client:
         await client.subscribed("circle:7")
@@ -199,7 +202,7 @@ async def test_presence_is_asked_for_again_after_a_reconnect(gate: Gate) -> None
             await client.until(lambda: {"room": "circle:7", "user_id": "bob"} in client.of("presence.joined"))
 
 
-async def test_a_star_is_the_rooms_that_the_token_names(gate: Gate) -> None:
+async def test_a_star_is_the_rooms_that_the_token_names(gate: RunningGateway) -> None:
     """From the first answer on by their names."""
     async with page(gate, token=gate.token(rooms=["circle:7", "project:*", "tenant"]), rooms=["*"]) as client:
         await client.subscribed("circle:7")
@@ -218,18 +221,18 @@ async def test_over_the_users_limit_it_comes_back_when_the_gateway_says() -> Non
             await client.subscribed("circle:7")
 
 
-async def test_a_storm_of_resets(gate: Gate) -> None:
+async def test_a_storm_of_resets(gate: RunningGateway) -> None:
     """The embedded log."""
     await storm(gate, random.Random(1))
 
 
-async def test_a_storm_of_resets_on_redis(server: Server, prefix: str) -> None:
+async def test_a_storm_of_resets_on_redis(server: RedisServer, prefix: str) -> None:
     """Where a cursor may be ahead of what the node has heard of."""
     async with running(settings_for(log_url=server.url, redis_prefix=prefix)) as gate:
         await storm(gate, random.Random(2))
 
 
-async def storm(gate: Gate, chance: random.Random) -> None:
+async def storm(gate: RunningGateway, chance: random.Random) -> None:
     """The network breaks again and again while the page joins rooms with their past, and events go on: of each room it
     gets every event, in order, each once, and is told of no gap."""
     start = await publish(gate, ["first"], circle_id=0)
@@ -259,7 +262,7 @@ async def storm(gate: Gate, chance: random.Random) -> None:
 
 
 @pytest.mark.parametrize("seed", [3, 4])
-async def test_the_rooms_are_those_of_the_gateway(gate: Gate, seed: int) -> None:
+async def test_the_rooms_are_those_of_the_gateway(gate: RunningGateway, seed: int) -> None:
     """Joined and left at random, with and without history, each before the last was answered, while the network may
     break: page and gateway agree after each round."""
     chance = random.Random(seed)
@@ -284,7 +287,7 @@ async def test_the_rooms_are_those_of_the_gateway(gate: Gate, seed: int) -> None
         assert client.of("gap") == []
 
 
-async def _agree(gate: Gate, client: Page) -> None:
+async def _agree(gate: RunningGateway, client: Page) -> None:
     def joined() -> set[str]:
         return {room for connection in gate.service.gateway.manager.connections() for room in connection.rooms}
 

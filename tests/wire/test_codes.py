@@ -14,59 +14,60 @@ from gateway.core.log import Draft, Receipt
 from gateway.engine.gateway import Gateway
 from gateway.logs.memory import MemoryLog
 from schemas.codes import CloseCode, ErrorCode
-from tests.support import Client, Gate, running, settings_for
-from tests.wire.helpers import fence, http, publish, service_with
+from tests.support.clients import Client, fence, http
+from tests.support.inprocess import RunningGateway, running, service_with
+from tests.support.settings import settings_for
 
 EVENT: dict[str, Any] = {"type": "task.created", "data": {}, "circle_id": 1}
 
 
-def asking(**command: Any) -> Callable[[Gate], Awaitable[str]]:
+def asking(**command: Any) -> Callable[[RunningGateway], Awaitable[str]]:
     """Ask this of the gateway over a WebSocket; the code of its error."""
 
-    async def ask(gate: Gate) -> str:
+    async def ask(gate: RunningGateway) -> str:
         async with gate.client() as client:
             return str((await client.ask(**command))["data"]["code"])
 
     return ask
 
 
-async def too_many_rooms(gate: Gate) -> str:
+async def too_many_rooms(gate: RunningGateway) -> str:
     return await asking(type="subscribe", rooms=[f"circle:{n}" for n in range(101)])(gate)
 
 
-async def message_too_large(gate: Gate) -> str:
+async def message_too_large(gate: RunningGateway) -> str:
     async with http(gate, gate.token()) as api:
         return str((await api.post("/events", json={**EVENT, "data": {"x": "y" * 70_000}})).json()["code"])
 
 
-async def rate_limited(gate: Gate) -> str:
+async def rate_limited(gate: RunningGateway) -> str:
     async with gate.client() as client:
         for _ in range(41):
             await client.send(type="ping")
         return str([(await client.next())["data"].get("code") for _ in range(41)][-1])
 
 
-def closing(query: Callable[[Gate], str]) -> Callable[[Gate], Awaitable[str]]:
+def closing(query: Callable[[RunningGateway], str]) -> Callable[[RunningGateway], Awaitable[str]]:
     """Connect with this query; the reason with which the server closes."""
 
-    async def code(gate: Gate) -> str:
+    async def code(gate: RunningGateway) -> str:
         async with connect(f"{gate.ws_url}{query(gate)}") as websocket:
             return (await Client(websocket).closed())[1]
 
     return code
 
 
-async def token_revoked(gate: Gate) -> str:
+async def token_revoked(gate: RunningGateway) -> str:
     token = gate.token()
     await gate.service.gateway.administration.revoke_user("acme", "ada")
     return await closing(lambda gate: f"?token={token}")(gate)
 
 
-async def token_mismatch(gate: Gate) -> str:
+async def token_mismatch(gate: RunningGateway) -> str:
     return await asking(type="auth", token=gate.token("bob"))(gate)
 
 
-async def idempotency_conflict(gate: Gate) -> str:
+async def idempotency_conflict(gate: RunningGateway) -> str:
     first = {**EVENT, "data": {"other": 1}, "idempotency_key": "k"}
     async with gate.client() as client:
         assert (await client.ask(type="publish", event=first))["type"] == "published"
@@ -78,12 +79,12 @@ class BrokenLog(MemoryLog):
         raise LogUnavailable
 
 
-async def broker_unavailable(gate: Gate) -> str:
+async def broker_unavailable(gate: RunningGateway) -> str:
     async with running(service=service_with(log=BrokenLog((b"k" * 32,)))) as broken:
         return await asking(type="publish", event=EVENT)(broken)
 
 
-async def not_found(gate: Gate) -> str:
+async def not_found(gate: RunningGateway) -> str:
     async with http(gate, gate.token(scope="admin")) as api:
         return str((await api.delete("/admin/connections/x")).json()["code"])
 
@@ -93,7 +94,7 @@ class FaultyLog(MemoryLog):
         raise RuntimeError("a fault")
 
 
-async def internal_error(gate: Gate) -> str:
+async def internal_error(gate: RunningGateway) -> str:
     async with running(service=service_with(log=FaultyLog((b"k" * 32,)))) as faulty, gate.client() as client:
         async with http(faulty, faulty.token()) as api:
             over_http = (await api.post("/events", json=EVENT)).json()["code"]
@@ -103,7 +104,7 @@ async def internal_error(gate: Gate) -> str:
     return str(over_http)
 
 
-ERRORS: dict[ErrorCode, Callable[[Gate], Awaitable[str]]] = {
+ERRORS: dict[ErrorCode, Callable[[RunningGateway], Awaitable[str]]] = {
     ErrorCode.BAD_MESSAGE: asking(type="unsubscribe", rooms=["circle:1"], unknown=1),
     ErrorCode.UNKNOWN_TYPE: asking(type="nonsense"),
     ErrorCode.MESSAGE_TOO_LARGE: message_too_large,
@@ -140,7 +141,7 @@ def test_the_codes_are_those_of_the_protocol() -> None:
 
 
 @pytest.mark.parametrize("code", list(ErrorCode))
-async def test_each_error_code_can_be_met(gate: Gate, code: ErrorCode) -> None:
+async def test_each_error_code_can_be_met(gate: RunningGateway, code: ErrorCode) -> None:
     """Over a real socket."""
     assert await ERRORS[code](gate) == code
 
@@ -148,7 +149,9 @@ async def test_each_error_code_can_be_met(gate: Gate, code: ErrorCode) -> None:
 # ---- close codes that no other test of the wire meets
 
 
-async def test_an_internal_error_closes_one_connection_with_1011(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_internal_error_closes_one_connection_with_1011(
+    gate: RunningGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The others go on, and nothing of the fault is told."""
     receive = Gateway.receive
 
@@ -194,11 +197,11 @@ async def test_a_client_that_reads_nothing_is_given_up_and_delays_nobody() -> No
             await stuck.recv()
             stuck.transport.pause_reading()
             # More than the kernel holds for it (4 MiB to send) and the gateway's buffer.
-            sent = [await publish(gate, circle_id=1, data={"x": "y" * 60_000}) for _ in range(100)]
+            sent = [await gate.publish(circle_id=1, data={"x": "y" * 60_000}) for _ in range(100)]
             assert [(await reader.next("task.completed"))["event_id"] for _ in sent] == sent
             async with asyncio.timeout(10):
                 while gate.service.manager.get_client_count() > 1:  # noqa: ASYNC110 - nothing tells of it
                     await asyncio.sleep(0.02)
             stuck.transport.abort()
-        await publish(gate, circle_id=1)
+        await gate.publish(circle_id=1)
         await reader.next("task.completed")

@@ -8,8 +8,9 @@ import pytest
 from gateway.core.errors import GatewayError, LogUnavailable
 from gateway.core.log import Draft, Receipt
 from gateway.logs.memory import MemoryLog
-from tests.support import Gate, running, settings_for
-from tests.wire.helpers import assert_problem, fence, http, publish, service_with, until_fence
+from tests.support.clients import assert_problem, fence, http, until_fence
+from tests.support.inprocess import RunningGateway, running, service_with
+from tests.support.settings import settings_for
 
 
 def error_of(frame: dict[str, Any]) -> str:
@@ -20,7 +21,7 @@ def error_of(frame: dict[str, Any]) -> str:
 
 
 @pytest.mark.parametrize("id", ["a", "", "x" * 64, "ü", 0, -5, 2**63, 10**63 - 1])
-async def test_replies_and_errors_echo_the_commands_id(gate: Gate, id: str | int) -> None:
+async def test_replies_and_errors_echo_the_commands_id(gate: RunningGateway, id: str | int) -> None:
     """As a string or an integer, whatever the reply; a command without one gets a reply without one."""
     async with gate.client() as client:
         for command in (
@@ -45,7 +46,7 @@ async def test_replies_and_errors_echo_the_commands_id(gate: Gate, id: str | int
         assert "id" not in await client.next("error")
 
 
-async def test_an_id_that_is_none_is_refused(gate: Gate) -> None:
+async def test_an_id_that_is_none_is_refused(gate: RunningGateway) -> None:
     """And not echoed: it may be anything, and long."""
     async with gate.client() as client:
         ids: list[Any] = ["x" * 65, 10**63, 1.5, True, [], {}]
@@ -107,14 +108,14 @@ async def test_malformed_commands_are_bad_message_and_the_next_command_works() -
             await fence(client)
 
 
-async def test_further_fields_of_a_ping_are_ignored(gate: Gate) -> None:
+async def test_further_fields_of_a_ping_are_ignored(gate: RunningGateway) -> None:
     """Heartbeats of general WebSocket clients carry a time, a counter or `data`; the answer echoes the id alone."""
     async with gate.client() as client:
         pong = await client.ask(type="ping", data={"sent": 1.5}, timestamp="now", event=None)
         assert (pong["type"], pong["data"]) == ("pong", {})
 
 
-async def test_unknown_commands_are_told_from_malformed_ones(gate: Gate) -> None:
+async def test_unknown_commands_are_told_from_malformed_ones(gate: RunningGateway) -> None:
     """`unknown_type`, for a server's frame or an event sent as a command too."""
     async with gate.client() as client:
         for kind in ("subscribed", "pong", "task.completed", "PING", "", "x" * 10_000):
@@ -125,7 +126,7 @@ async def test_unknown_commands_are_told_from_malformed_ones(gate: Gate) -> None
             await fence(client)
 
 
-async def test_a_binary_frame_is_bad_message(gate: Gate) -> None:
+async def test_a_binary_frame_is_bad_message(gate: RunningGateway) -> None:
     """Also one that holds a good command."""
     async with gate.client() as client:
         await client.websocket.send(b'{"type": "ping"}')
@@ -133,16 +134,16 @@ async def test_a_binary_frame_is_bad_message(gate: Gate) -> None:
         await fence(client)
 
 
-async def test_subscribe_answers_with_the_rooms_and_the_cursor(gate: Gate) -> None:
+async def test_subscribe_answers_with_the_rooms_and_the_cursor(gate: RunningGateway) -> None:
     """The reply's cursor is the log's head: the newest event's id."""
-    newest = await publish(gate, circle_id=1)
+    newest = await gate.publish(circle_id=1)
     async with gate.client() as client:
         assert client.established["data"]["cursor"] == newest
         answer = (await client.ask(type="subscribe", rooms=["circle:2", "circle:1", "circle:2"]))["data"]
         assert answer == {"rooms": ["circle:2", "circle:1"], "cursor": newest, "recovered": None, "replayed": 0}
 
 
-async def test_subscribe_is_all_or_nothing_and_names_the_refused_rooms(gate: Gate) -> None:
+async def test_subscribe_is_all_or_nothing_and_names_the_refused_rooms(gate: RunningGateway) -> None:
     """One refused room refuses the command; what was subscribed before stays."""
     async with gate.client(gate.token(rooms=["circle:*"])) as client:
         await client.ask(type="subscribe", rooms=["circle:9"])
@@ -154,14 +155,14 @@ async def test_subscribe_is_all_or_nothing_and_names_the_refused_rooms(gate: Gat
         for rooms, code, refused in cases:
             error = await client.ask(type="subscribe", rooms=rooms)
             assert (error_of(error), error["data"]["rooms"]) == (code, refused)
-        await publish(gate, circle_id=1)
-        await publish(gate, circle_id=2)
+        await gate.publish(circle_id=1)
+        await gate.publish(circle_id=2)
         await fence(client)
-        await publish(gate, circle_id=9)
+        await gate.publish(circle_id=9)
         await client.next("task.completed")
 
 
-async def test_unsubscribe_is_all_or_nothing_and_names_the_rooms_not_joined(gate: Gate) -> None:
+async def test_unsubscribe_is_all_or_nothing_and_names_the_rooms_not_joined(gate: RunningGateway) -> None:
     """Afterwards nothing more comes of the rooms that were left."""
     async with gate.client() as client:
         await client.ask(type="subscribe", rooms=["circle:1", "circle:2"])
@@ -169,40 +170,40 @@ async def test_unsubscribe_is_all_or_nothing_and_names_the_rooms_not_joined(gate
         assert (error_of(error), error["data"]["rooms"]) == ("not_subscribed", ["circle:3", "tenant"])
         error = await client.ask(type="unsubscribe", rooms=["circle:1", "circle:*"])
         assert (error_of(error), error["data"]["rooms"]) == ("room_invalid", ["circle:*"])
-        await publish(gate, circle_id=1)
+        await gate.publish(circle_id=1)
         await client.next("task.completed")
         answer = await client.ask(type="unsubscribe", rooms=["circle:1", "circle:1"])
         assert answer["data"] == {"rooms": ["circle:1"]}
-        await publish(gate, circle_id=1)
+        await gate.publish(circle_id=1)
         await fence(client)
-        await publish(gate, circle_id=1, project_id=1)
-        await publish(gate, circle_id=2)
+        await gate.publish(circle_id=1, project_id=1)
+        await gate.publish(circle_id=2)
         assert (await client.next("task.completed"))["circle_id"] == 2
         assert error_of(await client.ask(type="unsubscribe", rooms=["circle:1"])) == "not_subscribed"
 
 
-async def test_rooms_change_between_events_and_never_within_a_turn_of_the_loop(gate: Gate) -> None:
+async def test_rooms_change_between_events_and_never_within_a_turn_of_the_loop(gate: RunningGateway) -> None:
     """An event reaches who was in its room when it was accepted, and nobody twice, also where the command comes before
     the event has left: the same turn of the loop, which a socket meets once in a thousand times."""
     gateway = gate.service.gateway
     async with gate.client(query="&rooms=circle:1") as client:
         await client.next("subscribed")
         (connection,) = gate.service.manager.connections()
-        first = await publish(gate, circle_id=1)
+        first = await gate.publish(circle_id=1)
         gateway.receive(connection, '{"type":"unsubscribe","rooms":["circle:1"]}')
         assert (await client.next())["event_id"] == first
         await client.next("unsubscribed")
-        second = await publish(gate, circle_id=1)
+        second = await gate.publish(circle_id=1)
         gateway.receive(connection, '{"type":"subscribe","rooms":["circle:1"],"history":1}')
         assert (await client.next("subscribed"))["data"]["cursor"] == second
         assert (await client.next())["event_id"] == second
-        await publish(gate, circle_id=2)
+        await gate.publish(circle_id=2)
         gateway.receive(connection, '{"type":"subscribe","rooms":["circle:2"]}')
         await client.next("subscribed")
         await fence(client)
 
 
-async def test_rooms_of_one_connection_are_limited_beside_its_own(gate: Gate) -> None:
+async def test_rooms_of_one_connection_are_limited_beside_its_own(gate: RunningGateway) -> None:
     """`too_many_rooms` with the limit; a room that is joined already takes no second place."""
     async with running(settings_for(max_rooms_per_connection=3)) as small, small.client() as client:
         assert client.established["data"]["limits"]["rooms"] == 3
@@ -220,7 +221,7 @@ async def test_rooms_of_one_connection_are_limited_beside_its_own(gate: Gate) ->
 EVENT = {"type": "task.created", "data": {"n": 1}, "circle_id": 1}
 
 
-async def test_published_means_that_the_event_is_in_the_log(gate: Gate) -> None:
+async def test_published_means_that_the_event_is_in_the_log(gate: RunningGateway) -> None:
     """Its reply names the event that subscribers get, the publisher among them."""
     async with gate.client(query="&rooms=circle:1") as publisher, gate.client(query="&rooms=circle:1") as other:
         for client in (publisher, other):
@@ -236,7 +237,7 @@ async def test_published_means_that_the_event_is_in_the_log(gate: Gate) -> None:
         assert entries[entries.head].event_id == receipt["event_id"]
 
 
-async def test_the_same_idempotency_key_gives_the_same_event_and_delivers_once(gate: Gate) -> None:
+async def test_the_same_idempotency_key_gives_the_same_event_and_delivers_once(gate: RunningGateway) -> None:
     """Over the WebSocket and over HTTP it is one space of keys; another body is `idempotency_conflict`."""
     async with gate.client(query="&rooms=circle:1") as listener, gate.client() as client:
         await listener.next("subscribed")
@@ -249,7 +250,7 @@ async def test_the_same_idempotency_key_gives_the_same_event_and_delivers_once(g
         await fence(listener)
 
 
-async def test_idempotency_keys_of_two_tenants_do_not_meet(gate: Gate) -> None:
+async def test_idempotency_keys_of_two_tenants_do_not_meet(gate: RunningGateway) -> None:
     """The same key and the same event in two tenants are two events."""
     event = {**EVENT, "idempotency_key": "k1"}
     receipts = []
@@ -283,7 +284,7 @@ async def test_an_event_over_the_limit_is_message_too_large() -> None:
         assert assert_problem(response, 413, "message_too_large")["limit"] == 1_024
         assert len(await client.websocket.recv()) == 1_024
         with pytest.raises(GatewayError, match="at most 1024 bytes"):
-            await publish(gate, data={"x": "y" * 1_024})
+            await gate.publish(data={"x": "y" * 1_024})
 
 
 async def test_a_command_whose_event_grows_over_the_limit_is_message_too_large() -> None:
@@ -314,7 +315,7 @@ async def test_what_the_log_does_not_take_is_broker_unavailable() -> None:
         await fence(client)
 
 
-async def test_commands_are_answered_in_order(gate: Gate) -> None:
+async def test_commands_are_answered_in_order(gate: RunningGateway) -> None:
     """Thirty at once, thirty answers, none out of place."""
     async with gate.client() as client:
         for number in range(30):
@@ -323,7 +324,7 @@ async def test_commands_are_answered_in_order(gate: Gate) -> None:
         assert [frame["id"] for frame in frames] == list(range(30))
 
 
-async def test_what_comes_after_the_close_was_decided_changes_nothing(gate: Gate) -> None:
+async def test_what_comes_after_the_close_was_decided_changes_nothing(gate: RunningGateway) -> None:
     """Commands that were already on their way do not join rooms, and do not publish."""
     manager = gate.service.gateway.manager
     async with gate.client() as client, gate.client(query="&rooms=circle:1") as listener:

@@ -11,8 +11,8 @@ from starlette.middleware.cors import CORSMiddleware
 
 from gateway.api import create_router
 from gateway.service.factory import create_service
-from tests.support import Gate, running, settings_for
-from tests.test_embedding import served
+from tests.support.inprocess import RunningGateway, running, served
+from tests.support.settings import settings_for
 
 GOOD = "https://app.example.com"
 EVIL = "https://evil.example"
@@ -20,21 +20,21 @@ PREFLIGHT = {"Access-Control-Request-Method": "POST", "Access-Control-Request-He
 
 
 @asynccontextmanager
-async def app(**settings: Any) -> AsyncIterator[Gate]:
+async def app(**settings: Any) -> AsyncIterator[RunningGateway]:
     """`create_app`."""
     async with running(settings_for(**settings)) as gate:
         yield gate
 
 
 @asynccontextmanager
-async def router(**settings: Any) -> AsyncIterator[Gate]:
+async def router(**settings: Any) -> AsyncIterator[RunningGateway]:
     """`create_router` in another application, which has a route of its own."""
     async with embedded(**settings) as gate:
         yield gate
 
 
 @asynccontextmanager
-async def embedded(middleware: dict[str, Any] | None = None, **settings: Any) -> AsyncIterator[Gate]:
+async def embedded(middleware: dict[str, Any] | None = None, **settings: Any) -> AsyncIterator[RunningGateway]:
     service = create_service(settings_for(**settings))
     application = FastAPI()
     application.include_router(create_router(service, prefix="/rt"))
@@ -46,17 +46,17 @@ async def embedded(middleware: dict[str, Any] | None = None, **settings: Any) ->
         """A route of the application's."""
 
     async with served(application, log_level="error") as port:
-        gate = Gate(service, port)
+        gate = RunningGateway(service, port)
         gate.url += "/rt"
         yield gate
 
 
-def api(gate: Gate, origin: str | None, **headers: str) -> httpx.AsyncClient:
+def api(gate: RunningGateway, origin: str | None, **headers: str) -> httpx.AsyncClient:
     given = {"Authorization": f"Bearer {gate.token()}", **headers, **({} if origin is None else {"Origin": origin})}
     return httpx.AsyncClient(base_url=gate.url, headers=given, trust_env=False)
 
 
-async def preflight(gate: Gate, origin: str, path: str) -> httpx.Response:
+async def preflight(gate: RunningGateway, origin: str, path: str) -> httpx.Response:
     async with httpx.AsyncClient(base_url=gate.url, trust_env=False) as client:
         return await client.options(path, headers={"Origin": origin, **PREFLIGHT})
 

@@ -5,8 +5,8 @@ from typing import Any
 from websockets.asyncio.client import connect
 from websockets.typing import Subprotocol
 
-from tests.support import Client, Gate
-from tests.wire.helpers import assert_problem, fence, http, publish
+from tests.support.clients import Client, assert_problem, fence, http
+from tests.support.inprocess import RunningGateway
 
 EVENT = {"type": "task.completed", "data": {}, "circle_id": 1}
 
@@ -15,19 +15,19 @@ def subprotocols(*words: str) -> list[Subprotocol]:
     return [Subprotocol(word) for word in words]
 
 
-async def established(gate: Gate, query: str = "", **options: Any) -> tuple[dict[str, Any], str | None]:
+async def established(gate: RunningGateway, query: str = "", **options: Any) -> tuple[dict[str, Any], str | None]:
     """The first frame, and the subprotocol that the server chose."""
     async with connect(f"{gate.ws_url}{query}", compression=None, **options) as websocket:
         return (await Client(websocket).next("connection.established"))["data"], websocket.subprotocol
 
 
-async def refused(gate: Gate, query: str = "", **options: Any) -> tuple[int, str]:
+async def refused(gate: RunningGateway, query: str = "", **options: Any) -> tuple[int, str]:
     """The code and reason with which the server closes a connection that it accepted but does not let in."""
     async with connect(f"{gate.ws_url}{query}", compression=None, **options) as websocket:
         return await Client(websocket).closed()
 
 
-async def test_a_token_may_come_in_the_header(gate: Gate) -> None:
+async def test_a_token_may_come_in_the_header(gate: RunningGateway) -> None:
     """`Authorization: Bearer`, the scheme in any case."""
     for scheme in ("Bearer", "bearer"):
         data, chosen = await established(gate, additional_headers={"Authorization": f"{scheme} {gate.token()}"})
@@ -35,7 +35,7 @@ async def test_a_token_may_come_in_the_header(gate: Gate) -> None:
         assert chosen is None
 
 
-async def test_a_token_may_come_as_a_subprotocol_and_the_answer_does_not_show_it(gate: Gate) -> None:
+async def test_a_token_may_come_as_a_subprotocol_and_the_answer_does_not_show_it(gate: RunningGateway) -> None:
     """Browsers can set no header: `gateway.v1, gateway.bearer.<jwt>` is answered with `gateway.v1` alone."""
     offered = subprotocols("gateway.v1", f"gateway.bearer.{gate.token()}")
     for order in (offered, offered[::-1]):
@@ -43,20 +43,20 @@ async def test_a_token_may_come_as_a_subprotocol_and_the_answer_does_not_show_it
         assert (data["user_id"], chosen) == ("ada", "gateway.v1")
 
 
-async def test_a_token_may_come_in_the_query(gate: Gate) -> None:
+async def test_a_token_may_come_in_the_query(gate: RunningGateway) -> None:
     """`?token=`; `gateway.v1` is answered here too where it is offered."""
     assert (await established(gate, f"?token={gate.token()}"))[1] is None
     query = f"?token={gate.token()}"
     assert (await established(gate, query, subprotocols=subprotocols("gateway.v1")))[1] == "gateway.v1"
 
 
-async def test_a_subprotocol_that_is_not_ours_is_not_answered(gate: Gate) -> None:
+async def test_a_subprotocol_that_is_not_ours_is_not_answered(gate: RunningGateway) -> None:
     """Answering with one that was not understood would promise what is not kept."""
     query = f"?token={gate.token()}"
     assert (await established(gate, query, subprotocols=subprotocols("graphql-ws")))[1] is None
 
 
-async def test_one_token_in_every_place_is_one_token(gate: Gate) -> None:
+async def test_one_token_in_every_place_is_one_token(gate: RunningGateway) -> None:
     """They need not be one, they must agree."""
     token = gate.token()
     data, _ = await established(
@@ -68,7 +68,7 @@ async def test_one_token_in_every_place_is_one_token(gate: Gate) -> None:
     assert data["user_id"] == "ada"
 
 
-async def test_two_tokens_that_disagree_are_refused_wherever_they_are(gate: Gate) -> None:
+async def test_two_tokens_that_disagree_are_refused_wherever_they_are(gate: RunningGateway) -> None:
     """Both good, of two users: a proxy that reads one and a gateway that reads the other would be a hole."""
     one, other = gate.token("ada"), gate.token("bob")
     header = {"Authorization": f"Bearer {one}"}
@@ -82,7 +82,7 @@ async def test_two_tokens_that_disagree_are_refused_wherever_they_are(gate: Gate
         assert_problem(await api.post("/events", params={"token": other}, json=EVENT), 401, "token_invalid")
 
 
-async def test_http_takes_a_token_in_header_and_query(gate: Gate) -> None:
+async def test_http_takes_a_token_in_header_and_query(gate: RunningGateway) -> None:
     """The same places as at the WebSocket, as far as HTTP has them."""
     async with http(gate) as api:
         assert (await api.post("/events", params={"token": gate.token()}, json=EVENT)).status_code == 202
@@ -90,20 +90,20 @@ async def test_http_takes_a_token_in_header_and_query(gate: Gate) -> None:
         assert (await api.post("/events", headers=headers, json=EVENT)).status_code == 202
 
 
-async def test_no_token_is_token_missing(gate: Gate) -> None:
+async def test_no_token_is_token_missing(gate: RunningGateway) -> None:
     """Accepted, so that a browser can read it, and then closed with the reason."""
     for query in ("", "?token=", "?Token=x", "?client_id=me"):
         assert await refused(gate, query) == (4401, "token_missing"), query
 
 
-async def test_another_authentication_scheme_is_no_token(gate: Gate) -> None:
+async def test_another_authentication_scheme_is_no_token(gate: RunningGateway) -> None:
     """Basic credentials are not tried as a token."""
     async with http(gate) as api:
         response = await api.post("/events", auth=("ada", "secret"), json=EVENT)
     assert_problem(response, 401, "token_missing")
 
 
-async def test_a_bad_an_expired_and_a_revoked_token_are_told_apart(gate: Gate) -> None:
+async def test_a_bad_an_expired_and_a_revoked_token_are_told_apart(gate: RunningGateway) -> None:
     """By the reason of the close and the code of the problem, and by nothing more."""
     good = gate.token("carl")
     expired = gate.token(now=gate.service.gateway.clock() - 700, expires_in=600)
@@ -115,26 +115,26 @@ async def test_a_bad_an_expired_and_a_revoked_token_are_told_apart(gate: Gate) -
             assert_problem(await api.post("/events", json=EVENT), 401, reason)
 
 
-async def test_a_token_of_another_tenant_sees_nothing_of_this_one(gate: Gate) -> None:
+async def test_a_token_of_another_tenant_sees_nothing_of_this_one(gate: RunningGateway) -> None:
     """The tenant comes from the token alone; no parameter or header moves it."""
     async with gate.client(gate.token(tenant="globex"), "&tenant=acme", additional_headers={"X-Tenant": "acme"}) as c:
         assert c.established["data"]["tenant"] == "globex"
         await c.ask(type="subscribe", rooms=["tenant"])
-        await publish(gate, "acme", circle_id=1)
+        await gate.publish("acme", circle_id=1)
         await fence(c)
 
 
 # ---- scopes
 
 
-async def test_without_subscribe_only_the_own_room_can_be_followed(gate: Gate) -> None:
+async def test_without_subscribe_only_the_own_room_can_be_followed(gate: RunningGateway) -> None:
     """Anyone with a good token may connect and hears its own room, whatever rooms the token names."""
     async with gate.client(gate.token(scope="publish")) as client:
         for rooms in (["circle:1"], ["tenant"], ["user:ada", "circle:1"]):
             assert (await client.ask(type="subscribe", rooms=rooms))["data"]["code"] == "scope_missing"
         assert (await client.ask(type="subscribe", rooms=["user:ada"]))["type"] == "subscribed"
-        await publish(gate, circle_id=1)
-        await publish(gate, user_id="ada")
+        await gate.publish(circle_id=1)
+        await gate.publish(user_id="ada")
         assert (await client.next())["user_id"] == "ada"
 
 
@@ -153,7 +153,7 @@ GRANTS = [
 ]
 
 
-async def test_a_room_is_granted_by_its_name_or_its_kind(gate: Gate) -> None:
+async def test_a_room_is_granted_by_its_name_or_its_kind(gate: RunningGateway) -> None:
     """`circle:*` is every circle and nothing else; `tenant` grants no circle."""
     for granted, room, allowed in GRANTS:
         async with gate.client(gate.token(rooms=[granted])) as client:
@@ -184,7 +184,7 @@ PUBLISHING: list[tuple[str, list[str], dict[str, Any], str | None]] = [
 ]
 
 
-async def test_who_may_publish_what(gate: Gate) -> None:
+async def test_who_may_publish_what(gate: RunningGateway) -> None:
     """`publish` into rooms that are all granted, `admin` anywhere in its tenant, `platform` anywhere: over HTTP and
     over the WebSocket alike."""
     for case in PUBLISHING:
@@ -202,7 +202,7 @@ async def test_who_may_publish_what(gate: Gate) -> None:
             assert over_socket["data"]["code"] == refusal, case
 
 
-async def test_platform_publishes_into_the_tenant_that_it_names(gate: Gate) -> None:
+async def test_platform_publishes_into_the_tenant_that_it_names(gate: RunningGateway) -> None:
     """There the event is, and in its own tenant it is not."""
     async with (
         gate.client(query="&rooms=tenant") as ours,

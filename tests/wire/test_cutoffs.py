@@ -13,9 +13,9 @@ from auth.external import ClaimMapping, ClaimPath
 from auth.keys import KeyRing, hmac_key
 from auth.tokens import TokenIssuer, TokenVerifier, TrustedIssuer
 from gateway.logs.memory import MemoryLog
-from gateway.testing import CURSOR_KEY
-from tests.support import Client, Gate, running
-from tests.wire.helpers import Clock, http, publish, service_with
+from gateway.testing import CURSOR_KEY, Clock
+from tests.support.clients import Client, http
+from tests.support.inprocess import RunningGateway, running, service_with
 
 PROVIDER = "https://idp.example"
 
@@ -34,7 +34,7 @@ MAPPING = ClaimMapping(
 class Setting:
     """A gateway that goes by `clock` and trusts an identity provider, and tokens of one of its issuers."""
 
-    gate: Gate
+    gate: RunningGateway
     clock: Clock
     sign: Callable[..., str]
 
@@ -106,12 +106,12 @@ async def test_token_from_before_ends_whatever_its_clock_says(issuer: str, how: 
             if how == "removed":
                 await ada.next("circle.member.removed")
                 await ada.next("subscription.revoked")
-                await publish(it.gate, circle_id=7)
+                await it.gate.publish(circle_id=7)
                 await ada.quiet()
             else:
                 assert await ada.closed() == (4401, "token_revoked")
         for seconds in (0.1, 1.0, 5.0, 600.0):
-            it.clock.advance(seconds)
+            await it.clock.advance(seconds)
             assert not await it.is_good(token, how), seconds
 
 
@@ -124,7 +124,7 @@ async def test_token_from_before_that_nobody_has_seen_ends_too(issuer: str, how:
         token = it.token(ahead=ahead)
         await it.end(how)
         assert not await it.is_good(token, how)
-        it.clock.advance(ahead - 0.3 if ahead else 600.0)
+        await it.clock.advance(ahead - 0.3 if ahead else 600.0)
         assert not await it.is_good(token, how)
 
 
@@ -137,7 +137,7 @@ async def test_token_that_the_gateway_issues_after_it_is_good(how: str) -> None:
             body = {"user_id": "ada", "tenant": "acme", "rooms": ["circle:*"], "expires_in": 1_800}
             token = (await api.post("/admin/tokens", json=body)).json()["access_token"]
         for seconds in (0.0, 0.1, 1.0, 300.0):
-            it.clock.advance(seconds)
+            await it.clock.advance(seconds)
             assert await it.is_good(token, how), seconds
         await it.end(how)
         assert not await it.is_good(token, how)
@@ -149,10 +149,10 @@ async def test_token_that_somebody_signs_a_second_after_it_is_good(issuer: str, 
     """With a clock that is right, or behind by less than that: nobody has to wait until leeways are over."""
     async with setting(issuer) as it:
         await it.end(how)
-        it.clock.advance(1.0)
+        await it.clock.advance(1.0)
         token = it.token()
         for seconds in (0.1, 1.0, 600.0):
-            it.clock.advance(seconds)
+            await it.clock.advance(seconds)
             assert await it.is_good(token, how), seconds
 
 
@@ -165,9 +165,9 @@ async def test_removal_goes_by_the_clock_that_tokens_are_accepted_by(log_ahead: 
             await it.end("removed", user_id)
         for token in before:
             assert not await it.is_good(token, "removed")
-        it.clock.advance(1.0)
+        await it.clock.advance(1.0)
         after = it.token()
         for seconds in (0.1, 300.0):
-            it.clock.advance(seconds)
+            await it.clock.advance(seconds)
             assert not await it.is_good(before[0], "removed")
             assert await it.is_good(after, "removed")

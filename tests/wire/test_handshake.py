@@ -9,11 +9,12 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from gateway.core.origin import OriginPolicy
-from tests.support import Client, Gate, running, settings_for
-from tests.wire.helpers import fence, publish
+from tests.support.clients import Client, fence
+from tests.support.inprocess import RunningGateway, running
+from tests.support.settings import settings_for
 
 
-async def test_established_has_every_member_of_the_protocol(gate: Gate) -> None:
+async def test_established_has_every_member_of_the_protocol(gate: RunningGateway) -> None:
     """All of them, with the configured limits, and the log's place as a cursor."""
     async with gate.client() as client:
         data = client.established["data"]
@@ -41,11 +42,11 @@ async def test_established_has_every_member_of_the_protocol(gate: Gate) -> None:
     assert datetime.fromisoformat(data["expires_at"]) > datetime.fromisoformat(client.established["timestamp"])
 
 
-async def test_two_connections_of_one_user_have_two_ids_and_both_hear(gate: Gate) -> None:
+async def test_two_connections_of_one_user_have_two_ids_and_both_hear(gate: RunningGateway) -> None:
     """A second tab is a connection of its own."""
     async with gate.client() as one, gate.client() as other:
         assert one.established["data"]["connection_id"] != other.established["data"]["connection_id"]
-        await publish(gate, user_id="ada")
+        await gate.publish(user_id="ada")
         assert await one.next("task.completed") == await other.next("task.completed")
 
 
@@ -53,7 +54,7 @@ LABELS = [("me", True), ("x" * 64, True), ("%C3%BCber%20alles", True), ("a%2Fb%3
 NO_LABELS = [("x" * 65, False), ("a%0Ab", False), ("a%00b", False), ("%1B%5B2J", False), ("%E2%80%AE", False)]
 
 
-async def test_a_label_is_at_most_64_printable_characters(gate: Gate) -> None:
+async def test_a_label_is_at_most_64_printable_characters(gate: RunningGateway) -> None:
     """Others are refused with `bad_message` and 4400: no control character gets into a log or a page."""
     for label, good in (*LABELS, *NO_LABELS):
         async with connect(f"{gate.ws_url}?token={gate.token()}&client_id={label}") as websocket:
@@ -66,22 +67,22 @@ async def test_a_label_is_at_most_64_printable_characters(gate: Gate) -> None:
                 assert await client.closed() == (4400, "bad_message")
 
 
-async def test_rooms_in_the_query_are_subscribed_at_connect(gate: Gate) -> None:
+async def test_rooms_in_the_query_are_subscribed_at_connect(gate: RunningGateway) -> None:
     """One round trip less: `connection.established` lists them, `subscribed` follows, and events come."""
     async with gate.client(query="&rooms=circle:7,project:3&rooms=tenant") as client:
         assert client.established["data"]["subscribed"] == ["user:ada", "circle:7", "project:3", "tenant"]
         answer = (await client.next("subscribed"))["data"]
         assert answer["rooms"] == ["circle:7", "project:3", "tenant"]
         assert (answer["recovered"], answer["replayed"]) == (None, 0)
-        event_id = await publish(gate, circle_id=7, project_id=3)
+        event_id = await gate.publish(circle_id=7, project_id=3)
         assert (await client.next("task.completed"))["event_id"] == event_id
 
 
-async def test_a_star_resumes_too(gate: Gate) -> None:
+async def test_a_star_resumes_too(gate: RunningGateway) -> None:
     """The rooms that the token names, from the cursor on."""
     token = gate.token(rooms=["circle:7", "circle:8"])
-    since = await publish(gate, circle_id=7)
-    missed = [await publish(gate, circle_id=8), await publish(gate, circle_id=7)]
+    since = await gate.publish(circle_id=7)
+    missed = [await gate.publish(circle_id=8), await gate.publish(circle_id=7)]
     async with gate.client(token, f"&rooms=*&since={since}") as client:
         answer = (await client.next("subscribed"))["data"]
         assert (answer["rooms"], answer["recovered"], answer["replayed"]) == (
@@ -92,15 +93,15 @@ async def test_a_star_resumes_too(gate: Gate) -> None:
         assert [(await client.next("task.completed"))["event_id"] for _ in missed] == missed
 
 
-async def test_a_star_where_the_token_names_no_room(gate: Gate) -> None:
+async def test_a_star_where_the_token_names_no_room(gate: RunningGateway) -> None:
     """`subscribed` says that nothing was joined; nothing is refused."""
     async with gate.client(gate.token(rooms=["circle:*"], scope=""), "&rooms=*") as client:
         assert (await client.next("subscribed"))["data"]["rooms"] == []
-        await publish(gate, circle_id=7)
+        await gate.publish(circle_id=7)
         await fence(client)
 
 
-async def test_a_star_takes_the_scope_that_its_rooms_take(gate: Gate) -> None:
+async def test_a_star_takes_the_scope_that_its_rooms_take(gate: RunningGateway) -> None:
     """As if they had been asked for by name; and it counts against the limit of rooms."""
     async with gate.client(gate.token(rooms=["circle:7"], scope="publish"), "&rooms=*") as client:
         assert (await client.next("error"))["data"]["code"] == "scope_missing"
@@ -108,10 +109,10 @@ async def test_a_star_takes_the_scope_that_its_rooms_take(gate: Gate) -> None:
         assert (await client.next("error"))["data"]["code"] == "too_many_rooms"
 
 
-async def test_a_star_leaves_out_rooms_that_the_user_was_removed_from(gate: Gate) -> None:
+async def test_a_star_leaves_out_rooms_that_the_user_was_removed_from(gate: RunningGateway) -> None:
     """The others are joined all the same."""
     token = gate.token(rooms=["circle:7", "circle:8"], now=gate.service.gateway.clock() - 2)
-    await publish(gate, type="circle.member.removed", circle_id=7, data={"user_id": "ada"})
+    await gate.publish(type="circle.member.removed", circle_id=7, data={"user_id": "ada"})
     async with gate.client(token, "&rooms=*") as client:
         assert (await client.next("subscribed"))["data"]["rooms"] == ["circle:8"]
 
@@ -120,19 +121,19 @@ async def test_a_star_leaves_out_rooms_that_the_user_was_removed_from(gate: Gate
     ("rooms", "code"), [("circle:7,circle:*", "room_invalid"), ("circle:7,user:bob", "room_forbidden")]
 )
 async def test_refused_rooms_in_the_query_leave_the_connection_open_without_them(
-    gate: Gate, rooms: str, code: str
+    gate: RunningGateway, rooms: str, code: str
 ) -> None:
     """All or nothing, told by an `error` that names them; the connection itself was let in."""
     async with gate.client(query=f"&rooms={rooms}") as client:
         assert client.established["data"]["subscribed"] == ["user:ada"]
         error = (await client.next("error"))["data"]
         assert (error["code"], error["rooms"]) == (code, [rooms.split(",")[1]])
-        await publish(gate, circle_id=7)
+        await gate.publish(circle_id=7)
         await fence(client)
         assert (await client.ask(type="subscribe", rooms=["circle:7"]))["type"] == "subscribed"
 
 
-async def test_every_frame_of_the_server_has_type_data_and_timestamp(gate: Gate) -> None:
+async def test_every_frame_of_the_server_has_type_data_and_timestamp(gate: RunningGateway) -> None:
     """`data` is an object and the timestamp ends in Z, in replies, errors and events alike."""
     async with gate.client() as client:
         frames = [client.established]
@@ -163,7 +164,7 @@ async def test_every_frame_of_the_server_has_type_data_and_timestamp(gate: Gate)
         datetime.fromisoformat(frame["timestamp"])
 
 
-async def test_a_wire_frame_is_one_json_object_in_one_text_frame(gate: Gate) -> None:
+async def test_a_wire_frame_is_one_json_object_in_one_text_frame(gate: RunningGateway) -> None:
     """No binary frame ever comes from the server."""
     async with connect(f"{gate.ws_url}?token={gate.token()}") as websocket:
         text = await websocket.recv()
@@ -174,7 +175,7 @@ async def test_a_wire_frame_is_one_json_object_in_one_text_frame(gate: Gate) -> 
 # ---- Origin
 
 
-def same(gate: Gate, origin: str) -> str:
+def same(gate: RunningGateway, origin: str) -> str:
     return origin.replace("HOST", f"127.0.0.1:{gate.port}")
 
 
@@ -204,7 +205,7 @@ BAD_ORIGINS = [
 ]
 
 
-async def tried(gate: Gate, *origins: str) -> int:
+async def tried(gate: RunningGateway, *origins: str) -> int:
     """The status of the handshake from a page of these origins: 101 or the refusal's."""
     headers = [("Origin", same(gate, origin)) for origin in origins]
     try:
@@ -215,7 +216,7 @@ async def tried(gate: Gate, *origins: str) -> int:
         return refusal.response.status_code
 
 
-async def test_only_pages_of_the_same_origin_may_connect_by_default(gate: Gate) -> None:
+async def test_only_pages_of_the_same_origin_may_connect_by_default(gate: RunningGateway) -> None:
     """Others are refused with HTTP 403, before anything is accepted, however the name is dressed up."""
     assert await tried(gate) == 101, "no Origin: not a browser"
     for origin in GOOD_ORIGINS:

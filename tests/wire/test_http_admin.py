@@ -1,17 +1,20 @@
 """Tokens, statistics and operation over HTTP."""
 
+import time
 from typing import Any
 
 import pytest
 
 from gateway.engine.gateway import Gateway
-from tests.support import Gate, running, settings_for
-from tests.wire.helpers import Clock, assert_problem, fence, http, publish, service_with
+from gateway.testing import Clock
+from tests.support.clients import assert_problem, fence, http
+from tests.support.inprocess import RunningGateway, running, service_with
+from tests.support.settings import settings_for
 
 ADMIN = "subscribe publish admin"
 
 
-async def test_an_issued_token_is_good_for_what_was_asked(gate: Gate) -> None:
+async def test_an_issued_token_is_good_for_what_was_asked(gate: RunningGateway) -> None:
     """201 with the members of the protocol, never to be stored by anything between, and it connects."""
     async with http(gate, gate.token("root", scope=ADMIN)) as api:
         body = {"user_id": "bob", "rooms": ["circle:1", "project:*"], "scope": "subscribe publish", "expires_in": 60}
@@ -34,14 +37,14 @@ async def test_an_issued_token_is_good_for_what_was_asked(gate: Gate) -> None:
         assert (await client.ask(type="subscribe", rooms=["project:7"]))["type"] == "subscribed"
 
 
-async def test_a_token_is_issued_for_subscribing_unless_said_otherwise(gate: Gate) -> None:
+async def test_a_token_is_issued_for_subscribing_unless_said_otherwise(gate: RunningGateway) -> None:
     """And for the longest life of a user's token, or the issuer's remaining one."""
     async with http(gate, gate.token("root", scope=ADMIN, expires_in=86_000)) as api:
         answer = (await api.post("/admin/tokens", json={"user_id": "bob", "rooms": []})).json()
         assert (answer["scope"], answer["expires_in"]) == ("subscribe", 3_600)
 
 
-async def test_an_issued_token_has_its_issuers_rate(gate: Gate) -> None:
+async def test_an_issued_token_has_its_issuers_rate(gate: RunningGateway) -> None:
     """What limits a holder limits the tokens that it has issued, and those that these have issued."""
     token = gate.token("root", scope=ADMIN, rate=3)
     for _ in range(2):
@@ -51,9 +54,9 @@ async def test_an_issued_token_has_its_issuers_rate(gate: Gate) -> None:
         assert gate.service.gateway.connections.verify(token).rate == 3
 
 
-async def test_a_removed_administrator_issues_no_token_for_the_room(gate: Gate) -> None:
+async def test_a_removed_administrator_issues_no_token_for_the_room(gate: RunningGateway) -> None:
     """Neither for itself nor for others, nor for all rooms of the kind; for other rooms it does."""
-    await publish(gate, type="circle.member.removed", data={"user_id": "root"}, circle_id=7)
+    await gate.publish(type="circle.member.removed", data={"user_id": "root"}, circle_id=7)
     token = gate.token("root", scope=ADMIN, now=gate.service.gateway.clock() - 60)
     async with http(gate, token) as api:
         for user_id in ("root", "bob"):
@@ -90,7 +93,7 @@ ISSUING: list[tuple[str, dict[str, Any], int, str]] = [
 ]
 
 
-async def test_nobody_issues_what_they_do_not_hold(gate: Gate) -> None:
+async def test_nobody_issues_what_they_do_not_hold(gate: RunningGateway) -> None:
     """Nor what could not be accepted: 403 for what is not theirs, 422 for what is nobody's."""
     for scope, change, status, code in ISSUING:
         async with http(gate, gate.token("root", scope=scope, rooms=["circle:1"], expires_in=3_600)) as api:
@@ -103,18 +106,18 @@ async def test_nobody_issues_what_they_do_not_hold(gate: Gate) -> None:
         assert_problem(await api.post("/admin/tokens", json={"user_id": "bob"}), 422, "bad_message")
 
 
-async def test_a_lifetime_beyond_the_issuers_own_is_cut_to_it(gate: Gate) -> None:
+async def test_a_lifetime_beyond_the_issuers_own_is_cut_to_it(gate: RunningGateway) -> None:
     """And `expires_in` says so."""
-    clock = Clock()
+    clock = Clock(time.time())
     async with running(service=service_with(clock=clock)) as timed:
         issuer = timed.token("root", scope=ADMIN, expires_in=600, now=clock())
-        clock.advance(500)
+        await clock.advance(500)
         async with http(timed, issuer) as api:
             body = {"user_id": "bob", "rooms": [], "expires_in": 3_600}
             assert 99 <= (await api.post("/admin/tokens", json=body)).json()["expires_in"] <= 100
 
 
-async def test_platform_issues_for_every_tenant(gate: Gate) -> None:
+async def test_platform_issues_for_every_tenant(gate: RunningGateway) -> None:
     """What it holds itself, that is."""
     async with http(gate, gate.token("root", tenant="ops", scope="subscribe platform")) as api:
         answer = await api.post("/admin/tokens", json={"user_id": "bob", "tenant": "globex", "rooms": ["circle:1"]})
@@ -126,7 +129,7 @@ async def test_platform_issues_for_every_tenant(gate: Gate) -> None:
 # ---- revoke, introspect
 
 
-async def test_revoking_needs_admin_and_names_what_it_revokes(gate: Gate) -> None:
+async def test_revoking_needs_admin_and_names_what_it_revokes(gate: RunningGateway) -> None:
     """One of a token, a user or a tenant; of another tenant only for the platform."""
     async with http(gate, gate.token("bob", scope="subscribe publish")) as api:
         assert_problem(await api.post("/admin/tokens/revoke", json={"jti": "x"}), 403, "scope_missing")
@@ -139,7 +142,7 @@ async def test_revoking_needs_admin_and_names_what_it_revokes(gate: Gate) -> Non
         assert answer.json() == {"revoked": True, "disconnected": 0}
 
 
-async def test_an_administrator_revokes_no_token_of_another_tenant_by_its_id(gate: Gate) -> None:
+async def test_an_administrator_revokes_no_token_of_another_tenant_by_its_id(gate: RunningGateway) -> None:
     """A `jti` is of one tenant; guessing one reaches no further."""
     foreign = gate.token(tenant="globex")
     token_id = gate.service.gateway.connections.verify(foreign).token_id
@@ -152,7 +155,7 @@ async def test_an_administrator_revokes_no_token_of_another_tenant_by_its_id(gat
         assert await client.closed() == (4401, "token_revoked")
 
 
-async def test_introspection_tells_of_the_own_tenants_good_tokens_only(gate: Gate) -> None:
+async def test_introspection_tells_of_the_own_tenants_good_tokens_only(gate: RunningGateway) -> None:
     """RFC 7662; `{"active": false}` and nothing more for anything invalid, expired, revoked or foreign."""
     good, revoked = gate.token("bob", rooms=["circle:1"], scope="publish subscribe"), gate.token("bob")
     claims = gate.service.gateway.connections.verify(good)
@@ -186,7 +189,7 @@ async def test_introspection_tells_of_the_own_tenants_good_tokens_only(gate: Gat
 # ---- what administrators see
 
 
-async def test_stats_tell_of_one_tenant(gate: Gate) -> None:
+async def test_stats_tell_of_one_tenant(gate: RunningGateway) -> None:
     """Counts since the start, and each client; the other tenant's are not in them."""
     async with (
         gate.client(query="&client_id=desk&rooms=circle:1") as client,
@@ -195,7 +198,7 @@ async def test_stats_tell_of_one_tenant(gate: Gate) -> None:
         http(gate, gate.token("root", scope="admin")) as api,
     ):
         await client.next("subscribed")
-        await publish(gate, circle_id=1)
+        await gate.publish(circle_id=1)
         await client.next("task.completed")
         await fence(bob)
         stats = (await api.get("/admin/stats")).json()
@@ -213,7 +216,7 @@ async def test_stats_tell_of_one_tenant(gate: Gate) -> None:
         assert "secret" not in str(stats)
 
 
-async def test_connections_and_rooms_are_listed(gate: Gate) -> None:
+async def test_connections_and_rooms_are_listed(gate: RunningGateway) -> None:
     """Who is there since when, and in which rooms; rooms with how many connections and users."""
     async with (
         gate.client(query="&client_id=desk&rooms=circle:1") as client,
@@ -237,7 +240,7 @@ async def test_connections_and_rooms_are_listed(gate: Gate) -> None:
         assert (await api.get("/admin/rooms")).json() == {"rooms": [], "next": None}
 
 
-async def test_lists_are_paged(gate: Gate) -> None:
+async def test_lists_are_paged(gate: RunningGateway) -> None:
     """`next` goes into `after`; together the pages are the whole, each item once."""
     async with (
         gate.client(query=f"&rooms={','.join(f'circle:{n}' for n in range(9))}") as client,
@@ -260,7 +263,7 @@ async def test_lists_are_paged(gate: Gate) -> None:
 
 
 @pytest.mark.parametrize("path", ["/admin/stats", "/admin/connections", "/admin/rooms"])
-async def test_what_administrators_see_is_for_them(gate: Gate, path: str) -> None:
+async def test_what_administrators_see_is_for_them(gate: RunningGateway, path: str) -> None:
     """Of their own tenant; of others only for the platform."""
     async with gate.client(), http(gate, gate.token(scope="subscribe publish")) as api:
         assert_problem(await api.get(path), 403, "scope_missing")
@@ -271,7 +274,7 @@ async def test_what_administrators_see_is_for_them(gate: Gate, path: str) -> Non
         assert "ada" in (await api.get(path, params={"tenant": "acme"})).text
 
 
-async def test_an_administrator_closes_one_connection(gate: Gate) -> None:
+async def test_an_administrator_closes_one_connection(gate: RunningGateway) -> None:
     """204, and the client is told with 4403; of another tenant's it does not even learn that they exist."""
     async with gate.client() as client, gate.client() as spared:
         path = f"/admin/connections/{client.established['data']['connection_id']}"
@@ -291,14 +294,16 @@ async def test_an_administrator_closes_one_connection(gate: Gate) -> None:
 # ---- operation
 
 
-async def test_health_and_readiness(gate: Gate) -> None:
+async def test_health_and_readiness(gate: RunningGateway) -> None:
     """The process answers; the gateway takes connections and events."""
     async with http(gate) as api:
         for path in ("/healthz", "/readyz"):
             assert (await api.get(path)).status_code == 200
 
 
-async def test_a_gateway_that_looks_after_nothing_is_not_ready(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_gateway_that_looks_after_nothing_is_not_ready(
+    gate: RunningGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """503 with `Retry-After`, as every 503; the process still answers."""
     monkeypatch.setattr(Gateway, "ready", property(lambda self: False))
     async with http(gate) as api:
@@ -306,7 +311,7 @@ async def test_a_gateway_that_looks_after_nothing_is_not_ready(gate: Gate, monke
         assert (await api.get("/healthz")).status_code == 200
 
 
-async def test_unknown_paths_and_methods_are_problems_too(gate: Gate) -> None:
+async def test_unknown_paths_and_methods_are_problems_too(gate: RunningGateway) -> None:
     """404 and 405, the latter with what is allowed (RFC 9110 section 15.5.6)."""
     async with http(gate) as api:
         assert_problem(await api.get("/nothing"), 404, "not_found")
@@ -316,14 +321,14 @@ async def test_unknown_paths_and_methods_are_problems_too(gate: Gate) -> None:
         assert response.headers["allow"] == "POST"
 
 
-async def test_the_key_set_of_a_shared_secret_is_empty(gate: Gate) -> None:
+async def test_the_key_set_of_a_shared_secret_is_empty(gate: RunningGateway) -> None:
     """A secret is nothing to publish."""
     async with http(gate) as api:
         response = await api.get("/.well-known/jwks.json")
     assert (response.status_code, response.json()) == (200, {"keys": []})
 
 
-async def test_the_interface_describes_itself(gate: Gate) -> None:
+async def test_the_interface_describes_itself(gate: RunningGateway) -> None:
     """`/docs` without anything from elsewhere, and `/openapi.json` with every route of the protocol in scope."""
     async with http(gate) as api:
         docs = await api.get("/docs")
@@ -348,7 +353,7 @@ async def test_the_interface_describes_itself(gate: Gate) -> None:
     }
 
 
-async def test_no_answer_of_a_token_route_is_stored_between(gate: Gate) -> None:
+async def test_no_answer_of_a_token_route_is_stored_between(gate: RunningGateway) -> None:
     """Answers that hold tokens, or say what one may do, are for the asker alone."""
     async with http(gate, gate.token("root", scope=ADMIN)) as api:
         for path, body in (
@@ -360,7 +365,7 @@ async def test_no_answer_of_a_token_route_is_stored_between(gate: Gate) -> None:
             assert response.headers.get("cache-control") == "no-store", path
 
 
-async def test_settings_for_the_admin_lifetime_hold(gate: Gate) -> None:
+async def test_settings_for_the_admin_lifetime_hold(gate: RunningGateway) -> None:
     """Longer for administrators than for users, each as configured."""
     settings = settings_for(max_token_lifetime=100, max_admin_token_lifetime=200)
     async with running(settings) as short, http(short, short.token("root", scope=ADMIN, expires_in=200)) as api:

@@ -11,13 +11,14 @@ import pytest
 from gateway.core.errors import LogUnavailable
 from gateway.core.log import Draft, Receipt
 from gateway.logs.memory import MemoryLog
-from tests.support import Gate, running, settings_for
-from tests.wire.helpers import assert_problem, fence, http, service_with
+from tests.support.clients import assert_problem, fence, http
+from tests.support.inprocess import RunningGateway, running, service_with
+from tests.support.settings import settings_for
 
 EVENT: dict[str, Any] = {"type": "task.completed", "data": {"n": 1}, "circle_id": 1}
 
 
-async def test_202_means_that_the_event_is_in_the_log(gate: Gate) -> None:
+async def test_202_means_that_the_event_is_in_the_log(gate: RunningGateway) -> None:
     """With its id, whether it was there before, and the rooms that it was routed to."""
     async with gate.client(query="&rooms=circle:1") as client, http(gate, gate.token()) as api:
         await client.next("subscribed")
@@ -32,7 +33,7 @@ async def test_202_means_that_the_event_is_in_the_log(gate: Gate) -> None:
         assert (await client.next("task.completed"))["event_id"] == answer["event_id"]
 
 
-async def test_the_same_idempotency_key_publishes_once(gate: Gate) -> None:
+async def test_the_same_idempotency_key_publishes_once(gate: RunningGateway) -> None:
     """The same id and `duplicate: true`; with any other body 409, and nothing is delivered."""
     async with gate.client(query="&rooms=tenant") as client, http(gate, gate.token(scope="admin")) as api:
         await client.next("subscribed")
@@ -52,7 +53,7 @@ async def test_the_same_idempotency_key_publishes_once(gate: Gate) -> None:
         assert (other["duplicate"], other["event_id"] == first["event_id"]) == (False, False)
 
 
-async def test_without_a_key_the_same_event_is_published_as_often_as_it_is_sent(gate: Gate) -> None:
+async def test_without_a_key_the_same_event_is_published_as_often_as_it_is_sent(gate: RunningGateway) -> None:
     """Twice the same is two events."""
     async with http(gate, gate.token()) as api:
         answers = [(await api.post("/events", json=EVENT)).json() for _ in range(2)]
@@ -85,7 +86,7 @@ BAD_BODIES: list[Any] = [
 ]
 
 
-async def test_a_body_that_is_no_event_is_a_problem_that_names_the_field(gate: Gate) -> None:
+async def test_a_body_that_is_no_event_is_a_problem_that_names_the_field(gate: RunningGateway) -> None:
     """422 `bad_message` for the wrong shape, and the next good event is taken."""
     async with http(gate, gate.token(scope="admin")) as api:
         for body in BAD_BODIES:
@@ -95,7 +96,7 @@ async def test_a_body_that_is_no_event_is_a_problem_that_names_the_field(gate: G
         assert (await api.post("/events", json=EVENT)).status_code == 202
 
 
-async def test_a_body_that_is_no_json_is_a_400(gate: Gate) -> None:
+async def test_a_body_that_is_no_json_is_a_400(gate: RunningGateway) -> None:
     """Also what Python's own reader would take: NaN, a lone surrogate, bytes that are no UTF-8."""
     async with http(gate, gate.token()) as api:
         for content in (b"", b"{", b"{'type': 1}", b'{"data": NaN}', b'"\\ud800"', b'{"type": "\xff"}', b"[" * 100_000):
@@ -106,7 +107,7 @@ async def test_a_body_that_is_no_json_is_a_400(gate: Gate) -> None:
 
 
 @pytest.mark.parametrize("number", ["1e400", "-1e309", "9" * 310 + ".5", "9" * 309, "-" + "9" * 4_000, "2" + "0" * 308])
-async def test_a_number_beyond_a_double_is_refused_and_not_made_null(gate: Gate, number: str) -> None:
+async def test_a_number_beyond_a_double_is_refused_and_not_made_null(gate: RunningGateway, number: str) -> None:
     """422, in a batch for that event alone; the word by which other writers name it is a word like any other."""
     event = f'{{"type": "task.created", "circle_id": 7, "data": {{"x": {{"y": [{number}]}}, "text": "Infinity"}}}}'
     good = event.replace(number, "1e308")
@@ -119,7 +120,7 @@ async def test_a_number_beyond_a_double_is_refused_and_not_made_null(gate: Gate,
         assert batch.json()["results"][1]["error"]["code"] == "bad_message"
 
 
-async def test_a_body_over_the_limit_is_a_413_whether_or_not_its_length_is_told(gate: Gate) -> None:
+async def test_a_body_over_the_limit_is_a_413_whether_or_not_its_length_is_told(gate: RunningGateway) -> None:
     """1 MiB for an event's body; it is not read to its end."""
 
     async def chunks() -> Any:
@@ -138,7 +139,7 @@ async def test_a_body_over_the_limit_is_a_413_whether_or_not_its_length_is_told(
         assert (await api.post("/events", json=EVENT)).status_code == 202
 
 
-async def test_routes_answer_401_with_a_challenge(gate: Gate) -> None:
+async def test_routes_answer_401_with_a_challenge(gate: RunningGateway) -> None:
     """Without a token, and with a bad one."""
     for token, code in ((None, "token_missing"), ("nonsense", "token_invalid")):
         async with http(gate, token) as api:
@@ -168,7 +169,7 @@ async def test_routes_answer_401_with_a_challenge(gate: Gate) -> None:
 # ---- batches
 
 
-async def test_a_batch_is_judged_event_by_event(gate: Gate) -> None:
+async def test_a_batch_is_judged_event_by_event(gate: RunningGateway) -> None:
     """202 with one result for each, in order: what the single route would have answered, or its code and message."""
     token = gate.token(rooms=["circle:1"])
     events: list[Any] = [
@@ -216,7 +217,7 @@ async def test_a_batch_is_judged_event_by_event(gate: Gate) -> None:
         await fence(client)
 
 
-async def test_a_fault_of_a_batched_event_names_the_field(gate: Gate) -> None:
+async def test_a_fault_of_a_batched_event_names_the_field(gate: RunningGateway) -> None:
     """Also one that has the name of a command."""
     events = [EVENT | {"presence": 1}, {}, EVENT | {"data": 1, "a": 1, "b": 1, "c": 1}]
     async with http(gate, gate.token(scope="publish")) as api:
@@ -228,7 +229,7 @@ async def test_a_fault_of_a_batched_event_names_the_field(gate: Gate) -> None:
     assert single == results[2]["error"]["message"]
 
 
-async def test_a_batch_holds_from_1_to_1000_events(gate: Gate) -> None:
+async def test_a_batch_holds_from_1_to_1000_events(gate: RunningGateway) -> None:
     """Others are refused as a whole, and nothing of them is published."""
     async with http(gate, gate.token()) as api:
         response = await api.post("/events/batch", json={"events": [EVENT] * 1_000})
@@ -243,7 +244,9 @@ async def test_a_batch_holds_from_1_to_1000_events(gate: Gate) -> None:
 
 @pytest.mark.parametrize("path", ["/events", "/events/batch", "/admin/tokens", "/admin/tokens/revoke"])
 @pytest.mark.parametrize("scope", [None, "", "subscribe"])
-async def test_a_body_is_not_read_of_a_caller_without_the_scope(gate: Gate, path: str, scope: str | None) -> None:
+async def test_a_body_is_not_read_of_a_caller_without_the_scope(
+    gate: RunningGateway, path: str, scope: str | None
+) -> None:
     """The refusal comes while the body, of up to 16 MiB, is still to be sent: it takes no memory and is not parsed."""
     token = [] if scope is None else [f"Authorization: Bearer {gate.token(scope=scope)}"]
     head = [f"POST {path} HTTP/1.1", "Host: x", "Content-Type: application/json", "Content-Length: 1000000", *token]
@@ -280,7 +283,7 @@ class BrokenLog(MemoryLog):
         raise self.error
 
 
-async def test_what_the_log_does_not_take_is_a_503(gate: Gate) -> None:
+async def test_what_the_log_does_not_take_is_a_503(gate: RunningGateway) -> None:
     """`broker_unavailable`, with `Retry-After`; in a batch for each event."""
     log = BrokenLog((b"k" * 32,))
     async with running(service=service_with(log=log)) as broken, http(broken, broken.token()) as api:
@@ -289,7 +292,7 @@ async def test_what_the_log_does_not_take_is_a_503(gate: Gate) -> None:
         assert [result["error"]["code"] for result in response.json()["results"]] == ["broker_unavailable"] * 2
 
 
-async def test_a_fault_is_a_500_that_tells_nothing(gate: Gate) -> None:
+async def test_a_fault_is_a_500_that_tells_nothing(gate: RunningGateway) -> None:
     """`internal_error` as a problem document; the reason is in the log alone."""
     log = BrokenLog((b"k" * 32,))
     log.error = RuntimeError("the canary of the fault")
@@ -300,7 +303,7 @@ async def test_a_fault_is_a_500_that_tells_nothing(gate: Gate) -> None:
         assert (await api.get("/healthz")).status_code == 200
 
 
-async def test_a_batch_survives_a_fault_in_one_of_its_events(gate: Gate) -> None:
+async def test_a_batch_survives_a_fault_in_one_of_its_events(gate: RunningGateway) -> None:
     """Each judged by itself holds for faults of ours too: those before it were published and must be answered."""
 
     class Faulty(MemoryLog):
@@ -318,7 +321,7 @@ async def test_a_batch_survives_a_fault_in_one_of_its_events(gate: Gate) -> None
         assert codes == [None, "internal_error", None]
 
 
-async def test_nobody_without_a_token_has_a_body_read(gate: Gate) -> None:
+async def test_nobody_without_a_token_has_a_body_read(gate: RunningGateway) -> None:
     """The answer comes before the body does: what a stranger announces takes no memory."""
     reader, writer = await asyncio.open_connection("127.0.0.1", gate.port)
     head = (
@@ -330,7 +333,7 @@ async def test_nobody_without_a_token_has_a_body_read(gate: Gate) -> None:
     writer.close()
 
 
-async def slowly(gate: Gate, path: str, body: bytes, event: asyncio.Event) -> bytes:
+async def slowly(gate: RunningGateway, path: str, body: bytes, event: asyncio.Event) -> bytes:
     """The answer to a request whose head is read at once, and whose body comes only after the event."""
     reader, writer = await asyncio.open_connection("127.0.0.1", gate.port)
     head = f"POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {gate.token()}\r\nConnection: close\r\n"

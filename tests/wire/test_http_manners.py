@@ -12,19 +12,20 @@ from websockets.exceptions import InvalidStatus
 
 from gateway.api import create_app, create_router
 from gateway.service.factory import Service, create_service
-from tests.support import Gate, running, settings_for
+from tests.support.inprocess import RunningGateway, running
+from tests.support.settings import settings_for
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def gate() -> AsyncIterator[Gate]:
+async def gate() -> AsyncIterator[RunningGateway]:
     async with running() as gate:
         yield gate
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def api(gate: Gate) -> AsyncIterator[httpx.AsyncClient]:
+async def api(gate: RunningGateway) -> AsyncIterator[httpx.AsyncClient]:
     headers = {"Authorization": f"Bearer {gate.token('root', scope='subscribe publish admin')}"}
     async with httpx.AsyncClient(base_url=gate.url, headers=headers, trust_env=False) as client:
         yield client
@@ -41,7 +42,7 @@ def filled(path: str) -> str:
     return path.replace("{room}", "circle:7").replace("{id}", "con_x")
 
 
-async def test_head_is_taken_wherever_get_is(gate: Gate, api: httpx.AsyncClient) -> None:
+async def test_head_is_taken_wherever_get_is(gate: RunningGateway, api: httpx.AsyncClient) -> None:
     """The same status and headers, no body, and the connection goes on."""
     gets = [filled(path) for path, methods in routes(gate.service) if "GET" in methods]
     assert len(gets) > 8
@@ -55,13 +56,15 @@ async def test_head_is_taken_wherever_get_is(gate: Gate, api: httpx.AsyncClient)
         assert (await anonymous.head("/admin/stats")).status_code == 401
 
 
-async def test_the_description_of_the_interface_has_no_head(gate: Gate) -> None:
+async def test_the_description_of_the_interface_has_no_head(gate: RunningGateway) -> None:
     """It would say everything twice."""
     assert not any("HEAD" in methods for _, methods in routes(gate.service))
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
-async def test_a_method_that_a_path_does_not_take_is_405(gate: Gate, api: httpx.AsyncClient, method: str) -> None:
+async def test_a_method_that_a_path_does_not_take_is_405(
+    gate: RunningGateway, api: httpx.AsyncClient, method: str
+) -> None:
     """With `Allow`, which names all those that it does take (RFC 9110 section 15.5.6)."""
     for path, methods in routes(gate.service):
         allowed = methods | ({"HEAD"} if "GET" in methods else set())
@@ -106,7 +109,7 @@ async def test_a_request_without_a_body_lacks_its_members(api: httpx.AsyncClient
     assert (await api.post("/events")).status_code == 422
 
 
-async def test_who_may_not_send_is_told_so_first(gate: Gate) -> None:
+async def test_who_may_not_send_is_told_so_first(gate: RunningGateway) -> None:
     """401, whatever the body is said to be."""
     async with httpx.AsyncClient(base_url=gate.url, trust_env=False) as client:
         for path in ("/events", "/events/batch"):
@@ -129,7 +132,7 @@ async def test_a_lost_upgrade_is_426(api: httpx.AsyncClient, headers: dict[str, 
 
 
 @pytest.mark.parametrize("path", ["/", "/ws", "/ws/dashboards", "/ws/dashboard/", "/events", "/healthz"])
-async def test_a_handshake_elsewhere_is_404(gate: Gate, path: str) -> None:
+async def test_a_handshake_elsewhere_is_404(gate: RunningGateway, path: str) -> None:
     """A wrong path is no matter of who one is."""
     with pytest.raises(InvalidStatus) as refused:
         await connect(f"ws://127.0.0.1:{gate.port}{path}?token={gate.token()}")

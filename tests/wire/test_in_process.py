@@ -9,8 +9,8 @@ from uuid import UUID
 
 import pytest
 
-from tests.support import Gate
-from tests.wire.helpers import fence, http
+from tests.support.clients import fence, http
+from tests.support.inprocess import RunningGateway
 
 ID = UUID("12345678-1234-5678-1234-567812345678")
 
@@ -26,7 +26,7 @@ class Project(StrEnum):
         return "a text of its own"
 
 
-async def published(gate: Gate, data: Mapping[str, Any] | None = None, **fields: Any) -> dict[str, Any]:
+async def published(gate: RunningGateway, data: Mapping[str, Any] | None = None, **fields: Any) -> dict[str, Any]:
     """The frame that a client of the whole tenant gets."""
     async with gate.client(query="&rooms=tenant") as client:
         await client.next("subscribed")
@@ -46,12 +46,12 @@ async def published(gate: Gate, data: Mapping[str, Any] | None = None, **fields:
         ("project_id", Project.FIVE, "five"),
     ],
 )
-async def test_ids_of_python_are_taken(gate: Gate, name: str, value: Any, text: str | int) -> None:
+async def test_ids_of_python_are_taken(gate: RunningGateway, name: str, value: Any, text: str | int) -> None:
     """UUIDs, members of enums and integers; the frame has plain JSON."""
     assert (await published(gate, **{name: value}))[name] == text
 
 
-async def test_a_uuid_names_a_room(gate: Gate) -> None:
+async def test_a_uuid_names_a_room(gate: RunningGateway) -> None:
     """Its text is the id."""
     async with gate.client(query=f"&rooms=circle:{ID}") as client:
         await client.next("subscribed")
@@ -61,7 +61,7 @@ async def test_a_uuid_names_a_room(gate: Gate) -> None:
 
 @pytest.mark.parametrize("value", [True, 1.0, b"7", ["7"], object()])
 @pytest.mark.parametrize("name", ["circle_id", "project_id", "user_id", "source_agent_id"])
-async def test_other_ids_are_refused_by_name(gate: Gate, name: str, value: Any) -> None:
+async def test_other_ids_are_refused_by_name(gate: RunningGateway, name: str, value: Any) -> None:
     """Nothing is appended, and the error says which argument and what it may be."""
     with pytest.raises(ValueError, match=f"{name}: pass a str, an int or a UUID, not {type(value).__name__}"):
         await gate.service.gateway.publish("acme", "task.created", {}, **{name: value})
@@ -78,7 +78,7 @@ async def test_other_ids_are_refused_by_name(gate: Gate, name: str, value: Any) 
         (None, None),
     ],
 )
-async def test_timestamps_are_written_as_rfc_3339_in_utc(gate: Gate, value: Any, text: str | None) -> None:
+async def test_timestamps_are_written_as_rfc_3339_in_utc(gate: RunningGateway, value: Any, text: str | None) -> None:
     """A `datetime` with a zone, or text; unless given, now."""
     timestamp = (await published(gate, timestamp=value))["timestamp"]
     assert timestamp == text if text else timestamp.endswith("Z")
@@ -93,7 +93,7 @@ async def test_timestamps_are_written_as_rfc_3339_in_utc(gate: Gate, value: Any,
         *(1_768_000_000, b"2026-01-15T10:30:00Z"),
     ],
 )
-async def test_other_timestamps_are_refused(gate: Gate, value: Any) -> None:
+async def test_other_timestamps_are_refused(gate: RunningGateway, value: Any) -> None:
     """A quote in one would make a frame that is no JSON."""
     async with gate.client(query="&rooms=tenant") as client:
         await client.next("subscribed")
@@ -103,14 +103,14 @@ async def test_other_timestamps_are_refused(gate: Gate, value: Any) -> None:
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-async def test_numbers_that_are_not_finite_are_refused(gate: Gate, value: float) -> None:
+async def test_numbers_that_are_not_finite_are_refused(gate: RunningGateway, value: float) -> None:
     """As everywhere else: JSON has no text for them."""
     with pytest.raises(ValueError, match="not finite"):
         await gate.service.gateway.publish("acme", "task.created", {"value": [value]})
     assert (await published(gate, {"text": "NaN Infinity"}))["data"] == {"text": "NaN Infinity"}
 
 
-async def test_idempotency_keys_are_their_principals_own(gate: Gate) -> None:
+async def test_idempotency_keys_are_their_principals_own(gate: RunningGateway) -> None:
     """Equal keys of two users, and of code of this process, are different keys, however they are written."""
     event = {"type": "task.created", "circle_id": 1, "idempotency_key": "k"}
     ids = set()

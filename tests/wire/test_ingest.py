@@ -14,9 +14,10 @@ from gateway.core.log import Draft, Receipt
 from gateway.engine import ingest
 from gateway.engine.ingest import AT_ONCE, SLICE, IngestScheduler
 from gateway.logs.memory import MemoryLog
-from gateway.testing import CURSOR_KEY, until
-from tests.support import Gate, running
-from tests.wire.helpers import http, service_with
+from gateway.testing import CURSOR_KEY
+from tests.support.clients import http
+from tests.support.inprocess import RunningGateway, running, service_with
+from tests.support.pauses import until
 
 EVENT = {"type": "task.created", "data": {}, "circle_id": 1}
 
@@ -77,7 +78,7 @@ async def test_batches_of_a_tenant_wait_in_order_and_not_for_ever(monkeypatch: p
     assert (scheduler._lines, scheduler._turns) == ({}, {})
 
 
-async def test_a_batch_lets_the_loop_do_something_else(gate: Gate) -> None:
+async def test_a_batch_lets_the_loop_do_something_else(gate: RunningGateway) -> None:
     """A thousand events are not one piece of work: others have their turns all the while."""
     handled = 0
 
@@ -99,7 +100,9 @@ async def test_a_batch_lets_the_loop_do_something_else(gate: Gate) -> None:
     assert handled > 10
 
 
-async def test_bodies_of_batches_are_parsed_one_in_a_turn(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_bodies_of_batches_are_parsed_one_in_a_turn(
+    gate: RunningGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """However many have come at once: one of 16 MiB takes 50 ms."""
     turn, parsed = 0, list[int]()
 

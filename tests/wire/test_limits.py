@@ -11,14 +11,16 @@ from websockets.asyncio.client import connect
 from gateway.api.rate_limits import RouteLimiter
 from gateway.core.addresses import client_address
 from gateway.core.rate_limit import address_key
+from gateway.testing import Clock
 from schemas.events import published_event
 from schemas.rooms import DEFAULT_KINDS
-from tests.support import Client, Gate, running, settings_for
-from tests.wire.helpers import Clock, assert_problem, fence, http, publish, service_with
+from tests.support.clients import Client, assert_problem, fence, http
+from tests.support.inprocess import RunningGateway, running, service_with
+from tests.support.settings import settings_for
 
 
 @asynccontextmanager
-async def timed(**values: Any) -> AsyncIterator[tuple[Gate, Clock]]:
+async def timed(**values: Any) -> AsyncIterator[tuple[RunningGateway, Clock]]:
     """A gateway whose rates go by a clock of the test's."""
     timer = Clock(1_000.0)
     async with running(settings_for(**values), service_with(timer=timer, **values)) as gate:
@@ -44,7 +46,7 @@ async def test_events_over_the_publish_rate_are_refused_with_when_to_come_back()
             assert refused["data"]["limit"] == 2
             assert_problem(await api.post("/events", json=event), 429, "rate_limited")
             assert (await other.post("/events", json=event)).status_code == 202
-            timer.advance(1.0)
+            await timer.advance(1.0)
             answer = await api.post("/events/batch", json={"events": [event] * 4})
             assert answer.status_code == 202
             codes = [result.get("error", {}).get("code") for result in answer.json()["results"]]
@@ -56,7 +58,7 @@ async def test_code_of_this_process_has_no_publish_rate() -> None:
     """It is trusted, and a limit of 0 is none for others either."""
     async with timed(publish_per_second=1, publish_burst=1) as (gate, _):
         for _ in range(10):
-            await publish(gate, circle_id=1)
+            await gate.publish(circle_id=1)
     for unlimited in ({"publish_per_second": 0}, {"publish_burst": 0}):
         async with timed(**unlimited) as (gate, _), http(gate, gate.token()) as api:
             event = {"type": "task.created", "data": {}, "circle_id": 1}
@@ -72,7 +74,7 @@ async def test_rates_of_users_who_publish_no_more_take_no_memory() -> None:
         for n in range(500):
             publishing.draft(gate.service.gateway.connections.verify(gate.token(f"user{n}")), event)
         assert publishing.rates_kept == 500
-        timer.advance(1.0)
+        await timer.advance(1.0)
         publishing.sweep()
         assert publishing.rates_kept == 0
 
@@ -89,11 +91,11 @@ async def test_commands_over_the_rate_are_refused_with_when_to_come_back() -> No
         assert error["data"]["code"] == "rate_limited"
         assert error["data"]["retry_after"] == pytest.approx(0.5, abs=0.002)
         assert error["data"]["limit"] == 2
-        timer.advance(0.49)
+        await timer.advance(0.49)
         assert (await client.ask(type="ping"))["type"] == "error"
-        timer.advance(0.01)
+        await timer.advance(0.01)
         assert (await client.ask(type="ping"))["type"] == "pong"
-        timer.advance(60)
+        await timer.advance(60)
         for _ in range(3):
             assert (await client.ask(type="ping"))["type"] == "pong"
         assert (await client.ask(type="ping"))["type"] == "error"
@@ -104,8 +106,8 @@ async def test_a_refused_command_did_nothing() -> None:
     async with timed(commands_per_second=1, command_burst=1) as (gate, timer), gate.client() as client:
         await client.ask(type="ping")
         assert (await client.ask(type="subscribe", rooms=["circle:1"]))["data"]["code"] == "rate_limited"
-        timer.advance(10)
-        await publish(gate, circle_id=1)
+        await timer.advance(10)
+        await gate.publish(circle_id=1)
         await fence(client)
 
 
@@ -117,14 +119,14 @@ async def test_looking_far_back_counts_as_more_commands(how: str, more: int) -> 
     async with timed(**values) as (gate, timer), gate.client(query="&rooms=circle:1") as client:
         await client.next("subscribed")
         for _ in range(3_000):
-            await publish(gate, circle_id=1, project_id=1)
+            await gate.publish(circle_id=1, project_id=1)
         for _ in range(3_000):
             await client.next("task.completed")
         look = {"since": client.established["data"]["cursor"]} if how == "since" else {"history": 100}
         for _ in range(more + 1):
             answer = await client.ask(type="subscribe", rooms=["circle:1"], **look)
             assert answer["data"]["replayed"] == 0
-        timer.advance(60)
+        await timer.advance(60)
         answer = await client.ask(type="subscribe", rooms=["project:1"], **look)
         assert answer["data"]["replayed"] == 0
         assert (await client.ask(type="ping"))["type"] == "pong"
@@ -204,7 +206,9 @@ async def test_a_message_over_the_limit_is_closed_with_1009() -> None:
 # ---- handshakes and connections
 
 
-async def refused(gate: Gate, token: str | None = None, headers: Sequence[tuple[str, str]] = ()) -> dict[str, Any]:
+async def refused(
+    gate: RunningGateway, token: str | None = None, headers: Sequence[tuple[str, str]] = ()
+) -> dict[str, Any]:
     """The `error` frame before the close, with the code and the reason of the close as `closed`."""
     token = gate.token() if token is None else token
     async with connect(f"{gate.ws_url}?token={token}", additional_headers=headers) as websocket:
@@ -223,9 +227,9 @@ async def test_handshakes_of_one_address_are_limited() -> None:
         assert (data["code"], data["limit"], data["closed"][0]) == ("rate_limited", 4, 4429)
         assert data["retry_after"] == pytest.approx(15, abs=0.002)
         # A refusal costs nothing: whoever waits as long as it was told gets in.
-        timer.advance(14.9)
+        await timer.advance(14.9)
         assert (await refused(gate))["retry_after"] == pytest.approx(0.1, abs=0.002)
-        timer.advance(0.102)
+        await timer.advance(0.102)
         async with gate.client() as client:
             await fence(client)
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from tests.support import Gate, running, settings_for
-from tests.wire.helpers import http
+from tests.support.clients import http
+from tests.support.inprocess import RunningGateway, running
+from tests.support.settings import settings_for
 
 ADMIN = "subscribe publish admin"
 
@@ -27,7 +28,9 @@ def lines(caplog: pytest.LogCaptureFixture, logger: str) -> list[dict[str, Any]]
     return [fields(record) for record in caplog.records if record.name == logger]
 
 
-async def test_a_refused_token_is_logged_with_the_reason(gate: Gate, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_refused_token_is_logged_with_the_reason(
+    gate: RunningGateway, caplog: pytest.LogCaptureFixture
+) -> None:
     """Of any route; who it was where the token was good once."""
     good, event = gate.token(), {"type": "a", "data": {}, "circle_id": 1}
     async with http(gate) as client:
@@ -77,7 +80,7 @@ async def test_a_request_beyond_the_grants_or_the_rate_is_logged(caplog: pytest.
     assert rate["detail"] == "at most 1 per 1 minute"
 
 
-async def test_a_refused_event_of_a_batch_is_logged(gate: Gate, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_refused_event_of_a_batch_is_logged(gate: RunningGateway, caplog: pytest.LogCaptureFixture) -> None:
     """As if it had come alone: the answer to the batch is 202."""
     events = [{"type": "a", "data": {}, "circle_id": 1}, {"type": "a", "data": {}, "user_id": "bob"}, {"type": "A"}]
     async with http(gate, gate.token()) as client:
@@ -90,7 +93,7 @@ async def test_a_refused_event_of_a_batch_is_logged(gate: Gate, caplog: pytest.L
 # ---- the audit trail
 
 
-async def test_what_administrators_do_is_audited(gate: Gate, caplog: pytest.LogCaptureFixture) -> None:
+async def test_what_administrators_do_is_audited(gate: RunningGateway, caplog: pytest.LogCaptureFixture) -> None:
     """Who, by which token, and to what: never a token."""
     token = gate.token("root", scope=ADMIN, rooms=["circle:*"])
     root = gate.service.gateway.connections.verify(token)
@@ -115,7 +118,7 @@ async def test_what_administrators_do_is_audited(gate: Gate, caplog: pytest.LogC
     assert issued["access_token"] not in caplog.text
 
 
-async def test_what_was_not_done_is_not_audited(gate: Gate, caplog: pytest.LogCaptureFixture) -> None:
+async def test_what_was_not_done_is_not_audited(gate: RunningGateway, caplog: pytest.LogCaptureFixture) -> None:
     """Refused for the scope, or without anything to close."""
     async with http(gate, gate.token()) as client:
         assert (await client.post("/admin/tokens", json={"user_id": "bob", "rooms": []})).status_code == 403
@@ -126,7 +129,7 @@ async def test_what_was_not_done_is_not_audited(gate: Gate, caplog: pytest.LogCa
     assert lines(caplog, "gateway.audit") == []
 
 
-async def test_many_tokens_are_audited_each(gate: Gate, caplog: pytest.LogCaptureFixture) -> None:
+async def test_many_tokens_are_audited_each(gate: RunningGateway, caplog: pytest.LogCaptureFixture) -> None:
     """No limit of lines holds for them."""
     async with http(gate, gate.token("root", scope=ADMIN)) as client:
         for number in range(40):

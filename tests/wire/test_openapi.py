@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.hostile.house import haunted
+from tests.hostile.attacked import attacked
 
 CHECKS = (
     "not_a_server_error",
@@ -84,7 +84,7 @@ PLATFORM = {
 async def test_every_answer_is_documented(scope: str, phases: str, within_reach: set[str], tmp_path: Path) -> None:
     """No 500, no other status, header, media type or shape than the document has, and no traceback, whoever asks. What
     is within the asker's reach was reached, and nothing else."""
-    async with haunted() as house:
+    async with attacked() as house:
         token = house.gate.token("root", scope=scope) if scope else None
         ended, said = await schemathesis(house.gate.url, token, tmp_path, phases)
         assert ended == 0, said

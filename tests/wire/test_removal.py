@@ -1,5 +1,6 @@
 """Members who are removed: `circle.member.removed` and `project.member.removed` are policy as well as news."""
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,15 +12,17 @@ from gateway.core.control import ControlMessage
 from gateway.core.frame import Batch
 from gateway.core.revocations import MAX_BARS
 from gateway.service.factory import create_service
+from gateway.testing import Clock
 from gateway.transports.uvicorn.sockets import write_batch_to_fds
-from tests.support import Gate, running, settings_for
-from tests.wire.helpers import Clock, assert_problem, http, service_with
+from tests.support.clients import assert_problem, http
+from tests.support.inprocess import RunningGateway, running, service_with
+from tests.support.settings import settings_for
 
 REMOVAL: dict[str, Any] = {"type": "circle.member.removed", "data": {"user_id": "ada"}, "circle_id": 7}
 
 
 @pytest.mark.parametrize("kind", ["circle", "project"])
-async def test_a_removed_member_gets_the_removal_and_nothing_after_it(gate: Gate, kind: str) -> None:
+async def test_a_removed_member_gets_the_removal_and_nothing_after_it(gate: RunningGateway, kind: str) -> None:
     """In one turn: an event, the removal, another event. The removed user sees the first two, others all."""
     room = f"{kind}:7"
     publish, ids = gate.service.gateway.publish, {f"{kind}_id": 7}
@@ -41,7 +44,7 @@ async def test_a_removed_member_gets_the_removal_and_nothing_after_it(gate: Gate
         await ada.quiet()
 
 
-async def test_the_room_is_barred_to_tokens_from_before(gate: Gate) -> None:
+async def test_the_room_is_barred_to_tokens_from_before(gate: RunningGateway) -> None:
     """The token grants circle:* and yet not circle:7 any more, on whatever connection; a later one does."""
     token = gate.token("ada")
     async with gate.client(token, "&rooms=circle:7") as ada:
@@ -62,7 +65,7 @@ async def test_the_room_is_barred_to_tokens_from_before(gate: Gate) -> None:
         assert (await anew.ask(type="subscribe", rooms=["circle:7"]))["type"] == "subscribed"
 
 
-async def test_a_removal_concerns_its_user_room_and_tenant_only(gate: Gate) -> None:
+async def test_a_removal_concerns_its_user_room_and_tenant_only(gate: RunningGateway) -> None:
     """The same user id in another tenant, and other users of the room, notice nothing."""
     async with gate.client(gate.token("ada", tenant="globex"), "&rooms=circle:7") as foreign:
         await foreign.next("subscribed")
@@ -75,7 +78,7 @@ async def test_a_removal_concerns_its_user_room_and_tenant_only(gate: Gate) -> N
         assert (await foreign.next())["type"] == "task.created"
 
 
-async def test_a_removal_without_a_user_is_an_event_like_any_other(gate: Gate) -> None:
+async def test_a_removal_without_a_user_is_an_event_like_any_other(gate: RunningGateway) -> None:
     """Data that names nobody, or in no form that a user has, removes nobody and harms nobody."""
     async with gate.client(query="&rooms=circle:7") as ada:
         await ada.next("subscribed")
@@ -86,7 +89,7 @@ async def test_a_removal_without_a_user_is_an_event_like_any_other(gate: Gate) -
 
 
 @pytest.mark.parametrize("kind", ["circle.member.removed", "project.member.removed", "team.member.removed"])
-async def test_a_removal_from_outside_takes_admin(gate: Gate, kind: str) -> None:
+async def test_a_removal_from_outside_takes_admin(gate: RunningGateway, kind: str) -> None:
     """It is policy: with `publish` alone it is refused over HTTP, in a batch and over the socket."""
     event = {**REMOVAL, "type": kind, "project_id": 7}
     async with (
@@ -106,15 +109,15 @@ async def test_a_removal_from_outside_takes_admin(gate: Gate, kind: str) -> None
 
 async def test_a_removal_published_again_under_its_key_has_no_second_effect() -> None:
     """A member who was let in again meanwhile, with a token of after the removal, stays."""
-    clock = Clock()
+    clock = Clock(time.time())
     async with running(settings_for(), service_with(clock=clock, timer=clock)) as gate:
         async with http(gate, gate.token("root", scope="admin")) as root:
             removal = {**REMOVAL, "idempotency_key": "k"}
             first = (await root.post("/events", json=removal)).json()
-            clock.advance(10)
+            await clock.advance(10)
             async with gate.client(gate.token("ada", now=clock()), "&rooms=circle:7") as ada:
                 await ada.next("subscribed")
-                clock.advance(10)
+                await clock.advance(10)
                 assert (await root.post("/events", json=removal)).json() == {**first, "duplicate": True}
                 assert (await ada.ask(type="subscribe", rooms=["circle:7"]))["type"] == "subscribed"
                 event = {"type": "task.created", "data": {}, "circle_id": 7}
@@ -138,7 +141,7 @@ async def test_one_time_counts_for_a_removal() -> None:
 
 
 async def test_a_user_who_is_removed_from_many_rooms_signs_in_again(
-    gate: Gate, caplog: pytest.LogCaptureFixture
+    gate: RunningGateway, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Beyond the bound the user's tokens end instead, so that no removal is forgotten and none costs more than the one
     before; a fresh token has what it grants."""

@@ -17,16 +17,17 @@ from gateway.server.development import banner
 from gateway.service.config import ConfigError, load_settings
 from gateway.service.factory import create_service
 from schemas.rooms import DEFAULT_KINDS, RoomKinds
-from tests.cli.helpers import invoke
-from tests.support import SECRET, Gate, running, settings_for
-from tests.wire.helpers import assert_problem, http, until_fence
+from tests.support.clients import assert_problem, http, until_fence
+from tests.support.commands import invoke
+from tests.support.inprocess import RunningGateway, running
+from tests.support.settings import SECRET, settings_for
 
 KINDS = ("team", "board", "circle")
 ROOMS = ("team:*", "board:3", "tenant")
 
 
 @pytest.fixture
-async def gate() -> AsyncIterator[Gate]:
+async def gate() -> AsyncIterator[RunningGateway]:
     async with running(settings_for(room_kinds=KINDS)) as gate:
         yield gate
 
@@ -34,7 +35,7 @@ async def gate() -> AsyncIterator[Gate]:
 # ---- publishing
 
 
-async def test_each_way_of_publishing_routes_by_each_kind(gate: Gate) -> None:
+async def test_each_way_of_publishing_routes_by_each_kind(gate: RunningGateway) -> None:
     """HTTP, a batch, the command, code of this process and a bus; the id stands in the frame."""
     token = gate.token(rooms=ROOMS)
     event = {"type": "task.created", "data": {}, "team_id": 7, "board_id": "3"}
@@ -63,7 +64,7 @@ class TeamEvent(Event):
     board_id: str | None = None
 
 
-async def test_a_number_and_its_text_are_one_id(gate: Gate) -> None:
+async def test_a_number_and_its_text_are_one_id(gate: RunningGateway) -> None:
     """7 and "7" name one room; 07 is another."""
     async with gate.client(gate.token(rooms=ROOMS), "&rooms=team:7") as client:
         await client.next("subscribed")
@@ -72,7 +73,7 @@ async def test_a_number_and_its_text_are_one_id(gate: Gate) -> None:
         assert [frame["team_id"] for frame in await until_fence(client)] == [7, "7"]
 
 
-async def test_an_id_of_no_kind_is_refused(gate: Gate) -> None:
+async def test_an_id_of_no_kind_is_refused(gate: RunningGateway) -> None:
     """Of a kind that is configured elsewhere too: nothing is routed by it."""
     event = {"type": "task.created", "data": {}, "project_id": 1}
     async with http(gate, gate.token(rooms=ROOMS)) as api:
@@ -85,7 +86,7 @@ async def test_an_id_of_no_kind_is_refused(gate: Gate) -> None:
 
 
 @pytest.mark.parametrize("id", ["a b", "", "*", -1, 10**64, "x" * 65, "é", True, 1.5, [1], b"7"])
-async def test_an_id_that_cannot_stand_in_a_name_is_refused(gate: Gate, id: Any) -> None:
+async def test_an_id_that_cannot_stand_in_a_name_is_refused(gate: RunningGateway, id: Any) -> None:
     """Each kind has the one grammar."""
     with pytest.raises(ValueError, match="team_id"):
         await gate.service.gateway.publish("acme", "task.created", {}, team_id=id)
@@ -95,7 +96,7 @@ async def test_an_id_that_cannot_stand_in_a_name_is_refused(gate: Gate, id: Any)
             assert "team:<id>" in assert_problem(answer, 422, "room_invalid")["detail"]
 
 
-async def test_publishing_takes_a_grant_of_each_room_named(gate: Gate) -> None:
+async def test_publishing_takes_a_grant_of_each_room_named(gate: RunningGateway) -> None:
     """Of any kind."""
     async with http(gate, gate.token(rooms=["team:7"])) as api:
         for ids, rooms in (({"team_id": 7}, None), ({"team_id": 7, "board_id": 3}, ["board:3"])):
@@ -107,7 +108,7 @@ async def test_publishing_takes_a_grant_of_each_room_named(gate: Gate) -> None:
 # ---- following
 
 
-async def test_rooms_of_each_kind_are_followed_by_grant(gate: Gate) -> None:
+async def test_rooms_of_each_kind_are_followed_by_grant(gate: RunningGateway) -> None:
     """By name and by pattern, at connect and by command; `*` for those that are named outright."""
     token = gate.token(rooms=ROOMS)
     async with gate.client(token, "&rooms=*") as client:
@@ -119,7 +120,7 @@ async def test_rooms_of_each_kind_are_followed_by_grant(gate: Gate) -> None:
         assert (await client.ask(type="unsubscribe", rooms=["team:9"]))["type"] == "unsubscribed"
 
 
-async def test_a_room_of_no_kind_is_none(gate: Gate) -> None:
+async def test_a_room_of_no_kind_is_none(gate: RunningGateway) -> None:
     """The answer names the kinds that there are."""
     async with gate.client(gate.token(rooms=ROOMS)) as client, http(gate, gate.token(rooms=ROOMS)) as api:
         for command in ("subscribe", "unsubscribe"):
@@ -133,7 +134,7 @@ async def test_a_room_of_no_kind_is_none(gate: Gate) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_a_removal_takes_the_room_of_each_kind(gate: Gate, kind: str) -> None:
+async def test_a_removal_takes_the_room_of_each_kind(gate: RunningGateway, kind: str) -> None:
     """The removed user gets it and then nothing; and it takes `admin` from outside."""
     event: dict[str, Any] = {"type": f"{kind}.member.removed", "data": {"user_id": "ada"}, f"{kind}_id": 3}
     token = gate.token(rooms=[f"{kind}:*"])
@@ -150,7 +151,7 @@ async def test_a_removal_takes_the_room_of_each_kind(gate: Gate, kind: str) -> N
 
 
 @pytest.mark.parametrize("type", ["user.member.removed", "project.member.removed", "tenant.member.removed"])
-async def test_a_removal_from_no_room_takes_none(gate: Gate, type: str) -> None:
+async def test_a_removal_from_no_room_takes_none(gate: RunningGateway, type: str) -> None:
     """Of a kind that is not configured, or that has no members."""
     async with gate.client(gate.token(rooms=["user:*", *ROOMS]), "&rooms=user:bob,tenant,team:1") as client:
         await client.next("subscribed")
@@ -161,7 +162,7 @@ async def test_a_removal_from_no_room_takes_none(gate: Gate, type: str) -> None:
 # ---- tokens
 
 
-async def test_administrators_issue_what_the_kinds_are(gate: Gate) -> None:
+async def test_administrators_issue_what_the_kinds_are(gate: RunningGateway) -> None:
     """Patterns of these kinds, and of no others."""
     holder = gate.token("root", rooms=["team:*"], scope="admin subscribe")
     async with http(gate, holder) as api:
@@ -173,9 +174,9 @@ async def test_administrators_issue_what_the_kinds_are(gate: Gate) -> None:
         assert "team:<id>" in assert_problem(answer, 422, "room_invalid")["detail"]
 
 
-async def test_a_token_of_other_kinds_is_not_taken(gate: Gate) -> None:
+async def test_a_token_of_other_kinds_is_not_taken(gate: RunningGateway) -> None:
     """As it grants what this gateway cannot read."""
-    elsewhere = Gate(create_service(settings_for()), gate.port).token(rooms=["project:1"])
+    elsewhere = RunningGateway(create_service(settings_for()), gate.port).token(rooms=["project:1"])
     async with http(gate, elsewhere) as api:
         assert_problem(await api.get("/rooms/team:1/presence"), 401, "token_invalid")
 
@@ -183,7 +184,7 @@ async def test_a_token_of_other_kinds_is_not_taken(gate: Gate) -> None:
 # ---- two gateways, one process
 
 
-async def test_two_gateways_of_one_process_have_each_their_own_kinds(gate: Gate) -> None:
+async def test_two_gateways_of_one_process_have_each_their_own_kinds(gate: RunningGateway) -> None:
     """What one takes, the other refuses."""
     async with running(settings_for()) as other:
         await gate.service.gateway.publish("acme", "task.created", {}, team_id=1)
@@ -245,7 +246,7 @@ async def test_routes_that_are_remembered_are_bounded() -> None:
 # ---- the command line and development mode
 
 
-async def test_publish_names_ids_of_any_kind(gate: Gate, tmp_path: Path) -> None:
+async def test_publish_names_ids_of_any_kind(gate: RunningGateway, tmp_path: Path) -> None:
     """`--id team=7`, as often as there are kinds."""
     env = {"GATEWAY_URL": gate.url, "GATEWAY_TOKEN": gate.token(rooms=ROOMS, scope="admin")}
     command = ("publish", "--type", "task.created", "--id", "team=7", "--id", "board=x", "--circle", "5")

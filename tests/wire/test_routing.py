@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from schemas.events import RESERVED_TYPES, EventType
-from tests.support import Gate, running, settings_for
-from tests.wire.helpers import assert_problem, fence, http, publish
+from tests.support.clients import assert_problem, fence, http
+from tests.support.inprocess import RunningGateway, running
+from tests.support.settings import settings_for
 
 DEFAULT_TYPES = [
     "agent.started",
@@ -46,7 +47,7 @@ FIELDS: list[tuple[dict[str, Any], list[str]]] = [
 ]
 
 
-async def test_an_event_goes_to_the_rooms_that_its_fields_name(gate: Gate) -> None:
+async def test_an_event_goes_to_the_rooms_that_its_fields_name(gate: RunningGateway) -> None:
     """Circle, project and user by their ids, and the tenant's room always; a client in each of them gets it."""
     async with http(gate, gate.token(scope="admin")) as api:
         for fields, rooms in FIELDS:
@@ -59,49 +60,49 @@ async def test_an_event_goes_to_the_rooms_that_its_fields_name(gate: Gate) -> No
                     assert (await client.next())["event_id"] == answer.json()["event_id"]
 
 
-async def test_a_connection_in_several_of_an_events_rooms_receives_it_once(gate: Gate) -> None:
+async def test_a_connection_in_several_of_an_events_rooms_receives_it_once(gate: RunningGateway) -> None:
     """Four of its rooms, one copy; and the next event comes right after it."""
     async with gate.client() as client:
         await client.ask(type="subscribe", rooms=["circle:7", "project:3", "tenant"])
-        first = await publish(gate, circle_id=7, project_id=3, user_id="ada")
-        second = await publish(gate, circle_id=7)
+        first = await gate.publish(circle_id=7, project_id=3, user_id="ada")
+        second = await gate.publish(circle_id=7)
         assert [(await client.next())["event_id"] for _ in range(2)] == [first, second]
         await fence(client)
 
 
-async def test_every_connection_is_in_its_own_users_room_from_the_start(gate: Gate) -> None:
+async def test_every_connection_is_in_its_own_users_room_from_the_start(gate: RunningGateway) -> None:
     """Also with a token that grants nothing; of another user's events it hears nothing."""
     async with gate.client(gate.token(rooms=(), scope="")) as client:
-        await publish(gate, user_id="grace", circle_id=1)
-        await publish(gate, user_id="ada", circle_id=1)
+        await gate.publish(user_id="grace", circle_id=1)
+        await gate.publish(user_id="ada", circle_id=1)
         assert (await client.next("task.completed"))["user_id"] == "ada"
         await fence(client)
 
 
-async def test_nothing_is_received_of_rooms_that_were_not_subscribed_to(gate: Gate) -> None:
+async def test_nothing_is_received_of_rooms_that_were_not_subscribed_to(gate: RunningGateway) -> None:
     """Being granted a room is not being in it."""
     async with gate.client() as client:
         await client.ask(type="subscribe", rooms=["circle:1"])
         for circle, project in ((2, None), (11, None), (None, 1), (None, None)):
-            await publish(gate, circle_id=circle, project_id=project)
+            await gate.publish(circle_id=circle, project_id=project)
         await fence(client)
-        await publish(gate, circle_id=1)
+        await gate.publish(circle_id=1)
         await client.next("task.completed")
 
 
-async def test_rooms_of_one_name_in_two_tenants_are_two_rooms(gate: Gate) -> None:
+async def test_rooms_of_one_name_in_two_tenants_are_two_rooms(gate: RunningGateway) -> None:
     """The same user id and the same rooms, in two tenants: neither hears the other's events."""
     async with gate.client(gate.token(tenant="acme")) as ours, gate.client(gate.token(tenant="globex")) as theirs:
         for client in (ours, theirs):
             await client.ask(type="subscribe", rooms=["circle:7", "project:3", "tenant"])
-        await publish(gate, "acme", circle_id=7, project_id=3, user_id="ada", data={"of": "acme"})
-        await publish(gate, "globex", circle_id=7, project_id=3, user_id="ada", data={"of": "globex"})
+        await gate.publish("acme", circle_id=7, project_id=3, user_id="ada", data={"of": "acme"})
+        await gate.publish("globex", circle_id=7, project_id=3, user_id="ada", data={"of": "globex"})
         for client, tenant in ((ours, "acme"), (theirs, "globex")):
             assert (await client.next("task.completed"))["data"] == {"of": tenant}
             await fence(client)
 
 
-async def test_an_event_is_a_frame(gate: Gate) -> None:
+async def test_an_event_is_a_frame(gate: RunningGateway) -> None:
     """Its fields at the top level, numbers as numbers, absent ones left out, and the tenant not told."""
     async with gate.client() as client:
         await client.ask(type="subscribe", rooms=["tenant"])
@@ -117,7 +118,7 @@ async def test_an_event_is_a_frame(gate: Gate) -> None:
         assert (await client.next()).keys() == {"type", "data", "event_id", "timestamp"}
 
 
-async def test_known_and_custom_types_reach_their_rooms(gate: Gate) -> None:
+async def test_known_and_custom_types_reach_their_rooms(gate: RunningGateway) -> None:
     """The types that are known by name, and any lower-case words joined by dots, up to 64 characters."""
     kinds = [*DEFAULT_TYPES, *KNOWN_TYPES, "x", "deploy.finished", "a.b.c.d", "snake_case.type2", "x" * 64]
     async with gate.client(query="&rooms=circle:1") as client, http(gate, gate.token(scope="admin")) as api:
@@ -158,7 +159,7 @@ async def test_the_gateways_own_types_and_malformed_ones_cannot_be_published() -
             assert (await client.ask(type="publish", event=event))["data"]["code"] == "bad_message", kind
             await fence(client)  # and this keeps the malformed ones from adding up
             with pytest.raises(ValueError, match="type"):
-                await publish(gate, type=kind)
+                await gate.publish(type=kind)
 
 
 OWN_TYPES = [
@@ -203,14 +204,14 @@ BAD_IDS: list[dict[str, Any]] = [
 ]
 
 
-async def test_an_id_that_cannot_stand_in_a_room_name_is_refused(gate: Gate) -> None:
+async def test_an_id_that_cannot_stand_in_a_room_name_is_refused(gate: RunningGateway) -> None:
     """It would make a room that nobody can subscribe to, or one that means another."""
     async with http(gate, gate.token(scope="admin")) as api:
         for fields in BAD_IDS:
             event = {"type": "task.completed", "data": {}, **fields}
             assert_problem(await api.post("/events", json=event), 422, "room_invalid")
             with pytest.raises(ValueError, match="room name"):
-                await publish(gate, **fields)
+                await gate.publish(**fields)
 
 
 ROOMS = ["circle:1", "circle:A_b-9", f"circle:{'x' * 64}", "project:0", "user:ada", "tenant"]
@@ -238,23 +239,23 @@ NO_ROOMS = [
 ]
 
 
-async def test_rooms_of_the_grammar_can_be_subscribed_to(gate: Gate) -> None:
+async def test_rooms_of_the_grammar_can_be_subscribed_to(gate: RunningGateway) -> None:
     """The shortest, the longest, and every kind."""
     async with gate.client() as client:
         for room in ROOMS:
             assert (await client.ask(type="subscribe", rooms=[room]))["data"].get("rooms") == [room]
 
 
-async def test_ids_of_common_identity_providers_are_users(gate: Gate) -> None:
+async def test_ids_of_common_identity_providers_are_users(gate: RunningGateway) -> None:
     """Their own room is there from the start and gets their events."""
     for sub in ("ada@example.com", "auth0|5f7c", "a", "A.b_c+d-e", "x" * 128):
         async with gate.client(gate.token(user_id=sub)) as client:
             assert client.established["data"]["subscribed"] == [f"user:{sub}"]
-            await publish(gate, user_id=sub)
+            await gate.publish(user_id=sub)
             await client.next("task.completed")
 
 
-async def test_what_is_no_room_is_refused_and_named(gate: Gate) -> None:
+async def test_what_is_no_room_is_refused_and_named(gate: RunningGateway) -> None:
     """With `room_invalid`, before any question of rights."""
     async with gate.client() as client:
         for room in NO_ROOMS:

@@ -9,6 +9,7 @@ from gateway.core.cursor import Cursors
 from gateway.core.frame import Batch, Frame
 from gateway.core.manager import ConnectionManager
 from gateway.core.window import Bounds, Entry, Window
+from tests.support.transports import FakeTransport
 
 EPOCH = b"\x05" * 7
 
@@ -24,25 +25,6 @@ def window(rooms: Iterable[Sequence[str]] = (), bounds: Bounds | None = None) ->
     for offset, names in enumerate(rooms, 1):
         made.append(entry(offset, *names))
     return made
-
-
-class Sheet:
-    """A transport that writes down the offsets it is given; full when it is told to be. Without a socket, unless it is
-    given a number for one."""
-
-    def __init__(self) -> None:
-        self.offsets: list[int] = []
-        self.full = False
-        self.fd: int | None = None
-        self.pings = True
-
-    def write(self, batch: Batch) -> bool:
-        self.offsets += [int(frame.text) for frame in batch.frames]
-        return not self.full
-
-    def close(self, code: int, reason: str) -> None: ...
-
-    def abort(self) -> None: ...
 
 
 def nowhere(batch: Batch, direct: Mapping[int, Connection]) -> None:
@@ -61,12 +43,12 @@ def connection(
     tenant: str = "acme",
     user: str = "ada",
     id: str = "1",
-) -> tuple[Connection, Sheet]:
+) -> tuple[Connection, FakeTransport]:
     """A connection in `rooms`, each from an offset on."""
-    sheet = Sheet()
+    transport = FakeTransport()
     identity = Identity(user, tenant, Grants.parse(["tenant"]), frozenset({"subscribe"}), "jti", 0, 1 << 40)
-    made = Connection(id, identity, sheet, 0.0, "10.0.0.1")
+    made = Connection(id, identity, transport, 0.0, "10.0.0.1")
     manager.add(made)
     for room, after in (rooms or {}).items():
         manager.join(made, room, after)
-    return made, sheet
+    return made, transport

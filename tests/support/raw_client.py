@@ -9,8 +9,9 @@ import struct
 import time
 import zlib
 from base64 import b64encode
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 CONT, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
@@ -57,7 +58,40 @@ def handshake(target: str, *headers: str, without: Sequence[str] = ()) -> bytes:
     return "\r\n".join([f"GET {target} HTTP/1.1", *kept, *headers, "", ""]).encode("latin-1")
 
 
-class Raw:
+def request(
+    method: str, target: str, headers: Mapping[str, str] | Sequence[tuple[str, str]] = (), body: bytes | None = None
+) -> bytes:
+    """One request's bytes; its length is said unless `headers` say how it comes."""
+    listed = list(headers.items()) if isinstance(headers, Mapping) else list(headers)
+    names = {name.lower() for name, _ in listed}
+    if "host" not in names:
+        listed.insert(0, ("Host", "localhost"))
+    if body is not None and not names & {"content-length", "transfer-encoding"}:
+        listed.append(("Content-Length", str(len(body))))
+    lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in listed), "", ""]
+    return "\r\n".join(lines).encode("latin-1") + (body or b"")
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    headers: list[tuple[str, str]]
+    body: bytes
+    kept: bool = field(default=False)
+
+    def header(self, name: str) -> str | None:
+        return next((value for key, value in self.headers if key.lower() == name), None)
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def raw(self) -> str:
+        return "\n".join(f"{key}: {value}" for key, value in self.headers) + "\n\n" + self.body.decode()
+
+
+class RawClient:
     """`received` counts the bytes that the test has taken out of the kernel."""
 
     def __init__(self, sock: socket.socket) -> None:
@@ -122,6 +156,31 @@ class Raw:
         head, _, self._buffer = self._buffer.partition(b"\r\n\r\n")
         return head.decode("latin-1")
 
+    async def line(self, timeout: float = PATIENCE) -> bytes:
+        while b"\n" not in self._buffer:
+            if not (data := await self.some(timeout=timeout)):
+                raise EOFError(self._buffer)
+            self._buffer += data
+        line, _, self._buffer = self._buffer.partition(b"\n")
+        return line
+
+    async def answer(self, head_only: bool = False, timeout: float = PATIENCE) -> Answer:
+        """A whole HTTP answer."""
+        status, *lines = (await self.head(timeout)).split("\r\n")
+        headers = [(name, value.strip()) for name, _, value in (line.partition(":") for line in lines)]
+        known = {name.lower(): value for name, value in headers}
+        body = b""
+        if head_only or status.split()[1] in ("204", "304"):
+            pass
+        elif "content-length" in known:
+            body = await self.exactly(int(known["content-length"]), timeout)
+        elif known.get("transfer-encoding") == "chunked":
+            while size := int(await self.line(timeout), 16):
+                body += await self.exactly(size, timeout)
+                await self.line(timeout)
+            await self.line(timeout)
+        return Answer(int(status.split()[1]), headers, body, known.get("connection") != "close")
+
     async def frame(self, timeout: float = PATIENCE) -> tuple[int, bytes]:
         """Opcode and payload of the next frame, which must be one as servers send them here."""
         first, second = await self.exactly(2, timeout)
@@ -181,7 +240,7 @@ class Raw:
 
 
 @asynccontextmanager
-async def raw(port: int, host: str = "127.0.0.1", receive_buffer: int | None = None) -> AsyncIterator[Raw]:
+async def raw(port: int, host: str = "127.0.0.1", receive_buffer: int | None = None) -> AsyncIterator[RawClient]:
     """A connection; `receive_buffer` is what the client's kernel takes for it (SO_RCVBUF)."""
     sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     sock.setblocking(False)
@@ -189,7 +248,7 @@ async def raw(port: int, host: str = "127.0.0.1", receive_buffer: int | None = N
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
     try:
         await asyncio.get_running_loop().sock_connect(sock, (host, port))
-        yield Raw(sock)
+        yield RawClient(sock)
     finally:
         sock.close()
 
@@ -197,7 +256,7 @@ async def raw(port: int, host: str = "127.0.0.1", receive_buffer: int | None = N
 @asynccontextmanager
 async def opened(
     port: int, token: str, query: str = "", *headers: str, host: str = "127.0.0.1", receive_buffer: int | None = None
-) -> AsyncIterator[Raw]:
+) -> AsyncIterator[RawClient]:
     """A WebSocket of the gateway's whose `connection.established` has come."""
     async with raw(port, host, receive_buffer) as client:
         await client.send(handshake(f"/ws/dashboard?token={token}{query}", *headers))
@@ -212,7 +271,7 @@ async def opened(
 
 
 @asynccontextmanager
-async def several(count: int, port: int, token: str, query: str = "", **options: Any) -> AsyncIterator[list[Raw]]:
+async def several(count: int, port: int, token: str, query: str = "", **options: Any) -> AsyncIterator[list[RawClient]]:
     """So many WebSockets, each as `opened` has it."""
     async with AsyncExitStack() as stack:
         yield [await stack.enter_async_context(opened(port, token, query, **options)) for _ in range(count)]

@@ -4,7 +4,8 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable
-from typing import Final
+from inspect import isawaitable
+from typing import Any, Final
 
 _BEAT: Final = 0.02
 _LATE: Final = 0.1
@@ -45,10 +46,33 @@ def ran() -> float:
     return _watch[0].now()
 
 
-async def in_time(condition: Callable[[], object], seconds: float) -> None:
-    """Wait until `condition` is true. Raises `TimeoutError` where it is not within `seconds` that this process ran."""
+async def until(condition: Callable[[], object], seconds: float = 20.0) -> Any:
+    """The first true value of `condition`, or of what there is to await in it. Raises `TimeoutError` where there is
+    none within `seconds` that this process ran."""
     ends = ran() + seconds
-    while not condition():
+    while True:
+        value, pause = condition(), 0.005
+        if isawaitable(value):
+            value, pause = await value, 0.05
+        if value:
+            return value
         if ran() > ends:
-            raise TimeoutError
-        await asyncio.sleep(0.005)
+            raise TimeoutError(f"after {seconds:g} s it is still {value!r}")
+        await asyncio.sleep(pause)
+
+
+async def until_equal(what: Callable[[], object], expected: object, seconds: float = 5.0) -> None:
+    """Wait until what this returns, or what there is to await in it, is what is expected."""
+    found = None
+
+    async def met() -> bool:
+        nonlocal found
+        found = what()
+        if isawaitable(found):
+            found = await found
+        return bool(found == expected)
+
+    try:
+        await until(met, seconds)
+    except TimeoutError:
+        raise AssertionError(f"{found} and not {expected} after {seconds:g} s") from None

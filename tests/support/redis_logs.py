@@ -1,4 +1,4 @@
-"""Logs on one Redis, each as a node would have it."""
+"""Logs on one Redis, each as a node has it."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,11 +9,11 @@ from redis.asyncio import Redis
 from gateway.core.window import Bounds
 from gateway.logs.redis import RedisLog
 from gateway.testing import CURSOR_KEY, Clock, LogUnderTest
-from tests.redis.server import Server
+from tests.support.redis import RedisServer
 
 
 @asynccontextmanager
-async def node(url: str, bounds: Bounds | None = None, **options: Any) -> AsyncIterator[LogUnderTest]:
+async def redis_log(url: str, bounds: Bounds | None = None, **options: Any) -> AsyncIterator[LogUnderTest]:
     """A running log and what its listener was told; no time passes for it but real time."""
     log = RedisLog(url, (CURSOR_KEY,), bounds, **options)
 
@@ -31,7 +31,7 @@ async def node(url: str, bounds: Bounds | None = None, **options: Any) -> AsyncI
 class Time:
     """Time that passes at once, for one key prefix of a server: its scripts read it, keys have less of theirs left."""
 
-    def __init__(self, server: Server, prefix: str) -> None:
+    def __init__(self, server: RedisServer, prefix: str) -> None:
         self._server = server
         self._prefix = prefix
         self.clock = Clock()
@@ -52,7 +52,7 @@ class Time:
         await self._server.ask("SET", f"{self._prefix}:now", int(self.clock()))
 
 
-async def shorten(server: Server, keys: str, seconds: float) -> None:
+async def shorten(server: RedisServer, keys: str, seconds: float) -> None:
     """Have the keys of this pattern expire so much earlier."""
     async with Redis.from_url(server.url) as client:
         async for key in client.scan_iter(keys):

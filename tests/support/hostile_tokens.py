@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from tests.auth.forge import (
+from tests.support.forge import (
     ABSENT,
     ADMIN_LIFETIME,
     EC,

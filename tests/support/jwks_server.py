@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 
-class Server:
+class JwksServer:
     """A JWKS endpoint on a port of its own; `answer` writes the response, `asked` is when each request came."""
 
     def __init__(self) -> None:

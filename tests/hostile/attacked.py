@@ -1,16 +1,17 @@
 """What the hostile tests share: everything logged, HTTP by hand, and one gateway for many cases."""
 
-import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 from gateway.core.connection import Connection
-from gateway.testing import until
-from tests.support import Client, Gate, running, settings_for
+from tests.support.clients import Client
+from tests.support.inprocess import RunningGateway, running
+from tests.support.pauses import until
+from tests.support.raw_client import Answer, raw, request
+from tests.support.settings import settings_for
 
 MARK = "hOsTiLe"
 """In hostile input wherever there is room for it: no message may repeat it."""
@@ -62,92 +63,10 @@ def everything_logged(level: int = logging.INFO) -> Iterator[Watch]:
             logging.getLogger(name).setLevel(was)
 
 
-@dataclass(frozen=True)
-class Answer:
-    status: int
-    headers: list[tuple[str, str]]
-    body: bytes
-    kept: bool = field(default=False)
-
-    def header(self, name: str) -> str | None:
-        return next((value for key, value in self.headers if key.lower() == name), None)
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
-
-    @property
-    def raw(self) -> str:
-        return "\n".join(f"{key}: {value}" for key, value in self.headers) + "\n\n" + self.body.decode()
-
-
-class Wire:
-    """HTTP/1.1 on one connection, every byte of it chosen by the test."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader, self._writer = reader, writer
-
-    async def send(self, data: bytes) -> None:
-        self._writer.write(data)
-        await self._writer.drain()
-
-    async def answer(self, head_only: bool = False) -> Answer:
-        async with asyncio.timeout(5):
-            head = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-            status, *lines = head.rstrip().split("\r\n")
-            headers = [(name, value.strip()) for name, _, value in (line.partition(":") for line in lines)]
-            known = {name.lower(): value for name, value in headers}
-            if head_only or status.split()[1] in ("204", "304"):
-                body = b""
-            elif "content-length" in known:
-                body = await self._reader.readexactly(int(known["content-length"]))
-            else:
-                body = await self._chunks() if known.get("transfer-encoding") == "chunked" else b""
-        return Answer(int(status.split()[1]), headers, body, known.get("connection") != "close")
-
-    async def _chunks(self) -> bytes:
-        body = b""
-        while size := int(await self._reader.readline(), 16):
-            body += await self._reader.readexactly(size)
-            await self._reader.readline()
-        await self._reader.readline()
-        return body
-
-    async def rest(self) -> bytes:
-        """What comes until the server ends the connection."""
-        async with asyncio.timeout(5):
-            return await self._reader.read()
-
-
-@asynccontextmanager
-async def wire(port: int) -> AsyncIterator[Wire]:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    try:
-        yield Wire(reader, writer)
-    finally:
-        writer.close()
-        with suppress(ConnectionError):
-            await writer.wait_closed()
-
-
-def request(
-    method: str, target: str, headers: Mapping[str, str] | Sequence[tuple[str, str]] = (), body: bytes | None = None
-) -> bytes:
-    """One request's bytes; its length is said unless `headers` say how it comes."""
-    listed = list(headers.items()) if isinstance(headers, Mapping) else list(headers)
-    names = {name.lower() for name, _ in listed}
-    if "host" not in names:
-        listed.insert(0, ("Host", "localhost"))
-    if body is not None and not names & {"content-length", "transfer-encoding"}:
-        listed.append(("Content-Length", str(len(body))))
-    lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in listed), "", ""]
-    return "\r\n".join(lines).encode("latin-1") + (body or b"")
-
-
-class House:
+class AttackedGateway:
     """A gateway under attack."""
 
-    def __init__(self, gate: Gate, watch: Watch) -> None:
+    def __init__(self, gate: RunningGateway, watch: Watch) -> None:
         self.gate = gate
         self.watch = watch
 
@@ -172,7 +91,7 @@ class House:
             body = json.dumps(body).encode()
         if body is not None:
             given.setdefault("Content-Type", "application/json")
-        async with wire(self.gate.port) as connection:
+        async with raw(self.gate.port) as connection:
             await connection.send(request(method, target, given, body))
             answer = await connection.answer(head_only=method == "HEAD")
             if answer.kept:
@@ -187,10 +106,10 @@ class House:
 
 
 @asynccontextmanager
-async def haunted(**settings: Any) -> AsyncIterator[House]:
+async def attacked(**settings: Any) -> AsyncIterator[AttackedGateway]:
     async with running(settings_for(**{"commands_per_second": 0, **settings})) as gate:
         with everything_logged() as watch:
-            yield House(gate, watch)
+            yield AttackedGateway(gate, watch)
 
 
 def clear(message: str, *hostile: str) -> None:
@@ -220,16 +139,7 @@ def refused(frame: dict[str, Any], code: str) -> None:
     clear(frame["data"]["message"])
 
 
-async def fence(client: Client) -> list[dict[str, Any]]:
-    """All frames that came before the answer to a `ping` sent now: what has not come by then was not sent."""
-    await client.send(type="ping", id="fence")
-    frames = []
-    while (frame := await client.next()).get("id") != "fence":
-        frames.append(frame)
-    return frames
-
-
-def empty(gate: Gate, but: int = 0) -> None:
+def empty(gate: RunningGateway, but: int = 0) -> None:
     """Nothing is left of clients that have gone; `but` connections are still there."""
     gateway = gate.service.gateway
     for index in gateway.manager.indexes():
@@ -246,7 +156,7 @@ def empty(gate: Gate, but: int = 0) -> None:
     assert not gateway.tasks
 
 
-async def gone(gate: Gate) -> None:
+async def gone(gate: RunningGateway) -> None:
     """Wait until every client has gone, and see that nothing of them is left."""
     await until(lambda: not list(gate.service.gateway.manager.connections()) and not gate.service.gateway.tasks)
     empty(gate)

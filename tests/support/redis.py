@@ -5,16 +5,17 @@ import os
 import random
 import shutil
 import signal
-import socket
 import subprocess
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, closing, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
+
+from tests.support.ports import ReservedPort
 
 
 def executables() -> list[str]:
@@ -41,48 +42,40 @@ def _lacking(reason: str) -> NoReturn:
     pytest.skip(reason)
 
 
-def free_port() -> int:
-    """One that stays free while its server is down: the system gives out none of these by itself, nor of those 10,000
-    above, which a server of a cluster takes too."""
+def _reserve() -> tuple[ReservedPort, ReservedPort]:
+    """Two ports, the second 10,000 above the first: a server of a cluster takes both."""
     while True:
-        port = random.randrange(11_000, 22_000)
-        if _is_free(port) and _is_free(port + 10_000):
-            return port
+        with ExitStack() as stack, suppress(OSError):
+            first = stack.enter_context(closing(ReservedPort(random.randrange(11_000, 22_000))))
+            second = ReservedPort(first.number + 10_000)
+            stack.pop_all()
+            return first, second
 
 
-def _is_free(port: int) -> bool:
-    with socket.socket() as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
-
-
-class Server:
+class RedisServer:
     """One Redis server on a port of its own. `options` are those of its configuration, each a word or several."""
 
     def __init__(self, folder: Path, binary: str, **options: str) -> None:
-        self.port = free_port()
+        self._ports = _reserve()
+        self.port = self._ports[0].number
         self.url = f"redis://127.0.0.1:{self.port}"
-        self._folder = folder
+        self.folder = folder
         self._binary = binary
         self._options = {"save": "", "appendonly": "no", **options}
         self._process: subprocess.Popen[bytes] | None = None
 
     async def start(self) -> None:
         """Run it, again on the same port and with the same files, and wait until it answers."""
-        self._folder.mkdir(exist_ok=True)
-        command = [self._binary, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder)]
+        self.folder.mkdir(exist_ok=True)
+        command = [self._binary, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
         for name, value in self._options.items():
             command += [f"--{name}", *(value.split() or [""])]
-        with (self._folder / "log").open("ab") as log:
+        with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log)  # noqa: ASYNC220 - over in no time
         async with asyncio.timeout(10):
             while not await self._answers():
                 if self._process.poll() is not None:
-                    said = (self._folder / "log").read_text()
+                    said = (self.folder / "log").read_text()
                     if "tls-port" in said:
                         _lacking(f"needs a Redis built with TLS, which {self._binary} is not")
                     raise AssertionError(said)
@@ -116,13 +109,22 @@ class Server:
         if self._process is not None:
             self._process.send_signal(number)
 
+    def close(self) -> None:
+        """Kill it, and give its port away."""
+        self.kill()
+        for port in self._ports:
+            port.close()
+
 
 @asynccontextmanager
-async def serving(folder: Path, binary: str | None = None, **options: str) -> AsyncIterator[Server]:
-    """A running server with its files in `folder`. Option names have underscores for hyphens."""
-    server = Server(folder, binary or executable(), **{name.replace("_", "-"): v for name, v in options.items()})
+async def redis_server(
+    folder: Path, binary: str | None = None, started: bool = True, **options: str
+) -> AsyncIterator[RedisServer]:
+    """A server with its files in `folder`, running unless not `started`. Option names have underscores for hyphens."""
+    server = RedisServer(folder, binary or executable(), **{name.replace("_", "-"): v for name, v in options.items()})
     try:
-        await server.start()
+        if started:
+            await server.start()
         yield server
     finally:
-        server.kill()
+        server.close()

@@ -1,0 +1,82 @@
+"""Clients that read to the end of their connections."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import httpx
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
+
+from tests.support.pauses import until
+from tests.support.process import PATIENCE, GatewayProcess
+from tests.support.tokens import token
+
+
+class Witness:
+    """A client that reads to the end: its frames, and the code, the reason and the time of the close."""
+
+    def __init__(self) -> None:
+        self.frames: list[dict[str, Any]] = []
+        self.told_at = 0.0
+        self.closed_at = 0.0
+        self.code: int | None = None
+        self.reason: str | None = None
+        self.established = asyncio.Event()
+        self.told = asyncio.Event()
+
+    async def run(self, node: GatewayProcess, query: str = "&rooms=circle:x", bearer: str | None = None) -> None:
+        url = f"{node.ws_url}?token={bearer or token()}{query}"
+        async with connect(url, compression=None, max_size=None) as websocket:
+            with suppress(ConnectionClosed):
+                async for text in websocket:
+                    frame = json.loads(text)
+                    self.frames.append(frame)
+                    if frame["type"] in ("subscribed", "error"):
+                        self.established.set()
+                    elif frame["type"] == "server.draining":
+                        self.told_at = time.monotonic()
+                        self.told.set()
+            self.closed_at = time.monotonic()
+            self.code, self.reason = websocket.close_code, websocket.close_reason
+
+    @property
+    def slot(self) -> int:
+        (told,) = self.of("server.draining")
+        return int(told["data"]["reconnect_after_ms"])
+
+    @property
+    def numbers(self) -> list[int]:
+        return [frame["data"]["n"] for frame in self.of("task.completed")]
+
+    def of(self, kind: str) -> list[dict[str, Any]]:
+        return [frame for frame in self.frames if frame["type"] == kind]
+
+
+@asynccontextmanager
+async def witnesses(node: GatewayProcess, count: int, **options: Any) -> AsyncIterator[list[Witness]]:
+    """So many, subscribed; the block may go on to wait for their ends with `all_closed`."""
+    found = [Witness() for _ in range(count)]
+    tasks = [asyncio.create_task(witness.run(node, **options)) for witness in found]
+    try:
+        async with asyncio.timeout(PATIENCE):
+            await asyncio.gather(*(witness.established.wait() for witness in found))
+        yield found
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def all_closed(found: list[Witness]) -> None:
+    await until(lambda: all(witness.closed_at for witness in found))
+
+
+async def publish(node: GatewayProcess, number: int) -> httpx.Response:
+    """The answer to an event with this number in the witnesses' room."""
+    event = {"type": "task.completed", "data": {"n": number}, "circle_id": "x", "idempotency_key": f"n{number}"}
+    async with node.api() as api:
+        return await api.post("/events", json=event)

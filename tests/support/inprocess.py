@@ -1,0 +1,146 @@
+"""Gateways in this process, each under a real uvicorn on a free port."""
+
+import asyncio
+import socket
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
+from websockets.asyncio.client import connect
+
+from gateway.api import create_app, create_router
+from gateway.core.log import Log
+from gateway.engine.delivery import write_each
+from gateway.server.run import Server, listen, server_config
+from gateway.service.config import Settings
+from gateway.service.factory import Service, create_service
+from gateway.transports.uvicorn.sockets import write_batch_to_fds
+from tests.support import tokens
+from tests.support.clients import Client
+from tests.support.settings import settings_for
+
+
+class RunningGateway:
+    """A running gateway as its clients see it, and its insides for asserting that nothing stayed behind."""
+
+    def __init__(self, service: Service, port: int, prefix: str = "") -> None:
+        self.service = service
+        self.port = port
+        self.url = f"http://127.0.0.1:{port}{prefix}"
+        self.ws_url = f"ws://127.0.0.1:{port}{prefix}/ws/dashboard"
+
+    def token(self, *args: Any, **more: Any) -> str:
+        """One of its own, as `tokens.token` makes it."""
+        return tokens.token(*args, issuer=self.service.issuer, **more)
+
+    async def publish(self, tenant: str = "acme", type: str = "task.completed", **fields: Any) -> str:
+        """Publish as code of the same process does; returns the event's id."""
+        receipt = await self.service.gateway.publish(tenant, type, fields.pop("data", {}), **fields)
+        return receipt.event_id
+
+    @asynccontextmanager
+    async def client(self, token: str | None = None, query: str = "", **options: Any) -> AsyncIterator[Client]:
+        """A client whose `connection.established` has come (`client.established`)."""
+        url = f"{self.ws_url}?token={self.token() if token is None else token}{query}"
+        async with connect(url, **{"max_size": None, "compression": None, **options}) as websocket:
+            client = Client(websocket)
+            client.established = await client.next("connection.established")
+            yield client
+
+
+def service_with(
+    clock: Callable[[], float] = time.time,
+    timer: Callable[[], float] = time.monotonic,
+    log: Log | None = None,
+    **values: Any,
+) -> Service:
+    """A service as `settings_for(**values)` makes it, but for its clocks and its log."""
+    return create_service(settings_for(**values), log=log, clock=clock, timer=timer, batch_writer=write_batch_to_fds)
+
+
+@asynccontextmanager
+async def running(
+    settings: Settings | None = None,
+    service: Service | None = None,
+    *,
+    app: FastAPI | None = None,
+    stock: bool = False,
+    listener: socket.socket | None = None,
+    **options: Any,
+) -> AsyncIterator[RunningGateway]:
+    """Serve as `gateway serve` does, or as uvicorn comes where `stock`; `options` are those of uvicorn."""
+    settings = settings or settings_for()
+    service = service or create_service(settings, batch_writer=write_each if stock else write_batch_to_fds)
+    app = app or create_app(service)
+    if stock:
+        config = uvicorn.Config(app, ws="websockets-sansio", log_level="warning", proxy_headers=False)
+    else:
+        config = server_config(app, settings)
+    for name, value in options.items():
+        setattr(config, name, value)
+    config.configure_logging()
+    async with serving(Server(config, lambda port: None), listener or listen(settings)) as port:
+        yield RunningGateway(service, port)
+
+
+@asynccontextmanager
+async def serving(server: uvicorn.Server, listener: socket.socket) -> AsyncIterator[int]:
+    """Run the server on this event loop; the port."""
+    task = asyncio.create_task(server.serve(sockets=[listener]))
+    try:
+        async with asyncio.timeout(20):
+            while not server.started:
+                assert not task.done(), "the server did not start"
+                await asyncio.sleep(0.005)
+        yield listener.getsockname()[1]
+    finally:
+        server.should_exit = True
+        await task
+        listener.close()
+
+
+@asynccontextmanager
+async def served(application: Any, **options: Any) -> AsyncIterator[int]:
+    """Serve an application under uvicorn as anybody runs it; the port."""
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    async with serving(uvicorn.Server(uvicorn.Config(application, **options)), listener) as port:
+        yield port
+
+
+class EmbeddedGateway(RunningGateway):
+    """A gateway under a prefix of another application."""
+
+    def __init__(self, application: FastAPI, service: Service, port: int, prefix: str) -> None:
+        super().__init__(service, port, prefix)
+        self.application = application
+
+
+@asynccontextmanager
+async def embedded(
+    settings: Settings | None = None, prefix: str = "/rt", **options: Any
+) -> AsyncIterator[EmbeddedGateway]:
+    """A gateway in another application, under uvicorn as anybody runs it."""
+    lives = []
+
+    @asynccontextmanager
+    async def lifespan(application: FastAPI) -> AsyncIterator[dict[str, str]]:
+        lives.append("up")
+        yield {"theirs": "kept"}
+        lives.append("down")
+
+    application = FastAPI(lifespan=lifespan)
+    service = create_service(settings or settings_for())
+    application.include_router(create_router(service), prefix=prefix)
+
+    @application.get("/own")
+    async def own() -> dict[str, str]:
+        return {"answer": "theirs"}
+
+    async with served(application, **options) as port:
+        assert lives == ["up"]
+        yield EmbeddedGateway(application, service, port, prefix)
+    assert lives == ["up", "down"]
