@@ -49,7 +49,8 @@ async def each_takes_what_the_other_gave(gates: list[RunningGateway]) -> None:
             seen = (await client.next("task.created"))["event_id"]
         async with there.client(here.token(), query=f"&rooms=circle:7&since={seen}") as client:
             answer = (await client.next("subscribed"))["data"]
-            assert (answer["recovered"], answer["replayed"]) == (True, 1)
+            # The second event is replayed, or comes live: this node may not have heard of it yet.
+            assert answer["recovered"] is True
             assert (await client.next("task.created"))["data"] == {"n": 1}
 
 
