@@ -22,7 +22,7 @@ class Progress(Enum):
     MORE = "call again, in a later turn if others wait"
     FULL = "the transport is full: call again when it is writable"
     THROTTLED = "the connection has had its share of events: call again a little later"
-    GAP = "the log no longer reaches back to the offset: skip_gap, say where the connection goes on, and call again"
+    GAP = "an entry that is owed is gone from the log: skip_gap, say where the connection goes on, and call again"
 
 
 def start_replay(connection: Connection, window: Window, rooms: list[str], since: int) -> tuple[int, int]:
@@ -36,16 +36,17 @@ def start_replay(connection: Connection, window: Window, rooms: list[str], since
     """
     until = window.head if connection.offset is None else connection.offset
     wanted = Replay(dict.fromkeys(rooms, since), since, until, dict(connection.rooms))
-    owed = examined = first = last = 0
+    owed = examined = first = last = within = 0
     for offset in window.candidates(_spans(wanted.rooms, wanted.seen, since, window.head)):
         examined += 1
         if wanted.wants(window[offset]):
             owed += 1
             if offset <= until:
                 first, last = first or offset, offset
+                within += 1
     if last:
         # Only from the first of them to the last: nothing else need be looked at.
-        connection.start_replay(Replay(wanted.rooms, first - 1, last, wanted.seen), until)
+        connection.start_replay(Replay(wanted.rooms, first - 1, last, wanted.seen, within), until)
     return owed, examined
 
 
@@ -83,7 +84,7 @@ def drop_room(connection: Connection, room: str) -> None:
 
 def skip_gap(connection: Connection, window: Window) -> None:
     """Give up what can no longer be had: what is left of a replay, or else everything up to the head."""
-    if connection.replay is None or connection.offset is None or window.misses(connection.offset):
+    if connection.replay is None or connection.offset is None or window.misses(connection.rooms, connection.offset):
         connection.jump_to_head(window.head)
     else:
         connection.abandon_replay()
@@ -98,8 +99,10 @@ def send_next_batch(connection: Connection, window: Window, now: float) -> Progr
     source, reached, until = (
         (connection, connection.offset, window.head) if replay is None else (replay, replay.offset, replay.until)
     )
-    if reached < until and window.misses(reached):
+    kept = max(reached, min(window.first - 1, until))
+    if kept > reached and window.misses(source.rooms, reached) and not _has_all(window, source, kept):
         return Progress.GAP
+    reached = kept
     frames: list[Frame] = []
     size = 0
     for examined, offset in enumerate(_candidates(window, source, reached, until)):
@@ -112,14 +115,21 @@ def send_next_batch(connection: Connection, window: Window, now: float) -> Progr
             size += len(entry.frame)
     else:
         reached = until
-    connection.advance(reached)
-    connection.sent += len(frames)
+    connection.advance(reached, len(frames))
     if frames and not connection.transport.write(Batch(frames)):
         return Progress.FULL
     if connection.replay is not None or connection.offset < window.head:
         return Progress.THROTTLED if len(frames) >= allowance else Progress.MORE
     connection.reach_head()
     return Progress.LIVE
+
+
+def _has_all(window: Window, source: Connection | Replay, after: int) -> bool:
+    """Whether what is owed is all there, though its rooms have lost entries: other rooms have brought those already."""
+    if not isinstance(source, Replay):
+        return False
+    offsets = _candidates(window, source, after, source.until)
+    return sum(source.wants(window[offset]) for offset in offsets) == source.owed
 
 
 def _candidates(window: Window, source: Connection | Replay, after: int, until: int) -> Iterable[int]:

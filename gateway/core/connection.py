@@ -44,12 +44,13 @@ OVER_RATE: Final = -3
 @dataclass(slots=True, eq=False)
 class Replay:
     """A part of the log that is owed to a connection before it goes on at its own offset: what came in `rooms` after
-    `offset` and up to `until`, except for what the rooms in `seen` brought already."""
+    `offset` and up to `until`, except for what the rooms in `seen` brought already; `owed` events in all."""
 
     rooms: dict[str, int]
     offset: int
     until: int
     seen: dict[str, int]
+    owed: int = 0
 
     def wants(self, entry: Entry) -> bool:
         return follows(self.rooms, entry) and not follows(self.seen, entry)
@@ -161,13 +162,15 @@ class Connection:
         self.replay = replay
         self.offset = offset
 
-    def advance(self, offset: int) -> None:
-        """What was owed up to `offset` is dealt with."""
+    def advance(self, offset: int, written: int) -> None:
+        """What was owed up to `offset` is dealt with; it was so many events."""
+        self.sent += written
         replay = self.replay
         if replay is None:
             self.offset = offset
         elif offset < replay.until:
             replay.offset = offset
+            replay.owed -= written
         else:
             self.replay = None
 

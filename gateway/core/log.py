@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from gateway.core.window import Entry, Gap, Removal, Window
+from gateway.core.window import Entry, Removal, Window
 
 
 class LogListener(Protocol):
@@ -13,8 +13,12 @@ class LogListener(Protocol):
     def on_entry(self, tenant: str, entry: Entry) -> None:
         """The tenant's log has grown by this entry, which is the head of its window."""
 
-    def on_reset(self, tenant: str, reason: Gap) -> None:
-        """The tenant's window was reset, with entries missing before it; its entries come next."""
+    def on_reset(self, tenant: str) -> None:
+        """The tenant's window is of another epoch; its entries come next."""
+
+    def on_skip(self, tenant: str, after: int) -> None:
+        """Entries after the offset `after`, the head until now, were trimmed before this node had read them; those that
+        are kept come next."""
 
     def on_degraded(self, degraded: bool) -> None:
         """The engine does not answer any more, or (False) it does again."""
@@ -63,7 +67,9 @@ class Log(Protocol):
       nothing; with another body it raises `IdempotencyConflict` and appends nothing. A key of an epoch that has ended
       is a new one.
     - An event's id is the cursor of its own position; an event that two nodes read has one id.
-    - The window is within its bounds after every append, and what it lacks it says.
+    - The window is within its bounds after every append, and what it lacks it says: after a position a room lacks an
+      entry if one of its own was trimmed there, and only then, as long as its last trimmed entry is remembered; where
+      it is not, the room is said to lack one. On every node alike.
     - After a loss of entries the epoch is another one.
     """
 

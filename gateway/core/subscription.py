@@ -21,8 +21,8 @@ def subscribe(
     since: str | None,
     history: int = 0,
 ) -> tuple[Subscribed, int]:
-    """Join `rooms`, which `check_rooms` has let pass, and owe what came in them after `since`, or else the latest
-    `history` events. Returns the answer, and how many entries of the log were looked at for it.
+    """Join `rooms`, which `check_rooms` has let pass, and owe what came in them after `since`, as far as it is kept, or
+    else the latest `history` events. Returns the answer, and how many entries of the log were looked at for it.
 
     The connection may be behind afterwards: the caller writes the reply and then advances it. Raises `CursorInvalid`
     before it has joined any. `window` must hold all that was delivered and nothing that was not.
@@ -30,12 +30,13 @@ def subscribe(
     rooms = list(dict.fromkeys(rooms))
     recovered: bool | None = None
     after = window.head
+    examined = 0
     if since is not None:
         position = window.cursors.decode(since)
-        recovered = window.gap(position) is None
-        after = position.offset if recovered else after
-    examined = 0
-    if recovered is not True and history:
+        recovered = window.gap(position, rooms) is None
+        # Of another life of the log: all that this one has came later.
+        after = min(position.offset, after) if position.epoch == window.epoch else 0
+    elif history:
         after, examined = history_start(connection, window, rooms, history)
     replayed, more = start_replay(connection, window, rooms, after)
     for room in rooms:

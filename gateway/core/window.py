@@ -1,12 +1,14 @@
 """The part of one tenant's log that is still there: ordered, without holes, bounded by count, bytes and age."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from gateway.core.cursor import Cursors, Position
 from gateway.core.frame import Frame
 from gateway.core.room_index import RoomIndex, Spans
+from gateway.core.trimmed_rooms import TrimmedRooms
+from schemas.rooms import TENANT_ROOM
 
 Gap = Literal["history_trimmed", "log_reset"]
 
@@ -16,11 +18,13 @@ Removal = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """How much of a tenant's log is kept: entries, bytes of their frames, seconds."""
+    """How much of a tenant's log is kept: entries, bytes of their frames, seconds; and of how many rooms the place of
+    their last trimmed entry."""
 
     max_events: int = 10_000
     max_bytes: int = 16 * 1024 * 1024
     max_seconds: float = 3_600.0
+    max_trimmed_rooms: int = 4_096
 
 
 @dataclass(slots=True, eq=False)
@@ -40,11 +44,21 @@ class Entry:
 
 
 class Window:
-    """The newest entries of one tenant's log, at offsets `first` to `head`, each exactly one after the last."""
+    """The newest entries of one tenant's log, at offsets `first` to `head`, each exactly one after the last; and where
+    each room has lost its last one."""
 
-    __slots__ = ("_bounds", "_entries", "_rooms", "bytes", "cursors", "epoch", "first", "head")
+    __slots__ = ("_bounds", "_entries", "_rooms", "_trimmed", "bytes", "cursors", "epoch", "first", "head")
 
-    def __init__(self, epoch: bytes, cursors: Cursors, bounds: Bounds, head: int = 0) -> None:
+    def __init__(
+        self,
+        epoch: bytes,
+        cursors: Cursors,
+        bounds: Bounds,
+        head: int = 0,
+        trimmed: TrimmedRooms | None = None,
+    ) -> None:
+        """An empty window that begins after `head`; `trimmed` is what is known of the entries up to there, by default
+        nothing but that they are gone."""
         self.epoch = epoch
         self.cursors = cursors
         self.head = head
@@ -53,6 +67,7 @@ class Window:
         self._bounds = bounds
         self._entries: dict[int, Entry] = {}
         self._rooms = RoomIndex()
+        self._trimmed = TrimmedRooms(bounds.max_trimmed_rooms, head) if trimmed is None else trimmed
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -86,6 +101,7 @@ class Window:
         self.bytes -= len(entry.frame.wire)
         self.first += 1
         self._rooms.drop_first(entry.rooms)
+        self._trimmed.record(entry.rooms, entry.offset)
 
     def __getitem__(self, offset: int) -> Entry:
         """The entry at `offset`, which must be from `first` to `head`."""
@@ -101,12 +117,22 @@ class Window:
         """The cursor of the head: the id of the newest event."""
         return self.cursors.encode(self.epoch, self.head)
 
-    def gap(self, position: Position) -> Gap | None:
-        """Why what follows `position` is not all here; None where it is."""
-        if position.epoch != self.epoch or position.offset > self.head:
-            return "log_reset"
-        return "history_trimmed" if self.misses(position.offset) else None
+    def reaches(self, position: Position) -> bool:
+        """Whether `position` is one of this life of the log, and not ahead of it."""
+        return position.epoch == self.epoch and position.offset <= self.head
 
-    def misses(self, offset: int) -> bool:
-        """Whether something after `offset` has been let go of."""
-        return offset < self.first - 1
+    def gap(self, position: Position, rooms: Iterable[str]) -> Gap | None:
+        """Why of what came in `rooms` after `position` not all is here; None where it is."""
+        if not self.reaches(position):
+            return "log_reset"
+        missing = self.misses(dict.fromkeys(rooms, position.offset), position.offset)
+        return "history_trimmed" if missing else None
+
+    def misses(self, rooms: Mapping[str, int], after: int) -> bool:
+        """Whether an entry after the offset `after` is gone that was in one of `rooms`, each from an offset on. Costs
+        O(rooms), or O(1) where nothing after it is gone."""
+        gone = self.first - 1
+        return after < gone and any(
+            (gone if room == TENANT_ROOM else min(self._trimmed.of(room), gone)) > max(joined, after)
+            for room, joined in rooms.items()
+        )

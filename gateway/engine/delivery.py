@@ -155,7 +155,7 @@ class Delivery:
     def on_writable(self, connection: Connection) -> None:
         """The connection's transport was full and is not any more."""
         if not connection.catch_up_scheduled:
-            self._catch_up_now(connection)
+            self.catch_up_now(connection)
 
     def _catch_up_soon(self, connection: Connection) -> None:
         if not connection.catch_up_scheduled:
@@ -170,7 +170,7 @@ class Delivery:
         ends = self._timer() + CATCH_UP_BUDGET
         try:
             for _ in range(len(self._catch_ups)):
-                self._catch_up_now(self._catch_ups.popleft())
+                self.catch_up_now(self._catch_ups.popleft())
                 if self._timer() >= ends:
                     break
         finally:  # the failure of one connection must not stop the others
@@ -182,9 +182,10 @@ class Delivery:
         # One at a time for each connection, or every time its transport drains would add another.
         if not connection.catch_up_scheduled:
             connection.catch_up_scheduled = True
-            asyncio.get_running_loop().call_later(delay, self._catch_up_now, connection)
+            asyncio.get_running_loop().call_later(delay, self.catch_up_now, connection)
 
-    def _catch_up_now(self, connection: Connection) -> None:
+    def catch_up_now(self, connection: Connection) -> None:
+        """`catch_up` for one of many: where it fails, it is this connection that ends."""
         connection.catch_up_scheduled = False
         try:
             self.catch_up(connection)

@@ -13,10 +13,9 @@ from gateway.core.connect_request import ConnectRequest
 from gateway.core.connection import Connection
 from gateway.core.errors import GatewayError
 from gateway.core.host import Host
-from gateway.core.log import Log, LogListener
+from gateway.core.log import Log
 from gateway.core.manager import BatchWriter
 from gateway.core.transport import Transport
-from gateway.core.window import Entry, Gap
 from gateway.engine.administration import Administration
 from gateway.engine.commands import Commands
 from gateway.engine.connections import Connections
@@ -24,6 +23,7 @@ from gateway.engine.delivery import Delivery, write_each
 from gateway.engine.drain import Drain
 from gateway.engine.housekeeping import Housekeeping
 from gateway.engine.lifecycle import Lifecycle
+from gateway.engine.log_listener import GatewayLogListener
 from gateway.engine.log_status import LogStatusNotifier
 from gateway.engine.presence import Presence
 from gateway.engine.publishing import Publishing
@@ -34,9 +34,9 @@ from gateway.engine.tickets import Tickets
 from schemas.codes import CloseCode
 
 
-class Gateway(Host, LogListener):
-    """A façade over the engine's parts, each built on those before it: the `Host` of transports, and the listener of
-    the log. Everything is called on one event loop.
+class Gateway(Host):
+    """A façade over the engine's parts, each built on those before it: the `Host` of transports.
+    Everything is called on one event loop.
 
     `clock` is seconds since the epoch (tokens, timestamps), `timer` seconds of a clock that never goes back (rates).
     `batch_writer` is how a batch of events leaves for many connections.
@@ -80,7 +80,7 @@ class Gateway(Host, LogListener):
         self.commands = Commands(self.connections, self.subscriptions, self.presence, self.publishing, self.tasks)
         self.delivery.on_caught_up = self.commands.run_pending
         self.housekeeping = Housekeeping(self.connections, self.publishing, log, self.cluster)
-        log.attach(self)
+        log.attach(GatewayLogListener(self.delivery, self.revocation, self.log_status))
         self.lifecycle.add(self.cluster.start, self.cluster.stop)
         self.lifecycle.add(log.start, log.stop)
         self.lifecycle.add(self._open, self._close)
@@ -133,17 +133,3 @@ class Gateway(Host, LogListener):
 
     def disconnect(self, connection: Connection) -> None:
         self.connections.on_transport_closed(connection)
-
-    # ---- the listener of the log
-
-    def on_entry(self, tenant: str, entry: Entry) -> None:
-        """All that follows from an event: it is delivered, and a removal takes a room from a user."""
-        self.delivery.on_entry(tenant, entry)
-        if entry.removal is not None:
-            self.revocation.remove(tenant, entry.removal, entry.at)
-
-    def on_reset(self, tenant: str, reason: Gap) -> None:
-        self.log_status.on_reset(tenant, reason)
-
-    def on_degraded(self, degraded: bool) -> None:
-        self.log_status.on_degraded(degraded)

@@ -2,7 +2,6 @@
 
 from gateway.core.connection import Connection
 from gateway.core.log import Log
-from gateway.core.window import Gap
 from gateway.engine.connections import Connections
 from gateway.engine.delivery import Delivery
 from gateway.telemetry import log_events
@@ -19,16 +18,28 @@ class LogStatusNotifier:
         self._log = log
         self._degraded_since: float | None = None
 
-    def on_reset(self, tenant: str, reason: Gap) -> None:
+    def on_reset(self, tenant: str) -> None:
         """The tenant's log was reset: positions of the old epoch are void."""
         self._delivery.flush()
         window = self._log.window(tenant)
-        for connection in list(self._connections.manager.of(tenant).connections.values()):
-            if connection.established:
-                log_events.stream_gap(connection, reason)
-                connection.jump_to_head(window.head)
-                self._connections.reply(connection, messages.StreamGap(reason=reason, cursor=window.cursor))
-                self._delivery.on_caught_up(connection)
+        for connection in self._established(tenant):
+            log_events.stream_gap(connection, "log_reset")
+            connection.jump_to_head(window.head)
+            self._connections.reply(connection, messages.StreamGap(reason="log_reset", cursor=window.cursor))
+            self._delivery.on_caught_up(connection)
+
+    def on_skip(self, tenant: str, after: int) -> None:
+        """Entries after the offset `after` are gone undelivered: live connections are behind there, and get
+        `stream.gap` if one of the entries was of their rooms."""
+        self._delivery.flush()
+        for connection in self._established(tenant):
+            if connection.live:
+                connection.fall_behind(after)
+                self._delivery.catch_up_now(connection)
+
+    def _established(self, tenant: str) -> list[Connection]:
+        connections = self._connections.manager.of(tenant).connections.values()
+        return [connection for connection in connections if connection.established]
 
     def on_degraded(self, degraded: bool) -> None:
         """The log does not answer: sockets stay open, and their clients get `stream.degraded`."""

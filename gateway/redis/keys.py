@@ -13,8 +13,8 @@ class KeySpace:
     # ---- the log of a tenant
 
     def log(self, tenant: str) -> list[str]:
-        """The stream, and the hash with what is known of it."""
-        return [f"{self._of(tenant)}:log", f"{self._of(tenant)}:meta"]
+        """The stream, the hash with what is known of it, and the sorted set with each room's last trimmed entry."""
+        return [f"{self._of(tenant)}:{part}" for part in ("log", "meta", "trimmed")]
 
     def idempotency(self, tenant: str, key: str | None) -> str:
         """Of an idempotency key; where there is none, one that the script does not touch, in the same slot."""

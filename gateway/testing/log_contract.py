@@ -10,6 +10,7 @@ from gateway.core.errors import CursorInvalid, IdempotencyConflict
 from gateway.core.log import Draft
 from gateway.core.window import Bounds, Entry, Removal
 from gateway.testing.helpers import DRAFT_AT, draft, is_duplicate, number_of
+from gateway.testing.log_rooms_contract import LogRoomsContract
 from gateway.testing.log_under_test import RecordingListener
 from gateway.testing.log_window_contract import LogWindowContract
 from schemas.events import encode_event
@@ -21,7 +22,7 @@ KEY_SECONDS: Final = 120.0
 _FORGOTTEN_AFTER: Final = 2 * KEY_SECONDS
 
 
-class LogContract(LogWindowContract):
+class LogContract(LogWindowContract, LogRoomsContract):
     """What `gateway.core.log.Log` promises, for an engine seen from one node."""
 
     # -- order

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from gateway.core.log import Log, Receipt
-from gateway.core.window import Bounds, Entry, Gap
+from gateway.core.window import Bounds, Entry
 from gateway.testing.helpers import CURSOR_KEY, draft
 
 
@@ -14,14 +14,18 @@ class RecordingListener:
 
     def __init__(self) -> None:
         self.told: list[tuple[str, Entry]] = []
-        self.resets: list[tuple[str, Gap]] = []
+        self.resets: list[str] = []
+        self.skips: list[tuple[str, int]] = []
         self.degraded: list[bool] = []
 
     def on_entry(self, tenant: str, entry: Entry) -> None:
         self.told.append((tenant, entry))
 
-    def on_reset(self, tenant: str, reason: Gap) -> None:
-        self.resets.append((tenant, reason))
+    def on_reset(self, tenant: str) -> None:
+        self.resets.append(tenant)
+
+    def on_skip(self, tenant: str, after: int) -> None:
+        self.skips.append((tenant, after))
 
     def on_degraded(self, degraded: bool) -> None:
         self.degraded.append(degraded)

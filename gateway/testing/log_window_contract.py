@@ -4,6 +4,7 @@ from gateway.core.cursor import Position
 from gateway.core.window import Bounds
 from gateway.testing.helpers import CURSOR_KEY, draft, number_of, until
 from gateway.testing.log_under_test import LogSuite
+from schemas.rooms import TENANT_ROOM
 
 
 class LogWindowContract(LogSuite):
@@ -53,10 +54,13 @@ class LogWindowContract(LogSuite):
         the log."""
         async with self.opened(Bounds(max_events=4)) as subject:
             window = subject.log.window("acme")
-            assert window.gap(Position(window.epoch, 0)) is None
-            assert window.gap(Position(window.epoch, 1)) == "log_reset"
+            assert window.gap(Position(window.epoch, 0), [TENANT_ROOM]) is None
+            assert window.gap(Position(window.epoch, 1), [TENANT_ROOM]) == "log_reset"
             await subject.append("acme", 10)  # 7 to 10 are there
-            judged = {offset: window.gap(Position(window.epoch, offset)) for offset in (0, 1, 5, 6, 7, 9, 10, 11)}
+            judged = {
+                offset: window.gap(Position(window.epoch, offset), [TENANT_ROOM])
+                for offset in (0, 1, 5, 6, 7, 9, 10, 11)
+            }
             assert judged == {
                 0: "history_trimmed",
                 1: "history_trimmed",
@@ -68,7 +72,7 @@ class LogWindowContract(LogSuite):
                 11: "log_reset",
             }
             other = bytes(byte ^ 1 for byte in window.epoch)
-            assert {window.gap(Position(other, offset)) for offset in (0, 6, 10, 11)} == {"log_reset"}
+            assert {window.gap(Position(other, offset), [TENANT_ROOM]) for offset in (0, 6, 10, 11)} == {"log_reset"}
 
     async def test_gap_is_told_of_an_empty_window(self) -> None:
         """Where all has been let go of, only the head's own position misses nothing."""
@@ -77,8 +81,8 @@ class LogWindowContract(LogSuite):
             await subject.append("acme", 3)
             await subject.pass_time(120.0)
             subject.log.sweep()
-            assert window.gap(Position(window.epoch, 2)) == "history_trimmed"
-            assert window.gap(Position(window.epoch, 3)) is None
+            assert window.gap(Position(window.epoch, 2), [TENANT_ROOM]) == "history_trimmed"
+            assert window.gap(Position(window.epoch, 3), [TENANT_ROOM]) is None
 
     async def test_what_is_too_old_is_not_there_for_who_begins_to_follow(self) -> None:
         """A window that is looked at for the first time, long after, has what is young enough, and says what it lacks:
@@ -91,13 +95,13 @@ class LogWindowContract(LogSuite):
             await subject.follow("carol")
             window = subject.log.window("carol")
             assert (window.first, window.head) == (5, 6)
-            assert window.gap(Position(window.epoch, 3)) == "history_trimmed"
-            assert window.gap(Position(window.epoch, 4)) is None
+            assert window.gap(Position(window.epoch, 3), [TENANT_ROOM]) == "history_trimmed"
+            assert window.gap(Position(window.epoch, 4), [TENANT_ROOM]) is None
             await subject.pass_time(300.0)
             await subject.follow("dora")
             window = subject.log.window("dora")
             assert (window.first, window.head, len(window)) == (7, 6, 0)
-            assert window.gap(Position(window.epoch, 5)) == "history_trimmed"
+            assert window.gap(Position(window.epoch, 5), [TENANT_ROOM]) == "history_trimmed"
             await subject.log.append("dora", draft(6))
             await until(lambda: window.head == 7)
             assert [entry.offset for entry in subject.told_of("dora")][-1:] == [7]
@@ -109,7 +113,7 @@ class LogWindowContract(LogSuite):
         async with self.opened() as subject:
             await subject.append("acme", 5)
             window = subject.log.window("acme")
-            assert window.gap(window.cursors.decode(receipt.event_id)) == "log_reset"
+            assert window.gap(window.cursors.decode(receipt.event_id), [TENANT_ROOM]) == "log_reset"
 
     async def test_cursors_of_an_earlier_key_are_still_good(self) -> None:
         """The newest key makes the ids, and every key that is still known is understood."""
@@ -120,6 +124,6 @@ class LogWindowContract(LogSuite):
         async with self.open(Bounds(), (newer, CURSOR_KEY)) as subject:
             await subject.follow("acme")
             window = subject.log.window("acme")
-            assert window.gap(window.cursors.decode(old)) == "log_reset"
+            assert window.gap(window.cursors.decode(old), [TENANT_ROOM]) == "log_reset"
             position = window.cursors.decode((await subject.append("acme", 1))[0].event_id)
             assert position == Position(window.epoch, 1)

@@ -10,7 +10,9 @@ from gateway.core.log import Draft
 from gateway.core.window import Bounds
 from gateway.testing.helpers import draft, is_duplicate, number_of, until
 from gateway.testing.log_contract import LogContract
+from gateway.testing.log_rooms_contract import Story
 from gateway.testing.log_under_test import LogUnderTest
+from schemas.rooms import TENANT_ROOM
 
 
 class SharedLogContract(LogContract):
@@ -23,6 +25,10 @@ class SharedLogContract(LogContract):
     @abstractmethod
     def unreachable(self, subject: LogUnderTest) -> AbstractAsyncContextManager[None]:
         """Within it the storage answers nobody; afterwards it does again, with nothing lost."""
+
+    @abstractmethod
+    def deaf(self, subject: LogUnderTest) -> AbstractAsyncContextManager[None]:
+        """Within it this node learns nothing of what others append; afterwards it does again."""
 
     @abstractmethod
     async def lose(self, subject: LogUnderTest) -> None:
@@ -70,7 +76,7 @@ class SharedLogContract(LogContract):
                 await other.log.append("acme", draft(6))
                 window = other.log.window("acme")
                 await until(lambda: window.head == 6)
-                assert window.gap(Position(window.epoch, 0)) is None
+                assert window.gap(Position(window.epoch, 0), [TENANT_ROOM]) is None
                 assert [number_of(window[o].frame) for o in range(1, 6)] == list(range(5))
 
     async def test_node_that_comes_late_passes_over_what_is_too_old(self) -> None:
@@ -86,6 +92,36 @@ class SharedLogContract(LogContract):
                     kept = range(min(old, 13), 13)
                     assert [window[o].offset for o in range(window.first, window.head + 1)] == list(kept)
                 await one.pass_time(600.0)
+
+    async def test_node_that_comes_late_knows_what_each_room_has_lost(self) -> None:
+        """A new node says the same of each room as a model does, whatever was trimmed before it came, and by what."""
+        for number in range(4):
+            async with self.opened(Bounds(max_events=12, max_bytes=4_000, max_seconds=60.0)) as one:
+                story = Story(one, number)
+                for _ in range(30):
+                    await story.go_on()
+                    if story.random.random() < 0.2:
+                        async with self.join(one) as other:
+                            await other.follow("acme")
+                            story.judge(other.log.window("acme"))
+
+    async def test_node_that_missed_what_was_trimmed_says_where_it_goes_on(self) -> None:
+        """Of entries that are trimmed before a node has read them its listener is told once, and of each later one; the
+        node then knows what each room has lost."""
+        async with self.opened(Bounds(max_events=4)) as one, self.join(one) as other:
+            await other.follow("acme")
+            await one.log.append("acme", draft(0, circle=1))
+            await until(lambda: len(other.told) == 1)
+            async with self.deaf(other):
+                for n in range(1, 9):
+                    await one.log.append("acme", draft(n, circle=2))
+            await until(lambda: len(other.told) == 5)
+            window = other.log.window("acme")
+            assert (other.resets, other.skips, window.first) == ([], [("acme", 1)], 6)
+            assert [entry.offset for entry in other.told_of("acme")] == [1, 6, 7, 8, 9]
+            assert window.gap(Position(window.epoch, 1), ["circle:1", "circle:3"]) is None
+            assert window.gap(Position(window.epoch, 1), ["circle:2"]) == "history_trimmed"
+            assert window.gap(Position(window.epoch, 5), ["circle:2", TENANT_ROOM]) is None
 
     async def test_append_fails_in_time_where_the_storage_does_not_answer(self) -> None:
         """Within 2 seconds there is an error; afterwards appends work again, and no listener was called twice."""
@@ -110,7 +146,8 @@ class SharedLogContract(LogContract):
             await self.lose(subject)
             await self._until_appended(subject, draft(4))
             window = subject.log.window("acme")
-            await until(lambda: subject.log.window("acme").gap(window.cursors.decode(old)) == "log_reset")
+            position = window.cursors.decode(old)
+            await until(lambda: subject.log.window("acme").gap(position, [TENANT_ROOM]) == "log_reset")
 
     async def _until_appended(self, subject: LogUnderTest, event: Draft) -> None:
         async with asyncio.timeout(10):

@@ -1,14 +1,16 @@
 """The log on Redis keeps the log's contract, and beyond one node the shared one."""
 
+import asyncio
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
-from gateway.core.window import Bounds
+from gateway.core.window import Bounds, Window
 from gateway.logs.redis import RedisLog
+from gateway.logs.redis.page_reader import Page
 from gateway.testing import CURSOR_KEY, LogUnderTest, SharedLogContract
 from tests.support.redis import RedisServer, executable, executables, redis_server
 from tests.support.redis_logs import Time
@@ -59,6 +61,22 @@ class TestRedisLog(SharedLogContract):
             yield
         finally:
             self.server.go_on()
+
+    @asynccontextmanager
+    async def deaf(self, subject: LogUnderTest) -> AsyncIterator[None]:
+        assert isinstance(subject.log, RedisLog)
+        follower, hears = subject.log._follower, asyncio.Event()
+        tenants, follower._tenants = follower._tenants, {}  # what comes on a channel is then of no tenant
+        read = follower._pages.read
+
+        async def wait(tenants: Sequence[tuple[str, Window]]) -> list[Page | Exception]:
+            await hears.wait()
+            return await read(tenants)
+
+        follower._pages.read = wait  # type: ignore[method-assign]
+        yield
+        follower._tenants = tenants
+        hears.set()
 
     async def lose(self, subject: LogUnderTest) -> None:
         await self.server.ask("FLUSHALL")

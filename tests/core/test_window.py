@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from gateway.core.cursor import Position
 from gateway.core.window import Bounds
+from schemas.rooms import TENANT_ROOM
 from tests.support.entries import EPOCH, entry, window
 
 
@@ -54,5 +55,5 @@ def test_gap_says_what_is_not_all_here(count: int, max_events: int, offset: int)
     held = window([[]] * count, Bounds(max_events))
     gone = max(0, count - max_events)
     expected = "log_reset" if offset > count else "history_trimmed" if offset < gone else None
-    assert held.gap(Position(EPOCH, offset)) == expected
-    assert held.gap(Position(b"\x06" * 7, offset)) == "log_reset"
+    assert held.gap(Position(EPOCH, offset), [TENANT_ROOM]) == expected
+    assert held.gap(Position(b"\x06" * 7, offset), [TENANT_ROOM]) == "log_reset"

@@ -150,6 +150,25 @@ async def test_who_falls_out_of_the_window_is_told_before_anything_later() -> No
         assert connection_of(gate).live
 
 
+async def test_what_other_rooms_have_lost_is_no_gap_to_one_that_is_behind() -> None:
+    """All that is gone after its place was of a room that it is not in: it is caught up, and told of nothing."""
+    async with unlimited(log_max_events=100) as gate, slow(gate) as client:
+        connection, ids = connection_of(gate), []
+        while connection.live:
+            ids += await publish(gate, 1)
+        await publish(gate, 300, {}, circle_id=2)
+        assert connection.offset is not None
+        assert gate.service.gateway.log.window("acme").first > connection.offset + 1
+        ids += await publish(gate, 5)
+        got: list[str] = []
+        while len(got) < len(ids):
+            message = await client.message()
+            assert message["type"] != "stream.gap"
+            got += [message["event_id"]] if message["type"] == "task.completed" else []
+        assert got == ids
+        await until(lambda: connection.live)
+
+
 async def test_a_place_that_is_just_still_there_is_no_gap() -> None:
     """The window ends at exactly the event after its place: nothing is missed."""
     async with unlimited() as gate, slow(gate) as client:

@@ -296,7 +296,7 @@ async def test_a_gap_is_logged(stock: bool, caplog: pytest.LogCaptureFixture) ->
             assert (await client.next("subscribed"))["data"]["recovered"] is False
             assert await line(caplog) == of(client, event="stream.gap", reason="not_recovered")
             caplog.clear()
-            gate.service.gateway.on_reset("acme", "log_reset")
+            gate.service.gateway.log_status.on_reset("acme")
             assert await line(caplog) == of(client, event="stream.gap", reason="log_reset")
     assert {record.levelname for record in caplog.records if hasattr(record, "event")} == {"WARNING"}
 

@@ -88,7 +88,7 @@ async def test_equal_commands_are_answered_once_each(lab: GatewayLab, following:
     for _ in range(2):
         lab.say(connection, type="subscribe", rooms=["circle:7"], since=elsewhere(lab), history=100, id="twin")
     tape.capacity = len(tape.frames) + 2
-    lab.gateway.on_reset("acme", "log_reset")
+    lab.gateway.log_status.on_reset("acme")
     await lab.settle()
     following.set_exception(LogUnavailable())
     await lab.settle()

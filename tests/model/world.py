@@ -21,7 +21,7 @@ from gateway.core.credentials import Secrets
 from gateway.core.errors import IdempotencyConflict
 from gateway.core.frame import Batch
 from gateway.core.log import Draft, LogListener, Receipt
-from gateway.core.window import Bounds, Entry, Gap
+from gateway.core.window import Bounds, Entry
 from gateway.engine.gateway import Gateway
 from gateway.logs.memory import MemoryLog
 from gateway.testing import CURSOR_KEY, Clock, draft
@@ -130,8 +130,11 @@ class Tap:
             self._world.accepted(tenant, json.loads(entry.frame.payload))
         self._listener.on_entry(tenant, entry)
 
-    def on_reset(self, tenant: str, reason: Gap) -> None:
-        self._listener.on_reset(tenant, reason)
+    def on_reset(self, tenant: str) -> None:
+        self._listener.on_reset(tenant)
+
+    def on_skip(self, tenant: str, after: int) -> None:
+        self._listener.on_skip(tenant, after)
 
     def on_degraded(self, degraded: bool) -> None:
         self._listener.on_degraded(degraded)
@@ -460,8 +463,11 @@ class Client:
     """What connecting is answered with, beside `connection.established`."""
     lagging: bool = False
     """Whether its transport or its rate, or a replay, is a reason for it to be behind."""
-    place: int = 0
-    """Up to here it has missed nothing by trimming."""
+    left_amid_replay: bool = False
+    """Whether it has lost a room, by a token or a removal, while a replay was under way: what then was owed by it alone
+    may be told as lost."""
+    replay: tuple[int, dict[str, set[int]]] = (0, {})
+    """The last event of the newest replay, and what its rooms had brought before it."""
     last_seen: str | None = None
     received: list[str] = field(default_factory=list)
     next_id: int = 0
@@ -483,9 +489,8 @@ class Client:
         refused = token.refusal(rooms)
         if refused is not None:
             self.unasked.append(Refusal(refused))
-            if since is not None:
-                resumed = Subscription([self.own], since)
-                self.unasked.append(Refusal("cursor_invalid") if position is None else resumed)
+            if since is not None and position is not None:
+                self.unasked.append(Subscription([self.own], since))
         elif position is None:
             self.unasked.append(Refusal("cursor_invalid"))
         elif rooms or since is not None:
@@ -541,11 +546,10 @@ class Client:
         recovered, start = None, head
         if subscription.since is not None:
             position = self.world.position(tenant, subscription.since)
-            recovered = isinstance(position, int) and position >= trimmed
-            if recovered:
-                assert isinstance(position, int)
-                start = position
-        if not recovered and subscription.history:
+            start = position if isinstance(position, int) else 0
+            lost = (self.world.event(tenant, index) for index in range(start + 1, trimmed + 1))
+            recovered = isinstance(position, int) and not any(event.rooms & rooms for event in lost)
+        elif subscription.history:
             unseen = [e.index for e in log if e.rooms & rooms and not self.covered(e)]
             start = unseen[-subscription.history] - 1 if len(unseen) >= subscription.history else trimmed
         since = [event for event in log if event.index > start and event.rooms & rooms]
@@ -553,14 +557,17 @@ class Client:
         for event in since:
             if event in replayed or event.index in self.owed:
                 self.owed.setdefault(event.index, set()).update(event.rooms & rooms)
+        if replayed:
+            self.left_amid_replay = False
+            self.replay = (max(event.index for event in replayed), {r: set(self.rooms.get(r, ())) for r in rooms})
         for room in rooms:
             self.rooms.setdefault(room, set()).update(event.index for event in since if room in event.rooms)
         if start < head:
-            self.place = min(start, self.place) if self.lagging else start
             self.lagging = True
         return recovered, len(replayed)
 
     def leave(self, rooms: Iterable[str]) -> None:
+        self.left_amid_replay |= any(index <= self.replay[0] for index in self.owed)
         for room in rooms:
             del self.rooms[room]
             for via in self.owed.values():
@@ -596,7 +603,6 @@ class Client:
         assert index == min(self.owed), f"event {index} came, and {min(self.owed)} was to come"
         assert any(map(self.token.may_follow, self.owed[index])), "an event of a room that is not granted"
         del self.owed[index]
-        self.place = index
         self.last_seen = frame["event_id"]
         self.received.append(frame["event_id"])
 
@@ -613,7 +619,6 @@ class Client:
         joined = next((answer.rooms for answer in self.unasked if isinstance(answer, Subscription)), [])
         assert data["subscribed"] == list(dict.fromkeys([self.own, *joined]))
         self.established = True
-        self.place = head
         self.lagging = self.token.rate is not None
         self.rooms[self.own] = set()
 
@@ -696,17 +701,22 @@ class Client:
         tenant = self.token.tenant
         position = self.world.cursors[tenant][data["cursor"]]
         assert self.lagging, "a gap is told to who is not behind"
-        assert self.place < self.world.trimmed[tenant] <= position <= self.world.head(tenant), "a gap where none is"
+        lost = min(self.owed, default=position) <= self.world.trimmed[tenant]
+        assert lost or self.left_amid_replay, "a gap where none is"
+        assert position <= self.world.head(tenant)
         assert data["reason"] == "history_trimmed"
+        given_up = any(index <= self.replay[0] for index in self.owed)
         for index in [index for index in self.owed if index <= position]:
             # It has not been brought by any room: it may be asked for again, as far as it is still there.
             del self.owed[index]
             for brought in self.rooms.values():
                 brought.discard(index)
-        self.place = position
+        if given_up:  # nor do its rooms count as having brought what others brought meanwhile
+            last, before = self.replay
+            for room in before.keys() & self.rooms.keys():
+                self.rooms[room] = before[room] | {index for index in self.rooms[room] if index > last}
 
     def assert_settled(self) -> None:
         assert not self.owed, f"events {sorted(self.owed)} never came"
         assert not self.waits, f"commands {self.sent} were never answered"
-        self.place = self.world.head(self.token.tenant)
         self.lagging = self.token.rate is not None

@@ -17,11 +17,12 @@ from websockets.asyncio.client import connect
 
 from gateway.core.cursor import Position
 from gateway.core.errors import LogUnavailable
-from gateway.core.window import Bounds, Entry, Gap
+from gateway.core.window import Bounds, Entry
 from gateway.logs.redis import RedisLog
 from gateway.logs.redis import writer as writer_module
 from gateway.redis.keys import KeySpace
 from gateway.testing import RecordingListener, draft
+from schemas.rooms import TENANT_ROOM
 from tests.support.inprocess import running
 from tests.support.pauses import until
 from tests.support.ports import ReservedPort
@@ -176,7 +177,7 @@ async def test_faults_of_others_end_nothing(
                 heard.append(_number(entry))
                 raise ZeroDivisionError
 
-            def on_reset(self, tenant: str, reason: Gap) -> None:
+            def on_reset(self, tenant: str) -> None:
                 raise ZeroDivisionError
 
         log.attach(Broken())
@@ -293,7 +294,7 @@ async def test_first_read_of_more_than_the_window_holds(server: RedisServer, pre
                 assert abs(len(window) - kept) <= 1
                 assert window.first == 3_001 - len(window)
                 assert window.cursor == receipts[-1].event_id
-                assert window.gap(Position(window.epoch, window.first - 2)) == "history_trimmed"
+                assert window.gap(Position(window.epoch, window.first - 2), [TENANT_ROOM]) == "history_trimmed"
                 assert narrow.told == []
 
 
@@ -359,7 +360,8 @@ async def test_redis_that_takes_no_writes(server: RedisServer, prefix: str, refu
 
 ACL = (
     "+info +evalsha +script|load +set +get +del +exists +expire +hset +hmget +time"
-    " +xadd +xlen +xrange +xdel +publish +subscribe +unsubscribe +ping +client|setinfo"
+    " +xadd +xlen +xrange +xrevrange +xdel +zadd +zcard +zpopmin +zrevrange +zscore"
+    " +publish +subscribe +unsubscribe +ping +client|setinfo"
 )
 """What the log needs; docs/scaling.md adds what the cluster driver needs."""
 

@@ -75,13 +75,14 @@ async def test_recovered_says_whether_everything_after_the_cursor_came(gate: Run
         assert (answer["recovered"], answer["replayed"]) == (True, 0)
 
 
-async def test_a_trimmed_window_is_told_and_nothing_partial_is_replayed() -> None:
-    """`recovered: false` and no event: a part would look like the whole. From the reply's cursor on it goes on."""
+async def test_a_trimmed_window_is_told_and_what_is_kept_is_replayed() -> None:
+    """`recovered: false`, and then all later events that are still there."""
     async with running(settings_for(log_max_events=5)) as gate:
         all_ids = [await gate.publish(circle_id=1) for _ in range(10)]
         async with gate.client() as client:
             answer = (await client.ask(type="subscribe", rooms=["circle:1"], since=all_ids[3]))["data"]
-            assert answer == {"rooms": ["circle:1"], "cursor": all_ids[-1], "recovered": False, "replayed": 0}
+            assert answer == {"rooms": ["circle:1"], "cursor": all_ids[-1], "recovered": False, "replayed": 5}
+            assert await replayed(client, 5) == all_ids[-5:]
             await fence(client)
             live = await gate.publish(circle_id=1)
             assert await replayed(client, 1) == [live]
@@ -91,15 +92,39 @@ async def test_a_trimmed_window_is_told_and_nothing_partial_is_replayed() -> Non
             assert (answer["recovered"], answer["replayed"]) == (True, 5)
 
 
-async def test_a_trimmed_window_with_history_gives_the_latest(gate: RunningGateway) -> None:
-    """Whoever asked for both gets the history where the cursor is too old, and is told so."""
+async def test_history_does_not_count_beside_a_cursor(gate: RunningGateway) -> None:
+    """With both, all that is kept after the cursor comes, whether or not something is missing before it."""
     async with running(settings_for(log_max_events=5)) as small:
         all_ids = [await small.publish(circle_id=1) for _ in range(10)]
-        async with small.client() as client:
-            command = {"type": "subscribe", "rooms": ["circle:1"], "since": all_ids[0], "history": 3}
-            answer = (await client.ask(**command))["data"]
-            assert (answer["recovered"], answer["replayed"]) == (False, 3)
-            assert await replayed(client, 3) == all_ids[-3:]
+        for since, recovered, count in ((0, False, 5), (7, True, 2), (9, True, 0)):
+            async with small.client() as client:
+                command = {"type": "subscribe", "rooms": ["circle:1"], "since": all_ids[since], "history": 3}
+                answer = (await client.ask(**command))["data"]
+                assert (answer["recovered"], answer["replayed"]) == (recovered, count)
+                assert await replayed(client, count) == all_ids[10 - count :]
+
+
+async def test_quiet_room_of_a_busy_tenant_is_recovered() -> None:
+    """Only an event of the rooms asked for counts as lost; `tenant` is every event's room."""
+    async with running(settings_for(log_max_events=100)) as gate:
+        start = await gate.publish(circle_id=1)
+        first = await gate.publish(circle_id=1)
+        for _ in range(300):
+            await gate.publish(circle_id=2)
+        for rooms, since, recovered, count in (
+            (["circle:1"], first, True, 0),
+            (["circle:1", "circle:3"], first, True, 0),
+            (["circle:1"], start, False, 0),
+            (["circle:1", "circle:2"], first, False, 100),
+            (["tenant"], first, False, 100),
+        ):
+            async with gate.client() as client:
+                answer = (await client.ask(type="subscribe", rooms=rooms, since=since))["data"]
+                assert (answer["recovered"], answer["replayed"]) == (recovered, count), rooms
+        async with gate.client(query=f"&rooms=circle:1&since={first}") as client:
+            assert (await client.next("subscribed"))["data"]["recovered"] is True
+            live = await gate.publish(circle_id=1)
+            assert await replayed(client, 1) == [live]
 
 
 async def test_the_window_is_bounded_by_bytes_too() -> None:
@@ -110,7 +135,7 @@ async def test_the_window_is_bounded_by_bytes_too() -> None:
             await gate.publish(circle_id=1, data={"x": "y" * 1_000})
         async with gate.client() as client:
             answer = (await client.ask(type="subscribe", rooms=["circle:1"], since=start))["data"]
-            assert (answer["recovered"], answer["replayed"]) == (False, 0)
+            assert (answer["recovered"], answer["replayed"]) == (False, 3)
 
 
 async def test_history_gives_the_latest_of_the_rooms_in_log_order(gate: RunningGateway) -> None:
@@ -279,16 +304,16 @@ async def test_a_cursor_and_rooms_in_the_url_that_are_both_no_good(gate: Running
 
 
 async def test_after_a_restart_an_old_cursor_is_a_reset_log_not_an_error() -> None:
-    """The embedded log is gone with its process: `recovered: false`, and events go on."""
+    """The embedded log is gone with its process: `recovered: false`, the events of the new one, and then live ones."""
     async with running() as gate:
         cursors = [await gate.publish(circle_id=1) for _ in range(3)]
     async with running() as gate:
         # The offsets are in use again, and must not be taken for the old ones.
-        for _ in range(3):
-            await gate.publish(circle_id=1)
+        ids = [await gate.publish(circle_id=1) for _ in range(3)]
         async with gate.client(query=f"&rooms=circle:1&since={cursors[0]}") as client:
             answer = (await client.next("subscribed"))["data"]
-            assert (answer["recovered"], answer["replayed"]) == (False, 0)
+            assert (answer["recovered"], answer["replayed"]) == (False, 3)
+            assert await replayed(client, 3) == ids
             live = await gate.publish(circle_id=1)
             assert await replayed(client, 1) == [live]
         async with gate.client() as client:

@@ -11,7 +11,8 @@ from gateway.core.cursor import EPOCH_BYTES
 from gateway.core.errors import CursorInvalid, LogUnavailable
 from gateway.core.frame import Frame
 from gateway.core.log import LogListener, payload_of
-from gateway.core.window import Entry, Gap, Window
+from gateway.core.trimmed_rooms import TrimmedRooms
+from gateway.core.window import Bounds, Entry, Window
 from gateway.logs.redis.codec import StoredEvent, decode_entry, decode_message
 from gateway.logs.redis.context import RedisContext
 from gateway.logs.redis.page_reader import LineTooSlow, Page, PageReader
@@ -40,12 +41,12 @@ class Followed:
 class Follower:
     """Applies messages at exactly the next offset; for any other offset or epoch it reads the stream from its own head.
 
-    `new_window` makes the window of a tenant, an epoch and a head; entries older than `max_seconds` are not read.
-    `dropped` counts messages without an entry.
+    `new_window` makes the window of a tenant, an epoch, a head and what is known of the entries up to there; entries
+    older than the bounds' `max_seconds` are not read. `dropped` counts messages without an entry.
     """
 
     def __init__(
-        self, context: RedisContext, new_window: Callable[[str, bytes, int], Window], max_seconds: float
+        self, context: RedisContext, new_window: Callable[[str, bytes, int, TrimmedRooms], Window], bounds: Bounds
     ) -> None:
         self.listener: LogListener | None = None
         self.followed: dict[str, Followed] = {}
@@ -54,7 +55,8 @@ class Follower:
         self._context = context
         self._keys = context.keys
         self._new_window = new_window
-        self._pages = PageReader(context, max_seconds)
+        self._bounds = bounds
+        self._pages = PageReader(context, bounds)
         self._tenants: dict[str, str] = {}
         self._unread: dict[str, None] = {}
         self._unread_changed = WakeUp()
@@ -62,7 +64,7 @@ class Follower:
     def follow(self, tenant: str, since: str | None = None) -> Awaitable[None] | None:
         followed = self.followed.get(tenant)
         if followed is None:
-            followed = self.followed[tenant] = Followed(self._new_window(tenant, NO_EPOCH, 0))
+            followed = self.followed[tenant] = Followed(self._new_window(tenant, NO_EPOCH, 0, TrimmedRooms(0)))
             self._tenants[self._keys.channel(tenant)] = tenant
             self.channels.add(self._keys.channel(tenant))
             self.mark_stale(tenant, followed)
@@ -147,7 +149,7 @@ class Follower:
     def _is_ahead(self, since: str, window: Window) -> bool:
         """Whether a cursor is beyond this window, as one that another node has just given out may be."""
         try:
-            return window.gap(window.cursors.decode(since)) == "log_reset"
+            return not window.reaches(window.cursors.decode(since))
         except CursorInvalid:
             return False
 
@@ -209,30 +211,33 @@ class Follower:
         epoch, head, entries = page.epoch, page.head, page.entries
         if epoch != followed.window.epoch:
             first = _offset(entries[0]) if entries else head + 1
-            self._replace_window(tenant, followed, epoch, first - 1)
+            self._replace_window(tenant, followed, page, first - 1)
         for entry in entries:
             offset = _offset(entry)
             if offset <= followed.window.head:
                 continue  # applied from pub/sub meanwhile
             if offset > followed.window.head + 1:
-                self._replace_window(tenant, followed, epoch, offset - 1)
+                self._replace_window(tenant, followed, page, offset - 1)
             try:
                 content = decode_entry(dict(zip(*[iter(entry[1])] * 2, strict=True))[b"e"])
             except (ValueError, KeyError) as error:
                 self._context.incidents.failed("decoded from its stream", error)
-                self._replace_window(tenant, followed, epoch, offset)
+                self._replace_window(tenant, followed, page, offset)
             else:
                 self._append(tenant, followed, offset, content)
         if not entries and head > followed.window.head:
-            self._replace_window(tenant, followed, epoch, head)
+            self._replace_window(tenant, followed, page, head)
 
-    def _replace_window(self, tenant: str, followed: Followed, epoch: bytes, head: int) -> None:
-        """Replace the window: the epoch has changed, or the stream no longer has the next entry."""
-        reason: Gap = "log_reset" if epoch != followed.window.epoch else "history_trimmed"
-        followed.window = self._new_window(tenant, epoch, head)
+    def _replace_window(self, tenant: str, followed: Followed, page: Page, head: int) -> None:
+        """Replace the window: the epoch has changed, or the stream no longer has the next entry, up to `head`."""
+        before = followed.window
+        followed.window = self._new_window(tenant, page.epoch, head, page.trimmed(head, self._bounds.max_trimmed_rooms))
         if followed.caught_up_once and self.listener is not None:
             try:
-                self.listener.on_reset(tenant, reason)
+                if page.epoch == before.epoch:
+                    self.listener.on_skip(tenant, before.head)
+                else:
+                    self.listener.on_reset(tenant)
             except Exception:
                 logger.exception("notification of a reset failed")
 

@@ -13,6 +13,7 @@ from redis.exceptions import ResponseError
 from gateway.core.cursor import EPOCH_BYTES, Cursors
 from gateway.core.errors import IdempotencyConflict, LogUnavailable
 from gateway.core.log import Draft, LogListener, LogSize, Receipt
+from gateway.core.trimmed_rooms import TrimmedRooms
 from gateway.core.window import Bounds, Window
 from gateway.logs.redis.codec import StoredEvent, encode_entry, epoch_of
 from gateway.logs.redis.context import IDLE_SECONDS, KEY_SECONDS, RedisContext
@@ -68,7 +69,7 @@ class RedisLog:
         self._codecs: dict[str, Cursors] = {}
         self._appended: dict[str, int] = {}
         self._writer = Writer(context, self._write, self._settle)
-        self._follower = Follower(context, self._new_window, self._bounds.max_seconds)
+        self._follower = Follower(context, self._new_window, self._bounds)
         self._monitor = HealthMonitor(context, self._follower)
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -115,7 +116,7 @@ class RedisLog:
         return self._appended
 
     async def size(self, tenant: str) -> LogSize:
-        stream, meta = self._context.keys.log(tenant)
+        stream, meta, _ = self._context.keys.log(tenant)
         try:
             async with asyncio.timeout(COMMAND_SECONDS), self._context.redis.pipeline(transaction=False) as pipeline:
                 pipeline.xlen(stream)
@@ -163,6 +164,7 @@ class RedisLog:
             self._context.keys.channel(append.tenant),
             self._context.trust,
             IDLE_SECONDS,
+            bounds.max_trimmed_rooms,
         ]
 
     def _settle(self, append: Append, answer: Any) -> Receipt:
@@ -197,5 +199,5 @@ class RedisLog:
             self._codecs[tenant] = Cursors(self._cursor_keys, tenant)
         return self._codecs[tenant]
 
-    def _new_window(self, tenant: str, epoch: bytes, head: int) -> Window:
-        return Window(epoch, self._cursors(tenant), self._bounds, head)
+    def _new_window(self, tenant: str, epoch: bytes, head: int, trimmed: TrimmedRooms | None = None) -> Window:
+        return Window(epoch, self._cursors(tenant), self._bounds, head, trimmed)

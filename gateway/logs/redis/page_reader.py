@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from gateway.core.cursor import EPOCH_BYTES
-from gateway.core.window import Window
+from gateway.core.trimmed_rooms import TrimmedRooms
+from gateway.core.window import Bounds, Window
 from gateway.logs.redis.codec import epoch_of
 from gateway.logs.redis.context import IDLE_SECONDS, RedisContext
 from gateway.logs.redis.script import Script
@@ -25,20 +26,31 @@ class LineTooSlow(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Entries of a stream, `(id, fields)` each, that come after a place in the log; its epoch and head now."""
+    """Entries of a stream, `(id, fields)` each, that come after a place in the log; its epoch and head now. Of its
+    trimmed entries all up to `known` are in `rooms`, room and offset in turn from the newest on, or under the floor."""
 
     epoch: bytes
     head: int
     entries: list[Any]
+    known: int
+    floor: int
+    rooms: list[bytes]
+
+    def trimmed(self, head: int, limit: int) -> TrimmedRooms:
+        """What is known of the entries up to `head`, all of them gone."""
+        if self.known < head:
+            return TrimmedRooms(limit, head)
+        pairs = zip(reversed(self.rooms[::2]), reversed(self.rooms[1::2]), strict=True)
+        return TrimmedRooms(limit, self.floor, {room.decode(): int(offset) for room, offset in pairs})
 
 
 class PageReader:
     """A page has at least one entry, and each of `tenants_at_once` about as many bytes: so a tenant that is behind
-    advances, however slow the line is. Entries older than `max_seconds` are passed over."""
+    advances, however slow the line is. Entries older than the bounds' `max_seconds` are passed over."""
 
-    def __init__(self, context: RedisContext, max_seconds: float) -> None:
+    def __init__(self, context: RedisContext, bounds: Bounds) -> None:
         self._context = context
-        self._max_seconds = int(max_seconds)
+        self._bounds = bounds
         self._script = Script("read")
         self._limit = BatchLimit(_LEAST_PAGE_BYTES, _TENANTS_AT_ONCE * _PAGE_BYTES, COMMAND_SECONDS, PATIENCE_SECONDS)
 
@@ -53,7 +65,7 @@ class PageReader:
         calls = []
         for tenant, window in tenants:
             arguments = [secrets.token_hex(EPOCH_BYTES), window.epoch.hex(), window.head, size]
-            arguments += [context.trust, IDLE_SECONDS, self._max_seconds]
+            arguments += [context.trust, IDLE_SECONDS, int(self._bounds.max_seconds), self._bounds.max_trimmed_rooms]
             calls.append((context.keys.log(tenant), arguments))
         begun = context.timer()
         try:
@@ -78,11 +90,13 @@ class PageReader:
     def _page(self, answer: Any) -> Page | Exception:
         if isinstance(answer, Exception):
             return answer
-        epoch, head, entries, now = answer
+        epoch, head, entries, now, *trimmed = answer
         if not self._context.clock.now():
             self._context.clock.hear(float(now))
-        return Page(epoch_of(epoch), head, entries)
+        return Page(epoch_of(epoch), head, entries, *trimmed)
 
 
 def _size(page: Page | Exception) -> int:
-    return 0 if isinstance(page, Exception) else sum(len(field) for _, fields in page.entries for field in fields)
+    if isinstance(page, Exception):
+        return 0
+    return sum(len(field) for _, fields in page.entries for field in fields) + sum(map(len, page.rooms))

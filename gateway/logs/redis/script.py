@@ -20,7 +20,7 @@ class Script:
     def __init__(self, name: str) -> None:
         folder = files("gateway.logs.redis")
         # The server loads one text: what the scripts share goes in front.
-        self.text = (folder / "fence.lua").read_text() + (folder / f"{name}.lua").read_text()
+        self.text = "".join((folder / f"{part}.lua").read_text() for part in ("fence", "trimmed", name))
 
     async def run_all(self, redis: "Redis", calls: list[Call]) -> list[Any]:
         """The answers in order, exceptions among them. Raises where the connection fails."""
