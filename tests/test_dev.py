@@ -83,3 +83,42 @@ def test_an_installation_that_failed_is_tried_again(
         with pytest.raises(SystemExit, match="could not install"):
             dev.setup("all")
     assert installs("run") == ["requirements-run.lock"]
+
+
+def test_each_test_is_run_in_one_step_of_two() -> None:
+    """Those with a limit in time by themselves; a selection of one's own is not divided."""
+    parallel, timing = (command for name, command in dev.test_steps(["-k", "rooms"]).items() if "pytest" in name)
+    assert parallel[-4:] == ["-m", "not timing and not chaos", "-k", "rooms"]
+    assert timing == ["pytest", "-n", "0", "-m", "timing and not chaos", "-k", "rooms"]
+    (chosen,) = (command for name, command in dev.test_steps(["-m", "chaos"]).items() if "pytest" in name)
+    assert chosen[-2:] == ["-m", "chaos"]
+
+
+@pytest.mark.parametrize(
+    ("statuses", "ends_with"),
+    [
+        ([0, 0, 0, 0, 0], 0),
+        ([0, 0, 0, 0, dev.NO_TESTS], 0),
+        ([0, 0, 0, dev.NO_TESTS, dev.NO_TESTS], 1),
+        ([0, 0, 0, 0, 1], 1),
+        ([0, 0, 0, 1, 0], 1),
+        ([0, 1, 0, 0, 0], 1),
+    ],
+)
+def test_a_step_that_failed_once_has_failed(
+    statuses: list[int], ends_with: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing is run again, and each step stands in the summary."""
+    ran = []
+
+    def step(name: str, command: list[str]) -> tuple[int, float]:
+        ran.append(name)
+        return statuses[len(ran) - 1], 1.0
+
+    monkeypatch.setattr(dev, "step", step)
+    with pytest.raises(SystemExit) as ended:
+        dev.test([])
+    assert int(ended.value.code or 0) == ends_with
+    assert len(ran) == len(statuses)
+    summary = capsys.readouterr().out.partition("summary")[2]
+    assert all(name in summary for name in ran)

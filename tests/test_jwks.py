@@ -253,6 +253,7 @@ async def test_nobody_there_is_a_failure_like_any_other(monkeypatch: pytest.Monk
             assert not knows(keys, "any", "RS256")
 
 
+@pytest.mark.timing
 async def test_issuer_that_hangs_does_not_block_the_loop(server: JwksServer) -> None:
     """While a fetch waits for its time-out, the event loop turns as ever and tokens verify."""
     async with following(server.url, interval=0.05, timeout=0.5) as keys:
@@ -270,6 +271,7 @@ async def test_issuer_that_hangs_does_not_block_the_loop(server: JwksServer) -> 
         await until(lambda: knows(keys, EC_KEY.kid, "ES256"))
 
 
+@pytest.mark.timing
 @pytest.mark.usefixtures("hasty")
 @pytest.mark.parametrize("part", ["status", "head", "body"])
 async def test_issuer_that_drips_is_cut_off(server: JwksServer, part: str, caplog: pytest.LogCaptureFixture) -> None:
@@ -293,6 +295,7 @@ async def test_issuer_that_drips_is_cut_off(server: JwksServer, part: str, caplo
     assert "takes too long" in caplog.text
 
 
+@pytest.mark.timing
 async def test_issuer_that_does_not_accept_costs_one_time_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many addresses it has."""
     monkeypatch.setenv("no_proxy", "127.0.0.1,localhost")
@@ -329,6 +332,7 @@ async def test_issuer_sees_who_asks(server: JwksServer) -> None:
     assert agents == [f"gathering-gateway/{gateway.__version__}"]
 
 
+@pytest.mark.timing
 async def test_stop_does_not_wait_for_the_issuer(server: JwksServer) -> None:
     """A gateway shuts down while a fetch hangs; stopping twice, or before the start, is nothing."""
     keys = JwksRefresher(server.url, interval=0.01, timeout=1.0)

@@ -236,6 +236,7 @@ def test_the_session_of_the_page_is_for_this_machine_only(tmp_path: Path) -> Non
             assert "token" not in answer.text
 
 
+@pytest.mark.timing
 def test_development_mode_ends_at_once(tmp_path: Path) -> None:
     """Ctrl-C waits for no balancer and no drain; a delay that was asked for counts all the same."""
     took = []

@@ -43,6 +43,7 @@ async def test_a_slow_reader_gets_every_event_in_order_and_is_live_again() -> No
         assert (await until_reply(client, "end"))[0] == []
 
 
+@pytest.mark.timing
 async def test_a_reader_of_1_kb_a_second_is_not_taken_for_one_that_stopped(tmp_path: Path) -> None:
     """It stays, behind for three times as long as a client may read nothing; then it reads the rest, in order."""
     async with GatewayProcess(tmp_path, stall_seconds=3.0, ping_interval=1.0) as served:
@@ -82,6 +83,7 @@ async def test_one_that_drains_again_and_again_is_not_given_up(kernel: str, monk
         assert await events(client, len(ids) - heard) == ids[heard:]
 
 
+@pytest.mark.timing
 async def test_one_that_takes_and_answers_nothing_is_gone_though_events_come() -> None:
     """Its kernel takes all that comes, and so seems to read; no ping is answered, and that is what counts."""
     async with unlimited(ping_interval=0.5, stall_seconds=60.0) as gate:
@@ -181,6 +183,7 @@ async def test_a_place_that_is_just_still_there_is_no_gap() -> None:
         assert await events(client, len(ids)) == ids
 
 
+@pytest.mark.timing
 async def test_many_are_behind_at_once_and_a_healthy_one_is_not_delayed() -> None:
     """40 slow readers: each gets everything, in order; meanwhile a healthy client is never behind."""
     async with unlimited() as gate, gate.client(gate.token("bob"), "&rooms=circle:1") as healthy_one:
@@ -200,6 +203,7 @@ async def test_many_are_behind_at_once_and_a_healthy_one_is_not_delayed() -> Non
                 assert got == ids
 
 
+@pytest.mark.timing
 async def test_one_that_reads_not_at_all_delays_nobody(tmp_path: Path) -> None:
     """30 of them beside a healthy client, at a `gateway serve`: it gets each event, 99 of 100 within 250 ms."""
     async with GatewayProcess(tmp_path) as served, several(30, served.port, token(), "&rooms=circle:pulse,circle:load"):
@@ -243,6 +247,7 @@ async def test_who_is_sent_away_has_no_descriptor_any_more() -> None:
 # ---- over their rate
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize(("configured", "claimed"), [(100, None), (500, 100), (100, 500), (0, 100)])
 async def test_over_its_rate_a_client_gets_everything_a_little_later(configured: int, claimed: int | None) -> None:
     """The lower of the setting and the token's `rate`: 100 at once, then 100 a second; then it is live again."""
@@ -261,6 +266,7 @@ async def test_over_its_rate_a_client_gets_everything_a_little_later(configured:
             assert (await client.next())["event_id"] == last
 
 
+@pytest.mark.timing
 async def test_a_rate_that_a_turn_does_not_divide_is_kept() -> None:
     """30 a second, caught up every 50 ms: 30 a second it is, and not 20."""
     async with unlimited(events_per_second=30) as gate, gate.client(query="&rooms=circle:1") as client:
@@ -271,6 +277,7 @@ async def test_a_rate_that_a_turn_does_not_divide_is_kept() -> None:
         assert 1.9 < time.monotonic() - began < 2.8
 
 
+@pytest.mark.timing
 async def test_replies_and_pings_are_answered_while_behind() -> None:
     """At once, between the events that wait for their time."""
     async with unlimited(events_per_second=20) as gate:
@@ -297,6 +304,7 @@ async def test_replies_and_pings_are_answered_while_behind() -> None:
             assert await events(client, 60 - seen) == ids[seen:]
 
 
+@pytest.mark.timing
 async def test_showing_the_token_again_earns_no_more_events() -> None:
     """A fresh token of the same rate is no new allowance."""
     async with unlimited(events_per_second=20) as gate, gate.client(query="&rooms=circle:1") as client:

@@ -32,7 +32,7 @@ from tests.support.raw_client import (
 from tests.support.raw_client import opened as open_raw
 from tests.support.tokens import token
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timing]
 
 STALL = 1.5
 FLOOD = 8 * MIB

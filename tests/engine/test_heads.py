@@ -29,6 +29,7 @@ async def served(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Gate
         yield served
 
 
+@pytest.mark.timing
 async def test_whoever_sends_no_whole_head_is_gone_after_5_s(served: GatewayProcess) -> None:
     """No byte, half a line, half a head, a byte each 0.2 s, half of a second request: none holds its place."""
     whole = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -83,6 +84,7 @@ TOO_LONG = [
 ]
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("request_", [r for _, r in TOO_LONG], ids=[name for name, _ in TOO_LONG])
 async def test_a_head_that_is_too_long_is_answered_and_ended_at_once(served: GatewayProcess, request_: bytes) -> None:
     """431 or, for what is large and yet in order, whatever its token deserves; within a second, never silence."""
@@ -98,6 +100,7 @@ async def test_a_head_that_is_too_long_is_answered_and_ended_at_once(served: Gat
         assert time.monotonic() - began < 1.0
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("piece", [b"x" * 1_000, b"X: y\r\n" * 100], ids=["one header", "many headers"])
 async def test_a_head_without_an_end_is_cut(served: GatewayProcess, piece: bytes) -> None:
     """After 64 KiB: 431, and 16 MB of it cost under 5 MB."""
@@ -136,6 +139,7 @@ async def test_a_handshake_that_drips_in_is_answered(served: GatewayProcess) -> 
         assert (await client.message())["type"] == "pong"
 
 
+@pytest.mark.timing
 async def test_two_hundred_connections_that_ask_nothing_cost_little(served: GatewayProcess) -> None:
     """Under 5 MB, and the healthy notice nothing."""
     before = served.rss

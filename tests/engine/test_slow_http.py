@@ -41,6 +41,7 @@ async def answer(client: RawClient) -> bytes:
     return await client.exactly(int(head.partition("content-length: ")[2].split()[0]))
 
 
+@pytest.mark.timing
 async def test_300_that_pipeline_and_never_read_are_given_up(
     served: GatewayProcess, request: pytest.FixtureRequest
 ) -> None:

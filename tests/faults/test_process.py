@@ -53,6 +53,7 @@ async def slowest(node: GatewayProcess, during: "asyncio.Task[None]") -> float:
     return most
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("place", ["full", "pipe"])
 async def test_log_lines_that_nobody_takes(place: str, tmp_path: Path) -> None:
     """F19: a full disk, and a pipe that nobody reads: the loop goes on, and the node ends when it is told to."""

@@ -273,6 +273,7 @@ async def test_one_that_is_full_falls_behind_and_loses_no_event(gate: RunningGat
         await fence(ada)
 
 
+@pytest.mark.timing
 async def test_thousands_in_a_room_are_not_dear(gate: RunningGateway) -> None:
     """One more arrival in a room of 3,000 users costs as little as in an empty one."""
     gateway = gate.service.gateway

@@ -68,6 +68,7 @@ async def test_each_call_is_answered_in_time_while_redis_stalls(server: RedisSer
         await until(lambda: not writer._queue and not writer._unanswered)
 
 
+@pytest.mark.timing
 async def test_queue_is_bounded(server: RedisServer, prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond so many events, or so many bytes, that wait, the next is refused at once."""
     for name, limit, size in (("MAX_WAITING", 1_000, 0), ("MAX_WAITING_BYTES", 3_000_000, 50_000)):
@@ -125,6 +126,7 @@ async def test_cancelled_receipt_disturbs_nobody(server: RedisServer, prefix: st
         assert [_number(entry) for entry in subject.told_of("acme")] == [1, 3]
 
 
+@pytest.mark.timing
 async def test_stop_answers_what_waits(server: RedisServer, prefix: str) -> None:
     """Receipts, and those who wait for a tenant's window, are refused, and so is what comes later; nothing hangs."""
     async with redis_log(server.url, prefix=prefix) as subject:
