@@ -29,6 +29,7 @@ _unlimited = (
     "MAX_CONNECTIONS_PER_TENANT",
     "HANDSHAKES_PER_MINUTE",
     "EVENTS_PER_SECOND",
+    "PUBLISH_PER_SECOND",
 )
 
 
