@@ -13,6 +13,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
+from gateway.testing import until
 from tests.documentation.pages import example
 from tests.support.inprocess import RunningGateway, running
 from tests.support.ports import ReservedPort
@@ -70,8 +71,9 @@ async def proxied(proxy: Proxy, folder: Path, upstream: int) -> AsyncIterator[in
         with Process([str(proxy.path), *proxy.arguments(folder)], folder, environment(), proxy.program) as process:
             await asyncio.to_thread(process.wait_for, lambda: listens(port))
             yield port
+            # Its lines are written a moment after the answers.
+            await until(lambda: "/ws/dashboard" in process.output + process.log + logged(folder))
         written = process.output + process.log + logged(folder)
-        assert "/ws/dashboard" in written
         assert "a-secret" not in written
         assert "eyJ" not in written
 
