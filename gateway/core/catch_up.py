@@ -13,7 +13,7 @@ from schemas.rooms import TENANT_ROOM
 BATCH_BYTES: Final = 64 * 1024
 """What is written at once, one frame more or less; also what is coalesced before it is delivered early."""
 
-_SCAN: Final = 2_000
+SCAN: Final = 2_000
 """Entries looked at in one step, about half a millisecond: a deep replay must not hold up the loop."""
 
 
@@ -106,7 +106,7 @@ def send_next_batch(connection: Connection, window: Window, now: float) -> Progr
     frames: list[Frame] = []
     size = 0
     for examined, offset in enumerate(_candidates(window, source, reached, until)):
-        if size >= BATCH_BYTES or len(frames) >= allowance or examined >= _SCAN:
+        if size >= BATCH_BYTES or len(frames) >= allowance or examined >= SCAN:
             break
         reached = offset
         entry = window[offset]

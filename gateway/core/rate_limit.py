@@ -78,6 +78,9 @@ class ConnectionCounter(Generic[K]):
     def __len__(self) -> int:
         return len(self._counts)
 
+    def total(self) -> int:
+        return self._counts.total()
+
     def add(self, key: K) -> None:
         self._counts[key] += 1
 

@@ -35,28 +35,28 @@ class RoomIndex:
     is O(rooms asked for times log entries), and then what is taken of it: O(log rooms asked for) each.
     """
 
-    __slots__ = ("_rooms",)
+    __slots__ = ("rooms",)
 
     def __init__(self) -> None:
-        self._rooms: dict[str, _Offsets] = {}
+        self.rooms: dict[str, _Offsets] = {}
 
     def add(self, rooms: Iterable[str], offset: int) -> None:
         """An entry at the end of the window."""
         for room in rooms:
             if room != TENANT_ROOM:
-                offsets = self._rooms.get(room)
+                offsets = self.rooms.get(room)
                 if offsets is None:
-                    offsets = self._rooms[room] = _Offsets()
+                    offsets = self.rooms[room] = _Offsets()
                 offsets.items.append(offset)
 
     def drop_first(self, rooms: Iterable[str]) -> None:
         """The first entry of the window has gone."""
         for room in rooms:
             if room != TENANT_ROOM:
-                offsets = self._rooms[room]
+                offsets = self.rooms[room]
                 offsets.start = start = offsets.start + 1
                 if start == len(offsets.items):
-                    del self._rooms[room]
+                    del self.rooms[room]
                 elif start >= _COMPACT and start * 2 > len(offsets.items):
                     del offsets.items[:start]
                     offsets.start = 0
@@ -78,7 +78,7 @@ class RoomIndex:
             runs.append(tail[::step])
             count = len(tail)
         for room, (after, until) in spans.items():
-            offsets = self._rooms.get(room)
+            offsets = self.rooms.get(room)
             if offsets is not None and (found := offsets.between(after, min(until, whole))):
                 runs.append(map(offsets.items.__getitem__, found[::step]))
                 count += len(found)

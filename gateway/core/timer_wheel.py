@@ -22,6 +22,9 @@ class TimerWheel(Generic[K]):
     def __len__(self) -> int:
         return len(self._when)
 
+    def __contains__(self, key: object) -> bool:
+        return key in self._when
+
     def set(self, key: K, at: float) -> None:
         """Set the deadline of `key` (seconds), in place of the one before."""
         self.forget(key)

@@ -47,7 +47,7 @@ class Window:
     """The newest entries of one tenant's log, at offsets `first` to `head`, each exactly one after the last; and where
     each room has lost its last one."""
 
-    __slots__ = ("_bounds", "_entries", "_rooms", "_trimmed", "bytes", "cursors", "epoch", "first", "head")
+    __slots__ = ("_entries", "_rooms", "_trimmed", "bounds", "bytes", "cursors", "epoch", "first", "head")
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class Window:
         self.head = head
         self.first = head + 1
         self.bytes = 0
-        self._bounds = bounds
+        self.bounds = bounds
         self._entries: dict[int, Entry] = {}
         self._rooms = RoomIndex()
         self._trimmed = TrimmedRooms(bounds.max_trimmed_rooms, head) if trimmed is None else trimmed
@@ -80,14 +80,14 @@ class Window:
         self.head = entry.offset
         self.bytes += len(entry.frame.wire)
         self._rooms.add(entry.rooms, entry.offset)
-        bounds = self._bounds
+        bounds = self.bounds
         # An event that alone is over the bytes stays until the next one: an accepted event can be delivered.
         while len(self._entries) > bounds.max_events or (self.bytes > bounds.max_bytes and self.first < self.head):
             self._drop_first()
 
     def sweep(self, now: float) -> None:
         """Let go of what is older than `max_seconds`."""
-        oldest = now - self._bounds.max_seconds
+        oldest = now - self.bounds.max_seconds
         while self.first <= self.head and self._entries[self.first].at < oldest:
             self._drop_first()
 

@@ -42,6 +42,7 @@ def write_each(batch: Batch, by_fd: Mapping[int, Connection]) -> None:
 class Delivery:
     """Delivers what the log brings to this node's connections, and catches up those that are behind.
 
+    `pending_bytes` have not been delivered yet; `last_fanout_seconds` is what a delivery took lately, at most.
     `batch_writer` is how a batch leaves for many. `on_caught_up` is called with each connection that no replay is owed
     to (any more); the engine's upper parts set it.
     """
@@ -54,11 +55,11 @@ class Delivery:
         self._timer = connections.timer
         self._batch_writer = batch_writer
         self._pending: dict[str, list[Entry]] = {}
-        self._pending_bytes = 0
+        self.pending_bytes = 0
         self._oldest_pending = 0.0
         self._flush_scheduled = False
         self._has_new_entries = False
-        self._last_fanout_seconds = 0.0
+        self.last_fanout_seconds = 0.0
         self._catch_ups: deque[Connection] = deque()
         self._catching_up = False
 
@@ -72,14 +73,14 @@ class Delivery:
                 self._flush_scheduled = True
                 asyncio.get_running_loop().call_soon(self._flush_or_coalesce)
             self._pending.setdefault(tenant, []).append(entry)
-            self._pending_bytes += len(entry.frame)
-            if self._pending_bytes >= BATCH_BYTES:
+            self.pending_bytes += len(entry.frame)
+            if self.pending_bytes >= BATCH_BYTES:
                 self.flush()
 
     def _flush_or_coalesce(self) -> None:
         """Deliver what is pending; or, where a fan-out is slow and this iteration brought something, wait for what the
         next one brings: under load the events of several iterations leave in one write."""
-        last = self._last_fanout_seconds
+        last = self.last_fanout_seconds
         waited = self._timer() - self._oldest_pending
         if self._has_new_entries and last > SLOW_FANOUT and waited < min(last, MAX_COALESCE):
             self._has_new_entries = False
@@ -93,7 +94,7 @@ class Delivery:
         rooms when it was published."""
         if not self._pending:
             return
-        pending, self._pending, self._pending_bytes = self._pending, {}, 0
+        pending, self._pending, self.pending_bytes = self._pending, {}, 0
         now = self._timer()
         for tenant, entries in pending.items():
             try:
@@ -104,7 +105,7 @@ class Delivery:
                 for connection in throttled:
                     self._catch_up_later(connection, THROTTLE_INTERVAL)
         # The cost of a large room is not forgotten over a small one.
-        self._last_fanout_seconds = max(self._timer() - now, self._last_fanout_seconds / 2)
+        self.last_fanout_seconds = max(self._timer() - now, self.last_fanout_seconds / 2)
 
     def _close_recipients(self, tenant: str, entries: list[Entry]) -> None:
         """Close the connections in the rooms of `entries` (1011): it is unknown which of them have got what, and each
@@ -140,7 +141,7 @@ class Delivery:
             if not connection.live:  # what was lost is a replay's: the rest is still to come
                 self._catch_up_later(connection, 0)
         elif progress is Progress.MORE:
-            self._catch_up_soon(connection)
+            self.catch_up_soon(connection)
         elif progress is Progress.THROTTLED:
             self._catch_up_later(connection, THROTTLE_INTERVAL)
         if connection.replay is None:
@@ -157,7 +158,8 @@ class Delivery:
         if not connection.catch_up_scheduled:
             self.catch_up_now(connection)
 
-    def _catch_up_soon(self, connection: Connection) -> None:
+    def catch_up_soon(self, connection: Connection) -> None:
+        """Catch up a connection in its turn among those that wait for it."""
         if not connection.catch_up_scheduled:
             connection.catch_up_scheduled = True
             self._catch_ups.append(connection)

@@ -15,7 +15,7 @@ SLICE: Final = 50
 AT_ONCE: Final = 2
 """Batches of one tenant under way: while one waits for the log, another one is checked and encoded."""
 
-_MAX_WAIT: Final = 1.0
+MAX_WAIT: Final = 1.0
 _MAX_SECONDS: Final = 1.5
 """From a batch's arrival to its last slice. What the log then takes to answer comes on top."""
 
@@ -42,6 +42,11 @@ class IngestScheduler:
         self._turns: dict[str, deque[asyncio.Future[None]]] = {}
         self._granting = False
 
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is under way, and nothing is kept of what was."""
+        return not (self._lines or self._turns or self._granting)
+
     def reset(self) -> None:
         """Forget what waited on the event loop of an earlier start."""
         self._lines.clear()
@@ -59,7 +64,7 @@ class IngestScheduler:
         line.batches += 1
         try:
             try:
-                async with asyncio.timeout(_MAX_WAIT):
+                async with asyncio.timeout(MAX_WAIT):
                     await line.places.acquire()
             except TimeoutError:
                 message = "too many batches of this tenant are under way; nothing of this one was accepted"

@@ -56,6 +56,11 @@ class Presence:
         self._manager.observer = self
         members.attach(NodeDirectory(self._manager, log), self._on_changes)
 
+    @property
+    def idle(self) -> bool:
+        """Whether no room is watched, and nothing waits to be sent or to run out."""
+        return not (self._rooms or self._bundle or self._graces or self._next_grace)
+
     # ---- who is there
 
     def may_ask(self, identity: Identity, room: str) -> None:

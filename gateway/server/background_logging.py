@@ -32,6 +32,11 @@ class LogWriter(QueueListener):
         self._lost = 0
         self._lock = threading.Lock()
 
+    @property
+    def lost(self) -> int:
+        """Lines that were not written and are not reported yet."""
+        return self._lost
+
     def lose(self, count: int) -> None:
         """Count lines that were not written, for a line that says so as soon as one can be written."""
         with self._lock:

@@ -65,17 +65,17 @@ class TestRedisLog(SharedLogContract):
     @asynccontextmanager
     async def deaf(self, subject: LogUnderTest) -> AsyncIterator[None]:
         assert isinstance(subject.log, RedisLog)
-        follower, hears = subject.log._follower, asyncio.Event()
-        tenants, follower._tenants = follower._tenants, {}  # what comes on a channel is then of no tenant
-        read = follower._pages.read
+        follower, hears = subject.log.follower, asyncio.Event()
+        hear, read = follower.channels.on_message, follower.pages.read
 
         async def wait(tenants: Sequence[tuple[str, Window]]) -> list[Page | Exception]:
             await hears.wait()
             return await read(tenants)
 
-        follower._pages.read = wait  # type: ignore[method-assign]
+        follower.channels.on_message = lambda channel, data: None
+        follower.pages.read = wait  # type: ignore[method-assign]
         yield
-        follower._tenants = tenants
+        follower.channels.on_message = hear
         hears.set()
 
     async def lose(self, subject: LogUnderTest) -> None:

@@ -35,11 +35,11 @@ async def test_keeping_costs_what_has_run_out() -> None:
             looks.append("all")
             return super().__iter__()
 
-    cluster._kept = Watched(cluster._kept)
+    kept = cluster._kept = Watched(cluster._kept)
     for n in range(100):
         await cluster.keep(f"more{n}", "value", 30)
         assert await cluster.take(f"more{n}") == "value"
     assert looks == []
     await clock.advance(31.0)
     await cluster.keep("last", "value", 30)
-    assert len(cluster._kept) == 1
+    assert len(kept) == 1

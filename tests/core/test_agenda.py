@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.timer_wheel import TimerWheel
+from tests.support.held import held
 
 steps = st.tuples(st.sampled_from(["set", "forget", "look"]), st.sampled_from("abcd"), st.floats(-5, 20))
 
@@ -32,7 +33,7 @@ def test_agenda_against_a_dictionary(steps: list[tuple[str, str, float]]) -> Non
         assert len(agenda) == len(model)
     now += 1e3
     assert sorted(agenda.due(now)) == sorted(model)
-    assert agenda._seconds == {}
+    assert held(agenda) <= held(TimerWheel()) + 8  # two small integers
 
 
 def test_who_is_dealt_with_may_change_who_is_next() -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from gateway.core.catch_up import Progress, history_start, send_next_batch, start_replay
 from gateway.core.connection import Connection
 from gateway.core.manager import ConnectionManager
+from gateway.core.room_index import RoomIndex
 from gateway.core.window import Bounds, Entry, Window
 from tests.support.entries import EPOCH, connection, entry, window
 from tests.support.transports import FakeTransport
@@ -68,12 +69,14 @@ def test_candidates_are_the_entries_in_the_spans_and_few_others(
 
 def test_what_has_gone_takes_no_memory() -> None:
     """Rooms without an entry are forgotten, and of the others there is what the window holds, and little more."""
-    held = window(bounds=Bounds(max_events=100))
+    held, index = window(bounds=Bounds(max_events=100)), RoomIndex()
     for offset in range(1, 5_001):
         held.append(entry(offset, BUSY, f"project:{offset}"))
-    index = held._rooms._rooms
-    assert len(index) == 101
-    assert len(index[BUSY].items) <= 2 * 100 + 64
+        index.add((BUSY, f"project:{offset}"), offset)
+        if offset > 100:
+            index.drop_first((BUSY, f"project:{offset - 100}"))
+    assert len(index.rooms) == 101
+    assert len(index.rooms[BUSY].items) <= 2 * 100 + 64
     assert list(islice(held.candidates({BUSY: (0, 5_000)}), 2)) == [4_901, 4_902]
 
 

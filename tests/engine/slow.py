@@ -40,7 +40,7 @@ def connection_of(gate: RunningGateway, user_id: str = "ada") -> Connection:
 def unsent(connection: Connection) -> int:
     """Bytes that wait for the client in the gateway."""
     assert isinstance(connection.transport, WebSocketTransport)
-    return connection.transport._transport.get_write_buffer_size()
+    return connection.transport.buffered
 
 
 @asynccontextmanager

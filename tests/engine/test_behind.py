@@ -19,7 +19,7 @@ import pytest
 from gateway.core.window import Bounds
 from tests.engine.pulse import healthy
 from tests.engine.slow import BIG, connection_of, events, fall_behind, publish, slow, unlimited, unsent, until_reply
-from tests.support.inprocess import RunningGateway
+from tests.support.inprocess import RunningGateway, running, service_with
 from tests.support.pauses import until
 from tests.support.process import GatewayProcess
 from tests.support.raw_client import PING, PONG, TEXT, command, frame, opened, several
@@ -177,7 +177,7 @@ async def test_a_place_that_is_just_still_there_is_no_gap() -> None:
         ids = await fall_behind(gate)
         connection, window = connection_of(gate), gate.service.gateway.log.window("acme")
         assert connection.offset is not None
-        window._bounds = Bounds(max_events=window.head - connection.offset + 1)
+        window.bounds = Bounds(max_events=window.head - connection.offset + 1)
         ids += await publish(gate, 1)
         assert window.first == connection.offset + 1
         assert await events(client, len(ids)) == ids
@@ -215,23 +215,23 @@ async def test_one_that_reads_not_at_all_delays_nobody(tmp_path: Path) -> None:
 
 async def test_all_who_are_behind_share_5_ms_of_a_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     """After a restart that is everybody: each gets its batch in its turn, and between the turns the loop is free."""
-    async with unlimited() as gate:
-        delivery, now = gate.service.gateway.delivery, itertools.count()
+    now = itertools.count()
+    async with running(service=service_with(timer=lambda: next(now) / 1_000)) as gate:
+        delivery = gate.service.gateway.delivery
         served: list[Any] = []
         monkeypatch.setattr(delivery, "catch_up", served.append)
-        monkeypatch.setattr(delivery, "_timer", lambda: next(now) / 1_000)
         waiting: list[Any] = [SimpleNamespace(catch_up_scheduled=False) for _ in range(12)]
         for connection in waiting:
-            delivery._catch_up_soon(connection)
-            delivery._catch_up_soon(connection)
+            delivery.catch_up_soon(connection)
+            delivery.catch_up_soon(connection)
         turns = []
         while len(served) < 12:
             before = len(served)
             await asyncio.sleep(0)
             turns.append(len(served) - before)
         assert turns == [5, 5, 2]
+        await asyncio.sleep(0)
         assert served == waiting
-        assert not delivery._catching_up
 
 
 async def test_who_is_sent_away_has_no_descriptor_any_more() -> None:

@@ -168,7 +168,7 @@ async def test_a_small_room_does_not_make_it_forget_a_large_one() -> None:
 async def busy() -> AsyncIterator[GatewayLab]:
     """A gateway whose fan-outs are dear, and whose time stands: it gathers whatever comes."""
     lab = GatewayLab(lambda: 100.0, events_per_second=0)
-    lab.gateway.delivery._last_fanout_seconds = 10.0
+    lab.gateway.delivery.last_fanout_seconds = 10.0
     yield lab
     await lab.settle()
     lab.nothing_left()
@@ -178,7 +178,7 @@ async def numbered(lab: GatewayLab, number: int) -> None:
     """One event in circle 7, and a turn after which it still waits."""
     await lab.gateway.publish("acme", "a.b", {"n": number}, circle_id=7)
     await asyncio.sleep(0)
-    assert lab.gateway.delivery._pending
+    assert lab.gateway.delivery.pending_bytes
 
 
 def seen(tape: FakeTransport) -> list[Any]:

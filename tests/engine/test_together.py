@@ -54,8 +54,7 @@ def record(monkeypatch: pytest.MonkeyPatch) -> Record:
     def record(gate: RunningGateway, user_id: str = "ada") -> Recording:
         transport = connection_of(gate, user_id).transport
         assert isinstance(transport, WebSocketTransport)
-        recording = Recording(transport._transport)
-        transport._transport = recording  # type: ignore[assignment]
+        transport._transport = recording = Recording(transport._transport)  # type: ignore[assignment]
         assert transport.fd is not None
         recordings[transport.fd] = recording
         return recording
@@ -106,7 +105,7 @@ async def test_many_large_events_are_not_kept_for_the_turns_end(record: Record) 
         ada = record(gate)
         await events(gate, 10, x="y" * 15_000)
         assert ada.count() == 2  # of five events each
-        assert gate.service.gateway.delivery._pending_bytes == 0
+        assert gate.service.gateway.delivery.pending_bytes == 0
 
 
 async def test_the_answers_to_what_came_together_are_one_write(record: Record) -> None:

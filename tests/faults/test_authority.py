@@ -28,8 +28,7 @@ async def three(server: RedisServer, prefix: str) -> AsyncIterator[tuple[Stage, 
             yield there, publisher
             await there.judge(publisher)
         finally:
-            publisher._task.cancel()
-            await asyncio.gather(publisher._task, return_exceptions=True)
+            await publisher.cancel()
         for gate in there.gates:
             assert set(gate.service.gateway.manager.of(TENANT).users) == {"ada"}
 

@@ -41,7 +41,11 @@ def publish(gate: RunningGateway) -> tuple[Any, str]:
 
 
 def ping(gate: RunningGateway) -> tuple[Any, str]:
-    return gate.service.gateway.commands, "_execute"
+    return gate.service.gateway.connections, "reply"
+
+
+def presence(gate: RunningGateway) -> tuple[Any, str]:
+    return gate.service.gateway.presence, "run"
 
 
 def everything(gate: RunningGateway) -> tuple[Any, str]:
@@ -54,7 +58,7 @@ FAULTS: dict[str, tuple[Callable[[RunningGateway], tuple[Any, str]], dict[str, A
     "unsubscribe": (subscribe, {"type": "unsubscribe", "rooms": ["circle:1"]}),
     "auth": (auth, {"type": "auth", "token": "x"}),
     "publish": (publish, {"type": "publish", "event": {"type": "task.created", "data": {}}}),
-    "presence": (ping, {"type": "presence", "room": "circle:1"}),
+    "presence": (presence, {"type": "presence", "room": "circle:1"}),
     "any": (everything, {"type": "ping"}),
 }
 
@@ -114,7 +118,7 @@ async def test_fault_at_the_beginning_leaves_nothing_behind(
     async with gate.client(query="&rooms=circle:1") as other:
         await other.next("subscribed")
         with monkeypatch.context() as patch:
-            patch.setattr(gate.service.gateway.subscriptions, "_establish", broken)
+            patch.setattr(gate.service.gateway.log, "window", broken)
             async with connect(f"{gate.ws_url}?token={gate.token()}", compression=None) as websocket:
                 await gone_with_1011(Client(websocket))
         await _goes_on(gate, other)

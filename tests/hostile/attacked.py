@@ -152,7 +152,7 @@ def empty(gate: RunningGateway, but: int = 0) -> None:
     alive: list[Connection] = list(gateway.manager.connections())
     assert len(alive) == but
     assert len(gateway.connections.expirations) == but
-    assert sum(gateway.connections.admission.addresses._counts.values()) == but
+    assert gateway.connections.admission.addresses.total() == but
     assert not gateway.tasks
 
 

@@ -110,8 +110,10 @@ async def test_nothing_in_failures(
                     await heard.websocket(f"/ws/dashboard?token={secret}")
                     await heard.websocket(f"/ws/%64ashboard?token={secret}")
             with monkeypatch.context() as patched:
-                patched.setattr(service.gateway.commands, "_execute", broken)
-                await heard.websocket(f"/ws/dashboard?token={hide.tokens['valid']}", sends=[{"type": "ping"}])
+                patched.setattr(service.gateway.presence, "run", broken)
+                await heard.websocket(
+                    f"/ws/dashboard?token={hide.tokens['valid']}", sends=[{"type": "presence", "room": "circle:7"}]
+                )
     assert any(record.exc_info for record in watch.records)
     assert len(seen) == 10
     assert hide.found_in("\n".join(seen)) == []

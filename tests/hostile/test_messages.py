@@ -265,7 +265,7 @@ async def test_nothing_is_done_for_who_was_sent_away(house: AttackedGateway) -> 
     await house.works()
     assert gateway.log.window("acme").head == head
     assert all(connection not in room for room in gateway.manager.of("acme").rooms.values())
-    assert connection not in gateway.connections.expirations._when
+    assert connection not in gateway.connections.expirations
 
 
 async def test_duplicate_members(house: AttackedGateway) -> None:

@@ -14,7 +14,7 @@ from schemas.codes import CloseCode
 from tests.hostile.attacked import attacked, gone
 from tests.support.clients import Client
 from tests.support.lab import GatewayLab
-from tests.support.pauses import until
+from tests.support.raw_client import ended_by_peer
 from tests.support.transports import FakeTransport
 
 
@@ -206,7 +206,7 @@ async def test_refresh_in_the_last_moment(lab: GatewayLab) -> None:
     assert tape.ended is None
     ended(closed, "token_expired")
     lab.say(late, type="auth", token=lab.token(), id=2)
-    assert late not in lab.gateway.connections.expirations._when
+    assert late not in lab.gateway.connections.expirations
     assert closed.late == 0
 
 
@@ -387,8 +387,7 @@ async def test_revoked_over_the_wire_while_reading_nothing() -> None:
                 assert connection.rooms == {}
                 await gate.service.gateway.publish("acme", "a", {"n": "after"}, circle_id=7)
                 assert (await other.next("a"))["data"]["n"] == "after"
-                transport: Any = connection.transport
-                await until(lambda: transport._transport.is_closing(), 3)
+                await ended_by_peer(slow.websocket.transport.get_extra_info("socket"), 3)
                 assert loop.time() - started < 2.9
                 slow.websocket.transport.resume_reading()
                 seen = []

@@ -325,5 +325,5 @@ def test_promise(machine: type[GatewayMachine], examples: int, batch_bytes: int,
         derandomize=not LONG,
         suppress_health_check=list(HealthCheck),
     )
-    with patch("gateway.core.catch_up.BATCH_BYTES", batch_bytes), patch("gateway.core.catch_up._SCAN", scan):
+    with patch("gateway.core.catch_up.BATCH_BYTES", batch_bytes), patch("gateway.core.catch_up.SCAN", scan):
         run_state_machine_as_test(machine, settings=bounded)

@@ -210,8 +210,7 @@ async def test_watching_ends_with_the_room_or_by_saying_so(gate: RunningGateway)
         await ada.ask(type="subscribe", rooms=["circle:1"])
         async with gate.client(gate.token("eve"), "&rooms=circle:1"):
             await ada.quiet(0.5)
-    presence = gate.service.gateway.presence
-    assert (presence._rooms, presence._bundle, presence._next_grace, len(presence._graces)) == ({}, None, None, 0)
+    assert gate.service.gateway.presence.idle
 
 
 @pytest.mark.parametrize("tenant", ["acme-1", "acm", "Acme", "acme_"])
@@ -277,7 +276,7 @@ async def test_one_that_is_full_falls_behind_and_loses_no_event(gate: RunningGat
 async def test_thousands_in_a_room_are_not_dear(gate: RunningGateway) -> None:
     """One more arrival in a room of 3,000 users costs as little as in an empty one."""
     gateway = gate.service.gateway
-    manager, presence = gateway.manager, gateway.presence
+    manager = gateway.manager
     async with gate.client(gate.token("ada")) as ada:
         await watch(ada)
         (connection,) = manager.of("acme").users["ada"]
@@ -297,7 +296,6 @@ async def test_thousands_in_a_room_are_not_dear(gate: RunningGateway) -> None:
         seconds(1_000, 3_000)
         many = min(seconds(10_000 + n * 100, 100) for n in range(3))
         assert many < 5 * few + 0.005
-        presence._tell()
         due = connection.command_tat
         answer = await asyncio.wait_for(present(ada), 5)
         assert len(answer) == 3_601

@@ -97,6 +97,10 @@ class Publisher:
         await until(lambda: len(self.acked) >= goal or self._task.done(), seconds)
         assert not self._task.done(), self._task
 
+    async def cancel(self) -> None:
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
     async def stop(self, seconds: float = 15.0) -> None:
         """End with the event that is under way."""
         self._ended = True

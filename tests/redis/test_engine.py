@@ -64,8 +64,9 @@ async def test_each_call_is_answered_in_time_while_redis_stalls(server: RedisSer
         assert max(waits) < 2.0
         server.go_on()
         # What waits for ever is nothing.
-        writer = subject.log._writer  # type: ignore[attr-defined]
-        await until(lambda: not writer._queue and not writer._unanswered)
+        assert isinstance(subject.log, RedisLog)
+        writer = subject.log.writer
+        await until(lambda: writer.idle)
 
 
 @pytest.mark.timing
@@ -150,16 +151,18 @@ async def test_answer_that_is_none_ends_nothing(server: RedisServer, prefix: str
     """What a script should never say fails the event that it was about, and no other."""
     async with redis_log(server.url, prefix=prefix) as subject:
         await subject.follow("acme")
-        run_all = subject.log._script.run_all  # type: ignore[attr-defined]
+        log = subject.log
+        assert isinstance(log, RedisLog)
+        run_all = log.script.run_all
 
         async def lie(redis: Any, calls: Any) -> list[Any]:
             answers: list[Any] = await run_all(redis, calls)
             return [answer, *answers[1:]]
 
-        subject.log._script.run_all = lie  # type: ignore[attr-defined]
+        log.script.run_all = lie  # type: ignore[method-assign]
         receipts = [subject.log.append("acme", draft(n)) for n in range(3)]
         assert [await outcome(receipt) is None for receipt in receipts] == [False, True, True]
-        subject.log._script.run_all = run_all  # type: ignore[attr-defined]
+        log.script.run_all = run_all  # type: ignore[method-assign]
         assert await outcome(subject.log.append("acme", draft(3))) is None
         await until(lambda: subject.log.window("acme").head == 4)
         assert [_number(entry) for entry in subject.told_of("acme")] == [0, 1, 2, 3]
@@ -186,7 +189,7 @@ async def test_faults_of_others_end_nothing(
         await subject.follow("acme")
         await subject.append("acme", 3)
         await server.ask("FLUSHALL")
-        await until(lambda: log._follower.followed["acme"].window.head == 0)
+        await until(lambda: log.follower.followed["acme"].window.head == 0)
         await subject.append("acme", 2)
         await until(lambda: heard == [0, 1, 2, 0, 1])
 
@@ -195,21 +198,19 @@ async def test_faults_of_others_end_nothing(
             raise ZeroDivisionError
 
         for owner, name in (
-            (log._writer, "_next_batch"),
-            (log._follower._pages, "read"),
-            (log._monitor, "_update_status"),
-            (log._follower.channels, "_listen"),
+            *((log.writer, "_next_batch"), (log.monitor, "_update_status"), (log.follower.channels, "_listen")),
+            (log.follower.pages, "read"),
         ):
             with monkeypatch.context() as broken:
                 broken.setattr(owner, name, fail)
                 doomed = log.append("acme", draft(90))
-                log._follower.mark_stale("acme", log._follower.followed["acme"])
+                log.follower.mark_stale("acme", log.follower.followed["acme"])
                 await server.ask("CLIENT", "KILL", "TYPE", "pubsub")
                 await asyncio.sleep(0.3 if name != "_update_status" else 1.3)
             await outcome(doomed)
         assert await outcome(log.append("acme", draft(99))) is None
         await until(lambda: heard[-1] == 99)
-        assert all(not task.done() for task in log._tasks)
+        await until(lambda: log.ready)  # all its tasks work
     assert "background task failed" in caplog.text
 
 
@@ -257,6 +258,8 @@ async def test_connecting_while_redis_is_away(server: RedisServer, prefix: str) 
 async def test_following_many_while_redis_stalls(server: RedisServer, prefix: str) -> None:
     """However many tenants wait to be read, each who waits is refused within 2 s."""
     async with redis_log(server.url, prefix=prefix) as subject:
+        log = subject.log
+        assert isinstance(log, RedisLog)
         server.stall()
         begun = time.monotonic()
         following = [subject.log.follow(f"t{n}") for n in range(100)]
@@ -265,7 +268,7 @@ async def test_following_many_while_redis_stalls(server: RedisServer, prefix: st
         assert len(errors) == 100
         assert all(isinstance(error, LogUnavailable) for error in errors)
         server.go_on()
-        await until(lambda: not any(followed.stale for followed in subject.log._follower.followed.values()))  # type: ignore[attr-defined]
+        await until(lambda: not any(followed.stale for followed in log.follower.followed.values()))
 
 
 async def test_offset_of_another_epoch_is_another_offset(server: RedisServer, prefix: str) -> None:
@@ -332,7 +335,7 @@ async def test_a_clock_that_is_wrong_drops_nothing_early(server: RedisServer, pr
         await subject.append("acme", 3)
         log.sweep()  # before the clocks were compared: too early is worse than too late
         assert len(log.window("acme")) == 3
-        await until(lambda: abs(log._context.clock.now() - time.time()) < 30)
+        await until(lambda: abs(log.context.clock.now() - time.time()) < 30)
         log.sweep()
         assert len(log.window("acme")) == 3
 
@@ -378,7 +381,7 @@ async def test_least_privilege(server: RedisServer, prefix: str, caplog: pytest.
     async with redis_log(url, prefix=prefix) as subject:
         await subject.follow("acme")
         await subject.append("acme", 3)
-        await until(lambda: subject.log._follower.channels._heard_at > 0 and subject.log.ready)  # type: ignore[attr-defined]
+        await until(lambda: subject.log.ready)
         await subject.log.append("acme", draft(1, key="k"))
         assert len(subject.told) == 4
         await server.ask("ACL", "SETUSER", "gateway", "-info")
@@ -517,9 +520,8 @@ async def test_nothing_grows_with_tenants_that_nobody_follows(server: RedisServe
         log = subject.log
         assert isinstance(log, RedisLog)
         assert len(log._codecs) <= 1_024
-        assert log._follower.followed == {}
-        assert log._follower._tenants == {}
-        await until(lambda: not log._writer._unanswered)
+        assert log.follower.followed == {}
+        await until(lambda: log.writer.idle)
 
 
 def _number(entry: Entry) -> int:

@@ -403,7 +403,7 @@ async def test_f10_meddled_with(server: RedisServer, prefix: str, how: str) -> N
         gateway, reader = nodes.gates[0].service.gateway, nodes.readers[0]
         for n in range(1, 6):
             await gateway.publish(TENANT, "task.created", {"n": n})
-        nodes.logs[0]._follower.channels._on_message = lambda channel, data: None
+        nodes.logs[0].follower.channels.on_message = lambda channel, data: None
         # Written past the gateways, so that this node finds it when it reads.
         if how == "hole":
             await server.ask("HSET", meta, "offset", "8")

@@ -60,7 +60,7 @@ async def test_cursor_that_this_node_has_not_heard_of_yet_is_good(server: RedisS
         await one.service.gateway.publish(TENANT, "task.created", {"n": 1})
         await nodes.everywhere(lambda reader: reader.numbers == [1])
         log = nodes.logs[1]
-        log._follower.channels._on_message = lambda channel, data: None  # from here on it is hard of hearing
+        log.follower.channels.on_message = lambda channel, data: None  # from here on it is hard of hearing
         async with other.client() as waiting:
             for n, ask in enumerate((True, False), 2):
                 first = await one.service.gateway.publish(TENANT, "task.created", {"n": 10 * n})
@@ -117,7 +117,7 @@ async def test_nothing_stays_of_a_tenant_that_nobody_follows(server: RedisServer
         gateway, log = nodes.gates[0].service.gateway, nodes.logs[0]
         for n in range(5):
             await gateway.publish("brief", "task.created", {"n": n})
-        channel = log._context.keys.channel("brief")
+        channel = log.context.keys.channel("brief")
         for _ in range(3):
             following = log.follow("brief")
             assert following is not None
@@ -127,7 +127,7 @@ async def test_nothing_stays_of_a_tenant_that_nobody_follows(server: RedisServer
             log.release("brief")
             assert log.window("brief").head == 0
         assert await _counted(server, channel, 0) == 0
-        assert set(log._follower.followed) == {TENANT, CANARY}
+        assert set(log.follower.followed) == {TENANT, CANARY}
 
 
 async def _counted(server: RedisServer, channel: str, wanted: int) -> int:

@@ -77,7 +77,7 @@ async def test_a_full_disk_is_counted_as_well() -> None:
         for _ in range(5):
             logger.info("x")
             writer.flush(5)
-        await until(lambda: writer._lost == 5)
+        await until(lambda: writer.lost == 5)
     finally:
         os.close(full)
 

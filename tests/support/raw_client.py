@@ -91,6 +91,17 @@ class Answer:
         return "\n".join(f"{key}: {value}" for key, value in self.headers) + "\n\n" + self.body.decode()
 
 
+async def ended_by_peer(sock: Any, timeout: float = PATIENCE) -> float:
+    """Wait until the other end has ended the connection, and read nothing for it; returns after how many seconds."""
+    poll = select.poll()
+    poll.register(sock, select.POLLRDHUP)
+    begun = time.monotonic()
+    while not poll.poll(0):
+        assert time.monotonic() - begun < timeout, "the connection is still there"
+        await asyncio.sleep(0.01)
+    return time.monotonic() - begun
+
+
 class RawClient:
     """`received` counts the bytes that the test has taken out of the kernel."""
 
@@ -225,13 +236,7 @@ class RawClient:
 
     async def gone(self, timeout: float = PATIENCE) -> float:
         """Wait until the server has ended the connection, and read nothing for it; returns after how many seconds."""
-        poll = select.poll()
-        poll.register(self.sock, select.POLLRDHUP)
-        begun = time.monotonic()
-        while not poll.poll(0):
-            assert time.monotonic() - begun < timeout, "the connection is still there"
-            await asyncio.sleep(0.01)
-        return time.monotonic() - begun
+        return await ended_by_peer(self.sock, timeout)
 
     def reset(self) -> None:
         """End it without a word (RST)."""

@@ -38,9 +38,9 @@ class Time:
 
     async def rule(self, log: RedisLog) -> None:
         """Have `log` live by this time."""
-        for script in (log._script, log._follower._pages._script):
+        for script in (log.script, log.follower.pages.script):
             script.text = script.text.replace("redis.call('TIME')", f"{{redis.call('GET', '{self._prefix}:now'), 0}}")
-        log._context.clock.now = self.clock  # type: ignore[method-assign]
+        log.context.clock.now = self.clock  # type: ignore[method-assign]
         await self._set()
 
     async def advance(self, seconds: float) -> None:

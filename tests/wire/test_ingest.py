@@ -47,12 +47,12 @@ async def test_slices_go_round_robin_over_tenants_and_each_in_a_turn_of_its_own(
     assert len(taken) - before <= 4 * 2 + 2
     await asyncio.gather(*evil)
     assert taken.count("evil") == 200
-    assert (scheduler._lines, scheduler._turns, scheduler._granting) == ({}, {}, False)
+    assert scheduler.idle
 
 
 async def test_batches_of_a_tenant_wait_in_order_and_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond those under way they are refused after a while, whole; one that was cancelled is in nobody's way."""
-    monkeypatch.setattr(ingest, "_MAX_WAIT", 0.1)
+    monkeypatch.setattr(ingest, "MAX_WAIT", 0.1)
     scheduler, free = IngestScheduler(), asyncio.Event()
 
     async def hold() -> None:
@@ -75,7 +75,7 @@ async def test_batches_of_a_tenant_wait_in_order_and_not_for_ever(monkeypatch: p
     free.set()
     await asyncio.gather(waiting, *holding)
     assert taken == ["acme", "acme"]
-    assert (scheduler._lines, scheduler._turns) == ({}, {})
+    assert scheduler.idle
 
 
 async def test_a_batch_lets_the_loop_do_something_else(gate: RunningGateway) -> None:

@@ -56,7 +56,7 @@ class Follower:
         self._keys = context.keys
         self._new_window = new_window
         self._bounds = bounds
-        self._pages = PageReader(context, bounds)
+        self.pages = PageReader(context, bounds)
         self._tenants: dict[str, str] = {}
         self._unread: dict[str, None] = {}
         self._unread_changed = WakeUp()
@@ -163,7 +163,7 @@ class Follower:
     async def run(self) -> None:
         while True:
             await self._unread_changed.wait()
-            batch = [(tenant, self.followed[tenant]) for tenant in islice(self._unread, self._pages.tenants_at_once)]
+            batch = [(tenant, self.followed[tenant]) for tenant in islice(self._unread, self.pages.tenants_at_once)]
             waiting = []
             for tenant, followed in batch:
                 del self._unread[tenant]
@@ -173,7 +173,7 @@ class Follower:
             if not self._unread:
                 self._unread_changed.clear()
             try:
-                pages = await self._pages.read([(tenant, followed.window) for tenant, followed in batch])
+                pages = await self.pages.read([(tenant, followed.window) for tenant, followed in batch])
                 for (tenant, followed), those, page in zip(batch, waiting, pages, strict=True):
                     self._take_page(tenant, followed, page, those)
                     await asyncio.sleep(0)  # a page may be a thousand entries

@@ -55,7 +55,7 @@ class RedisLog:
         self._bounds = bounds or Bounds()
         self._url = url
         keys = KeySpace(prefix)
-        self._context = context = RedisContext(
+        self.context = context = RedisContext(
             client_of(url),
             client_of(url, PATIENCE_SECONDS),
             keys,
@@ -65,49 +65,49 @@ class RedisLog:
             ServerClock(timer),
             IncidentLog("the log", logger),
         )
-        self._script = Script("append")
+        self.script = Script("append")
         self._codecs: dict[str, Cursors] = {}
         self._appended: dict[str, int] = {}
-        self._writer = Writer(context, self._write, self._settle)
-        self._follower = Follower(context, self._new_window, self._bounds)
-        self._monitor = HealthMonitor(context, self._follower)
+        self.writer = Writer(context, self._write, self._settle)
+        self.follower = Follower(context, self._new_window, self._bounds)
+        self.monitor = HealthMonitor(context, self.follower)
         self._tasks: list[asyncio.Task[None]] = []
 
     # ---- the seam
 
     def attach(self, listener: LogListener) -> None:
-        self._follower.listener = listener
+        self.follower.listener = listener
 
     async def start(self) -> None:
         # Those of an earlier start belong to its event loop.
-        self._context.redis.connection_pool = pool_of(self._url)
-        self._context.reader.connection_pool = pool_of(self._url, PATIENCE_SECONDS)
-        self._writer.start()
-        for work in (self._writer.run, self._follower.channels.run, self._follower.run, self._monitor.run):
+        self.context.redis.connection_pool = pool_of(self._url)
+        self.context.reader.connection_pool = pool_of(self._url, PATIENCE_SECONDS)
+        self.writer.start()
+        for work in (self.writer.run, self.follower.channels.run, self.follower.run, self.monitor.run):
             self._tasks.append(asyncio.create_task(supervise(work, logger)))
 
     async def stop(self) -> None:
         await cancel_and_wait(self._tasks)
-        self._writer.stop()
-        self._follower.channels.stop()
-        for tenant in list(self._follower.followed):
+        self.writer.stop()
+        self.follower.channels.stop()
+        for tenant in list(self.follower.followed):
             self.release(tenant)
-        await self._context.redis.aclose()
-        await self._context.reader.aclose()
+        await self.context.redis.aclose()
+        await self.context.reader.aclose()
 
     @property
     def ready(self) -> bool:
         """Whether Redis answers, takes writes, and this node's own probe comes back to it over the channel."""
-        return not self._monitor.degraded and self._follower.channels.alive
+        return not self.monitor.degraded and self.follower.channels.alive
 
     @property
     def dropped(self) -> int:
         """How much came on the channels that was no entry."""
-        return self._follower.dropped
+        return self.follower.dropped
 
     def append(self, tenant: str, draft: Draft) -> Awaitable[Receipt]:
         """Queued at the call, not at the `await`: so a caller's events keep its order while several are under way."""
-        return self._writer.append(tenant, draft)
+        return self.writer.append(tenant, draft)
 
     def appended(self, tenant: str) -> int:
         return self._appended.get(tenant, 0)
@@ -116,40 +116,40 @@ class RedisLog:
         return self._appended
 
     async def size(self, tenant: str) -> LogSize:
-        stream, meta, _ = self._context.keys.log(tenant)
+        stream, meta, _ = self.context.keys.log(tenant)
         try:
-            async with asyncio.timeout(COMMAND_SECONDS), self._context.redis.pipeline(transaction=False) as pipeline:
+            async with asyncio.timeout(COMMAND_SECONDS), self.context.redis.pipeline(transaction=False) as pipeline:
                 pipeline.xlen(stream)
                 pipeline.hmget(meta, "bytes")
                 events, (size,) = await pipeline.execute()
         except Exception as error:
-            self._context.incidents.failed("measured", error)
+            self.context.incidents.failed("measured", error)
             window = self.window(tenant)
             return LogSize(len(window), window.bytes)
-        self._context.incidents.recovered("measured")
+        self.context.incidents.recovered("measured")
         return LogSize(events, int(size or 0))
 
     def window(self, tenant: str) -> Window:
-        followed = self._follower.followed.get(tenant)
+        followed = self.follower.followed.get(tenant)
         # A tenant that this node does not follow has an empty window.
         return followed.window if followed else self._new_window(tenant, NO_EPOCH, 0)
 
     def follow(self, tenant: str, since: str | None = None) -> Awaitable[None] | None:
-        return self._follower.follow(tenant, since)
+        return self.follower.follow(tenant, since)
 
     def release(self, tenant: str) -> None:
-        self._follower.release(tenant)
+        self.follower.release(tenant)
 
     def sweep(self) -> None:
-        now = self._context.clock.now()
-        for followed in self._follower.followed.values():
+        now = self.context.clock.now()
+        for followed in self.follower.followed.values():
             followed.window.sweep(now)
 
     # ---- writing
 
     async def _write(self, batch: list[Append]) -> list[Any]:
         calls = [(self._keys(a), self._arguments(a)) for a in batch]
-        return await self._script.run_all(self._context.redis, calls)
+        return await self.script.run_all(self.context.redis, calls)
 
     def _arguments(self, append: Append) -> list[Any]:
         draft, bounds = append.draft, self._bounds
@@ -161,18 +161,18 @@ class RedisLog:
             bounds.max_events,
             bounds.max_bytes,
             int(bounds.max_seconds),
-            self._context.keys.channel(append.tenant),
-            self._context.trust,
+            self.context.keys.channel(append.tenant),
+            self.context.trust,
             IDLE_SECONDS,
             bounds.max_trimmed_rooms,
         ]
 
     def _settle(self, append: Append, answer: Any) -> Receipt:
         if isinstance(answer, Exception):
-            self._context.incidents.failed("written", answer)
+            self.context.incidents.failed("written", answer)
             refused = isinstance(answer, ResponseError)  # by Redis itself, before anything was appended
             raise LogUnavailable("the event log refused the event: send it again later" if refused else UNKNOWN)
-        self._context.incidents.recovered("written")
+        self.context.incidents.recovered("written")
         if answer[0] == b"conflict":
             raise IdempotencyConflict
         status, epoch, offset, at = answer
@@ -180,18 +180,18 @@ class RedisLog:
         tenant, draft = append.tenant, append.draft
         if status == b"appended":
             self._appended[tenant] = self._appended.get(tenant, 0) + 1
-            self._monitor.mark_alive()
+            self.monitor.mark_alive()
             # Ahead of the channel, so that a publisher's own node has called its listener when it has the receipt.
             content = StoredEvent(float(at), draft.timestamp, draft.rooms, draft.body, draft.removal)
-            self._follower.apply_own(tenant, epoch, offset, content)
+            self.follower.apply_own(tenant, epoch, offset, content)
         return Receipt(self._cursors(tenant).encode(epoch, offset), duplicate=status == b"duplicate", at=float(at))
 
     def _keys(self, append: Append) -> list[str]:
-        names = self._context.keys
+        names = self.context.keys
         return [*names.log(append.tenant), names.idempotency(append.tenant, append.draft.key)]
 
     def _cursors(self, tenant: str) -> Cursors:
-        if followed := self._follower.followed.get(tenant):
+        if followed := self.follower.followed.get(tenant):
             return followed.window.cursors
         if tenant not in self._codecs:
             while len(self._codecs) >= _CODECS:

@@ -51,7 +51,7 @@ class PageReader:
     def __init__(self, context: RedisContext, bounds: Bounds) -> None:
         self._context = context
         self._bounds = bounds
-        self._script = Script("read")
+        self.script = Script("read")
         self._limit = BatchLimit(_LEAST_PAGE_BYTES, _TENANTS_AT_ONCE * _PAGE_BYTES, COMMAND_SECONDS, PATIENCE_SECONDS)
 
     @property
@@ -70,7 +70,7 @@ class PageReader:
         begun = context.timer()
         try:
             async with asyncio.timeout(self._limit.seconds):
-                answers = await self._script.run_all(context.reader, calls)
+                answers = await self.script.run_all(context.reader, calls)
         except TimeoutErrors as error:
             slow = context.clock.heard_lately()
             self._limit.missed(slow)

@@ -33,7 +33,7 @@ class PubSubListener:
         self._redis = context.redis
         self._heartbeat = context.heartbeat
         self._timer = context.timer
-        self._on_message = on_message
+        self.on_message = on_message
         self._on_listening = on_listening
         self._incidents = context.incidents
         self._wanted: dict[str, None] = {}
@@ -114,7 +114,7 @@ class PubSubListener:
                     if self._heard_at - since >= HEARTBEAT_TIMEOUT:  # not on each of many short-lived connections
                         self._incidents.recovered("listened to")
             elif message["type"] == "message":
-                self._on_message(channel, message["data"])
+                self.on_message(channel, message["data"])
             else:
                 self._on_listening(channel)
 

@@ -74,6 +74,11 @@ class Writer:
         """Take what comes from now on."""
         self._stopped = False
 
+    @property
+    def idle(self) -> bool:
+        """Whether it holds no append, sent or not."""
+        return not (self._queue or self._unanswered)
+
     def append(self, tenant: str, draft: Draft) -> asyncio.Future[Receipt]:
         loop = asyncio.get_running_loop()
         append = Append(tenant, draft, loop.create_future(), loop.time() + ANSWER_SECONDS)

@@ -73,6 +73,11 @@ class SocketWriter:
             self._push(batch.deflated if self._deflate else batch.wire)
         return not self._full
 
+    @property
+    def buffered(self) -> int:
+        """Bytes that wait for the client in this process; more are in the kernel."""
+        return self._transport.get_write_buffer_size()
+
     def close(self, code: int, reason: str) -> None:
         if not self._closed:
             self._shut()
