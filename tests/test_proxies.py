@@ -13,9 +13,9 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from gateway.testing import until
 from tests.documentation.pages import example
 from tests.support.inprocess import RunningGateway, running
+from tests.support.pauses import until
 from tests.support.ports import ReservedPort
 from tests.support.process import Process
 from tests.support.settings import environment, settings_for
