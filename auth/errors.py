@@ -102,6 +102,16 @@ class RoomForbidden(AuthError):
         super().__init__(f"the token grants {_listed(self.granted) or 'no rooms'}; asked {_listed(self.rooms)}")
 
 
+class RoomRefused(AuthError):
+    """The application does not let the holder join `rooms`."""
+
+    code = ErrorCode.ROOM_FORBIDDEN
+
+    def __init__(self, rooms: Iterable[str]) -> None:
+        self.rooms = list(rooms)
+        super().__init__(f"the application does not let this user join {_listed(self.rooms)}")
+
+
 class RoomInvalid(AuthError):
     """`rooms` are neither rooms nor patterns."""
 

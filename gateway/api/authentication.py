@@ -8,14 +8,16 @@ from fastapi.security.base import SecurityBase
 
 from auth.errors import ScopeMissing
 from auth.identity import Identity
-from gateway.api.client import Scope, identity_of, set_identity
+from gateway.api.client import Scope, address_of, identity_of, set_identity
 from gateway.api.routes import ProblemRoute
+from gateway.core.client_request import client_request
 from gateway.core.credentials import Secrets, bearer_tokens, redact_query, require_single_token, tickets_from
-from gateway.core.headers import Headers, group_headers, parse_query
+from gateway.core.headers import Headers, Query, group_headers, parse_query
 from gateway.service.factory import Service
 
 _TAKEN: Final = "gateway.tokens"
 _TICKETS: Final = "gateway.tickets"
+_QUERY: Final = "gateway.query"
 
 
 def headers_of(scope: Scope) -> Headers:
@@ -32,7 +34,7 @@ def extract_tokens(scope: Scope) -> Secrets:
     The server logs the scope's URL when it answers, which is later: so the scope itself is changed, not a copy.
     """
     if _TAKEN not in scope:
-        query = parse_query(scope["query_string"])
+        query = scope[_QUERY] = parse_query(scope["query_string"])
         scope[_TAKEN] = bearer_tokens(query, headers_of(scope))
         scope[_TICKETS] = tickets_from(query)
         scope["query_string"] = redact_query(scope["query_string"])
@@ -47,6 +49,13 @@ def extract_tickets(scope: Scope) -> Secrets:
     return tickets
 
 
+def query_of(scope: Scope) -> Query:
+    """The parameters of a request, with the tokens and tickets that were taken out of its scope."""
+    extract_tokens(scope)
+    query: Query = scope[_QUERY]
+    return query
+
+
 class SecretsMiddleware:
     """Takes the tokens of every request, before anything else can see them."""
 
@@ -59,21 +68,35 @@ class SecretsMiddleware:
         await self.app(scope, receive, send)
 
 
-def identify(service: Service, request: Request) -> Identity:
-    """Authenticate a request; the identity is kept in its state. Raises `AuthError`."""
+async def identify(service: Service, request: Request) -> Identity:
+    """Authenticate a request; the identity is kept in its state. Raises `AuthError`, `ApplicationFailed`."""
     gateway = service.gateway
-    connections = gateway.connections
-    identity = connections.verify(require_single_token(extract_tokens(request.scope)))
+    authentication, connections = gateway.authentication, gateway.connections
+    identity = await _ask_application(service, request.scope) if authentication.asks_application else None
+    if identity is None:
+        identity = connections.verify(require_single_token(extract_tokens(request.scope)))
     set_identity(request.scope, identity)
     request.state.principal = identity
     return identity
 
 
+async def _ask_application(service: Service, scope: Scope) -> Identity | None:
+    """The identity that the application gives a request. It is not asked about a page of another origin, with which a
+    browser sends the user's cookies too (cross-site request forgery): such a page needs a token."""
+    headers = headers_of(scope)
+    if not service.origins.allows(headers):
+        return None
+    gateway = service.gateway
+    authentication = gateway.authentication
+    address = address_of(scope, service.settings.proxies)
+    return await authentication.identify(client_request(headers, query_of(scope), address))
+
+
 def authenticated_route(service: Service, route: type[ProblemRoute], *scopes: str) -> type[ProblemRoute]:
     """The route, which is authenticated before the body is read; a caller without any of `scopes` is refused."""
 
-    def guard(request: Request) -> None:
-        identity = identify(service, request)
+    async def guard(request: Request) -> None:
+        identity = await identify(service, request)
         if not any(identity.has_scope(scope) for scope in scopes):
             raise ScopeMissing(scopes[0])
 
@@ -93,6 +116,6 @@ class Principal(SecurityBase):
     async def __call__(self, request: Request) -> Identity:
         identity = identity_of(request.scope)
         if identity is None:
-            return identify(self._service, request)
+            return await identify(self._service, request)
         # A body may take half a minute, and its token be dead by the end of it.
         return self._connections.judge(identity)

@@ -104,7 +104,7 @@ class ProblemRoute(CrossOriginRoute, MethodRoute):
 
     lifecycle: Lifecycle | None = None
     proxies: Sequence[Proxy] = ()
-    guard: Callable[[Request], object] | None = None
+    guard: Callable[[Request], Awaitable[None]] | None = None
     """Called before the body is read, so that a body that may not be sent takes no memory."""
 
     @classmethod
@@ -123,7 +123,7 @@ class ProblemRoute(CrossOriginRoute, MethodRoute):
                 if self.lifecycle is not None:
                     await self.lifecycle.join()
                 if self.guard is not None:
-                    self.guard(request)
+                    await self.guard(request)
                 if self.body_field is not None:
                     _require_json(request)
                 return await handle(self._bounded(request))

@@ -6,13 +6,11 @@ from functools import partial
 
 from fastapi import APIRouter, Request, Response, WebSocket
 
-from gateway.api.authentication import extract_tickets, extract_tokens, headers_of
+from gateway.api.authentication import extract_tickets, extract_tokens, headers_of, query_of
 from gateway.api.client import address_of
 from gateway.api.problems import problem
 from gateway.api.routes import ProblemRoute
 from gateway.core.connect_request import ConnectRequest, read_connect_request
-from gateway.core.credentials import NO_SECRETS
-from gateway.core.headers import parse_query
 from gateway.engine.lifecycle import NotRunning
 from gateway.service.factory import Service
 from gateway.telemetry import log_events
@@ -38,17 +36,15 @@ def websocket_router(service: Service) -> APIRouter:
             await websocket.close()  # before it is accepted: HTTP 403
             return
         address = address_of(scope, proxies)
-        query = parse_query(scope["query_string"])
-        handshake = read_connect_request(query, headers, tokens, address, extract_tickets(scope))
+        handshake = read_connect_request(query_of(scope), headers, tokens, address, extract_tickets(scope))
         try:
             await lifecycle.join()
         except NotRunning as error:
-            handshake = replace(handshake, failure=error, tickets=NO_SECRETS)
+            handshake = replace(handshake, failure=error)
         await websocket.accept(handshake.subprotocol)
-        if handshake.tickets:
-            redeemed: asyncio.Future[ConnectRequest] = asyncio.get_running_loop().create_future()
-            gateway.redeem(handshake, partial(_resolve, redeemed))
-            handshake = await redeemed
+        resolved: asyncio.Future[ConnectRequest] = asyncio.get_running_loop().create_future()
+        if gateway.resolve(handshake, partial(_resolve, resolved)):
+            handshake = await resolved
         transport = AsgiTransport(websocket.send, service.settings.stall_seconds)
         connection = gateway.connect(handshake, transport)
         await serve(gateway, connection, transport, websocket.receive)
@@ -68,6 +64,6 @@ def websocket_router(service: Service) -> APIRouter:
     return router
 
 
-def _resolve(redeemed: asyncio.Future[ConnectRequest], handshake: ConnectRequest) -> None:
-    if not redeemed.done():  # the client has gone meanwhile
-        redeemed.set_result(handshake)
+def _resolve(resolved: asyncio.Future[ConnectRequest], handshake: ConnectRequest) -> None:
+    if not resolved.done():  # the client has gone meanwhile
+        resolved.set_result(handshake)

@@ -1,6 +1,7 @@
 """A client's attempt to connect: credentials, label, rooms and place to resume from."""
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, field
 from typing import Final
 
 from auth.errors import AuthError
@@ -21,10 +22,11 @@ NAMED_ROOMS: Final = "*"
 
 @dataclass(frozen=True, slots=True)
 class ConnectRequest:
-    """One attempt to connect. `tokens` are all that came, in order of precedence; never in the `repr`.
+    """One attempt to connect. `tokens` are all that came, in order of precedence; never in the `repr`, and nor are
+    `headers` and `query`, by which an application may authenticate it.
 
-    One with `tickets` has to wait until they are turned into a token (`Host.redeem`): its address has then been
-    `admitted`, and `failure` is what went wrong.
+    One that had to wait until its client was known (`Host.resolve`) has an `identity` or a token for its ticket; its
+    address has been `admitted`, and `failure` is what went wrong.
     """
 
     tokens: Secrets
@@ -34,13 +36,14 @@ class ConnectRequest:
     subprotocol: str | None
     address: str
     tickets: Secrets = NO_SECRETS
+    headers: Headers = field(default_factory=dict, repr=False)
+    query: Query = field(default_factory=list, repr=False)
+    identity: Identity | None = None
     admitted: bool = False
     failure: AuthError | GatewayError | None = None
 
     def token(self) -> str:
-        """The one token. Raises `TokenMissing`, `TokenInvalid` for two that disagree, and the `failure`."""
-        if self.failure is not None:
-            raise self.failure
+        """The one token. Raises `TokenMissing`, and `TokenInvalid` for two that disagree."""
         return require_single_token(self.tokens)
 
     def label(self) -> str | None:
@@ -50,12 +53,13 @@ class ConnectRequest:
             raise GatewayError(ErrorCode.BAD_MESSAGE, f"client_id has at most {MAX_CLIENT_ID} printable characters")
         return label or None
 
-    def rooms_for(self, identity: Identity) -> tuple[str, ...]:
+    def rooms_for(self, identity: Identity, refused: Collection[str] = ()) -> tuple[str, ...]:
         """The rooms that are asked for, each once. `*` stands for those among the grants that are no pattern; rooms
-        that the user was removed from are left out of it."""
+        that the user was removed from are left out of it, and those that are `refused`."""
         if NAMED_ROOMS not in self.rooms:
             return self.rooms
         named = [room for room in identity.grants.patterns if not room.endswith("*") and identity.allows(room)]
+        named = [room for room in named if room not in refused]
         at = self.rooms.index(NAMED_ROOMS)
         return tuple(dict.fromkeys((*self.rooms[:at], *named, *self.rooms[at + 1 :])))
 
@@ -74,4 +78,6 @@ def read_connect_request(
         subprotocol=SUBPROTOCOL if SUBPROTOCOL in list_values(headers, b"sec-websocket-protocol") else None,
         address=address,
         tickets=tickets,
+        headers=headers,
+        query=query,
     )

@@ -86,6 +86,13 @@ class IdempotencyConflict(GatewayError):
         super().__init__(ErrorCode.IDEMPOTENCY_CONFLICT, "this idempotency_key was used for another event")
 
 
+class ApplicationFailed(GatewayError):
+    """A function of the application raised, or took too long: what was asked is refused. The log has the error."""
+
+    def __init__(self) -> None:
+        super().__init__(ErrorCode.INTERNAL_ERROR, "the application could not decide on this: try again")
+
+
 class LogUnavailable(GatewayError):
     """The log does not answer or refuses; the message says whether an event may have been appended nevertheless."""
 

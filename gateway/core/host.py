@@ -14,8 +14,9 @@ class Host(Protocol):
     def connect(self, handshake: ConnectRequest, transport: Transport) -> Connection | None:
         """A client's handshake was answered; None where it is refused, and the transport closed with the reason."""
 
-    def redeem(self, handshake: ConnectRequest, then: Callable[[ConnectRequest], object]) -> None:
-        """A handshake has tickets: call `then` once, now or later, with the one to connect with in its place."""
+    def resolve(self, handshake: ConnectRequest, then: Callable[[ConnectRequest], object]) -> bool:
+        """Whether a handshake has to wait until its client is known. `then` is called once, after this has returned,
+        with the one to connect with in its place. False: connect with it as it is."""
 
     def receive(self, connection: Connection, text: str) -> None:
         """A text frame came."""

@@ -45,8 +45,8 @@ class Commands:
         self._command_rate = connections.command_rate
         # Refusals are cheap but not free: a client that goes on at twice its rate is closed.
         self._refusal_rate = RateLimiter(limits.commands_per_second, 2 * limits.command_burst)
-        # Connections whose first pending command waits for the log; an entry lives as long as its task.
-        self._awaiting_log: set[Connection] = set()
+        # Connections whose first pending command is prepared; an entry lives as long as its task.
+        self._preparing: set[Connection] = set()
 
     def receive(self, connection: Connection, text: str) -> None:
         """One text frame of a client: run it, or answer why not."""
@@ -108,21 +108,21 @@ class Commands:
             else:
                 full = RateLimited("read the replayed events first", 1.0, self._limits.pending_commands)
                 self._refuse(connection, full, command.id)
-        elif (following := self._follow(connection, command)) is not None:
+        elif (preparing := self._prepare(connection, command)) is not None:
             connection.pending_commands = (command,)
-            self._await_log(connection, following)
+            self._run_later(connection, preparing)
         else:
             self._execute(connection, command)
 
     def run_pending(self, connection: Connection) -> None:
         """Run the pending commands, up to one that has to wait. Never raises: the caller is about another matter."""
         try:
-            while connection.pending_commands and connection.replay is None and connection not in self._awaiting_log:
-                following = self._follow(connection, connection.pending_commands[0])
-                if following is None:
+            while connection.pending_commands and connection.replay is None and connection not in self._preparing:
+                preparing = self._prepare(connection, connection.pending_commands[0])
+                if preparing is None:
                     self._execute(connection, self._take_pending(connection))
                 else:
-                    self._await_log(connection, following)
+                    self._run_later(connection, preparing)
         except Exception as error:
             self._connections.fail(connection, error)
 
@@ -131,27 +131,25 @@ class Commands:
         connection.pending_commands = tuple(rest)
         return command
 
-    def _follow(self, connection: Connection, command: AnyCommand) -> Awaitable[None] | None:
-        """The log read that a command has to wait for: another node may have issued its cursor earlier."""
-        if isinstance(command, Subscribe) and command.since is not None:
-            return self._subscriptions.follow(connection, command.since)
-        return None
+    def _prepare(self, connection: Connection, command: AnyCommand) -> Awaitable[None] | None:
+        """What a command has to wait for: its cursor may be of another node, and the application may be asked."""
+        return self._subscriptions.prepare(connection, command) if isinstance(command, Subscribe) else None
 
-    def _await_log(self, connection: Connection, following: Awaitable[None]) -> None:
-        self._awaiting_log.add(connection)
-        self._tasks.spawn(self._run_after(following, connection))
+    def _run_later(self, connection: Connection, preparing: Awaitable[None]) -> None:
+        self._preparing.add(connection)
+        self._tasks.spawn(self._run_after(preparing, connection))
 
-    async def _run_after(self, following: Awaitable[None], connection: Connection) -> None:
-        """Run the first pending command once the log is read, or answer that it cannot be."""
-        refused: GatewayError | None = None
+    async def _run_after(self, preparing: Awaitable[None], connection: Connection) -> None:
+        """Run the first pending command once it is prepared, or answer that it cannot be."""
+        refused: GatewayError | AuthError | None = None
         try:
-            await following
-        except GatewayError as error:
+            await preparing
+        except (GatewayError, AuthError) as error:
             refused = error
         except Exception as error:
             self._connections.fail(connection, error)
         finally:
-            self._awaiting_log.discard(connection)
+            self._preparing.discard(connection)
         if not self._connections.is_open(connection):
             return
         command = self._take_pending(connection)

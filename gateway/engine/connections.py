@@ -70,8 +70,10 @@ class Connections:
         """Verify, admit and index a client. Raises `AuthError` and `GatewayError`."""
         if not request.admitted:
             self.check_address(request.address)
+        if request.failure is not None:
+            raise request.failure
         label = request.label()
-        identity = self.verify(request.token())
+        identity = self.verify(request.token()) if request.identity is None else self.judge(request.identity)
         self.admission.check(identity, self.manager.of(identity.tenant))
         connection = Connection(
             f"con_{secrets.token_urlsafe(12)}",

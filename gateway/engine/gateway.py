@@ -16,7 +16,9 @@ from gateway.core.host import Host
 from gateway.core.log import Log
 from gateway.core.manager import BatchWriter
 from gateway.core.transport import Transport
+from gateway.engine.access import NO_ACCESS, Access
 from gateway.engine.administration import Administration
+from gateway.engine.authentication import Authentication
 from gateway.engine.commands import Commands
 from gateway.engine.connections import Connections
 from gateway.engine.delivery import Delivery, write_each
@@ -49,6 +51,7 @@ class Gateway(Host):
         *,
         cluster: Cluster | None = None,
         limits: Limits | None = None,
+        access: Access = NO_ACCESS,
         clock: Callable[[], float] = time.time,
         timer: Callable[[], float] = time.monotonic,
         batch_writer: BatchWriter = write_each,
@@ -63,14 +66,15 @@ class Gateway(Host):
         self.connections = Connections(verifier, self.cluster.revocations, self.limits, clock, timer)
         self.manager = self.connections.manager
         self.delivery = Delivery(self.connections, log, batch_writer)
-        self.presence = Presence(self.connections, self.delivery, self.cluster.members, log, self.tasks)
+        self.presence = Presence(self.connections, self.delivery, self.cluster.members, log, access, self.tasks)
         self.revocation = RevocationService(self.connections, self.delivery, self.cluster)
         self.log_status = LogStatusNotifier(self.connections, self.delivery, log)
         self.drain = Drain(self.connections, self.delivery)
-        self.tickets = Tickets(self.connections, self.drain, self.cluster, self.tasks)
+        self.tickets = Tickets(self.cluster)
+        self.authentication = Authentication(self.connections, self.drain, self.tickets, access, self.tasks)
         self.administration = Administration(self.connections, self.revocation, self.cluster.members, log)
         self.subscriptions = Subscriptions(
-            self.connections, self.delivery, self.presence, log, self.log_status, self.tasks
+            self.connections, self.delivery, self.presence, log, self.log_status, access, self.tasks
         )
         self.publishing = Publishing(log, self.revocation, self.kinds, self.limits, clock, timer, self.lifecycle)
         self.publish = self.publishing.publish
@@ -86,8 +90,6 @@ class Gateway(Host):
         self.lifecycle.add(self._open, self._close)
         self.start, self.stop = self.lifecycle.start, self.lifecycle.stop
         """Begin to work on this event loop, before connections come; close them (1012), and let go of everything."""
-
-    # ---- life
 
     async def _open(self) -> None:
         self.drain.reset()
@@ -118,9 +120,8 @@ class Gateway(Host):
         self.subscriptions.begin(connection, handshake)
         return connection
 
-    def redeem(self, handshake: ConnectRequest, then: Callable[[ConnectRequest], object]) -> None:
-        """Exchange the tickets of a handshake for their token; `connect` then verifies it."""
-        self.tickets.redeem(handshake, then)
+    def resolve(self, handshake: ConnectRequest, then: Callable[[ConnectRequest], object]) -> bool:
+        return self.authentication.resolve(handshake, then)
 
     def receive(self, connection: Connection, text: str) -> None:
         self.commands.receive(connection, text)

@@ -15,11 +15,13 @@ from gateway.core.frame import Batch, Frame
 from gateway.core.log import Log
 from gateway.core.presence_feed import PresenceEvent, PresenceFeed
 from gateway.core.roster import Change, ClusterMembers
+from gateway.engine.access import Access
 from gateway.engine.connections import Connections
 from gateway.engine.delivery import Delivery
 from gateway.engine.directory import NodeDirectory
 from gateway.engine.replies import error_reply
 from gateway.engine.tasks import TaskSet
+from gateway.telemetry import log_events
 from schemas import messages
 from schemas.commands import Presence as PresenceCommand
 from schemas.events import rfc3339
@@ -39,13 +41,20 @@ class Presence:
     """
 
     def __init__(
-        self, connections: Connections, delivery: Delivery, members: ClusterMembers, log: Log, tasks: TaskSet
+        self,
+        connections: Connections,
+        delivery: Delivery,
+        members: ClusterMembers,
+        log: Log,
+        access: Access,
+        tasks: TaskSet,
     ) -> None:
         self.grace = LEAVE_GRACE
         self._connections = connections
         self._delivery = delivery
         self._manager = connections.manager
         self._members = members
+        self._access = access
         self._tasks = tasks
         self._timer = connections.timer
         self._rooms: dict[str, dict[str, PresenceFeed[Connection]]] = {}
@@ -64,35 +73,47 @@ class Presence:
     # ---- who is there
 
     def may_ask(self, identity: Identity, room: str) -> None:
-        """Check that the room may be subscribed to, which presence takes. Raises `GatewayError`, `AuthError`."""
+        """Check that the room may be subscribed to, which presence takes. The application is asked by itself. Raises
+        `GatewayError`, `AuthError`."""
         subscription.require_rooms(self._connections.kinds, [room])
         require_subscribe(identity, [room])
 
     async def ask(self, identity: Identity, room: str) -> messages.Presence:
         """The users of the room, on all nodes. Raises `GatewayError` and `AuthError`."""
         self.may_ask(identity, room)
-        if (looking := self._members.look(identity.tenant)) is not None:
-            await looking
+        if (preparing := self._prepare(identity, room)) is not None:
+            await preparing
         return self._present(identity.tenant, room)
+
+    def _prepare(self, identity: Identity, room: str) -> Awaitable[None] | None:
+        """What an answer has to wait for: news of the other nodes, and the application, which may refuse it."""
+        looking = self._members.look(identity.tenant)
+        return self._authorize(looking, identity, room) if self._access.authorizes else looking
+
+    async def _authorize(self, looking: Awaitable[None] | None, identity: Identity, room: str) -> None:
+        if looking is not None:
+            await looking
+        await self._access.require(identity, [room])
 
     def run(self, connection: Connection, command: PresenceCommand) -> None:
         """Answer a client. Raises `GatewayError` and `AuthError`."""
         self.may_ask(connection.identity, command.room)
-        looking = self._members.look(connection.identity.tenant)
-        if looking is None:
+        preparing = self._prepare(connection.identity, command.room)
+        if preparing is None:
             self._answer(connection, command)
         else:
-            self._tasks.spawn(self._answer_later(looking, connection, command))
+            self._tasks.spawn(self._answer_later(preparing, connection, command))
 
-    async def _answer_later(self, looking: Awaitable[None], connection: Connection, command: PresenceCommand) -> None:
-        await looking
-        if self._connections.is_open(connection):
-            try:
+    async def _answer_later(self, preparing: Awaitable[None], connection: Connection, command: PresenceCommand) -> None:
+        try:
+            await preparing
+            if self._connections.is_open(connection):
                 self.may_ask(connection.identity, command.room)  # which a fresh token may have changed
-            except (GatewayError, AuthError) as error:
-                self._connections.reply(connection, error_reply(error), command.id)
-            else:
                 self._answer(connection, command)
+        except (GatewayError, AuthError) as error:
+            if self._connections.is_open(connection):
+                log_events.command_refused(connection, error)
+                self._connections.reply(connection, error_reply(error), command.id)
 
     def _answer(self, connection: Connection, command: PresenceCommand) -> None:
         tenant = connection.identity.tenant

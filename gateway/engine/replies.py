@@ -6,7 +6,7 @@ from typing import Final
 from auth.errors import AuthError
 from gateway.core.admission import Limits
 from gateway.core.connection import Connection
-from gateway.core.errors import ConnectionRefused, Draining, GatewayError, LogUnavailable
+from gateway.core.errors import ApplicationFailed, ConnectionRefused, Draining, GatewayError, LogUnavailable
 from schemas import messages
 from schemas.codes import CloseCode
 from schemas.events import rfc3339
@@ -65,5 +65,7 @@ def rejection(error: GatewayError | AuthError) -> tuple[messages.Message | None,
         return messages.Draining(reconnect_after_ms=error.reconnect_after_ms), CloseCode.SERVICE_RESTART, DRAINING
     if isinstance(error, ConnectionRefused):
         return error_reply(error), error.close_code, str(error)
+    if isinstance(error, ApplicationFailed):
+        return error_reply(error), CloseCode.INTERNAL_ERROR, error.code
     code = CloseCode.TRY_AGAIN_LATER if isinstance(error, LogUnavailable) else CloseCode.MALFORMED
     return error_reply(error), code, error.code

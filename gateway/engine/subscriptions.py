@@ -1,13 +1,14 @@
 """Subscriptions: the first frame of a connection, and every change of its rooms."""
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Collection, Sequence
 
-from auth.errors import AuthError, TokenMismatch
+from auth.errors import AuthError, RoomRefused, TokenMismatch
 from gateway.core import subscription
 from gateway.core.connect_request import ConnectRequest
 from gateway.core.connection import Connection
 from gateway.core.errors import CursorInvalid, GatewayError
 from gateway.core.log import Log
+from gateway.engine.access import Access
 from gateway.engine.connections import Connections
 from gateway.engine.delivery import Delivery
 from gateway.engine.log_status import LogStatusNotifier
@@ -32,6 +33,7 @@ class Subscriptions:
         presence: Presence,
         log: Log,
         log_status: LogStatusNotifier,
+        access: Access,
         tasks: TaskSet,
     ) -> None:
         self._connections = connections
@@ -39,16 +41,17 @@ class Subscriptions:
         self._presence = presence
         self._log = log
         self._log_status = log_status
+        self._access = access
         self._tasks = tasks
 
     # ---- the beginning
 
     def begin(self, connection: Connection, request: ConnectRequest) -> None:
-        """Write the first frame and join the rooms of the request, once its tenant's log is followed up to its
-        cursor."""
+        """Write the first frame and join the rooms of the request, once its tenant's log is followed up to its cursor
+        and the application has said which rooms may be joined."""
         try:
-            following = self.follow(connection, request.since)
-            if following is None:
+            following = self._follow(connection, request.since)
+            if following is None and not (self._access.authorizes and request.rooms):
                 self._establish(connection, request)
             else:
                 self._tasks.spawn(self._establish_later(following, connection, request))
@@ -56,21 +59,33 @@ class Subscriptions:
             self._connections.fail(connection, error)
 
     async def _establish_later(
-        self, following: Awaitable[None], connection: Connection, request: ConnectRequest
+        self, following: Awaitable[None] | None, connection: Connection, request: ConnectRequest
     ) -> None:
         try:
-            await following
+            if following is not None:
+                await following
+            refused = await self._refused(connection, request)
             if self._connections.is_open(connection):
-                self._establish(connection, request)
+                self._establish(connection, request, refused)
                 if connection.replay is None:
                     self._delivery.on_caught_up(connection)
-        except GatewayError as error:
-            self._connections.reply(connection, error_reply(error))
-            self._connections.close(connection, CloseCode.TRY_AGAIN_LATER, error.code)
+        except (GatewayError, AuthError) as error:
+            if self._connections.is_open(connection):
+                self._connections.reply(connection, error_reply(error))
+                self._connections.close(connection, CloseCode.TRY_AGAIN_LATER, error.code)
         except Exception as error:
             self._connections.fail(connection, error)
 
-    def _establish(self, connection: Connection, request: ConnectRequest) -> None:
+    async def _refused(self, connection: Connection, request: ConnectRequest) -> Collection[str]:
+        """The rooms of the request that the application refuses, which is not asked of what is refused anyway."""
+        try:
+            asked = request.rooms_for(connection.identity)
+            self._check_rooms(connection, asked)
+        except (GatewayError, AuthError):
+            return ()
+        return await self._access.refused(connection.identity, asked)
+
+    def _establish(self, connection: Connection, request: ConnectRequest, refused_rooms: Collection[str] = ()) -> None:
         self._delivery.flush()
         identity, limits = connection.identity, self._connections.limits
         window = self._log.window(identity.tenant)
@@ -80,8 +95,10 @@ class Subscriptions:
         rooms: tuple[str, ...] = () if request.since is None else (own,)
         refused: GatewayError | AuthError | None = None
         try:
-            asked = request.rooms_for(identity)
-            subscription.check_rooms(self._connections.kinds, connection, asked, limits.rooms)
+            asked = request.rooms_for(identity, refused_rooms)
+            self._check_rooms(connection, asked)
+            if not_allowed := [room for room in asked if room in refused_rooms]:
+                raise RoomRefused(not_allowed)
             rooms += asked
         except (GatewayError, AuthError) as error:
             refused = error
@@ -102,10 +119,25 @@ class Subscriptions:
 
     # ---- changes
 
-    def follow(self, connection: Connection, since: str | None) -> Awaitable[None] | None:
+    def prepare(self, connection: Connection, command: Subscribe) -> Awaitable[None] | None:
+        """What `change_rooms` has to wait for: a log that is read up to the cursor, the application's answer. Raises,
+        once awaited, `GatewayError` and `AuthError`."""
+        following = None if command.since is None else self._follow(connection, command.since)
+        return self._authorize(following, connection, command.rooms) if self._access.authorizes else following
+
+    async def _authorize(self, following: Awaitable[None] | None, connection: Connection, rooms: Sequence[str]) -> None:
+        if following is not None:
+            await following
+        self._check_rooms(connection, rooms)
+        await self._access.require(connection.identity, rooms)
+
+    def _follow(self, connection: Connection, since: str | None) -> Awaitable[None] | None:
         """Subscribe this node to the log of the connection's tenant, at least up to the cursor `since`; None where its
         window is current."""
         return self._log.follow(connection.identity.tenant, since)
+
+    def _check_rooms(self, connection: Connection, rooms: Sequence[str]) -> None:
+        subscription.check_rooms(self._connections.kinds, connection, rooms, self._connections.limits.rooms)
 
     def change_rooms(self, connection: Connection, command: Subscribe | Unsubscribe) -> None:
         """Carry out a command and answer it; no replay may be under way. Raises `GatewayError` and `AuthError`."""
@@ -115,7 +147,7 @@ class Subscriptions:
             left = subscription.unsubscribe(kinds, manager, connection, command.rooms)
             self._connections.reply(connection, left, command.id)
             return
-        subscription.check_rooms(self._connections.kinds, connection, command.rooms, self._connections.limits.rooms)
+        self._check_rooms(connection, command.rooms)
         self._enter(connection, command.rooms, command.since, command.history, command.presence, command.id)
 
     def _enter(
@@ -157,3 +189,21 @@ class Subscriptions:
             expires_at=rfc3339(identity.expires_at), rooms=identity.grants.patterns, dropped=dropped
         )
         self._connections.reply(connection, answer, command.id)
+        if self._access.authorizes:
+            self._tasks.spawn(self._authorize_again(connection))
+
+    async def _authorize_again(self, connection: Connection) -> None:
+        """Leave the rooms that the application does not let the holder of a fresh token be in any more."""
+        try:
+            refused = await self._access.refused(connection.identity, connection.rooms)
+            if not self._connections.is_open(connection):
+                return
+            self._delivery.flush()
+            if left := tuple(room for room in connection.rooms if room in refused):
+                subscription.leave(self._connections.manager, connection, left)
+                self._connections.reply(connection, messages.SubscriptionRevoked(rooms=left, reason="authorization"))
+        except (GatewayError, AuthError) as error:
+            if self._connections.is_open(connection):
+                self._connections.close(connection, CloseCode.INTERNAL_ERROR, error.code)
+        except Exception as error:
+            self._connections.fail(connection, error)

@@ -23,8 +23,8 @@ from schemas.rooms import DEFAULT_KINDS
 
 KEY_FILE: Final = Path(".gateway-dev/secret")
 TOKEN_FILE: Final = Path(".gateway-dev/token")
-_SCOPE: Final = ("subscribe", "publish")
-_SCOPE_OF_BANNER: Final = ("subscribe", "publish", "admin")
+_SCOPE: Final = "subscribe publish"
+_SCOPE_OF_BANNER: Final = "subscribe publish admin"
 
 
 def development_secret(file: Path = KEY_FILE) -> str:
@@ -128,16 +128,13 @@ def _session(service: Service, tenant: DemoTenant) -> DemoSession:
     )
 
 
-def _token(service: Service, tenant: DemoTenant, scope: tuple[str, ...], lifetime: int) -> str:
-    gateway = service.gateway
-    issued = service.issuer.issue(
+def _token(service: Service, tenant: DemoTenant, scope: str, lifetime: int) -> str:
+    issued = service.issue_token(
         user_id=tenant.user_id,
         tenant=tenant.tenant,
-        rooms=(*tenant.rooms(gateway.kinds), "tenant"),
+        rooms=(*tenant.rooms(service.gateway.kinds), "tenant"),
         scope=scope,
         expires_in=lifetime,
-        now=gateway.clock(),
-        cutoff=gateway.administration.newest_cutoff(tenant.tenant, tenant.user_id),
     )
     return issued.access_token
 

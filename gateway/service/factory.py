@@ -5,10 +5,12 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from uuid import UUID
 
-from auth.errors import UnusableKey
+from auth.errors import LifetimeTooLong, UnusableKey
+from auth.identity import LONGER_LIVED
 from auth.keys import KeyRing
-from auth.tokens import TokenIssuer, TokenVerifier, TrustedIssuer
+from auth.tokens import IssuedToken, TokenIssuer, TokenVerifier, TrustedIssuer
 from gateway.cluster.local import LocalCluster
 from gateway.core.addresses import is_loopback
 from gateway.core.admission import ConnectionLimits, Limits
@@ -19,6 +21,7 @@ from gateway.core.origin import OriginPolicy
 from gateway.core.window import Bounds
 from gateway.embedding.broadcast_manager import BroadcastManager, claim_connection_manager
 from gateway.embedding.event_bus import forget_gateway, use_gateway
+from gateway.engine.access import Access, Authenticate, Authorize
 from gateway.engine.delivery import write_each
 from gateway.engine.gateway import Gateway
 from gateway.logs.memory import MemoryLog
@@ -32,7 +35,7 @@ from gateway.service.config import (
 from gateway.service.external import ExternalIssuer, external_issuer, external_weaknesses
 from gateway.service.jwks import JwksRefresher
 from gateway.service.keys import cursor_keys, token_keys
-from schemas.rooms import RoomKinds
+from schemas.rooms import RoomKinds, id_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,37 @@ class Service:
     issuer: TokenIssuer
     origins: OriginPolicy
     jwks: JwksRefresher | None
+
+    def issue_token(
+        self,
+        *,
+        user_id: str | int | UUID,
+        tenant: str | int | UUID,
+        rooms: Iterable[str] = (),
+        scope: str = "subscribe",
+        expires_in: int | None = None,
+        rate: int | None = None,
+    ) -> IssuedToken:
+        """Issue a token to a user whom the application has authenticated. `rooms` are patterns, `scope` is words
+        separated by spaces, `expires_in` seconds; unless given, the longest life of a user's token. Raises `AuthError`
+        for what no token may hold."""
+        scopes, settings = scope.split(), self.settings
+        longest = settings.max_token_lifetime
+        if not LONGER_LIVED.isdisjoint(scopes):
+            longest = settings.max_admin_token_lifetime
+        if expires_in is not None and expires_in > longest:
+            raise LifetimeTooLong(longest)
+        user, owner = str(id_of("user_id", user_id)), str(id_of("tenant", tenant))
+        return self.issuer.issue(
+            user_id=user,
+            tenant=owner,
+            rooms=rooms,
+            scope=scopes,
+            expires_in=settings.max_token_lifetime if expires_in is None else expires_in,
+            now=self.gateway.clock(),
+            rate=rate,
+            cutoff=self.gateway.administration.newest_cutoff(owner, user),
+        )
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -67,14 +101,24 @@ def create_service(
     clock: Callable[[], float] = time.time,
     timer: Callable[[], float] = time.monotonic,
     batch_writer: BatchWriter = write_each,
+    authenticate: Authenticate | None = None,
+    authorize: Authorize | None = None,
 ) -> Service:
     """A gateway as `settings` say, or else as the environment says. Raises `ConfigError`.
+
+    `authenticate` is asked for the identity of each client before tokens are looked at, `authorize` for the rooms that
+    an identity may join.
 
     `log` and `cluster` are used in place of those that the settings name; `clock` is seconds since the epoch, `timer`
     seconds of a clock that never goes back. `batch_writer` is how a batch of events leaves for many connections:
     `gateway.transports.uvicorn.sockets.write_batch_to_fds` is faster in a process without CPU-bound threads.
     """
     settings = settings or load_settings()
+    if authenticate is not None and "*" in settings.allowed_origins:
+        raise ConfigError(
+            "GATEWAY_ALLOWED_ORIGINS: name the origins in place of *; with `authenticate` any web page could connect as"
+            " the user who opens it, whose cookies browsers send along"
+        )
     require_shared_log(settings, server_processes(), "the server")
     kinds = RoomKinds(settings.room_kinds)
     keyring = KeyRing(token_keys(settings))
@@ -93,6 +137,7 @@ def create_service(
         clock=clock,
         timer=timer,
         batch_writer=batch_writer,
+        access=Access(authenticate, authorize),
     )
     if external.jwks is not None:
         gateway.lifecycle.add(external.jwks.start, external.jwks.stop)

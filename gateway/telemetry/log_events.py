@@ -40,6 +40,7 @@ _PLAIN: Final = re.compile(r"[A-Za-z0-9_.:@/+|*,\[\]-]+")
 
 _connections: Final = logging.getLogger("gateway.connection")
 _requests: Final = logging.getLogger("gateway.request")
+_application: Final = logging.getLogger("gateway.application")
 _audit: Final = logging.getLogger("gateway.audit")
 _telemetry: Final = logging.getLogger("gateway.telemetry")
 
@@ -103,6 +104,12 @@ def http_connection_ended(address: str, reason: str, status: int | None = None, 
     if _permitted(_connections, logging.INFO, "http.ended", reason, status):
         fields = {"address": address, "reason": reason, "detail": detail, "code": status}
         _write(_connections, logging.INFO, "http.ended", "HTTP connection ended", fields)
+
+
+def application_failed(function: str, error: Exception) -> None:
+    """A function that the application gave to the gateway raised, or took too long (TimeoutError)."""
+    if _permitted(_application, logging.ERROR, "application.failed", function, type(error)):
+        _write(_application, logging.ERROR, "application.failed", "application failed", {"function": function}, error)
 
 
 # ---- connections

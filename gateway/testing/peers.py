@@ -38,8 +38,8 @@ class RecordingHost:
         self.joined.put_nowait(connection)
         return connection
 
-    def redeem(self, handshake: ConnectRequest, then: Callable[[ConnectRequest], object]) -> None:
-        then(handshake)
+    def resolve(self, handshake: ConnectRequest, then: Callable[[ConnectRequest], object]) -> bool:
+        return False
 
     def receive(self, connection: Connection, text: str) -> None:
         self.texts.append(text)

@@ -65,6 +65,19 @@ beforeEach(() => {
 afterEach(() => mock.timers.reset());
 
 describe('connecting', () => {
+  test('without a token the cookies have to do: a session that ended is asked for again, once', async () => {
+    await start({ token: undefined, tokenIn: 'subprotocol' });
+    assert.deepEqual([FakeSocket.last.param('token'), FakeSocket.last.protocols], [null, []]);
+    FakeSocket.last.established();
+    FakeSocket.last.drop(4401, 'token_expired');
+    await pass(60_000);
+    assert.equal(FakeSocket.all.length, 2);
+    FakeSocket.last.drop(4401, 'token_missing');
+    await pass(60_000);
+    assert.equal(FakeSocket.all.length, 2);
+    assert.deepEqual([seen.states.at(-1).state, seen.states.at(-1).code], ['closed', 4401]);
+  });
+
   test('the token, the rooms and the label travel in the query by default', async () => {
     await start({ clientId: 'wall screen' });
     const { url, protocols } = FakeSocket.last;

@@ -116,7 +116,7 @@ class WebSocketTransport(SocketWriter, asyncio.Protocol):
     def shutdown(self) -> None:
         """uvicorn stops."""
         self.close(CloseCode.SERVICE_RESTART, "restart")
-        self._uncork()  # where a ticket is being looked up, and nothing was written yet
+        self._uncork()  # where the client is not known yet, and nothing was written
 
     # ---- the client's arrival
 
@@ -134,15 +134,13 @@ class WebSocketTransport(SocketWriter, asyncio.Protocol):
         endpoint.add(self)
         # The answer, the first frames and what they replay leave in one piece.
         self._cork(accept(headers, handshake.subprotocol, agreed and agreed[1]))
-        if handshake.tickets:
-            # Frames are read once it is known whose they are.
-            self._transport.pause_reading()
-            endpoint.host.redeem(handshake, partial(self._enter_by_ticket, early))
+        if endpoint.host.resolve(handshake, partial(self._enter_later, early)):
+            self._transport.pause_reading()  # frames are read once it is known whose they are
         else:
             self._enter(handshake, early)
 
-    def _enter_by_ticket(self, early: bytes, handshake: ConnectRequest) -> None:
-        """The ticket was looked up, while the client may have gone or been sent away."""
+    def _enter_later(self, early: bytes, handshake: ConnectRequest) -> None:
+        """The client is known now, while it may have gone or been sent away."""
         if self._transport.is_closing():
             self._corked = None
         elif not self._closed:

@@ -29,7 +29,8 @@
  *
  * @typedef {object} Options
  * @property {string} url  http(s) or ws(s), absolute or relative to the page
- * @property {string | (() => string | Promise<string>)} token  a function is asked again for a fresh one
+ * @property {string | (() => string | Promise<string>)} [token]  a function is asked again for a fresh one; without any
+ *   the browser's cookies have to do, and a session that ended is asked for again by a new connection
  * @property {Iterable<string>} [rooms]  to subscribe to, now and after every reconnect; `['*']`: all that the token names
  * @property {string} [since]  cursor to resume from, such as `client.cursor` saved by an earlier page
  * @property {string} [clientId]  a label for people, at most 64 characters
@@ -181,7 +182,7 @@ export class GatewayClient {
       return this.#retry({ reason: 'no token to be had' });
     }
     if (dialled !== this.#dialled) return; // closed or cut while the token was fetched
-    if (!token) return this.close('token_missing', 4401);
+    if (!token && this.#options.token != null) return this.close('token_missing', 4401);
     try {
       this.#connect(token);
     } catch (error) { // the URL is wrong, or the page's Content-Security-Policy forbids it
@@ -204,7 +205,7 @@ export class GatewayClient {
     const protocols = [];
     // A browser cannot set headers on a WebSocket. So the token goes into the query (the default: it passes every
     // proxy, and the gateway keeps it out of its logs), or into the subprotocols, for where a proxy in front logs URLs.
-    if (this.#options.tokenIn === 'subprotocol') protocols.push('gateway.v1', `gateway.bearer.${token}`);
+    if (token && this.#options.tokenIn === 'subprotocol') protocols.push('gateway.v1', `gateway.bearer.${token}`);
     else query.token = token;
     const url = new URL(this.#options.url, globalThis.location?.href);
     url.protocol = url.protocol.replace('http', 'ws');
@@ -224,7 +225,7 @@ export class GatewayClient {
     const change = { code, reason: reason || words };
     if (retry === 'never') return this.close(change.reason, code);
     if (retry === 'fresh_token') {
-      const renewable = typeof this.#options.token === 'function' && reason !== 'token_revoked';
+      const renewable = typeof this.#options.token !== 'string' && reason !== 'token_revoked';
       if (!renewable || this.#tokenRefused) return this.close(change.reason, code);
       this.#tokenRefused = true; // a fresh token gets one chance
       this.#token = undefined;

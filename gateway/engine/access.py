@@ -1,0 +1,119 @@
+"""Access as an application decides on it: its functions `authenticate` and `authorize`."""
+
+import asyncio
+import contextvars
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from inspect import isawaitable, iscoroutinefunction
+from typing import Any, Final, Protocol, TypeVar
+
+from auth.errors import AuthError, RoomRefused
+from auth.identity import Identity
+from gateway.core.client_request import ClientRequest
+from gateway.core.errors import ApplicationFailed
+from gateway.engine.session_identity import SessionIdentity
+from gateway.telemetry import log_events
+from schemas.rooms import user_room
+
+ANSWER_SECONDS: Final = 5.0
+"""For each answer of the application; what takes longer is refused."""
+
+_THREADS: Final = 16
+"""For plain functions. Of their own, since the event loop's look up names for everything else."""
+
+Answer = TypeVar("Answer")
+
+_NO_ROOMS: Final[frozenset[str]] = frozenset()
+
+
+class Authenticate(Protocol):
+    """Called with each handshake and each HTTP request, before tokens are looked at: the client's identity, or None
+    for one that is not known, which may have a token then. What it raises refuses."""
+
+    def __call__(self, request: ClientRequest, /) -> Awaitable[SessionIdentity | None] | SessionIdentity | None: ...
+
+
+class Authorize(Protocol):
+    """Called when rooms that an identity's patterns grant are to be joined, and when presence in one is asked for:
+    those of `rooms` that it may join. The identity's own room is not asked for. What it raises refuses."""
+
+    def __call__(self, identity: Identity, rooms: Sequence[str], /) -> Awaitable[Collection[str]] | Collection[str]: ...
+
+
+class Access:
+    """Asks the application. A coroutine function is awaited on the event loop, a plain one is called in a thread.
+
+    `authenticates` and `authorizes` say whether there is anybody to ask: without, nothing costs anything. Methods raise
+    `ApplicationFailed` where a function raises or takes too long, and `AuthError` where it raises one.
+    """
+
+    def __init__(self, authenticate: Authenticate | None = None, authorize: Authorize | None = None) -> None:
+        self.authenticates: Final = authenticate is not None
+        self.authorizes: Final = authorize is not None
+        self._authenticate = authenticate
+        self._authorize = authorize
+        self._threads = ThreadPoolExecutor(_THREADS, "gateway-access")  # none before the first call
+
+    async def authenticate(self, request: ClientRequest) -> SessionIdentity | None:
+        """The client's identity, None where the application does not know it."""
+        if self._authenticate is None:
+            return None
+        return await self._ask("authenticate", self._authenticate, _session, request)
+
+    async def refused(self, identity: Identity, rooms: Iterable[str]) -> frozenset[str]:
+        """Those of `rooms`, which its patterns grant, that the identity may not join."""
+        own = user_room(identity.user_id)
+        asked = tuple(dict.fromkeys(room for room in rooms if room != own))
+        if self._authorize is None or not asked:
+            return _NO_ROOMS
+        return frozenset(asked) - await self._ask("authorize", self._authorize, _rooms, identity, asked)
+
+    async def require(self, identity: Identity, rooms: Iterable[str]) -> None:
+        """Raise `RoomRefused` unless the identity may join all of `rooms`, which its patterns grant."""
+        rooms = list(rooms)
+        if refused := await self.refused(identity, rooms):
+            raise RoomRefused(room for room in rooms if room in refused)
+
+    async def _ask(
+        self, name: str, function: Callable[..., Any], read: Callable[[object], Answer], *arguments: object
+    ) -> Answer:
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                if _is_coroutine_function(function):
+                    answer = function(*arguments)
+                else:
+                    call = partial(contextvars.copy_context().run, function, *arguments)
+                    answer = await asyncio.get_running_loop().run_in_executor(self._threads, call)
+                return read(await answer if isawaitable(answer) else answer)
+        except AuthError:
+            raise
+        except Exception as error:
+            failure = self.failure(name, error)
+        # Out of the handler, so that nothing of the application's error comes along.
+        raise failure
+
+    def failure(self, name: str, error: Exception) -> ApplicationFailed:
+        """The refusal where a function of the application has failed, which is logged."""
+        log_events.application_failed(name, error)
+        return ApplicationFailed()
+
+
+def _session(answer: object) -> SessionIdentity | None:
+    if answer is not None and not isinstance(answer, SessionIdentity):
+        raise TypeError(f"authenticate returns a SessionIdentity or None, not {type(answer).__name__}")
+    return answer
+
+
+def _rooms(answer: object) -> frozenset[str]:
+    if isinstance(answer, str) or not isinstance(answer, Iterable):
+        raise TypeError(f"authorize returns a collection of rooms, not {type(answer).__name__}")
+    return frozenset(answer)
+
+
+def _is_coroutine_function(function: Callable[..., Any]) -> bool:
+    return iscoroutinefunction(function) or iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004
+
+
+NO_ACCESS: Final = Access()
+"""No application to ask."""
