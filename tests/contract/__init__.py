@@ -1,0 +1,1 @@
+"""The contract of each seam, kept by each implementation."""

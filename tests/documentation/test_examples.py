@@ -22,11 +22,11 @@ from gateway.service.config import Settings
 from gateway.telemetry.log_events import EventText
 from tests.documentation.pages import ROOT, example
 from tests.documentation.shell import DEV_URL, PATIENCE, Shell, application, line_of, post
-from tests.presence.helpers import present
 from tests.support.clients import Client
 from tests.support.inprocess import RunningGateway, running
 from tests.support.nodejs import needs_websocket
 from tests.support.pauses import until, until_equal
+from tests.support.presence import present
 from tests.support.redis import RedisServer
 from tests.support.settings import SECRET, settings_for
 

@@ -82,7 +82,7 @@ ELSEWHERE = {
     "html": "tests/e2e/test_quick_start.py opens it",
     "text": "what a program prints",
     "dockerfile": "tests/documentation/test_containers.py builds and runs what it says",
-    **dict.fromkeys(("nginx", "caddyfile", "haproxy"), "tests/test_proxies.py runs it"),
+    **dict.fromkeys(("nginx", "caddyfile", "haproxy"), "tests/deployment/test_proxies.py runs it"),
 }
 
 

@@ -1,0 +1,1 @@
+"""The dashboard and the pages in a browser."""

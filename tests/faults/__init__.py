@@ -1,0 +1,1 @@
+"""Injected faults: processes, networks, clocks, Redis."""

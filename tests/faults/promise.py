@@ -13,7 +13,7 @@ import httpx
 from auth.keys import KeyRing, hmac_key
 from auth.tokens import TokenIssuer
 from tests.faults.line import dial
-from tests.redis.oracle import Reader, hold
+from tests.support.oracle import Reader, hold
 from tests.support.pauses import ran, until
 from tests.support.settings import SECRET
 

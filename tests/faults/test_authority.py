@@ -12,7 +12,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidMessage
 
 from tests.faults.promise import TENANT, seeded
-from tests.redis.oracle import Publisher, Reader, Stage, stage
+from tests.support.oracle import Publisher, Reader, Stage, stage
 from tests.support.pauses import ran, until
 from tests.support.redis import RedisServer
 

@@ -14,8 +14,8 @@ import pytest
 from tests.faults.links import Cable, cable
 from tests.faults.promise import TENANT, following, judge, publishing
 from tests.faults.storm import storm
-from tests.redis.oracle import share
 from tests.support.inprocess import RunningGateway, running
+from tests.support.oracle import share
 from tests.support.pauses import ran, until
 from tests.support.process import GatewayProcess, gateway_processes
 from tests.support.proxy import Proxy

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.promise import Follower, following, judge, publishing, seeded
-from tests.redis.oracle import share
+from tests.support.oracle import share
 from tests.support.pauses import ran, until
 from tests.support.process import gateway_processes
 from tests.support.redis import RedisServer

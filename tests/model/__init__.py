@@ -1,0 +1,1 @@
+"""The gateway against a model, by random operations."""

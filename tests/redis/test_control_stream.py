@@ -15,7 +15,7 @@ from gateway.cluster.redis.outbox import Outbox
 from gateway.core.control import ControlMessage
 from gateway.core.errors import LogUnavailable
 from gateway.testing import Connections
-from tests.redis.oracle import stage
+from tests.support.oracle import stage
 from tests.support.pauses import ran, until
 from tests.support.redis import RedisServer
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.redis.oracle import stage
+from tests.support.oracle import stage
 from tests.support.pauses import until
 from tests.support.redis import RedisServer
 

@@ -1,1 +1,1 @@
-"""What tests are made with: gateways in process and as processes of their own, clients, fakes, tokens, and a Redis."""
+"""Helpers of all tests: one way to start a process, one client, one fake transport, one token factory."""

@@ -1,1 +1,0 @@
-"""Tokens, keys, grants, delegation and revocation."""

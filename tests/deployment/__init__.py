@@ -1,0 +1,1 @@
+"""The ASGI servers and reverse proxies that the documentation names."""

@@ -1,0 +1,1 @@
+"""A gateway within another application."""

@@ -1,0 +1,1 @@
+"""`gateway serve` and the command line, as processes."""

@@ -1,0 +1,1 @@
+"""The protocol over HTTP and WebSocket, as docs/protocol.md has it."""

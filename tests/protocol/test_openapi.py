@@ -1,0 +1,93 @@
+"""The server does what its OpenAPI document says: schemathesis sends it what the document allows, and much that it does
+not."""
+
+import asyncio
+import json
+import re
+import sys
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.security.attacked import attacked
+
+CHECKS = (
+    "not_a_server_error",
+    "status_code_conformance",
+    "content_type_conformance",
+    "response_headers_conformance",
+    "response_schema_conformance",
+    "negative_data_rejection",
+    "missing_required_header",
+    "unsupported_method",
+    "allow_header_conformance",
+    "ignored_auth",
+)
+"""Not `positive_data_acceptance`: what a token may not hold, or nobody may publish, is more than a schema can say."""
+
+# Of the other phases one sends the document's own examples, and one follows links, of which there are none.
+THOROUGH, BRIEF = "--phases=coverage,fuzzing", "--phases=fuzzing"
+
+
+async def schemathesis(url: str, token: str | None, folder: Path, phases: str) -> tuple[int | None, str]:
+    """What it ends with, and what it says: with a failure the request to repeat it by, the token left out."""
+    command = [sys.executable, "-m", "schemathesis.cli", "run", f"{url}/openapi.json", f"--checks={','.join(CHECKS)}"]
+    command += ["--generation-deterministic", "--continue-on-failure", "--no-shrink", "--no-color", phases]
+    command += ["--max-examples=5", "--suppress-health-check=all"]
+    command += ["--report=har", f"--report-har-path={folder / 'all.har'}"]
+    if token is not None:
+        # In lower case it does not look into the token; else it revokes all tokens of the user whom it finds there.
+        command.append(f"--header=Authorization: bearer {token}")
+    process = await asyncio.create_subprocess_exec(
+        *command, cwd=folder, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+    try:
+        said, _ = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    return process.returncode, said.decode()
+
+
+def well_answered(folder: Path) -> set[str]:
+    """The operations that were answered with success, as the document calls them."""
+    found = set()
+    for entry in json.loads((folder / "all.har").read_bytes())["log"]["entries"]:
+        if entry["response"]["status"] < 300:
+            path = re.sub("^/rooms/[^/]+/", "/rooms/{room}/", urlsplit(entry["request"]["url"]).path)
+            found.add(f"{entry['request']['method']} {path}")
+    return found
+
+
+OPEN = {"GET /healthz", "GET /readyz", "GET /.well-known/jwks.json"}
+TENANT = {*OPEN, "POST /events", "POST /events/batch", "POST /tickets", "GET /rooms/{room}/presence"}
+# Nobody is connected whom `DELETE /admin/connections/{id}` could close.
+PLATFORM = {
+    *TENANT,
+    "POST /admin/tokens",
+    "POST /admin/tokens/revoke",
+    "POST /admin/tokens/introspect",
+    "GET /admin/stats",
+    "GET /admin/connections",
+    "GET /admin/rooms",
+}
+
+
+@pytest.mark.timeout(240)  # ten seconds of work on a free core
+@pytest.mark.parametrize(
+    ("scope", "phases", "within_reach"),
+    [("subscribe publish admin platform", THOROUGH, PLATFORM), ("subscribe publish", BRIEF, TENANT), ("", BRIEF, OPEN)],
+    ids=["platform", "tenant", "nobody"],
+)
+async def test_every_answer_is_documented(scope: str, phases: str, within_reach: set[str], tmp_path: Path) -> None:
+    """No 500, no other status, header, media type or shape than the document has, and no traceback, whoever asks. What
+    is within the asker's reach was reached, and nothing else."""
+    async with attacked() as house:
+        token = house.gate.token("root", scope=scope) if scope else None
+        ended, said = await schemathesis(house.gate.url, token, tmp_path, phases)
+        assert ended == 0, said
+        assert house.watch.faults() == []
+        await house.works()
+    assert well_answered(tmp_path) == within_reach

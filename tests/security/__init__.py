@@ -1,0 +1,1 @@
+"""Hostile tokens, messages, requests, floods, and the isolation of tenants."""

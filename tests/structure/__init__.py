@@ -1,0 +1,1 @@
+"""Rules of the repository: layers, the tests' own order, `dev.py`."""

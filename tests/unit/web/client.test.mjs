@@ -1,0 +1,770 @@
+import assert from 'node:assert/strict';
+import { afterEach, beforeEach, describe, mock, test } from 'node:test';
+
+import { CLOSE_CODES, GatewayClient, backoff, connect } from '../../../gateway/web/js/client.js';
+
+/** The browser's side of a socket, driven by hand. */
+class FakeSocket {
+  static all = [];
+  static get last() { return FakeSocket.all.at(-1); }
+  readyState = 1;
+  sent = [];
+  constructor(url, protocols) {
+    Object.assign(this, { url: new URL(url), protocols });
+    FakeSocket.all.push(this);
+  }
+  send(text) { this.sent.push(JSON.parse(text)); }
+  close() { this.readyState = 3; this.closedByClient = true; }
+  frame(type, data = {}, more = {}) {
+    this.onmessage?.({ data: JSON.stringify({ type, data, timestamp: new Date().toISOString(), ...more }) });
+  }
+  event(id) { this.frame('task.created', { id }, { event_id: id }); }
+  established(data = {}) {
+    const expires_at = new Date(Date.now() + 3_600_000).toISOString();
+    const subscribed = ['user:ada'];
+    this.frame('connection.established', { cursor: 'head', user_id: 'ada', subscribed, expires_at, ...data });
+  }
+  subscribed(data = {}, more = {}) {
+    const rooms = this.url.searchParams.get('rooms')?.split(',') ?? [];
+    this.frame('subscribed', { rooms, cursor: 'head', recovered: null, replayed: 0, ...data }, more);
+  }
+  drop(code = 1006, reason = '') { this.readyState = 3; this.onclose?.({ code, reason }); }
+  param(name) { return this.url.searchParams.get(name); }
+}
+
+const settle = async () => { for (let i = 0; i < 20; i += 1) await Promise.resolve(); };
+const pass = async (ms) => { mock.timers.tick(ms); await settle(); };
+
+let seen;
+async function start(options = {}) {
+  seen = { events: [], states: [], subscribed: [], gaps: [], errors: [] };
+  const client = connect({
+    url: 'http://gateway.test/ws/dashboard', token: 'jwt', rooms: ['circle:1', 'project:5'],
+    WebSocket: FakeSocket, random: () => 0.5,
+    onEvent: (event) => seen.events.push(event.event_id), onState: (change) => seen.states.push(change),
+    onSubscribed: (data) => seen.subscribed.push(data), onGap: (gap) => seen.gaps.push(gap),
+    onError: (error) => seen.errors.push(error),
+    ...options,
+  });
+  await settle();
+  return client;
+}
+
+/** A live client with a joined connection. */
+async function live(options = {}) {
+  const client = await start(options);
+  FakeSocket.last.established();
+  FakeSocket.last.subscribed();
+  return client;
+}
+
+beforeEach(() => {
+  FakeSocket.all = [];
+  mock.timers.enable({ apis: ['setTimeout', 'Date'], now: 1_700_000_000_000 });
+});
+afterEach(() => mock.timers.reset());
+
+describe('connecting', () => {
+  test('without a token the cookies have to do: a session that ended is asked for again, once', async () => {
+    await start({ token: undefined, tokenIn: 'subprotocol' });
+    assert.deepEqual([FakeSocket.last.param('token'), FakeSocket.last.protocols], [null, []]);
+    FakeSocket.last.established();
+    FakeSocket.last.drop(4401, 'token_expired');
+    await pass(60_000);
+    assert.equal(FakeSocket.all.length, 2);
+    FakeSocket.last.drop(4401, 'token_missing');
+    await pass(60_000);
+    assert.equal(FakeSocket.all.length, 2);
+    assert.deepEqual([seen.states.at(-1).state, seen.states.at(-1).code], ['closed', 4401]);
+  });
+
+  test('the token, the rooms and the label travel in the query by default', async () => {
+    await start({ clientId: 'wall screen' });
+    const { url, protocols } = FakeSocket.last;
+    assert.equal(url.protocol, 'ws:');
+    const query = { token: 'jwt', rooms: 'circle:1,project:5', client_id: 'wall screen' };
+    assert.deepEqual(Object.fromEntries(url.searchParams), query);
+    assert.deepEqual(protocols, []);
+  });
+
+  test('or the token travels in the subprotocols, and then not in the URL', async () => {
+    await start({ tokenIn: 'subprotocol' });
+    assert.equal(FakeSocket.last.param('token'), null);
+    assert.deepEqual(FakeSocket.last.protocols, ['gateway.v1', 'gateway.bearer.jwt']);
+  });
+
+  test('is live once the gateway says so, not when the socket opens', async () => {
+    const client = await start();
+    assert.equal(client.state, 'connecting');
+    FakeSocket.last.established();
+    assert.equal(client.state, 'live');
+  });
+
+  test('a gateway that never greets is given up after ten seconds', async () => {
+    const client = await start();
+    await pass(10_000);
+    assert.equal(client.state, 'reconnecting');
+    assert.ok(FakeSocket.last.closedByClient);
+  });
+
+  test('more rooms than a URL carries are subscribed to by command', async () => {
+    const rooms = Array.from({ length: 99 }, (_, i) => `circle:${'x'.repeat(40)}${i}`);
+    const client = await start({ rooms, since: 'evt_7' });
+    const socket = FakeSocket.last;
+    assert.equal(socket.param('rooms'), null);
+    socket.established();
+    assert.equal(socket.sent[0].type, 'subscribe');
+    assert.equal(socket.sent[0].since, 'evt_7');
+    assert.deepEqual(socket.sent[0].rooms, rooms);
+    assert.equal(socket.param('since'), 'evt_7', 'for the own user room');
+    socket.frame('subscribed', { rooms: ['user:ada'], cursor: 'head', recovered: true, replayed: 0 });
+    socket.event('evt_user'); // live, while the replay is still to come
+    assert.equal(client.cursor, 'evt_7');
+    socket.subscribed({ rooms: socket.sent[0].rooms, recovered: true, replayed: 1 }, { id: socket.sent[0].id });
+    socket.event('evt_8');
+    assert.equal(client.cursor, 'evt_8');
+  });
+
+  test('a token function that fails is asked again, with backoff', async () => {
+    let calls = 0;
+    await start({ token: async () => { calls += 1; if (calls < 3) throw new Error('login is down'); return 'jwt'; } });
+    assert.equal(seen.errors[0].message, 'login is down');
+    await pass(20_000);
+    await pass(20_000);
+    assert.equal(calls, 3);
+    assert.equal(FakeSocket.all.length, 1);
+  });
+
+  test('closing while the token is fetched opens no socket', async () => {
+    let give;
+    const client = await start({ token: () => new Promise((resolve) => { give = resolve; }) });
+    client.close();
+    give('jwt');
+    await settle();
+    assert.equal(FakeSocket.all.length, 0);
+    assert.equal(client.state, 'closed');
+  });
+});
+
+describe('the cursor', () => {
+  test('is the last event handled, and a reconnect resumes from it', async () => {
+    const client = await live();
+    FakeSocket.last.event('evt_1');
+    FakeSocket.last.event('evt_2');
+    FakeSocket.last.drop();
+    await pass(20_000);
+    assert.equal(FakeSocket.all.length, 2);
+    assert.equal(FakeSocket.last.param('since'), 'evt_2');
+    FakeSocket.last.established({ cursor: 'evt_9' });
+    assert.equal(client.cursor, 'evt_2', 'the head of the log is ahead of a replay that has not come yet');
+    FakeSocket.last.subscribed({ recovered: true, replayed: 2, cursor: 'evt_9' });
+    assert.equal(client.cursor, 'evt_2');
+    FakeSocket.last.event('evt_3');
+    FakeSocket.last.drop(); // in the middle of the replay
+    await pass(20_000);
+    assert.equal(FakeSocket.last.param('since'), 'evt_3');
+  });
+
+  test('is not moved by an event that is still being handled', async () => {
+    const during = [];
+    const client = await live({ onEvent: () => during.push(client.cursor) });
+    FakeSocket.last.event('evt_1');
+    assert.deepEqual(during, ['head']);
+    assert.equal(client.cursor, 'evt_1');
+  });
+
+  test('starts at the gateway’s where no event was seen', async () => {
+    await live();
+    FakeSocket.last.drop();
+    await pass(20_000);
+    assert.equal(FakeSocket.last.param('since'), 'head');
+  });
+
+  test('moves on after a resume that had nothing to replay, so that quiet rooms stay in the window', async () => {
+    const client = await live({ since: 'evt_1' });
+    assert.equal(client.cursor, 'evt_1');
+    FakeSocket.last.drop();
+    await pass(20_000);
+    FakeSocket.last.established();
+    FakeSocket.last.subscribed({ recovered: true, cursor: 'evt_5' });
+    assert.equal(client.cursor, 'evt_5');
+  });
+
+  test('frames that arrive after the socket was cut are left to the replay', async () => {
+    const client = await live();
+    const socket = FakeSocket.last;
+    socket.event('evt_1');
+    client.cut(1_000);
+    socket.event('evt_2');
+    assert.deepEqual(seen.events, ['evt_1']);
+    assert.equal(client.cursor, 'evt_1');
+  });
+
+  test('a handler that throws is reported, and does not stop the flow', async () => {
+    const client = await live({ onEvent: () => { throw new Error('bad event'); } });
+    FakeSocket.last.event('evt_1');
+    assert.equal(seen.errors[0].message, 'bad event');
+    assert.equal(client.cursor, 'evt_1');
+  });
+
+  test('an unreadable frame is not skipped: the connection starts again from the cursor', async () => {
+    const client = await live();
+    FakeSocket.last.event('evt_1');
+    FakeSocket.last.onmessage({ data: '{"type": ' });
+    assert.equal(client.state, 'reconnecting');
+    await pass(20_000);
+    assert.equal(FakeSocket.last.param('since'), 'evt_1');
+  });
+});
+
+describe('an open replay', () => {
+  const asked = () => FakeSocket.last.sent.filter(({ type }) => type === 'subscribe');
+
+  /** A client at evt_5 whose look into circle:2 was answered, with three events to come. */
+  async function open(how = { since: 'evt_1' }) {
+    const client = await live();
+    FakeSocket.last.event('evt_5');
+    client.subscribe(['circle:2'], how);
+    FakeSocket.last.subscribed({ rooms: ['circle:2'], recovered: true, replayed: 3, cursor: 'evt_9' },
+      { id: FakeSocket.last.sent.at(-1).id });
+    return client;
+  }
+  async function reconnect() {
+    FakeSocket.last.drop();
+    await pass(20_000);
+    FakeSocket.last.established({ cursor: 'evt_20' });
+  }
+
+  test('is asked for again from its own place, and the other rooms from theirs', async () => {
+    const client = await open();
+    assert.equal(client.cursor, 'evt_1', 'a page that is loaded anew must not begin after it');
+    FakeSocket.last.event('evt_2');
+    assert.equal(client.cursor, 'evt_2');
+    await reconnect();
+    assert.equal(FakeSocket.last.param('since'), 'evt_5');
+    assert.equal(FakeSocket.last.param('rooms'), 'circle:1,project:5');
+    const [{ rooms, since }] = asked();
+    assert.deepEqual([rooms, since], [['circle:2'], 'evt_2']);
+    FakeSocket.last.subscribed({ rooms: ['user:ada', 'circle:1', 'project:5'], recovered: true, replayed: 1 });
+    FakeSocket.last.event('evt_6');
+    await reconnect(); // and once more, before the answer
+    assert.equal(FakeSocket.last.param('since'), 'evt_6');
+    assert.equal(asked()[0].since, 'evt_2');
+  });
+
+  test('ends with its last event', async () => {
+    const client = await open();
+    for (const id of ['evt_2', 'evt_3', 'evt_4']) FakeSocket.last.event(id);
+    assert.equal(client.cursor, 'evt_5');
+    FakeSocket.last.event('evt_10');
+    assert.equal(client.cursor, 'evt_10');
+    await reconnect();
+    assert.equal(FakeSocket.last.param('rooms'), 'circle:1,project:5,circle:2');
+    assert.deepEqual(asked(), []);
+  });
+
+  for (const type of ['stream.mark', 'pong', 'server.draining', 'stream.gap']) {
+    test(`ends with the cursor of ${type}`, async () => {
+      const client = await open();
+      FakeSocket.last.frame(type, { cursor: 'evt_9', reason: 'history_trimmed', reconnect_after_ms: 0 });
+      assert.equal(client.cursor, 'evt_9');
+      assert.equal(client.gaps, type === 'stream.gap' ? 1 : 0);
+      await reconnect();
+      assert.equal(FakeSocket.last.param('since'), 'evt_9');
+      assert.deepEqual(asked(), []);
+    });
+  }
+
+  test('does not end with a mark from before its answer', async () => {
+    const client = await open();
+    await reconnect();
+    FakeSocket.last.subscribed({ rooms: ['user:ada', 'circle:1', 'project:5'], recovered: true });
+    FakeSocket.last.frame('stream.mark', { cursor: 'evt_19' });
+    await reconnect();
+    assert.equal(FakeSocket.last.param('since'), 'evt_19');
+    assert.equal(asked()[0].since, 'evt_1');
+    assert.equal(client.gaps, 0);
+  });
+
+  test('ends with the answer to the next change of rooms, for the gateway gives one after another', async () => {
+    const client = await open(); // of the three, one goes with a room that is revoked
+    client.subscribe(['circle:3']);
+    FakeSocket.last.event('evt_2');
+    FakeSocket.last.event('evt_3');
+    FakeSocket.last.subscribed({ rooms: ['circle:3'] }, { id: FakeSocket.last.sent.at(-1).id });
+    FakeSocket.last.event('evt_10');
+    assert.equal(client.cursor, 'evt_10');
+  });
+
+  test('without a place is asked for anew, and nothing since is left out', async () => {
+    await open({ history: 3, presence: true });
+    await reconnect();
+    assert.equal(FakeSocket.last.param('since'), 'evt_5');
+    assert.equal(FakeSocket.last.param('rooms'), 'circle:1,project:5,circle:2');
+    const [{ rooms, since, history, presence }] = asked();
+    assert.deepEqual([rooms, since, history, presence], [['circle:2'], undefined, 3, true]);
+  });
+
+  test('of state counts the items', async () => {
+    const client = await live();
+    client.subscribe(['circle:2'], { state: true });
+    FakeSocket.last.subscribed({ rooms: ['circle:2'], items: 2 }, { id: FakeSocket.last.sent.at(-1).id });
+    FakeSocket.last.event('evt_1');
+    await reconnect();
+    assert.deepEqual([asked()[0].state, asked()[0].since], [true, 'evt_1']);
+    assert.equal(client.gaps, 0);
+  });
+
+  test('brings nothing twice to the page when it is asked for again', async () => {
+    await open();
+    FakeSocket.last.event('evt_2');
+    await reconnect();
+    FakeSocket.last.subscribed({ rooms: ['user:ada', 'circle:1', 'project:5'], recovered: true, replayed: 1 });
+    FakeSocket.last.event('evt_6');
+    FakeSocket.last.subscribed({ rooms: ['circle:2'], recovered: true, replayed: 3 }, { id: asked()[0].id });
+    for (const id of ['evt_5', 'evt_3', 'evt_4']) FakeSocket.last.event(id); // evt_5 was in circle:1 as well
+    assert.deepEqual(seen.events, ['evt_5', 'evt_2', 'evt_6', 'evt_3', 'evt_4']);
+  });
+
+  test('hides nothing from a page that was told to load anew', async () => {
+    const client = await live();
+    FakeSocket.last.event('evt_1');
+    FakeSocket.last.frame('stream.gap', { reason: 'history_trimmed', cursor: 'evt_5' });
+    client.subscribe(['circle:1'], { history: 1 });
+    FakeSocket.last.subscribed({ rooms: ['circle:1'], replayed: 1 }, { id: FakeSocket.last.sent.at(-1).id });
+    await reconnect();
+    FakeSocket.last.subscribed({ rooms: ['user:ada', 'circle:1', 'project:5'], recovered: true });
+    FakeSocket.last.subscribed({ rooms: ['circle:1'], replayed: 1 }, { id: asked()[0].id });
+    FakeSocket.last.event('evt_1');
+    assert.deepEqual(seen.events, ['evt_1', 'evt_1']);
+  });
+
+  test('of the own room is one as well', async () => {
+    const client = await live();
+    FakeSocket.last.event('evt_5');
+    client.subscribe(['user:ada'], { since: 'evt_1' });
+    FakeSocket.last.subscribed({ rooms: ['user:ada'], recovered: true, replayed: 3 }, { id: asked()[0].id });
+    await reconnect();
+    assert.deepEqual([asked()[0].rooms, asked()[0].since], [['user:ada'], 'evt_1']);
+  });
+
+  test('is given up with its room', async () => {
+    const client = await open();
+    client.unsubscribe(['circle:2']).catch(() => {});
+    await reconnect();
+    assert.deepEqual(asked(), []);
+    assert.deepEqual(client.rooms, ['circle:1', 'project:5']);
+  });
+
+  test('is given up where the room is refused, and tells so', async () => {
+    const client = await open();
+    await reconnect();
+    const { id } = asked()[0];
+    FakeSocket.last.frame('error', { code: 'room_forbidden', message: 'no', rooms: ['circle:2'] }, { id });
+    await settle();
+    assert.equal(seen.errors[0].code, 'room_forbidden');
+    assert.equal(client.state, 'live');
+    await reconnect();
+    assert.deepEqual(asked(), []);
+    assert.deepEqual(client.rooms, ['circle:1', 'project:5']);
+  });
+
+  test('is asked for again later where the gateway cannot answer now', async () => {
+    const client = await open();
+    await reconnect();
+    FakeSocket.last.frame('error', { code: 'broker_unavailable', message: 'no log', retry_after: 1 }, { id: asked()[0].id });
+    await settle();
+    assert.equal(client.state, 'reconnecting');
+    await pass(20_000);
+    FakeSocket.last.established();
+    assert.equal(asked()[0].since, 'evt_1');
+  });
+
+  test('makes later commands wait for their reply', async () => {
+    const client = await open();
+    const later = client.subscribe(['circle:3']);
+    const { id } = FakeSocket.last.sent.at(-1);
+    for (let i = 0; i < 3; i += 1) await pass(9_000);
+    FakeSocket.last.subscribed({ rooms: ['circle:3'] }, { id });
+    await later;
+    assert.ok(client.rooms.includes('circle:3'));
+  });
+});
+
+describe('rooms', () => {
+  const reply = (type, rooms, data) => {
+    const { id } = FakeSocket.last.sent.findLast((command) => command.type === 'subscribe');
+    FakeSocket.last.frame(type, { rooms, ...data }, { id });
+  };
+
+  test('left before the answer came are left', async () => {
+    const client = await live();
+    client.subscribe(['circle:8']);
+    client.unsubscribe(['circle:8']).catch(() => {});
+    reply('subscribed', ['circle:8'], { replayed: 0, recovered: null });
+    assert.deepEqual(client.rooms, ['circle:1', 'project:5']);
+    FakeSocket.last.drop(); // before the answer to the second
+    await pass(20_000);
+    assert.equal(FakeSocket.last.param('rooms'), 'circle:1,project:5');
+  });
+
+  test('come back when leaving them was refused', async () => {
+    const client = await live();
+    const leaving = client.unsubscribe(['circle:1', 'circle:9']);
+    const { id } = FakeSocket.last.sent.at(-1);
+    FakeSocket.last.frame('error', { code: 'not_subscribed', message: 'no', rooms: ['circle:9'] }, { id });
+    await assert.rejects(leaving, { code: 'not_subscribed' });
+    assert.deepEqual(client.rooms, ['project:5', 'circle:1']);
+  });
+
+  test('come back when leaving them was refused, also those that were joined in between', async () => {
+    const client = await live();
+    client.subscribe(['circle:8']);
+    const leaving = client.unsubscribe(['circle:8', 'circle:9']);
+    const { id } = FakeSocket.last.sent.at(-1);
+    reply('subscribed', ['circle:8'], { replayed: 0 });
+    FakeSocket.last.frame('error', { code: 'not_subscribed', message: 'no', rooms: ['circle:9'] }, { id });
+    await assert.rejects(leaving, { code: 'not_subscribed' });
+    assert.deepEqual(client.rooms, ['circle:1', 'project:5', 'circle:8']);
+  });
+
+  test('by a star are those of the answer', async () => {
+    const client = await start({ rooms: ['*'] });
+    assert.equal(FakeSocket.last.param('rooms'), '*');
+    FakeSocket.last.established();
+    FakeSocket.last.subscribed({ rooms: ['circle:4', 'tenant'] });
+    assert.deepEqual(client.rooms, ['circle:4', 'tenant']);
+  });
+
+  test('whose presence is watched are watched again', async () => {
+    const client = await live();
+    client.subscribe(['circle:1'], { presence: true });
+    reply('subscribed', ['circle:1'], { replayed: 0 });
+    FakeSocket.last.drop();
+    await pass(20_000);
+    FakeSocket.last.established();
+    const [{ rooms, presence }] = FakeSocket.last.sent;
+    assert.deepEqual([rooms, presence], [['circle:1'], true]);
+  });
+});
+
+describe('gaps', () => {
+  test('a room subscribed to while the connection is behind moves no cursor over what is owed', async () => {
+    const client = await live();
+    FakeSocket.last.event('evt_1');
+    client.subscribe(['circle:2']);
+    FakeSocket.last.subscribed({ rooms: ['circle:2'], cursor: 'evt_9' }, { id: FakeSocket.last.sent.at(-1).id });
+    assert.equal(client.cursor, 'evt_1');
+  });
+
+  test('after recovered: false the next resume starts behind the gap', async () => {
+    const client = await start({ since: 'old' });
+    FakeSocket.last.established();
+    FakeSocket.last.subscribed({ recovered: false, cursor: 'evt_9' });
+    assert.equal(client.cursor, 'evt_9');
+  });
+
+  test('recovered: false is a gap, told before any later event', async () => {
+    const order = [];
+    await start({ since: 'old', onGap: () => order.push('gap'), onEvent: () => order.push('event') });
+    FakeSocket.last.established();
+    FakeSocket.last.subscribed({ recovered: false });
+    FakeSocket.last.event('evt_1');
+    assert.deepEqual(order, ['gap', 'event']);
+  });
+
+  test('stream.gap says where the stream goes on', async () => {
+    const client = await live();
+    FakeSocket.last.frame('stream.gap', { reason: 'log_reset', cursor: 'evt_new' });
+    assert.deepEqual(seen.gaps, [{ reason: 'log_reset' }]);
+    assert.equal(client.cursor, 'evt_new');
+  });
+
+  test('a cursor that the gateway cannot read is a gap, and the rooms are joined without it', async () => {
+    const client = await start({ since: 'nonsense' });
+    const socket = FakeSocket.last;
+    socket.established();
+    socket.frame('error', { code: 'cursor_invalid', message: 'no such cursor' });
+    assert.equal(client.gaps, 1);
+    assert.equal(client.cursor, 'head');
+    assert.deepEqual(socket.sent[0].rooms, ['circle:1', 'project:5']);
+    assert.equal(socket.sent[0].since, undefined);
+  });
+});
+
+describe('close codes', () => {
+  test('an error frame ahead of a refusal is told, and the code decides', async () => {
+    const client = await start();
+    FakeSocket.last.frame('error', { code: 'rate_limited', message: 'too many handshakes' });
+    assert.equal(client.state, 'connecting');
+    assert.deepEqual(FakeSocket.last.sent, []);
+    FakeSocket.last.drop(4400, 'bad client_id');
+    assert.equal(client.state, 'closed');
+    assert.equal(seen.errors[0].code, 'rate_limited');
+  });
+
+  const codes = (rule) => Object.keys(CLOSE_CODES).map(Number).filter((code) => CLOSE_CODES[code][0] === rule);
+
+  for (const code of codes('never')) {
+    test(`${code} ends it`, async () => {
+      const client = await live();
+      FakeSocket.last.drop(code, 'why');
+      await pass(600_000);
+      assert.equal(client.state, 'closed');
+      assert.equal(seen.states.at(-1).reason, 'why');
+      assert.equal(FakeSocket.all.length, 1);
+    });
+  }
+
+  for (const code of [1001, ...codes('backoff'), ...codes('slot')]) {
+    test(`${code} comes back and resumes`, async () => {
+      await live();
+      FakeSocket.last.event('evt_1');
+      FakeSocket.last.drop(code);
+      await pass(20_000);
+      assert.equal(FakeSocket.last.param('since'), 'evt_1');
+    });
+  }
+
+  test('4401 asks for a fresh token once', async () => {
+    const tokens = ['stale', 'fresh', 'never'];
+    const client = await start({ token: async () => tokens.shift() });
+    FakeSocket.last.drop(4401, 'token_expired');
+    await pass(20_000);
+    assert.equal(FakeSocket.last.param('token'), 'fresh');
+    FakeSocket.last.drop(4401, 'token_invalid');
+    await pass(600_000);
+    assert.equal(client.state, 'closed');
+    assert.equal(seen.states.at(-1).reason, 'token_invalid');
+    assert.equal(FakeSocket.all.length, 2);
+  });
+
+  test('a fresh token that was accepted earns the next one its chance', async () => {
+    const tokens = ['one', 'two', 'three'];
+    await start({ token: async () => tokens.shift() });
+    FakeSocket.last.drop(4401, 'token_expired');
+    await pass(20_000);
+    FakeSocket.last.established();
+    FakeSocket.last.drop(4401, 'token_expired');
+    await pass(20_000);
+    assert.equal(FakeSocket.last.param('token'), 'three');
+  });
+
+  test('4401 token_revoked asks for nothing', async () => {
+    let calls = 0;
+    const client = await live({ token: async () => `jwt${(calls += 1)}` });
+    FakeSocket.last.drop(4401, 'token_revoked');
+    await pass(600_000);
+    assert.equal(client.state, 'closed');
+    assert.equal(calls, 1);
+  });
+
+  test('4401 ends it where the token is a plain string', async () => {
+    const client = await live();
+    FakeSocket.last.drop(4401, 'token_expired');
+    assert.equal(client.state, 'closed');
+  });
+
+  test('a closed client opens again where it was', async () => {
+    const client = await live();
+    FakeSocket.last.event('evt_1');
+    client.close();
+    client.open();
+    await settle();
+    assert.equal(FakeSocket.last.param('since'), 'evt_1');
+  });
+});
+
+describe('the wait before a reconnect', () => {
+  test('has full jitter between half a second and twenty', () => {
+    assert.equal(backoff(0, () => 0), 500);
+    assert.equal(backoff(0, () => 1), 1_000);
+    assert.equal(backoff(3, () => 1), 4_500);
+    assert.equal(backoff(50, () => 0), 500);
+    assert.equal(backoff(50, () => 1), 20_000);
+  });
+
+  const waits = () => seen.states.filter(({ state }) => state === 'reconnecting').map(({ retryAt }) => retryAt);
+
+  test('grows with each failure and starts anew after a stable connection', async () => {
+    await live({ random: () => 1 });
+    const wait = async () => {
+      FakeSocket.last.drop();
+      const ms = waits().at(-1) - Date.now();
+      await pass(ms);
+      return ms;
+    };
+    assert.deepEqual([await wait(), await wait(), await wait()], [1_000, 1_500, 2_500]);
+    FakeSocket.last.established();
+    assert.equal(await wait(), 4_500, 'a connection that dies at once is no success');
+    FakeSocket.last.established();
+    await pass(10_000);
+    assert.equal(await wait(), 1_000);
+  });
+
+  test('is the slot that server.draining named', async () => {
+    await live();
+    FakeSocket.last.frame('server.draining', { reconnect_after_ms: 7_000 });
+    await pass(1_000);
+    FakeSocket.last.drop(1012);
+    assert.equal(waits().at(-1) - Date.now(), 6_000);
+  });
+
+  test('is not over before the retry_after of the error that came first', async () => {
+    await start();
+    FakeSocket.last.frame('error', { code: 'rate_limited', message: 'at most 30', retry_after: 5 });
+    FakeSocket.last.drop(4409, 'at most 30');
+    assert.equal(waits().at(-1) - Date.now(), 5_000 + backoff(0, () => 0.5));
+    await pass(10_000);
+    FakeSocket.last.drop(1013);
+    assert.equal(waits().at(-1) - Date.now(), backoff(1, () => 0.5), 'it holds once');
+  });
+
+  test('is over when the network comes back, but not when the gateway asked for it', async () => {
+    const page = new EventTarget();
+    globalThis.addEventListener = page.addEventListener.bind(page);
+    globalThis.removeEventListener = page.removeEventListener.bind(page);
+    try {
+      const client = await live();
+      FakeSocket.last.drop();
+      page.dispatchEvent(new Event('online'));
+      await settle();
+      assert.equal(FakeSocket.all.length, 2);
+      FakeSocket.last.established();
+      FakeSocket.last.drop(1013);
+      page.dispatchEvent(new Event('online'));
+      await settle();
+      assert.equal(FakeSocket.all.length, 2);
+      client.close();
+    } finally {
+      delete globalThis.addEventListener;
+      delete globalThis.removeEventListener;
+    }
+  });
+});
+
+describe('heartbeat', () => {
+  test('a gateway that answers is kept', async () => {
+    const client = await live();
+    for (let i = 0; i < 5; i += 1) {
+      await pass(22_500);
+      const ping = FakeSocket.last.sent.at(-1);
+      assert.equal(ping.type, 'ping');
+      FakeSocket.last.frame('pong', {}, { id: ping.id });
+      await pass(10_000);
+    }
+    assert.equal(client.state, 'live');
+    assert.equal(FakeSocket.last.sent.length, 5);
+  });
+
+  test('one that does not is left without waiting for its close', async () => {
+    const client = await live();
+    await pass(22_500);
+    await pass(10_000);
+    assert.equal(client.state, 'reconnecting');
+    assert.equal(seen.states.at(-1).reason, 'the gateway stopped answering');
+  });
+});
+
+describe('the token', () => {
+  test('is renewed by the auth command when the gateway says that it expires', async () => {
+    const tokens = ['one', 'two', 'three'];
+    await live({ token: async () => tokens.shift() });
+    FakeSocket.last.frame('token.expiring', { expires_at: new Date(Date.now() + 60_000).toISOString() });
+    await settle();
+    const auth = FakeSocket.last.sent.at(-1);
+    assert.deepEqual([auth.type, auth.token], ['auth', 'two']);
+    const expires_at = new Date(Date.now() + 3_600_000).toISOString();
+    FakeSocket.last.frame('authenticated', { expires_at, dropped: [] }, { id: auth.id });
+    await settle();
+    FakeSocket.last.drop();
+    await pass(20_000);
+    assert.equal(FakeSocket.last.param('token'), 'two');
+  });
+
+  test('is renewed by an own timer should the gateway say nothing, by the gateway’s clock', async () => {
+    const tokens = ['one', 'two'];
+    await start({ token: async () => tokens.shift() });
+    FakeSocket.last.frame('connection.established',
+      { cursor: 'head', subscribed: [], expires_at: '2030-01-01T00:01:00Z' }, { timestamp: '2030-01-01T00:00:00Z' });
+    await pass(44_000);
+    assert.equal(FakeSocket.last.sent.some(({ type }) => type === 'auth'), false);
+    await pass(1_000);
+    assert.equal(FakeSocket.last.sent.at(-1).type, 'auth');
+  });
+
+  test('that has run out while away is not tried again', async () => {
+    const tokens = ['one', 'two'];
+    const client = await live({ token: async () => tokens.shift() });
+    client.cut(3_700_000); // a laptop asleep
+    await pass(3_700_000);
+    assert.equal(FakeSocket.last.param('token'), 'two');
+  });
+});
+
+describe('commands', () => {
+  test('a refused room rejects with the gateway’s words and is not asked for again', async () => {
+    const client = await live();
+    const asked = client.subscribe(['circle:9']);
+    const { id } = FakeSocket.last.sent.at(-1);
+    FakeSocket.last.frame('error', { code: 'room_forbidden', message: 'not granted', rooms: ['circle:9'] }, { id });
+    const refusal = { name: 'GatewayError', code: 'room_forbidden', message: 'not granted', rooms: ['circle:9'] };
+    await assert.rejects(asked, refusal);
+    assert.deepEqual(client.rooms, ['circle:1', 'project:5']);
+  });
+
+  test('a room granted later is part of the next reconnect, one left or revoked is not', async () => {
+    const client = await live();
+    client.subscribe(['circle:2']);
+    FakeSocket.last.subscribed({ rooms: ['circle:2'] }, { id: FakeSocket.last.sent.at(-1).id });
+    client.unsubscribe(['circle:1']).catch(() => {});
+    FakeSocket.last.frame('subscription.revoked', { rooms: ['project:5'], reason: 'removed' });
+    FakeSocket.last.drop();
+    await pass(20_000);
+    assert.equal(FakeSocket.last.param('rooms'), 'circle:2');
+  });
+
+  test('a room refused at connect does not cost the others', async () => {
+    const client = await start({ since: 'evt_1' });
+    const socket = FakeSocket.last;
+    socket.established();
+    socket.frame('error', { code: 'room_forbidden', message: 'not granted', rooms: ['project:5'] });
+    assert.deepEqual(socket.sent[0].rooms, ['circle:1']);
+    assert.equal(socket.sent[0].since, 'evt_1');
+    assert.equal(seen.errors[0].code, 'room_forbidden');
+    assert.deepEqual(client.rooms, ['circle:1']);
+    // The gateway resumes the own room all the same; that must not carry the cursor past what circle:1 missed.
+    socket.frame('subscribed', { rooms: ['user:ada'], cursor: 'head', recovered: true, replayed: 0 });
+    assert.equal(client.cursor, 'evt_1');
+    socket.subscribed({ rooms: ['circle:1'], recovered: true, replayed: 1 }, { id: socket.sent[0].id });
+    socket.event('evt_2');
+    assert.equal(client.cursor, 'evt_2');
+    assert.deepEqual(client.rooms, ['circle:1']);
+  });
+
+  test('what has no answer when the connection ends is told so', async () => {
+    const client = await live();
+    const reply = client.publish({ type: 'task.created', data: {} });
+    FakeSocket.last.drop();
+    await assert.rejects(reply, { code: 'disconnected' });
+  });
+
+  test('what is never answered times out', async () => {
+    const client = await live();
+    const reply = client.presence('circle:1');
+    mock.timers.tick(10_000);
+    await assert.rejects(reply, { code: 'timeout' });
+  });
+});
+
+test('duplicates are counted, not hidden', async () => {
+  const client = await live();
+  FakeSocket.last.event('evt_1');
+  FakeSocket.last.event('evt_1');
+  assert.deepEqual([client.received, client.duplicates, seen.events.length], [2, 1, 2]);
+});
+
+test('nothing happens before open()', () => {
+  assert.equal(new GatewayClient({ url: 'ws://gateway.test/', token: 'jwt' }).state, 'closed');
+  assert.equal(FakeSocket.all.length, 0);
+});
