@@ -13,9 +13,9 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
 from tests.support.pauses import until
 from tests.support.process import GatewayProcess
+from tests.support.recording_client import publish, recording_clients
 from tests.support.redis import RedisServer
 from tests.support.tokens import token
-from tests.support.witness import publish, witnesses
 
 
 class Cluster:
@@ -45,7 +45,7 @@ class Cluster:
         return self.ready[self._turn % len(self.ready)]
 
 
-class Follower:
+class DrainedClient:
     """A client that comes back, at its slot and with its cursor, to whichever node takes it."""
 
     def __init__(self) -> None:
@@ -93,7 +93,7 @@ async def test_a_rolling_restart_loses_nothing(server: RedisServer, tmp_path: Pa
     """Three nodes, one after another, while events are published: every client gets all of them, in order, once, and
     each of its returns is `recovered: true`."""
     cluster = Cluster(tmp_path, server.url, drain_seconds=1)
-    followers = [Follower() for _ in range(12)]
+    clients = [DrainedClient() for _ in range(12)]
     published: list[int] = []
     tasks: list[asyncio.Task[None]] = []
     enough = asyncio.Event()
@@ -113,8 +113,8 @@ async def test_a_rolling_restart_loses_nothing(server: RedisServer, tmp_path: Pa
     async with AsyncExitStack() as stack:
         await cluster.start(stack)
         try:
-            tasks = [asyncio.create_task(follower.run(cluster)) for follower in followers]
-            await until(lambda: all(follower.recovered for follower in followers))
+            tasks = [asyncio.create_task(client.run(cluster)) for client in clients]
+            await until(lambda: all(client.recovered for client in clients))
             tasks.append(asyncio.create_task(publishing()))
             for node in cluster.nodes:
                 before = len(published)
@@ -124,27 +124,27 @@ async def test_a_rolling_restart_loses_nothing(server: RedisServer, tmp_path: Pa
             # Not cancelled: the answer to the last event must be read, or nobody can say whether it is in the log.
             enough.set()
             await tasks[-1]
-            await until(lambda: all(published[-1] in follower.numbers for follower in followers))
+            await until(lambda: all(published[-1] in client.numbers for client in clients))
             assert not any(task.done() for task in tasks[:-1])
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-    for follower in followers:
+    for client in clients:
         # What was answered by an error, or not at all, may yet be in the log; nothing else may differ.
-        assert [number for number in follower.numbers if number in set(published)] == published
-        assert follower.numbers == followers[0].numbers
-        assert follower.unexpected == []
-        first, *returns = follower.recovered
+        assert [number for number in client.numbers if number in set(published)] == published
+        assert client.numbers == clients[0].numbers
+        assert client.unexpected == []
+        first, *returns = client.recovered
         assert first is None
-        assert all(recovered is True for recovered in returns), follower.recovered
-    assert sum(len(follower.recovered) - 1 for follower in followers) >= 12
+        assert all(recovered is True for recovered in returns), client.recovered
+    assert sum(len(client.recovered) - 1 for client in clients) >= 12
 
 
 async def test_a_redis_that_does_not_answer_holds_no_end_up(server: RedisServer, tmp_path: Path) -> None:
     """Stalled, it answers nothing, and the process ends in time all the same."""
     async with GatewayProcess(tmp_path / "node", log_url=server.url, drain_seconds=1) as node:
-        async with witnesses(node, 2) as clients:
+        async with recording_clients(node, 2) as clients:
             server.stall()
             try:
                 told_to = node.send_signal()

@@ -1,54 +1,10 @@
-"""A network between the page and the gateway that can be cut, and a witness beside it that saw everything."""
+"""A network between the page and the gateway that can be cut."""
 
 import asyncio
-import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
-from websockets.asyncio.client import connect
-
-from tests.support.pauses import until
 from tests.support.process import GatewayProcess
-
-
-class Witness:
-    """A client that is directly at the gateway all the time: `received` is what there was to get, in order."""
-
-    def __init__(self) -> None:
-        self.received: list[str] = []
-
-    async def until(self, event_id: str) -> None:
-        async def came() -> bool:
-            return event_id in self.received
-
-        await until(came)
-
-    def part(self, ids: Sequence[str]) -> list[str]:
-        """What it received from the first of `ids` to the last."""
-        return self.received[self.received.index(ids[0]) : self.received.index(ids[-1]) + 1]
-
-
-@asynccontextmanager
-async def witness(served: GatewayProcess, token: str, rooms: Sequence[str]) -> AsyncIterator[Witness]:
-    seen = Witness()
-    address = f"{served.url.replace('http', 'ws', 1)}/ws/dashboard?rooms={','.join(rooms)}"
-    async with connect(address, additional_headers={"Authorization": f"Bearer {token}"}, proxy=None) as websocket:
-        while json.loads(await websocket.recv())["type"] != "subscribed":
-            pass
-
-        async def read() -> None:
-            async for text in websocket:
-                frame = json.loads(text)
-                if "event_id" in frame:
-                    seen.received.append(frame["event_id"])
-
-        reading = asyncio.create_task(read())
-        try:
-            yield seen
-        finally:
-            reading.cancel()
-            with suppress(asyncio.CancelledError):
-                await reading
 
 
 class Network:

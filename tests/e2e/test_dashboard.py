@@ -6,10 +6,10 @@ import pytest
 from playwright.async_api import Browser, Locator, expect
 
 from tests.e2e.demo import tenants
-from tests.e2e.network import witness
 from tests.e2e.visit import visiting
 from tests.support.pauses import until
 from tests.support.process import GatewayProcess
+from tests.support.recording_client import recording_client
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -31,8 +31,8 @@ async def test_panes_fill_with_their_own_tenants_events(browser: Browser, demo: 
     assert set(given) == set(TENANTS)
     acme, globex = (given[tenant] for tenant in TENANTS)
     async with (
-        witness(demo, acme["token"], acme["rooms"]) as of_acme,
-        witness(demo, globex["token"], globex["rooms"]) as of_globex,
+        recording_client(demo, acme["token"], acme["rooms"]) as of_acme,
+        recording_client(demo, globex["token"], globex["rooms"]) as of_globex,
         visiting(browser, f"{demo.url}/") as visit,
     ):
         await visit.is_live(*TENANTS)
@@ -45,7 +45,7 @@ async def test_panes_fill_with_their_own_tenants_events(browser: Browser, demo: 
             assert {event_id for event_id, _ in rows} <= set(received)
             await own.until(received[-1])
             assert received == own.part(received)
-            assert not set(received) & set(other.received)
+            assert not set(received) & set(other.ids)
             shown = int(await visit.pane(tenant).get_by_test_id("count-received").inner_text())
             assert shown >= len(rows)
             await expect(visit.pane(tenant).get_by_test_id("count-duplicates")).to_have_text("0")

@@ -9,9 +9,10 @@ import pytest
 from playwright.async_api import Browser, expect
 
 from tests.e2e.demo import publish, tenants
-from tests.e2e.network import network, witness
+from tests.e2e.network import network
 from tests.e2e.visit import visiting
 from tests.support.process import GatewayProcess
+from tests.support.recording_client import recording_client
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -26,7 +27,7 @@ async def test_a_cut_connection_resumes_with_nothing_missing_and_nothing_twice(
     """The button cuts one pane's connection; the other one does not notice."""
     acme = (await tenants(demo))["acme"]
     async with (
-        witness(demo, acme["token"], acme["rooms"]) as seen,
+        recording_client(demo, acme["token"], acme["rooms"]) as seen,
         visiting(browser, f"{demo.url}/") as visit,
     ):
         await visit.is_live("acme", "globex")
@@ -62,8 +63,8 @@ async def test_a_network_that_fails_for_two_seconds_costs_nothing(browser: Brows
     acme, globex = given["acme"], given["globex"]
     async with (
         network(demo) as between,
-        witness(demo, acme["token"], acme["rooms"]) as of_acme,
-        witness(demo, globex["token"], globex["rooms"]) as of_globex,
+        recording_client(demo, acme["token"], acme["rooms"]) as of_acme,
+        recording_client(demo, globex["token"], globex["rooms"]) as of_globex,
         visiting(browser, f"{between.url}/", expected=LOST_IN_CONSOLE, script=IMPATIENT) as visit,
     ):
         await visit.is_live("acme", "globex")
@@ -122,7 +123,7 @@ async def test_a_restarted_server_is_found_again_and_its_empty_log_told(
                 await expect(visit.pane(tenant).get_by_test_id("feed-gap")).to_have_count(1)
                 await expect(visit.pane(tenant).get_by_test_id("count-gaps")).to_have_text("1")
             acme = (await tenants(served))["acme"]
-            async with witness(served, acme["token"], acme["rooms"]) as seen:
+            async with recording_client(served, acme["token"], acme["rooms"]) as seen:
                 (after,) = await publish(served, acme["token"], circle_id=1)
                 await visit.receives("acme", after)
                 await visit.pane("acme").get_by_test_id("cut").click()

@@ -11,11 +11,11 @@ from typing import Any
 
 _NEW_NET = 0x40000000
 _SERVER, _CLIENT = "10.203.77.1", "10.203.77.2"
-"""Of two namespaces with nothing in them but a cable between the two."""
+"""Of two namespaces with nothing in them but a link between the two."""
 
 
-class Cable:
-    """A virtual cable between two network namespaces that nothing else is in."""
+class VethLink:
+    """A virtual Ethernet link between two network namespaces that nothing else is in."""
 
     def __init__(self, name: str) -> None:
         self._here, self._there = f"{name}a", f"{name}b"
@@ -29,11 +29,11 @@ class Cable:
         return _within(self._here, make)
 
     def connect(self, port: int) -> socket.socket:
-        """A connection over the cable."""
+        """A connection over the link."""
         return _within(self._there, lambda: socket.create_connection((_SERVER, port), 5))
 
     def connect_beside(self, port: int) -> socket.socket:
-        """A connection that does not take the cable."""
+        """A connection that does not take the link."""
         return _within(self._here, lambda: socket.create_connection((_SERVER, port), 5))
 
     def cut(self) -> None:
@@ -44,7 +44,7 @@ class Cable:
 
 
 @contextmanager
-def cable() -> Iterator[Cable | None]:
+def veth_link() -> Iterator[VethLink | None]:
     """None where this machine does not let us lay one."""
     name = f"gw{os.getpid() % 100_000}"
     a, b = f"{name}a", f"{name}b"
@@ -60,7 +60,7 @@ def cable() -> Iterator[Cable | None]:
         except (OSError, subprocess.CalledProcessError):
             yield None
         else:
-            yield Cable(name)
+            yield VethLink(name)
     finally:
         for each in (a, b):
             _quietly("ip", "netns", "del", each)

@@ -49,7 +49,7 @@ def token(
     ).access_token
 
 
-class Follower(Reader):
+class ResumingClient(Reader):
     """A client as a good one is: follows its rooms, and comes back with its cursor, to the next of `urls` each time.
 
     `frames` are those of all its connections; `recovered: false` counts as a gap that was told.
@@ -156,11 +156,11 @@ class Follower(Reader):
 @asynccontextmanager
 async def following(
     urls: Sequence[str], count: int, patience: float = 15.0, *, stride: int = 1, **options: Any
-) -> AsyncIterator[list[Follower]]:
+) -> AsyncIterator[list[ResumingClient]]:
     """Followers spread over `urls` (with a `stride` of 0 all at the first), all subscribed; and one of another tenant,
     which must never get anything."""
-    followers = [Follower(urls, start=i * stride, **options) for i in range(count)]
-    canary = Follower(urls, tenant=FOREIGN, rooms="tenant,circle:1")
+    followers = [ResumingClient(urls, start=i * stride, **options) for i in range(count)]
+    canary = ResumingClient(urls, tenant=FOREIGN, rooms="tenant,circle:1")
     try:
         await until(lambda: all(follower.there for follower in (*followers, canary)), patience)
         yield followers
@@ -239,7 +239,7 @@ async def publishing(urls: Sequence[str], rate: float = 100.0, **fields: Any) ->
 
 
 async def judge(
-    publisher: Publisher, followers: Iterable[Follower], *, gaps: bool = False, seconds: float = 15.0
+    publisher: Publisher, followers: Iterable[ResumingClient], *, gaps: bool = False, seconds: float = 15.0
 ) -> None:
     """Stop publishing, wait until every follower has the last acknowledged event, and hold each to the promise."""
     await publisher.stop()

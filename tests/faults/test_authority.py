@@ -33,7 +33,7 @@ async def three(server: RedisServer, prefix: str) -> AsyncIterator[tuple[Stage, 
             assert set(gate.service.gateway.manager.of(TENANT).users) == {"ada"}
 
 
-class Stubborn:
+class ReconnectingClient:
     """Comes back again and again with one token, at any node, always from its first cursor; notes what it got when."""
 
     def __init__(self, urls: list[str], seed: int, token: str, cursor: str) -> None:
@@ -80,9 +80,9 @@ async def test_revoked_while_reconnecting_and_replaying(server: RedisServer, pre
         gate = chance.choice(there.gates)
         cursor = publisher.acked[1]
         urls = [each.ws_url for each in there.gates]
-        stubborn = [Stubborn(urls, i, gate.token("eve"), cursor) for i in range(9)]
+        clients = [ReconnectingClient(urls, i, gate.token("eve"), cursor) for i in range(9)]
         try:
-            await until(lambda: all(each.got for each in stubborn))
+            await until(lambda: all(each.got for each in clients))
             await asyncio.sleep(0.5 + chance.random())
             admin = {"Authorization": f"Bearer {gate.token('root', scope='admin')}"}
             async with httpx.AsyncClient(trust_env=False, headers=admin) as client:
@@ -90,17 +90,17 @@ async def test_revoked_while_reconnecting_and_replaying(server: RedisServer, pre
             assert answer.status_code == 200, answer.text
             revoked = ran()
             await asyncio.sleep(AT_ONCE + 1.0)
-            late = [at - revoked for each in stubborn for at in each.got if at > revoked]
+            late = [at - revoked for each in clients for at in each.got if at > revoked]
             print(f"{len(late)} events after the revocation, the last after {max(late, default=0.0):.3f} s")
             assert max(late, default=0.0) < AT_ONCE
             for reader, client in steady:
                 assert (client.websocket.close_code, client.websocket.close_reason) == (4401, "token_revoked")
                 assert max(frame["_at"] for frame in reader.frames) - revoked < AT_ONCE
-            await until(lambda: all(each.done or each.closes[-1:] == [(4401, "token_revoked")] for each in stubborn))
-            for each in stubborn:
+            await until(lambda: all(each.done or each.closes[-1:] == [(4401, "token_revoked")] for each in clients))
+            for each in clients:
                 each.check()
         finally:
-            await asyncio.gather(*(each.stop() for each in stubborn))
+            await asyncio.gather(*(each.stop() for each in clients))
         await asyncio.sleep(0.3)
 
 

@@ -11,7 +11,7 @@ import httpx
 import psutil
 import pytest
 
-from tests.faults.links import Cable, cable
+from tests.faults.links import VethLink, veth_link
 from tests.faults.promise import TENANT, following, judge, publishing
 from tests.faults.storm import storm
 from tests.support.inprocess import RunningGateway, running
@@ -160,7 +160,7 @@ async def evicted(gate: RunningGateway, interval: float, silent: list[RawClient]
         await asyncio.gather(reading, return_exceptions=True)
 
 
-async def cut_cable(interval: float, clients: int, wire: Cable) -> None:
+async def cut_link(interval: float, clients: int, wire: VethLink) -> None:
     async with running(settings_for(ping_interval=interval), listener=wire.listener()) as gate:
         baseline = Baseline(gate)
         silent = [await over(wire.connect(gate.port), f"s{i}", "") for i in range(clients)]
@@ -174,22 +174,22 @@ async def cut_cable(interval: float, clients: int, wire: Cable) -> None:
         await baseline.again(5.0)
 
 
-async def test_clients_behind_a_cut_cable() -> None:
+async def test_clients_behind_a_cut_link() -> None:
     """F13: no FIN, no RST, no ACK: they are given up after a ping and its time to be answered."""
-    with cable() as wire:
+    with veth_link() as wire:
         if wire is None:
             pytest.skip("needs to make network namespaces")
-        await cut_cable(0.7, 10, wire)
+        await cut_link(0.7, 10, wire)
 
 
 @pytest.mark.chaos
 @pytest.mark.timeout(180)
-async def test_clients_behind_a_cut_cable_at_a_usual_interval() -> None:
+async def test_clients_behind_a_cut_link_at_a_usual_interval() -> None:
     """F13: the row's 10 s."""
-    with cable() as wire:
+    with veth_link() as wire:
         if wire is None:
             pytest.skip("needs to make network namespaces")
-        await cut_cable(5.0, 50, wire)
+        await cut_link(5.0, 50, wire)
 
 
 async def test_clients_behind_a_proxy_that_takes_and_drops() -> None:

@@ -1,7 +1,6 @@
 """A wall clock that jumps (F18): places, rates and timers do not notice; tokens are judged by it."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -17,31 +16,22 @@ from gateway.service.factory import create_service
 from gateway.testing import CURSOR_KEY
 from tests.faults.promise import TENANT
 from tests.support.clients import Client
+from tests.support.clocks import AdjustableClock
 from tests.support.inprocess import RunningGateway, running
 from tests.support.pauses import ran
 from tests.support.redis import RedisServer
 from tests.support.settings import settings_for
 
 
-class Wall:
-    """A wall clock that somebody sets."""
-
-    def __init__(self) -> None:
-        self.offset = 0.0
-
-    def __call__(self) -> float:
-        return time.time() + self.offset
-
-
 @asynccontextmanager
 async def gate_by(
-    wall: Wall, redis: RedisServer | None = None, prefix: str = "", **values: Any
+    clock: AdjustableClock, redis: RedisServer | None = None, prefix: str = "", **values: Any
 ) -> AsyncIterator[RunningGateway]:
     """A gateway whose wall clock this is; its timer is the real one."""
     settings = settings_for(max_token_lifetime=20_000, **values)
     # The Redis log asks no wall clock: Redis dates the entries.
     log = RedisLog(redis.url, (CURSOR_KEY,), prefix=prefix) if redis else None
-    async with running(settings, create_service(settings, log=log, clock=wall)) as gate:
+    async with running(settings, create_service(settings, log=log, clock=clock)) as gate:
         yield gate
 
 
@@ -53,8 +43,8 @@ async def events(client: Client, count: int) -> list[int]:
 @pytest.mark.parametrize("jump", [3_600.0 * 2, -3_600.0, -600.0])
 async def test_places_and_window_survive_a_jump(engine: str, jump: float, server: RedisServer, prefix: str) -> None:
     """A client that was away meanwhile gets exactly what it missed; the live one stays in order; nothing expires."""
-    wall = Wall()
-    async with gate_by(wall, server if engine == "redis" else None, prefix) as gate:
+    clock = AdjustableClock()
+    async with gate_by(clock, server if engine == "redis" else None, prefix) as gate:
         gateway = gate.service.gateway
         for n in range(20):
             await gateway.publish(TENANT, "task.created", {"n": n})
@@ -65,17 +55,17 @@ async def test_places_and_window_survive_a_jump(engine: str, jump: float, server
                 await gateway.publish(TENANT, "task.created", {"n": n})
             assert await events(client, 20) == [*range(20, 40)]
         await gateway.publish(TENANT, "task.created", {"n": 40}, key="k")
-        wall.offset = jump
+        clock.offset = jump
         await asyncio.sleep(1.2)  # two looks at what is due
         assert (await gateway.publish(TENANT, "task.created", {"n": 40}, key="k")).duplicate
         for n in range(41, 50):
             await gateway.publish(TENANT, "task.created", {"n": n})
-        fresh = gate.token(now=wall(), expires_in=10_000)
+        fresh = gate.token(now=clock(), expires_in=10_000)
         async with gate.client(fresh, f"&rooms=tenant&since={cursor}") as client:
             told = (await client.next("subscribed"))["data"]
             assert (told["recovered"], told["replayed"]) == (True, 30)
             assert await events(client, 30) == [*range(20, 50)]
-            wall.offset = 0.0
+            clock.offset = 0.0
             await asyncio.sleep(0.6)
             await gateway.publish(TENANT, "task.created", {"n": 50})
             assert await events(client, 1) == [50]
@@ -83,11 +73,11 @@ async def test_places_and_window_survive_a_jump(engine: str, jump: float, server
 
 async def test_rates_know_no_wall_clock() -> None:
     """An hour ahead fills no bucket, an hour back empties none; pings go on."""
-    wall = Wall()
-    async with gate_by(wall, commands_per_second=5, command_burst=10, ping_interval=0.5) as gate:
+    clock = AdjustableClock()
+    async with gate_by(clock, commands_per_second=5, command_burst=10, ping_interval=0.5) as gate:
         async with gate.client(gate.token(expires_in=3_600)) as client:
             for offset in (0.0, -3_600.0, 1_800.0):
-                wall.offset = offset
+                clock.offset = offset
                 # All at once: in a pause between two there would be more to have.
                 await asyncio.gather(*(client.send(type="ping") for _ in range(15)))
                 answers = [(await client.next())["type"] for _ in range(15)]
@@ -99,27 +89,27 @@ async def test_rates_know_no_wall_clock() -> None:
 
 async def test_tokens_are_judged_by_the_wall_clock() -> None:
     """Ahead they expire, at once; back they are from the future, and 5 s of leeway are forgiven."""
-    wall = Wall()
-    async with gate_by(wall) as gate:
+    clock = AdjustableClock()
+    async with gate_by(clock) as gate:
         token = gate.token(expires_in=600)
         async with gate.client(token) as client:
-            wall.offset = 3_600.0
+            clock.offset = 3_600.0
             begun = ran()
             assert await client.closed() == (4401, "token_expired")
             assert ran() - begun < 2.0
         with pytest.raises((ConnectionClosed, AssertionError)):
             async with gate.client(token):
                 pass
-        wall.offset = -4.0
+        clock.offset = -4.0
         async with gate.client(token) as client:
             assert client.established["data"]["tenant"] == TENANT
             # The clock goes back while it is connected: it stays, and is not for ever.
-            wall.offset = -3_600.0
+            clock.offset = -3_600.0
             await asyncio.sleep(1.1)
             assert (await client.ask(type="ping"))["type"] == "pong"
-            wall.offset = 601.0
+            clock.offset = 601.0
             assert await client.closed() == (4401, "token_expired")
-        wall.offset = -3_600.0
+        clock.offset = -3_600.0
         with pytest.raises((ConnectionClosed, AssertionError)):
             async with gate.client(token):
                 pass
@@ -129,9 +119,9 @@ async def test_tokens_are_judged_by_the_wall_clock() -> None:
 async def test_revocations_and_removals_survive_a_jump(engine: str, server: RedisServer, prefix: str) -> None:
     """A day ahead for a second and back: nothing that was revoked is good again, here, or on a node that starts while
     its clock is wrong, or afterwards."""
-    wall = Wall()
+    clock = AdjustableClock()
     shared: dict[str, Any] = {"log_url": server.url, "redis_prefix": prefix} if engine == "redis" else {}
-    async with gate_by(wall, **shared) as gate:
+    async with gate_by(clock, **shared) as gate:
         gateway = gate.service.gateway
         tokens = {user: gate.token(user, expires_in=15_000) for user in ("ada", "bob", "eve")}
         await gateway.administration.revoke_token(TENANT, gateway.connections.verify(tokens["ada"]).token_id)
@@ -146,20 +136,20 @@ async def test_revocations_and_removals_survive_a_jump(engine: str, server: Redi
 
         judge(gateway)
         for jump in (86_500.0, -86_500.0):
-            wall.offset = jump
+            clock.offset = jump
             await asyncio.sleep(1.2)  # two sweeps
             if engine == "redis":
-                async with gate_by(wall, **shared) as late:
+                async with gate_by(clock, **shared) as late:
                     await asyncio.sleep(0.6)
-                    wall.offset = 0.0
+                    clock.offset = 0.0
                     judge(late.service.gateway)
                     judge(gateway)
-                    wall.offset = jump
-        wall.offset = 0.0
+                    clock.offset = jump
+        clock.offset = 0.0
         await asyncio.sleep(1.2)
         judge(gateway)
         if engine == "redis":
-            async with gate_by(wall, **shared) as late:
+            async with gate_by(clock, **shared) as late:
                 judge(late.service.gateway)
 
 
@@ -167,7 +157,7 @@ async def test_a_connection_to_be_closed_is_closed_by_a_node_whose_clock_is_wron
     server: RedisServer, prefix: str
 ) -> None:
     """What another node tells it concerns it, whatever day it takes this to be."""
-    wrong, right = Wall(), Wall()
+    wrong, right = AdjustableClock(), AdjustableClock()
     shared: dict[str, Any] = {"log_url": server.url, "redis_prefix": prefix}
     async with gate_by(wrong, **shared) as one, gate_by(right, **shared) as other:
         wrong.offset = 3_600.0

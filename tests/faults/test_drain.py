@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.faults.promise import Follower, following, judge, publishing
+from tests.faults.promise import ResumingClient, following, judge, publishing
 from tests.support.pauses import ran, until
 from tests.support.process import GatewayProcess, gateway_processes
 from tests.support.raw_client import handshake
@@ -50,7 +50,7 @@ async def drained(folder: Path, server: RedisServer, prefix: str, *, clients: in
         assert tenths >= set(range(10)), "the slots are not spread over the time"
 
 
-def follower_slots(follower: Follower) -> list[int]:
+def follower_slots(follower: ResumingClient) -> list[int]:
     return [frame["data"]["reconnect_after_ms"] for frame in follower.frames if frame["type"] == "server.draining"]
 
 
@@ -65,7 +65,7 @@ async def never_reads(node: GatewayProcess) -> socket.socket:
     return sock
 
 
-async def ready_once_told(node: GatewayProcess, followers: list[Follower]) -> int:
+async def ready_once_told(node: GatewayProcess, followers: list[ResumingClient]) -> int:
     """What `/readyz` answers as soon as one of them is told to leave."""
     async with httpx.AsyncClient(trust_env=False, timeout=5) as client:
         await client.get(f"{node.url}/healthz")  # or connecting would take its time when it is due

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.promise import Follower, following, judge, publishing, seeded
+from tests.faults.promise import ResumingClient, following, judge, publishing, seeded
 from tests.support.oracle import share
 from tests.support.pauses import ran, until
 from tests.support.process import gateway_processes
@@ -54,7 +54,7 @@ async def crash(
         assert 0 < spared < max(2 * before, slow)
 
 
-def _delays(followers: list[Follower], again: set[int], spells: Iterable[tuple[float, float]]) -> list[float]:
+def _delays(followers: list[ResumingClient], again: set[int], spells: Iterable[tuple[float, float]]) -> list[float]:
     """Of each of the spells, those of the followers that lost no connection in it."""
     return [
         delay

@@ -12,8 +12,8 @@ from tests.support.clients import Client
 from tests.support.pauses import until
 from tests.support.process import GatewayProcess
 from tests.support.raw_client import handshake
+from tests.support.recording_client import all_closed, publish, recording_clients
 from tests.support.tokens import token
-from tests.support.witness import all_closed, publish, witnesses
 
 SLACK = 3.0
 """Seconds that a busy machine may be late."""
@@ -31,7 +31,7 @@ async def newcomer(node: GatewayProcess) -> Client:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_each_client_gets_a_slot_of_its_own_and_is_closed_in_it(tmp_path: Path, number: signal.Signals) -> None:
     """Spread over the time, told at once, 1012; and the process ends with 0 when the last one has gone."""
-    async with GatewayProcess(tmp_path, drain_seconds=2) as node, witnesses(node, 20) as clients:
+    async with GatewayProcess(tmp_path, drain_seconds=2) as node, recording_clients(node, 20) as clients:
         told_to = node.send_signal(number)
         await all_closed(clients)
         status, ended = await node.ended()
@@ -42,21 +42,21 @@ async def test_each_client_gets_a_slot_of_its_own_and_is_closed_in_it(tmp_path: 
     assert len(set(to_come)) == len(to_come)
     for place, client in enumerate(clients):
         # One in each tenth of a second. It was told after the drain began, and its slot is less by that time.
-        passed = (client.told_at - told_to) * 1_000
+        passed = (client.draining_at - told_to) * 1_000
         assert place * 100 - passed - 1 <= client.slot <= place * 100 + 51
-        assert client.told_at - told_to < SLACK
+        assert client.draining_at - told_to < SLACK
         assert (client.code, client.reason) == (1012, "draining")
-        late = client.closed_at - (client.told_at + client.slot / 1000)
+        late = client.closed_at - (client.draining_at + client.slot / 1000)
         assert -0.1 < late < SLACK
         assert client.frames[-1]["type"] == "server.draining"
 
 
 async def test_readiness_goes_first_and_nobody_new_is_taken(tmp_path: Path) -> None:
     """By the time that a client is told, `/readyz` says 503; the process still answers, and sends newcomers on."""
-    async with GatewayProcess(tmp_path, drain_seconds=20) as node, witnesses(node, 2) as clients:
+    async with GatewayProcess(tmp_path, drain_seconds=20) as node, recording_clients(node, 2) as clients:
         assert (await node.get("/readyz")).status_code == 200
         node.send_signal()
-        await asyncio.wait({asyncio.create_task(client.told.wait()) for client in clients})
+        await asyncio.wait({asyncio.create_task(client.draining.wait()) for client in clients})
         answer = await node.get("/readyz")
         assert answer.status_code == 503
         assert answer.json()["code"] == "broker_unavailable"
@@ -75,10 +75,10 @@ async def test_readiness_goes_first_and_nobody_new_is_taken(tmp_path: Path) -> N
 
 async def test_publishing_goes_on_and_is_delivered(tmp_path: Path) -> None:
     """Whoever is still there gets what is published during the drain: a 202 is in the log."""
-    async with GatewayProcess(tmp_path, drain_seconds=6) as node, witnesses(node, 3) as clients:
+    async with GatewayProcess(tmp_path, drain_seconds=6) as node, recording_clients(node, 3) as clients:
         assert (await publish(node, 0)).status_code == 202
         node.send_signal()
-        await asyncio.wait({asyncio.create_task(client.told.wait()) for client in clients})
+        await asyncio.wait({asyncio.create_task(client.draining.wait()) for client in clients})
         last = max(clients, key=lambda client: client.slot)
         published = 0
         while not last.closed_at and published < 30:
@@ -96,7 +96,7 @@ async def test_who_is_behind_gets_what_was_appended_before_it_is_closed(tmp_path
     """Its slot comes in the first half of the time; its events, at its rate, take longer, and the close waits."""
     async with (
         GatewayProcess(tmp_path, drain_seconds=9) as node,
-        witnesses(node, 1, bearer=token("slow", rate=20)) as (slow,),
+        recording_clients(node, 1, bearer=token("slow", rate=20)) as (slow,),
     ):
         await node.publish([{"n": number} for number in range(130)], circle_id="x")
         assert len(slow.numbers) < 90, "there was no time left in which it is behind"
@@ -120,7 +120,7 @@ async def test_a_client_that_never_reads_holds_nobody_up(tmp_path: Path) -> None
             await loop.sock_connect(sock, ("127.0.0.1", node.port))
             await loop.sock_sendall(sock, handshake(f"/ws/dashboard?token={token()}&rooms=circle:{room}"))
             stuck.append(sock)
-        async with witnesses(node, 1, query="&rooms=circle:load") as (reader,):
+        async with recording_clients(node, 1, query="&rooms=circle:load") as (reader,):
             # More than the kernel, the transport and what may wait beyond it take.
             filler = "x" * 50_000
             async with connect(
@@ -156,9 +156,9 @@ async def test_a_request_that_never_ends_holds_nobody_up(tmp_path: Path) -> None
 @pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
 async def test_a_second_signal_ends_it_at_once(tmp_path: Path, second: signal.Signals) -> None:
     """With all that are left closed by 1012, and with 0."""
-    async with GatewayProcess(tmp_path, drain_seconds=60) as node, witnesses(node, 5) as clients:
+    async with GatewayProcess(tmp_path, drain_seconds=60) as node, recording_clients(node, 5) as clients:
         node.send_signal(signal.SIGINT)
-        await asyncio.wait({asyncio.create_task(client.told.wait()) for client in clients})
+        await asyncio.wait({asyncio.create_task(client.draining.wait()) for client in clients})
         told_to = node.send_signal(second)
         status, ended = await node.ended()
         assert status == 0
@@ -170,7 +170,7 @@ async def test_a_second_signal_ends_it_at_once(tmp_path: Path, second: signal.Si
 
 async def test_with_0_seconds_all_are_closed_at_once(tmp_path: Path) -> None:
     """And told no slot: each comes back by its own backoff."""
-    async with GatewayProcess(tmp_path, drain_seconds=0) as node, witnesses(node, 3) as clients:
+    async with GatewayProcess(tmp_path, drain_seconds=0) as node, recording_clients(node, 3) as clients:
         told_to = node.send_signal()
         await all_closed(clients)
         status, ended = await node.ended()
@@ -183,9 +183,9 @@ async def test_with_0_seconds_all_are_closed_at_once(tmp_path: Path) -> None:
 async def test_without_clients_there_is_nothing_to_wait_for(tmp_path: Path) -> None:
     """Nor once the last of them has gone by itself."""
     async with GatewayProcess(tmp_path, drain_seconds=30) as node:
-        async with witnesses(node, 2) as clients:
+        async with recording_clients(node, 2) as clients:
             node.send_signal()
-            await asyncio.wait({asyncio.create_task(client.told.wait()) for client in clients})
+            await asyncio.wait({asyncio.create_task(client.draining.wait()) for client in clients})
         left = asyncio.get_running_loop().time()
         status, _ = await node.ended()
         assert status == 0
@@ -196,7 +196,7 @@ async def test_before_the_drain_only_readiness_ends(tmp_path: Path) -> None:
     """For the delay `/readyz` is 503, so that a balancer looks elsewhere; everybody is served, newcomers included."""
     async with (
         GatewayProcess(tmp_path, shutdown_delay_seconds=2, drain_seconds=1) as node,
-        witnesses(node, 2) as clients,
+        recording_clients(node, 2) as clients,
     ):
         told_to = node.send_signal()
         await until(lambda: "Not ready from now on" in node.log)
@@ -204,15 +204,15 @@ async def test_before_the_drain_only_readiness_ends(tmp_path: Path) -> None:
         assert answer.status_code == 503
         assert "shutting down" in answer.json()["detail"]
         assert (await node.get("/healthz")).status_code == 200
-        async with witnesses(node, 1) as (newcomer,):
+        async with recording_clients(node, 1) as (newcomer,):
             assert (await publish(node, 1)).status_code == 202
             await until(lambda: newcomer.numbers == [1] and all(client.numbers == [1] for client in clients))
-            assert not any(client.told_at for client in (*clients, newcomer))
+            assert not any(client.draining_at for client in (*clients, newcomer))
             await all_closed([*clients, newcomer])
         status, ended = await node.ended()
     assert status == 0
     for client in (*clients, newcomer):
-        assert client.told_at - told_to >= 2
+        assert client.draining_at - told_to >= 2
         assert (client.code, client.reason) == (1012, "draining")
     assert 2 <= ended - told_to < 3 + SLACK
 
@@ -221,7 +221,7 @@ async def test_a_second_signal_ends_the_delay_too(tmp_path: Path) -> None:
     """With 1012 for everybody."""
     async with (
         GatewayProcess(tmp_path, shutdown_delay_seconds=60, drain_seconds=60) as node,
-        witnesses(node, 3) as clients,
+        recording_clients(node, 3) as clients,
     ):
         node.send_signal()
         await until(lambda: "Not ready from now on" in node.log)

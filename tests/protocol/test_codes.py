@@ -9,13 +9,11 @@ from typing import Any
 import pytest
 from websockets.asyncio.client import connect
 
-from gateway.core.errors import LogUnavailable
-from gateway.core.log import Draft, Receipt
 from gateway.engine.gateway import Gateway
-from gateway.logs.memory import MemoryLog
 from schemas.codes import CloseCode, ErrorCode
 from tests.support.clients import Client, fence, http
 from tests.support.inprocess import RunningGateway, running, service_with
+from tests.support.logs import FailingLog
 from tests.support.settings import settings_for
 
 EVENT: dict[str, Any] = {"type": "task.created", "data": {}, "circle_id": 1}
@@ -74,13 +72,8 @@ async def idempotency_conflict(gate: RunningGateway) -> str:
     return await asking(type="publish", event={**EVENT, "idempotency_key": "k"})(gate)
 
 
-class BrokenLog(MemoryLog):
-    async def append(self, tenant: str, draft: Draft) -> Receipt:
-        raise LogUnavailable
-
-
 async def broker_unavailable(gate: RunningGateway) -> str:
-    async with running(service=service_with(log=BrokenLog((b"k" * 32,)))) as broken:
+    async with running(service=service_with(log=FailingLog())) as broken:
         return await asking(type="publish", event=EVENT)(broken)
 
 
@@ -89,13 +82,11 @@ async def not_found(gate: RunningGateway) -> str:
         return str((await api.delete("/admin/connections/x")).json()["code"])
 
 
-class FaultyLog(MemoryLog):
-    async def append(self, tenant: str, draft: Draft) -> Receipt:
-        raise RuntimeError("a fault")
-
-
 async def internal_error(gate: RunningGateway) -> str:
-    async with running(service=service_with(log=FaultyLog((b"k" * 32,)))) as faulty, gate.client() as client:
+    async with (
+        running(service=service_with(log=FailingLog(RuntimeError("a fault")))) as faulty,
+        gate.client() as client,
+    ):
         async with http(faulty, faulty.token()) as api:
             over_http = (await api.post("/events", json=EVENT)).json()["code"]
         async with faulty.client() as client:

@@ -5,11 +5,10 @@ from typing import Any
 
 import pytest
 
-from gateway.core.errors import GatewayError, LogUnavailable
-from gateway.core.log import Draft, Receipt
-from gateway.logs.memory import MemoryLog
+from gateway.core.errors import GatewayError
 from tests.support.clients import assert_problem, fence, http, until_fence
 from tests.support.inprocess import RunningGateway, running, service_with
+from tests.support.logs import FailingLog
 from tests.support.settings import settings_for
 
 
@@ -299,16 +298,9 @@ async def test_a_command_whose_event_grows_over_the_limit_is_message_too_large()
         await fence(client)
 
 
-class BrokenLog(MemoryLog):
-    """A log that does not answer."""
-
-    async def append(self, tenant: str, draft: Draft) -> Receipt:
-        raise LogUnavailable
-
-
 async def test_what_the_log_does_not_take_is_broker_unavailable() -> None:
     """Never `published`: with when to try again, and the connection stays."""
-    async with running(service=service_with(log=BrokenLog((b"k" * 32,)))) as gate, gate.client() as client:
+    async with running(service=service_with(log=FailingLog())) as gate, gate.client() as client:
         error = await client.ask(type="publish", event=EVENT)
         assert error_of(error) == "broker_unavailable"
         assert error["data"]["retry_after"] > 0

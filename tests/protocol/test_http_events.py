@@ -8,11 +8,11 @@ from typing import Any
 import httpx
 import pytest
 
-from gateway.core.errors import LogUnavailable
 from gateway.core.log import Draft, Receipt
 from gateway.logs.memory import MemoryLog
 from tests.support.clients import assert_problem, fence, http
 from tests.support.inprocess import RunningGateway, running, service_with
+from tests.support.logs import FailingLog
 from tests.support.settings import settings_for
 
 EVENT: dict[str, Any] = {"type": "task.completed", "data": {"n": 1}, "circle_id": 1}
@@ -274,18 +274,9 @@ async def test_a_batch_may_be_larger_than_an_event() -> None:
 # ---- when the log fails
 
 
-class BrokenLog(MemoryLog):
-    """A log that does not answer, or that has a fault."""
-
-    error: Exception = LogUnavailable()
-
-    async def append(self, tenant: str, draft: Draft) -> Receipt:
-        raise self.error
-
-
 async def test_what_the_log_does_not_take_is_a_503(gate: RunningGateway) -> None:
     """`broker_unavailable`, with `Retry-After`; in a batch for each event."""
-    log = BrokenLog((b"k" * 32,))
+    log = FailingLog()
     async with running(service=service_with(log=log)) as broken, http(broken, broken.token()) as api:
         assert_problem(await api.post("/events", json=EVENT), 503, "broker_unavailable")
         response = await api.post("/events/batch", json={"events": [EVENT] * 2})
@@ -294,8 +285,7 @@ async def test_what_the_log_does_not_take_is_a_503(gate: RunningGateway) -> None
 
 async def test_a_fault_is_a_500_that_tells_nothing(gate: RunningGateway) -> None:
     """`internal_error` as a problem document; the reason is in the log alone."""
-    log = BrokenLog((b"k" * 32,))
-    log.error = RuntimeError("the canary of the fault")
+    log = FailingLog(RuntimeError("the canary of the fault"))
     async with running(service=service_with(log=log)) as broken, http(broken, broken.token()) as api:
         response = await api.post("/events", json=EVENT)
         assert_problem(response, 500, "internal_error")

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.security.attacked import attacked
+from tests.security.attacked import attacked_gateway
 
 CHECKS = (
     "not_a_server_error",
@@ -84,10 +84,10 @@ PLATFORM = {
 async def test_every_answer_is_documented(scope: str, phases: str, within_reach: set[str], tmp_path: Path) -> None:
     """No 500, no other status, header, media type or shape than the document has, and no traceback, whoever asks. What
     is within the asker's reach was reached, and nothing else."""
-    async with attacked() as house:
-        token = house.gate.token("root", scope=scope) if scope else None
-        ended, said = await schemathesis(house.gate.url, token, tmp_path, phases)
+    async with attacked_gateway() as attacked:
+        token = attacked.gate.token("root", scope=scope) if scope else None
+        ended, said = await schemathesis(attacked.gate.url, token, tmp_path, phases)
         assert ended == 0, said
-        assert house.watch.faults() == []
-        await house.works()
+        assert attacked.watch.faults() == []
+        await attacked.works()
     assert well_answered(tmp_path) == within_reach

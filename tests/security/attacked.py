@@ -106,7 +106,7 @@ class AttackedGateway:
 
 
 @asynccontextmanager
-async def attacked(**settings: Any) -> AsyncIterator[AttackedGateway]:
+async def attacked_gateway(**settings: Any) -> AsyncIterator[AttackedGateway]:
     async with running(settings_for(**{"commands_per_second": 0, **settings})) as gate:
         with everything_logged() as watch:
             yield AttackedGateway(gate, watch)

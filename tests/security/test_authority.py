@@ -18,9 +18,9 @@ EVERYTHING = ("circle:*", "project:*", "user:*", "tenant")
 EVENT: dict[str, Any] = {"type": "task.created", "data": {"of": "acme"}, "circle_id": 7}
 
 
-def holder(house: AttackedGateway, scope: str, tenant: str = "globex", user: str = "mallory", **more: Any) -> str:
-    cutoff = house.gate.service.gateway.administration.newest_cutoff(tenant, user)  # as `POST /admin/tokens` does
-    return house.gate.token(user, tenant, **{"rooms": EVERYTHING, "scope": scope, "cutoff": cutoff, **more})
+def holder(attacked: AttackedGateway, scope: str, tenant: str = "globex", user: str = "mallory", **more: Any) -> str:
+    cutoff = attacked.gate.service.gateway.administration.newest_cutoff(tenant, user)  # as `POST /admin/tokens` does
+    return attacked.gate.token(user, tenant, **{"rooms": EVERYTHING, "scope": scope, "cutoff": cutoff, **more})
 
 
 def jti(token: str) -> str:
@@ -54,16 +54,16 @@ def requests() -> Iterator[tuple[str, str, str, Any, str]]:
     ("scope", "method", "target", "body", "code"),
     [pytest.param(*case, id=f"{case[0] or 'none'}: {case[1]} {case[2]} {str(case[3])[:40]}") for case in requests()],
 )
-async def test_refused(house: AttackedGateway, scope: str, method: str, target: str, body: Any, code: str) -> None:
+async def test_refused(attacked: AttackedGateway, scope: str, method: str, target: str, body: Any, code: str) -> None:
     """403, and acme's people notice nothing."""
-    async with house.gate.client(query="&rooms=circle:7,tenant") as ada:
+    async with attacked.gate.client(query="&rooms=circle:7,tenant") as ada:
         await ada.next("subscribed")
-        head = house.gate.service.gateway.log.window("acme").head
-        answer = await house.http(method, target, body, token=holder(house, scope))
+        head = attacked.gate.service.gateway.log.window("acme").head
+        answer = await attacked.http(method, target, body, token=holder(attacked, scope))
         problem(answer, 403, code)
         assert b"ada" not in answer.body
         assert await until_fence(ada) == []
-        assert house.gate.service.gateway.log.window("acme").head == head
+        assert attacked.gate.service.gateway.log.window("acme").head == head
 
 
 @pytest.mark.parametrize(
@@ -81,33 +81,35 @@ async def test_refused(house: AttackedGateway, scope: str, method: str, target: 
         (["circle:a_b"], ["circle:a", "circle:b"]),
     ],
 )
-async def test_nobody_issues_what_they_do_not_hold(house: AttackedGateway, held: list[str], asked: list[str]) -> None:
+async def test_nobody_issues_what_they_do_not_hold(
+    attacked: AttackedGateway, held: list[str], asked: list[str]
+) -> None:
     """403 that names the rooms beyond one's own."""
-    admin = holder(house, "subscribe admin", rooms=held)
-    answer = await house.http("POST", "/admin/tokens", {"user_id": "eve", "rooms": asked}, token=admin)
+    admin = holder(attacked, "subscribe admin", rooms=held)
+    answer = await attacked.http("POST", "/admin/tokens", {"user_id": "eve", "rooms": asked}, token=admin)
     problem(answer, 403, "room_forbidden")
     assert set(answer.json["rooms"]) <= set(asked)
 
 
-async def test_lifetime(house: AttackedGateway) -> None:
+async def test_lifetime(attacked: AttackedGateway) -> None:
     """An issued token ends no later than its issuer's, and none is longer than configured."""
-    admin = holder(house, "subscribe admin", expires_in=100)
+    admin = holder(attacked, "subscribe admin", expires_in=100)
     body = {"user_id": "eve", "rooms": [], "expires_in": 3600}
-    answer = await house.http("POST", "/admin/tokens", body, token=admin)
+    answer = await attacked.http("POST", "/admin/tokens", body, token=admin)
     assert answer.status == 201
     assert answer.json["expires_in"] <= 100
     assert answer.header("cache-control") == "no-store"
-    problem(await house.http("POST", "/admin/tokens", {**body, "expires_in": 3601}, token=admin), 422, "bad_message")
+    problem(await attacked.http("POST", "/admin/tokens", {**body, "expires_in": 3601}, token=admin), 422, "bad_message")
     body = {"user_id": "eve", "rooms": [], "scope": "admin", "expires_in": 86_401}
-    problem(await house.http("POST", "/admin/tokens", body, token=admin), 422, "bad_message")
+    problem(await attacked.http("POST", "/admin/tokens", body, token=admin), 422, "bad_message")
 
 
-async def test_the_same_names_in_two_tenants(house: AttackedGateway) -> None:
+async def test_the_same_names_in_two_tenants(attacked: AttackedGateway) -> None:
     """`circle:7` and `ada` of two tenants never meet: live, in history, by cursor, in answers."""
-    globex = holder(house, "subscribe publish admin", user="ada")
+    globex = holder(attacked, "subscribe publish admin", user="ada")
     async with (
-        house.gate.client(query="&rooms=circle:7,tenant") as ours,
-        house.gate.client(globex, "&rooms=circle:7,tenant") as theirs,
+        attacked.gate.client(query="&rooms=circle:7,tenant") as ours,
+        attacked.gate.client(globex, "&rooms=circle:7,tenant") as theirs,
     ):
         await ours.next("subscribed")
         await theirs.next("subscribed")
@@ -118,26 +120,26 @@ async def test_the_same_names_in_two_tenants(house: AttackedGateway) -> None:
         frame = await theirs.ask(type="subscribe", rooms=["circle:7"], history=100)
         assert frame["data"]["replayed"] == 0
         assert "of acme" not in json.dumps(await until_fence(theirs))
-        stats = (await house.http("GET", "/admin/stats", token=globex)).json
-        connections = (await house.http("GET", "/admin/connections", token=globex)).json["connections"]
+        stats = (await attacked.http("GET", "/admin/stats", token=globex)).json
+        connections = (await attacked.http("GET", "/admin/connections", token=globex)).json["connections"]
         assert stats["tenant"] == "globex"
         assert stats["log_events"] == 0
         assert {c["connection_id"] for c in connections} == {theirs.established["data"]["connection_id"]}
         id = ours.established["data"]["connection_id"]
-        problem(await house.http("DELETE", f"/admin/connections/{id}", token=globex), 404, "not_found")
+        problem(await attacked.http("DELETE", f"/admin/connections/{id}", token=globex), 404, "not_found")
         assert (await ours.ask(type="ping"))["type"] == "pong"
 
 
-async def test_introspecting_and_revoking_a_foreign_token(house: AttackedGateway) -> None:
+async def test_introspecting_and_revoking_a_foreign_token(attacked: AttackedGateway) -> None:
     """Another tenant's token is not active, and its `jti` revokes nothing."""
-    good = house.gate.token()
-    admin = holder(house, "admin")
-    async with house.gate.client(good) as ada:
-        answer = await house.http("POST", "/admin/tokens/introspect", {"token": good}, token=admin)
+    good = attacked.gate.token()
+    admin = holder(attacked, "admin")
+    async with attacked.gate.client(good) as ada:
+        answer = await attacked.http("POST", "/admin/tokens/introspect", {"token": good}, token=admin)
         assert answer.json == {"active": False}
-        answer = await house.http("POST", "/admin/tokens/revoke", {"jti": jti(good)}, token=admin)
+        answer = await attacked.http("POST", "/admin/tokens/revoke", {"jti": jti(good)}, token=admin)
         assert answer.json["disconnected"] == 0
-        answer = await house.http("POST", "/admin/tokens/revoke", {"user_id": "ada"}, token=admin)
+        answer = await attacked.http("POST", "/admin/tokens/revoke", {"user_id": "ada"}, token=admin)
         assert answer.json["disconnected"] == 0
         assert (await ada.ask(type="auth", token=good))["type"] == "authenticated"
 
@@ -158,30 +160,32 @@ async def test_introspecting_and_revoking_a_foreign_token(house: AttackedGateway
         (("0", "1"), ("01", "1")),
     ],
 )
-async def test_keys_that_could_collide(house: AttackedGateway, ours: tuple[str, str], theirs: tuple[str, str]) -> None:
+async def test_keys_that_could_collide(
+    attacked: AttackedGateway, ours: tuple[str, str], theirs: tuple[str, str]
+) -> None:
     """Revoking (tenant, user) and publishing to it concern nobody else, however the two could be joined."""
-    mine = holder(house, "subscribe publish admin", *ours)
+    mine = holder(attacked, "subscribe publish admin", *ours)
     async with (
-        house.gate.client(mine) as near,
-        house.gate.client(holder(house, "subscribe publish", *theirs)) as far,
+        attacked.gate.client(mine) as near,
+        attacked.gate.client(holder(attacked, "subscribe publish", *theirs)) as far,
     ):
         event = {"type": "task.created", "data": {}, "user_id": ours[1], "idempotency_key": "-".join(ours)}
         assert (await near.ask(type="publish", event=event))["type"] == "published"
         assert await until_fence(far) == []
-        admin = holder(house, "admin", ours[0], "root")
-        answer = await house.http("POST", "/admin/tokens/revoke", {"user_id": ours[1]}, token=admin)
+        admin = holder(attacked, "admin", ours[0], "root")
+        answer = await attacked.http("POST", "/admin/tokens/revoke", {"user_id": ours[1]}, token=admin)
         assert answer.json["disconnected"] == 1
         assert await near.closed() == (4401, "token_revoked")
         assert (await far.ask(type="ping"))["type"] == "pong"
-    async with house.gate.client(holder(house, "subscribe", *theirs)):
+    async with attacked.gate.client(holder(attacked, "subscribe", *theirs)):
         pass
 
 
-async def test_revoked_issuer(house: AttackedGateway) -> None:
+async def test_revoked_issuer(attacked: AttackedGateway) -> None:
     """Whose own token was revoked issues, revokes, inspects and publishes no more, and is out at once."""
-    admin = holder(house, "subscribe publish admin", "initech", "root")
-    async with house.gate.client(admin) as root:
-        answer = await house.http("POST", "/admin/tokens/revoke", {"jti": jti(admin)}, token=admin)
+    admin = holder(attacked, "subscribe publish admin", "initech", "root")
+    async with attacked.gate.client(admin) as root:
+        answer = await attacked.http("POST", "/admin/tokens/revoke", {"jti": jti(admin)}, token=admin)
         assert answer.json["disconnected"] == 1
         assert await root.closed() == (4401, "token_revoked")
     for target, body in (
@@ -190,26 +194,27 @@ async def test_revoked_issuer(house: AttackedGateway) -> None:
         ("/admin/tokens/introspect", {"token": admin}),
         ("/events", EVENT),
     ):
-        problem(await house.http("POST", target, body, token=admin), 401, "token_revoked")
-    async with connect(f"{house.gate.ws_url}?token={admin}") as websocket:
+        problem(await attacked.http("POST", target, body, token=admin), 401, "token_revoked")
+    async with connect(f"{attacked.gate.ws_url}?token={admin}") as websocket:
         assert await Client(websocket).closed() == (4401, "token_revoked")
-    other = holder(house, "admin", "initech", "root")
-    answer = await house.http("POST", "/admin/tokens/introspect", {"token": admin}, token=other)
+    other = holder(attacked, "admin", "initech", "root")
+    answer = await attacked.http("POST", "/admin/tokens/introspect", {"token": admin}, token=other)
     assert answer.json == {"active": False}
 
 
-async def test_revoked_tenant_and_what_is_issued_after(house: AttackedGateway) -> None:
+async def test_revoked_tenant_and_what_is_issued_after(attacked: AttackedGateway) -> None:
     """A tenant's revocation ends what was issued before it, of all its users, and nothing issued later."""
-    users = [holder(house, "subscribe", "hooli", name) for name in ("a", "b")]
-    platform = house.gate.token("root", "ops", scope="platform", rooms=EVERYTHING)
-    async with house.gate.client(users[0]) as one, house.gate.client(users[1]) as two, house.gate.client() as other:
-        answer = await house.http("POST", "/admin/tokens/revoke", {"tenant": "hooli"}, token=platform)
+    users = [holder(attacked, "subscribe", "hooli", name) for name in ("a", "b")]
+    platform = attacked.gate.token("root", "ops", scope="platform", rooms=EVERYTHING)
+    gate = attacked.gate
+    async with gate.client(users[0]) as one, gate.client(users[1]) as two, gate.client() as other:
+        answer = await attacked.http("POST", "/admin/tokens/revoke", {"tenant": "hooli"}, token=platform)
         assert answer.json["disconnected"] == 2
         assert await one.closed() == await two.closed() == (4401, "token_revoked")
         assert (await other.ask(type="ping"))["type"] == "pong"
     body = {"user_id": "a", "tenant": "hooli", "rooms": ["circle:1"], "scope": ""}
-    answer = await house.http("POST", "/admin/tokens", body, token=platform)
-    async with house.gate.client(answer.json["access_token"]) as again:
+    answer = await attacked.http("POST", "/admin/tokens", body, token=platform)
+    async with attacked.gate.client(answer.json["access_token"]) as again:
         assert (await again.ask(type="ping"))["type"] == "pong"
 
 
@@ -233,17 +238,17 @@ async def test_revoked_tenant_and_what_is_issued_after(house: AttackedGateway) -
     ],
 )
 async def test_subscribing_beyond_ones_grants(
-    house: AttackedGateway, scope: str, rooms: list[str], asked: list[str], code: str
+    attacked: AttackedGateway, scope: str, rooms: list[str], asked: list[str], code: str
 ) -> None:
     """Refused as a whole, with history and without, at connect too; the own room stays."""
-    token = holder(house, scope, rooms=rooms)
-    async with house.gate.client(token) as client:
+    token = holder(attacked, scope, rooms=rooms)
+    async with attacked.gate.client(token) as client:
         for more in ({}, {"history": 100}, {"since": client.established["data"]["cursor"]}):
             refused(await client.ask(type="subscribe", rooms=[*asked, "user:mallory"], **more), code)
-        assert house.connection(client).rooms.keys() == {"user:mallory"}
-    async with house.gate.client(token, f"&rooms={','.join(asked)}") as client:
+        assert attacked.connection(client).rooms.keys() == {"user:mallory"}
+    async with attacked.gate.client(token, f"&rooms={','.join(asked)}") as client:
         refused(await client.next(), code)
-        assert house.connection(client).rooms.keys() == {"user:mallory"}
+        assert attacked.connection(client).rooms.keys() == {"user:mallory"}
 
 
 @pytest.mark.parametrize(
@@ -261,16 +266,16 @@ async def test_subscribing_beyond_ones_grants(
     ],
 )
 async def test_publishing_beyond_ones_grants(
-    house: AttackedGateway, scope: str, rooms: list[str], changed: dict[str, Any], code: str
+    attacked: AttackedGateway, scope: str, rooms: list[str], changed: dict[str, Any], code: str
 ) -> None:
     """Refused over the socket and over HTTP, alone and in a batch; nothing is appended to any log."""
-    token, event = holder(house, scope, rooms=rooms), {**EVENT, **changed}
-    log = house.gate.service.gateway.log
+    token, event = holder(attacked, scope, rooms=rooms), {**EVENT, **changed}
+    log = attacked.gate.service.gateway.log
     before = [log.window(tenant).head for tenant in ("acme", "globex")]
-    async with house.gate.client(token) as client:
+    async with attacked.gate.client(token) as client:
         refused(await client.ask(type="publish", event=event), code)
-    problem(await house.http("POST", "/events", event, token=token), 403, code)
-    answer = await house.http("POST", "/events/batch", {"events": [event]}, token=token)
+    problem(await attacked.http("POST", "/events", event, token=token), 403, code)
+    answer = await attacked.http("POST", "/events/batch", {"events": [event]}, token=token)
     if "publish" in scope:
         assert answer.json["results"][0]["error"]["code"] == code
     else:
@@ -278,25 +283,25 @@ async def test_publishing_beyond_ones_grants(
     assert [log.window(tenant).head for tenant in ("acme", "globex")] == before
 
 
-async def test_narrower_refresh_takes_rooms_away(house: AttackedGateway) -> None:
+async def test_narrower_refresh_takes_rooms_away(attacked: AttackedGateway) -> None:
     """A refresh with fewer grants or without `subscribe` leaves the rooms it no longer grants, at once."""
-    async with house.gate.client(query="&rooms=circle:7,project:1") as client:
+    async with attacked.gate.client(query="&rooms=circle:7,project:1") as client:
         await client.next("subscribed")
-        frame = await client.ask(type="auth", token=house.gate.token(rooms=["circle:7"]))
+        frame = await client.ask(type="auth", token=attacked.gate.token(rooms=["circle:7"]))
         assert frame["data"]["dropped"] == ["project:1"]
         refused(await client.ask(type="subscribe", rooms=["project:1"]), "room_forbidden")
-        frame = await client.ask(type="auth", token=house.gate.token(rooms=["circle:7"], scope="publish"))
+        frame = await client.ask(type="auth", token=attacked.gate.token(rooms=["circle:7"], scope="publish"))
         assert frame["data"]["dropped"] == ["circle:7"]
-        answer = await house.http("POST", "/events", EVENT, token=house.gate.token())
+        answer = await attacked.http("POST", "/events", EVENT, token=attacked.gate.token())
         assert answer.status == 202
         assert await until_fence(client) == []
 
 
-async def test_a_token_signed_for_another_gateway(house: AttackedGateway) -> None:
+async def test_a_token_signed_for_another_gateway(attacked: AttackedGateway) -> None:
     """The same key with another `iss` or `aud` is not trusted."""
-    service = house.gate.service
+    service = attacked.gate.service
     for issuer, audience in (("other", "gathering-gateway"), ("gathering-gateway", "other")):
         foreign = type(service.issuer)(service.keyring, issuer, audience).issue(
             user_id="ada", tenant="acme", rooms=[], scope=["admin"], expires_in=60, now=time.time()
         )
-        problem(await house.http("GET", "/admin/stats", token=foreign.access_token), 401, "token_invalid")
+        problem(await attacked.http("GET", "/admin/stats", token=foreign.access_token), 401, "token_invalid")

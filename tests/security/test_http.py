@@ -21,8 +21,8 @@ EVENT = b'{"type": "task.created", "data": {}, "circle_id": 7}'
 MEBIBYTE = 1024 * 1024
 
 
-def admin(house: AttackedGateway) -> str:
-    return house.gate.token("root", rooms=["circle:*", "user:*"], scope="subscribe publish admin")
+def admin(attacked: AttackedGateway) -> str:
+    return attacked.gate.token("root", rooms=["circle:*", "user:*"], scope="subscribe publish admin")
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def admin(house: AttackedGateway) -> str:
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("path", ["/events", "/admin/tokens", "/admin/tokens/revoke", "/events/batch"])
-async def test_json_under_another_name(house: AttackedGateway, kind: str, path: str) -> None:
+async def test_json_under_another_name(attacked: AttackedGateway, kind: str, path: str) -> None:
     """JSON that a foreign page could send without asking first (CVE-2021-32677) is no JSON."""
     bodies = {
         "/events": EVENT,
@@ -42,7 +42,7 @@ async def test_json_under_another_name(house: AttackedGateway, kind: str, path: 
         "/admin/tokens": b'{"user_id": "eve", "rooms": []}',
         "/admin/tokens/revoke": b'{"user_id": "eve"}',
     }
-    answer = await house.http("POST", path, bodies[path], token=admin(house), headers={"Content-Type": kind})
+    answer = await attacked.http("POST", path, bodies[path], token=admin(attacked), headers={"Content-Type": kind})
     problem(answer, 415, "bad_message")
     assert "application/json" in answer.json["detail"]
 
@@ -74,9 +74,9 @@ def bodies() -> Iterator[tuple[str, bytes]]:
 
 @pytest.mark.parametrize("body", [pytest.param(body, id=what) for what, body in bodies()])
 @pytest.mark.parametrize("path", ["/events", "/events/batch", "/admin/tokens"])
-async def test_no_json(house: AttackedGateway, path: str, body: bytes) -> None:
+async def test_no_json(attacked: AttackedGateway, path: str, body: bytes) -> None:
     """400."""
-    problem(await house.http("POST", path, body, token=admin(house)), 400, "bad_message")
+    problem(await attacked.http("POST", path, body, token=admin(attacked)), 400, "bad_message")
 
 
 def shapes() -> Iterator[tuple[str, str, Any]]:
@@ -115,31 +115,31 @@ def shapes() -> Iterator[tuple[str, str, Any]]:
 
 
 @pytest.mark.parametrize(("path", "body"), [pytest.param(path, body, id=what) for what, path, body in shapes()])
-async def test_wrong_shape(house: AttackedGateway, path: str, body: Any) -> None:
+async def test_wrong_shape(attacked: AttackedGateway, path: str, body: Any) -> None:
     """422 that names the field; unknown members' names are all that is repeated."""
-    answer = await house.http("POST", path, body, token=admin(house))
+    answer = await attacked.http("POST", path, body, token=admin(attacked))
     assert (answer.status, answer.header("content-type")) == (422, "application/problem+json"), answer
     assert answer.json["code"] in ("bad_message", "room_invalid", "too_many_rooms")
     clear(answer.json["detail"].replace(f"{MARK}: Extra", "Extra"), "\u202e")
 
 
-async def test_event_ids_and_types(house: AttackedGateway) -> None:
+async def test_event_ids_and_types(attacked: AttackedGateway) -> None:
     """An event is judged over HTTP as over the socket."""
     changes: tuple[dict[str, Any], ...] = (
         {"type": MARK}, {"type": "error"}, {"data": []}, {"circle_id": True}, {"idempotency_key": ""}
     )  # fmt: skip
     for changed in changes:
         body = {**json.loads(EVENT), **changed}
-        problem(await house.http("POST", "/events", body, token=admin(house)), 422, "bad_message")
+        problem(await attacked.http("POST", "/events", body, token=admin(attacked)), 422, "bad_message")
     body = {**json.loads(EVENT), "circle_id": 10**65}
-    problem(await house.http("POST", "/events", body, token=admin(house)), 422, "room_invalid")
+    problem(await attacked.http("POST", "/events", body, token=admin(attacked)), 422, "room_invalid")
 
 
-async def test_batch_judges_each_by_itself(house: AttackedGateway) -> None:
+async def test_batch_judges_each_by_itself(attacked: AttackedGateway) -> None:
     """Bad ones among good ones cost these nothing, and the answers are in order."""
     good = json.loads(EVENT)
     events = [good, None, {**good, "circle_id": "a:b"}, {**good, "type": MARK}, [], {**good, "tenant": "globex"}, good]
-    answer = await house.http("POST", "/events/batch", {"events": events}, token=admin(house))
+    answer = await attacked.http("POST", "/events/batch", {"events": events}, token=admin(attacked))
     assert answer.status == 202
     codes = [result.get("error", {}).get("code") for result in answer.json["results"]]
     assert codes == [None, "bad_message", "room_invalid", "bad_message", "bad_message", "scope_missing", None]
@@ -149,55 +149,55 @@ async def test_batch_judges_each_by_itself(house: AttackedGateway) -> None:
 
 @pytest.mark.parametrize("size", [MEBIBYTE + 1, 2 * MEBIBYTE])
 @pytest.mark.parametrize("path", ["/events", "/admin/tokens", "/admin/tokens/introspect"])
-async def test_too_large_body(house: AttackedGateway, path: str, size: int) -> None:
+async def test_too_large_body(attacked: AttackedGateway, path: str, size: int) -> None:
     """413 with the limit."""
-    answer = await house.http("POST", path, b'"' + b"a" * (size - 2) + b'"', token=admin(house))
+    answer = await attacked.http("POST", path, b'"' + b"a" * (size - 2) + b'"', token=admin(attacked))
     problem(answer, 413, "message_too_large")
     assert answer.json["limit"] == MEBIBYTE
 
 
-async def test_too_large_event(house: AttackedGateway) -> None:
+async def test_too_large_event(attacked: AttackedGateway) -> None:
     """413 for one event of over 64 KiB, alone and in a batch."""
     big = {**json.loads(EVENT), "data": {"x": "a" * 65_536}}
-    problem(await house.http("POST", "/events", big, token=admin(house)), 413, "message_too_large")
-    answer = await house.http("POST", "/events/batch", {"events": [big]}, token=admin(house))
+    problem(await attacked.http("POST", "/events", big, token=admin(attacked)), 413, "message_too_large")
+    answer = await attacked.http("POST", "/events/batch", {"events": [big]}, token=admin(attacked))
     assert answer.json["results"][0]["error"]["code"] == "message_too_large"
 
 
-async def test_chunked_without_length(house: AttackedGateway) -> None:
+async def test_chunked_without_length(attacked: AttackedGateway) -> None:
     """A body in chunks is read as far as the limit, and no farther."""
     headers = {
-        "Authorization": f"Bearer {admin(house)}",
+        "Authorization": f"Bearer {admin(attacked)}",
         "Content-Type": "application/json",
         "Transfer-Encoding": "chunked",
     }
-    async with raw(house.gate.port) as connection:
+    async with raw(attacked.gate.port) as connection:
         chunks = b"".join(b"%x\r\n%b\r\n" % (1, EVENT[i : i + 1]) for i in range(len(EVENT)))
         await connection.send(request("POST", "/events", headers, chunks + b"0\r\n\r\n"))
         assert (await connection.answer()).status == 202
-    async with raw(house.gate.port) as connection:
+    async with raw(attacked.gate.port) as connection:
         await connection.send(request("POST", "/events", headers, b"10000\r\n" + b"a" * 65_536 + b"\r\n"))
         for _ in range(17):
             await connection.send(b"10000\r\n" + b"a" * 65_536 + b"\r\n")
         problem(await connection.answer(), 413, "message_too_large")
-    await house.works()
+    await attacked.works()
 
 
-async def test_duplicate_members(house: AttackedGateway) -> None:
+async def test_duplicate_members(attacked: AttackedGateway) -> None:
     """The last one counts, for what is judged and for what is done."""
-    token = house.gate.token(rooms=["circle:7"])
+    token = attacked.gate.token(rooms=["circle:7"])
     body = EVENT[:-1] + b', "circle_id": 8}'
-    problem(await house.http("POST", "/events", body, token=token), 403, "room_forbidden")
+    problem(await attacked.http("POST", "/events", body, token=token), 403, "room_forbidden")
     body = b'{"user_id": "eve", "rooms": [], "scope": "subscribe", "scope": "platform"}'
-    problem(await house.http("POST", "/admin/tokens", body, token=admin(house)), 403, "scope_missing")
+    problem(await attacked.http("POST", "/admin/tokens", body, token=admin(attacked)), 403, "scope_missing")
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH", "OPTIONS", "HEAD", "TRACE", "CONNECTX", "post"])
 @pytest.mark.parametrize("path", ["/events", "/admin/tokens", "/admin/tokens/revoke"])
-async def test_wrong_method(house: AttackedGateway, method: str, path: str) -> None:
+async def test_wrong_method(attacked: AttackedGateway, method: str, path: str) -> None:
     """405 or, for what is no method, 400; an override header is not listened to."""
-    async with raw(house.gate.port) as connection:
-        headers = {"Authorization": f"Bearer {admin(house)}", "X-HTTP-Method-Override": "POST"}
+    async with raw(attacked.gate.port) as connection:
+        headers = {"Authorization": f"Bearer {admin(attacked)}", "X-HTTP-Method-Override": "POST"}
         await connection.send(request(method, path, headers))
         answer = await connection.answer(head_only=method == "HEAD")
     assert answer.status in (400, 405)
@@ -219,10 +219,10 @@ PATHS = [
 
 
 @pytest.mark.parametrize("path", PATHS)
-async def test_path_tricks(house: AttackedGateway, path: str) -> None:
+async def test_path_tricks(attacked: AttackedGateway, path: str) -> None:
     """Nothing is there, and nobody's file is read."""
-    for token in (None, admin(house)):
-        answer = await house.http("GET", path, token=token)
+    for token in (None, admin(attacked)):
+        answer = await attacked.http("GET", path, token=token)
         assert answer.status in (404, 405, 426 if "dashboard" in path else 404), answer
         assert b"root:" not in answer.body
         assert b"import" not in answer.body
@@ -237,9 +237,9 @@ async def test_path_tricks(house: AttackedGateway, path: str) -> None:
         "limit=" + "9" * 400, "limit=%D9%A1", "limit=1&limit=0", "after=" + "a" * 257, "tenant=" + "a" * 65,
     ],
 )  # fmt: skip
-async def test_page_beyond_bounds(house: AttackedGateway, path: str, query: str) -> None:
+async def test_page_beyond_bounds(attacked: AttackedGateway, path: str, query: str) -> None:
     """422 that says the bounds."""
-    problem(await house.http("GET", f"{path}?{query}", token=admin(house)), 422, "bad_message")
+    problem(await attacked.http("GET", f"{path}?{query}", token=admin(attacked)), 422, "bad_message")
 
 
 @pytest.mark.parametrize("path", ["/admin/stats", "/admin/connections", "/admin/rooms"])
@@ -247,47 +247,47 @@ async def test_page_beyond_bounds(house: AttackedGateway, path: str, query: str)
     "query",
     ["after=", "after=%00", "after=%ff", "after=%F0%9F%98%80", "after=z&limit=1", "after=..%2f", "x=1", "tenant="],
 )
-async def test_odd_but_good_page(house: AttackedGateway, path: str, query: str) -> None:
+async def test_odd_but_good_page(attacked: AttackedGateway, path: str, query: str) -> None:
     """A page that starts anywhere is a page of one's own tenant."""
-    answer = await house.http("GET", f"{path}?{query}", token=admin(house))
+    answer = await attacked.http("GET", f"{path}?{query}", token=admin(attacked))
     assert answer.status == 200
     assert answer.json.get("tenant", "acme") == "acme"
 
 
 @pytest.mark.parametrize("id", ["x", "con_", "..", "%2e%2e", "%00", "con_%0d%0aX: 1", "*", "con_" + "a" * 4000, MARK])
-async def test_connection_that_is_none(house: AttackedGateway, id: str) -> None:
+async def test_connection_that_is_none(attacked: AttackedGateway, id: str) -> None:
     """404, whatever it is called."""
-    answer = await house.http("DELETE", f"/admin/connections/{id.replace(' ', '%20')}", token=admin(house))
+    answer = await attacked.http("DELETE", f"/admin/connections/{id.replace(' ', '%20')}", token=admin(attacked))
     problem(answer, 405 if answer.status == 405 else 404, "not_found")
 
 
 @pytest.mark.parametrize("tenant", ["a%20b", "..", "a:b", "%00", "*", "a%0a", "%D0%B0cme", "acme%20", "-"])
-async def test_platform_asks_for_a_tenant_that_cannot_be(house: AttackedGateway, tenant: str) -> None:
+async def test_platform_asks_for_a_tenant_that_cannot_be(attacked: AttackedGateway, tenant: str) -> None:
     """Who administers every tenant is told that this is none, and nothing is kept of it."""
-    platform = house.gate.token("root", scope="platform")
-    before = set(house.gate.service.gateway.manager.tenants())
+    platform = attacked.gate.token("root", scope="platform")
+    before = set(attacked.gate.service.gateway.manager.tenants())
     for path in ("/admin/stats", "/admin/connections", "/admin/rooms"):
-        problem(await house.http("GET", f"{path}?tenant={tenant}", token=platform), 422, "bad_message")
-    assert set(house.gate.service.gateway.manager.tenants()) == before
+        problem(await attacked.http("GET", f"{path}?tenant={tenant}", token=platform), 422, "bad_message")
+    assert set(attacked.gate.service.gateway.manager.tenants()) == before
 
 
 @pytest.mark.parametrize(
     "label", ["a" * 65, "%0d%0aX: 1", "%00", "%1b[31m", "%E2%80%AE", "%E2%80%A8", "%ff", "%F0%9F%98%80" * 65]
 )
-async def test_label_that_people_could_not_read(house: AttackedGateway, label: str) -> None:
+async def test_label_that_people_could_not_read(attacked: AttackedGateway, label: str) -> None:
     """A `client_id` of control characters, or too long, is 4400 before anything is shown of it."""
     query = label.replace(" ", "%20").replace("[", "%5B")
     if label == "%ff":
-        async with house.gate.client(query=f"&client_id={query}") as client:
+        async with attacked.gate.client(query=f"&client_id={query}") as client:
             assert client.established["data"]["client_id"] == "\ufffd"
         return
-    async with connect(f"{house.gate.ws_url}?token={house.gate.token()}&client_id={query}") as websocket:
+    async with connect(f"{attacked.gate.ws_url}?token={attacked.gate.token()}&client_id={query}") as websocket:
         client = Client(websocket)
         frame = await client.next("error")
         assert frame["data"]["code"] == "bad_message"
         clear(frame["data"]["message"])
         assert await client.closed() == (4400, "bad_message")
-    await house.works()
+    await attacked.works()
 
 
 @pytest.mark.parametrize(
@@ -310,29 +310,29 @@ async def test_label_that_people_could_not_read(house: AttackedGateway, label: s
         b"GET\r\n\r\n",
     ],
 )
-async def test_raw_requests(house: AttackedGateway, sent: bytes) -> None:
+async def test_raw_requests(attacked: AttackedGateway, sent: bytes) -> None:
     """Whatever a socket can carry gets an answer below 500 or an end, and the next client is served."""
-    async with raw(house.gate.port) as connection:
+    async with raw(attacked.gate.port) as connection:
         await connection.send(sent + request("GET", "/healthz", {"Connection": "close"}))
         said = await connection.rest()
     assert b" 500 " not in said
     assert b"Traceback" not in said
-    await house.works()
+    await attacked.works()
 
 
-async def test_nothing_in_headers_from_a_query(house: AttackedGateway) -> None:
+async def test_nothing_in_headers_from_a_query(attacked: AttackedGateway) -> None:
     """A redirect cannot be made to carry a header of the attacker's."""
-    answer = await house.http("GET", "/events/%0d%0aX-Evil:%201?a=%0d%0aX-Evil: 1".replace(": 1", ":1"))
+    answer = await attacked.http("GET", "/events/%0d%0aX-Evil:%201?a=%0d%0aX-Evil: 1".replace(": 1", ":1"))
     assert answer.header("x-evil") is None
 
 
-async def test_echo(house: AttackedGateway) -> None:
+async def test_echo(attacked: AttackedGateway) -> None:
     """An error about a token request does not repeat what it asked for."""
     for scope in (MARK, f"<script>{MARK}</script>", f"subscribe {MARK}"):
         body = {"user_id": "eve", "rooms": [], "scope": scope}
-        answer = await house.http("POST", "/admin/tokens", body, token=admin(house))
+        answer = await attacked.http("POST", "/admin/tokens", body, token=admin(attacked))
         assert MARK not in answer.body.decode()
-    answer = await house.http("GET", f"/admin/stats?tenant={quote(MARK)}", token=admin(house))
+    answer = await attacked.http("GET", f"/admin/stats?tenant={quote(MARK)}", token=admin(attacked))
     problem(answer, 403, "scope_missing")
 
 

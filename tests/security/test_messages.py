@@ -152,9 +152,9 @@ async def goes_on(client: Client) -> None:
 
 
 @pytest.mark.parametrize("text", [pytest.param(text, id=what) for what, text in texts()])
-async def test_no_command(house: AttackedGateway, text: str) -> None:
+async def test_no_command(attacked: AttackedGateway, text: str) -> None:
     """`bad_message`."""
-    async with house.gate.client() as client:
+    async with attacked.gate.client() as client:
         await client.websocket.send(text)
         frame = await client.next()
         refused(frame, "bad_message")
@@ -163,32 +163,32 @@ async def test_no_command(house: AttackedGateway, text: str) -> None:
 
 
 @pytest.mark.parametrize("kind", [pytest.param(kind, id=what) for what, kind in unknown_types()])
-async def test_unknown_type(house: AttackedGateway, kind: str) -> None:
+async def test_unknown_type(attacked: AttackedGateway, kind: str) -> None:
     """`unknown_type`, with the id of who asked."""
-    async with house.gate.client() as client:
+    async with attacked.gate.client() as client:
         refused(await client.ask(type=kind, rooms=["circle:7"]), "unknown_type")
         await goes_on(client)
 
 
 @pytest.mark.parametrize("command", [pytest.param(command, id=what) for what, command in wrong_fields()])
-async def test_wrong_field(house: AttackedGateway, command: dict[str, Any]) -> None:
+async def test_wrong_field(attacked: AttackedGateway, command: dict[str, Any]) -> None:
     """`bad_message` that says which field, echoes the id where it could be read, and does nothing."""
-    head = house.gate.service.gateway.log.window("acme").head
-    async with house.gate.client() as client:
+    head = attacked.gate.service.gateway.log.window("acme").head
+    async with attacked.gate.client() as client:
         await client.send(**{"id": "mine", **command})
         frame = await client.next()
         # The name of an unknown field is the one thing that is repeated, so that its author finds it.
         frame["data"]["message"] = frame["data"]["message"].replace(f"{MARK}: Extra", "Extra")
         refused(frame, "bad_message")
         assert frame.get("id") == ("mine" if "id" not in command else None)
-        assert house.connection(client).rooms.keys() == {"user:ada"}
+        assert attacked.connection(client).rooms.keys() == {"user:ada"}
         await goes_on(client)
-    assert house.gate.service.gateway.log.window("acme").head == head
+    assert attacked.gate.service.gateway.log.window("acme").head == head
 
 
-async def test_binary(house: AttackedGateway) -> None:
+async def test_binary(attacked: AttackedGateway) -> None:
     """A binary frame is refused, whatever is in it."""
-    async with house.gate.client() as client:
+    async with attacked.gate.client() as client:
         for content in (b"", b"\x00", b'{"type":"ping"}', b"\xff" * 1000):
             await client.websocket.send(content)
             refused(await client.next(), "bad_message")
@@ -196,10 +196,10 @@ async def test_binary(house: AttackedGateway) -> None:
 
 
 @pytest.mark.parametrize("size", [LIMIT - 1, LIMIT])
-async def test_largest_message(house: AttackedGateway, size: int) -> None:
+async def test_largest_message(attacked: AttackedGateway, size: int) -> None:
     """A message of the greatest size is read, and refused for what is in it only."""
     text = '{"type":"auth","x":""}'
-    async with house.gate.client() as client:
+    async with attacked.gate.client() as client:
         await client.websocket.send(text.replace('""', f'"{"a" * (size - len(text))}"'))
         refused(await client.next(), "bad_message")
         await client.websocket.send('{"type":"ping"}' + " " * (size - 15))
@@ -209,32 +209,32 @@ async def test_largest_message(house: AttackedGateway, size: int) -> None:
 
 @pytest.mark.parametrize("size", [LIMIT + 1, LIMIT * 2, 1 << 20])
 @pytest.mark.parametrize("letter", ["a", "\u00e9", b"a"], ids=["ASCII", "two bytes a letter", "binary"])
-async def test_too_large_message(house: AttackedGateway, size: int, letter: str | bytes) -> None:
+async def test_too_large_message(attacked: AttackedGateway, size: int, letter: str | bytes) -> None:
     """One byte more, by bytes and not by letters, is 1009; the next connection works."""
-    async with house.gate.client() as client:
+    async with attacked.gate.client() as client:
         content = letter * (size // len(letter if isinstance(letter, bytes) else letter.encode()) + 1)
         with suppress(Exception):  # closed while it is still being sent
             await client.websocket.send(content)
         code, reason = await client.closed()
         assert code == 1009
         assert MARK not in reason
-    await house.works()
+    await attacked.works()
 
 
-async def test_fragments_count_together(house: AttackedGateway) -> None:
+async def test_fragments_count_together(attacked: AttackedGateway) -> None:
     """A message in many pieces is no larger than one in one piece."""
-    async with house.gate.client() as client:
+    async with attacked.gate.client() as client:
         await client.websocket.send(iter(['{"type":', '"ping"', "}"]))
         await client.next("pong")
         with suppress(Exception):  # closed while it is still being sent
             await client.websocket.send(iter(["a" * 6000] * 20))
         assert (await client.closed())[0] == 1009
-    await house.works()
+    await attacked.works()
 
 
-async def test_ten_malformed_in_a_row_end_it(house: AttackedGateway) -> None:
+async def test_ten_malformed_in_a_row_end_it(attacked: AttackedGateway) -> None:
     """Repeated malformed messages are 4400; a good one in between starts the count anew."""
-    async with house.gate.client() as client:
+    async with attacked.gate.client() as client:
         for _ in range(9):
             await client.websocket.send(MARK)
             refused(await client.next(), "bad_message")
@@ -243,34 +243,34 @@ async def test_ten_malformed_in_a_row_end_it(house: AttackedGateway) -> None:
             await client.websocket.send(MARK)
             refused(await client.next(), "bad_message")
         assert await client.closed() == (4400, "bad_message")
-    await house.works()
+    await attacked.works()
 
 
-async def test_nothing_is_done_for_who_was_sent_away(house: AttackedGateway) -> None:
+async def test_nothing_is_done_for_who_was_sent_away(attacked: AttackedGateway) -> None:
     """What a client had sent before it noticed that it is closed counts for nothing."""
-    gateway = house.gate.service.gateway
+    gateway = attacked.gate.service.gateway
     head = gateway.log.window("acme").head
-    async with house.gate.client() as client:
-        connection = house.connection(client)
+    async with attacked.gate.client() as client:
+        connection = attacked.connection(client)
         for _ in range(10):
             await client.websocket.send(MARK)
         for command in (
             {"type": "subscribe", "rooms": ["circle:7"]},
             {"type": "publish", "event": EVENT},
-            {"type": "auth", "token": house.gate.token()},
+            {"type": "auth", "token": attacked.gate.token()},
         ):
             await client.send(**command)
         assert await client.closed() == (4400, "bad_message")
         assert connection.rooms == {}
-    await house.works()
+    await attacked.works()
     assert gateway.log.window("acme").head == head
     assert all(connection not in room for room in gateway.manager.of("acme").rooms.values())
     assert connection not in gateway.connections.expirations
 
 
-async def test_duplicate_members(house: AttackedGateway) -> None:
+async def test_duplicate_members(attacked: AttackedGateway) -> None:
     """The last one counts, for all that is judged and for all that is done."""
-    async with house.gate.client(house.gate.token(rooms=["circle:7"])) as client:
+    async with attacked.gate.client(attacked.gate.token(rooms=["circle:7"])) as client:
         await client.websocket.send('{"type":"subscribe","rooms":["circle:7"],"rooms":["circle:8"],"id":1,"id":2}')
         frame = await client.next()
         assert (frame["type"], frame["id"], frame["data"]["code"]) == ("error", 2, "room_forbidden")
@@ -284,9 +284,9 @@ async def test_duplicate_members(house: AttackedGateway) -> None:
 @pytest.mark.parametrize(
     "id", ["", "x" * 64, 0, -1, 10**63, 2**64, "\u202e", "\x00", '"}', "<b>"], ids=lambda id: repr(id)[:12]
 )
-async def test_odd_but_good_id(house: AttackedGateway, id: str | int) -> None:
+async def test_odd_but_good_id(attacked: AttackedGateway, id: str | int) -> None:
     """An id comes back as it was."""
-    async with house.gate.client() as client:
+    async with attacked.gate.client() as client:
         if id == 10**63:
             id -= 1
         assert (await client.ask(type="ping", id=id))["id"] == id
@@ -308,9 +308,9 @@ async def test_odd_but_good_id(house: AttackedGateway, id: str | int) -> None:
     ],
     ids=lambda data: str(data)[:24],
 )
-async def test_odd_but_good_data(house: AttackedGateway, data: dict[str, Any]) -> None:
+async def test_odd_but_good_data(attacked: AttackedGateway, data: dict[str, Any]) -> None:
     """Whatever JSON can hold arrives as it was, and only in `data`."""
-    async with house.gate.client(query="&rooms=circle:7") as client:
+    async with attacked.gate.client(query="&rooms=circle:7") as client:
         await client.next("subscribed")
         await client.send(type="publish", event=event(data=data))
         frames = {frame["type"]: frame for frame in (await client.next(), await client.next())}
@@ -321,9 +321,9 @@ async def test_odd_but_good_data(house: AttackedGateway, data: dict[str, Any]) -
 
 
 @pytest.mark.parametrize("number", ["1e309", "-1e309", str(10**309), str(-(10**1000)), "2" + "0" * 308])
-async def test_numbers_that_readers_take_for_infinity(house: AttackedGateway, number: str) -> None:
+async def test_numbers_that_readers_take_for_infinity(attacked: AttackedGateway, number: str) -> None:
     """Beyond the range of a double they are refused, written as floats and as integers alike."""
-    async with house.gate.client() as client:
+    async with attacked.gate.client() as client:
         text = json.dumps({"type": "publish", "event": event(data={"n": 0})}).replace('"n": 0', f'"n": {number}')
         await client.websocket.send(text)
         refused(await client.next(), "bad_message")
@@ -331,9 +331,9 @@ async def test_numbers_that_readers_take_for_infinity(house: AttackedGateway, nu
 
 
 @pytest.mark.parametrize("circle", [-1, 10**64, 10**4000, "", "a:b", "7\n"], ids=lambda c: repr(c)[:12])
-async def test_id_that_no_room_can_have(house: AttackedGateway, circle: int | str) -> None:
+async def test_id_that_no_room_can_have(attacked: AttackedGateway, circle: int | str) -> None:
     """`room_invalid`, also for a number of thousands of digits."""
-    async with house.gate.client() as client:
+    async with attacked.gate.client() as client:
         raw = json.dumps({"type": "publish", "event": event(circle_id=0)})
         text = "1" + "0" * 4000 if circle == 10**4000 else json.dumps(circle)
         await client.websocket.send(raw.replace('"circle_id": 0', f'"circle_id": {text}'))
@@ -341,9 +341,9 @@ async def test_id_that_no_room_can_have(house: AttackedGateway, circle: int | st
         await goes_on(client)
 
 
-async def cursors(house: AttackedGateway) -> list[str]:
+async def cursors(attacked: AttackedGateway) -> list[str]:
     """Cursors that are none of this tenant."""
-    service = house.gate.service
+    service = attacked.gate.service
     own, other = (service.gateway.log.window(tenant).cursors for tenant in ("acme", "globex"))
     epoch = service.gateway.log.window("acme").epoch
     good = own.encode(epoch, 1)
@@ -356,29 +356,29 @@ async def cursors(house: AttackedGateway) -> list[str]:
     ]  # fmt: skip
 
 
-async def test_forged_cursor(house: AttackedGateway) -> None:
+async def test_forged_cursor(attacked: AttackedGateway) -> None:
     """`cursor_invalid` for each, another tenant's among them; nothing is joined."""
-    async with house.gate.client() as client:
-        for cursor in await cursors(house):
+    async with attacked.gate.client() as client:
+        for cursor in await cursors(attacked):
             refused(await client.ask(type="subscribe", rooms=["circle:7"], since=cursor), "cursor_invalid")
-            assert house.connection(client).rooms.keys() == {"user:ada"}
+            assert attacked.connection(client).rooms.keys() == {"user:ada"}
         await goes_on(client)
 
 
-async def test_forged_cursor_in_the_handshake(house: AttackedGateway) -> None:
+async def test_forged_cursor_in_the_handshake(attacked: AttackedGateway) -> None:
     """The client is let in, told `cursor_invalid`, and in no room but its own."""
     for cursor in ("evt_1", "x", "evt_" + "A" * 28, "%00", "%F0%9F%98%80", "evt_" + MARK * 4):
-        async with house.gate.client(query=f"&rooms=circle:7&since={cursor}") as client:
+        async with attacked.gate.client(query=f"&rooms=circle:7&since={cursor}") as client:
             refused(await client.next(), "cursor_invalid")
-            assert house.connection(client).rooms.keys() == {"user:ada"}
+            assert attacked.connection(client).rooms.keys() == {"user:ada"}
             await goes_on(client)
 
 
-async def test_cursor_of_another_epoch_or_beyond_the_head(house: AttackedGateway) -> None:
+async def test_cursor_of_another_epoch_or_beyond_the_head(attacked: AttackedGateway) -> None:
     """A cursor that this gateway could have made in another life of its log: `recovered` is false, and of a room
     without events nothing is replayed."""
-    window = house.gate.service.gateway.log.window("acme")
-    async with house.gate.client() as client:
+    window = attacked.gate.service.gateway.log.window("acme")
+    async with attacked.gate.client() as client:
         for epoch, offset in (
             (bytes(7), 1),
             (b"\xff" * 7, 0),
@@ -392,18 +392,18 @@ async def test_cursor_of_another_epoch_or_beyond_the_head(house: AttackedGateway
 
 
 @pytest.mark.parametrize("count", [101, 1000, 1001])
-async def test_too_many_rooms(house: AttackedGateway, count: int) -> None:
+async def test_too_many_rooms(attacked: AttackedGateway, count: int) -> None:
     """More rooms than a connection may have, or a command may name, are all refused."""
-    async with house.gate.client() as client:
+    async with attacked.gate.client() as client:
         frame = await client.ask(type="subscribe", rooms=[f"circle:{n}" for n in range(count)])
         refused(frame, "too_many_rooms" if count <= 1000 else "bad_message")
-        assert house.connection(client).rooms.keys() == {"user:ada"}
+        assert attacked.connection(client).rooms.keys() == {"user:ada"}
         await goes_on(client)
 
 
-async def test_too_many_rooms_one_by_one(house: AttackedGateway) -> None:
+async def test_too_many_rooms_one_by_one(attacked: AttackedGateway) -> None:
     """The limit counts what is joined, each room once, the own room not; leaving makes room."""
-    async with house.gate.client() as client:
+    async with attacked.gate.client() as client:
         hundred = [f"circle:{n}" for n in range(100)]
         assert (await client.ask(type="subscribe", rooms=[*hundred, *hundred, "user:ada"]))["type"] == "subscribed"
         refused(await client.ask(type="subscribe", rooms=["circle:100"]), "too_many_rooms")
@@ -412,9 +412,9 @@ async def test_too_many_rooms_one_by_one(house: AttackedGateway) -> None:
         assert (await client.ask(type="subscribe", rooms=["circle:100"]))["type"] == "subscribed"
 
 
-async def test_in_and_out_a_thousand_times(house: AttackedGateway) -> None:
+async def test_in_and_out_a_thousand_times(attacked: AttackedGateway) -> None:
     """Subscribing and leaving, over and over and all at once, leaves nothing behind."""
-    async with house.gate.client() as client:
+    async with attacked.gate.client() as client:
         for n in range(1000):
             await client.send(type="subscribe", rooms=["circle:7", f"project:{n}"])
             await client.send(type="unsubscribe", rooms=["circle:7", f"project:{n}"])
@@ -423,27 +423,27 @@ async def test_in_and_out_a_thousand_times(house: AttackedGateway) -> None:
         while (frame := await client.next()).get("id") != "end":
             kinds.append(frame["type"])
         assert [kind for kind in kinds if kind.endswith("subscribed")] == ["subscribed", "unsubscribed"] * 1000
-        assert house.connection(client).rooms.keys() == {"user:ada"}
+        assert attacked.connection(client).rooms.keys() == {"user:ada"}
         assert [
-            room for room in house.gate.service.gateway.manager.of("acme").rooms if room.startswith("project")
+            room for room in attacked.gate.service.gateway.manager.of("acme").rooms if room.startswith("project")
         ] == []
 
 
-async def test_unsubscribe_from_what_was_not_joined(house: AttackedGateway) -> None:
+async def test_unsubscribe_from_what_was_not_joined(attacked: AttackedGateway) -> None:
     """`not_subscribed` names the rooms and leaves the others joined."""
-    async with house.gate.client() as client:
+    async with attacked.gate.client() as client:
         await client.ask(type="subscribe", rooms=["circle:7"])
         frame = await client.ask(type="unsubscribe", rooms=["circle:7", "circle:8"])
         refused(frame, "not_subscribed")
         assert frame["data"]["rooms"] == ["circle:8"]
-        assert house.connection(client).rooms.keys() == {"user:ada", "circle:7"}
+        assert attacked.connection(client).rooms.keys() == {"user:ada", "circle:7"}
         assert (await client.ask(type="unsubscribe", rooms=["circle:7", "circle:7"]))["type"] == "unsubscribed"
         await goes_on(client)
 
 
-async def test_idempotency_key_for_another_event(house: AttackedGateway) -> None:
+async def test_idempotency_key_for_another_event(attacked: AttackedGateway) -> None:
     """The same event under the same key is one event; another one is a conflict, whatever differs."""
-    async with house.gate.client() as client:
+    async with attacked.gate.client() as client:
         first = await client.ask(type="publish", event=event(idempotency_key="k"))
         again = await client.ask(type="publish", event=event(idempotency_key="k"))
         assert again["data"] == {"event_id": first["data"]["event_id"], "duplicate": True}
@@ -455,9 +455,9 @@ async def test_idempotency_key_for_another_event(house: AttackedGateway) -> None
         await goes_on(client)
 
 
-async def test_event_at_the_limit(house: AttackedGateway) -> None:
+async def test_event_at_the_limit(attacked: AttackedGateway) -> None:
     """The limit is that of the frame as clients get it, what the log adds included, though the command is shorter."""
-    async with house.gate.client(query="&rooms=circle:7") as client:
+    async with attacked.gate.client(query="&rooms=circle:7") as client:
         await client.next("subscribed")
         await client.ask(type="publish", event=event(data={"x": ""}))
         room = LIMIT - len(await client.websocket.recv())
@@ -468,9 +468,9 @@ async def test_event_at_the_limit(house: AttackedGateway) -> None:
         await goes_on(client)
 
 
-async def test_ten_thousand_messages_at_once(house: AttackedGateway) -> None:
+async def test_ten_thousand_messages_at_once(attacked: AttackedGateway) -> None:
     """A flood of good commands is answered, every one, in order."""
-    async with house.gate.client() as client:
+    async with attacked.gate.client() as client:
         sending = asyncio.create_task(flood(client, 10_000))
         for n in range(10_000):
             assert (await client.next("pong"))["id"] == n
@@ -482,6 +482,6 @@ async def flood(client: Client, count: int) -> None:
         await client.send(type="ping", id=n)
 
 
-async def test_nothing_is_left(house: AttackedGateway) -> None:
+async def test_nothing_is_left(attacked: AttackedGateway) -> None:
     """After all of that nobody is in any index, and no task is left."""
-    await gone(house.gate)
+    await gone(attacked.gate)

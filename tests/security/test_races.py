@@ -11,7 +11,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from schemas.codes import CloseCode
-from tests.security.attacked import attacked, gone
+from tests.security.attacked import attacked_gateway, gone
 from tests.support.clients import Client
 from tests.support.lab import GatewayLab
 from tests.support.raw_client import ended_by_peer
@@ -331,11 +331,11 @@ async def test_broken_transport_hurts_nobody(lab: GatewayLab) -> None:
 )
 async def test_limits_under_simultaneous_connects(limits: dict[str, int], code: int) -> None:
     """Thirty at once for three places: three get in, the others are told why; a place that is left is free again."""
-    async with attacked(**limits) as house:
-        token = house.gate.token()
+    async with attacked_gateway(**limits) as attacked:
+        token = attacked.gate.token()
 
         async def attempt() -> tuple[Any, str]:
-            socket = await connect(f"{house.gate.ws_url}?token={token}", compression=None)
+            socket = await connect(f"{attacked.gate.ws_url}?token={token}", compression=None)
             frame = json.loads(await socket.recv())
             return socket, frame["type"]
 
@@ -348,41 +348,41 @@ async def test_limits_under_simultaneous_connects(limits: dict[str, int], code: 
                 assert (await Client(socket).closed())[0] == code
             for socket in inside:
                 await socket.close()
-            await gone(house.gate)
-        assert house.watch.faults() == []
+            await gone(attacked.gate)
+        assert attacked.watch.faults() == []
 
 
 async def test_handshakes_under_simultaneous_connects() -> None:
     """More attempts a minute than an address may make are 4429, and count for no connection."""
-    async with attacked(handshakes_per_minute=5) as house:
-        token = house.gate.token()
+    async with attacked_gateway(handshakes_per_minute=5) as attacked:
+        token = attacked.gate.token()
 
         async def attempt() -> int | None:
-            async with connect(f"{house.gate.ws_url}?token={token}", compression=None) as socket:
+            async with connect(f"{attacked.gate.ws_url}?token={token}", compression=None) as socket:
                 frame = json.loads(await socket.recv())
                 return None if frame["type"] == "connection.established" else (await Client(socket).closed())[0]
 
         codes = await asyncio.gather(*(attempt() for _ in range(20)))
         assert sorted(codes, key=str) == [4429] * 15 + [None] * 5
-        await gone(house.gate)
+        await gone(attacked.gate)
 
 
 async def test_revoked_over_the_wire_while_reading_nothing() -> None:
     """A revoked client that does not read is gone from every index at once, and from the socket within 2 seconds."""
-    async with attacked(events_per_second=0, log_max_bytes=64 * 1024 * 1024) as house:
-        gate, loop = house.gate, asyncio.get_running_loop()
+    async with attacked_gateway(events_per_second=0, log_max_bytes=64 * 1024 * 1024) as attacked:
+        gate, loop = attacked.gate, asyncio.get_running_loop()
         admin = gate.token("root", scope="admin")
         async with gate.client(query="&rooms=circle:7", max_queue=1) as slow:
             async with gate.client(gate.token("bob"), query="&rooms=circle:7") as other:
                 await other.next("subscribed")
                 slow.websocket.transport.pause_reading()
-                connection = house.connection(slow)
+                connection = attacked.connection(slow)
                 for n in range(200):
                     await gate.service.gateway.publish("acme", "a", {"n": n, "x": "x" * 60_000}, circle_id=7)
                     await other.next("a")
                 assert not connection.live
                 started = loop.time()
-                answer = await house.http("POST", "/admin/tokens/revoke", {"user_id": "ada"}, token=admin)
+                answer = await attacked.http("POST", "/admin/tokens/revoke", {"user_id": "ada"}, token=admin)
                 assert answer.json["disconnected"] == 1
                 assert connection.rooms == {}
                 await gate.service.gateway.publish("acme", "a", {"n": "after"}, circle_id=7)

@@ -110,44 +110,44 @@ NAMES = [pytest.param(name, id=what) for what, name in names()]
 
 
 @pytest.mark.parametrize("name", NAMES)
-async def test_no_room(house: AttackedGateway, name: str) -> None:
+async def test_no_room(attacked: AttackedGateway, name: str) -> None:
     """`room_invalid` names it; the good room beside it is not joined either; then the good one is."""
-    async with house.gate.client() as client:
+    async with attacked.gate.client() as client:
         frame = await client.ask(type="subscribe", rooms=["circle:7", name])
         refused(frame, "room_invalid")
         assert frame["data"]["rooms"] == [name[:140]]
         assert len(name) < 8 or name not in frame["data"]["message"]
         frame = await client.ask(type="unsubscribe", rooms=[name])
         refused(frame, "room_invalid")
-        assert house.connection(client).rooms.keys() == {"user:ada"}
+        assert attacked.connection(client).rooms.keys() == {"user:ada"}
         assert (await client.ask(type="subscribe", rooms=["circle:7"]))["data"]["rooms"] == ["circle:7"]
 
 
 @pytest.mark.parametrize("name", [p for p in NAMES[1::3] if p.values[0] and "," not in str(p.values[0])])
-async def test_no_room_in_the_handshake(house: AttackedGateway, name: str) -> None:
+async def test_no_room_in_the_handshake(attacked: AttackedGateway, name: str) -> None:
     """The client is let in, told `room_invalid`, and in no room but its own."""
-    async with house.gate.client(query=f"&rooms=circle:7,{quote(name, safe='')}") as client:
+    async with attacked.gate.client(query=f"&rooms=circle:7,{quote(name, safe='')}") as client:
         assert client.established["data"]["subscribed"] == ["user:ada"]
         refused(await client.next(), "room_invalid")
         assert (await client.ask(type="subscribe", rooms=["circle:7"]))["type"] == "subscribed"
 
 
 @pytest.mark.parametrize("name", [p for p in NAMES[2::3] if not str(p.values[0]).endswith(":*")])
-async def test_no_pattern_for_a_token(house: AttackedGateway, name: str) -> None:
+async def test_no_pattern_for_a_token(attacked: AttackedGateway, name: str) -> None:
     """No token is issued with such a grant, not even by who holds everything."""
-    admin = house.gate.token(scope="admin subscribe", rooms=["circle:*", "project:*", "user:*", "tenant"])
-    answer = await house.http("POST", "/admin/tokens", {"user_id": "eve", "rooms": [name]}, token=admin)
+    admin = attacked.gate.token(scope="admin subscribe", rooms=["circle:*", "project:*", "user:*", "tenant"])
+    answer = await attacked.http("POST", "/admin/tokens", {"user_id": "eve", "rooms": [name]}, token=admin)
     problem(answer, 422, "room_invalid")
     clear(answer.json["detail"])
 
 
 @pytest.mark.parametrize("name", [p for p in NAMES if str(p.values[0]).startswith("circle:")][::2])
-async def test_no_id_in_an_event(house: AttackedGateway, name: str) -> None:
+async def test_no_id_in_an_event(attacked: AttackedGateway, name: str) -> None:
     """An event cannot be published to it, over either way."""
     circle = name.removeprefix("circle:")
     event = {"type": "task.created", "data": {}, "circle_id": circle}
-    problem(await house.http("POST", "/events", event, token=house.gate.token()), 422, "room_invalid")
-    async with house.gate.client() as client:
+    problem(await attacked.http("POST", "/events", event, token=attacked.gate.token()), 422, "room_invalid")
+    async with attacked.gate.client() as client:
         refused(await client.ask(type="publish", event=event), "room_invalid")
         assert (await client.ask(type="ping"))["type"] == "pong"
 
@@ -164,10 +164,10 @@ async def test_no_id_in_an_event(house: AttackedGateway, name: str) -> None:
         "circle:7",
     ],
 )
-async def test_odd_but_good(house: AttackedGateway, name: str) -> None:
+async def test_odd_but_good(attacked: AttackedGateway, name: str) -> None:
     """The longest and oddest names that the grammar has are rooms like others."""
-    token = house.gate.token(rooms=["circle:*", "project:*", "user:*", "tenant"])
-    async with house.gate.client(token) as client:
+    token = attacked.gate.token(rooms=["circle:*", "project:*", "user:*", "tenant"])
+    async with attacked.gate.client(token) as client:
         assert (await client.ask(type="subscribe", rooms=[name]))["data"]["rooms"] == [name]
         kind, _, id = name.partition(":")
         event = {"type": "task.created", "data": {}, **({f"{kind}_id": id} if id else {})}
@@ -176,12 +176,12 @@ async def test_odd_but_good(house: AttackedGateway, name: str) -> None:
         assert {frame["type"] for frame in frames} == {"task.created", "published"}
 
 
-async def test_lone_surrogates_are_no_json(house: AttackedGateway) -> None:
+async def test_lone_surrogates_are_no_json(attacked: AttackedGateway) -> None:
     """Half a character, which JSON can spell and UTF-8 cannot, is a bad message."""
-    async with house.gate.client() as client:
+    async with attacked.gate.client() as client:
         await client.websocket.send('{"type":"subscribe","rooms":["circle:\\ud800"]}')
         refused(await client.next(), "bad_message")
         assert (await client.ask(type="ping"))["type"] == "pong"
-    token = house.gate.token()
+    token = attacked.gate.token()
     body = json.dumps({"type": "task.created", "data": {}, "circle_id": "\ud800"}).encode()
-    problem(await house.http("POST", "/events", body, token=token), 400, "bad_message")
+    problem(await attacked.http("POST", "/events", body, token=token), 400, "bad_message")

@@ -58,7 +58,7 @@ ADMIN = forge.forge(forge.claims(scope="subscribe admin"))
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def shared_house() -> AsyncIterator[AttackedGateway]:
+async def shared_gateway() -> AsyncIterator[AttackedGateway]:
     """A gateway that trusts the forge's keys and lives at the forge's time."""
     settings = settings_for(commands_per_second=0)
     made = create_service(settings)
@@ -69,9 +69,9 @@ async def shared_house() -> AsyncIterator[AttackedGateway]:
             yield AttackedGateway(gate, watch)
 
 
-async def works(house: AttackedGateway) -> None:
+async def works(attacked: AttackedGateway) -> None:
     """The same gateway takes a good token."""
-    async with house.gate.client(forge.forge()) as client:
+    async with attacked.gate.client(forge.forge()) as client:
         assert client.established["data"]["user_id"] == "alice@example.org"
         assert (await client.ask(type="ping"))["type"] == "pong"
 
@@ -83,74 +83,74 @@ def silent(text: str, token: str) -> None:
 
 
 @pytest.mark.parametrize("token", dealt(fits_query, 0))
-async def test_websocket_query(house: AttackedGateway, token: str) -> None:
+async def test_websocket_query(attacked: AttackedGateway, token: str) -> None:
     """Closed with 4401 and one word, having been told nothing."""
     query = quote(token, safe="", errors="surrogatepass")
-    async with connect(f"{house.gate.ws_url}?token={query}", compression=None) as websocket:
+    async with connect(f"{attacked.gate.ws_url}?token={query}", compression=None) as websocket:
         code, reason = await Client(websocket).closed()
     assert (code, reason) == (4401, "token_invalid")
-    silent(house.watch.text(), token)
-    await works(house)
+    silent(attacked.watch.text(), token)
+    await works(attacked)
 
 
 @pytest.mark.parametrize("token", dealt(fits_header, 2))
-async def test_websocket_header(house: AttackedGateway, token: str) -> None:
+async def test_websocket_header(attacked: AttackedGateway, token: str) -> None:
     """The same by `Authorization`."""
     header = {"Authorization": f"Bearer {token}"}
-    async with connect(house.gate.ws_url, additional_headers=header, compression=None) as websocket:
+    async with connect(attacked.gate.ws_url, additional_headers=header, compression=None) as websocket:
         assert await Client(websocket).closed() == (4401, "token_invalid")
-    silent(house.watch.text(), token)
-    await works(house)
+    silent(attacked.watch.text(), token)
+    await works(attacked)
 
 
 @pytest.mark.parametrize("token", dealt(fits_header, 3))
-async def test_http_header(house: AttackedGateway, token: str) -> None:
+async def test_http_header(attacked: AttackedGateway, token: str) -> None:
     """401 with a problem document that does not say which check failed."""
-    answer = await house.http("POST", "/events", {"type": "a", "data": {}}, token=token)
+    answer = await attacked.http("POST", "/events", {"type": "a", "data": {}}, token=token)
     problem(answer, 401, "token_invalid")
     assert answer.json["detail"] == "the token is not valid here"
     assert answer.header("www-authenticate") == "Bearer"
-    silent(answer.raw + house.watch.text(), token)
+    silent(answer.raw + attacked.watch.text(), token)
 
 
 @pytest.mark.parametrize("token", dealt(fits_query, 1))
-async def test_http_query(house: AttackedGateway, token: str) -> None:
+async def test_http_query(attacked: AttackedGateway, token: str) -> None:
     """The same by `?token=`."""
-    answer = await house.http("GET", f"/admin/stats?token={quote(token, safe='', errors='surrogatepass')}")
+    answer = await attacked.http("GET", f"/admin/stats?token={quote(token, safe='', errors='surrogatepass')}")
     problem(answer, 401, "token_invalid")
-    silent(answer.raw + house.watch.text(), token)
+    silent(answer.raw + attacked.watch.text(), token)
 
 
 @pytest.mark.parametrize("token", [*dealt(fits_message, 4), *TOO_LONG])
-async def test_refresh(house: AttackedGateway, token: str) -> None:
+async def test_refresh(attacked: AttackedGateway, token: str) -> None:
     """`auth` with it is refused and changes nothing; a good one is then taken."""
-    async with house.gate.client(forge.forge()) as client:
-        identity = house.connection(client).identity
+    async with attacked.gate.client(forge.forge()) as client:
+        identity = attacked.connection(client).identity
         frame = await client.ask(type="auth", token=token)
         refused(frame, "token_invalid")
-        silent(json.dumps(frame) + house.watch.text(), token)
-        assert house.connection(client).identity is identity
+        silent(json.dumps(frame) + attacked.watch.text(), token)
+        assert attacked.connection(client).identity is identity
         assert (await client.ask(type="auth", token=forge.forge()))["type"] == "authenticated"
         assert await until_fence(client) == []
 
 
 @pytest.mark.parametrize("token", [*dealt(fits_message, 0)[::2], *TOO_LONG])
-async def test_introspection(house: AttackedGateway, token: str) -> None:
+async def test_introspection(attacked: AttackedGateway, token: str) -> None:
     """Not active, and not a word more."""
-    answer = await house.http("POST", "/admin/tokens/introspect", {"token": token}, token=ADMIN)
+    answer = await attacked.http("POST", "/admin/tokens/introspect", {"token": token}, token=ADMIN)
     assert (answer.status, answer.json) == (200, {"active": False})
-    silent(answer.raw + house.watch.text(), token)
+    silent(answer.raw + attacked.watch.text(), token)
 
 
 EXPIRED = forge.forge(forge.claims(iat=forge.NOW - 100, exp=forge.NOW))
 
 
-async def test_expired(house: AttackedGateway) -> None:
+async def test_expired(attacked: AttackedGateway) -> None:
     """What was good says so, everywhere."""
-    async with connect(f"{house.gate.ws_url}?token={EXPIRED}", compression=None) as websocket:
+    async with connect(f"{attacked.gate.ws_url}?token={EXPIRED}", compression=None) as websocket:
         assert await Client(websocket).closed() == (4401, "token_expired")
-    problem(await house.http("GET", "/admin/stats", token=EXPIRED), 401, "token_expired")
-    async with house.gate.client(forge.forge()) as client:
+    problem(await attacked.http("GET", "/admin/stats", token=EXPIRED), 401, "token_expired")
+    async with attacked.gate.client(forge.forge()) as client:
         refused(await client.ask(type="auth", token=EXPIRED), "token_expired")
 
 
@@ -174,14 +174,14 @@ OTHER = forge.forge(forge.claims(jti="token-2"))
         ("?token=&token=", []),
     ],
 )
-async def test_none(house: AttackedGateway, query: str, sent: list[tuple[str, str]]) -> None:
+async def test_none(attacked: AttackedGateway, query: str, sent: list[tuple[str, str]]) -> None:
     """Where there is none, that is the word."""
-    answer = await house.http("GET", f"/admin/stats{query.replace(' ', '%20')}", headers=dict(sent))
+    answer = await attacked.http("GET", f"/admin/stats{query.replace(' ', '%20')}", headers=dict(sent))
     problem(answer, 401, "token_missing")
-    url = f"{house.gate.ws_url}{query.replace(' ', '%20')}"
+    url = f"{attacked.gate.ws_url}{query.replace(' ', '%20')}"
     async with connect(url, additional_headers=sent, compression=None) as websocket:
         assert await Client(websocket).closed() == (4401, "token_missing")
-    await works(house)
+    await works(attacked)
 
 
 @pytest.mark.parametrize(
@@ -197,12 +197,12 @@ async def test_none(house: AttackedGateway, query: str, sent: list[tuple[str, st
         (f"?token=x&token={GOOD}", []),
     ],
 )
-async def test_two_that_disagree(house: AttackedGateway, query: str, sent: list[tuple[str, str]]) -> None:
+async def test_two_that_disagree(attacked: AttackedGateway, query: str, sent: list[tuple[str, str]]) -> None:
     """Neither is believed, be both of them good."""
-    async with connect(f"{house.gate.ws_url}{query}", additional_headers=sent, compression=None) as websocket:
+    async with connect(f"{attacked.gate.ws_url}{query}", additional_headers=sent, compression=None) as websocket:
         assert await Client(websocket).closed() == (4401, "token_invalid")
-    silent(house.watch.text(), GOOD)
-    await works(house)
+    silent(attacked.watch.text(), GOOD)
+    await works(attacked)
 
 
 @pytest.mark.parametrize(
@@ -216,20 +216,20 @@ async def test_two_that_disagree(house: AttackedGateway, query: str, sent: list[
         (f"?token={GOOD}", [("Sec-WebSocket-Protocol", f"gateway.bearer.{GOOD},gateway.v1, chat")]),
     ],
 )
-async def test_odd_but_good(house: AttackedGateway, query: str, sent: list[tuple[str, str]]) -> None:
+async def test_odd_but_good(attacked: AttackedGateway, query: str, sent: list[tuple[str, str]]) -> None:
     """The same token twice, or spelled another way, is one token."""
     options: dict[str, Any] = {"additional_headers": sent}
     if sent and sent[0][0].startswith("Sec"):
         options = {"subprotocols": [word.strip() for word in sent[0][1].split(",")]}
-    async with connect(f"{house.gate.ws_url}{query}", compression=None, **options) as websocket:
+    async with connect(f"{attacked.gate.ws_url}{query}", compression=None, **options) as websocket:
         await Client(websocket).next("connection.established")
         assert websocket.subprotocol == ("gateway.v1" if "subprotocols" in options else None)
-    silent(house.watch.text(), GOOD)
+    silent(attacked.watch.text(), GOOD)
 
 
-async def test_refresh_of_somebody_else(house: AttackedGateway) -> None:
+async def test_refresh_of_somebody_else(attacked: AttackedGateway) -> None:
     """`auth` with another's token, of the same tenant or the same name in another tenant, is a mismatch."""
-    async with house.gate.client(GOOD) as client:
+    async with attacked.gate.client(GOOD) as client:
         for changed in ({"sub": "bob"}, {"tenant": "globex"}, {"sub": "Alice@example.org"}):
             frame = await client.ask(type="auth", token=forge.forge(forge.claims(**changed)))
             refused(frame, "token_mismatch")

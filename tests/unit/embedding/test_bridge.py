@@ -11,14 +11,12 @@ from typing import Any
 import pytest
 
 from gateway import Event, EventBridge, EventBus, setup_custom_broadcasting, setup_websocket_broadcasting
-from gateway.core.errors import LogUnavailable
-from gateway.core.log import Draft, Receipt
 from gateway.embedding.bridge import Route
 from gateway.engine.gateway import Gateway
-from gateway.logs.memory import MemoryLog
 from gateway.service.factory import create_service
 from tests.support.bus import received
 from tests.support.inprocess import RunningGateway
+from tests.support.logs import FailingLog
 from tests.support.settings import settings_for
 
 
@@ -174,13 +172,6 @@ def test_a_tenant_beside_a_route_is_a_mistake() -> None:
 # ---- what is not forwarded
 
 
-class Refusing(MemoryLog):
-    error: Exception = LogUnavailable()
-
-    async def append(self, tenant: str, draft: Draft) -> Receipt:
-        raise self.error
-
-
 async def test_each_reason_is_counted_by_itself(gate: RunningGateway) -> None:
     """`dropped` by reason, none of which comes from the event."""
     gateway = gate.service.gateway
@@ -198,7 +189,7 @@ async def test_each_reason_is_counted_by_itself(gate: RunningGateway) -> None:
     await bridge.forward(Event("order.paid"))
     assert bridge.dropped == {"no_gateway": 1}
 
-    log = Refusing((b"k" * 32,))
+    log = FailingLog()
     bridge = EventBridge(Gateway(log, gateway.connections.verifier), "acme")
     await bridge.forward(Event("order.paid"))
     log.error = RuntimeError("a fault")

@@ -26,7 +26,7 @@ from tests.support.transports import FakeTransport
 ROOM = "circle:1"
 
 
-class Desk(RecordingListener):
+class DeliveryUnderTest(RecordingListener):
     """A delivery with one client, to whom a write takes `cost` seconds of a clock that nothing else moves."""
 
     def __init__(self, cost: float) -> None:
@@ -73,92 +73,92 @@ class Desk(RecordingListener):
 
 async def test_cheap_fan_outs_wait_for_nothing() -> None:
     """What came in a turn leaves at its end."""
-    desk = Desk(0.000_1)
-    await desk.first()
+    subject = DeliveryUnderTest(0.000_1)
+    await subject.first()
     for number in range(1, 6):
-        await desk.publish(number)
+        await subject.publish(number)
         await asyncio.sleep(0)
-        assert desk.writes.pop() == [number]
+        assert subject.writes.pop() == [number]
 
 
 async def test_dear_ones_gather_for_as_long_as_each_turn_brings_more() -> None:
     """Five turns with an event each, and then one without: one write, in order."""
-    desk = Desk(0.002)
-    await desk.first()
+    subject = DeliveryUnderTest(0.002)
+    await subject.first()
     for number in range(1, 6):
-        await desk.publish(number)
+        await subject.publish(number)
         await asyncio.sleep(0)
-        assert desk.writes == []
+        assert subject.writes == []
     await asyncio.sleep(0)
-    assert desk.writes == [[1, 2, 3, 4, 5]]
+    assert subject.writes == [[1, 2, 3, 4, 5]]
 
 
 async def test_a_lone_event_waits_for_one_turn() -> None:
     """However dear: by no timer, for nothing else came."""
-    desk = Desk(1.0)
-    await desk.first()
-    await desk.publish(1)
+    subject = DeliveryUnderTest(1.0)
+    await subject.first()
+    await subject.publish(1)
     await asyncio.sleep(0)
     await asyncio.sleep(0)
-    assert desk.writes == [[1]]
+    assert subject.writes == [[1]]
 
 
 async def test_nobody_waits_for_longer_than_the_fan_out_before_took() -> None:
     """Where every turn brings more, without an end, it is this that ends it; and 5 ms, where that is less."""
     for cost, longest in ((0.002, 0.002), (0.1, MAX_COALESCE)):
-        desk = Desk(cost)
-        await desk.first()
-        since = desk.now
+        subject = DeliveryUnderTest(cost)
+        await subject.first()
+        since = subject.now
         number = 0
-        while not desk.writes:
+        while not subject.writes:
             number += 1
-            await desk.publish(number)
+            await subject.publish(number)
             await asyncio.sleep(0)
-            desk.now += 0.000_6
+            subject.now += 0.000_6
             assert number < 12
-        assert desk.writes == [list(range(1, number + 1))]
-        assert longest <= desk.now - cost - since <= longest + 0.001_2
+        assert subject.writes == [list(range(1, number + 1))]
+        assert longest <= subject.now - cost - since <= longest + 0.001_2
 
 
 async def test_much_is_not_gathered() -> None:
     """64 KiB leave as they come."""
-    desk = Desk(0.004)
-    await desk.first()
+    subject = DeliveryUnderTest(0.004)
+    await subject.first()
     for number in range(1, 6):
-        await desk.publish(number, 30_000)
+        await subject.publish(number, 30_000)
         await asyncio.sleep(0)
-    assert desk.writes == [[1, 2, 3]]
+    assert subject.writes == [[1, 2, 3]]
 
 
 async def test_it_gathers_again_after_a_flush() -> None:
     """What could not wait leaves at once, and what comes then gathers as before."""
     for size in (0, 70_000):  # flushed by somebody, or by itself
-        desk = Desk(0.002)
-        await desk.first()
-        await desk.publish(1, size)
-        desk.delivery.flush()
+        subject = DeliveryUnderTest(0.002)
+        await subject.first()
+        await subject.publish(1, size)
+        subject.delivery.flush()
         for number in range(2, 7):
-            await desk.publish(number)
+            await subject.publish(number)
             await asyncio.sleep(0)
         await asyncio.sleep(0)
-        assert desk.writes == [[1], [2, 3, 4, 5, 6]]
+        assert subject.writes == [[1], [2, 3, 4, 5, 6]]
 
 
 async def test_a_small_room_does_not_make_it_forget_a_large_one() -> None:
     """Several cheap fan-outs after a dear one, and the next dear one is still known for what it is."""
-    desk = Desk(0.004)
-    await desk.first()
-    desk.cost = 0.000_01
+    subject = DeliveryUnderTest(0.004)
+    await subject.first()
+    subject.cost = 0.000_01
     for number in (1, 2):
-        await desk.publish(number)
-        desk.delivery.flush()
-    desk.writes.clear()
-    await desk.publish(3)
+        await subject.publish(number)
+        subject.delivery.flush()
+    subject.writes.clear()
+    await subject.publish(3)
     await asyncio.sleep(0)
-    await desk.publish(4)
+    await subject.publish(4)
     await asyncio.sleep(0)
     await asyncio.sleep(0)
-    assert desk.writes == [[3, 4]]
+    assert subject.writes == [[3, 4]]
 
 
 # ---- who comes, goes or changes rooms in the middle of it

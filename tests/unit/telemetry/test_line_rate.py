@@ -2,14 +2,7 @@
 
 from gateway.core.rate_limit import RateLimiter
 from gateway.telemetry.line_rate import LineLimiter
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1_000.0
-
-    def __call__(self) -> float:
-        return self.now
+from gateway.testing import Clock
 
 
 def test_a_flood_of_one_kind_leaves_room_for_the_others() -> None:
