@@ -18,7 +18,7 @@ from gateway.api.cors import CrossOriginRoute
 from gateway.api.problems import BodyError, limit_met, problem, problem_for
 from gateway.core.addresses import Proxy
 from gateway.core.errors import GatewayError
-from gateway.engine.ingest import IngestScheduler
+from gateway.engine.ingest import PARSED_BYTES, IngestScheduler
 from gateway.engine.lifecycle import Lifecycle
 from gateway.service.factory import Service
 from gateway.telemetry import log_events
@@ -61,12 +61,11 @@ class BatchRequest(BoundedRequest):
     """The body of a batch: a thousand events, each as large as it may be, would be 64 MiB; this is what is taken."""
 
     max_body = 16 * 1024 * 1024
-    turn: Callable[[], Awaitable[None]]
+    turn: Callable[[int], Awaitable[None]]
     """To wait for before it is parsed, which takes 50 ms at its largest, and many may have come at once."""
 
     async def json(self) -> Any:
-        await self.body()
-        await self.turn()
+        await self.turn(len(await self.body()) // PARSED_BYTES)
         return await super().json()
 
 
