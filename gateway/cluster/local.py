@@ -66,20 +66,20 @@ class LocalCluster:
     def apply(self, message: ControlMessage) -> tuple[ControlMessage, bool]:
         return self.revocations.add(message, self._timer())
 
-    async def tell(self, message: ControlMessage) -> None:
+    async def publish_control(self, message: ControlMessage) -> None:
         self.apply(message)
 
     def sweep(self) -> None:
         self.revocations.sweep(self._timer())
 
-    async def keep(self, key: str, value: str, seconds: int) -> None:
+    async def put_once(self, key: str, value: str, seconds: int) -> None:
         now = self._timer()
         for expired in self._expiry.due(now):
             del self._kept[expired]
         self._kept[key] = (now + seconds, value)
         self._expiry.set(key, now + seconds)
 
-    async def take(self, key: str) -> str | None:
+    async def pop(self, key: str) -> str | None:
         until, value = self._kept.pop(key, (0.0, ""))
         self._expiry.forget(key)
         return value if until > self._timer() else None

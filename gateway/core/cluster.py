@@ -16,14 +16,14 @@ class Cluster(Protocol):
     - Every other node is called with a control message once, within 2 seconds, after it is in that node's
       `revocations`; one that starts later, or was out of touch, with all whose `seconds` have not passed. The node that
       tells has acted on it by itself.
-    - Where a message could not be stored, `tell` raises `LogUnavailable`, and the others hear of it as soon as this
+    - Where a message could not be stored, `publish_control` raises `LogUnavailable`, and the others hear of it as soon as this
       node can reach them, while it runs. Should the store lose messages, the nodes send them again.
     - Seconds are counted by one clock for all nodes and by timers that never go back: no node's wall clock, right or
       wrong, forgets a message.
     - Telling and hearing cost the same however many messages are in force, and the store keeps at most twice as many as
       that and 1,000 more. With 100,000 in force a node starts within 5 seconds.
     - Tenants tell in turn: however many messages one of them has, another's next one is in the next batch.
-    - What `keep` was given, exactly one `take` on whatever node gets, and none after its seconds.
+    - What `put_once` was given, exactly one `pop` on whatever node gets, and none after its seconds.
 
     `members` are their connections; it starts and stops with this.
     """
@@ -47,14 +47,14 @@ class Cluster(Protocol):
     def apply(self, message: ControlMessage) -> tuple[ControlMessage, bool]:
         """Put a message into force on this node alone, as `Revocations.add` does."""
 
-    async def tell(self, message: ControlMessage) -> None:
+    async def publish_control(self, message: ControlMessage) -> None:
         """Put a message into force on all nodes. Raises `LogUnavailable`."""
 
     def sweep(self) -> None:
         """Forget what has expired; called about twice a second."""
 
-    async def keep(self, key: str, value: str, seconds: int) -> None:
+    async def put_once(self, key: str, value: str, seconds: int) -> None:
         """Keep something for the one who has the key. Raises `LogUnavailable`."""
 
-    async def take(self, key: str) -> str | None:
+    async def pop(self, key: str) -> str | None:
         """The value of a key, once in the whole cluster; None after that or its TTL. Raises `LogUnavailable`."""

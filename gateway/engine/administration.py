@@ -38,7 +38,7 @@ class Administration:
         if self._revocation.on_control([message]):
             return
         if (await self.directory(tenant)).elsewhere(connection_id):
-            await self._revocation.tell(message)
+            await self._revocation.publish(message)
         elif self._members.partial:
             raise LogUnavailable("the other nodes are out of reach; this one has no such connection")
         else:

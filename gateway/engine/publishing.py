@@ -140,7 +140,7 @@ class Publishing:
         receipt = await appended
         # The time of the first append, also for a duplicate: a removal that is published again has no second effect,
         # and one whose message was lost with the first try is sent after all.
-        await self._revocation.tell_removal(tenant, removal, receipt.at, 0.0 if receipt.duplicate else began)
+        await self._revocation.publish_removal(tenant, removal, receipt.at, 0.0 if receipt.duplicate else began)
         return receipt
 
     @property

@@ -35,7 +35,7 @@ class RevocationService:
         here. Raises `LogUnavailable` where the other nodes may not know of it yet."""
         if tenant is None and self._revocations.count(None) >= MAX_ENTRIES:
             raise RateLimited("too many tokens are revoked by their id alone; name the tenant too", 60.0, MAX_ENTRIES)
-        return await self.tell(self.cutoff(kind, tenant, name))
+        return await self.publish(self.cutoff(kind, tenant, name))
 
     def cutoff(self, kind: ControlKind, tenant: str | None, name: str, room: str = "") -> ControlMessage:
         """A cutoff as of now."""
@@ -43,11 +43,11 @@ class RevocationService:
         at = self._revocations.next_at(tenant, now)
         return ControlMessage(kind, tenant, name, at, self._longest_token, room, through=now)
 
-    async def tell(self, message: ControlMessage) -> int:
+    async def publish(self, message: ControlMessage) -> int:
         """Put a message into force here and on every node; returns how many connections that closed here. Raises
         `LogUnavailable`."""
         closed = self.apply(message)
-        await self._cluster.tell(message)
+        await self._cluster.publish_control(message)
         return closed
 
     def apply(self, message: ControlMessage) -> int:
@@ -84,14 +84,14 @@ class RevocationService:
         that they opened."""
         self.apply(self._removal(tenant, removal, self._after_tokens(tenant, removal, at), at))
 
-    async def tell_removal(self, tenant: str, removal: Removal, at: float, made_at: float) -> None:
+    async def publish_removal(self, tenant: str, removal: Removal, at: float, made_at: float) -> None:
         """Tell the nodes that do not follow the log of a removal that is in it since `at`; `made_at` is when that was
         by this node's clock, 0 for one that was made before. Raises `LogUnavailable`."""
         message = self._removal(tenant, removal, at, made_at or at)
         place = self._revocations.place_of(message)
         if not place:  # this node does not follow the log
             place = self._after_tokens(tenant, removal, at) if made_at else at
-        await self.tell(replace(message, at=place))
+        await self.publish(replace(message, at=place))
 
     def _after_tokens(self, tenant: str, removal: Removal, at: float) -> float:
         """The place of a cutoff of the log's, whose clock may be behind: after the cutoffs that tokens name."""

@@ -18,14 +18,14 @@ class Tickets:
     ticket is used, as it would be by itself: it may have been revoked, have expired, or its key be gone.
     """
 
-    def __init__(self, nodes: Cluster) -> None:
-        self._nodes = nodes
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
 
     async def issue(self, token: str) -> str:
         """A ticket for a token that has been verified. Raises `LogUnavailable`."""
         ticket = secrets.token_urlsafe(BYTES)
         try:
-            await self._nodes.keep(_KEPT + name_of(ticket), seal(ticket, token), TICKET_SECONDS)
+            await self._cluster.put_once(_KEPT + name_of(ticket), seal(ticket, token), TICKET_SECONDS)
         except LogUnavailable:
             raise LogUnavailable("tickets cannot be kept now: ask again, or connect with the token") from None
         return ticket
@@ -34,7 +34,7 @@ class Tickets:
         """The token that a ticket stands for. Raises `TokenInvalid` for one that is unknown, used or too old, or whose
         stored token was changed; `LogUnavailable`."""
         try:
-            sealed = await self._nodes.take(_KEPT + name_of(ticket)) if is_ticket(ticket) else None
+            sealed = await self._cluster.pop(_KEPT + name_of(ticket)) if is_ticket(ticket) else None
         except LogUnavailable:
             raise LogUnavailable("tickets cannot be looked up now: come back with another") from None
         if sealed is None:

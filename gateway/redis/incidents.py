@@ -22,7 +22,7 @@ class IncidentLog:
         if failures := self._failures.pop(what, 0):
             self._logger.warning("%s can be %s again, after %d failures", self._subject, what, failures)
 
-    def lasts(self, what: str) -> bool:
+    def is_ongoing(self, what: str) -> bool:
         """Whether it failed the last time."""
         return what in self._failures
 

@@ -107,16 +107,16 @@ class ClusterContract(ABC):
         """What was kept, one `take` gets, as it was; the next gets nothing, and so does one for what never was."""
         async with self.open() as node:
             for value in ("value", "", "\x00\u2028é\U0001f600", "x" * 20_000):
-                await node.nodes.keep("key", value, 30)
-                assert await node.nodes.take("key") == value
-                assert await node.nodes.take("key") is None
-            assert await node.nodes.take("no such key") is None
+                await node.nodes.put_once("key", value, 30)
+                assert await node.nodes.pop("key") == value
+                assert await node.nodes.pop("key") is None
+            assert await node.nodes.pop("no such key") is None
 
     async def test_kept_is_taken_by_exactly_one_of_many(self) -> None:
         """Of many who take at once."""
         async with self.open() as node:
-            await node.nodes.keep("key", "value", 30)
-            taken = await asyncio.gather(*(node.nodes.take("key") for _ in range(20)))
+            await node.nodes.put_once("key", "value", 30)
+            taken = await asyncio.gather(*(node.nodes.pop("key") for _ in range(20)))
             assert sorted(taken, key=str) == [None] * 19 + ["value"]
 
     async def test_keys_of_what_is_kept_are_told_apart(self) -> None:
@@ -124,27 +124,27 @@ class ClusterContract(ABC):
         keys = ["k", "K", "k ", " k", "k:", "k\x00", "é", "e\u0301", "x" * 200]
         async with self.open() as node:
             for n, key in enumerate(keys):
-                await node.nodes.keep(key, str(n), 30)
-            assert [await node.nodes.take(key) for key in keys] == [str(n) for n in range(len(keys))]
+                await node.nodes.put_once(key, str(n), 30)
+            assert [await node.nodes.pop(key) for key in keys] == [str(n) for n in range(len(keys))]
 
     async def test_kept_is_forgotten_after_its_seconds(self) -> None:
         """And not before."""
         async with self.open() as node:
-            await node.nodes.keep("short", "a", 20)
-            await node.nodes.keep("long", "b", 40)
-            await node.nodes.keep("longest", "c", 60)
+            await node.nodes.put_once("short", "a", 20)
+            await node.nodes.put_once("long", "b", 40)
+            await node.nodes.put_once("longest", "c", 60)
             await node.pass_time(15.0)
-            assert await node.nodes.take("short") == "a"
-            await node.nodes.keep("short", "a", 20)
+            assert await node.nodes.pop("short") == "a"
+            await node.nodes.put_once("short", "a", 20)
             await node.pass_time(26.0)
-            assert [await node.nodes.take(key) for key in ("short", "long", "longest")] == [None, None, "c"]
+            assert [await node.nodes.pop(key) for key in ("short", "long", "longest")] == [None, None, "c"]
 
     # -- control messages and members
 
     async def test_told_message_is_in_force_here_and_no_news(self) -> None:
         """The node that tells has acted on it, and is not called."""
         async with self.open() as node:
-            await node.nodes.tell(node.control("jti"))
+            await node.nodes.publish_control(node.control("jti"))
             assert [entry.name for entry in node.nodes.revocations] == ["jti"]
             assert node.heard == []
 
@@ -159,8 +159,8 @@ class ClusterContract(ABC):
     async def test_expired_message_is_forgotten(self) -> None:
         """By `sweep`, within a minute, and not before its seconds have passed."""
         async with self.open() as node:
-            await node.nodes.tell(node.control("short", 0.2))
-            await node.nodes.tell(node.control("long", 600.0))
+            await node.nodes.publish_control(node.control("short", 0.2))
+            await node.nodes.publish_control(node.control("long", 600.0))
             node.nodes.sweep()
             assert len(node.nodes.revocations) == 2
             await node.pass_time(61.0)

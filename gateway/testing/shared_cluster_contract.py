@@ -27,20 +27,20 @@ class SharedClusterContract(SharedControlContract):
     async def test_kept_at_one_node_is_taken_at_another(self) -> None:
         """By exactly one of many who take at once, wherever they are."""
         async with self.open() as one, self.join(one) as two:
-            await one.nodes.keep("key", "value", 30)
-            assert await two.nodes.take("key") == "value"
-            await two.nodes.keep("key", "again", 30)
-            taken = await asyncio.gather(*(node.nodes.take("key") for node in (one, two) * 10))
+            await one.nodes.put_once("key", "value", 30)
+            assert await two.nodes.pop("key") == "value"
+            await two.nodes.put_once("key", "again", 30)
+            taken = await asyncio.gather(*(node.nodes.pop("key") for node in (one, two) * 10))
             assert sorted(taken, key=str) == [None] * 19 + ["again"]
 
     async def test_nothing_is_kept_or_taken_out_of_reach(self) -> None:
         """`LogUnavailable` says so; afterwards what was kept before is there."""
         async with self.open() as one:
-            await one.nodes.keep("key", "value", 600)
+            await one.nodes.put_once("key", "value", 600)
             async with self.cut(one):
-                await unavailable(one.nodes.keep("other", "value", 600))
-                await unavailable(one.nodes.take("no such key"))
-            assert await one.nodes.take("key") == "value"
+                await unavailable(one.nodes.put_once("other", "value", 600))
+                await unavailable(one.nodes.pop("no such key"))
+            assert await one.nodes.pop("key") == "value"
 
     # -- members
 

@@ -47,11 +47,11 @@ class SharedControlContract(ClusterContract):
         async with self.open() as one, self.join(one) as two, self.join(one) as three:
             told = _messages()
             for message in told:
-                await one.nodes.tell(message)
+                await one.nodes.publish_control(message)
             await until(lambda: min(len(two.heard), len(three.heard)) >= len(told), SOON)
             # Comes after the others, so that what was to be heard twice has been.
             last = two.control("last")
-            await two.nodes.tell(last)
+            await two.nodes.publish_control(last)
             await until(lambda: last in one.heard and last in three.heard, SOON)
             assert (one.heard, two.heard, three.heard) == ([last], told, [*told, last])
 
@@ -60,8 +60,8 @@ class SharedControlContract(ClusterContract):
         says."""
         async with self.open() as one:
             short, long = one.control("short", SHORT), one.control("long", 600.0)
-            await one.nodes.tell(short)
-            await one.nodes.tell(long)
+            await one.nodes.publish_control(short)
+            await one.nodes.publish_control(long)
             async with self.join(one) as two:
                 assert two.heard == [short, long]
             await asyncio.sleep(SHORT + 0.1)
@@ -72,15 +72,15 @@ class SharedControlContract(ClusterContract):
         """Once, and nothing again that it had heard before."""
         async with self.open() as one, self.join(one) as two:
             before, missed = one.control("before"), one.control("missed")
-            await one.nodes.tell(before)
+            await one.nodes.publish_control(before)
             await until(lambda: two.heard == [before], SOON)
             async with self.cut(two):
-                await one.nodes.tell(missed)
+                await one.nodes.publish_control(missed)
                 await asyncio.sleep(1.5)
                 assert two.heard == [before]
             await until(lambda: missed in two.heard, SOON)
             after = one.control("after")
-            await one.nodes.tell(after)
+            await one.nodes.publish_control(after)
             await until(lambda: after in two.heard, SOON)
             assert two.heard == [before, missed, after]
 
@@ -89,7 +89,7 @@ class SharedControlContract(ClusterContract):
         async with self.open() as one, self.join(one) as two:
             message = one.control("jti")
             async with self.cut(one):
-                await unavailable(one.nodes.tell(message))
+                await unavailable(one.nodes.publish_control(message))
             await until(lambda: two.heard == [message], 2 * SOON)
             async with self.join(one) as three:
                 assert three.heard == [message]
@@ -100,11 +100,11 @@ class SharedControlContract(ClusterContract):
         async with self.open() as one, self.join(one) as two:
             told = _messages()
             for message in told:
-                await one.nodes.tell(message)
+                await one.nodes.publish_control(message)
             await until(lambda: two.heard == told, SOON)
             await self.lose(one)
             later = two.control("later")
-            await two.nodes.tell(later)
+            await two.nodes.publish_control(later)
             await until(lambda: one.heard == [later], SOON)
             async with self.join(one) as three:
                 await until(lambda: set(three.heard) == {*told, later}, SOON)
@@ -115,7 +115,7 @@ class SharedControlContract(ClusterContract):
         async with self.open() as one, self.join(one) as two, self.join(one) as three:
             ahead = Identity("ada", "acme", Grants(()), frozenset(), "jti", int(AT) + 3, int(AT) + 600)
             two.nodes.revocations.check(ahead, AT)
-            await one.nodes.tell(ControlMessage("user_revoked", "acme", "ada", AT, 600.0, through=AT))
+            await one.nodes.publish_control(ControlMessage("user_revoked", "acme", "ada", AT, 600.0, through=AT))
             for node in (one, two, three):
                 await until(lambda node=node: node.nodes.revocations.is_revoked(ahead, AT + 60), SOON)  # type: ignore[misc]
 
@@ -127,7 +127,7 @@ class SharedControlContract(ClusterContract):
 
         async with self.open() as one, self.join(one) as two:
             for at in range(30):
-                await asyncio.gather(*(one.nodes.tell(cutoff(user, at)) for user in range(100)))
+                await asyncio.gather(*(one.nodes.publish_control(cutoff(user, at)) for user in range(100)))
             await until(lambda: two.nodes.revocations.newest("acme", "u99") == AT + 29, SOON)
             async with asyncio.timeout(SOON):
                 while await self.stored(one) > 2 * 100 + 1_000:  # noqa: ASYNC110 - there is no event for it
@@ -142,7 +142,7 @@ class SharedControlContract(ClusterContract):
         async with self.open() as one:
             for start in range(0, 100_000, 2_000):
                 some = [one.control(f"jti_{n}") for n in range(start, start + 2_000)]
-                await asyncio.gather(*map(one.nodes.tell, some), return_exceptions=True)
+                await asyncio.gather(*map(one.nodes.publish_control, some), return_exceptions=True)
             while await self.stored(one) < 100_000:  # noqa: ASYNC110 - some are stored later
                 await asyncio.sleep(0.05)
             began = time.process_time()
@@ -153,10 +153,10 @@ class SharedControlContract(ClusterContract):
     async def test_tenants_tell_in_turn(self) -> None:
         """However many messages one tenant has, those of others do not wait for them."""
         async with self.open() as one, self.join(one) as two:
-            flood = [asyncio.ensure_future(one.nodes.tell(one.control(f"jti_{n}"))) for n in range(5_000)]
+            flood = [asyncio.ensure_future(one.nodes.publish_control(one.control(f"jti_{n}"))) for n in range(5_000)]
             await asyncio.sleep(0)
             other = one.control("other", tenant="globex")
-            await one.nodes.tell(other)
+            await one.nodes.publish_control(other)
             assert sum(told.done() for told in flood) < 2_000
             await until(lambda: other in two.heard, SOON)
             assert len(two.heard) < 3_000

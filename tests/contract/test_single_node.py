@@ -23,7 +23,7 @@ async def test_keeping_costs_what_has_run_out() -> None:
     clock = Clock()
     cluster = LocalCluster(clock)
     for n in range(10_000):
-        await cluster.keep(f"key{n}", "value", 30)
+        await cluster.put_once(f"key{n}", "value", 30)
     looks: list[str] = []
 
     class Watched(dict[str, tuple[float, str]]):
@@ -37,9 +37,9 @@ async def test_keeping_costs_what_has_run_out() -> None:
 
     kept = cluster._kept = Watched(cluster._kept)
     for n in range(100):
-        await cluster.keep(f"more{n}", "value", 30)
-        assert await cluster.take(f"more{n}") == "value"
+        await cluster.put_once(f"more{n}", "value", 30)
+        assert await cluster.pop(f"more{n}") == "value"
     assert looks == []
     await clock.advance(31.0)
-    await cluster.keep("last", "value", 30)
+    await cluster.put_once("last", "value", 30)
     assert len(kept) == 1

@@ -163,7 +163,7 @@ async def test_a_connection_to_be_closed_is_closed_by_a_node_whose_clock_is_wron
         wrong.offset = 3_600.0
         async with one.client(one.token(now=wrong(), expires_in=600)) as client:
             id = client.established["data"]["connection_id"]
-            await other.service.gateway.revocation.tell(
+            await other.service.gateway.revocation.publish(
                 ControlMessage("connection_closed", TENANT, id, right(), seconds=120.0)
             )
             assert await client.closed() == (4403, "closed by an administrator")

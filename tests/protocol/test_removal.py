@@ -131,7 +131,7 @@ async def test_one_time_counts_for_a_removal() -> None:
     sent: list[ControlMessage] = []
 
     class Cluster(LocalCluster):
-        async def tell(self, notice: ControlMessage) -> None:
+        async def publish_control(self, notice: ControlMessage) -> None:
             sent.append(notice)
 
     service = create_service(settings_for(), cluster=Cluster())

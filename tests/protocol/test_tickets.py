@@ -105,8 +105,8 @@ async def test_a_ticket_is_good_once(gate: RunningGateway) -> None:
 @pytest.mark.parametrize("change", [lambda sealed: sealed[:-8], lambda sealed: "AAAA" + sealed[4:], lambda _: "?"])
 async def test_a_stored_token_that_was_changed_is_refused(change: Callable[[str], str]) -> None:
     class Changing(LocalCluster):
-        async def take(self, key: str) -> str | None:
-            sealed = await super().take(key)
+        async def pop(self, key: str) -> str | None:
+            sealed = await super().pop(key)
             return None if sealed is None else change(sealed)
 
     async with gate_with(Changing()) as gate:
@@ -221,18 +221,18 @@ class SlowNode(LocalCluster):
         self.fails = False
         self.stored: dict[str, str] = {}
 
-    async def keep(self, key: str, value: str, seconds: int) -> None:
+    async def put_once(self, key: str, value: str, seconds: int) -> None:
         if self.fails:
             raise LogUnavailable
         self.stored[key] = value
-        await super().keep(key, value, seconds)
+        await super().put_once(key, value, seconds)
 
-    async def take(self, key: str) -> str | None:
+    async def pop(self, key: str) -> str | None:
         self.asked.set()
         await self.answer.wait()
         if self.fails:
             raise LogUnavailable
-        return await super().take(key)
+        return await super().pop(key)
 
 
 async def test_nobody_waits_for_somebody_elses_ticket() -> None:

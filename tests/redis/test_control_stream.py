@@ -51,7 +51,7 @@ async def test_messages_are_dropped_by_the_clock_of_redis(server: RedisServer, p
         await server.ask("XADD", key(prefix), f"{1_000 + n}-0", "m", encode(revoked(f"old{n}")))
     async with node(server, prefix) as one:
         assert names(one) == []
-        await one.tell(revoked("bob"))
+        await one.publish_control(revoked("bob"))
         assert await server.ask("XLEN", key(prefix)) <= 101  # Redis trims by nodes of a hundred
         async with node(server, prefix) as two:
             assert names(two) == ["bob"]
@@ -83,7 +83,7 @@ async def test_messages_are_told_anew_where_the_stream_is_another_one(
     async with AsyncExitStack() as stack:
         nodes = [await stack.enter_async_context(node(server, prefix)) for _ in range(3)]
         for n in range(300):
-            await nodes[n % 3].tell(revoked(f"user{n}"))
+            await nodes[n % 3].publish_control(revoked(f"user{n}"))
         await until(lambda: all(len(each.revocations) == 300 for each in nodes))
         if lost == "restart":
             server.kill()
@@ -109,15 +109,15 @@ async def test_node_that_was_stopped_goes_on_where_it_was(
     cluster.attach(heard.extend)
     await cluster.start()
     async with node(server, prefix) as other:
-        await other.tell(revoked("ada"))
+        await other.publish_control(revoked("ada"))
         await until(lambda: len(heard) == 1)
         await cluster.stop()
-        await other.tell(revoked("bob"))
+        await other.publish_control(revoked("bob"))
 
         async def again() -> None:
             await cluster.start()
             await asyncio.sleep(0.1)
-            await cluster.tell(revoked("eve"))
+            await cluster.publish_control(revoked("eve"))
             await cluster.stop()
 
         await asyncio.to_thread(asyncio.run, again())

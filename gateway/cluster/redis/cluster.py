@@ -20,7 +20,7 @@ from gateway.redis.tasks import cancel_and_wait, supervise
 
 _ANSWER_SECONDS: Final = 1.6
 _READER_SECONDS: Final = BLOCK_SECONDS + COMMAND_SECONDS
-_TAKE: Final = "local value = redis.call('GET', KEYS[1]) redis.call('DEL', KEYS[1]) return value"
+_POP: Final = "local value = redis.call('GET', KEYS[1]) redis.call('DEL', KEYS[1]) return value"
 
 logger = logging.getLogger("gateway.nodes")
 
@@ -81,29 +81,29 @@ class RedisCluster:
     def apply(self, message: ControlMessage) -> tuple[ControlMessage, bool]:
         return self.revocations.add(message, self._timer())
 
-    async def tell(self, message: ControlMessage) -> None:
+    async def publish_control(self, message: ControlMessage) -> None:
         in_force, _ = self.apply(message)
-        told: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._control.put(in_force).waiting.append(told)
+        stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._control.put(in_force).waiting.append(stored)
         try:
             async with asyncio.timeout(_ANSWER_SECONDS):
-                await told
+                await stored
         except TimeoutError:
             raise LogUnavailable("the other nodes could not be notified in time") from None
 
     def sweep(self) -> None:
         self.revocations.sweep(self._timer())
 
-    async def keep(self, key: str, value: str, seconds: int) -> None:
+    async def put_once(self, key: str, value: str, seconds: int) -> None:
         try:
             await self._redis.set(self._kept + key, value, ex=seconds)
         except Failures:
             raise LogUnavailable from None
 
-    async def take(self, key: str) -> str | None:
+    async def pop(self, key: str) -> str | None:
         try:
             # A script and not GETDEL, so that Redis 6.0 would do too, and the two cannot come apart.
-            value = await self._redis.eval(_TAKE, 1, self._kept + key)
+            value = await self._redis.eval(_POP, 1, self._kept + key)
         except Failures:
             raise LogUnavailable from None
         return None if value is None else value.decode()

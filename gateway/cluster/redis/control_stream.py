@@ -63,7 +63,7 @@ class ControlStream:
         self._stream, identity, self._compaction = keys.control()
         self._keys = [self._stream, identity]
         self._incidents = IncidentLog("control messages", logger)
-        self._tell = redis.register_script(_script("tell"))
+        self._publish = redis.register_script(_script("publish"))
         self._read = redis.register_script(_script("read"))
         self._drop = redis.register_script(_script("drop"))
         self._outbox = Outbox()
@@ -82,7 +82,7 @@ class ControlStream:
         """Have a message stored, after what waits of its tenant."""
         return self._outbox.put(message)
 
-    # ---- telling
+    # ---- publishing
 
     async def send(self) -> None:
         while True:
@@ -92,7 +92,7 @@ class ControlStream:
                 ids = await self._store([pending.message for pending in batch])
             except BaseException as error:
                 for pending in batch:
-                    pending.refuse()
+                    pending.fail()
                 self._outbox.put_back(batch)
                 if not isinstance(error, Failures):
                     raise
@@ -103,15 +103,15 @@ class ControlStream:
                 now = self._timer()
                 for pending, id in zip(batch, ids, strict=True):
                     self._revocations.add(pending.message, now, id.decode())
-                    pending.stored()
+                    pending.succeed()
 
     async def _store(self, messages: list[ControlMessage]) -> list[bytes]:
         async with asyncio.timeout(COMMAND_SECONDS):
             arguments = [str(self._retention), secrets.token_hex(8), *map(encode, messages)]
-            ids: list[bytes] = await self._tell(keys=self._keys, args=arguments)
+            ids: list[bytes] = await self._publish(keys=self._keys, args=arguments)
         return ids
 
-    # ---- hearing
+    # ---- reading
 
     async def listen(self) -> None:
         while True:
@@ -137,14 +137,14 @@ class ControlStream:
                 last = last and self._identity != ""  # what is left is read once more, as of another stream
             if page:
                 self._place = place.decode()
-                self._take(page.decode(), int(milliseconds))
+                self._apply_page(page.decode(), int(milliseconds))
         if self._incomplete:
             self._incomplete = False
-            await self._tell_missing()
+            await self._resend_missing()
         if length > 2 * len(self._revocations) + _SPARE:
             self._overgrown.set()
 
-    def _take(self, page: str, milliseconds: int) -> None:
+    def _apply_page(self, page: str, milliseconds: int) -> None:
         now = self._timer()
         news: list[ControlMessage] = []
         for id, text in _lines(page):
@@ -168,7 +168,7 @@ class ControlStream:
             except Exception:
                 logger.exception("control messages could not be acted on")
 
-    async def _tell_missing(self) -> None:
+    async def _resend_missing(self) -> None:
         missing: list[Entry] = [entry for entry in self._revocations if entry.ref is None]
         for start in range(0, len(missing), _PAGE):
             now = self._timer()

@@ -11,7 +11,7 @@ from gateway.core.fair_queue import FairQueue
 
 _Subject = tuple[str, ControlKind, str, str]
 
-_REASON: Final = "the other nodes could not be told; they are told as soon as they can be"
+_REASON: Final = "the other nodes could not be notified yet; this node goes on trying"
 
 
 @dataclass(slots=True, eq=False)
@@ -21,16 +21,16 @@ class Pending:
     message: ControlMessage
     waiting: list[asyncio.Future[None]] = field(default_factory=list)
 
-    def stored(self) -> None:
-        for told in self.waiting:
-            if not told.done():
-                told.set_result(None)
+    def succeed(self) -> None:
+        for stored in self.waiting:
+            if not stored.done():
+                stored.set_result(None)
 
-    def refuse(self) -> None:
+    def fail(self) -> None:
         """Fail the callers; the message is still to be stored."""
-        for told in self.waiting:
-            if not told.done():
-                told.set_exception(LogUnavailable(_REASON))
+        for stored in self.waiting:
+            if not stored.done():
+                stored.set_exception(LogUnavailable(_REASON))
         self.waiting = []
 
 

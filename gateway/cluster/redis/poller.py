@@ -75,8 +75,8 @@ class MembersPoller:
         self._totals = totals
         self._on_changes = on_changes
         self._views: dict[str, _View] = {}
-        self._asks: dict[str, asyncio.Future[None]] = {}
-        self._asked = WakeUp()
+        self._requests: dict[str, asyncio.Future[None]] = {}
+        self._requested = WakeUp()
         self._checked_at = self._timer()
         self._limit = BatchLimit(1, _TENANTS_AT_ONCE, COMMAND_SECONDS, PATIENCE_SECONDS)
         self._failed_at = float("-inf")
@@ -84,7 +84,7 @@ class MembersPoller:
     @property
     def failing(self) -> bool:
         """Whether the last read failed."""
-        return self._incidents.lasts("read")
+        return self._incidents.is_ongoing("read")
 
     @property
     def _leases_valid(self) -> bool:
@@ -93,17 +93,17 @@ class MembersPoller:
         failed_at = max(self._failed_at, self._publisher.failed_at)
         return self._timer() - failed_at >= max(self._lease / 3, _RENEWAL_SECONDS)
 
-    # ---- what others ask of it
+    # ---- requests
 
     def stop(self) -> None:
         """Resolve all pending requests."""
-        asks, self._asks = self._asks, {}
-        _answer(asks)
+        requests, self._requests = self._requests, {}
+        _resolve(requests)
 
     def watch(self, tenant: str) -> None:
         self._view(tenant).watched = True
-        self._asks.setdefault(tenant, asyncio.get_running_loop().create_future())
-        self._asked.set()
+        self._requests.setdefault(tenant, asyncio.get_running_loop().create_future())
+        self._requested.set()
 
     def unwatch(self, tenant: str) -> None:
         self._view(tenant).watched = False
@@ -112,9 +112,9 @@ class MembersPoller:
         view = self._view(tenant)
         if self.failing or self._timer() - view.read_at < CACHE_TTL:
             return None
-        ask = self._asks.setdefault(tenant, asyncio.get_running_loop().create_future())
-        self._asked.set()
-        return _settled(ask)
+        request = self._requests.setdefault(tenant, asyncio.get_running_loop().create_future())
+        self._requested.set()
+        return _wait_for_read(request)
 
     def others(self, tenant: str) -> Others:
         return view.others if (view := self._views.get(tenant)) is not None else Others()
@@ -133,22 +133,22 @@ class MembersPoller:
         while True:
             try:
                 async with asyncio.timeout(max(0.0, next_poll - self._timer())):
-                    await self._asked.wait()
+                    await self._requested.wait()
             except TimeoutError:
                 pass
-            self._asked.clear()
-            asks, self._asks = self._asks, {}
+            self._requested.clear()
+            requests, self._requests = self._requests, {}
             try:
-                await self._read_all(list(asks), check=True)
+                await self._read_all(list(requests), check=True)
             finally:
-                _answer(asks)
+                _resolve(requests)
             if (now := self._timer()) >= next_poll:
                 next_poll = now + min(POLL, self._lease / 9)
                 check = now - self._checked_at >= self._lease / 9
                 self._checked_at = now if check else self._checked_at
-                await self._read_all(self._due(), check)
+                await self._read_all(self._watched_tenants(), check)
 
-    def _due(self) -> list[str]:
+    def _watched_tenants(self) -> list[str]:
         """The watched tenants; idle views are dropped."""
         now = self._timer()
         for tenant in [t for t, view in self._views.items() if not view.watched and now - view.used_at > IDLE_TTL]:
@@ -252,7 +252,7 @@ class MembersPoller:
             elif self._leases_valid:
                 await self._forget(tenant, reads[tenant], node)
 
-    # ---- taking it in
+    # ---- changes
 
     def _apply(self, tenant: str, read: _Read) -> None:
         view = self._views.get(tenant)
@@ -262,7 +262,7 @@ class MembersPoller:
             view.others.totals = read.totals
         changes: list[Change] = []
         for node, fields in read.changes:
-            changes += self._take(view, node, fields)
+            changes += self._apply_changes(view, node, fields)
         # After the changes of other nodes: a user who moved away from a stopped node has not left.
         if self._leases_valid:
             for node in view.versions.keys() - read.nodes:
@@ -273,7 +273,7 @@ class MembersPoller:
         if news and changes:
             self._on_changes(tenant, changes)
 
-    def _take(self, view: _View, node: str, fields: dict[bytes, bytes]) -> list[Change]:
+    def _apply_changes(self, view: _View, node: str, fields: dict[bytes, bytes]) -> list[Change]:
         view.versions[node] = int(fields[VERSION])
         members: dict[str, Member | None] = {}
         try:
@@ -285,15 +285,15 @@ class MembersPoller:
         return view.others.replace(node, [member for member in members.values() if member is not None])
 
 
-def _answer(asks: dict[str, asyncio.Future[None]]) -> None:
-    for ask in asks.values():
-        if not ask.done():
-            ask.set_result(None)
+def _resolve(requests: dict[str, asyncio.Future[None]]) -> None:
+    for request in requests.values():
+        if not request.done():
+            request.set_result(None)
 
 
-async def _settled(ask: asyncio.Future[None]) -> None:
+async def _wait_for_read(request: asyncio.Future[None]) -> None:
     try:
         async with asyncio.timeout(READ_DEADLINE):
-            await asyncio.shield(ask)
+            await asyncio.shield(request)
     except TimeoutError:
         pass

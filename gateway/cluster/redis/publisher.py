@@ -67,7 +67,7 @@ class MembersPublisher:
     @property
     def failing(self) -> bool:
         """Whether the last write failed: the other nodes may not know of this one's connections."""
-        return self._incidents.lasts("written")
+        return self._incidents.is_ongoing("written")
 
     def changed(self, tenant: str, connection_id: str) -> None:
         self._changed.setdefault(tenant, {})[connection_id] = None
@@ -84,7 +84,7 @@ class MembersPublisher:
                 await asyncio.sleep(DEBOUNCE)
             self._wake.clear()
             try:
-                await self._check()
+                await self._check_lease()
                 await self._flush()
                 await self._totals.write()
             except Failures as error:
@@ -101,18 +101,18 @@ class MembersPublisher:
         for some in _chunks(list(self._published), _TENANTS_AT_ONCE):
             async with asyncio.timeout(COMMAND_SECONDS), self._redis.pipeline(transaction=False) as pipeline:
                 for tenant in some:
-                    self._erase(pipeline, tenant)
+                    self._delete_members(pipeline, tenant)
                 pipeline.delete(self._alive)
                 await pipeline.execute()
         self._published.clear()
 
-    async def _check(self) -> None:
+    async def _check_lease(self) -> None:
         """Renew the node's own lease; where it had expired, or every third of it, have all tenants written."""
         async with asyncio.timeout(COMMAND_SECONDS):
             known = await self._redis.set(self._alive, "1", px=int(self._lease * 1000), get=True)
         self.answered_at = self._timer()
         if known is None:
-            self._totals.lost()
+            self._totals.reset()
             if self._published:
                 self.failed_at = self._timer()
         if known is None or self._timer() >= self._refresh_at:
@@ -144,7 +144,7 @@ class MembersPublisher:
                 here = self._source.ids(tenant)
                 if not here:
                     if tenant in self._published:
-                        self._erase(pipeline, tenant)
+                        self._delete_members(pipeline, tenant)
                     continue
                 before = None if tenant in self._resync else self._published.get(tenant)
                 self._version += 1
@@ -188,7 +188,7 @@ class MembersPublisher:
         self._renew_lease(pipeline, tenant, version)
 
     async def _write_some(self, pipeline: Any, tenant: str, version: int, before: int, ids: list[str]) -> None:
-        members, changes = self._own(tenant)
+        members, changes = self._keys_of(tenant)
         fields: dict[Any, Any] = {}
         for some in _chunks(ids, _FIELDS_AT_ONCE):
             fields.update((id, self._packed(tenant, id)) for id in some)
@@ -208,16 +208,16 @@ class MembersPublisher:
 
     def _renew_lease(self, pipeline: Any, tenant: str, version: int) -> None:
         milliseconds = int(self._lease * 1000)
-        nodes, members, changes = self._keys.nodes(tenant), *self._own(tenant)
+        nodes, members, changes = self._keys.nodes(tenant), *self._keys_of(tenant)
         pipeline.hset(nodes, self._node, version)
         for key in (nodes, members, changes):
             pipeline.pexpire(key, milliseconds)
 
-    def _erase(self, pipeline: Any, tenant: str) -> None:
-        pipeline.delete(*self._own(tenant))
+    def _delete_members(self, pipeline: Any, tenant: str) -> None:
+        pipeline.delete(*self._keys_of(tenant))
         pipeline.hdel(self._keys.nodes(tenant), self._node)
 
-    def _own(self, tenant: str) -> tuple[str, str]:
+    def _keys_of(self, tenant: str) -> tuple[str, str]:
         """This node's members and changes of them."""
         return self._keys.members(tenant, self._node), self._keys.changes(tenant, self._node)
 

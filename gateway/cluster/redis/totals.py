@@ -28,7 +28,7 @@ class TotalsExchange:
         self._source = source
         self._written: dict[str, Totals] = {}
 
-    def lost(self) -> None:
+    def reset(self) -> None:
         """Redis has lost what it had: write all of it again."""
         self._written.clear()
 
