@@ -1,4 +1,4 @@
-"""The seam between nodes: what all of them have to know, beside the log."""
+"""The seam of the cluster: control messages, one-time values and membership, shared by all nodes."""
 
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -13,17 +13,17 @@ OnControl = Callable[[Sequence[ControlMessage]], object]
 class Cluster(Protocol):
     """The nodes that share a log. An implementation guarantees, and `gateway.testing` checks:
 
-    - Every other node is called with a control message once, within 2 seconds, after it is in that node's
-      `revocations`; one that starts later, or was out of touch, with all whose `seconds` have not passed. The node that
-      tells has acted on it by itself.
-    - Where a message could not be stored, `publish_control` raises `LogUnavailable`, and the others hear of it as soon as this
-      node can reach them, while it runs. Should the store lose messages, the nodes send them again.
-    - Seconds are counted by one clock for all nodes and by timers that never go back: no node's wall clock, right or
-      wrong, forgets a message.
-    - Telling and hearing cost the same however many messages are in force, and the store keeps at most twice as many as
-      that and 1,000 more. With 100,000 in force a node starts within 5 seconds.
-    - Tenants tell in turn: however many messages one of them has, another's next one is in the next batch.
-    - What `put_once` was given, exactly one `pop` on whatever node gets, and none after its seconds.
+    - A control message reaches the callback of every other node once, within 2 seconds and after it is in that node's
+      `revocations`; a node that starts later, or was out of touch, gets all whose `seconds` have not passed. The
+      publishing node is not called: its caller acts on the message.
+    - Where a message could not be stored, `publish_control` raises `LogUnavailable`; it is delivered as soon as
+      this node can reach the others, while it runs. Should the store lose messages, the nodes send them again.
+    - Seconds are counted by one clock for all nodes and by monotonic timers: no node's wall clock, right or wrong,
+      drops a message.
+    - Publishing and receiving are O(1) in the messages in force, and the store keeps at most twice as many as that and
+      1,000 more. With 100,000 in force a node starts within 5 seconds.
+    - Tenants publish round robin: however many messages one of them has, another's next one is in the next batch.
+    - A value of `put_once` is returned by exactly one `pop` in the whole cluster, and by none after its TTL.
 
     `members` are their connections; it starts and stops with this.
     """
@@ -36,13 +36,13 @@ class Cluster(Protocol):
         """The control messages in force, of this node and of the others."""
 
     def attach(self, on_control: OnControl) -> None:
-        """Say who acts on the other nodes' messages. Before `start`."""
+        """Set the callback for the other nodes' messages. Before `start`."""
 
     async def start(self) -> None:
-        """Begin to listen; what is in force is known when it returns, if it can be."""
+        """Start to listen; the messages in force are known when it returns, unless the store is out of reach."""
 
     async def stop(self) -> None:
-        """Let go of everything."""
+        """Stop to listen, and release all resources."""
 
     def apply(self, message: ControlMessage) -> tuple[ControlMessage, bool]:
         """Put a message into force on this node alone, as `Revocations.add` does."""
@@ -51,10 +51,10 @@ class Cluster(Protocol):
         """Put a message into force on all nodes. Raises `LogUnavailable`."""
 
     def sweep(self) -> None:
-        """Forget what has expired; called about twice a second."""
+        """Drop expired messages; called about twice a second."""
 
     async def put_once(self, key: str, value: str, seconds: int) -> None:
-        """Keep something for the one who has the key. Raises `LogUnavailable`."""
+        """Store a value for one `pop`, with a TTL in seconds. Raises `LogUnavailable`."""
 
     async def pop(self, key: str) -> str | None:
-        """The value of a key, once in the whole cluster; None after that or its TTL. Raises `LogUnavailable`."""
+        """Return and delete a value; None where there is none (any more). Raises `LogUnavailable`."""

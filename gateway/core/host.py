@@ -27,5 +27,5 @@ class Host(Protocol):
     def on_writable(self, connection: Connection) -> None:
         """The transport answered False, and has room again."""
 
-    def disconnect(self, connection: Connection) -> None:
+    def on_transport_closed(self, connection: Connection) -> None:
         """The client has gone, or the transport has given it up."""

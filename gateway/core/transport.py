@@ -20,8 +20,8 @@ class Transport(Protocol):
       within `write`; so it holds at most what fills it and one batch more. Nobody waits for one that is stuck.
     - After `close` the client receives what was written before, then the close code, and has `CLOSE_SECONDS` to take it
       all; after `abort` nothing is sure. Both may be called twice, and a `write` after them does nothing.
-    - Whoever ends it, the gateway is told `disconnect`, at least once; a client that reads nothing while data waits is
-      given up, one that reads slowly or for which nothing waits is not.
+    - At its end, by either side, `Host.on_transport_closed` is called, at least once. A client that reads nothing while
+      data waits is given up; one that reads slowly, or for which nothing waits, is not.
     """
 
     @property

@@ -132,5 +132,5 @@ class Gateway(Host):
     def on_writable(self, connection: Connection) -> None:
         self.delivery.on_writable(connection)
 
-    def disconnect(self, connection: Connection) -> None:
+    def on_transport_closed(self, connection: Connection) -> None:
         self.connections.on_transport_closed(connection)

@@ -52,7 +52,7 @@ class RecordingHost:
         self.drains.append(connection)
         self.writable_hook(connection)
 
-    def disconnect(self, connection: Connection) -> None:
+    def on_transport_closed(self, connection: Connection) -> None:
         self.gone.append(connection)
 
 

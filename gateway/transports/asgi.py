@@ -17,7 +17,7 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
-_FAREWELL_SECONDS: Final = 1.0
+_CLOSE_FRAME_SECONDS: Final = 1.0
 """For the close code of a connection that failed to get through."""
 
 logger = logging.getLogger("gateway.transport")
@@ -34,12 +34,12 @@ class AsgiTransport:
     __slots__ = (
         "_closing",
         "_deadline",
-        "_drained",
         "_full",
         "_pending",
         "_send",
         "_size",
         "_stall",
+        "_writable",
         "_writer",
         "failure",
         "gone",
@@ -56,8 +56,8 @@ class AsgiTransport:
         self._pending: deque[Frame] = deque()
         self._size = 0
         self._full = False
-        self._drained = asyncio.Event()
-        self._drained.set()
+        self._writable = asyncio.Event()
+        self._writable.set()
         self._closing: tuple[int, str] | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._writer: asyncio.Task[None] | None = None
@@ -73,7 +73,7 @@ class AsgiTransport:
         self._size += sum(map(len, batch.frames))
         if self._size > HIGH_WATER:
             self._full = True
-            self._drained.clear()
+            self._writable.clear()
         self._wake()
         return not self._full
 
@@ -96,9 +96,9 @@ class AsgiTransport:
         if not self.gone.done():
             self.gone.set_result(None)
 
-    async def wait_drained(self) -> None:
+    async def wait_writable(self) -> None:
         """Return once there is room: a client whose answers wait for it is not asked for more."""
-        await self._drained.wait()
+        await self._writable.wait()
 
     def finish(self) -> None:
         """Give up what is unwritten and end the writer, whatever it waits for."""
@@ -120,7 +120,7 @@ class AsgiTransport:
                     self._size -= len(frame)
                     if self._full and not self._pending:
                         self._full = False
-                        self._drained.set()
+                        self._writable.set()
                         self.on_writable()
                 if self._closing is not None and not self.gone.done():
                     code, reason = self._closing
@@ -149,15 +149,15 @@ async def serve(host: Host, connection: Connection | None, transport: AsgiTransp
             log_events.connection_closed(connection, CloseCode.SLOW, "slow_consumer")
         if transport.failure is not None:
             if connection is not None:
-                host.disconnect(connection)
-            ended, _ = await asyncio.wait((reader,), timeout=_FAREWELL_SECONDS)
+                host.on_transport_closed(connection)
+            ended, _ = await asyncio.wait((reader,), timeout=_CLOSE_FRAME_SECONDS)
             if not ended:
                 # A close code below 3000 under Daphne, for one, which closes with 1011 where an application fails.
                 raise SendRefused from transport.failure
     finally:
         # Without an `await`: where this was cancelled by anyio, as by Starlette's TestClient, it would be so again.
         if connection is not None:
-            host.disconnect(connection)
+            host.on_transport_closed(connection)
         reader.cancel()
         transport.finish()
 
@@ -165,7 +165,7 @@ async def serve(host: Host, connection: Connection | None, transport: AsgiTransp
 async def _read(host: Host, connection: Connection | None, transport: AsgiTransport, receive: Receive) -> None:
     try:
         while True:
-            await transport.wait_drained()
+            await transport.wait_writable()
             message = await receive()
             if message["type"] == "websocket.disconnect":
                 return
@@ -181,4 +181,4 @@ async def _read(host: Host, connection: Connection | None, transport: AsgiTransp
         else:
             log_events.connection_failed(connection, error)
         transport.close(CloseCode.INTERNAL_ERROR, ErrorCode.INTERNAL_ERROR)
-        await asyncio.wait((transport.gone,), timeout=_FAREWELL_SECONDS)
+        await asyncio.wait((transport.gone,), timeout=_CLOSE_FRAME_SECONDS)

@@ -522,7 +522,7 @@ class Client:
         connection, self.transport.connection = self.transport.connection, None
         self.closed = (1006, "")
         assert connection is not None
-        self.world.gateway.disconnect(connection)
+        self.world.gateway.on_transport_closed(connection)
 
     # ---- what it is owed
 

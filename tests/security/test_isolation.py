@@ -136,7 +136,7 @@ def foreign_cursors(lab: GatewayLab, tenants: list[str], clients: list[Any], tap
                 codes = [frame["data"]["code"] for frame in tape.frames if frame["type"] == "error"]
                 assert codes == ([] if other == tenant else ["cursor_invalid"])
                 assert other == tenant or tape.events == []
-                lab.gateway.disconnect(connection)
+                lab.gateway.on_transport_closed(connection)
 
 
 def revocation(lab: GatewayLab, tenants: list[str], clients: list[Any], tapes: list[FakeTransport]) -> None:

@@ -169,8 +169,8 @@ async def test_client_leaves_while_its_publish_is_under_way(lab: GatewayLab, mon
         lab.say(connection, type="publish", event={"type": "task.created", "data": {"n": n}, "circle_id": 7})
     await lab.settle()
     tape.abort()
-    lab.gateway.disconnect(connection)
-    lab.gateway.disconnect(connection)
+    lab.gateway.on_transport_closed(connection)
+    lab.gateway.on_transport_closed(connection)
     gate.set()
     await lab.settle()
     assert [event["data"]["n"] for event in other.events] == [0, 1, 2, 3, 4]
@@ -316,7 +316,7 @@ async def test_broken_transport_hurts_nobody(lab: GatewayLab) -> None:
     _, other = lab.join(lab.token("bob"), rooms="circle:7")
     await lab.happen()
     tape.abort()
-    lab.gateway.disconnect(connection)
+    lab.gateway.on_transport_closed(connection)
     await lab.settle()
     assert len(other.events) == 1
 
@@ -417,7 +417,7 @@ async def test_storm(lab: GatewayLab) -> None:
             if n % 5 == 0 and step == 5:
                 lab.revoke(jti)
             if n % 5 == 1 and step == 6:
-                lab.gateway.disconnect(connection)
+                lab.gateway.on_transport_closed(connection)
                 tape.abort()
             if n % 3 == 0:
                 lab.gateway.on_writable(connection)

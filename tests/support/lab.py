@@ -76,7 +76,7 @@ class GatewayLab:
         """Every index, appointment, count and task is gone with the clients."""
         gateway = self.gateway
         for connection in list(gateway.manager.connections()):
-            gateway.disconnect(connection)
+            gateway.on_transport_closed(connection)
         for index in gateway.manager.indexes():
             assert not index.connections
             assert not index.rooms

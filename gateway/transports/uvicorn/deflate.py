@@ -26,6 +26,6 @@ def negotiate(headers: Headers) -> tuple[PerMessageDeflate, bytes] | None:
     return None
 
 
-def takes_prepared_frames(extension: PerMessageDeflate) -> bool:
+def supports_prepared_frames(extension: PerMessageDeflate) -> bool:
     """Whether the client's window is large enough for them; else frames go as they are, which is always allowed."""
     return extension.local_max_window_bits >= WINDOW_BITS

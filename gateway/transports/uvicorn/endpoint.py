@@ -61,7 +61,7 @@ class Endpoint:
     request_starts: tuple[bytes, ...] = ()
     """How the requests for its paths begin."""
     _joined: int = 0
-    _admits: bool | None = None
+    _usable: bool | None = None
     _sweep: asyncio.Task[None] | None = None
 
     def __post_init__(self) -> None:
@@ -74,11 +74,11 @@ class Endpoint:
         endpoint: Endpoint | None = app_state.get(STATE_KEY)
         if endpoint is None:
             return None
-        if endpoint._admits is None:
-            endpoint._admits = endpoint._judge(served)
-        return endpoint if endpoint._admits else None
+        if endpoint._usable is None:
+            endpoint._usable = endpoint._is_usable(served)
+        return endpoint if endpoint._usable else None
 
-    def _judge(self, served: Any) -> bool:
+    def _is_usable(self, served: Any) -> bool:
         while type(served).__module__.startswith("uvicorn."):  # such as for `--proxy-headers`
             served = served.app
         before = self.bypassed

@@ -77,7 +77,7 @@ class ConnectionGuard(H11Protocol if TYPE_CHECKING else object):  # type: ignore
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        self._parse_on()
+        self._resume_parsing()
         self._advance()
 
     def send_400_response(self, msg: str) -> None:
@@ -108,7 +108,7 @@ class ConnectionGuard(H11Protocol if TYPE_CHECKING else object):  # type: ignore
     def _parse(self, data: bytes) -> None:
         super().data_received(data)
 
-    def _parse_on(self) -> None:
+    def _resume_parsing(self) -> None:
         """A request has been answered: go on with what came behind it."""
 
     def _head_begun(self) -> bool:

@@ -86,7 +86,7 @@ def handshake_fault(method: bytes, headers: Headers) -> str | None:
     return "Sec-WebSocket-Key: 16 bytes in base64 are needed, once"
 
 
-def accept(headers: Headers, subprotocol: str | None, extensions: bytes | None) -> bytes:
+def accept_response(headers: Headers, subprotocol: str | None, extensions: bytes | None) -> bytes:
     """The answer to a request without a fault."""
     key = headers[b"sec-websocket-key"][0].strip()
     digest = sha1(key + _GUID, usedforsecurity=False).digest()
@@ -98,7 +98,7 @@ def accept(headers: Headers, subprotocol: str | None, extensions: bytes | None) 
     return answer + b"\r\n\r\n"
 
 
-def refuse(status: bytes, reason: str) -> bytes:
+def error_response(status: bytes, reason: str) -> bytes:
     """An answer that is no WebSocket; the connection is closed after it. `status` such as `b"403 Forbidden"`."""
     body = reason.encode()
     # Section 4.4: for a client of another version.

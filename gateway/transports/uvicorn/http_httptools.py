@@ -47,7 +47,7 @@ class GuardedHttpTools(ConnectionGuard, HttpToolsProtocol):
                 self.parser.feed_data(piece)
             except HttpParserUpgrade as upgrade:
                 start -= len(piece) - upgrade.args[0]
-                if not self._goes_on_as_http(data[start:]):
+                if not self._stays_http(data[start:]):
                     return
             except HttpParserError:
                 return self._refuse(INVALID)
@@ -55,7 +55,7 @@ class GuardedHttpTools(ConnectionGuard, HttpToolsProtocol):
             self._unparsed = data[start:]
             self.flow.pause_reading()
 
-    def _parse_on(self) -> None:
+    def _resume_parsing(self) -> None:
         if self.transport.is_closing():
             return
         if self._refusal is None:
@@ -109,7 +109,7 @@ class GuardedHttpTools(ConnectionGuard, HttpToolsProtocol):
 
     # ---- upgrades
 
-    def _goes_on_as_http(self, rest: bytes) -> bool:
+    def _stays_http(self, rest: bytes) -> bool:
         """Deal with a request that offers another protocol, before its body: whether it stays one of HTTP/1.1."""
         method, version = self.parser.get_method(), self.parser.get_http_version()
         if method == b"CONNECT":

@@ -18,9 +18,9 @@ from gateway.core.host import Host
 from gateway.core.rate_limit import RateLimiter
 from gateway.core.transport import CLOSE_SECONDS
 from gateway.telemetry import log_events
-from gateway.transports.uvicorn.deflate import negotiate, takes_prepared_frames
+from gateway.transports.uvicorn.deflate import negotiate, supports_prepared_frames
 from gateway.transports.uvicorn.endpoint import Endpoint
-from gateway.transports.uvicorn.handshake import accept
+from gateway.transports.uvicorn.handshake import accept_response
 from gateway.transports.uvicorn.sockets import peer_of
 from gateway.transports.uvicorn.writer import SocketWriter
 from schemas.codes import CloseCode, ErrorCode
@@ -110,7 +110,7 @@ class WebSocketTransport(SocketWriter, asyncio.Protocol):
             self._closing.cancel()
         self._endpoint.discard(self)
         if self._connection is not None:
-            self._endpoint.host.disconnect(self._connection)
+            self._endpoint.host.on_transport_closed(self._connection)
         self._connection = None
 
     def shutdown(self) -> None:
@@ -118,7 +118,7 @@ class WebSocketTransport(SocketWriter, asyncio.Protocol):
         self.close(CloseCode.SERVICE_RESTART, "restart")
         self._uncork()  # where the client is not known yet, and nothing was written
 
-    # ---- the client's arrival
+    # ---- the handshake
 
     def open(self, query: Query, headers: Headers, early: bytes) -> None:
         """Accept a handshake without a fault, and let the gateway judge its client. `early` are the first bytes of its
@@ -130,27 +130,27 @@ class WebSocketTransport(SocketWriter, asyncio.Protocol):
         agreed = negotiate(headers) if endpoint.compression else None
         if agreed is not None:
             self._extensions = [agreed[0]]
-            self._deflate = takes_prepared_frames(agreed[0])
+            self._deflate = supports_prepared_frames(agreed[0])
         endpoint.add(self)
         # The answer, the first frames and what they replay leave in one piece.
-        self._cork(accept(headers, handshake.subprotocol, agreed and agreed[1]))
-        if endpoint.host.resolve(handshake, partial(self._enter_later, early)):
+        self._cork(accept_response(headers, handshake.subprotocol, agreed and agreed[1]))
+        if endpoint.host.resolve(handshake, partial(self._connect_later, early)):
             self._transport.pause_reading()  # frames are read once it is known whose they are
         else:
-            self._enter(handshake, early)
+            self._connect(handshake, early)
 
-    def _enter_later(self, early: bytes, handshake: ConnectRequest) -> None:
+    def _connect_later(self, early: bytes, handshake: ConnectRequest) -> None:
         """The client is known now, while it may have gone or been sent away."""
         if self._transport.is_closing():
             self._corked = None
         elif not self._closed:
-            self._enter(handshake, early)
+            self._connect(handshake, early)
             if not self._full:
                 self._transport.resume_reading()
         else:
             self._uncork()
 
-    def _enter(self, handshake: ConnectRequest, early: bytes) -> None:
+    def _connect(self, handshake: ConnectRequest, early: bytes) -> None:
         try:
             self._connection = self._endpoint.host.connect(handshake, self)
         except Exception:
@@ -168,7 +168,7 @@ class WebSocketTransport(SocketWriter, asyncio.Protocol):
         parser.receive_data(piece)
         for frame in parser.events_received():
             if isinstance(frame, Frame) and frame.opcode in _DATA and not self._closed:
-                self._take(host, frame)
+                self._receive_frame(host, frame)
             elif not self._within_rate():
                 return False
         answers = parser.data_to_send()
@@ -187,7 +187,7 @@ class WebSocketTransport(SocketWriter, asyncio.Protocol):
             return False
         return True
 
-    def _take(self, host: Host, frame: Frame) -> None:
+    def _receive_frame(self, host: Host, frame: Frame) -> None:
         connection = self._connection
         if connection is None:  # refused
             return
@@ -226,7 +226,7 @@ class WebSocketTransport(SocketWriter, asyncio.Protocol):
     def _leave(self) -> None:
         """Nothing more is written; what waits has a moment to get through."""
         if self._connection is not None:
-            self._endpoint.host.disconnect(self._connection)
+            self._endpoint.host.on_transport_closed(self._connection)
         self._shut()
         if self._closing is None:
             self._closing = asyncio.get_running_loop().call_later(CLOSE_SECONDS, self.abort)

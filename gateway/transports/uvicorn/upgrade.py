@@ -15,7 +15,7 @@ from gateway.core.addresses import client_address
 from gateway.core.headers import Headers, parse_query
 from gateway.telemetry import log_events
 from gateway.transports.uvicorn.endpoint import Endpoint
-from gateway.transports.uvicorn.handshake import exceeds_limits, handshake_fault, read_request, refuse
+from gateway.transports.uvicorn.handshake import error_response, exceeds_limits, handshake_fault, read_request
 from gateway.transports.uvicorn.protocol import WebSocketTransport
 from gateway.transports.uvicorn.sockets import peer_of
 
@@ -67,18 +67,18 @@ def upgrade(
     if exceeds_limits(target, headers):
         too_long = "the request line or its headers are too long"
         log_events.handshake_refused(peer_of(transport), 431, "malformed_handshake", detail=too_long)
-        refusal = refuse(b"431 Request Header Fields Too Large", too_long)
+        refusal = error_response(b"431 Request Header Fields Too Large", too_long)
     elif endpoint is None or not endpoint.serves(path):
         if endpoint is None or not endpoint.alone:
-            return _pass_on(transport, arguments, head, early)
+            return _delegate_to_uvicorn(transport, arguments, head, early)
         log_events.handshake_refused(peer_of(transport), 404, "unknown_path")
-        refusal = refuse(b"404 Not Found", "no WebSocket is served at this path")
+        refusal = error_response(b"404 Not Found", "no WebSocket is served at this path")
     elif fault := handshake_fault(method, headers):
         log_events.handshake_refused(peer_of(transport), 400, "malformed_handshake", detail=fault)
-        refusal = refuse(b"400 Bad Request", fault)
+        refusal = error_response(b"400 Bad Request", fault)
     elif not endpoint.origins.allows(headers):
         log_events.origin_refused(client_address(peer_of(transport), headers, endpoint.proxies), headers)
-        refusal = refuse(b"403 Forbidden", "pages of this origin may not connect")
+        refusal = error_response(b"403 Forbidden", "pages of this origin may not connect")
     else:
         protocol = WebSocketTransport(endpoint, server_state)
         transport.set_protocol(protocol)
@@ -90,7 +90,7 @@ def upgrade(
     return None
 
 
-class PatientWebSocket(WebSocketsSansIOProtocol):
+class EarlyFramesWebSocket(WebSocketsSansIOProtocol):
     """uvicorn's implementation, which takes frames that came `early` for those of a connection that is open already.
     They are held back until the application has accepted it."""
 
@@ -104,18 +104,18 @@ class PatientWebSocket(WebSocketsSansIOProtocol):
             self.data_received(early)
 
 
-def _pass_on(
+def _delegate_to_uvicorn(
     transport: asyncio.Transport, arguments: tuple[Config, ServerState, dict[str, Any]], head: bytes, early: bytes
 ) -> asyncio.Protocol | None:
     """Let uvicorn's own implementation answer: it serves the application's WebSocket routes."""
-    protocol = PatientWebSocket(*arguments)
+    protocol = EarlyFramesWebSocket(*arguments)
     protocol.connection_made(transport)
     protocol.data_received(head)
     # What websockets' parser does not take uvicorn leaves without an answer, and the socket open.
     if protocol.conn.handshake_exc is not None and not transport.is_closing():
         protocol.connections.discard(protocol)
         answer = b"".join(protocol.conn.data_to_send())
-        transport.write(answer or refuse(b"400 Bad Request", "this is no opening handshake"))
+        transport.write(answer or error_response(b"400 Bad Request", "this is no opening handshake"))
         transport.close()
         return None
     transport.set_protocol(protocol)

@@ -108,16 +108,16 @@ class SocketWriter:
         corked, self._corked = self._corked, None
         if corked:
             self._push(corked[0] if len(corked) == 1 else b"".join(corked))
-        self._let_through()
+        self._offer_fd()
 
-    def _let_through(self) -> None:
+    def _offer_fd(self) -> None:
         """Offer the descriptor for direct writes, unless something is buffered that must be written before."""
         if not (self._closed or self._deflate or self._corked is not None or self._transport.get_write_buffer_size()):
             self.fd = self._socket
 
     def _drain(self) -> bool:
         """Note that the buffer has room again; returns whether it was full until now."""
-        self._let_through()
+        self._offer_fd()
         self._read = -1  # for it has read
         drained, self._full = self._full, False
         if drained and not self._transport.is_closing():
@@ -138,7 +138,7 @@ class SocketWriter:
         """Give up a client that reads nothing or answers no ping; send the next ping."""
         waiting = self._transport.get_write_buffer_size()
         # The kernel drains a slow reader's buffer rarely and in large steps, so progress is measured by acked bytes.
-        read = self._arrived(waiting) if waiting else -1
+        read = self._acked(waiting) if waiting else -1
         if not waiting or read != self._read:
             self._read, self._read_at = read, now
         elif now - self._read_at >= endpoint.stall:
@@ -149,7 +149,7 @@ class SocketWriter:
             # A ping would come behind the data, and the answer of a slow reader after its time.
             self._ping_unanswered = False
         elif now >= self._ping_at:
-            arrived = self._arrived(waiting)
+            arrived = self._acked(waiting)
             if self._ping_unanswered and (arrived == self._acknowledged or not unacked_bytes(self._transport)):
                 self._give_up(None, "keepalive_timeout")
                 return
@@ -164,7 +164,7 @@ class SocketWriter:
             log_events.connection_closed(self._connection, code, reason)
         self.abort()
 
-    def _arrived(self, waiting: int) -> int:
+    def _acked(self, waiting: int) -> int:
         """Bytes that the client's kernel has acknowledged. Where TCP_INFO is unavailable, a count that grows with them
         while data is buffered: what was written past this is not in it."""
         return acked_bytes(self._transport) or self._pushed - waiting - unacked_bytes(self._transport)

@@ -231,7 +231,7 @@ async def test_who_leaves_gets_what_came_before(busy: GatewayLab) -> None:
         assert seen(tape)[2] == 1
         assert seen(tape)[3] in ("unsubscribed", "authenticated", "subscription.revoked")
         assert len(seen(tape)) == 4
-        busy.gateway.disconnect(connection)
+        busy.gateway.on_transport_closed(connection)
 
 
 async def test_who_was_removed_gets_nothing_after_the_removal(busy: GatewayLab) -> None:

@@ -8,7 +8,7 @@ from websockets.exceptions import InvalidHandshake, InvalidHeaderFormat
 from websockets.http11 import Request
 from websockets.server import ServerProtocol
 
-from gateway.transports.uvicorn.handshake import accept, handshake_fault, read_request
+from gateway.transports.uvicorn.handshake import accept_response, handshake_fault, read_request
 
 KEY = b64encode(b"x" * 16).decode()
 
@@ -69,6 +69,6 @@ def test_handshakes_are_judged_as_the_websockets_library_judges_them(
     theirs, (_, _, headers) = judged(head), read_request(head)
     if isinstance(theirs, bytes):
         assert handshake_fault(method.encode(), headers) is None
-        assert b"Sec-WebSocket-Accept: " + theirs + b"\r\n" in accept(headers, None, None)
+        assert b"Sec-WebSocket-Accept: " + theirs + b"\r\n" in accept_response(headers, None, None)
     elif not (isinstance(theirs, InvalidHeaderFormat) and theirs.name == "Connection"):
         assert handshake_fault(method.encode(), headers) is not None, theirs
