@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from gateway.core.cluster import OnControl
 from gateway.core.control import ControlMessage
+from gateway.core.members import MemberSource, OnPresenceChanges, RemoteMembers
 from gateway.core.revocations import Revocations
-from gateway.core.roster import OnChanges, Others, Source
 from gateway.core.timer_wheel import TimerWheel
 
 
@@ -19,7 +19,7 @@ class LocalMembers:
     def __init__(self) -> None:
         self.node = f"node_{secrets.token_hex(6)}"
 
-    def attach(self, source: Source, on_changes: OnChanges) -> None:
+    def attach(self, source: MemberSource, on_changes: OnPresenceChanges) -> None:
         """No-op: there are no other nodes."""
 
     async def start(self) -> None:
@@ -37,11 +37,11 @@ class LocalMembers:
     def unwatch(self, tenant: str) -> None:
         """Nothing was kept up with."""
 
-    def look(self, tenant: str) -> None:
+    def refresh(self, tenant: str) -> None:
         return None
 
-    def others(self, tenant: str) -> Others:
-        return Others()
+    def remote(self, tenant: str) -> RemoteMembers:
+        return RemoteMembers()
 
 
 class LocalCluster:

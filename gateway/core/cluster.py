@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from gateway.core.control import ControlMessage
+from gateway.core.members import ClusterMembers
 from gateway.core.revocations import Revocations
-from gateway.core.roster import ClusterMembers
 
 OnControl = Callable[[Sequence[ControlMessage]], object]
 

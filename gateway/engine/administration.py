@@ -5,7 +5,7 @@ from typing import Final
 from gateway.core.control import ControlMessage
 from gateway.core.errors import GatewayError, LogUnavailable
 from gateway.core.log import Log
-from gateway.core.roster import ClusterMembers
+from gateway.core.members import ClusterMembers
 from gateway.engine.connections import Connections
 from gateway.engine.directory import TenantDirectory
 from gateway.engine.revocation import RevocationService

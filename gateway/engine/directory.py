@@ -6,13 +6,13 @@ from itertools import chain
 
 from gateway.core.log import Log, LogSize
 from gateway.core.manager import ConnectionManager, TenantIndex
-from gateway.core.roster import ClusterMembers, Member, Totals, member_of
+from gateway.core.members import ClusterMembers, Member, TenantTotals, member_of
 from schemas.admin import ClientInfo, ConnectionInfo, RoomInfo
 from schemas.events import rfc3339
 
 
 class NodeDirectory:
-    """This node's own connections, and what it has counted of each tenant: a `Source` for the other nodes."""
+    """This node's own connections, and what it has counted of each tenant: a `MemberSource` for the other nodes."""
 
     def __init__(self, manager: ConnectionManager, log: Log) -> None:
         self._manager = manager
@@ -25,9 +25,9 @@ class NodeDirectory:
         connection = self._manager.of(tenant).connections.get(connection_id)
         return None if connection is None else member_of(connection)
 
-    def totals(self, tenant: str) -> Totals:
+    def totals(self, tenant: str) -> TenantTotals:
         index = self._manager.of(tenant)
-        return Totals(index.connections_seen, index.total_sent(), self._log.appended(tenant))
+        return TenantTotals(index.connections_seen, index.total_sent(), self._log.appended(tenant))
 
     def tenants(self) -> Iterable[str]:
         return chain(self._manager.tenants(), self._log.tenants())
@@ -35,13 +35,13 @@ class NodeDirectory:
 
 @dataclass(frozen=True, slots=True)
 class TenantDirectory:
-    """As of one moment. `partial` where others may be out of reach; `log` is how much the tenant's log holds."""
+    """As of one moment. `partial` where other nodes may be out of reach; `log` is how much the tenant's log holds."""
 
     tenant: str
     node: str
     partial: bool
     log: LogSize
-    totals: Totals
+    totals: TenantTotals
     """Of all nodes that run, since each started."""
     _index: TenantIndex
     _elsewhere: dict[str, tuple[str, Member]]
@@ -49,15 +49,15 @@ class TenantDirectory:
 
     @staticmethod
     async def of(tenant: str, manager: ConnectionManager, members: ClusterMembers, log: Log) -> "TenantDirectory":
-        if (looking := members.look(tenant)) is not None:
-            await looking
+        if (refreshing := members.refresh(tenant)) is not None:
+            await refreshing
         size = await log.size(tenant)
-        others = members.others(tenant)
-        counted = [NodeDirectory(manager, log).totals(tenant), *others.totals.values()]
-        totals = Totals(*map(sum, zip(*counted, strict=True)))
-        elsewhere = {member.connection_id: (node, member) for node, member in others}
+        remote = members.remote(tenant)
+        counted = [NodeDirectory(manager, log).totals(tenant), *remote.totals.values()]
+        totals = TenantTotals(*map(sum, zip(*counted, strict=True)))
+        elsewhere = {member.connection_id: (node, member) for node, member in remote}
         index = manager.of(tenant)
-        return TenantDirectory(tenant, members.node, members.partial, size, totals, index, elsewhere, others.rooms)
+        return TenantDirectory(tenant, members.node, members.partial, size, totals, index, elsewhere, remote.rooms)
 
     @property
     def connections(self) -> int:

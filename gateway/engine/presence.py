@@ -13,8 +13,8 @@ from gateway.core.connection import Connection
 from gateway.core.errors import GatewayError
 from gateway.core.frame import Batch, Frame
 from gateway.core.log import Log
+from gateway.core.members import ClusterMembers, PresenceChange
 from gateway.core.presence_feed import PresenceEvent, PresenceFeed
-from gateway.core.roster import Change, ClusterMembers
 from gateway.engine.access import Access
 from gateway.engine.connections import Connections
 from gateway.engine.delivery import Delivery
@@ -87,12 +87,12 @@ class Presence:
 
     def _prepare(self, identity: Identity, room: str) -> Awaitable[None] | None:
         """What an answer has to wait for: news of the other nodes, and the application, which may refuse it."""
-        looking = self._members.look(identity.tenant)
-        return self._authorize(looking, identity, room) if self._access.authorizes else looking
+        refreshing = self._members.refresh(identity.tenant)
+        return self._authorize(refreshing, identity, room) if self._access.authorizes else refreshing
 
-    async def _authorize(self, looking: Awaitable[None] | None, identity: Identity, room: str) -> None:
-        if looking is not None:
-            await looking
+    async def _authorize(self, refreshing: Awaitable[None] | None, identity: Identity, room: str) -> None:
+        if refreshing is not None:
+            await refreshing
         await self._access.require(identity, [room])
 
     def run(self, connection: Connection, command: PresenceCommand) -> None:
@@ -123,11 +123,11 @@ class Presence:
 
     def size(self, tenant: str, room: str) -> int:
         """The approximate size of an answer: users here, and those of other nodes as far as they are known."""
-        here, there = self._manager.of(tenant).rooms.get(room, ()), self._members.others(tenant).rooms.get(room, ())
+        here, there = self._manager.of(tenant).rooms.get(room, ()), self._members.remote(tenant).rooms.get(room, ())
         return len(here) + len(there)
 
     def _present(self, tenant: str, room: str) -> messages.Presence:
-        counts = dict(self._members.others(tenant).rooms.get(room, ()))
+        counts = dict(self._members.remote(tenant).rooms.get(room, ()))
         for connection in self._manager.of(tenant).rooms.get(room, ()):
             user_id = connection.identity.user_id
             counts[user_id] = counts.get(user_id, 0) + 1
@@ -198,7 +198,7 @@ class Presence:
         """It has another token: the other nodes are to know until when."""
         self._members.changed(connection.identity.tenant, connection.id)
 
-    def _on_changes(self, tenant: str, changes: list[Change]) -> None:
+    def _on_changes(self, tenant: str, changes: list[PresenceChange]) -> None:
         """Of users on other nodes."""
         for room, user_id, entered in changes:
             watched = self._watched(tenant, room)
@@ -209,7 +209,7 @@ class Presence:
                     self._leave(tenant, room, watched, user_id)
 
     def _is_in(self, tenant: str, room: str, user_id: str, beside: Connection | None = None) -> bool:
-        return self._is_here(tenant, room, user_id, beside) or self._members.others(tenant).count(room, user_id) > 0
+        return self._is_here(tenant, room, user_id, beside) or self._members.remote(tenant).count(room, user_id) > 0
 
     def _is_here(self, tenant: str, room: str, user_id: str, beside: Connection | None = None) -> bool:
         # A user has a handful of connections, a room may have thousands.

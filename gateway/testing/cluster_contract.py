@@ -9,7 +9,7 @@ from typing import Final
 
 from gateway.core.cluster import Cluster
 from gateway.core.control import ControlMessage
-from gateway.core.roster import Change, Member, Totals
+from gateway.core.members import Member, PresenceChange, TenantTotals
 
 LEASE: Final = 60.0
 """Seconds within which the connections of a node that was killed are gone, as the gateway has it."""
@@ -20,11 +20,11 @@ AT: Final = 1_768_000_000.25
 
 
 class Connections:
-    """A `Source`: the connections that a test says a node has."""
+    """A `MemberSource`: the connections that a test says a node has."""
 
     def __init__(self) -> None:
         self.of: dict[str, dict[str, Member]] = {}
-        self.counts: dict[str, Totals] = {}
+        self.counts: dict[str, TenantTotals] = {}
 
     def ids(self, tenant: str) -> Collection[str]:
         return self.of.get(tenant, {}).keys()
@@ -32,8 +32,8 @@ class Connections:
     def member(self, tenant: str, connection_id: str) -> Member | None:
         return self.of.get(tenant, {}).get(connection_id)
 
-    def totals(self, tenant: str) -> Totals:
-        return self.counts.get(tenant, Totals(0, 0, 0))
+    def totals(self, tenant: str) -> TenantTotals:
+        return self.counts.get(tenant, TenantTotals(0, 0, 0))
 
     def tenants(self) -> Collection[str]:
         return [*self.of, *self.counts]
@@ -48,7 +48,7 @@ class NodeUnderTest:
     pass_time: Callable[[float], Awaitable[None]]
     connections: Connections = field(default_factory=Connections)
     heard: list[ControlMessage] = field(default_factory=list)
-    changes: list[tuple[str, Change]] = field(default_factory=list)
+    changes: list[tuple[str, PresenceChange]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.nodes.attach(self._on_control)
@@ -59,7 +59,7 @@ class NodeUnderTest:
             assert self.nodes.apply(message) == (message, False), "it is not in force yet"
         self.heard += news
 
-    def _on_changes(self, tenant: str, changes: list[Change]) -> None:
+    def _on_changes(self, tenant: str, changes: list[PresenceChange]) -> None:
         self.changes += [(tenant, change) for change in changes]
 
     def put(self, *members: Member, tenant: str = "acme") -> None:
@@ -75,12 +75,12 @@ class NodeUnderTest:
 
     def known(self, tenant: str = "acme") -> list[Member]:
         """The connections that others are known to have, in the order of their ids."""
-        return sorted((member for _, member in self.nodes.members.others(tenant)), key=lambda m: m.connection_id)
+        return sorted((member for _, member in self.nodes.members.remote(tenant)), key=lambda m: m.connection_id)
 
-    async def look(self, tenant: str = "acme") -> list[Member]:
+    async def list_members(self, tenant: str = "acme") -> list[Member]:
         """The same, as of now."""
-        if (looking := self.nodes.members.look(tenant)) is not None:
-            await looking
+        if (refreshing := self.nodes.members.refresh(tenant)) is not None:
+            await refreshing
         return self.known(tenant)
 
     def control(self, name: str, seconds: float = 600.0, tenant: str = "acme") -> ControlMessage:
@@ -173,12 +173,12 @@ class ClusterContract(ABC):
             members = node.nodes.members
             members.watch("acme")
             node.put(member("con_1", "ada", "circle:1"), member("con_2", "bob", "circle:1"))
-            assert await node.look() == []
+            assert await node.list_members() == []
             node.remove("con_1")
-            assert await node.look("bolt") == []
+            assert await node.list_members("bolt") == []
             members.unwatch("acme")
-            assert await node.look() == []
-            assert len(members.others("acme")) == 0
-            assert members.others("acme").rooms == {}
+            assert await node.list_members() == []
+            assert len(members.remote("acme")) == 0
+            assert members.remote("acme").rooms == {}
             assert node.changes == []
             assert not members.partial

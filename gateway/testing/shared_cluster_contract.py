@@ -5,7 +5,7 @@ from abc import abstractmethod
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
-from gateway.core.roster import Change, Member, Totals
+from gateway.core.members import Member, PresenceChange, TenantTotals
 from gateway.testing.cluster_contract import NodeUnderTest, member
 from gateway.testing.helpers import until
 from gateway.testing.shared_control_contract import SHORT, SOON, SharedControlContract, unavailable
@@ -50,16 +50,16 @@ class SharedClusterContract(SharedControlContract):
             first = Member(
                 "con_1", 'tab "é"', "ada@example.com", 1_768_000_000.25, 1_768_000_600, ("circle:1", "tenant")
             )
-            one.connections.counts["acme"] = Totals(3, 5, 8)
+            one.connections.counts["acme"] = TenantTotals(3, 5, 8)
             one.put(first, member("con_2", "bob"))
             await _known(two, [first, member("con_2", "bob")])
-            others = two.nodes.members.others("acme")
+            others = two.nodes.members.remote("acme")
             assert {node for node, _ in others} == {one.nodes.members.node} != {two.nodes.members.node}
             one.put(member("con_2", "bob", "circle:2"))
             await _known(two, [first, member("con_2", "bob", "circle:2")])
             one.remove("con_1")
             await _known(two, [member("con_2", "bob", "circle:2")])
-            assert await one.look() == []
+            assert await one.list_members() == []
 
     async def test_thousands_of_connections_are_known(self) -> None:
         """That come at once, change at once and go at once."""
@@ -78,12 +78,12 @@ class SharedClusterContract(SharedControlContract):
         names = ["a", "A", "a_b", "a-b", "a_", "ab", "0", "00", "x" * 64]
         async with self.open() as one, self.join(one) as two:
             two.nodes.members.watch("a")
-            await two.look("a")
+            await two.list_members("a")
             for n, name in enumerate(names):
                 one.put(member(f"con_{n}", f"user{n}", "tenant"), tenant=name)
             for n, name in enumerate(names):
                 await _known(two, [member(f"con_{n}", f"user{n}", "tenant")], tenant=name)
-            assert two.changes == [("a", Change("tenant", "user0", True))]
+            assert two.changes == [("a", PresenceChange("tenant", "user0", True))]
 
     async def test_who_watches_is_told_of_changes_in_order(self) -> None:
         """The first connection of a user into a room and the last one out, over all other nodes."""
@@ -91,23 +91,23 @@ class SharedClusterContract(SharedControlContract):
             one.put(member("con_1", "ada", "circle:1"))
             await _known(watcher, one.connections.of["acme"].values())
             watcher.nodes.members.watch("acme")
-            expected: list[tuple[str, Change]] = []
+            expected: list[tuple[str, PresenceChange]] = []
 
-            async def told(*changes: Change) -> None:
+            async def told(*changes: PresenceChange) -> None:
                 expected.extend(("acme", change) for change in changes)
                 await until(lambda: len(watcher.changes) >= len(expected), SOON)
                 assert watcher.changes == expected
 
             two.put(member("con_2", "bob", "circle:1"))
-            await told(Change("circle:1", "bob", True))
+            await told(PresenceChange("circle:1", "bob", True))
             one.put(member("con_3", "bob", "circle:1"))  # the second one of hers
             await until(lambda: len(watcher.known()) == 3, SOON)
             two.put(member("con_2", "bob", "circle:2"))
-            await told(Change("circle:2", "bob", True))
+            await told(PresenceChange("circle:2", "bob", True))
             one.remove("con_3")
-            await told(Change("circle:1", "bob", False))
+            await told(PresenceChange("circle:1", "bob", False))
             one.remove("con_1")
-            await told(Change("circle:1", "ada", False))
+            await told(PresenceChange("circle:1", "ada", False))
 
     async def test_what_is_there_at_first_is_no_news(self) -> None:
         """Who watches from the beginning gets to know of it without being told."""
@@ -124,39 +124,39 @@ class SharedClusterContract(SharedControlContract):
         whether or not anything else was known of it."""
         async with self.open(SHORT) as one, self.join(one, SHORT) as two:
 
-            async def counted(*expected: Totals) -> None:
+            async def counted(*expected: TenantTotals) -> None:
                 async with asyncio.timeout(SHORT + SOON):
                     while True:
-                        await one.look()
-                        if sorted(one.nodes.members.others("acme").totals.values()) == sorted(expected):
+                        await one.list_members()
+                        if sorted(one.nodes.members.remote("acme").totals.values()) == sorted(expected):
                             return
                         await asyncio.sleep(0.05)
 
-            two.connections.counts["acme"] = Totals(0, 0, 3)
-            await counted(Totals(0, 0, 3))
+            two.connections.counts["acme"] = TenantTotals(0, 0, 3)
+            await counted(TenantTotals(0, 0, 3))
             two.put(member("con_2", "bob", "circle:1"))
-            two.connections.counts["acme"] = Totals(1, 5, 8)
-            await counted(Totals(1, 5, 8))
+            two.connections.counts["acme"] = TenantTotals(1, 5, 8)
+            await counted(TenantTotals(1, 5, 8))
             two.remove("con_2")
             await _known(one, [])
             await asyncio.sleep(SHORT)
-            await counted(Totals(1, 5, 8))
-            two.connections.counts["acme"] = Totals(1, 6, 8)
-            await counted(Totals(1, 6, 8))
+            await counted(TenantTotals(1, 5, 8))
+            two.connections.counts["acme"] = TenantTotals(1, 6, 8)
+            await counted(TenantTotals(1, 6, 8))
             await self.lose(one)
-            await counted(Totals(1, 6, 8))
+            await counted(TenantTotals(1, 6, 8))
             async with self.join(one, SHORT) as three:
-                three.connections.counts["acme"] = Totals(1, 1, 1)
-                await counted(Totals(1, 1, 1), Totals(1, 6, 8))
-            await counted(Totals(1, 6, 8))
+                three.connections.counts["acme"] = TenantTotals(1, 1, 1)
+                await counted(TenantTotals(1, 1, 1), TenantTotals(1, 6, 8))
+            await counted(TenantTotals(1, 6, 8))
             await self.kill(two)
             await counted()
 
     async def test_who_watches_no_more_is_told_no_more(self) -> None:
-        """Though it goes on looking."""
+        """Though it goes on refreshing its view."""
         async with self.open() as one, self.join(one) as two:
             two.nodes.members.watch("acme")
-            await two.look()
+            await two.list_members()
             one.put(member("con_1", "ada", "circle:1"))
             await until(lambda: len(two.changes) == 1, SOON)
             two.nodes.members.unwatch("acme")
@@ -168,14 +168,14 @@ class SharedClusterContract(SharedControlContract):
         """Whether somebody watches or looks."""
         async with self.open() as one, self.join(one) as two:
             two.nodes.members.watch("acme")
-            await two.look()
+            await two.list_members()
             async with self.join(one) as three:
                 three.put(member("con_1", "ada", "circle:1"))
                 await _known(one, [member("con_1", "ada", "circle:1")])
                 await until(lambda: len(two.changes) == 1, SOON)
             await _known(one, [])
             await until(lambda: two.known() == [], SOON)
-            assert two.changes[1:] == [("acme", Change("circle:1", "ada", False))]
+            assert two.changes[1:] == [("acme", PresenceChange("circle:1", "ada", False))]
 
     async def test_connections_of_a_killed_node_are_gone_after_its_lease(self) -> None:
         """And those of one that lives count for longer than that."""
@@ -188,11 +188,13 @@ class SharedClusterContract(SharedControlContract):
             await asyncio.sleep(SHORT)
             await _known(one, [member("con_2", "bob", "circle:1")])
             await asyncio.sleep(SHORT)
-            assert await one.look() == [member("con_2", "bob", "circle:1")]
-            assert [change for _, change in one.changes if not change.entered] == [Change("circle:1", "eve", False)]
+            assert await one.list_members() == [member("con_2", "bob", "circle:1")]
+            assert [change for _, change in one.changes if not change.entered] == [
+                PresenceChange("circle:1", "eve", False)
+            ]
 
     async def test_out_of_reach_a_node_knows_what_it_heard_last(self) -> None:
-        """`partial` says so, and looking is over within 2 seconds. In reach again it knows what has changed, and so do
+        """`partial` says so, and a refresh ends within 2 seconds. In reach again it knows what has changed, and so do
         the others, and nobody is told of those who were there all the time."""
         async with self.open() as one, self.join(one) as two:
             one.nodes.members.watch("acme")
@@ -206,17 +208,17 @@ class SharedClusterContract(SharedControlContract):
             async with self.cut(one):
                 async with asyncio.timeout(SOON):
                     while not one.nodes.members.partial:
-                        assert await one.look() == [member("con_2", "bob", "circle:1")]
+                        assert await one.list_members() == [member("con_2", "bob", "circle:1")]
                         await asyncio.sleep(0.05)
                 one.put(member("con_3", "eve", "circle:1"))
                 two.put(member("con_4", "zoe", "circle:1"))
-                assert await one.look() == [member("con_2", "bob", "circle:1")]
+                assert await one.list_members() == [member("con_2", "bob", "circle:1")]
                 assert not two.nodes.members.partial
             await until(lambda: not one.nodes.members.partial, SOON)
             await _known(one, [member("con_2", "bob", "circle:1"), member("con_4", "zoe", "circle:1")])
             await _known(two, [member("con_1", "ada", "circle:1"), member("con_3", "eve", "circle:1")])
-            assert one.changes == [("acme", Change("circle:1", "zoe", True))]
-            assert two.changes == [("acme", Change("circle:1", "eve", True))]
+            assert one.changes == [("acme", PresenceChange("circle:1", "zoe", True))]
+            assert two.changes == [("acme", PresenceChange("circle:1", "eve", True))]
 
     async def test_out_of_reach_for_longer_than_the_lease_nobody_is_told_to_have_left(self) -> None:
         """It knows what it heard last, and that it may be wrong; in reach again, who has come and who has gone."""
@@ -230,12 +232,15 @@ class SharedClusterContract(SharedControlContract):
                 await self.kill(three)
                 await until(lambda: one.nodes.members.partial, SOON)
                 await asyncio.sleep(SHORT + SOON)
-                assert await one.look() == [member("con_2", "bob", "circle:1"), member("con_3", "eve", "circle:1")]
+                assert await one.list_members() == [
+                    member("con_2", "bob", "circle:1"),
+                    member("con_3", "eve", "circle:1"),
+                ]
                 two.put(member("con_4", "zoe", "circle:1"))
             await _known(one, [member("con_2", "bob", "circle:1"), member("con_4", "zoe", "circle:1")], 2 * SOON)
             assert {change for _, change in one.changes} == {
-                Change("circle:1", "zoe", True),
-                Change("circle:1", "eve", False),
+                PresenceChange("circle:1", "zoe", True),
+                PresenceChange("circle:1", "eve", False),
             }
 
     async def test_where_nothing_can_be_told_nobody_is_told_to_have_left(self) -> None:
@@ -252,12 +257,12 @@ class SharedClusterContract(SharedControlContract):
                     await until(lambda node=node: node.nodes.members.partial, SOON)  # type: ignore[misc]
                 end = asyncio.get_running_loop().time() + 2 * SHORT + SOON
                 while asyncio.get_running_loop().time() < end:
-                    assert await one.look() == [member("con_2", "bob", "circle:1")]
+                    assert await one.list_members() == [member("con_2", "bob", "circle:1")]
                     assert one.nodes.members.partial
                     await asyncio.sleep(0.1)
             await until(lambda: not one.nodes.members.partial, SOON)
             await _known(one, [member("con_2", "bob", "circle:1"), member("con_3", "eve", "circle:1")])
-            assert [change for _, change in one.changes] == [Change("circle:1", "eve", True)]
+            assert [change for _, change in one.changes] == [PresenceChange("circle:1", "eve", True)]
 
     async def test_members_outlive_the_loss_of_the_store(self) -> None:
         """Each node tells anew what it has, also to one that comes only then."""
@@ -274,5 +279,5 @@ async def _known(node: NodeUnderTest, members: Any, seconds: float = SOON, tenan
     """Look until these connections are known, in the order of their ids."""
     expected = list(members)
     async with asyncio.timeout(seconds):
-        while await node.look(tenant) != expected:  # noqa: ASYNC110 - there is no event for it
+        while await node.list_members(tenant) != expected:  # noqa: ASYNC110 - there is no event for it
             await asyncio.sleep(0.05)

@@ -100,12 +100,12 @@ class TestRedisNodes(SharedClusterContract):
         async with self.open() as one, self.join(one) as two:
             first, second, third = (member(f"con_{n}", "ada", "circle:1") for n in range(3))
             one.put(first)
-            await until_equal(two.look, [first])
+            await until_equal(two.list_members, [first])
             for n, each in enumerate((second, third), 1):
                 one.put(each)
                 await until_equal(lambda: self.server.ask("XLEN", self._key("changes", one)), n)
             assert await self.server.ask("XTRIM", self._key("changes", one), "MAXLEN", 1) == 1
-            assert await two.look() == [first, second, third]
+            assert await two.list_members() == [first, second, third]
 
     async def test_a_stopped_node_leaves_nothing_behind(self) -> None:
         """Not for the time of its lease either."""

@@ -81,7 +81,7 @@ async def test_members_get_over_a_slow_line(server: RedisServer, prefix: str, fa
             writer.put(*(member(f"con_{n}", f"user-{n}", *rooms) for n in range(1_200)), tenant=tenant)
         async with asyncio.timeout(45):
             for tenant in ("acme", "bolt"):
-                while len(await reader.look(tenant)) < 1_200:  # noqa: ASYNC110 - there is no event for it
+                while len(await reader.list_members(tenant)) < 1_200:  # noqa: ASYNC110 - there is no event for it
                     await asyncio.sleep(0.1)
         assert not [change for _, change in reader.changes if not change.entered]
         network.rate = 0

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 
-from gateway.core.roster import Member
+from gateway.core.members import Member
 
 VERSION = b"version"
 AFTER = b"after"

@@ -15,7 +15,7 @@ from gateway.cluster.redis.context import Failures, MembersContext
 from gateway.cluster.redis.poller import MembersPoller
 from gateway.cluster.redis.publisher import MembersPublisher
 from gateway.cluster.redis.totals import TotalsExchange
-from gateway.core.roster import OnChanges, Others, Source
+from gateway.core.members import MemberSource, OnPresenceChanges, RemoteMembers
 from gateway.redis.incidents import IncidentLog, describe
 from gateway.redis.keys import KeySpace
 from gateway.redis.tasks import cancel_and_wait, supervise
@@ -50,7 +50,7 @@ class RedisMembers:
         self._context = MembersContext(redis, bulk, KeySpace(prefix), self.node, lease, timer, incidents)
         self._tasks: list[asyncio.Task[None]] = []
 
-    def attach(self, source: Source, on_changes: OnChanges) -> None:
+    def attach(self, source: MemberSource, on_changes: OnPresenceChanges) -> None:
         self._source, self._on_changes = source, on_changes
         totals = TotalsExchange(self._context, source)
         self._publisher = MembersPublisher(self._context, source, totals)
@@ -84,11 +84,11 @@ class RedisMembers:
     def unwatch(self, tenant: str) -> None:
         self._poller.unwatch(tenant)
 
-    def look(self, tenant: str) -> Awaitable[None] | None:
-        return self._poller.look(tenant)
+    def refresh(self, tenant: str) -> Awaitable[None] | None:
+        return self._poller.refresh(tenant)
 
-    def others(self, tenant: str) -> Others:
-        return self._poller.others(tenant)
+    def remote(self, tenant: str) -> RemoteMembers:
+        return self._poller.remote(tenant)
 
     @property
     def partial(self) -> bool:

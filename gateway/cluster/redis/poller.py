@@ -11,7 +11,7 @@ from gateway.cluster.redis.codec import AFTER, VERSION, unpack_all
 from gateway.cluster.redis.context import Failures, MembersContext
 from gateway.cluster.redis.publisher import MembersPublisher
 from gateway.cluster.redis.totals import TotalsExchange
-from gateway.core.roster import Change, Member, OnChanges, Others, Totals
+from gateway.core.members import Member, OnPresenceChanges, PresenceChange, RemoteMembers, TenantTotals
 from gateway.redis.batch_limit import BatchLimit
 from gateway.redis.client import COMMAND_SECONDS, PATIENCE_SECONDS, TimeoutErrors
 from gateway.redis.tasks import WakeUp
@@ -39,7 +39,7 @@ logger = logging.getLogger("gateway.nodes")
 class _View:
     """The known members of a tenant: each other node's connections as of its version."""
 
-    others: Others = field(default_factory=Others)
+    remote: RemoteMembers = field(default_factory=RemoteMembers)
     versions: dict[str, int] = field(default_factory=dict)
     watched: bool = False
     loaded: bool = False
@@ -54,7 +54,7 @@ class _Read:
 
     nodes: set[str]
     changes: list[tuple[str, dict[bytes, bytes]]] = field(default_factory=list)
-    totals: dict[str, Totals] | None = None
+    totals: dict[str, TenantTotals] | None = None
 
 
 class MembersPoller:
@@ -62,7 +62,11 @@ class MembersPoller:
     lease has expired are dropped."""
 
     def __init__(
-        self, context: MembersContext, publisher: MembersPublisher, totals: TotalsExchange, on_changes: OnChanges
+        self,
+        context: MembersContext,
+        publisher: MembersPublisher,
+        totals: TotalsExchange,
+        on_changes: OnPresenceChanges,
     ) -> None:
         self._redis = context.redis
         self._bulk = context.bulk
@@ -108,7 +112,7 @@ class MembersPoller:
     def unwatch(self, tenant: str) -> None:
         self._view(tenant).watched = False
 
-    def look(self, tenant: str) -> Awaitable[None] | None:
+    def refresh(self, tenant: str) -> Awaitable[None] | None:
         view = self._view(tenant)
         if self.failing or self._timer() - view.read_at < CACHE_TTL:
             return None
@@ -116,8 +120,8 @@ class MembersPoller:
         self._requested.set()
         return _wait_for_read(request)
 
-    def others(self, tenant: str) -> Others:
-        return view.others if (view := self._views.get(tenant)) is not None else Others()
+    def remote(self, tenant: str) -> RemoteMembers:
+        return view.remote if (view := self._views.get(tenant)) is not None else RemoteMembers()
 
     def _view(self, tenant: str) -> _View:
         view = self._views.get(tenant)
@@ -259,21 +263,21 @@ class MembersPoller:
         if view is None:
             return
         if read.totals is not None:
-            view.others.totals = read.totals
-        changes: list[Change] = []
+            view.remote.totals = read.totals
+        changes: list[PresenceChange] = []
         for node, fields in read.changes:
             changes += self._apply_changes(view, node, fields)
         # After the changes of other nodes: a user who moved away from a stopped node has not left.
         if self._leases_valid:
             for node in view.versions.keys() - read.nodes:
                 del view.versions[node]
-                changes += view.others.drop(node)
+                changes += view.remote.drop(node)
         news = view.loaded and view.watched
         view.loaded, view.read_at = True, self._timer()
         if news and changes:
             self._on_changes(tenant, changes)
 
-    def _apply_changes(self, view: _View, node: str, fields: dict[bytes, bytes]) -> list[Change]:
+    def _apply_changes(self, view: _View, node: str, fields: dict[bytes, bytes]) -> list[PresenceChange]:
         view.versions[node] = int(fields[VERSION])
         members: dict[str, Member | None] = {}
         try:
@@ -281,8 +285,8 @@ class MembersPoller:
         except ValueError:
             logger.warning("connections that are none were passed over")
         if AFTER in fields:
-            return view.others.update(node, members)
-        return view.others.replace(node, [member for member in members.values() if member is not None])
+            return view.remote.update(node, members)
+        return view.remote.replace(node, [member for member in members.values() if member is not None])
 
 
 def _resolve(requests: dict[str, asyncio.Future[None]]) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Final
 from gateway.cluster.redis.codec import AFTER, VERSION, pack
 from gateway.cluster.redis.context import Failures, MembersContext
 from gateway.cluster.redis.totals import TotalsExchange
-from gateway.core.roster import Source
+from gateway.core.members import MemberSource
 from gateway.redis.batch_limit import BatchLimit
 from gateway.redis.client import COMMAND_SECONDS, PATIENCE_SECONDS, TimeoutErrors
 from gateway.redis.tasks import WakeUp
@@ -40,7 +40,7 @@ class MembersPublisher:
     """Writes changes, and renews the lease every third of `lease` seconds: the members of a killed node expire. Detects
     within a second that Redis was unreachable or has lost members, and writes them again."""
 
-    def __init__(self, context: MembersContext, source: Source, totals: TotalsExchange) -> None:
+    def __init__(self, context: MembersContext, source: MemberSource, totals: TotalsExchange) -> None:
         self._redis = context.redis
         self._bulk = context.bulk
         self._keys = context.keys

@@ -7,12 +7,12 @@ from itertools import islice
 from typing import Final
 
 from gateway.cluster.redis.context import MembersContext
-from gateway.core.roster import Source, Totals
+from gateway.core.members import MemberSource, TenantTotals
 from gateway.redis.client import COMMAND_SECONDS
 
 _KEPT_SECONDS: Final = 7 * 86_400
 _TENANTS_AT_ONCE: Final = 500
-_NONE: Final = Totals(0, 0, 0)
+_NONE: Final = TenantTotals(0, 0, 0)
 
 
 class TotalsExchange:
@@ -21,12 +21,12 @@ class TotalsExchange:
     Writing costs Redis one command for each tenant whose totals have changed; and this node, O(tenants that it knows).
     """
 
-    def __init__(self, context: MembersContext, source: Source) -> None:
+    def __init__(self, context: MembersContext, source: MemberSource) -> None:
         self._redis = context.redis
         self._keys = context.keys
         self._node = context.node
         self._source = source
-        self._written: dict[str, Totals] = {}
+        self._written: dict[str, TenantTotals] = {}
 
     def reset(self) -> None:
         """Redis has lost what it had: write all of it again."""
@@ -48,7 +48,7 @@ class TotalsExchange:
                 self._written.update(changed)
             await asyncio.sleep(0)
 
-    async def read(self, tenants: Iterable[str], forget_ended: bool) -> dict[str, dict[str, Totals]]:
+    async def read(self, tenants: Iterable[str], forget_ended: bool) -> dict[str, dict[str, TenantTotals]]:
         """By tenant, those of the other nodes that run. Raises what Redis raises. With `forget_ended` those of nodes
         that do not run any more are deleted."""
         names = list(tenants)
@@ -71,10 +71,10 @@ class TotalsExchange:
         return {tenant: {n: t for n, t in totals.items() if n in running} for tenant, totals in found.items()}
 
 
-def _unpack(text: bytes) -> Totals:
+def _unpack(text: bytes) -> TenantTotals:
     """Nothing for what no node has written."""
     try:
         connections, messages, broadcasts = (int(number) for number in json.loads(text))
     except (ValueError, TypeError):
         return _NONE
-    return Totals(connections, messages, broadcasts)
+    return TenantTotals(connections, messages, broadcasts)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.cluster.redis.codec import AFTER, VERSION, pack, unpack_all
-from gateway.core.roster import Change, Member, Others
+from gateway.core.members import Member, PresenceChange, RemoteMembers
 
 NODES = ("n1", "n2", "n3")
 ROOMS = ("circle:1", "circle:2", "tenant")
@@ -34,7 +34,7 @@ steps = st.lists(
 @given(steps)
 def test_others_count_as_the_dictionaries_do(steps: list[Step]) -> None:
     """Changes, wholes and ends of nodes in any order: who is where, how often, and what is told of it."""
-    others = Others()
+    others = RemoteMembers()
     model: dict[str, dict[str, Member]] = {node: {} for node in NODES}
     told: set[tuple[str, str]] = set()
     for kind, node, changed in steps:
@@ -60,15 +60,15 @@ def test_others_count_as_the_dictionaries_do(steps: list[Step]) -> None:
 
 def test_a_user_who_moves_within_a_change_was_never_out() -> None:
     """One connection goes and another one comes, in the same room."""
-    others = Others()
+    others = RemoteMembers()
     others.update("n1", {"a1": member("a1", "ada", "circle:1")})
     assert others.update("n1", {"a1": None, "a2": member("a2", "ada", "circle:1")}) == []
     assert others.count("circle:1", "ada") == 1
-    assert others.update("n1", {"a2": None}) == [Change("circle:1", "ada", False)]
+    assert others.update("n1", {"a2": None}) == [PresenceChange("circle:1", "ada", False)]
 
 
 def test_what_is_over_leaves_nothing_behind() -> None:
-    others = Others()
+    others = RemoteMembers()
     others.update("n1", {"a1": member("a1", "ada", *ROOMS)})
     assert others.find("a1") is not None
     others.drop("n1")

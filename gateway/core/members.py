@@ -32,7 +32,7 @@ def member_of(connection: Connection) -> Member:
     )
 
 
-class Totals(NamedTuple):
+class TenantTotals(NamedTuple):
     """What a node counts of a tenant since it started: connections that came, frames sent to them, and events that it
     has appended to the log. Each is counted by one node: so that totals of nodes may be added."""
 
@@ -41,7 +41,7 @@ class Totals(NamedTuple):
     events: int
 
 
-class Change(NamedTuple):
+class PresenceChange(NamedTuple):
     """The first connection of a user on other nodes has come into a room, or the last one there has left it."""
 
     room: str
@@ -50,13 +50,13 @@ class Change(NamedTuple):
 
 
 @dataclass(slots=True)
-class Others:
+class RemoteMembers:
     """The connections of one tenant on other nodes: by node and id, and how many each user has in each room. What
     changes costs what has changed."""
 
     nodes: dict[str, dict[str, Member]] = field(default_factory=dict)
     rooms: dict[str, dict[str, int]] = field(default_factory=dict)
-    totals: dict[str, Totals] = field(default_factory=dict)
+    totals: dict[str, TenantTotals] = field(default_factory=dict)
 
     def __iter__(self) -> Iterator[tuple[str, Member]]:
         """Each with its node."""
@@ -73,11 +73,11 @@ class Others:
         """How many connections the user has in the room."""
         return self.rooms.get(room, {}).get(user_id, 0)
 
-    def update(self, node: str, changed: Mapping[str, Member | None]) -> list[Change]:
+    def update(self, node: str, changed: Mapping[str, Member | None]) -> list[PresenceChange]:
         """Take in what has changed at a node, by connection id: None is gone. What came of it for rooms."""
         members = self.nodes.setdefault(node, {})
         gone: list[tuple[str, str]] = []
-        changes: list[Change] = []
+        changes: list[PresenceChange] = []
         for id, new in changed.items():
             old = members.pop(id, None)
             before = old.rooms if old is not None else ()
@@ -85,22 +85,24 @@ class Others:
             if new is not None:
                 members[id] = new
                 after = set(new.rooms)
-                changes += [Change(room, new.user_id, True) for room in after - set(before) if self._add(room, new)]
+                changes += [
+                    PresenceChange(room, new.user_id, True) for room in after - set(before) if self._add(room, new)
+                ]
             if old is not None:
                 gone += [(room, old.user_id) for room in before if room not in after]
         # Last, so that a user who has come back on another connection was never out.
-        changes += [Change(room, user_id, False) for room, user_id in gone if self._remove(room, user_id)]
+        changes += [PresenceChange(room, user_id, False) for room, user_id in gone if self._remove(room, user_id)]
         if not members:
             del self.nodes[node]
         return changes
 
-    def replace(self, node: str, members: Iterable[Member]) -> list[Change]:
+    def replace(self, node: str, members: Iterable[Member]) -> list[PresenceChange]:
         """All that there is at a node from now on."""
         changed: dict[str, Member | None] = dict.fromkeys(self.nodes.get(node, ()))
         changed.update((member.connection_id, member) for member in members)
         return self.update(node, changed)
 
-    def drop(self, node: str) -> list[Change]:
+    def drop(self, node: str) -> list[PresenceChange]:
         """A node is no more, or has no connections of the tenant any more."""
         return self.replace(node, ())
 
@@ -120,7 +122,7 @@ class Others:
         return True
 
 
-class Source(Protocol):
+class MemberSource(Protocol):
     """The node's own connections, as its publisher reads them."""
 
     def ids(self, tenant: str) -> Collection[str]:
@@ -129,13 +131,13 @@ class Source(Protocol):
     def member(self, tenant: str, connection_id: str) -> Member | None:
         """One of them as it is now; None where it has gone."""
 
-    def totals(self, tenant: str) -> Totals: ...
+    def totals(self, tenant: str) -> TenantTotals: ...
 
     def tenants(self) -> Iterable[str]:
         """Those of which anything was counted; some perhaps twice."""
 
 
-OnChanges = Callable[[str, list[Change]], object]
+OnPresenceChanges = Callable[[str, list[PresenceChange]], object]
 
 
 class ClusterMembers(Protocol):
@@ -154,7 +156,7 @@ class ClusterMembers(Protocol):
     node: str
     """The name of this node."""
 
-    def attach(self, source: Source, on_changes: OnChanges) -> None:
+    def attach(self, source: MemberSource, on_changes: OnPresenceChanges) -> None:
         """Set the source of this node's connections and the callback for changes. Before `start`."""
 
     async def start(self) -> None: ...
@@ -170,11 +172,11 @@ class ClusterMembers(Protocol):
 
     def unwatch(self, tenant: str) -> None: ...
 
-    def look(self, tenant: str) -> Awaitable[None] | None:
+    def refresh(self, tenant: str) -> Awaitable[None] | None:
         """Read of the tenant what there is now. None where that is known, or cannot be; the rest takes at most 2
         seconds, and never raises."""
 
-    def others(self, tenant: str) -> Others:
+    def remote(self, tenant: str) -> RemoteMembers:
         """The known connections of the other nodes."""
 
     @property
