@@ -30,7 +30,7 @@ class Identity:
     issuer: str = ""
     cutoff: float = 0.0
     """The newest revocation or removal that the issuer of the token knew of: it ends none issued after it."""
-    barred: frozenset[str] = frozenset()
+    revoked_rooms: frozenset[str] = frozenset()
     """Rooms that the holder was removed from after the token was issued: not granted, whatever the patterns say."""
 
     def has_scope(self, scope: str) -> bool:
@@ -39,18 +39,18 @@ class Identity:
 
     def allows(self, room: str) -> bool:
         """Whether the room is granted, the user's own being so without saying."""
-        return (self.grants.allows(room) and room not in self.barred) or room == user_room(self.user_id)
+        return (self.grants.allows(room) and room not in self.revoked_rooms) or room == user_room(self.user_id)
 
     def covers(self, pattern: str) -> bool:
         """Whether all rooms of `pattern` are granted: one that the holder was removed from is none of them."""
         if not self.grants.covers(pattern):
             return False
         kind = pattern[:-1] if pattern.endswith(":*") else None
-        return not any(room == pattern or (kind is not None and room.startswith(kind)) for room in self.barred)
+        return not any(room == pattern or (kind is not None and room.startswith(kind)) for room in self.revoked_rooms)
 
-    def barred_from(self, room: str) -> "Identity":
+    def without_room(self, room: str) -> "Identity":
         """The same holder without `room`."""
-        return replace(self, barred=self.barred | {room})
+        return replace(self, revoked_rooms=self.revoked_rooms | {room})
 
 
 def require_subscribe(identity: Identity, rooms: Iterable[str]) -> None:

@@ -192,8 +192,8 @@ class TokenIssuer:
     ) -> IssuedToken:
         """A token good for `expires_in` seconds from `now`. Who may ask for it has been judged before (`delegate`).
 
-        `cutoff` is `Revocations.newest`: it tells the token from those that were issued before. Raises RoomInvalid,
-        TooManyRooms, ClaimRefused, TokenTooLong rather than issue what `verify` would refuse.
+        `cutoff` is `Revocations.newest_cutoff`: it tells the token from those that were issued before. Raises
+        RoomInvalid, TooManyRooms, ClaimRefused, TokenTooLong rather than issue what `verify` would refuse.
         """
         grants = Grants.parse(rooms, self._kinds)
         asked = frozenset(scope)

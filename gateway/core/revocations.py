@@ -1,10 +1,9 @@
 """The revocations and removals in force, each until the last token that it can concern has expired.
 
-Asking for one, adding, replacing and forgetting it are dictionary look-ups: O(1), amortised where one stands for many
-from then on. Expiry is by a timer wheel, so that a sweep costs what has expired. The number is bounded, and at a bound
-nothing is forgotten but a coarser one takes the place of many: at `MAX_BARS` rooms taken from one user the user is
-revoked, at `MAX_ENTRIES` of one tenant the tenant. More tokens end by that than were meant to, and their holders come
-back with fresh ones. An entry takes about 700 bytes.
+Checking, adding, replacing and dropping an entry are dictionary look-ups: O(1), amortised where one entry replaces many.
+Expiry is by a timer wheel, so that a sweep costs what has expired. The number is bounded. At a bound a coarser entry
+replaces many: at `MAX_REVOKED_ROOMS` rooms of one user the user is revoked, at `MAX_ENTRIES` of one tenant the tenant.
+That ends more tokens than were meant; their holders come back with fresh ones. An entry takes about 700 bytes.
 """
 
 from collections import deque
@@ -17,10 +16,10 @@ from auth.errors import TokenRevoked
 from auth.identity import Identity
 from auth.issue_time import CLOCK_SKEW, is_cut_off, is_fresh, reach
 from gateway.core.control import ControlMessage
-from gateway.core.tenant_revocations import Entry, TenantRevocations, is_bounded
+from gateway.core.tenant_revocations import RevocationEntry, TenantRevocations, is_bounded
 from gateway.core.timer_wheel import TimerWheel
 
-MAX_BARS: Final = 128
+MAX_REVOKED_ROOMS: Final = 128
 """Rooms taken from one user."""
 
 MAX_ENTRIES: Final = 100_000
@@ -41,14 +40,14 @@ class Revocations:
     """The revocations in force. `now` is seconds since the epoch where tokens are judged, else of a timer that never
     goes back: a wall clock that jumps ahead for a moment must forget nothing."""
 
-    def __init__(self, max_bars: int = MAX_BARS, max_entries: int = MAX_ENTRIES) -> None:
-        self._max_bars = max_bars
+    def __init__(self, max_revoked_rooms: int = MAX_REVOKED_ROOMS, max_entries: int = MAX_ENTRIES) -> None:
+        self._max_revoked_rooms = max_revoked_rooms
         self._max_entries = max_entries
         self._tenants: dict[str | None, TenantRevocations] = {}
         self._count = 0
-        self._expiry: TimerWheel[Entry] = TimerWheel()
+        self._expiry: TimerWheel[RevocationEntry] = TimerWheel()
         # On the wheel still, and nowhere else: to take a hundred thousand off at once would hold up the loop.
-        self._replaced: deque[Iterator[Entry]] = deque()
+        self._replaced: deque[Iterator[RevocationEntry]] = deque()
         self._shown: dict[tuple[str | None, str], int] = {}
         self._shown_before: dict[tuple[str | None, str], int] = {}
         self._turned_at = 0.0
@@ -56,7 +55,7 @@ class Revocations:
     def __len__(self) -> int:
         return self._count
 
-    def __iter__(self) -> Iterator[Entry]:
+    def __iter__(self) -> Iterator[RevocationEntry]:
         for tenant in self._tenants.values():
             yield from tenant
 
@@ -83,36 +82,36 @@ class Revocations:
             return True
         return any(is_cut_off(identity, it.at, it.through, now) for it in tenant.cutoffs(identity.user_id))
 
-    def barred(self, identity: Identity, now: float) -> frozenset[str]:
+    def revoked_rooms(self, identity: Identity, now: float) -> frozenset[str]:
         """The rooms that are taken from the token of `identity`."""
         tenant = self._tenants.get(identity.tenant)
         if tenant is None:
             return _NO_ROOMS
-        bars = tenant.bars(identity.user_id)
-        return frozenset(room for room, bar in bars.items() if is_cut_off(identity, bar.at, bar.through, now))
+        entries = tenant.room_revocations(identity.user_id)
+        return frozenset(room for room, entry in entries.items() if is_cut_off(identity, entry.at, entry.through, now))
 
-    def is_barred(self, identity: Identity, room: str, now: float) -> bool:
+    def is_room_revoked(self, identity: Identity, room: str, now: float) -> bool:
         """Whether `room` is taken from the token of `identity`."""
         tenant = self._tenants.get(identity.tenant)
-        bar = None if tenant is None else tenant.get("room_revoked", identity.user_id, room)
-        return bar is not None and is_cut_off(identity, bar.at, bar.through, now)
+        entry = None if tenant is None else tenant.get("room_revoked", identity.user_id, room)
+        return entry is not None and is_cut_off(identity, entry.at, entry.through, now)
 
     # ---- issuing tokens, making cutoffs
 
-    def newest(self, tenant: str, user_id: str) -> float:
+    def newest_cutoff(self, tenant: str, user_id: str) -> float:
         """The newest cutoff of a user's tokens, which the next token names; 0 where there is none."""
         found = self._tenants.get(tenant)
         if found is None:
             return 0.0
-        cutoffs = (*found.cutoffs(user_id), *found.bars(user_id).values())
+        cutoffs = (*found.cutoffs(user_id), *found.room_revocations(user_id).values())
         return max((entry.at for entry in cutoffs), default=0.0)
 
-    def next_at(self, tenant: str | None, now: float) -> float:
+    def next_cutoff(self, tenant: str | None, now: float) -> float:
         """The place of a cutoff that is made now: after all that tokens may name, though the clock was put back."""
         found = self._tenants.get(tenant)
         return now if found is None else max(now, found.newest + STEP)
 
-    def place_of(self, message: ControlMessage) -> float:
+    def cutoff_for(self, message: ControlMessage) -> float:
         """The place of the cutoff by which a removal is in force already, be it a coarser one; 0 where none is."""
         tenant = self._tenants.get(message.tenant)
         if tenant is None:
@@ -139,7 +138,7 @@ class Revocations:
         if entry is None and is_bounded(message.kind):
             if message.tenant is not None and tenant.size >= self._max_entries:
                 return self._revoke_tenant(tenant, message, now)
-            if message.kind == "room_revoked" and len(tenant.bars(message.name)) >= self._max_bars:
+            if message.kind == "room_revoked" and len(tenant.room_revocations(message.name)) >= self._max_revoked_rooms:
                 return self._revoke_user(tenant, message, now)
         through = message.through
         if entry is None or message.at > entry.at:
@@ -148,7 +147,7 @@ class Revocations:
             entry.ref = entry.ref or ref
             return entry.message(now), False
         if entry is None:
-            entry = Entry(message.kind, message.tenant, message.name, message.room)
+            entry = RevocationEntry(message.kind, message.tenant, message.name, message.room)
             tenant.add(entry)
             self._count += 1
         entry.at, entry.through = max(message.at, entry.at), max(through, entry.through)
@@ -157,10 +156,10 @@ class Revocations:
         tenant.newest, tenant.latest = max(tenant.newest, entry.at), max(tenant.latest, entry.through)
         tenant.until = max(tenant.until, entry.until)
         if message.kind == "user_revoked":
-            for bar in list(tenant.bars(message.name).values()):
-                if entry.covers(bar.kind, bar.at, bar.through):
-                    self._expiry.forget(bar)
-                    self._discard(bar)
+            for finer in list(tenant.room_revocations(message.name).values()):
+                if entry.covers(finer.kind, finer.at, finer.through):
+                    self._expiry.forget(finer)
+                    self._discard(finer)
         elif message.kind == "tenant_revoked" and tenant.size:
             self._drop_covered(tenant, entry)
         return entry.message(now), True
@@ -192,10 +191,10 @@ class Revocations:
     def _revoke_user(
         self, tenant: TenantRevocations, message: ControlMessage, now: float
     ) -> tuple[ControlMessage, bool]:
-        bars = tenant.bars(message.name).values()
-        at = max(message.at, *(bar.at for bar in bars))
-        through = max(message.through, *(bar.through for bar in bars))
-        seconds = max(message.seconds, *(bar.until - now for bar in bars))
+        entries = tenant.room_revocations(message.name).values()
+        at = max(message.at, *(entry.at for entry in entries))
+        through = max(message.through, *(entry.through for entry in entries))
+        seconds = max(message.seconds, *(entry.until - now for entry in entries))
         coarser = replace(message, kind="user_revoked", room="", at=at, through=through, seconds=seconds)
         return self.add(coarser, now)
 
@@ -210,9 +209,9 @@ class Revocations:
         self._replaced.append(iter(replaced))
         return self.add(ControlMessage("tenant_revoked", message.tenant, "", at, seconds, "", through), now)
 
-    def _drop_covered(self, tenant: TenantRevocations, cover: Entry) -> None:
+    def _drop_covered(self, tenant: TenantRevocations, cover: RevocationEntry) -> None:
         """Forget what a tenant's cutoff ends as well. What is looked at is gone, but for what is newer."""
-        covered: list[Entry] = []
+        covered: list[RevocationEntry] = []
         for entry in tenant.take_bounded():
             if cover.covers(entry.kind, entry.at, entry.through):
                 covered.append(entry)
@@ -221,7 +220,7 @@ class Revocations:
         self._count -= len(covered)
         self._replaced.append(iter(covered))
 
-    def _discard(self, entry: Entry) -> None:
+    def _discard(self, entry: RevocationEntry) -> None:
         """Take out an entry that is off the wheel, unless it was replaced before."""
         tenant = self._tenants.get(entry.tenant)
         if tenant is not None and tenant.discard(entry):

@@ -12,7 +12,7 @@ _BOUNDED: Final[tuple[ControlKind, ...]] = ("token_revoked", "user_revoked", "ro
 
 
 @dataclass(slots=True, eq=False)
-class Entry:
+class RevocationEntry:
     """One message in force, `until` a time of the timer. `ref` is where the cluster's store has it; None where the
     store has not, or not yet."""
 
@@ -44,36 +44,36 @@ class TenantRevocations:
     """Entries of one tenant; of rooms taken from users by user and room. `size` counts those that are bounded;
     `newest`, `latest` and `until` are the greatest `at`, `through` and `until` that there were."""
 
-    __slots__ = ("_bars", "_kinds", "latest", "newest", "size", "until")
+    __slots__ = ("_kinds", "_room_revocations", "latest", "newest", "size", "until")
 
     def __init__(self) -> None:
-        self._kinds: dict[ControlKind, dict[str, Entry]] = {}
-        self._bars: dict[str, dict[str, Entry]] = {}
+        self._kinds: dict[ControlKind, dict[str, RevocationEntry]] = {}
+        self._room_revocations: dict[str, dict[str, RevocationEntry]] = {}
         self.newest = self.latest = self.until = 0.0
         self.size = 0
 
     def __bool__(self) -> bool:
         return bool(self.size or self._kinds.get("tenant_revoked") or self._kinds.get("connection_closed"))
 
-    def __iter__(self) -> Iterator[Entry]:
+    def __iter__(self) -> Iterator[RevocationEntry]:
         yield from chain.from_iterable(named.values() for named in self._kinds.values())
-        yield from chain.from_iterable(rooms.values() for rooms in self._bars.values())
+        yield from chain.from_iterable(rooms.values() for rooms in self._room_revocations.values())
 
-    def get(self, kind: ControlKind, name: str, room: str = "") -> Entry | None:
-        named = self._bars.get(name) if kind == "room_revoked" else self._kinds.get(kind)
+    def get(self, kind: ControlKind, name: str, room: str = "") -> RevocationEntry | None:
+        named = self._room_revocations.get(name) if kind == "room_revoked" else self._kinds.get(kind)
         return None if named is None else named.get(room if kind == "room_revoked" else name)
 
-    def bars(self, user_id: str) -> dict[str, Entry]:
+    def room_revocations(self, user_id: str) -> dict[str, RevocationEntry]:
         """By room, those that are taken from a user."""
-        return self._bars.get(user_id, {})
+        return self._room_revocations.get(user_id, {})
 
-    def cutoffs(self, user_id: str) -> Iterator[Entry]:
+    def cutoffs(self, user_id: str) -> Iterator[RevocationEntry]:
         """Those that end a user's tokens as a whole."""
         for entry in (self.get("tenant_revoked", ""), self.get("user_revoked", user_id)):
             if entry is not None:
                 yield entry
 
-    def cover(self, message: ControlMessage) -> Entry | None:
+    def cover(self, message: ControlMessage) -> RevocationEntry | None:
         """A coarser cutoff that ends all that `message` would."""
         kind = message.kind
         if not is_bounded(kind):
@@ -84,30 +84,30 @@ class TenantRevocations:
         user = self.get("user_revoked", message.name) if kind == "room_revoked" else None
         return user if user is not None and user.covers(kind, message.at, message.through) else None
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: RevocationEntry) -> None:
         if entry.kind == "room_revoked":
-            self._bars.setdefault(entry.name, {})[entry.room] = entry
+            self._room_revocations.setdefault(entry.name, {})[entry.room] = entry
         else:
             self._kinds.setdefault(entry.kind, {})[entry.name] = entry
         self.size += is_bounded(entry.kind)
 
-    def discard(self, entry: Entry) -> bool:
+    def discard(self, entry: RevocationEntry) -> bool:
         """Take an entry out; False where it is in no more."""
         if self.get(entry.kind, entry.name, entry.room) is not entry:
             return False
         if entry.kind != "room_revoked":
             del self._kinds[entry.kind][entry.name]
         else:
-            del self._bars[entry.name][entry.room]
-            if not self._bars[entry.name]:
-                del self._bars[entry.name]
+            del self._room_revocations[entry.name][entry.room]
+            if not self._room_revocations[entry.name]:
+                del self._room_revocations[entry.name]
         self.size -= is_bounded(entry.kind)
         return True
 
     def take_bounded(self) -> "TenantRevocations":
         """Take out all that is bounded, in O(1)."""
         taken = TenantRevocations()
-        taken._bars, self._bars = self._bars, {}
+        taken._room_revocations, self._room_revocations = self._room_revocations, {}
         taken._kinds = {kind: self._kinds.pop(kind) for kind in _BOUNDED if kind in self._kinds}
         taken.size, self.size = self.size, 0
         return taken

@@ -59,4 +59,4 @@ class Administration:
 
     def newest_cutoff(self, tenant: str, user_id: str) -> float:
         """The newest cutoff of a user's tokens, which the next one has to name to be good; 0 where there is none."""
-        return self._connections.revocations.newest(tenant, user_id)
+        return self._connections.revocations.newest_cutoff(tenant, user_id)

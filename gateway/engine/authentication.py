@@ -43,9 +43,9 @@ class Authentication:
             raise self._access.failure("authenticate", error) from None
         if session.issued_at is None:
             # As of now: it ends with the next revocation, and not with an earlier one although that be placed later.
-            cutoff = connections.revocations.newest(identity.tenant, identity.user_id)
+            cutoff = connections.revocations.newest_cutoff(identity.tenant, identity.user_id)
             identity = replace(identity, cutoff=cutoff)
-        return connections.judge(identity)
+        return connections.revalidate(identity)
 
     def resolve(self, handshake: ConnectRequest, then: Callable[[ConnectRequest], object]) -> bool:
         """Whether a handshake has to wait until its client is known: `then` is called once, after this has returned,

@@ -73,7 +73,7 @@ class Connections:
         if request.failure is not None:
             raise request.failure
         label = request.label()
-        identity = self.verify(request.token()) if request.identity is None else self.judge(request.identity)
+        identity = self.verify(request.token()) if request.identity is None else self.revalidate(request.identity)
         self.admission.check(identity, self.manager.of(identity.tenant))
         connection = Connection(
             f"con_{secrets.token_urlsafe(12)}",
@@ -92,9 +92,9 @@ class Connections:
 
     def verify(self, token: str) -> Identity:
         """The holder of this token, as of now. Raises `AuthError`."""
-        return self.judge(self.verifier.verify(token, self.clock()))
+        return self.revalidate(self.verifier.verify(token, self.clock()))
 
-    def judge(self, identity: Identity) -> Identity:
+    def revalidate(self, identity: Identity) -> Identity:
         """Check an identity that was verified before for expiry and revocations since. Raises `AuthError`."""
         now = self.clock()
         try:
@@ -104,8 +104,8 @@ class Connections:
         except AuthError as error:
             error.holder = (identity.tenant, identity.user_id)
             raise
-        barred = self.revocations.barred(identity, now)
-        return replace(identity, barred=barred) if barred else identity
+        revoked_rooms = self.revocations.revoked_rooms(identity, now)
+        return replace(identity, revoked_rooms=revoked_rooms) if revoked_rooms else identity
 
     def refresh(self, connection: Connection, identity: Identity) -> None:
         """Replace a connection's identity by that of a fresh token of the same user: its rate and expiry count."""

@@ -19,7 +19,7 @@ class GatewayLogListener(LogListener):
         """All that follows from an event: it is delivered, and a removal takes a room from a user."""
         self._delivery.on_entry(tenant, entry)
         if entry.removal is not None:
-            self._revocation.remove(tenant, entry.removal, entry.at)
+            self._revocation.apply_removal(tenant, entry.removal, entry.at)
 
     def on_reset(self, tenant: str) -> None:
         self._log_status.on_reset(tenant)

@@ -40,7 +40,7 @@ class RevocationService:
     def cutoff(self, kind: ControlKind, tenant: str | None, name: str, room: str = "") -> ControlMessage:
         """A cutoff as of now."""
         now = self._connections.clock()
-        at = self._revocations.next_at(tenant, now)
+        at = self._revocations.next_cutoff(tenant, now)
         return ControlMessage(kind, tenant, name, at, self._longest_token, room, through=now)
 
     async def publish(self, message: ControlMessage) -> int:
@@ -71,7 +71,7 @@ class RevocationService:
                     self._connections.close(connection, CloseCode.FORBIDDEN, "closed by an administrator")
                     closed += 1
             elif message.kind == "room_revoked":
-                self._take_room(tenant, message.name, message.room)
+                self._revoke_room(tenant, message.name, message.room)
             elif message.kind == "user_revoked":
                 closed += self._close_revoked(self._manager.of(tenant).users.get(message.name, ()))
             else:
@@ -79,7 +79,7 @@ class RevocationService:
                 checked.update(dict.fromkeys(self._manager.tenants() if message.tenant is None else [tenant]))
         return closed + sum(self._close_revoked(self._manager.of(name).connections.values()) for name in checked)
 
-    def remove(self, tenant: str, removal: Removal, at: float) -> None:
+    def apply_removal(self, tenant: str, removal: Removal, at: float) -> None:
         """Take a room from a user's tokens issued up to `at`, the time of an event in the log, and from the connections
         that they opened."""
         self.apply(self._removal(tenant, removal, self._after_tokens(tenant, removal, at), at))
@@ -88,14 +88,14 @@ class RevocationService:
         """Tell the nodes that do not follow the log of a removal that is in it since `at`; `made_at` is when that was
         by this node's clock, 0 for one that was made before. Raises `LogUnavailable`."""
         message = self._removal(tenant, removal, at, made_at or at)
-        place = self._revocations.place_of(message)
+        place = self._revocations.cutoff_for(message)
         if not place:  # this node does not follow the log
             place = self._after_tokens(tenant, removal, at) if made_at else at
         await self.publish(replace(message, at=place))
 
     def _after_tokens(self, tenant: str, removal: Removal, at: float) -> float:
         """The place of a cutoff of the log's, whose clock may be behind: after the cutoffs that tokens name."""
-        return max(at, self._revocations.newest(tenant, removal[0]) + STEP)
+        return max(at, self._revocations.newest_cutoff(tenant, removal[0]) + STEP)
 
     def _removal(self, tenant: str, removal: Removal, place: float, through: float) -> ControlMessage:
         user_id, room = removal
@@ -103,7 +103,7 @@ class RevocationService:
         through = min(through, self._connections.clock())
         return ControlMessage("room_revoked", tenant, user_id, place, self._longest_token, room, through)
 
-    def _take_room(self, tenant: str, user_id: str, room: str) -> None:
+    def _revoke_room(self, tenant: str, user_id: str, room: str) -> None:
         connections = list(self._manager.of(tenant).users.get(user_id, ()))
         if not connections:
             return
@@ -111,8 +111,8 @@ class RevocationService:
         self._delivery.flush()
         now = self._connections.clock()
         for connection in connections:
-            if self._revocations.is_barred(connection.identity, room, now):
-                connection.identity = connection.identity.barred_from(room)
+            if self._revocations.is_room_revoked(connection.identity, room, now):
+                connection.identity = connection.identity.without_room(room)
                 if room in connection.rooms:
                     subscription.leave(self._manager, connection, (room,))
                     reason = f"{room.partition(':')[0]}.member.removed"

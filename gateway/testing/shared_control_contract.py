@@ -128,12 +128,12 @@ class SharedControlContract(ClusterContract):
         async with self.open() as one, self.join(one) as two:
             for at in range(30):
                 await asyncio.gather(*(one.nodes.publish_control(cutoff(user, at)) for user in range(100)))
-            await until(lambda: two.nodes.revocations.newest("acme", "u99") == AT + 29, SOON)
+            await until(lambda: two.nodes.revocations.newest_cutoff("acme", "u99") == AT + 29, SOON)
             async with asyncio.timeout(SOON):
                 while await self.stored(one) > 2 * 100 + 1_000:  # noqa: ASYNC110 - there is no event for it
                     await asyncio.sleep(0.05)
             async with self.join(one) as three:
-                newest = [three.nodes.revocations.newest("acme", f"u{user}") for user in range(100)]
+                newest = [three.nodes.revocations.newest_cutoff("acme", f"u{user}") for user in range(100)]
                 assert newest == [AT + 29] * 100
                 assert len(three.nodes.revocations) == 100
 

@@ -132,7 +132,7 @@ async def test_revocations_and_removals_survive_a_jump(engine: str, server: Redi
             for user in ("ada", "bob"):
                 with pytest.raises(TokenRevoked):
                     by.connections.verify(tokens[user])
-            assert by.connections.verify(tokens["eve"]).barred == {"circle:7"}
+            assert by.connections.verify(tokens["eve"]).revoked_rooms == {"circle:7"}
 
         judge(gateway)
         for jump in (86_500.0, -86_500.0):

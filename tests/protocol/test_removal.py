@@ -10,7 +10,7 @@ from gateway.cluster.local import LocalCluster
 from gateway.core.connection import Connection
 from gateway.core.control import ControlMessage
 from gateway.core.frame import Batch
-from gateway.core.revocations import MAX_BARS
+from gateway.core.revocations import MAX_REVOKED_ROOMS
 from gateway.service.factory import create_service
 from gateway.testing import Clock
 from gateway.transports.uvicorn.sockets import write_batch_to_fds
@@ -149,17 +149,17 @@ async def test_a_user_who_is_removed_from_many_rooms_signs_in_again(
     token = gate.token("ada")
     async with gate.client(token, "&rooms=circle:1") as ada:
         await ada.next("subscribed")
-        for n in range(MAX_BARS):
+        for n in range(MAX_REVOKED_ROOMS):
             await publish("acme", "project.member.removed", {"user_id": "ada"}, project_id=n)
         assert (await ada.ask(type="ping"))["type"] == "pong"
-        assert revocations.count("acme") == MAX_BARS
-        await publish("acme", "project.member.removed", {"user_id": "ada"}, project_id=MAX_BARS)
+        assert revocations.count("acme") == MAX_REVOKED_ROOMS
+        await publish("acme", "project.member.removed", {"user_id": "ada"}, project_id=MAX_REVOKED_ROOMS)
         assert await ada.closed() == (4401, "token_revoked")
     assert revocations.count("acme") == 1
     (widened,) = (record for record in caplog.records if getattr(record, "event", "") == "revocation.widened")
     assert (widened.name, widened.levelname) == ("gateway.audit", "WARNING")
     assert "tenant=acme user_id=ada" in widened.getMessage()
-    fresh = gate.token("ada", cutoff=revocations.newest("acme", "ada"))
+    fresh = gate.token("ada", cutoff=revocations.newest_cutoff("acme", "ada"))
     async with gate.client(fresh, "&rooms=project:1,circle:1") as ada:
         await ada.next("subscribed")
 

@@ -16,7 +16,7 @@ from gateway.cluster.redis.outbox import Outbox, Pending
 from gateway.core.cluster import OnControl
 from gateway.core.control import ControlKind, ControlMessage
 from gateway.core.revocations import Revocations
-from gateway.core.tenant_revocations import Entry
+from gateway.core.tenant_revocations import RevocationEntry
 from gateway.redis.client import COMMAND_SECONDS
 from gateway.redis.incidents import IncidentLog
 from gateway.redis.keys import KeySpace
@@ -169,7 +169,7 @@ class ControlStream:
                 logger.exception("control messages could not be acted on")
 
     async def _resend_missing(self) -> None:
-        missing: list[Entry] = [entry for entry in self._revocations if entry.ref is None]
+        missing: list[RevocationEntry] = [entry for entry in self._revocations if entry.ref is None]
         for start in range(0, len(missing), _PAGE):
             now = self._timer()
             for entry in missing[start : start + _PAGE]:

@@ -52,7 +52,7 @@ ADMIN = holder(["subscribe", "admin"])
 NARROW = holder(["subscribe", "admin"], ["circle:1", "circle:2", "project:*"])
 PLATFORM = holder(["subscribe", "publish", "platform"])
 
-REMOVED = holder(["subscribe", "platform"]).barred_from("circle:1")
+REMOVED = holder(["subscribe", "platform"]).without_room("circle:1")
 
 REFUSED: dict[str, tuple[Identity, dict[str, Any], type[AuthError]]] = {
     "no scope at all": (holder([]), {}, ScopeMissing),

@@ -59,9 +59,9 @@ def test_handshake_is_read() -> None:
     ],
 )
 def test_a_star_stands_for_the_rooms_that_a_token_names(asked: str, rooms: tuple[str, ...]) -> None:
-    """In its place, each once, without patterns and without those that are barred; other names stay as they are."""
+    """In its place, each once, without patterns and without revoked rooms; other names stay as they are."""
     grants = Grants.parse(["circle:1", "circle:2", "circle:*", "tenant", "user:bob"])
-    identity = Identity("ada", "acme", grants, frozenset(), "jti", 0, 60, barred=frozenset({"circle:2"}))
+    identity = Identity("ada", "acme", grants, frozenset(), "jti", 0, 60, revoked_rooms=frozenset({"circle:2"}))
     request = read_connect_request([("rooms", asked)], {}, bearer_tokens([], {}), "")
     assert request.rooms_for(identity) == rooms
 

@@ -52,8 +52,8 @@ def test_nothing_is_revoked_at_first() -> None:
     """And the next token names no cutoff."""
     revocations = Revocations()
     revocations.check(identity(), NOW)
-    assert revocations.newest("acme", "bob") == 0
-    assert revocations.barred(identity(), NOW) == frozenset()
+    assert revocations.newest_cutoff("acme", "bob") == 0
+    assert revocations.revoked_rooms(identity(), NOW) == frozenset()
 
 
 def test_token_is_revoked_by_its_id_in_its_tenant() -> None:
@@ -81,9 +81,9 @@ def test_revocation_ends_tokens_up_to_now_and_not_later_ones(kind: ControlKind) 
     assert revoked(revocations, *holders) == [True, True, False, False]
     whole = kind == "tenant_revoked"
     assert revoked(revocations, identity(user_id="eve"), identity(tenant="globex")) == [whole, False]
-    assert revocations.newest("acme", "bob") == NOW + 0.7
-    assert revocations.newest("acme", "eve") == (NOW + 0.7 if whole else 0)
-    assert revocations.newest("globex", "bob") == 0
+    assert revocations.newest_cutoff("acme", "bob") == NOW + 0.7
+    assert revocations.newest_cutoff("acme", "eve") == (NOW + 0.7 if whole else 0)
+    assert revocations.newest_cutoff("globex", "bob") == 0
     assert revoked(revocations, identity(cutoff=NOW + 0.7), identity(cutoff=NOW + 0.6)) == [False, True]
 
 
@@ -92,13 +92,13 @@ def test_room_is_taken_from_tokens_up_to_now() -> None:
     revocations = Revocations()
     revocations.add(bar("bob", "circle:1"), 0)
     revocations.add(bar("bob", "circle:2", NOW + 5.5), 0)
-    assert revocations.barred(identity(), NOW + 10) == {"circle:1", "circle:2"}
-    assert revocations.barred(identity(issued_at=NOW + 3), NOW + 10) == {"circle:2"}
-    assert revocations.barred(identity(cutoff=NOW + 0.5), NOW + 10) == {"circle:2"}
-    assert revocations.barred(identity(cutoff=revocations.newest("acme", "bob")), NOW + 10) == frozenset()
-    assert [revocations.is_barred(identity(), f"circle:{n}", NOW + 10) for n in (1, 2, 3)] == [True, True, False]
+    assert revocations.revoked_rooms(identity(), NOW + 10) == {"circle:1", "circle:2"}
+    assert revocations.revoked_rooms(identity(issued_at=NOW + 3), NOW + 10) == {"circle:2"}
+    assert revocations.revoked_rooms(identity(cutoff=NOW + 0.5), NOW + 10) == {"circle:2"}
+    assert revocations.revoked_rooms(identity(cutoff=revocations.newest_cutoff("acme", "bob")), NOW + 10) == frozenset()
+    assert [revocations.is_room_revoked(identity(), f"circle:{n}", NOW + 10) for n in (1, 2, 3)] == [True, True, False]
     for other in (identity(user_id="eve"), identity(tenant="globex")):
-        assert revocations.barred(other, NOW + 10) == frozenset()
+        assert revocations.revoked_rooms(other, NOW + 10) == frozenset()
 
 
 @pytest.mark.parametrize("kind", ["user_revoked", "tenant_revoked", "room_revoked"])
@@ -119,11 +119,11 @@ def test_shown_token_ends_though_its_clock_is_ahead(kind: ControlKind, ahead: in
     for node in (revocations, elsewhere):
         for later in (NOW + 0.6, NOW + 20, NOW + 3_000):
             if room:
-                assert node.is_barred(before, room, later)
+                assert node.is_room_revoked(before, room, later)
             else:
                 assert node.is_revoked(before, later)
         assert not node.is_revoked(after, NOW + ahead + 1.5)
-        assert not node.is_barred(after, room, NOW + ahead + 1.5)
+        assert not node.is_room_revoked(after, room, NOW + ahead + 1.5)
 
 
 def test_told_again_a_cutoff_reaches_no_further() -> None:
@@ -152,9 +152,9 @@ def test_revocations_arrive_in_any_order() -> None:
     revocations = Revocations()
     revocations.add(message("user_revoked", "bob", NOW + 100), 0)
     assert revocations.add(message("user_revoked", "bob", NOW, LONG - 100), 0)[1] is False
-    assert revocations.newest("acme", "bob") == NOW + 100
+    assert revocations.newest_cutoff("acme", "bob") == NOW + 100
     revocations.sweep(LONG - 50)
-    assert revocations.newest("acme", "bob") == NOW + 100
+    assert revocations.newest_cutoff("acme", "bob") == NOW + 100
 
 
 def test_repeated_cutoff_comes_after_the_tokens_in_between() -> None:
@@ -162,12 +162,12 @@ def test_repeated_cutoff_comes_after_the_tokens_in_between() -> None:
     the clock was put back."""
     revocations = Revocations()
     for now in (NOW + 0.5, NOW + 0.5, NOW - 3600.0, NOW + 0.5):
-        earlier = identity(issued_at=int(now), cutoff=revocations.newest("acme", "bob"))
+        earlier = identity(issued_at=int(now), cutoff=revocations.newest_cutoff("acme", "bob"))
         assert revoked(revocations, earlier) == [False]
-        at = revocations.next_at("acme", now)
+        at = revocations.next_cutoff("acme", now)
         revocations.add(message("user_revoked", "bob", at, through=now), 0)
         assert revoked(revocations, earlier) == [True]
-    assert revocations.newest("acme", "bob") < NOW + 0.51
+    assert revocations.newest_cutoff("acme", "bob") < NOW + 0.51
 
 
 def test_sweep_forgets_what_has_run_out() -> None:
@@ -181,7 +181,7 @@ def test_sweep_forgets_what_has_run_out() -> None:
     holders = [identity(), identity(user_id="eve", token_id="x"), identity(tenant="globex", token_id="x")]
     revocations.sweep(100.0 + LONG - 1)
     assert revoked(revocations, *holders, now=NOW + 1e9) == [True] * 3
-    assert revocations.barred(identity(user_id="zoe"), NOW + 1e9) == {"circle:1"}
+    assert revocations.revoked_rooms(identity(user_id="zoe"), NOW + 1e9) == {"circle:1"}
     revocations.sweep(100.0 + LONG + 60)
     assert revoked(revocations, *holders) == [False] * 3
     assert len(revocations) == 0
@@ -193,21 +193,21 @@ def test_sweep_forgets_what_has_run_out() -> None:
 
 def test_user_who_is_removed_from_too_many_rooms_is_revoked() -> None:
     """In place of the bars: nothing of them is lost, and the next token has all its rooms."""
-    revocations = Revocations(max_bars=3)
+    revocations = Revocations(max_revoked_rooms=3)
     for n in range(3):
         revocations.add(bar("bob", f"circle:{n}", NOW + n + 0.5), 0)
     told, news = revocations.add(bar("bob", "circle:3", NOW + 3.5), 0)
     assert (told.kind, told.name, told.at, news) == ("user_revoked", "bob", NOW + 3.5, True)
     assert revoked(revocations, identity(issued_at=NOW + 3), identity(issued_at=NOW + 4)) == [True, False]
     assert revoked(revocations, identity(user_id="eve"), identity(cutoff=NOW + 3.5)) == [False, False]
-    assert revocations.barred(identity(), NOW + 10) == frozenset()
+    assert revocations.revoked_rooms(identity(), NOW + 10) == frozenset()
     assert revocations.count("acme") == 1
     # Told again, by the log or by another node, a removal from before is the cutoff that took its place.
     assert revocations.add(bar("bob", "circle:2", NOW + 2.5), 0)[0].kind == "user_revoked"
     assert revocations.add(bar("bob", "circle:2", NOW + 2.5), 0)[1] is False
     told, _ = revocations.add(bar("bob", "circle:2", NOW + 9.5), 0)
     assert told.kind == "room_revoked"
-    assert revocations.is_barred(identity(issued_at=NOW + 6), "circle:2", NOW + 10)
+    assert revocations.is_room_revoked(identity(issued_at=NOW + 6), "circle:2", NOW + 10)
 
 
 @pytest.mark.parametrize("kind", ["token_revoked", "user_revoked", "room_revoked"])
@@ -236,8 +236,8 @@ def test_clock_that_was_ahead_does_not_revoke_a_full_tenant_again_and_again() ->
     assert kinds == ["tenant_revoked"] * 5
     assert (revocations.count("acme"), len(revocations)) == (0, 1)
     # A token that was issued since names that cutoff; the next one, made by a clock that was put right, ends it.
-    issued = identity(issued_at=NOW + 6, cutoff=revocations.newest("acme", "bob"))
-    revocations.add(message("user_revoked", "bob", revocations.next_at("acme", NOW + 7.0), through=NOW + 7.0), 0)
+    issued = identity(issued_at=NOW + 6, cutoff=revocations.newest_cutoff("acme", "bob"))
+    revocations.add(message("user_revoked", "bob", revocations.next_cutoff("acme", NOW + 7.0), through=NOW + 7.0), 0)
     assert revoked(revocations, issued) == [True]
 
 
@@ -280,13 +280,13 @@ def test_nothing_costs_more_with_more_in_force(size: int) -> None:
     wheel, tenant = revocations._expiry, revocations._tenants["acme"]
     wheel._seconds, wheel._when = counted = [Counting(wheel._seconds), Counting(wheel._when)]
     tenant._kinds = {kind: Counting(named) for kind, named in tenant._kinds.items()}
-    tenant._bars = Counting(tenant._bars)
-    counted += [*tenant._kinds.values(), tenant._bars]  # type: ignore[list-item]
+    tenant._room_revocations = Counting(tenant._room_revocations)
+    counted += [*tenant._kinds.values(), tenant._room_revocations]  # type: ignore[list-item]
     for n in range(100):
         revocations.sweep(1.0 + n / 2)
         holder = identity(user_id=f"user{n}")
         assert revocations.is_revoked(holder, NOW + 10)
-        revocations.barred(holder, NOW + 10)
+        revocations.revoked_rooms(holder, NOW + 10)
         revocations.add(message("user_revoked", f"other{n}"), 1.0)
         revocations.add(message("user_revoked", f"user{n}", NOW + n + 1.0), 1.0)
         revocations.add(bar(f"other{n}", "circle:2"), 1.0)
@@ -374,7 +374,7 @@ steps = st.one_of(
 @given(st.lists(steps, max_size=40))
 def test_nothing_in_force_is_ever_forgotten(steps: list[tuple[Any, str, int, str]]) -> None:
     """Whatever takes the place of what, whatever is swept: each token that a message in force ends is ended."""
-    revocations = Revocations(max_bars=2, max_entries=4)
+    revocations = Revocations(max_revoked_rooms=2, max_entries=4)
     told: list[ControlMessage] = []
     timer = 0.0
     for kind, name, number, room in steps:
@@ -389,7 +389,7 @@ def test_nothing_in_force_is_ever_forgotten(steps: list[tuple[Any, str, int, str
     for each in told:
         holder = identity(user_id=each.name or "c", token_id=each.name, issued_at=int(each.at), cutoff=0.0)
         if each.kind == "room_revoked":
-            taken = revocations.is_barred(holder, each.room, NOW + 100)
+            taken = revocations.is_room_revoked(holder, each.room, NOW + 100)
             assert taken or revocations.is_revoked(holder, NOW + 100)
         else:
             assert revocations.is_revoked(holder, NOW + 100)
