@@ -58,14 +58,14 @@ class Publish(_Command):
     event: PublishedEvent
 
 
-class Presence(_Command):
+class PresenceCommand(_Command):
     """Ask for the users of a room that the client may subscribe to; it need not be subscribed."""
 
     type: Literal["presence"]
     room: Annotated[str, Field(max_length=256)]
 
 
-AnyCommand = Ping | Subscribe | Unsubscribe | Auth | Publish | Presence
+AnyCommand = Ping | Subscribe | Unsubscribe | Auth | Publish | PresenceCommand
 
 COMMAND_TYPES: Final[tuple[str, ...]] = tuple(
     get_args(command.model_fields["type"].annotation)[0] for command in get_args(AnyCommand)
@@ -87,7 +87,7 @@ class CommandParser:
     def __init__(self, kinds: RoomKinds) -> None:
         publish = create_model("Publish", __base__=Publish, event=(published_event(kinds), ...))
         self._adapter: TypeAdapter[AnyCommand] = TypeAdapter(
-            Annotated[Ping | Subscribe | Unsubscribe | Auth | publish | Presence, Field(discriminator="type")],
+            Annotated[Ping | Subscribe | Unsubscribe | Auth | publish | PresenceCommand, Field(discriminator="type")],
             config=ConfigDict(hide_input_in_errors=True),  # it may be a token
         )
 

@@ -25,6 +25,6 @@ def presence_router(service: Service) -> APIRouter:
     async def presence(room: Annotated[str, named], identity: Annotated[Identity, principal]) -> Presence:
         """The users of a room of the token's own tenant that it may subscribe to: users in order, and how many
         connections each has on all nodes. `partial` is only there, and true, while other nodes are out of reach."""
-        return await presence_of.ask(identity, room)
+        return await presence_of.query(identity, room)
 
     return router

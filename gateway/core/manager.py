@@ -27,15 +27,15 @@ class TenantIndex:
         return self.messages_sent + sum(connection.sent for connection in self.connections.values())
 
 
-class Observer(Protocol):
+class IndexObserver(Protocol):
     """The observer of the index, called after each change."""
 
-    def added(self, connection: Connection) -> None: ...
+    def on_added(self, connection: Connection) -> None: ...
 
-    def joined(self, connection: Connection, room: str) -> None:
+    def on_joined(self, connection: Connection, room: str) -> None:
         """It was not in the room before."""
 
-    def left(self, connection: Connection, rooms: Iterable[str]) -> None:
+    def on_left(self, connection: Connection, rooms: Iterable[str]) -> None:
         """It has left these rooms, or all that it was in because it is gone."""
 
 
@@ -53,7 +53,7 @@ class ConnectionManager:
     def __init__(self) -> None:
         # An index stays when its last connection has gone: it holds the tenant's totals.
         self._tenants: dict[str, TenantIndex] = {}
-        self.observer: Observer | None = None
+        self.observer: IndexObserver | None = None
 
     def add(self, connection: Connection) -> None:
         """Take in a connection that is in no room yet."""
@@ -62,7 +62,7 @@ class ConnectionManager:
         index.users.setdefault(connection.identity.user_id, {})[connection] = None
         index.connections_seen += 1
         if self.observer is not None:
-            self.observer.added(connection)
+            self.observer.on_added(connection)
 
     def remove(self, connection: Connection) -> bool:
         """Forget a connection; False where it was not known (any more)."""
@@ -75,7 +75,7 @@ class ConnectionManager:
         _discard(index.users, connection.identity.user_id, connection)
         index.messages_sent += connection.sent
         if self.observer is not None:
-            self.observer.left(connection, rooms)
+            self.observer.on_left(connection, rooms)
         return True
 
     def join(self, connection: Connection, room: str, after: int) -> None:
@@ -84,13 +84,13 @@ class ConnectionManager:
         new = room not in connection.rooms
         connection.rooms[room] = after
         if new and self.observer is not None:
-            self.observer.joined(connection, room)
+            self.observer.on_joined(connection, room)
 
     def leave(self, connection: Connection, room: str) -> None:
         del connection.rooms[room]
         _discard(self.of(connection.identity.tenant).rooms, room, connection)
         if self.observer is not None:
-            self.observer.left(connection, (room,))
+            self.observer.on_left(connection, (room,))
 
     def deliver(
         self, tenant: str, entries: Sequence[Entry], now: float, batch_writer: BatchWriter, on_failure: OnFailure

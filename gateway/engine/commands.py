@@ -9,7 +9,7 @@ from gateway.core.errors import GatewayError, RateLimited
 from gateway.core.log import Draft
 from gateway.core.rate_limit import RateLimiter
 from gateway.engine.connections import Connections
-from gateway.engine.presence import Presence
+from gateway.engine.presence import PresenceService
 from gateway.engine.publishing import Publishing
 from gateway.engine.replies import error_reply
 from gateway.engine.subscriptions import Subscriptions
@@ -17,8 +17,17 @@ from gateway.engine.tasks import TaskSet
 from gateway.telemetry import log_events
 from schemas import messages
 from schemas.codes import CloseCode, ErrorCode
-from schemas.commands import AnyCommand, Auth, CommandError, CommandParser, Ping, Publish, Subscribe, Unsubscribe
-from schemas.commands import Presence as PresenceCommand
+from schemas.commands import (
+    AnyCommand,
+    Auth,
+    CommandError,
+    CommandParser,
+    Ping,
+    PresenceCommand,
+    Publish,
+    Subscribe,
+    Unsubscribe,
+)
 
 logger = logging.getLogger("gateway")
 
@@ -31,7 +40,7 @@ class Commands:
         self,
         connections: Connections,
         subscriptions: Subscriptions,
-        presence: Presence,
+        presence: PresenceService,
         publishing: Publishing,
         tasks: TaskSet,
     ) -> None:
@@ -173,8 +182,8 @@ class Commands:
             elif isinstance(command, Auth):
                 self._subscriptions.renew(connection, command)
             elif isinstance(command, PresenceCommand):
-                self._presence.run(connection, command)
-                size = self._presence.size(connection.identity.tenant, command.room)
+                self._presence.answer(connection, command)
+                size = self._presence.estimated_size(connection.identity.tenant, command.room)
                 self._connections.charge(connection, size)
             else:
                 self._publish(connection, command)

@@ -27,7 +27,7 @@ from gateway.engine.housekeeping import Housekeeping
 from gateway.engine.lifecycle import Lifecycle
 from gateway.engine.log_listener import GatewayLogListener
 from gateway.engine.log_status import LogStatusNotifier
-from gateway.engine.presence import Presence
+from gateway.engine.presence import PresenceService
 from gateway.engine.publishing import Publishing
 from gateway.engine.revocation import RevocationService
 from gateway.engine.subscriptions import Subscriptions
@@ -66,7 +66,7 @@ class Gateway(Host):
         self.connections = Connections(verifier, self.cluster.revocations, self.limits, clock, timer)
         self.manager = self.connections.manager
         self.delivery = Delivery(self.connections, log, batch_writer)
-        self.presence = Presence(self.connections, self.delivery, self.cluster.members, log, access, self.tasks)
+        self.presence = PresenceService(self.connections, self.delivery, self.cluster.members, log, access, self.tasks)
         self.revocation = RevocationService(self.connections, self.delivery, self.cluster)
         self.log_status = LogStatusNotifier(self.connections, self.delivery, log)
         self.drain = Drain(self.connections, self.delivery)

@@ -23,7 +23,7 @@ from gateway.engine.replies import error_reply
 from gateway.engine.tasks import TaskSet
 from gateway.telemetry import log_events
 from schemas import messages
-from schemas.commands import Presence as PresenceCommand
+from schemas.commands import PresenceCommand
 from schemas.events import rfc3339
 
 LEAVE_GRACE: Final = 5.0
@@ -33,8 +33,8 @@ NOTIFY_INTERVAL: Final = 0.1
 """Seconds for which news of a room are gathered: a thousand arrivals are then ten writes for each watcher."""
 
 
-class Presence:
-    """Follows the manager's index (an `Observer`) and what is heard of other nodes. `grace` may be set.
+class PresenceService:
+    """Follows the manager's index (an `IndexObserver`) and what is heard of other nodes. `grace` may be set.
 
     News are no events: they have no place in the log. A connection that is behind goes without, and the command
     `presence` tells it how things are.
@@ -58,29 +58,29 @@ class Presence:
         self._tasks = tasks
         self._timer = connections.timer
         self._rooms: dict[str, dict[str, PresenceFeed[Connection]]] = {}
-        self._with_news: dict[tuple[str, str], None] = {}
-        self._bundle: asyncio.TimerHandle | None = None
-        self._graces: deque[tuple[float, str, str]] = deque()
-        self._next_grace: asyncio.TimerHandle | None = None
+        self._rooms_to_notify: dict[tuple[str, str], None] = {}
+        self._notify_timer: asyncio.TimerHandle | None = None
+        self._leave_deadlines: deque[tuple[float, str, str]] = deque()
+        self._leave_timer: asyncio.TimerHandle | None = None
         self._manager.observer = self
         members.attach(NodeDirectory(self._manager, log), self._on_changes)
 
     @property
     def idle(self) -> bool:
         """Whether no room is watched, and nothing waits to be sent or to run out."""
-        return not (self._rooms or self._bundle or self._graces or self._next_grace)
+        return not (self._rooms or self._notify_timer or self._leave_deadlines or self._leave_timer)
 
-    # ---- who is there
+    # ---- queries
 
-    def may_ask(self, identity: Identity, room: str) -> None:
+    def require_access(self, identity: Identity, room: str) -> None:
         """Check that the room may be subscribed to, which presence takes. The application is asked by itself. Raises
         `GatewayError`, `AuthError`."""
         subscription.require_rooms(self._connections.kinds, [room])
         require_subscribe(identity, [room])
 
-    async def ask(self, identity: Identity, room: str) -> messages.Presence:
+    async def query(self, identity: Identity, room: str) -> messages.Presence:
         """The users of the room, on all nodes. Raises `GatewayError` and `AuthError`."""
-        self.may_ask(identity, room)
+        self.require_access(identity, room)
         if (preparing := self._prepare(identity, room)) is not None:
             await preparing
         return self._present(identity.tenant, room)
@@ -95,9 +95,9 @@ class Presence:
             await refreshing
         await self._access.require(identity, [room])
 
-    def run(self, connection: Connection, command: PresenceCommand) -> None:
+    def answer(self, connection: Connection, command: PresenceCommand) -> None:
         """Answer a client. Raises `GatewayError` and `AuthError`."""
-        self.may_ask(connection.identity, command.room)
+        self.require_access(connection.identity, command.room)
         preparing = self._prepare(connection.identity, command.room)
         if preparing is None:
             self._answer(connection, command)
@@ -108,7 +108,7 @@ class Presence:
         try:
             await preparing
             if self._connections.is_open(connection):
-                self.may_ask(connection.identity, command.room)  # which a fresh token may have changed
+                self.require_access(connection.identity, command.room)  # which a fresh token may have changed
                 self._answer(connection, command)
         except (GatewayError, AuthError) as error:
             if self._connections.is_open(connection):
@@ -117,11 +117,11 @@ class Presence:
 
     def _answer(self, connection: Connection, command: PresenceCommand) -> None:
         tenant = connection.identity.tenant
-        if (watched := self._watched(tenant, command.room)) is not None:
-            watched.look(connection, self._timer())
+        if (feed := self._feed(tenant, command.room)) is not None:
+            feed.mark_synced(connection, self._timer())
         self._connections.reply(connection, self._present(tenant, command.room), command.id)
 
-    def size(self, tenant: str, room: str) -> int:
+    def estimated_size(self, tenant: str, room: str) -> int:
         """The approximate size of an answer: users here, and those of other nodes as far as they are known."""
         here, there = self._manager.of(tenant).rooms.get(room, ()), self._members.remote(tenant).rooms.get(room, ())
         return len(here) + len(there)
@@ -138,7 +138,7 @@ class Presence:
             partial=True if self._members.partial else None,
         )
 
-    # ---- who watches
+    # ---- watching
 
     def watch(self, connection: Connection, rooms: Iterable[str]) -> None:
         """Tell the connection, which is in these rooms, who comes and who goes."""
@@ -146,132 +146,132 @@ class Presence:
         if tenant not in self._rooms:
             self._rooms[tenant] = {}
             self._members.watch(tenant)
-        watched = self._rooms[tenant]
+        feeds = self._rooms[tenant]
         for room in rooms:
-            if room not in watched:
-                watched[room] = PresenceFeed(self.grace)
-            watched[room].watch(connection, self._timer())
+            if room not in feeds:
+                feeds[room] = PresenceFeed(self.grace)
+            feeds[room].watch(connection, self._timer())
 
     def unwatch(self, connection: Connection, rooms: Iterable[str]) -> None:
         tenant = connection.identity.tenant
-        watched = self._rooms.get(tenant)
-        if watched is None:
+        feeds = self._rooms.get(tenant)
+        if feeds is None:
             return
         for room in rooms:
-            if room in watched:
-                watched[room].unwatch(connection)
-                if not watched[room].watchers:
-                    del watched[room]
-        if not watched:
+            if room in feeds:
+                feeds[room].unwatch(connection)
+                if not feeds[room].watchers:
+                    del feeds[room]
+        if not feeds:
             del self._rooms[tenant]
             self._members.unwatch(tenant)
         if not self._rooms:
             self._cancel_timers()
 
-    def _watched(self, tenant: str, room: str) -> PresenceFeed[Connection] | None:
+    def _feed(self, tenant: str, room: str) -> PresenceFeed[Connection] | None:
         rooms = self._rooms.get(tenant)
         return rooms.get(room) if rooms else None
 
-    # ---- who comes and goes
+    # ---- joins and leaves
 
-    def added(self, connection: Connection) -> None:
+    def on_added(self, connection: Connection) -> None:
         self._members.changed(connection.identity.tenant, connection.id)
 
-    def joined(self, connection: Connection, room: str) -> None:
+    def on_joined(self, connection: Connection, room: str) -> None:
         tenant, user_id = connection.identity.tenant, connection.identity.user_id
         self._members.changed(tenant, connection.id)
-        watched = self._watched(tenant, room)
-        if watched is not None and not self._is_in(tenant, room, user_id, beside=connection):
-            self._enter(tenant, room, watched, user_id)
+        feed = self._feed(tenant, room)
+        if feed is not None and not self._is_in(tenant, room, user_id, except_for=connection):
+            self._enter(tenant, room, feed, user_id)
 
-    def left(self, connection: Connection, rooms: Iterable[str]) -> None:
+    def on_left(self, connection: Connection, rooms: Iterable[str]) -> None:
         tenant, user_id = connection.identity.tenant, connection.identity.user_id
         self._members.changed(tenant, connection.id)
         if tenant in self._rooms:
             self.unwatch(connection, rooms)
             for room in rooms:
-                watched = self._watched(tenant, room)
-                if watched is not None and not self._is_in(tenant, room, user_id):
-                    self._leave(tenant, room, watched, user_id)
+                feed = self._feed(tenant, room)
+                if feed is not None and not self._is_in(tenant, room, user_id):
+                    self._leave(tenant, room, feed, user_id)
 
-    def renewed(self, connection: Connection) -> None:
+    def on_token_refreshed(self, connection: Connection) -> None:
         """It has another token: the other nodes are to know until when."""
         self._members.changed(connection.identity.tenant, connection.id)
 
     def _on_changes(self, tenant: str, changes: list[PresenceChange]) -> None:
         """Of users on other nodes."""
         for room, user_id, entered in changes:
-            watched = self._watched(tenant, room)
-            if watched is not None and not self._is_here(tenant, room, user_id):
+            feed = self._feed(tenant, room)
+            if feed is not None and not self._is_here(tenant, room, user_id):
                 if entered:
-                    self._enter(tenant, room, watched, user_id)
+                    self._enter(tenant, room, feed, user_id)
                 else:
-                    self._leave(tenant, room, watched, user_id)
+                    self._leave(tenant, room, feed, user_id)
 
-    def _is_in(self, tenant: str, room: str, user_id: str, beside: Connection | None = None) -> bool:
-        return self._is_here(tenant, room, user_id, beside) or self._members.remote(tenant).count(room, user_id) > 0
+    def _is_in(self, tenant: str, room: str, user_id: str, except_for: Connection | None = None) -> bool:
+        return self._is_here(tenant, room, user_id, except_for) or self._members.remote(tenant).count(room, user_id) > 0
 
-    def _is_here(self, tenant: str, room: str, user_id: str, beside: Connection | None = None) -> bool:
+    def _is_here(self, tenant: str, room: str, user_id: str, except_for: Connection | None = None) -> bool:
         # A user has a handful of connections, a room may have thousands.
         mine = self._manager.of(tenant).users.get(user_id, ())
-        return any(room in connection.rooms and connection is not beside for connection in mine)
+        return any(room in connection.rooms and connection is not except_for for connection in mine)
 
-    def _enter(self, tenant: str, room: str, watched: PresenceFeed[Connection], user_id: str) -> None:
-        watched.enter(user_id)
-        if watched.has_news:
-            self._tell_soon(tenant, room)
+    def _enter(self, tenant: str, room: str, feed: PresenceFeed[Connection], user_id: str) -> None:
+        feed.enter(user_id)
+        if feed.has_notifications:
+            self._notify_later(tenant, room)
 
-    def _leave(self, tenant: str, room: str, watched: PresenceFeed[Connection], user_id: str) -> None:
+    def _leave(self, tenant: str, room: str, feed: PresenceFeed[Connection], user_id: str) -> None:
         now = self._timer()
-        watched.leave(user_id, now)
-        self._graces.append((now + self.grace, tenant, room))
-        if self._next_grace is None:
-            self._next_grace = asyncio.get_running_loop().call_later(self.grace, self._settle)
+        feed.leave(user_id, now)
+        self._leave_deadlines.append((now + self.grace, tenant, room))
+        if self._leave_timer is None:
+            self._leave_timer = asyncio.get_running_loop().call_later(self.grace, self._expire_leaves)
 
-    # ---- telling it
+    # ---- notifications
 
-    def _settle(self) -> None:
-        self._next_grace = None
+    def _expire_leaves(self) -> None:
+        self._leave_timer = None
         now = self._timer()
-        while self._graces and self._graces[0][0] <= now:
-            _, tenant, room = self._graces.popleft()
-            watched = self._watched(tenant, room)
-            if watched is not None:
-                watched.expire_leaves(now, partial(self._is_in, tenant, room))
-                if watched.has_news:
-                    self._tell_soon(tenant, room)
-        if self._graces:
-            delay = max(0.0, self._graces[0][0] - now)
-            self._next_grace = asyncio.get_running_loop().call_later(delay, self._settle)
+        while self._leave_deadlines and self._leave_deadlines[0][0] <= now:
+            _, tenant, room = self._leave_deadlines.popleft()
+            feed = self._feed(tenant, room)
+            if feed is not None:
+                feed.expire_leaves(now, partial(self._is_in, tenant, room))
+                if feed.has_notifications:
+                    self._notify_later(tenant, room)
+        if self._leave_deadlines:
+            delay = max(0.0, self._leave_deadlines[0][0] - now)
+            self._leave_timer = asyncio.get_running_loop().call_later(delay, self._expire_leaves)
 
-    def _tell_soon(self, tenant: str, room: str) -> None:
-        self._with_news[tenant, room] = None
-        if self._bundle is None:
-            self._bundle = asyncio.get_running_loop().call_later(NOTIFY_INTERVAL, self._tell)
+    def _notify_later(self, tenant: str, room: str) -> None:
+        self._rooms_to_notify[tenant, room] = None
+        if self._notify_timer is None:
+            self._notify_timer = asyncio.get_running_loop().call_later(NOTIFY_INTERVAL, self._notify)
 
-    def _tell(self) -> None:
-        self._bundle = None
-        rooms, self._with_news = self._with_news, {}
+    def _notify(self) -> None:
+        self._notify_timer = None
+        rooms, self._rooms_to_notify = self._rooms_to_notify, {}
         for tenant, room in rooms:
-            watched = self._watched(tenant, room)
-            for news, watchers in watched.take() if watched is not None else ():
-                batch = self._batch(room, news)
+            feed = self._feed(tenant, room)
+            for events, watchers in feed.take_notifications() if feed is not None else ():
+                batch = self._batch(room, events)
                 for connection in watchers:
                     self._delivery.write_unlogged(connection, batch)
 
-    def _batch(self, room: str, news: list[PresenceEvent]) -> Batch:
+    def _batch(self, room: str, events: list[PresenceEvent]) -> Batch:
         at = rfc3339(self._connections.clock())
         frames = []
-        for user_id, joined in news:
+        for user_id, joined in events:
             kind = messages.PresenceJoined if joined else messages.PresenceLeft
             frames.append(Frame(kind(room=room, user_id=user_id).encode(at)))
         return Batch(frames)
 
     def _cancel_timers(self) -> None:
         """Stop all notifications."""
-        for timer in (self._bundle, self._next_grace):
+        for timer in (self._notify_timer, self._leave_timer):
             if timer is not None:
                 timer.cancel()
-        self._bundle = self._next_grace = None
-        self._graces.clear()
-        self._with_news.clear()
+        self._notify_timer = self._leave_timer = None
+        self._leave_deadlines.clear()
+        self._rooms_to_notify.clear()

@@ -12,7 +12,7 @@ from gateway.engine.access import Access
 from gateway.engine.connections import Connections
 from gateway.engine.delivery import Delivery
 from gateway.engine.log_status import LogStatusNotifier
-from gateway.engine.presence import Presence
+from gateway.engine.presence import PresenceService
 from gateway.engine.replies import connection_established, error_reply
 from gateway.engine.tasks import TaskSet
 from gateway.telemetry import log_events
@@ -30,7 +30,7 @@ class Subscriptions:
         self,
         connections: Connections,
         delivery: Delivery,
-        presence: Presence,
+        presence: PresenceService,
         log: Log,
         log_status: LogStatusNotifier,
         access: Access,
@@ -183,7 +183,7 @@ class Subscriptions:
             raise TokenMismatch
         self._delivery.flush()
         self._connections.refresh(connection, identity)
-        self._presence.renewed(connection)
+        self._presence.on_token_refreshed(connection)
         dropped = subscription.drop_ungranted(self._connections.manager, connection)
         answer = messages.Authenticated(
             expires_at=rfc3339(identity.expires_at), rooms=identity.grants.patterns, dropped=dropped

@@ -58,7 +58,7 @@ class World:
             self.look(watcher)
 
     def look(self, watcher: str) -> None:
-        self.room.look(watcher, self.now)
+        self.room.mark_synced(watcher, self.now)
         self.believes[watcher] = set(self.present)
         self.looks.append((self.now, watcher))
 
@@ -68,7 +68,7 @@ class World:
 
     def tell(self, _: None = None) -> None:
         self.room.expire_leaves(self.now, self.present.__contains__)
-        for news, watchers in self.room.take():
+        for news, watchers in self.room.take_notifications():
             for watcher in watchers:
                 for one in news:
                     self.told.append((self.now, watcher, one))
@@ -147,39 +147,39 @@ def test_nobody_is_told_of_what_was_before() -> None:
     room.enter("ada")
     room.watch("new", 1.0)
     room.enter("bob")
-    assert room.take() == [
+    assert room.take_notifications() == [
         ([PresenceEvent("ada", True), PresenceEvent("bob", True)], ["old"]),
         ([PresenceEvent("bob", True)], ["new"]),
     ]
-    assert room.take() == []
+    assert room.take_notifications() == []
 
 
 def test_who_is_back_within_the_grace_was_never_away() -> None:
     room = watched("w")
     room.enter("ada")
-    room.take()
+    room.take_notifications()
     for n in range(50):
         room.leave("ada", 10.0 + n)
         room.expire_leaves(14.9 + n, lambda user: False)
         room.enter("ada")
-    assert room.take() == []
+    assert room.take_notifications() == []
     room.leave("ada", 100.0)
     room.expire_leaves(104.9, lambda user: False)
-    assert room.take() == []
+    assert room.take_notifications() == []
     room.expire_leaves(105.0, lambda user: False)
-    assert room.take() == [([PresenceEvent("ada", False)], ["w"])]
+    assert room.take_notifications() == [([PresenceEvent("ada", False)], ["w"])]
 
 
 def test_who_looked_in_between_is_told_of_the_return() -> None:
     """It saw a room without the user, and would else never hear that there is one."""
     room = watched("before", "looks")
     room.enter("ada")
-    room.take()
+    room.take_notifications()
     room.leave("ada", 10.0)
-    room.look("looks", 11.0)
+    room.mark_synced("looks", 11.0)
     room.watch("comes", 12.0)
     room.enter("ada")
-    told = {watcher: news for news, watchers in room.take() for watcher in watchers}
+    told = {watcher: news for news, watchers in room.take_notifications() for watcher in watchers}
     assert told == {"looks": [PresenceEvent("ada", True)], "comes": [PresenceEvent("ada", True)]}
 
 
@@ -188,7 +188,7 @@ def test_who_never_left_is_not_said_to_have() -> None:
     room = watched("w")
     room.leave("ada", 1.0)
     room.expire_leaves(10.0, lambda user: user == "ada")
-    assert room.take() == []
+    assert room.take_notifications() == []
 
 
 def test_thousands_cost_what_is_new() -> None:
@@ -196,7 +196,7 @@ def test_thousands_cost_what_is_new() -> None:
     room = watched(*(f"w{n}" for n in range(100)))
     for n in range(5_000):
         room.enter(f"u{n}")
-    room.take()
+    room.take_notifications()
     room.enter("ada")
-    ((news, watchers),) = room.take()
+    ((news, watchers),) = room.take_notifications()
     assert (news, len(watchers)) == ([PresenceEvent("ada", True)], 100)
