@@ -27,8 +27,8 @@ class Message(BaseModel):
         return to_json(frame, exclude_none=self.omit_absent)
 
 
-class Limits(BaseModel):
-    """Limits of this connection: rooms in all, bytes a message, commands and events a second (0: no limit)."""
+class EstablishedLimits(BaseModel):
+    """The limits of this connection: rooms in all, bytes a message, commands and events a second (0: no limit)."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -53,7 +53,7 @@ class Established(Message):
     subscribed: tuple[str, ...]
     expires_at: str
     cursor: str
-    limits: Limits
+    limits: EstablishedLimits
     ping_interval: float | None
 
 

@@ -4,25 +4,25 @@ from collections.abc import Callable
 from math import ceil
 from typing import Final
 
-RETURN_SECONDS: Final = 1.0
+MIN_RECONNECT_SECONDS: Final = 1.0
 """The least after which somebody who came during a drain is to try again: a restart takes as long, and a load balancer
 has then heard that this node takes nobody."""
 
 
-def slots(count: int, seconds: float, chance: Callable[[], float]) -> list[float]:
+def slots(count: int, seconds: float, rng: Callable[[], float]) -> list[float]:
     """Seconds from the beginning for each of `count` clients: spread evenly over `seconds`, each somewhere in the first
-    half of its share of them. `chance` is from 0 to 1.
+    half of its share of them. `rng` returns 0 to 1.
 
     Half, so that no two fall together: two slots are at least half a share apart.
     """
     share = seconds / max(count, 1)
-    return [(number + chance() / 2) * share for number in range(count)]
+    return [(number + rng() / 2) * share for number in range(count)]
 
 
-def return_slot(left: float, chance: Callable[[], float]) -> float:
+def reconnect_delay(left: float, rng: Callable[[], float]) -> float:
     """Seconds until somebody who came while a drain has `left` to go is to try again: nobody knows how many will come,
-    so that only chance keeps them apart."""
-    return RETURN_SECONDS + chance() * max(left, 0.0)
+    so that only a random delay keeps them apart."""
+    return MIN_RECONNECT_SECONDS + rng() * max(left, 0.0)
 
 
 def milliseconds(seconds: float) -> int:

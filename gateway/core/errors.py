@@ -58,7 +58,7 @@ class ConnectionRefused(GatewayError):
         self.holder = holder
 
 
-class Draining(GatewayError):
+class NodeDraining(GatewayError):
     """This node is about to end: the client finds another one, or this one again in so many milliseconds."""
 
     def __init__(self, reconnect_after_ms: int) -> None:

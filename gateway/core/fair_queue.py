@@ -6,7 +6,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class _Line(Generic[T]):
+class _TenantQueue(Generic[T]):
     __slots__ = ("items", "size")
 
     def __init__(self) -> None:
@@ -25,51 +25,51 @@ class FairQueue(Generic[T]):
         self._most_items = most_items
         self._most_size = most_size
         self._total_size = total_size
-        self._lines: dict[str, _Line[T]] = {}
+        self._queues: dict[str, _TenantQueue[T]] = {}
         self._size = 0
 
     def __bool__(self) -> bool:
-        return bool(self._lines)
+        return bool(self._queues)
 
     @property
     def tenants(self) -> int:
         """How many wait."""
-        return len(self._lines)
+        return len(self._queues)
 
     def push(self, tenant: str, item: T, size: int) -> bool:
         """Put an item at the end of the tenant's line; False where that is full."""
-        line = self._lines.get(tenant)
-        if line is None:
-            line = self._lines[tenant] = _Line()
+        queue = self._queues.get(tenant)
+        if queue is None:
+            queue = self._queues[tenant] = _TenantQueue()
         elif (
-            len(line.items) >= self._most_items
-            or line.size >= self._most_size
-            or (self._size >= self._total_size and line.size >= self._total_size / len(self._lines))
+            len(queue.items) >= self._most_items
+            or queue.size >= self._most_size
+            or (self._size >= self._total_size and queue.size >= self._total_size / len(self._queues))
         ):
             return False
-        line.items.append((item, size))
-        line.size += size
+        queue.items.append((item, size))
+        queue.size += size
         self._size += size
         return True
 
     def take(self, count: int, size: int) -> list[T]:
         """Up to `count` items, and of them no more once they have `size`: of each tenant in turn its share."""
         taken: list[T] = []
-        while self._lines and len(taken) < count and size > 0:
-            tenant = next(iter(self._lines))
-            share = max(1, (count - len(taken)) // len(self._lines))
-            line = self._lines.pop(tenant)
-            while line.items and share and size > 0:
-                item, weight = line.items.popleft()
-                line.size -= weight
+        while self._queues and len(taken) < count and size > 0:
+            tenant = next(iter(self._queues))
+            share = max(1, (count - len(taken)) // len(self._queues))
+            queue = self._queues.pop(tenant)
+            while queue.items and share and size > 0:
+                item, weight = queue.items.popleft()
+                queue.size -= weight
                 self._size -= weight
                 size -= weight
                 share -= 1
                 taken.append(item)
-            if line.items:
-                self._lines[tenant] = line  # behind the other tenants
+            if queue.items:
+                self._queues[tenant] = queue  # behind the other tenants
         return taken
 
     def clear(self) -> None:
-        self._lines.clear()
+        self._queues.clear()
         self._size = 0

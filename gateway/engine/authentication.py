@@ -60,7 +60,7 @@ class Authentication:
         answer = replace(handshake, admitted=True, failure=LogUnavailable("this node stops: come back"))
         try:
             # Before anything is looked up: it costs the application or a round trip, and the ticket.
-            self._drain.refuse()
+            self._drain.require_admitting()
             self._connections.check_address(handshake.address)
             answer = replace(await self._known(handshake), admitted=True)
         except (AuthError, GatewayError) as error:

@@ -7,8 +7,8 @@ from random import SystemRandom
 from typing import Final
 
 from gateway.core.connection import Connection
-from gateway.core.drain_schedule import milliseconds, return_slot, slots
-from gateway.core.errors import Draining
+from gateway.core.drain_schedule import milliseconds, reconnect_delay, slots
+from gateway.core.errors import NodeDraining
 from gateway.engine.connections import Connections
 from gateway.engine.delivery import Delivery
 from gateway.engine.replies import DRAINING
@@ -18,34 +18,32 @@ from schemas.codes import CloseCode
 POLL_INTERVAL: Final = 0.05
 """Seconds between two looks at who is still owed something, and whether anybody is left."""
 
-_TOLD_AT_ONCE: Final = 200
+_NOTIFY_BATCH: Final = 200
 
 _system = SystemRandom()
 
 
 class Drain:
-    """The paced drain of a node that is shutting down. `chance` is from 0 to 1."""
+    """The paced drain of a node that is shutting down. `rng` returns 0 to 1."""
 
-    def __init__(
-        self, connections: Connections, delivery: Delivery, chance: Callable[[], float] = _system.random
-    ) -> None:
+    def __init__(self, connections: Connections, delivery: Delivery, rng: Callable[[], float] = _system.random) -> None:
         self.announced = False
-        self.begun = False
+        self.started = False
         self._connections = connections
         self._delivery = delivery
         self._timer = connections.timer
-        self._chance = chance
+        self._rng = rng
         self._ends = 0.0
-        self._untold: set[Connection] = set()
+        self._unnotified: set[Connection] = set()
 
     def reset(self) -> None:
         """Take clients, as a node that is started again does."""
-        self.announced = self.begun = False
+        self.announced = self.started = False
 
-    def refuse(self) -> None:
-        """Raise `Draining` for a newcomer once the drain has begun."""
-        if self.begun:
-            raise Draining(milliseconds(return_slot(self._ends - self._timer(), self._chance)))
+    def require_admitting(self) -> None:
+        """Raise `NodeDraining` for a newcomer once the drain has started."""
+        if self.started:
+            raise NodeDraining(milliseconds(reconnect_delay(self._ends - self._timer(), self._rng)))
 
     def announce(self) -> None:
         """Not ready from now on, for load balancers to see; clients are served as before, and new ones admitted."""
@@ -61,50 +59,50 @@ class Drain:
         self.announce()
         started = self._timer()
         self._ends = started + seconds
-        self.begun = True
+        self.started = True
         if seconds > 0:
-            leaving = await self._tell(started, seconds)
-            await self._send_away(leaving)
+            leaving = await self._assign_slots(started, seconds)
+            await self._close_in_slots(leaving)
         self._delivery.flush()
 
-    async def _tell(self, started: float, seconds: float) -> deque[tuple[float, Connection]]:
+    async def _assign_slots(self, started: float, seconds: float) -> deque[tuple[float, Connection]]:
         connections = list(self._connections.manager.connections())
         # Or the tenants would leave one after another, each with all that it has at once.
         _system.shuffle(connections)
-        self._untold = set(connections)
-        times = slots(len(connections), seconds, self._chance)
+        self._unnotified = set(connections)
+        times = slots(len(connections), seconds, self._rng)
         leaving = deque((started + slot, connection) for slot, connection in zip(times, connections, strict=True))
         for number, (at, connection) in enumerate(list(leaving), 1):
             # One that has not begun has its first frame still to come; it is told when it is sent away.
             if connection.established and self._connections.is_open(connection):
-                self._tell_one(connection, at - self._timer())
-            if number % _TOLD_AT_ONCE == 0:
+                self._notify(connection, at - self._timer())
+            if number % _NOTIFY_BATCH == 0:
                 await asyncio.sleep(0)
         return leaving
 
-    def _tell_one(self, connection: Connection, seconds: float) -> None:
-        self._untold.discard(connection)
+    def _notify(self, connection: Connection, seconds: float) -> None:
+        self._unnotified.discard(connection)
         self._connections.reply(connection, messages.Draining(reconnect_after_ms=milliseconds(seconds)))
 
-    async def _send_away(self, leaving: deque[tuple[float, Connection]]) -> None:
+    async def _close_in_slots(self, leaving: deque[tuple[float, Connection]]) -> None:
         due: list[Connection] = []
         while (leaving or due) and any(True for _ in self._connections.manager.connections()):
             now = self._timer()
             while leaving and leaving[0][0] <= now:
                 due.append(leaving.popleft()[1])
             self._delivery.flush()
-            due = [connection for connection in due if not self._leave(connection, now)]
+            due = [connection for connection in due if not self._try_close(connection, now)]
             next_slot = leaving[0][0] - now if leaving else POLL_INTERVAL
             await asyncio.sleep(min(max(next_slot, 0.0), POLL_INTERVAL))
 
-    def _leave(self, connection: Connection, now: float) -> bool:
+    def _try_close(self, connection: Connection, now: float) -> bool:
         """Close the connection, unless it is still owed something and there is time; whether it has gone."""
         if not self._connections.is_open(connection):
             return True
         owed = not connection.established or not connection.live or bool(connection.pending_commands)
         if owed and now < self._ends:
             return False
-        if connection in self._untold and connection.established:
-            self._tell_one(connection, 0.0)
+        if connection in self._unnotified and connection.established:
+            self._notify(connection, 0.0)
         self._connections.close(connection, CloseCode.SERVICE_RESTART, DRAINING)
         return True

@@ -112,7 +112,7 @@ class Gateway(Host):
         """Admit a client whose handshake was answered, or close its transport with the reason and return None."""
         try:
             if not handshake.admitted:
-                self.drain.refuse()
+                self.drain.require_admitting()
             connection = self.connections.open(handshake, transport)
         except (AuthError, GatewayError) as error:
             self.connections.reject(handshake, transport, error)

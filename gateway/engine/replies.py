@@ -6,7 +6,7 @@ from typing import Final
 from auth.errors import AuthError
 from gateway.core.admission import Limits
 from gateway.core.connection import Connection
-from gateway.core.errors import ApplicationFailed, ConnectionRefused, Draining, GatewayError, LogUnavailable
+from gateway.core.errors import ApplicationFailed, ConnectionRefused, GatewayError, LogUnavailable, NodeDraining
 from schemas import messages
 from schemas.codes import CloseCode
 from schemas.events import rfc3339
@@ -35,8 +35,8 @@ def connection_established(
 
 
 @lru_cache(maxsize=256)  # the same for nearly all
-def _limits(limits: Limits, rate: int) -> messages.Limits:
-    return messages.Limits(
+def _limits(limits: Limits, rate: int) -> messages.EstablishedLimits:
+    return messages.EstablishedLimits(
         rooms=limits.rooms,
         message_bytes=limits.message_bytes,
         commands_per_second=limits.commands_per_second,
@@ -61,7 +61,7 @@ def rejection(error: GatewayError | AuthError) -> tuple[messages.Message | None,
     """The rejection of a client: its error frame, if it gets one, and the code and reason of the close."""
     if isinstance(error, AuthError):
         return None, CloseCode.UNAUTHENTICATED, error.code
-    if isinstance(error, Draining):
+    if isinstance(error, NodeDraining):
         return messages.Draining(reconnect_after_ms=error.reconnect_after_ms), CloseCode.SERVICE_RESTART, DRAINING
     if isinstance(error, ConnectionRefused):
         return error_reply(error), error.close_code, str(error)

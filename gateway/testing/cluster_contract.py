@@ -19,7 +19,7 @@ AT: Final = 1_768_000_000.25
 """When the suite's cutoffs are made, in seconds since the epoch."""
 
 
-class Connections:
+class MemberTable:
     """A `MemberSource`: the connections that a test says a node has."""
 
     def __init__(self) -> None:
@@ -46,7 +46,7 @@ class NodeUnderTest:
 
     nodes: Cluster
     pass_time: Callable[[float], Awaitable[None]]
-    connections: Connections = field(default_factory=Connections)
+    connections: MemberTable = field(default_factory=MemberTable)
     heard: list[ControlMessage] = field(default_factory=list)
     changes: list[tuple[str, PresenceChange]] = field(default_factory=list)
 

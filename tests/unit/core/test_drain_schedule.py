@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.drain_schedule import RETURN_SECONDS, milliseconds, return_slot, slots
+from gateway.core.drain_schedule import MIN_RECONNECT_SECONDS, milliseconds, reconnect_delay, slots
 
 
 @given(st.integers(1, 3_000), st.floats(0.1, 600), st.integers())
@@ -39,11 +39,11 @@ def test_nobody_is_nobody() -> None:
 
 def test_who_comes_too_late_is_spread_over_what_is_left() -> None:
     """And not back before a restart can have been."""
-    found = [return_slot(8.0, random.Random(seed).random) for seed in range(200)]
-    assert min(found) >= RETURN_SECONDS
-    assert max(found) <= RETURN_SECONDS + 8.0
+    found = [reconnect_delay(8.0, random.Random(seed).random) for seed in range(200)]
+    assert min(found) >= MIN_RECONNECT_SECONDS
+    assert max(found) <= MIN_RECONNECT_SECONDS + 8.0
     assert max(found) - min(found) > 6.0
-    assert return_slot(-3.0, lambda: 0.9) == RETURN_SECONDS
+    assert reconnect_delay(-3.0, lambda: 0.9) == MIN_RECONNECT_SECONDS
 
 
 def test_milliseconds_are_rounded_up_and_never_negative() -> None:
