@@ -21,13 +21,13 @@ class BatchLimit:
         self._base = seconds
         self._patience = patience
 
-    def carried(self, size: int, elapsed: float) -> None:
+    def succeeded(self, size: int, elapsed: float) -> None:
         """A round trip of `size` took `elapsed` seconds. One that was not full says nothing of the line."""
         if elapsed <= _QUICK * self.seconds and size * 2 >= self.size:
             self.seconds = max(self._base, self.seconds / 2)
             self.size = min(self._most, self.size * 2)
 
-    def missed(self, answers: bool) -> None:
+    def timed_out(self, answers: bool) -> None:
         """A round trip was late; `answers` where the server does to small commands, so that the line must be slow."""
         if not answers:
             self.seconds = self._base

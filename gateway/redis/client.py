@@ -11,7 +11,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 COMMAND_SECONDS: Final = 1.0
 """How long Redis may take to answer, or to take a connection."""
 
-PATIENCE_SECONDS: Final = 30.0
+SLOW_LINK_SECONDS: Final = 30.0
 """How long it may take to carry a single piece over a very slow line."""
 
 TimeoutErrors: Final = (TimeoutError, RedisTimeoutError)

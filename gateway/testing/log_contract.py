@@ -68,7 +68,7 @@ class LogContract(LogWindowContract, LogRoomsContract):
             assert len({receipt.event_id for receipt in receipts}) == 200
             by_id = {window[o].event_id: number_of(window[o].frame) for o in range(1, 201)}
             assert [by_id[receipt.event_id] for receipt in receipts] == list(range(200))
-            assert [entry.offset for entry in subject.told_of("acme")] == list(range(1, 201))
+            assert [entry.offset for entry in subject.delivered_to("acme")] == list(range(1, 201))
 
     # -- the listener
 
@@ -96,7 +96,7 @@ class LogContract(LogWindowContract, LogRoomsContract):
         """An entry's frame is the draft's object with `event_id` and `timestamp`, its rooms the draft's, `at` now."""
         async with self.opened() as subject:
             receipt = await subject.log.append("acme", draft(7, circle=3))
-            ((tenant, entry),) = subject.told
+            ((tenant, entry),) = subject.delivered
             event = json.loads(entry.frame.payload)
             assert tenant == "acme"
             assert event == {
@@ -118,7 +118,7 @@ class LogContract(LogWindowContract, LogRoomsContract):
             for n, removal in enumerate(removals):
                 made = draft(n)
                 await subject.log.append("acme", Draft(made.rooms, made.body, made.timestamp, removal=removal))
-            assert [entry.removal for entry in subject.told_of("acme")] == removals
+            assert [entry.removal for entry in subject.delivered_to("acme")] == removals
 
     async def test_any_event_fits(self) -> None:
         """Large events and characters of every plane come back as they went in."""
@@ -127,7 +127,7 @@ class LogContract(LogWindowContract, LogRoomsContract):
             for text in texts:
                 body = encode_event({"type": "task.created", "data": {"text": text}})
                 await subject.log.append("acme", Draft((TENANT_ROOM,), body, DRAFT_AT))
-            assert [json.loads(entry.frame.payload)["data"]["text"] for entry in subject.told_of("acme")] == texts
+            assert [json.loads(entry.frame.payload)["data"]["text"] for entry in subject.delivered_to("acme")] == texts
 
     async def test_what_this_node_appended_is_counted(self) -> None:
         """Each event once, a duplicate not at all, whether or not anybody follows the tenant; and how much there is."""
@@ -156,7 +156,7 @@ class LogContract(LogWindowContract, LogRoomsContract):
             again = await subject.log.append("acme", draft(1, key="k", at="2026-01-15T10:31:00.000Z"))
             assert is_duplicate(again, first)
             assert subject.log.window("acme").head == 2
-            assert len(subject.told) == 2
+            assert len(subject.delivered) == 2
 
     async def test_same_key_at_once_is_appended_once(self) -> None:
         """Of many tries of one key that run at once, one is appended and the others are its duplicates."""
@@ -177,7 +177,7 @@ class LogContract(LogWindowContract, LogRoomsContract):
             else:
                 raise AssertionError("no conflict")
             assert subject.log.window("acme").head == 1
-            assert len(subject.told) == 1
+            assert len(subject.delivered) == 1
             assert is_duplicate(await subject.log.append("acme", draft(1, key="k")), first)
 
     async def test_keys_are_told_apart(self) -> None:

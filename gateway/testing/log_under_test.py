@@ -13,13 +13,13 @@ class RecordingListener:
     """A `LogListener` that remembers what it was called with."""
 
     def __init__(self) -> None:
-        self.told: list[tuple[str, Entry]] = []
+        self.delivered: list[tuple[str, Entry]] = []
         self.resets: list[str] = []
         self.skips: list[tuple[str, int]] = []
         self.degraded: list[bool] = []
 
     def on_entry(self, tenant: str, entry: Entry) -> None:
-        self.told.append((tenant, entry))
+        self.delivered.append((tenant, entry))
 
     def on_reset(self, tenant: str) -> None:
         self.resets.append(tenant)
@@ -49,8 +49,8 @@ class LogUnderTest(RecordingListener):
     async def append(self, tenant: str, count: int) -> list[Receipt]:
         return [await self.log.append(tenant, draft(n)) for n in range(count)]
 
-    def told_of(self, tenant: str) -> list[Entry]:
-        return [entry for name, entry in self.told if name == tenant]
+    def delivered_to(self, tenant: str) -> list[Entry]:
+        return [entry for name, entry in self.delivered if name == tenant]
 
 
 class LogSuite(ABC):

@@ -104,7 +104,7 @@ class LogWindowContract(LogSuite):
             assert window.gap(Position(window.epoch, 5), [TENANT_ROOM]) == "history_trimmed"
             await subject.log.append("dora", draft(6))
             await until(lambda: window.head == 7)
-            assert [entry.offset for entry in subject.told_of("dora")][-1:] == [7]
+            assert [entry.offset for entry in subject.delivered_to("dora")][-1:] == [7]
 
     async def test_another_life_of_the_log_is_another_epoch(self) -> None:
         """Of a log that has lost its entries the old cursors still decode, and are told as `log_reset`."""

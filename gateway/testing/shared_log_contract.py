@@ -43,12 +43,14 @@ class SharedLogContract(LogContract):
                 made = draft(n)
                 made.removal = ("ada", "circle:7") if n % 3 == 0 else None
                 await (one, other)[n % 2].log.append("acme", made)
-            await until(lambda: min(len(one.told), len(other.told)) >= 20)
-            assert [e.event_id for e in one.told_of("acme")] == [e.event_id for e in other.told_of("acme")]
-            assert [e.offset for e in other.told_of("acme")] == list(range(1, 21))
+            await until(lambda: min(len(one.delivered), len(other.delivered)) >= 20)
+            assert [e.event_id for e in one.delivered_to("acme")] == [e.event_id for e in other.delivered_to("acme")]
+            assert [e.offset for e in other.delivered_to("acme")] == list(range(1, 21))
             for node in (one, other):
-                assert [e.removal is not None for e in node.told_of("acme")] == [n % 3 == 0 for n in range(20)]
-            assert [e.frame.wire for e in one.told_of("acme")] == [e.frame.wire for e in other.told_of("acme")]
+                assert [e.removal is not None for e in node.delivered_to("acme")] == [n % 3 == 0 for n in range(20)]
+            assert [e.frame.wire for e in one.delivered_to("acme")] == [
+                e.frame.wire for e in other.delivered_to("acme")
+            ]
 
     async def test_event_is_counted_where_it_was_appended(self) -> None:
         """And at no other node that follows the tenant."""
@@ -56,7 +58,7 @@ class SharedLogContract(LogContract):
             await other.follow("acme")
             await one.append("acme", 3)
             await other.append("acme", 2)
-            await until(lambda: min(len(one.told), len(other.told)) >= 5)
+            await until(lambda: min(len(one.delivered), len(other.delivered)) >= 5)
             assert (one.log.appended("acme"), other.log.appended("acme")) == (3, 2)
             assert await one.log.size("acme") == await other.log.size("acme")
 
@@ -72,7 +74,7 @@ class SharedLogContract(LogContract):
             await one.append("acme", 5)
             async with self.join(one) as other:
                 await other.follow("acme")
-                assert other.told == [], "what was there before is history, not news"
+                assert other.delivered == [], "what was there before is history, not news"
                 await other.log.append("acme", draft(6))
                 window = other.log.window("acme")
                 await until(lambda: window.head == 6)
@@ -111,14 +113,14 @@ class SharedLogContract(LogContract):
         async with self.opened(Bounds(max_events=4)) as one, self.join(one) as other:
             await other.follow("acme")
             await one.log.append("acme", draft(0, circle=1))
-            await until(lambda: len(other.told) == 1)
+            await until(lambda: len(other.delivered) == 1)
             async with self.deaf(other):
                 for n in range(1, 9):
                     await one.log.append("acme", draft(n, circle=2))
-            await until(lambda: len(other.told) == 5)
+            await until(lambda: len(other.delivered) == 5)
             window = other.log.window("acme")
             assert (other.resets, other.skips, window.first) == ([], [("acme", 1)], 6)
-            assert [entry.offset for entry in other.told_of("acme")] == [1, 6, 7, 8, 9]
+            assert [entry.offset for entry in other.delivered_to("acme")] == [1, 6, 7, 8, 9]
             assert window.gap(Position(window.epoch, 1), ["circle:1", "circle:3"]) is None
             assert window.gap(Position(window.epoch, 1), ["circle:2"]) == "history_trimmed"
             assert window.gap(Position(window.epoch, 5), ["circle:2", TENANT_ROOM]) is None
@@ -137,7 +139,7 @@ class SharedLogContract(LogContract):
                     raise AssertionError("an append without storage returned a receipt")
             await self._until_appended(subject, draft(3, key="k"))
             await until(lambda: subject.log.window("acme").head == 3)
-            assert [entry.offset for entry in subject.told_of("acme")] == [1, 2, 3]
+            assert [entry.offset for entry in subject.delivered_to("acme")] == [1, 2, 3]
 
     async def test_loss_of_entries_is_another_epoch(self) -> None:
         """After a loss of entries the epoch is another one, and old cursors are told as `log_reset`."""

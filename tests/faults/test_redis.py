@@ -520,12 +520,12 @@ async def test_f24_cancel_storm(server: RedisServer, prefix: str, count: int) ->
         answers = await asyncio.gather(*tasks, return_exceptions=True)
         failed = [e for e in await asyncio.gather(*others, return_exceptions=True) if isinstance(e, Exception)]
         assert all(isinstance(error, LogUnavailable) for error in failed), failed
-        told = {(tenant, entry.event_id): entry for tenant, entry in subject.told}
+        told = {(tenant, entry.event_id): entry for tenant, entry in subject.delivered}
         good = [answer for answer in answers if not isinstance(answer, BaseException)]
         assert good, "all were cancelled"
         assert not [a for a in answers if isinstance(a, Exception) and not isinstance(a, LogUnavailable)]
         for tenant, n, event_id in good:
             assert f'"n":{n},'.encode() in told[tenant, event_id].frame.payload.replace(b" ", b"")
         for tenant in tenants:
-            offsets = [entry.offset for entry in subject.told_of(tenant)]
+            offsets = [entry.offset for entry in subject.delivered_to(tenant)]
             assert offsets == list(range(1, len(offsets) + 1))

@@ -124,7 +124,7 @@ async def test_cancelled_receipt_disturbs_nobody(server: RedisServer, prefix: st
         third = asyncio.ensure_future(subject.log.append("acme", draft(3)))
         second.cancel()
         await asyncio.gather(first, third)
-        assert [_number(entry) for entry in subject.told_of("acme")] == [1, 3]
+        assert [_number(entry) for entry in subject.delivered_to("acme")] == [1, 3]
 
 
 @pytest.mark.timing
@@ -165,7 +165,7 @@ async def test_answer_that_is_none_ends_nothing(server: RedisServer, prefix: str
         log.script.run_all = run_all  # type: ignore[method-assign]
         assert await outcome(subject.log.append("acme", draft(3))) is None
         await until(lambda: subject.log.window("acme").head == 4)
-        assert [_number(entry) for entry in subject.told_of("acme")] == [0, 1, 2, 3]
+        assert [_number(entry) for entry in subject.delivered_to("acme")] == [0, 1, 2, 3]
 
 
 async def test_faults_of_others_end_nothing(
@@ -222,7 +222,7 @@ async def test_scripts_that_the_server_forgot(server: RedisServer, prefix: str) 
             receipts = [subject.log.append("acme", draft(n * 100 + i)) for i in range(100)]
             await server.ask("SCRIPT", "FLUSH")
             await asyncio.gather(*receipts)
-        assert [_number(entry) for entry in subject.told_of("acme")] == list(range(500))
+        assert [_number(entry) for entry in subject.delivered_to("acme")] == list(range(500))
 
 
 async def test_part_of_a_batch_may_fail(server: RedisServer, prefix: str) -> None:
@@ -234,7 +234,7 @@ async def test_part_of_a_batch_may_fail(server: RedisServer, prefix: str) -> Non
         errors = [await outcome(receipt) for receipt in receipts]
         assert [error is None for error in errors] == [n % 2 == 1 for n in range(20)]
         assert all(isinstance(error, LogUnavailable) for error in errors[::2])
-        assert [_number(entry) for entry in subject.told_of("acme")] == list(range(1, 20, 2))
+        assert [_number(entry) for entry in subject.delivered_to("acme")] == list(range(1, 20, 2))
 
 
 # ---- following
@@ -281,7 +281,7 @@ async def test_offset_of_another_epoch_is_another_offset(server: RedisServer, pr
         await server.ask("PUBLISH", f"{prefix}:{{acme}}:live", b"and this is dropped after it")
         await until(lambda: subject.log.dropped == 1)  # type: ignore[attr-defined]
         await subject.log.append("acme", draft(3))
-        assert [_number(entry) for entry in subject.told_of("acme")] == [0, 1, 2, 3]
+        assert [_number(entry) for entry in subject.delivered_to("acme")] == [0, 1, 2, 3]
 
 
 async def test_first_read_of_more_than_the_window_holds(server: RedisServer, prefix: str) -> None:
@@ -300,7 +300,7 @@ async def test_first_read_of_more_than_the_window_holds(server: RedisServer, pre
                 assert window.first == 3_001 - len(window)
                 assert window.cursor == receipts[-1].event_id
                 assert window.gap(Position(window.epoch, window.first - 2), [TENANT_ROOM]) == "history_trimmed"
-                assert narrow.told == []
+                assert narrow.delivered == []
 
 
 async def test_stream_is_within_its_bounds(server: RedisServer, prefix: str) -> None:
@@ -383,7 +383,7 @@ async def test_least_privilege(server: RedisServer, prefix: str, caplog: pytest.
         await subject.append("acme", 3)
         await until(lambda: subject.log.ready)
         await subject.log.append("acme", draft(1, key="k"))
-        assert len(subject.told) == 4
+        assert len(subject.delivered) == 4
         await server.ask("ACL", "SETUSER", "gateway", "-info")
         assert isinstance(await outcome(subject.log.append("acme", draft(5))), LogUnavailable)
         await until(lambda: not subject.log.ready, 6.0)
@@ -406,7 +406,7 @@ async def test_address_with_tls_and_a_user(tmp_path: Path, prefix: str) -> None:
             async with redis_log(f"{address}?ssl_ca_certs={folder / 'cert.pem'}", prefix=prefix) as subject:
                 await subject.follow("acme")
                 await subject.append("acme", 3)
-                assert len(subject.told) == 3
+                assert len(subject.delivered) == 3
             async with redis_log(address, prefix=prefix) as stranger:
                 assert isinstance(await outcome(stranger.log.append("acme", draft(1))), LogUnavailable)
 
@@ -441,7 +441,7 @@ async def test_query_of_the_address_has_not_the_last_word(server: RedisServer, p
     async with redis_log(f"{server.url}?{query}", prefix=prefix) as subject:
         await subject.follow("acme")
         await subject.append("acme", 3)
-        assert len(subject.told) == 3
+        assert len(subject.delivered) == 3
         server.stall()
         begun = time.monotonic()
         assert isinstance(await outcome(subject.log.append("acme", draft(1))), LogUnavailable)
@@ -474,7 +474,7 @@ async def test_keys_of_a_tenant_share_a_slot(tmp_path: Path, prefix: str) -> Non
             for tenant in ("acme", "bolt"):
                 await subject.append(tenant, 3)
                 await subject.log.append(tenant, draft(1, key="k"))
-            assert len(subject.told) == 8
+            assert len(subject.delivered) == 8
 
 
 async def _raw(server: RedisServer, *command: str) -> bytes:

@@ -46,7 +46,7 @@ async def test_node_behind_a_slow_line_advances(
         taken = await asyncio.gather(*(_followed(far, f"t{n}", events) for n in range(tenants)))
         # Each tenant's bytes, at worst one after the other, and what the reader tried too large.
         assert max(taken) < 2 * tenants * events * size / rate + 5
-        assert not far.told
+        assert not far.delivered
 
 
 @asynccontextmanager
@@ -133,9 +133,9 @@ def test_batch_limit_finds_what_the_line_carries() -> None:
             if elapsed > limit.seconds:
                 misses += 1
                 assert trip < 12, "it still tries what cannot be carried"
-                limit.missed(answers=True)
+                limit.timed_out(answers=True)
             else:
-                limit.carried(limit.size, elapsed)
+                limit.succeeded(limit.size, elapsed)
         assert misses < 12
         assert limit.size == 4_194_304 or limit.size == 4_096 or limit.size / throughput > 0.1
 
@@ -145,11 +145,11 @@ def test_batch_limit_learns_nothing_from_what_was_not_full() -> None:
     the server has gone, the deadline is short again."""
     limit = BatchLimit(1, 1_000, 1.0, 30.0)
     for _ in range(10):
-        limit.carried(10, 0.001)
+        limit.succeeded(10, 0.001)
     assert limit.size == 250
     for _ in range(6):
-        limit.missed(answers=True)
-    limit.carried(0, 0.001)
+        limit.timed_out(answers=True)
+    limit.succeeded(0, 0.001)
     assert (limit.size, limit.seconds) == (1, 4.0)
-    limit.missed(answers=False)
+    limit.timed_out(answers=False)
     assert (limit.size, limit.seconds) == (1, 1.0)

@@ -13,7 +13,7 @@ from gateway.core.cluster import OnControl
 from gateway.core.control import ControlMessage
 from gateway.core.errors import LogUnavailable
 from gateway.core.revocations import Revocations
-from gateway.redis.client import COMMAND_SECONDS, PATIENCE_SECONDS, client_of, pool_of
+from gateway.redis.client import COMMAND_SECONDS, SLOW_LINK_SECONDS, client_of, pool_of
 from gateway.redis.incidents import describe
 from gateway.redis.keys import KeySpace
 from gateway.redis.tasks import cancel_and_wait, supervise
@@ -48,7 +48,7 @@ class RedisCluster:
         self._timer = timer
         self._kept = f"{prefix}:kept:"
         self._tasks: list[asyncio.Task[None]] = []
-        self._bulk = client_of(url, PATIENCE_SECONDS)
+        self._bulk = client_of(url, SLOW_LINK_SECONDS)
         self.members = RedisMembers(self._redis, self._bulk, prefix=prefix, lease=lease)
         self.revocations = Revocations()
         self._control = ControlStream(
@@ -62,7 +62,7 @@ class RedisCluster:
         # Those of an earlier start belong to its event loop.
         self._redis.connection_pool = pool_of(self._url)
         self._reader.connection_pool = pool_of(self._url, _READER_SECONDS)
-        self._bulk.connection_pool = pool_of(self._url, PATIENCE_SECONDS)
+        self._bulk.connection_pool = pool_of(self._url, SLOW_LINK_SECONDS)
         try:
             await self._control.open()
         except Failures as error:

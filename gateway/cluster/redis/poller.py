@@ -13,7 +13,7 @@ from gateway.cluster.redis.publisher import MembersPublisher
 from gateway.cluster.redis.totals import TotalsExchange
 from gateway.core.members import Member, OnPresenceChanges, PresenceChange, RemoteMembers, TenantTotals
 from gateway.redis.batch_limit import BatchLimit
-from gateway.redis.client import COMMAND_SECONDS, PATIENCE_SECONDS, TimeoutErrors
+from gateway.redis.client import COMMAND_SECONDS, SLOW_LINK_SECONDS, TimeoutErrors
 from gateway.redis.tasks import WakeUp
 
 POLL: Final = 0.5
@@ -82,7 +82,7 @@ class MembersPoller:
         self._requests: dict[str, asyncio.Future[None]] = {}
         self._requested = WakeUp()
         self._checked_at = self._timer()
-        self._limit = BatchLimit(1, _TENANTS_AT_ONCE, COMMAND_SECONDS, PATIENCE_SECONDS)
+        self._limit = BatchLimit(1, _TENANTS_AT_ONCE, COMMAND_SECONDS, SLOW_LINK_SECONDS)
         self._failed_at = float("-inf")
 
     @property
@@ -172,10 +172,10 @@ class MembersPoller:
                     async with asyncio.timeout(self._limit.seconds):
                         reads = await self._read(some, check)
                 except TimeoutErrors:
-                    self._limit.missed(self._timer() - self._publisher.answered_at < _ANSWERED_LATELY)
+                    self._limit.timed_out(self._timer() - self._publisher.answered_at < _ANSWERED_LATELY)
                     raise
                 if any(read.changes for read in reads.values()):
-                    self._limit.carried(len(some), self._timer() - begun)
+                    self._limit.succeeded(len(some), self._timer() - begun)
                 for tenant, read in reads.items():
                     self._apply(tenant, read)
         except Failures as error:

@@ -11,7 +11,7 @@ from gateway.cluster.redis.context import Failures, MembersContext
 from gateway.cluster.redis.totals import TotalsExchange
 from gateway.core.members import MemberSource
 from gateway.redis.batch_limit import BatchLimit
-from gateway.redis.client import COMMAND_SECONDS, PATIENCE_SECONDS, TimeoutErrors
+from gateway.redis.client import COMMAND_SECONDS, SLOW_LINK_SECONDS, TimeoutErrors
 from gateway.redis.tasks import WakeUp
 
 DEBOUNCE: Final = 0.25
@@ -58,7 +58,7 @@ class MembersPublisher:
         self._changed: dict[str, dict[str, None]] = {}
         self._wake = WakeUp()
         self._refresh_at = 0.0
-        self._limit = BatchLimit(1, _TENANTS_AT_ONCE, COMMAND_SECONDS, PATIENCE_SECONDS)
+        self._limit = BatchLimit(1, _TENANTS_AT_ONCE, COMMAND_SECONDS, SLOW_LINK_SECONDS)
         self.answered_at = float("-inf")
         """The time of the last answer to a small command: a large one that is late then is too large for the line."""
         self.failed_at = float("-inf")
@@ -159,10 +159,10 @@ class MembersPublisher:
                 async with asyncio.timeout(self._limit.seconds):
                     answers = await pipeline.execute(raise_on_error=False)
             except TimeoutErrors:
-                self._limit.missed(answers=True)  # as it did to a small command, a moment ago
+                self._limit.timed_out(answers=True)  # as it did to a small command, a moment ago
                 raise
             if members >= _FIELDS_AT_ONCE:  # a few say nothing of the line
-                self._limit.carried(len(changed), self._timer() - begun)
+                self._limit.succeeded(len(changed), self._timer() - begun)
         if failed := next((answer for answer in answers if isinstance(answer, Exception)), None):
             raise failed
         for tenant in changed:

@@ -15,7 +15,7 @@ from gateway.core.trimmed_rooms import TrimmedRooms
 from gateway.core.window import Bounds, Entry, Window
 from gateway.logs.redis.codec import StoredEvent, decode_entry, decode_message
 from gateway.logs.redis.context import RedisContext
-from gateway.logs.redis.page_reader import LineTooSlow, Page, PageReader
+from gateway.logs.redis.page_reader import LinkTooSlow, Page, PageReader
 from gateway.logs.redis.pubsub import PubSubListener
 from gateway.logs.redis.writer import ANSWER_SECONDS
 from gateway.redis.tasks import WakeUp
@@ -27,7 +27,7 @@ logger = logging.getLogger("gateway.log")
 
 
 @dataclass(slots=True, eq=False)
-class Followed:
+class FollowedTenant:
     """A followed tenant. Its window is `stale` while the stream has, or may have, more entries. Once it has caught up
     with the head, the listener is called with each further entry."""
 
@@ -49,7 +49,7 @@ class Follower:
         self, context: RedisContext, new_window: Callable[[str, bytes, int, TrimmedRooms], Window], bounds: Bounds
     ) -> None:
         self.listener: LogListener | None = None
-        self.followed: dict[str, Followed] = {}
+        self.followed: dict[str, FollowedTenant] = {}
         self.dropped = 0
         self.channels = PubSubListener(context, self._on_message, self._on_listening)
         self._context = context
@@ -64,7 +64,7 @@ class Follower:
     def follow(self, tenant: str, since: str | None = None) -> Awaitable[None] | None:
         followed = self.followed.get(tenant)
         if followed is None:
-            followed = self.followed[tenant] = Followed(self._new_window(tenant, NO_EPOCH, 0, TrimmedRooms(0)))
+            followed = self.followed[tenant] = FollowedTenant(self._new_window(tenant, NO_EPOCH, 0, TrimmedRooms(0)))
             self._tenants[self._keys.channel(tenant)] = tenant
             self.channels.add(self._keys.channel(tenant))
             self.mark_stale(tenant, followed)
@@ -103,14 +103,16 @@ class Follower:
                 loop = asyncio.get_running_loop()
                 followed.gap_timer = loop.call_later(_GAP_TIMEOUT, self._gap_timeout, tenant, followed, offset)
         else:
-            self._take(tenant, followed, epoch, offset, content)
+            self._apply_if_next(tenant, followed, epoch, offset, content)
 
-    def _gap_timeout(self, tenant: str, followed: Followed, offset: int) -> None:
+    def _gap_timeout(self, tenant: str, followed: FollowedTenant, offset: int) -> None:
         followed.gap_timer = None
         if followed.window.head < offset:
             self.mark_stale(tenant, followed)
 
-    def _take(self, tenant: str, followed: Followed, epoch: bytes, offset: int, content: StoredEvent) -> None:
+    def _apply_if_next(
+        self, tenant: str, followed: FollowedTenant, epoch: bytes, offset: int, content: StoredEvent
+    ) -> None:
         """Append the entry where it is the next one; for a later offset or another epoch, have the stream read."""
         window = followed.window
         if epoch != window.epoch or offset > window.head + 1:
@@ -118,7 +120,7 @@ class Follower:
         elif offset == window.head + 1:
             self._append(tenant, followed, offset, content)
 
-    def _append(self, tenant: str, followed: Followed, offset: int, content: StoredEvent) -> None:
+    def _append(self, tenant: str, followed: FollowedTenant, offset: int, content: StoredEvent) -> None:
         window = followed.window
         event_id = window.cursors.encode(window.epoch, offset)
         frame = Frame(payload_of(content.body, event_id, content.timestamp))
@@ -140,7 +142,7 @@ class Follower:
             self.dropped += 1
             self._context.incidents.failed("decoded from pub/sub", error)
         else:
-            self._take(tenant, self.followed[tenant], epoch, offset, content)
+            self._apply_if_next(tenant, self.followed[tenant], epoch, offset, content)
 
     def _on_listening(self, channel: str) -> None:
         if tenant := self._tenants.get(channel):
@@ -155,7 +157,7 @@ class Follower:
 
     # ---- reading
 
-    def mark_stale(self, tenant: str, followed: Followed) -> None:
+    def mark_stale(self, tenant: str, followed: FollowedTenant) -> None:
         followed.stale = True
         self._unread[tenant] = None
         self._unread_changed.set()
@@ -175,39 +177,39 @@ class Follower:
             try:
                 pages = await self.pages.read([(tenant, followed.window) for tenant, followed in batch])
                 for (tenant, followed), those, page in zip(batch, waiting, pages, strict=True):
-                    self._take_page(tenant, followed, page, those)
+                    self._apply_page(tenant, followed, page, those)
                     await asyncio.sleep(0)  # a page may be a thousand entries
             except BaseException:  # cancelled, or a fault: no other part has these futures
                 for those in waiting:
                     _reject(those)
                 raise
 
-    def _take_page(
-        self, tenant: str, followed: Followed, page: Page | Exception, waiting: list[asyncio.Future[None]]
+    def _apply_page(
+        self, tenant: str, followed: FollowedTenant, page: Page | Exception, waiting: list[asyncio.Future[None]]
     ) -> None:
         """Apply a page; resolves `waiting` once the window has reached the head that the page named."""
         if self.followed.get(tenant) is not followed:
             _reject(waiting)
-        elif isinstance(page, LineTooSlow):
-            self._read_on(tenant, followed, waiting)
+        elif isinstance(page, LinkTooSlow):
+            self._read_next_page(tenant, followed, waiting)
         elif isinstance(page, Exception):
             _reject(waiting)  # the next health check, within a second or two, reads it again
         else:
-            self._apply(tenant, followed, page)
+            self._apply_entries(tenant, followed, page)
             # Before the window counts as current: expired entries must not be replayed.
             followed.window.sweep(self._context.clock.now())
             if followed.window.head < page.head:
-                self._read_on(tenant, followed, waiting)
+                self._read_next_page(tenant, followed, waiting)
             else:
                 followed.caught_up_once = True
                 followed.stale = tenant in self._unread  # marked again while the page was on its way
                 _resolve(waiting)
 
-    def _read_on(self, tenant: str, followed: Followed, waiting: list[asyncio.Future[None]]) -> None:
+    def _read_next_page(self, tenant: str, followed: FollowedTenant, waiting: list[asyncio.Future[None]]) -> None:
         followed.waiting += [caught_up for caught_up in waiting if not caught_up.done()]
         self.mark_stale(tenant, followed)
 
-    def _apply(self, tenant: str, followed: Followed, page: Page) -> None:
+    def _apply_entries(self, tenant: str, followed: FollowedTenant, page: Page) -> None:
         epoch, head, entries = page.epoch, page.head, page.entries
         if epoch != followed.window.epoch:
             first = _offset(entries[0]) if entries else head + 1
@@ -228,7 +230,7 @@ class Follower:
         if not entries and head > followed.window.head:
             self._replace_window(tenant, followed, page, head)
 
-    def _replace_window(self, tenant: str, followed: Followed, page: Page, head: int) -> None:
+    def _replace_window(self, tenant: str, followed: FollowedTenant, page: Page, head: int) -> None:
         """Replace the window: the epoch has changed, or the stream no longer has the next entry, up to `head`."""
         before = followed.window
         followed.window = self._new_window(tenant, page.epoch, head, page.trimmed(head, self._bounds.max_trimmed_rooms))

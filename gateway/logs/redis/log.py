@@ -22,7 +22,7 @@ from gateway.logs.redis.monitor import HealthMonitor
 from gateway.logs.redis.script import Script
 from gateway.logs.redis.server_clock import ServerClock
 from gateway.logs.redis.writer import UNKNOWN, Append, Writer
-from gateway.redis.client import COMMAND_SECONDS, PATIENCE_SECONDS, client_of, pool_of
+from gateway.redis.client import COMMAND_SECONDS, SLOW_LINK_SECONDS, client_of, pool_of
 from gateway.redis.incidents import IncidentLog
 from gateway.redis.keys import KeySpace
 from gateway.redis.tasks import cancel_and_wait, supervise
@@ -57,7 +57,7 @@ class RedisLog:
         keys = KeySpace(prefix)
         self.context = context = RedisContext(
             client_of(url),
-            client_of(url, PATIENCE_SECONDS),
+            client_of(url, SLOW_LINK_SECONDS),
             keys,
             keys.heartbeat(secrets.token_hex(8)),
             "1" if trust_restarts else "0",
@@ -81,7 +81,7 @@ class RedisLog:
     async def start(self) -> None:
         # Those of an earlier start belong to its event loop.
         self.context.redis.connection_pool = pool_of(self._url)
-        self.context.reader.connection_pool = pool_of(self._url, PATIENCE_SECONDS)
+        self.context.reader.connection_pool = pool_of(self._url, SLOW_LINK_SECONDS)
         self.writer.start()
         for work in (self.writer.run, self.follower.channels.run, self.follower.run, self.monitor.run):
             self._tasks.append(asyncio.create_task(supervise(work, logger)))

@@ -69,7 +69,7 @@ class HealthMonitor:
         for answer in (time, server):
             if isinstance(answer, Exception):
                 raise answer
-        self._context.clock.hear(time[0] + time[1] / 1e6)
+        self._context.clock.sync(time[0] + time[1] / 1e6)
         if isinstance(written, ReadOnlyError):
             # The server has become a replica: its address may lead to another server by now.
             for client in (self._redis, self._context.reader):
@@ -89,13 +89,13 @@ class HealthMonitor:
                 async with asyncio.timeout(self._limit.seconds):
                     await self._compare_heads(some, run)
             except TimeoutErrors:
-                self._limit.missed(answers=True)
+                self._limit.timed_out(answers=True)
                 return
             except Exception as error:
                 self._incidents.failed("compared", error)
                 return
             self._incidents.recovered("compared")
-            self._limit.carried(len(some), self._timer() - sent)
+            self._limit.succeeded(len(some), self._timer() - sent)
             self._next = start + len(some)
             compared += len(some)
 

@@ -13,14 +13,14 @@ from gateway.logs.redis.codec import epoch_of
 from gateway.logs.redis.context import IDLE_SECONDS, RedisContext
 from gateway.logs.redis.script import Script
 from gateway.redis.batch_limit import BatchLimit
-from gateway.redis.client import COMMAND_SECONDS, PATIENCE_SECONDS, TimeoutErrors
+from gateway.redis.client import COMMAND_SECONDS, SLOW_LINK_SECONDS, TimeoutErrors
 
 _TENANTS_AT_ONCE: Final = 16
 _PAGE_BYTES: Final = 256 * 1024
 _LEAST_PAGE_BYTES: Final = 16 * 1024
 
 
-class LineTooSlow(Exception):
+class LinkTooSlow(Exception):
     """The pages did not arrive in time, though the server answers: smaller ones will."""
 
 
@@ -52,14 +52,14 @@ class PageReader:
         self._context = context
         self._bounds = bounds
         self.script = Script("read")
-        self._limit = BatchLimit(_LEAST_PAGE_BYTES, _TENANTS_AT_ONCE * _PAGE_BYTES, COMMAND_SECONDS, PATIENCE_SECONDS)
+        self._limit = BatchLimit(_LEAST_PAGE_BYTES, _TENANTS_AT_ONCE * _PAGE_BYTES, COMMAND_SECONDS, SLOW_LINK_SECONDS)
 
     @property
     def tenants_at_once(self) -> int:
         return max(1, min(_TENANTS_AT_ONCE, self._limit.size // _LEAST_PAGE_BYTES))
 
     async def read(self, tenants: Sequence[tuple[str, Window]]) -> list[Page | Exception]:
-        """The page of each tenant after the head of its window, or what it met: `LineTooSlow` for all of them."""
+        """The page of each tenant after the head of its window, or what it met: `LinkTooSlow` for all of them."""
         context = self._context
         size = min(_PAGE_BYTES, self._limit.size // len(tenants))
         calls = []
@@ -72,14 +72,14 @@ class PageReader:
             async with asyncio.timeout(self._limit.seconds):
                 answers = await self.script.run_all(context.reader, calls)
         except TimeoutErrors as error:
-            slow = context.clock.heard_lately()
-            self._limit.missed(slow)
-            pages: list[Page | Exception] = [LineTooSlow() if slow else error] * len(tenants)
+            slow = context.clock.synced_recently()
+            self._limit.timed_out(slow)
+            pages: list[Page | Exception] = [LinkTooSlow() if slow else error] * len(tenants)
         except Exception as error:
             pages = [error] * len(tenants)
         else:
             pages = [self._page(answer) for answer in answers]
-            self._limit.carried(sum(map(_size, pages)), context.timer() - begun)
+            self._limit.succeeded(sum(map(_size, pages)), context.timer() - begun)
         errors = [page for page in pages if isinstance(page, Exception)]
         if errors:
             context.incidents.failed("read", errors[0])
@@ -92,7 +92,7 @@ class PageReader:
             return answer
         epoch, head, entries, now, *trimmed = answer
         if not self._context.clock.now():
-            self._context.clock.hear(float(now))
+            self._context.clock.sync(float(now))
         return Page(epoch_of(epoch), head, entries, *trimmed)
 
 

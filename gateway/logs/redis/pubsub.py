@@ -39,16 +39,16 @@ class PubSubListener:
         self._wanted: dict[str, None] = {}
         self._changes: dict[str, None] = {}
         self._changed = WakeUp()
-        self._heard_at = float("-inf")
+        self._heartbeat_at = float("-inf")
 
     @property
     def alive(self) -> bool:
         """Whether the node's own heartbeat came back within the timeout."""
-        return self._timer() - self._heard_at < HEARTBEAT_TIMEOUT
+        return self._timer() - self._heartbeat_at < HEARTBEAT_TIMEOUT
 
     def stop(self) -> None:
         """Count as not alive: the listener has ended."""
-        self._heard_at = float("-inf")
+        self._heartbeat_at = float("-inf")
 
     def add(self, channel: str) -> None:
         self._wanted[channel] = None
@@ -79,11 +79,11 @@ class PubSubListener:
         self._changed.set()
         async with asyncio.TaskGroup() as group:
             # Reading and writing at once: a new subscription must not wait for the next message.
-            group.create_task(self._hear(channels))
+            group.create_task(self._receive(channels))
             group.create_task(self._subscribe(channels))
 
     async def _subscribe(self, channels: PubSub) -> None:
-        while not _ending():
+        while not _is_cancelled():
             await self._changed.wait()
             some = list(islice(self._changes, _AT_ONCE))
             for channel in some:
@@ -95,13 +95,13 @@ class PubSubListener:
             if old := [channel for channel in some if channel not in self._wanted]:
                 await channels.unsubscribe(*old)
 
-    async def _hear(self, channels: PubSub) -> None:
+    async def _receive(self, channels: PubSub) -> None:
         since = self._timer()
-        while not _ending():
+        while not _is_cancelled():
             message = await channels.get_message(timeout=_POLL)
             if message is None:
                 # Only with an empty buffer: after a stall of this process a heartbeat may wait in it.
-                if self._timer() - max(since, self._heard_at) >= HEARTBEAT_TIMEOUT:
+                if self._timer() - max(since, self._heartbeat_at) >= HEARTBEAT_TIMEOUT:
                     raise TimeoutError("no heartbeat on an open pub/sub connection")
                 continue
             if message["type"] not in ("message", "subscribe"):
@@ -109,9 +109,9 @@ class PubSubListener:
             channel = message["channel"].decode()
             if channel == self._heartbeat:
                 # The first confirmation counts as a heartbeat, which comes a second later.
-                if message["type"] == "message" or self._heard_at < 0:
-                    self._heard_at = self._timer()
-                    if self._heard_at - since >= HEARTBEAT_TIMEOUT:  # not on each of many short-lived connections
+                if message["type"] == "message" or self._heartbeat_at < 0:
+                    self._heartbeat_at = self._timer()
+                    if self._heartbeat_at - since >= HEARTBEAT_TIMEOUT:  # not on each of many short-lived connections
                         self._incidents.recovered("listened to")
             elif message["type"] == "message":
                 self.on_message(channel, message["data"])
@@ -119,7 +119,7 @@ class PubSubListener:
                 self._on_listening(channel)
 
 
-def _ending() -> bool:
+def _is_cancelled() -> bool:
     """Whether this task was cancelled, also where redis-py swallowed the cancellation: `wait_for` of Python 3.11 does
     where the answer comes in the same loop iteration. The task group would wait for ever."""
     task = asyncio.current_task()

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Final
 
-_LATELY: Final = 2.5
+_RECENT: Final = 2.5
 """Seconds: the server is asked every second, and then has one to answer."""
 
 
@@ -13,16 +13,16 @@ class ServerClock:
     def __init__(self, timer: Callable[[], float]) -> None:
         self._timer = timer
         self._ahead: float | None = None
-        self._heard_at = float("-inf")
+        self._synced_at = float("-inf")
 
-    def hear(self, seconds: float) -> None:
+    def sync(self, seconds: float) -> None:
         """The server has just said that it is so late."""
-        self._heard_at = self._timer()
-        self._ahead = seconds - self._heard_at
+        self._synced_at = self._timer()
+        self._ahead = seconds - self._synced_at
 
-    def heard_lately(self) -> bool:
+    def synced_recently(self) -> bool:
         """Whether the server has answered not long ago: what ends late then does so for the line, or its own size."""
-        return self._timer() - self._heard_at < _LATELY
+        return self._timer() - self._synced_at < _RECENT
 
     def now(self) -> float:
         """0 while it is not known: nothing is too old then."""

@@ -91,7 +91,7 @@ class Writer:
             self._queued.set()
             self._unanswered.append(append)
             if self._alarm is None:
-                self._alarm = loop.call_at(append.due, self._give_up)
+                self._alarm = loop.call_at(append.due, self._expire)
         return append.receipt
 
     async def run(self) -> None:
@@ -99,12 +99,12 @@ class Writer:
             await self._queued.wait()
             batch = self._next_batch()
             if batch:
-                for append, answer in zip(batch, await self._answers(batch), strict=True):
+                for append, answer in zip(batch, await self._send_batch(batch), strict=True):
                     self._answer(append, answer)
                 while self._unanswered and self._unanswered[0].receipt.done():
                     self._unanswered.popleft()
 
-    async def _answers(self, batch: list[Append]) -> list[Any]:
+    async def _send_batch(self, batch: list[Append]) -> list[Any]:
         """Send a batch, and learn from it how much the line carries."""
         begun = self._context.timer()
         answers: list[Any]
@@ -113,13 +113,13 @@ class Writer:
                 answers = await self._send(batch)
         except Exception as error:
             if isinstance(error, TimeoutErrors):
-                self._limit.missed(self._context.clock.heard_lately())
+                self._limit.timed_out(self._context.clock.synced_recently())
             self._context.incidents.failed("written", error)
             answers = [error] * len(batch)
             elapsed = self._context.timer() - begun
         else:
             elapsed = self._context.timer() - begun
-            self._limit.carried(sum(len(append.draft.body) + _APPEND_BYTES for append in batch), elapsed)
+            self._limit.succeeded(sum(len(append.draft.body) + _APPEND_BYTES for append in batch), elapsed)
         # One that was slow is not forgotten over one that was quick.
         self._round_trip = max(elapsed, self._round_trip * 3 / 4)
         return answers
@@ -163,11 +163,11 @@ class Writer:
             if not append.receipt.done():
                 append.receipt.set_result(receipt)
 
-    def _give_up(self) -> None:
+    def _expire(self) -> None:
         """Refuse what is due; what was sent may be in the log nevertheless, as it may where the answer got lost."""
         loop = asyncio.get_running_loop()
         while self._unanswered and (self._unanswered[0].receipt.done() or self._unanswered[0].due <= loop.time()):
             append = self._unanswered.popleft()
             if not append.receipt.done():
                 append.receipt.set_exception(LogUnavailable(UNKNOWN if append.sent else NOT_SENT))
-        self._alarm = loop.call_at(self._unanswered[0].due, self._give_up) if self._unanswered else None
+        self._alarm = loop.call_at(self._unanswered[0].due, self._expire) if self._unanswered else None
