@@ -120,7 +120,7 @@ class ProblemRoute(CrossOriginRoute, MethodRoute):
         async def answer(request: Request) -> Response:
             try:
                 if self.lifecycle is not None:
-                    await self.lifecycle.join()
+                    await self.lifecycle.ensure_running()
                 if self.guard is not None:
                     await self.guard(request)
                 if self.body_field is not None:

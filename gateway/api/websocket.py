@@ -38,7 +38,7 @@ def websocket_router(service: Service) -> APIRouter:
         address = address_of(scope, proxies)
         handshake = read_connect_request(query_of(scope), headers, tokens, address, extract_tickets(scope))
         try:
-            await lifecycle.join()
+            await lifecycle.ensure_running()
         except NotRunning as error:
             handshake = replace(handshake, failure=error)
         await websocket.accept(handshake.subprotocol)

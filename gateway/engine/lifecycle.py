@@ -30,10 +30,10 @@ class WrongEventLoop(RuntimeError):
 
 
 class Lifecycle:
-    """Starts the parts in the order in which they were added, and stops them in the reverse one.
+    """Starts the parts in the order in which they were added, and stops them in reverse.
 
-    `start` and `stop` are a lifespan's. Where none ran, as in a mounted application or under Daphne, `join` starts the
-    gateway at its first use; it then runs until its event loop ends.
+    `start` and `stop` are called by a lifespan. Where none ran, as in a mounted application or under Daphne,
+    `ensure_running` starts the gateway at its first use; it then runs until its event loop ends.
     """
 
     def __init__(self) -> None:
@@ -71,7 +71,7 @@ class Lifecycle:
             self._stopping.set()
             await asyncio.shield(self._run)
 
-    async def join(self) -> None:
+    async def ensure_running(self) -> None:
         """Return with the gateway running on this event loop, started here if it has to be. Raises `WrongEventLoop`
         where it runs on another one, and `NotRunning` where it was stopped."""
         loop = asyncio.get_running_loop()

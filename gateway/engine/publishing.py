@@ -81,7 +81,7 @@ class Publishing:
         another event loop than the gateway's.
         """
         if self._lifecycle.loop is not asyncio.get_running_loop():
-            await self._lifecycle.join()
+            await self._lifecycle.ensure_running()
         source_agent_id = id_of("source_agent_id", source_agent_id)
         if problem := event_type_error(type):
             raise ValueError(problem)

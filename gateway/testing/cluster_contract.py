@@ -103,7 +103,7 @@ class ClusterContract(ABC):
 
     # -- what is kept
 
-    async def test_kept_is_taken_once(self) -> None:
+    async def test_value_is_popped_once(self) -> None:
         """What was kept, one `take` gets, as it was; the next gets nothing, and so does one for what never was."""
         async with self.open() as node:
             for value in ("value", "", "\x00\u2028é\U0001f600", "x" * 20_000):
@@ -112,14 +112,14 @@ class ClusterContract(ABC):
                 assert await node.nodes.pop("key") is None
             assert await node.nodes.pop("no such key") is None
 
-    async def test_kept_is_taken_by_exactly_one_of_many(self) -> None:
+    async def test_exactly_one_of_many_pops_gets_the_value(self) -> None:
         """Of many who take at once."""
         async with self.open() as node:
             await node.nodes.put_once("key", "value", 30)
             taken = await asyncio.gather(*(node.nodes.pop("key") for _ in range(20)))
             assert sorted(taken, key=str) == [None] * 19 + ["value"]
 
-    async def test_keys_of_what_is_kept_are_told_apart(self) -> None:
+    async def test_keys_of_values_are_distinct(self) -> None:
         """Keys that look alike are different keys."""
         keys = ["k", "K", "k ", " k", "k:", "k\x00", "é", "e\u0301", "x" * 200]
         async with self.open() as node:
@@ -127,7 +127,7 @@ class ClusterContract(ABC):
                 await node.nodes.put_once(key, str(n), 30)
             assert [await node.nodes.pop(key) for key in keys] == [str(n) for n in range(len(keys))]
 
-    async def test_kept_is_forgotten_after_its_seconds(self) -> None:
+    async def test_value_expires_after_its_ttl(self) -> None:
         """And not before."""
         async with self.open() as node:
             await node.nodes.put_once("short", "a", 20)
@@ -141,7 +141,7 @@ class ClusterContract(ABC):
 
     # -- control messages and members
 
-    async def test_told_message_is_in_force_here_and_no_news(self) -> None:
+    async def test_published_message_is_in_force_and_not_called_back(self) -> None:
         """The node that tells has acted on it, and is not called."""
         async with self.open() as node:
             await node.nodes.publish_control(node.control("jti"))
@@ -156,7 +156,7 @@ class ClusterContract(ABC):
             assert node.nodes.apply(message) == (message, False)
             assert [entry.name for entry in node.nodes.revocations] == ["jti"]
 
-    async def test_expired_message_is_forgotten(self) -> None:
+    async def test_message_expires(self) -> None:
         """By `sweep`, within a minute, and not before its seconds have passed."""
         async with self.open() as node:
             await node.nodes.publish_control(node.control("short", 0.2))
@@ -167,7 +167,7 @@ class ClusterContract(ABC):
             node.nodes.sweep()
             assert [entry.name for entry in node.nodes.revocations] == ["long"]
 
-    async def test_own_connections_are_nobody_elses(self) -> None:
+    async def test_own_connections_are_not_remote(self) -> None:
         """A node that has no others knows of none, however it asks, and is told of none; nothing is out of reach."""
         async with self.open() as node:
             members = node.nodes.members

@@ -36,7 +36,7 @@ class LogContract(LogWindowContract, LogRoomsContract):
             assert [window[offset].event_id for offset in range(1, 21)] == [r.event_id for r in receipts]
             assert [window[offset].offset for offset in range(1, 21)] == list(range(1, 21))
 
-    async def test_tenants_know_nothing_of_each_other(self) -> None:
+    async def test_tenants_are_isolated(self) -> None:
         """Each tenant counts for itself, and its window holds its own entries alone."""
         async with self.opened() as subject:
             for n in range(5):
@@ -48,7 +48,7 @@ class LogContract(LogWindowContract, LogRoomsContract):
                 assert [number_of(window[offset].frame) for offset in range(1, 6)] == [base + n for n in range(5)]
             assert subject.log.window("nobody").head == 0
 
-    async def test_names_of_tenants_are_not_joined(self) -> None:
+    async def test_tenants_of_similar_names_are_isolated(self) -> None:
         """Tenants whose names look alike, or contain what an engine may separate names by, stay apart."""
         names = ["a", "A", "a_b", "a-b", "a_", "ab", "a_b-c", "0", "00", "tenant", "x" * 64]
         async with self.opened() as subject:
@@ -59,7 +59,7 @@ class LogContract(LogWindowContract, LogRoomsContract):
                 window = subject.log.window(name)
                 assert [number_of(window[o].frame) for o in range(window.first, window.head + 1)] == [n]
 
-    async def test_concurrent_appends_get_one_place_each(self) -> None:
+    async def test_concurrent_appends_get_distinct_offsets(self) -> None:
         """Appends that run at once get a place each, and the window has each event once."""
         async with self.opened() as subject:
             receipts = await asyncio.gather(*(subject.log.append("acme", draft(n)) for n in range(200)))
@@ -129,7 +129,7 @@ class LogContract(LogWindowContract, LogRoomsContract):
                 await subject.log.append("acme", Draft((TENANT_ROOM,), body, DRAFT_AT))
             assert [json.loads(entry.frame.payload)["data"]["text"] for entry in subject.delivered_to("acme")] == texts
 
-    async def test_what_this_node_appended_is_counted(self) -> None:
+    async def test_own_appends_are_counted(self) -> None:
         """Each event once, a duplicate not at all, whether or not anybody follows the tenant; and how much there is."""
         async with self.opened(Bounds(max_events=4)) as subject:
             log = subject.log
@@ -180,7 +180,7 @@ class LogContract(LogWindowContract, LogRoomsContract):
             assert len(subject.delivered) == 1
             assert is_duplicate(await subject.log.append("acme", draft(1, key="k")), first)
 
-    async def test_keys_are_told_apart(self) -> None:
+    async def test_idempotency_keys_are_distinct(self) -> None:
         """Keys that look alike are different keys; events without one are never duplicates."""
         keys = ["k", "K", "k ", " k", "k\x00", "é", "e\u0301", "0", "x" * 128, None, None]
         async with self.opened() as subject:
@@ -193,7 +193,7 @@ class LogContract(LogWindowContract, LogRoomsContract):
             await subject.log.append("acme", draft(1, key="k"))
             assert not (await subject.log.append("bolt", draft(2, key="k"))).duplicate
 
-    async def test_key_is_remembered_for_its_time_and_forgotten_after(self) -> None:
+    async def test_key_expires_after_its_time(self) -> None:
         """A key holds for 120 seconds from its first use, however often it is tried, and is free again in the end."""
         async with self.opened() as subject:
             first = await subject.log.append("acme", draft(1, key="k"))
@@ -223,7 +223,7 @@ class LogContract(LogWindowContract, LogRoomsContract):
                 assert window.cursors.decode(receipt.event_id) == Position(window.epoch, n)
                 assert window.cursor == receipt.event_id
 
-    async def test_cursor_of_another_tenant_is_none(self) -> None:
+    async def test_cursor_of_another_tenant_is_invalid(self) -> None:
         """Another tenant's id is refused as a cursor, like one that nobody gave out."""
         async with self.opened() as subject:
             receipt = await subject.log.append("acme", draft(1))
@@ -234,7 +234,7 @@ class LogContract(LogWindowContract, LogRoomsContract):
                     continue
                 raise AssertionError(f"{forged!r} was taken")
 
-    async def test_ids_say_nothing_about_counts(self) -> None:
+    async def test_event_ids_do_not_reveal_counts(self) -> None:
         """Ids are equally long, of no order, and share no more than chance would have it, neighbours or tenants."""
         async with self.opened() as subject:
             ids = [receipt.event_id for receipt in await subject.append("acme", 300)]

@@ -43,7 +43,7 @@ class Story:
 class LogRoomsContract(LogSuite):
     """Recovery by room: the part of `LogContract` that is about what is gone."""
 
-    async def test_gap_is_told_by_room(self) -> None:
+    async def test_gap_is_reported_by_room(self) -> None:
         """A room has a gap if an entry of its own is gone after the position; that others were busy costs nothing."""
         async with self.opened(Bounds(max_events=4)) as subject:
             window = subject.log.window("acme")
@@ -81,7 +81,7 @@ class LogRoomsContract(LogSuite):
                 judged = [window.gap(Position(window.epoch, offset), [f"circle:{circle}"]) for offset in range(6)]
                 assert judged == ["history_trimmed"] * last + [None] * (6 - last), circle
 
-    async def test_what_is_too_old_is_gone_by_room(self) -> None:
+    async def test_expired_entries_are_reported_by_room(self) -> None:
         """One that begins to follow a log in which all is too old knows what each room has lost."""
         async with self.opened(Bounds(max_seconds=60.0)) as subject:
             for circle in (1, 2, 2, 1, 2):

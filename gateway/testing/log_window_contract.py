@@ -32,7 +32,7 @@ class LogWindowContract(LogSuite):
                 assert window.bytes <= 2_000 or len(held) == 1
                 assert number_of(window[window.head].frame) == size
 
-    async def test_window_lets_go_of_what_is_too_old(self) -> None:
+    async def test_window_drops_expired_entries(self) -> None:
         """What is older than `max_seconds` goes, and nothing younger; offsets go on where they were."""
         async with self.opened(Bounds(max_seconds=60.0)) as subject:
             window = subject.log.window("acme")
@@ -49,7 +49,7 @@ class LogWindowContract(LogSuite):
             await subject.append("acme", 1)
             assert (window.first, window.head) == (6, 6)
 
-    async def test_gap_is_told_at_the_exact_place(self) -> None:
+    async def test_gap_is_reported_exactly(self) -> None:
         """What follows a position is all there, or was trimmed from the first lost entry on, or is of another life of
         the log."""
         async with self.opened(Bounds(max_events=4)) as subject:
@@ -74,7 +74,7 @@ class LogWindowContract(LogSuite):
             other = bytes(byte ^ 1 for byte in window.epoch)
             assert {window.gap(Position(other, offset), [TENANT_ROOM]) for offset in (0, 6, 10, 11)} == {"log_reset"}
 
-    async def test_gap_is_told_of_an_empty_window(self) -> None:
+    async def test_empty_window_reports_a_gap(self) -> None:
         """Where all has been let go of, only the head's own position misses nothing."""
         async with self.opened(Bounds(max_seconds=60.0)) as subject:
             window = subject.log.window("acme")
@@ -84,7 +84,7 @@ class LogWindowContract(LogSuite):
             assert window.gap(Position(window.epoch, 2), [TENANT_ROOM]) == "history_trimmed"
             assert window.gap(Position(window.epoch, 3), [TENANT_ROOM]) is None
 
-    async def test_what_is_too_old_is_not_there_for_who_begins_to_follow(self) -> None:
+    async def test_new_follower_gets_no_expired_entry(self) -> None:
         """A window that is looked at for the first time, long after, has what is young enough, and says what it lacks:
         whether or not anything was appended, or swept, in between."""
         async with self.opened(Bounds(max_seconds=60.0)) as subject:
@@ -106,7 +106,7 @@ class LogWindowContract(LogSuite):
             await until(lambda: window.head == 7)
             assert [entry.offset for entry in subject.delivered_to("dora")][-1:] == [7]
 
-    async def test_another_life_of_the_log_is_another_epoch(self) -> None:
+    async def test_new_log_has_a_new_epoch(self) -> None:
         """Of a log that has lost its entries the old cursors still decode, and are told as `log_reset`."""
         async with self.opened() as subject:
             receipt = (await subject.append("acme", 3))[1]

@@ -19,12 +19,12 @@ class SharedClusterContract(SharedControlContract):
         """End the node without a word, as a crash does. It is stopped later on, like any other."""
 
     @abstractmethod
-    def refusing(self, node: NodeUnderTest) -> AbstractAsyncContextManager[None]:
+    def read_only(self, node: NodeUnderTest) -> AbstractAsyncContextManager[None]:
         """Within it the store can be read, and takes no writes from any node."""
 
     # -- what is kept
 
-    async def test_kept_at_one_node_is_taken_at_another(self) -> None:
+    async def test_value_put_at_one_node_is_popped_at_another(self) -> None:
         """By exactly one of many who take at once, wherever they are."""
         async with self.open() as one, self.join(one) as two:
             await one.nodes.put_once("key", "value", 30)
@@ -33,11 +33,11 @@ class SharedClusterContract(SharedControlContract):
             taken = await asyncio.gather(*(node.nodes.pop("key") for node in (one, two) * 10))
             assert sorted(taken, key=str) == [None] * 19 + ["again"]
 
-    async def test_nothing_is_kept_or_taken_out_of_reach(self) -> None:
+    async def test_put_and_pop_fail_without_the_store(self) -> None:
         """`LogUnavailable` says so; afterwards what was kept before is there."""
         async with self.open() as one:
             await one.nodes.put_once("key", "value", 600)
-            async with self.cut(one):
+            async with self.partitioned(one):
                 await unavailable(one.nodes.put_once("other", "value", 600))
                 await unavailable(one.nodes.pop("no such key"))
             assert await one.nodes.pop("key") == "value"
@@ -73,7 +73,7 @@ class SharedClusterContract(SharedControlContract):
             one.remove(*(each.connection_id for each in crowd))
             await _known(two, [], 4 * SOON)
 
-    async def test_tenants_members_know_nothing_of_each_other(self) -> None:
+    async def test_members_of_tenants_are_isolated(self) -> None:
         """Though their names look alike."""
         names = ["a", "A", "a_b", "a-b", "a_", "ab", "0", "00", "x" * 64]
         async with self.open() as one, self.join(one) as two:
@@ -85,7 +85,7 @@ class SharedClusterContract(SharedControlContract):
                 await _known(two, [member(f"con_{n}", f"user{n}", "tenant")], tenant=name)
             assert two.changes == [("a", PresenceChange("tenant", "user0", True))]
 
-    async def test_who_watches_is_told_of_changes_in_order(self) -> None:
+    async def test_changes_are_reported_in_order(self) -> None:
         """The first connection of a user into a room and the last one out, over all other nodes."""
         async with self.open() as one, self.join(one) as two, self.join(one) as watcher:
             one.put(member("con_1", "ada", "circle:1"))
@@ -109,7 +109,7 @@ class SharedClusterContract(SharedControlContract):
             one.remove("con_1")
             await told(PresenceChange("circle:1", "ada", False))
 
-    async def test_what_is_there_at_first_is_no_news(self) -> None:
+    async def test_first_read_reports_no_change(self) -> None:
         """Who watches from the beginning gets to know of it without being told."""
         async with self.open() as one, self.join(one) as two:
             one.put(member("con_1", "ada", "circle:1"))
@@ -143,7 +143,7 @@ class SharedClusterContract(SharedControlContract):
             await counted(TenantTotals(1, 5, 8))
             two.connections.counts["acme"] = TenantTotals(1, 6, 8)
             await counted(TenantTotals(1, 6, 8))
-            await self.lose(one)
+            await self.wipe(one)
             await counted(TenantTotals(1, 6, 8))
             async with self.join(one, SHORT) as three:
                 three.connections.counts["acme"] = TenantTotals(1, 1, 1)
@@ -152,7 +152,7 @@ class SharedClusterContract(SharedControlContract):
             await self.kill(two)
             await counted()
 
-    async def test_who_watches_no_more_is_told_no_more(self) -> None:
+    async def test_unwatch_ends_the_reports(self) -> None:
         """Though it goes on refreshing its view."""
         async with self.open() as one, self.join(one) as two:
             two.nodes.members.watch("acme")
@@ -193,7 +193,7 @@ class SharedClusterContract(SharedControlContract):
                 PresenceChange("circle:1", "eve", False)
             ]
 
-    async def test_out_of_reach_a_node_knows_what_it_heard_last(self) -> None:
+    async def test_partitioned_node_keeps_its_last_view(self) -> None:
         """`partial` says so, and a refresh ends within 2 seconds. In reach again it knows what has changed, and so do
         the others, and nobody is told of those who were there all the time."""
         async with self.open() as one, self.join(one) as two:
@@ -205,7 +205,7 @@ class SharedClusterContract(SharedControlContract):
             await _known(two, [member("con_1", "ada", "circle:1")])
             one.changes.clear()
             two.changes.clear()
-            async with self.cut(one):
+            async with self.partitioned(one):
                 async with asyncio.timeout(SOON):
                     while not one.nodes.members.partial:
                         assert await one.list_members() == [member("con_2", "bob", "circle:1")]
@@ -220,7 +220,7 @@ class SharedClusterContract(SharedControlContract):
             assert one.changes == [("acme", PresenceChange("circle:1", "zoe", True))]
             assert two.changes == [("acme", PresenceChange("circle:1", "eve", True))]
 
-    async def test_out_of_reach_for_longer_than_the_lease_nobody_is_told_to_have_left(self) -> None:
+    async def test_partition_longer_than_the_lease_reports_no_leave(self) -> None:
         """It knows what it heard last, and that it may be wrong; in reach again, who has come and who has gone."""
         async with self.open(SHORT) as one, self.join(one, SHORT) as two, self.join(one, SHORT) as three:
             one.nodes.members.watch("acme")
@@ -228,7 +228,7 @@ class SharedClusterContract(SharedControlContract):
             three.put(member("con_3", "eve", "circle:1"))
             await _known(one, [member("con_2", "bob", "circle:1"), member("con_3", "eve", "circle:1")])
             one.changes.clear()
-            async with self.cut(one):
+            async with self.partitioned(one):
                 await self.kill(three)
                 await until(lambda: one.nodes.members.partial, SOON)
                 await asyncio.sleep(SHORT + SOON)
@@ -243,7 +243,7 @@ class SharedClusterContract(SharedControlContract):
                 PresenceChange("circle:1", "eve", False),
             }
 
-    async def test_where_nothing_can_be_told_nobody_is_told_to_have_left(self) -> None:
+    async def test_read_only_store_reports_no_leave(self) -> None:
         """While the store takes no writes, for longer than the lease: what is known may not be all, and `partial` says
         so. Afterwards the nodes know what has changed."""
         async with self.open(SHORT) as one, self.join(one, SHORT) as two:
@@ -251,7 +251,7 @@ class SharedClusterContract(SharedControlContract):
             two.put(member("con_2", "bob", "circle:1"))
             await _known(one, [member("con_2", "bob", "circle:1")])
             one.changes.clear()
-            async with self.refusing(one):
+            async with self.read_only(one):
                 two.put(member("con_3", "eve", "circle:1"))
                 for node in (one, two):
                     await until(lambda node=node: node.nodes.members.partial, SOON)  # type: ignore[misc]
@@ -269,7 +269,7 @@ class SharedClusterContract(SharedControlContract):
         async with self.open() as one, self.join(one) as two:
             one.put(member("con_1", "ada", "circle:1"))
             await _known(two, [member("con_1", "ada", "circle:1")])
-            await self.lose(one)
+            await self.wipe(one)
             async with self.join(one) as three:
                 for node in (two, three):
                     await _known(node, [member("con_1", "ada", "circle:1")])

@@ -29,11 +29,11 @@ class SharedControlContract(ClusterContract):
         """One more node on the store of `node`, with its clock."""
 
     @abstractmethod
-    def cut(self, node: NodeUnderTest) -> AbstractAsyncContextManager[None]:
+    def partitioned(self, node: NodeUnderTest) -> AbstractAsyncContextManager[None]:
         """Within it nothing goes between this node and the store, and nobody is told; what was on its way is lost."""
 
     @abstractmethod
-    async def lose(self, node: NodeUnderTest) -> None:
+    async def wipe(self, node: NodeUnderTest) -> None:
         """Empty the store under running nodes."""
 
     @abstractmethod
@@ -42,7 +42,7 @@ class SharedControlContract(ClusterContract):
 
     # -- control messages
 
-    async def test_every_other_node_hears_a_message_once(self) -> None:
+    async def test_message_reaches_every_other_node_once(self) -> None:
         """As it was told, whatever its kind; the node that tells is not called."""
         async with self.open() as one, self.join(one) as two, self.join(one) as three:
             told = _messages()
@@ -55,7 +55,7 @@ class SharedControlContract(ClusterContract):
             await until(lambda: last in one.heard and last in three.heard, SOON)
             assert (one.heard, two.heard, three.heard) == ([last], told, [*told, last])
 
-    async def test_node_that_starts_later_hears_what_is_in_force(self) -> None:
+    async def test_starting_node_gets_the_messages_in_force(self) -> None:
         """All of it by the time that it has started, and nothing that is over: by one clock, whatever that of a node
         says."""
         async with self.open() as one:
@@ -68,13 +68,13 @@ class SharedControlContract(ClusterContract):
             async with self.join(one) as three:
                 assert three.heard == [long]
 
-    async def test_node_that_was_out_of_touch_hears_what_it_missed(self) -> None:
+    async def test_reconnected_node_gets_what_it_missed(self) -> None:
         """Once, and nothing again that it had heard before."""
         async with self.open() as one, self.join(one) as two:
             before, missed = one.control("before"), one.control("missed")
             await one.nodes.publish_control(before)
             await until(lambda: two.heard == [before], SOON)
-            async with self.cut(two):
+            async with self.partitioned(two):
                 await one.nodes.publish_control(missed)
                 await asyncio.sleep(1.5)
                 assert two.heard == [before]
@@ -84,11 +84,11 @@ class SharedControlContract(ClusterContract):
             await until(lambda: after in two.heard, SOON)
             assert two.heard == [before, missed, after]
 
-    async def test_message_that_could_not_be_stored_is_told_later(self) -> None:
+    async def test_unstored_message_is_delivered_later(self) -> None:
         """Who tells gets `LogUnavailable`; the others hear it once the store can be reached again."""
         async with self.open() as one, self.join(one) as two:
             message = one.control("jti")
-            async with self.cut(one):
+            async with self.partitioned(one):
                 await unavailable(one.nodes.publish_control(message))
             await until(lambda: two.heard == [message], 2 * SOON)
             async with self.join(one) as three:
@@ -102,7 +102,7 @@ class SharedControlContract(ClusterContract):
             for message in told:
                 await one.nodes.publish_control(message)
             await until(lambda: two.heard == told, SOON)
-            await self.lose(one)
+            await self.wipe(one)
             later = two.control("later")
             await two.nodes.publish_control(later)
             await until(lambda: one.heard == [later], SOON)
@@ -119,7 +119,7 @@ class SharedControlContract(ClusterContract):
             for node in (one, two, three):
                 await until(lambda node=node: node.nodes.revocations.is_revoked(ahead, AT + 60), SOON)  # type: ignore[misc]
 
-    async def test_what_was_replaced_does_not_fill_the_store(self) -> None:
+    async def test_replaced_messages_are_compacted(self) -> None:
         """A hundred users revoked again and again are a hundred messages, and so they are for a node that starts."""
 
         def cutoff(user: int, at: int) -> ControlMessage:
@@ -150,7 +150,7 @@ class SharedControlContract(ClusterContract):
                 assert time.process_time() - began < 5
                 assert len(two.nodes.revocations) == len(two.heard) == 100_000
 
-    async def test_tenants_tell_in_turn(self) -> None:
+    async def test_tenants_publish_round_robin(self) -> None:
         """However many messages one tenant has, those of others do not wait for them."""
         async with self.open() as one, self.join(one) as two:
             flood = [asyncio.ensure_future(one.nodes.publish_control(one.control(f"jti_{n}"))) for n in range(5_000)]

@@ -27,14 +27,14 @@ class SharedLogContract(LogContract):
         """Within it the storage answers nobody; afterwards it does again, with nothing lost."""
 
     @abstractmethod
-    def deaf(self, subject: LogUnderTest) -> AbstractAsyncContextManager[None]:
+    def without_notifications(self, subject: LogUnderTest) -> AbstractAsyncContextManager[None]:
         """Within it this node learns nothing of what others append; afterwards it does again."""
 
     @abstractmethod
-    async def lose(self, subject: LogUnderTest) -> None:
+    async def wipe(self, subject: LogUnderTest) -> None:
         """Empty the storage under a running node."""
 
-    async def test_every_node_is_told_of_every_entry(self) -> None:
+    async def test_every_node_is_called_with_every_entry(self) -> None:
         """Whichever node appended it, each node's listener is called once, in one order, and each event has one id and
         one removal."""
         async with self.opened() as one, self.join(one) as other:
@@ -68,7 +68,7 @@ class SharedLogContract(LogContract):
             first = await one.log.append("acme", draft(1, key="k"))
             assert is_duplicate(await other.log.append("acme", draft(1, key="k")), first)
 
-    async def test_node_that_comes_late_has_the_window(self) -> None:
+    async def test_new_node_has_the_window(self) -> None:
         """A new node finds what was appended before it came, and is told of what comes after."""
         async with self.opened() as one:
             await one.append("acme", 5)
@@ -81,7 +81,7 @@ class SharedLogContract(LogContract):
                 assert window.gap(Position(window.epoch, 0), [TENANT_ROOM]) is None
                 assert [number_of(window[o].frame) for o in range(1, 6)] == list(range(5))
 
-    async def test_node_that_comes_late_passes_over_what_is_too_old(self) -> None:
+    async def test_new_node_skips_expired_entries(self) -> None:
         """A new node has exactly what is young enough, wherever in the log that begins."""
         async with self.opened(Bounds(max_seconds=3_600.0)) as one:
             for n in range(12):
@@ -95,7 +95,7 @@ class SharedLogContract(LogContract):
                     assert [window[o].offset for o in range(window.first, window.head + 1)] == list(kept)
                 await one.pass_time(600.0)
 
-    async def test_node_that_comes_late_knows_what_each_room_has_lost(self) -> None:
+    async def test_new_node_knows_the_losses_of_each_room(self) -> None:
         """A new node says the same of each room as a model does, whatever was trimmed before it came, and by what."""
         for number in range(4):
             async with self.opened(Bounds(max_events=12, max_bytes=4_000, max_seconds=60.0)) as one:
@@ -107,14 +107,14 @@ class SharedLogContract(LogContract):
                             await other.follow("acme")
                             story.judge(other.log.window("acme"))
 
-    async def test_node_that_missed_what_was_trimmed_says_where_it_goes_on(self) -> None:
+    async def test_node_reports_entries_trimmed_unread(self) -> None:
         """Of entries that are trimmed before a node has read them its listener is told once, and of each later one; the
         node then knows what each room has lost."""
         async with self.opened(Bounds(max_events=4)) as one, self.join(one) as other:
             await other.follow("acme")
             await one.log.append("acme", draft(0, circle=1))
             await until(lambda: len(other.delivered) == 1)
-            async with self.deaf(other):
+            async with self.without_notifications(other):
                 for n in range(1, 9):
                     await one.log.append("acme", draft(n, circle=2))
             await until(lambda: len(other.delivered) == 5)
@@ -145,7 +145,7 @@ class SharedLogContract(LogContract):
         """After a loss of entries the epoch is another one, and old cursors are told as `log_reset`."""
         async with self.opened() as subject:
             old = (await subject.append("acme", 3))[0].event_id
-            await self.lose(subject)
+            await self.wipe(subject)
             await self._until_appended(subject, draft(4))
             window = subject.log.window("acme")
             position = window.cursors.decode(old)

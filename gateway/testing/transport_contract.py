@@ -79,7 +79,7 @@ class TransportContract(ABC):
             for peer in peers:
                 assert await peer.read(2) == ["one", "two"]
 
-    async def test_client_is_heard(self) -> None:
+    async def test_client_frames_are_received(self) -> None:
         """Text frames are handed on in order, whole; of binary ones only that they came."""
         async with self.peer() as peer:
             for text in ("one", "é" * 5_000, ""):
@@ -107,7 +107,7 @@ class TransportContract(ABC):
             assert await reading == texts
             assert peer.host.gone == []
 
-    async def test_no_descriptor_while_something_waits(self) -> None:
+    async def test_no_fd_while_data_is_buffered(self) -> None:
         """One that reads nothing has none, from the first byte on that the kernel does not take; nothing is lost of
         what was written, and once it has been read there is one again."""
         async with self.peer() as peer:
@@ -128,7 +128,7 @@ class TransportContract(ABC):
             peer.deliver("again")
             assert await peer.read(1) == ["again"]
 
-    async def test_no_descriptor_after_the_end(self) -> None:
+    async def test_no_fd_after_the_end(self) -> None:
         """Whoever ended it: the number may be another client's by then. Before, to write to one whose client has
         gone raises nothing, and the host is told."""
         async with self.peers(4) as peers:
@@ -147,14 +147,14 @@ class TransportContract(ABC):
 
     # -- full and drained
 
-    async def test_fills_and_says_so(self) -> None:
+    async def test_full_transport_returns_false(self) -> None:
         """A client that reads nothing fills its transport within bounds; from that batch on the answer is False."""
         async with self.peer() as peer:
             peer.fill(self.capacity)
             assert [peer.write("more") for _ in range(3)] == [False] * 3
             assert peer.host.drains == []
 
-    async def test_fills_within_bounds_though_the_loop_turns(self) -> None:
+    async def test_buffer_is_bounded_while_the_loop_runs(self) -> None:
         """So it does where the server can write as much as the kernel takes, in between."""
         async with self.peer() as peer:
             taken, full = 0, False
@@ -172,7 +172,7 @@ class TransportContract(ABC):
             assert await peer.read(len(texts)) == texts
             await until(lambda: len(peer.host.drains) == 1)
 
-    async def test_drained_is_told_once(self) -> None:
+    async def test_on_writable_is_called_once(self) -> None:
         """Once there is room again the host is told, once, and not from within a `write`; then writing goes on, and
         nothing was lost of what was written while it was full."""
         async with self.peer() as peer:
@@ -185,7 +185,7 @@ class TransportContract(ABC):
             await asyncio.sleep(0.1)
             assert peer.host.drains == [peer.connection]
 
-    async def test_drained_is_not_told_to_who_was_not_full(self) -> None:
+    async def test_on_writable_is_not_called_unless_full(self) -> None:
         """Nobody is told of a drain who was never answered False."""
         async with self.peer() as peer:
             for n in range(50):
@@ -194,7 +194,7 @@ class TransportContract(ABC):
             await peer.read(50)
             assert peer.host.drains == []
 
-    async def test_writing_on_from_drained_loses_nothing(self) -> None:
+    async def test_writing_from_on_writable_loses_nothing(self) -> None:
         """A host that writes on whenever it is told, until it is full again, is told each time: it brings 24 MiB
         through in order, and no wake-up is lost."""
         async with self.peer() as peer:
@@ -233,20 +233,20 @@ class TransportContract(ABC):
                 for peer in others:
                     assert await peer.read(1, 1.0) == [str(n)]
 
-    async def test_stuck_client_is_given_up(self) -> None:
+    async def test_stuck_client_is_aborted(self) -> None:
         """One that reads nothing while data waits is given up after its time, and the host is told."""
         async with self.peer(stall=0.5) as peer:
             await peer.stuff(self.capacity)
             await until(lambda: peer.connection in peer.host.gone, 5.0)
 
-    async def test_idle_client_is_not_given_up(self) -> None:
+    async def test_idle_client_is_kept(self) -> None:
         """One for which nothing waits keeps its connection, however long it has nothing to read."""
         async with self.peer(stall=0.3) as peer:
             await asyncio.sleep(1.5)
             assert peer.write("still here")
             assert await peer.read(1) == ["still here"]
 
-    async def test_slow_client_is_not_given_up(self) -> None:
+    async def test_slow_client_is_kept(self) -> None:
         """One that reads, however slowly, keeps its connection, and gets everything in order."""
         async with self.peer(stall=0.5) as peer:
             written = await peer.stuff(self.capacity)
@@ -268,14 +268,14 @@ class TransportContract(ABC):
             assert await peer.read_to_end() == (texts, 4401, "token_expired")
             await until(lambda: peer.connection in peer.host.gone)
 
-    async def test_close_of_a_full_one_comes_after_what_was_written(self) -> None:
+    async def test_close_of_a_full_transport_comes_after_what_was_written(self) -> None:
         """So it does where the client has yet to read most of it."""
         async with self.peer() as peer:
             texts = await peer.stuff(self.capacity)
             peer.transport.close(1012, "restart")
             assert await peer.read_to_end() == (texts, 1012, "restart")
 
-    async def test_close_gives_up_what_is_not_taken(self) -> None:
+    async def test_close_aborts_after_its_deadline(self) -> None:
         """One that reads nothing more has its time for what was written before; then the host is told."""
         async with self.peer() as peer:
             await peer.stuff(self.capacity)
@@ -315,7 +315,7 @@ class TransportContract(ABC):
             for peer in (one, two, three):
                 peer.write("after")
 
-    async def test_host_is_told_that_the_client_has_gone(self) -> None:
+    async def test_on_transport_closed_is_called(self) -> None:
         """Whether it said goodbye or not; writing to it afterwards raises nothing."""
         async with self.peers(3) as (polite, rude, stuck):
             await stuck.stuff(self.capacity)

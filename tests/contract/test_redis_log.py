@@ -63,7 +63,7 @@ class TestRedisLog(SharedLogContract):
             self.server.go_on()
 
     @asynccontextmanager
-    async def deaf(self, subject: LogUnderTest) -> AsyncIterator[None]:
+    async def without_notifications(self, subject: LogUnderTest) -> AsyncIterator[None]:
         assert isinstance(subject.log, RedisLog)
         follower, hears = subject.log.follower, asyncio.Event()
         hear, read = follower.channels.on_message, follower.pages.read
@@ -78,6 +78,6 @@ class TestRedisLog(SharedLogContract):
         follower.channels.on_message = hear
         hears.set()
 
-    async def lose(self, subject: LogUnderTest) -> None:
+    async def wipe(self, subject: LogUnderTest) -> None:
         await self.server.ask("FLUSHALL")
         await self.time.advance(0)

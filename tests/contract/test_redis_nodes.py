@@ -67,7 +67,7 @@ class TestRedisNodes(SharedClusterContract):
         await shorten(self.server, f"{self.prefix}:kept:*", seconds)
 
     @asynccontextmanager
-    async def cut(self, node: NodeUnderTest) -> AsyncIterator[None]:
+    async def partitioned(self, node: NodeUnderTest) -> AsyncIterator[None]:
         network = self.networks[node.nodes.members.node]
         network.partition()
         try:
@@ -77,7 +77,7 @@ class TestRedisNodes(SharedClusterContract):
             network.heal()
 
     @asynccontextmanager
-    async def refusing(self, node: NodeUnderTest) -> AsyncIterator[None]:
+    async def read_only(self, node: NodeUnderTest) -> AsyncIterator[None]:
         await self.server.ask("CONFIG", "SET", "maxmemory", "1")
         try:
             yield
@@ -92,7 +92,7 @@ class TestRedisNodes(SharedClusterContract):
         length: int = await self.server.ask("XLEN", f"{self.prefix}:{{control}}:messages")
         return length
 
-    async def lose(self, node: NodeUnderTest) -> None:
+    async def wipe(self, node: NodeUnderTest) -> None:
         await self.server.ask("FLUSHALL")
 
     async def test_changes_that_are_no_longer_kept_are_made_good(self) -> None:

@@ -94,11 +94,11 @@ async def test_a_part_that_cannot_start_stops_those_before_it() -> None:
     """Everybody who waits is told, and a later start tries again."""
     parts = Parts()
     parts.fails = "start engine"
-    results = await asyncio.gather(*(parts.lifecycle.join() for _ in range(3)), return_exceptions=True)
+    results = await asyncio.gather(*(parts.lifecycle.ensure_running() for _ in range(3)), return_exceptions=True)
     assert [str(error) for error in results] == ["start engine"] * 3
     assert parts.done == ["start log", "stop log"]
     parts.fails = ""
-    await parts.lifecycle.join()
+    await parts.lifecycle.ensure_running()
     assert parts.lifecycle.loop is not None
     await parts.lifecycle.stop()
 
@@ -115,7 +115,7 @@ async def test_a_part_that_fails_to_stop_does_not_keep_the_others_from_it() -> N
 async def test_on_another_event_loop_every_call_raises_and_changes_nothing() -> None:
     parts = Parts()
     await parts.lifecycle.start()
-    for call in (parts.lifecycle.start, parts.lifecycle.stop, parts.lifecycle.join):
+    for call in (parts.lifecycle.start, parts.lifecycle.stop, parts.lifecycle.ensure_running):
         error = await elsewhere(call)
         assert isinstance(error, WrongEventLoop)
         assert "publish_threadsafe" in str(error)
@@ -136,7 +136,7 @@ def test_the_first_use_starts_it_and_the_end_of_the_event_loop_stops_it(caplog: 
     parts = Parts()
 
     async def use() -> None:
-        await asyncio.gather(*(parts.lifecycle.join() for _ in range(5)))
+        await asyncio.gather(*(parts.lifecycle.ensure_running() for _ in range(5)))
         assert parts.lifecycle.loop is asyncio.get_running_loop()
 
     for times in (1, 2):
@@ -154,7 +154,7 @@ async def test_what_was_stopped_is_not_started_by_its_use() -> None:
     await parts.lifecycle.start()
     await parts.lifecycle.stop()
     with pytest.raises(NotRunning, match="not running"):
-        await parts.lifecycle.join()
+        await parts.lifecycle.ensure_running()
     assert parts.done == ALL
 
 
@@ -166,7 +166,7 @@ def test_an_event_loop_that_was_closed_over_it_is_named() -> None:
     (orphan,) = asyncio.all_tasks(loop)
     loop.close()
     with pytest.raises(WrongEventLoop, match="closed before it was stopped"):
-        asyncio.run(parts.lifecycle.join())
+        asyncio.run(parts.lifecycle.ensure_running())
     orphan._log_destroy_pending = False  # type: ignore[attr-defined]  # it is the fault that is tested
     coroutine = orphan.get_coro()
     with suppress(asyncio.CancelledError):
