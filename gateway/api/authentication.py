@@ -118,4 +118,4 @@ class Principal(SecurityBase):
         if identity is None:
             return await identify(self._service, request)
         # A body may take half a minute, and its token be dead by the end of it.
-        return self._connections.judge(identity)
+        return self._connections.revalidate(identity)

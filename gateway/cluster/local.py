@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from gateway.core.cluster import OnControl
 from gateway.core.control import ControlMessage
-from gateway.core.members import MemberSource, OnPresenceChanges, RemoteMembers
+from gateway.core.members import MemberSource, OnChanges, RemoteMembers
 from gateway.core.revocations import Revocations
 from gateway.core.timer_wheel import TimerWheel
 
@@ -19,7 +19,7 @@ class LocalMembers:
     def __init__(self) -> None:
         self.node = f"node_{secrets.token_hex(6)}"
 
-    def attach(self, source: MemberSource, on_changes: OnPresenceChanges) -> None:
+    def attach(self, source: MemberSource, on_changes: OnChanges) -> None:
         """No-op: there are no other nodes."""
 
     async def start(self) -> None:

@@ -137,7 +137,7 @@ class MemberSource(Protocol):
         """Those of which anything was counted; some perhaps twice."""
 
 
-OnPresenceChanges = Callable[[str, list[PresenceChange]], object]
+OnChanges = Callable[[str, list[PresenceChange]], object]
 
 
 class ClusterMembers(Protocol):
@@ -156,7 +156,7 @@ class ClusterMembers(Protocol):
     node: str
     """The name of this node."""
 
-    def attach(self, source: MemberSource, on_changes: OnPresenceChanges) -> None:
+    def attach(self, source: MemberSource, on_changes: OnChanges) -> None:
         """Set the source of this node's connections and the callback for changes. Before `start`."""
 
     async def start(self) -> None: ...

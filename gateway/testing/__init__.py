@@ -16,7 +16,7 @@ real socket with a real client. `ClusterContract` is for one node, `SharedCluste
 here needs pytest itself.
 """
 
-from gateway.testing.cluster_contract import LEASE, ClusterContract, Connections, NodeUnderTest
+from gateway.testing.cluster_contract import LEASE, ClusterContract, MemberTable, NodeUnderTest
 from gateway.testing.helpers import CURSOR_KEY, Clock, draft, until
 from gateway.testing.log_contract import KEY_SECONDS, LogContract
 from gateway.testing.log_under_test import LogUnderTest, RecordingListener
@@ -31,9 +31,9 @@ __all__ = [
     "LEASE",
     "Clock",
     "ClusterContract",
-    "Connections",
     "LogContract",
     "LogUnderTest",
+    "MemberTable",
     "NodeUnderTest",
     "Peer",
     "RecordingHost",

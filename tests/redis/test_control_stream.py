@@ -14,7 +14,7 @@ from gateway.cluster.redis.control_stream import decode, encode
 from gateway.cluster.redis.outbox import Outbox
 from gateway.core.control import ControlMessage
 from gateway.core.errors import LogUnavailable
-from gateway.testing import Connections
+from gateway.testing import MemberTable
 from tests.support.oracle import stage
 from tests.support.pauses import ran, until
 from tests.support.redis import RedisServer
@@ -25,7 +25,7 @@ AT = 1_768_000_000.25
 @asynccontextmanager
 async def node(server: RedisServer, prefix: str, retention: int = 3_600) -> AsyncIterator[RedisCluster]:
     cluster = RedisCluster(server.url, prefix=prefix, retention=retention)
-    cluster.members.attach(Connections(), lambda tenant, changes: None)
+    cluster.members.attach(MemberTable(), lambda tenant, changes: None)
     await cluster.start()
     try:
         yield cluster
@@ -104,7 +104,7 @@ async def test_node_that_was_stopped_goes_on_where_it_was(
 ) -> None:
     """On another event loop as well: what it knew is in force, what it missed it hears."""
     cluster = RedisCluster(server.url, prefix=prefix, retention=3_600)
-    cluster.members.attach(Connections(), lambda tenant, changes: None)
+    cluster.members.attach(MemberTable(), lambda tenant, changes: None)
     heard: list[ControlMessage] = []
     cluster.attach(heard.extend)
     await cluster.start()
@@ -195,7 +195,7 @@ async def test_a_subject_waits_once() -> None:
         outbox.put(revoked("bob")).waiting.append(told)
     (pending,) = outbox.take(9)
     assert pending.message == revoked("bob")
-    pending.stored()
+    pending.succeed()
     assert all(told.done() for told in waiting)
 
 
@@ -209,7 +209,7 @@ async def test_what_could_not_be_stored_waits_again() -> None:
     newer = ControlMessage("user_revoked", "acme", "eve", AT + 1, 600.0)
     outbox.put(newer)
     for each in batch:
-        each.refuse()
+        each.fail()
     outbox.put_back(batch)
     with pytest.raises(LogUnavailable):
         await told

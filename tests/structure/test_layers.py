@@ -355,7 +355,7 @@ def test_the_fan_out_loop_stays_small() -> None:
 MAX_FACADE_LINES = 150
 MAX_FACADE_METHODS = 14
 MAX_CALLBACKS = 3
-CALLBACKS = {"BatchWriter", "OnFailure", "Callable", "OnControl", "OnPresenceChanges"}
+CALLBACKS = {"BatchWriter", "OnFailure", "Callable", "OnControl", "OnChanges"}
 
 
 def class_of(module: str, name: str) -> ast.ClassDef:

@@ -15,7 +15,7 @@ from gateway.cluster.redis.context import Failures, MembersContext
 from gateway.cluster.redis.poller import MembersPoller
 from gateway.cluster.redis.publisher import MembersPublisher
 from gateway.cluster.redis.totals import TotalsExchange
-from gateway.core.members import MemberSource, OnPresenceChanges, RemoteMembers
+from gateway.core.members import MemberSource, OnChanges, RemoteMembers
 from gateway.redis.incidents import IncidentLog, describe
 from gateway.redis.keys import KeySpace
 from gateway.redis.tasks import cancel_and_wait, supervise
@@ -50,7 +50,7 @@ class RedisMembers:
         self._context = MembersContext(redis, bulk, KeySpace(prefix), self.node, lease, timer, incidents)
         self._tasks: list[asyncio.Task[None]] = []
 
-    def attach(self, source: MemberSource, on_changes: OnPresenceChanges) -> None:
+    def attach(self, source: MemberSource, on_changes: OnChanges) -> None:
         self._source, self._on_changes = source, on_changes
         totals = TotalsExchange(self._context, source)
         self._publisher = MembersPublisher(self._context, source, totals)

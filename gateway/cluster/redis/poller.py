@@ -11,7 +11,7 @@ from gateway.cluster.redis.codec import AFTER, VERSION, unpack_all
 from gateway.cluster.redis.context import Failures, MembersContext
 from gateway.cluster.redis.publisher import MembersPublisher
 from gateway.cluster.redis.totals import TotalsExchange
-from gateway.core.members import Member, OnPresenceChanges, PresenceChange, RemoteMembers, TenantTotals
+from gateway.core.members import Member, OnChanges, PresenceChange, RemoteMembers, TenantTotals
 from gateway.redis.batch_limit import BatchLimit
 from gateway.redis.client import COMMAND_SECONDS, SLOW_LINK_SECONDS, TimeoutErrors
 from gateway.redis.tasks import WakeUp
@@ -62,11 +62,7 @@ class MembersPoller:
     lease has expired are dropped."""
 
     def __init__(
-        self,
-        context: MembersContext,
-        publisher: MembersPublisher,
-        totals: TotalsExchange,
-        on_changes: OnPresenceChanges,
+        self, context: MembersContext, publisher: MembersPublisher, totals: TotalsExchange, on_changes: OnChanges
     ) -> None:
         self._redis = context.redis
         self._bulk = context.bulk
