@@ -1,4 +1,5 @@
-"""Sets the project up in .venv and runs it. Needs Python 3.11 and pip (or uv), and nothing else.
+"""Sets the project up in .venv and runs it. Needs Python 3.11 and pip (or uv), and nothing else; with npm `test` checks
+the JavaScript client too.
 
     python3 dev.py run [ARGS]     serve in development mode with demo traffic; ARGS go to `gateway serve`
     python3 dev.py test [ARGS]    every check and test; ARGS go to pytest
@@ -97,6 +98,29 @@ def install(installer: "list[str]", lock: Path) -> bool:
     return succeeds(*installer, *locked) and succeeds(*installer, *project)
 
 
+JAVASCRIPT = ROOT / "clients" / "js"
+
+
+def setup_javascript() -> None:
+    """Installs what builds and checks the JavaScript client; where that is not possible, its tests say so."""
+    lock = JAVASCRIPT / "package-lock.json"
+    stamp = JAVASCRIPT / "node_modules" / "dev.stamp"
+    content = hashlib.sha256(lock.read_bytes()).hexdigest()
+    with open(lock) as guard:
+        fcntl.flock(guard, fcntl.LOCK_EX)
+        if stamp.is_file() and stamp.read_text() == content:
+            return
+        npm = shutil.which("npm")
+        if not npm:
+            print("There is no npm: what builds and checks clients/js is not installed, and its tests are skipped.")
+            return
+        print("Setting up clients/js; the first time downloads about 20 MB ...", flush=True)
+        if succeeds(npm, "ci", "--silent", "--ignore-scripts", "--prefix", JAVASCRIPT):
+            stamp.write_text(content)
+        else:
+            print("npm could not install the tools of clients/js; the reason is above, and its tests are skipped.")
+
+
 NO_TESTS = 5
 """pytest's exit status where none was selected."""
 
@@ -178,6 +202,8 @@ def main() -> None:
     os.chdir(ROOT)
     if command in ("run", "test", "bench", "docs", "setup"):
         setup("run" if command == "run" else "all")
+    if command in ("test", "setup"):
+        setup_javascript()
     if command == "run":
         become(VENV / "bin" / "gateway", "serve", "--dev", "--demo", *args)
     elif command == "test":

@@ -25,10 +25,10 @@ def test_the_runbook_quotes_messages_that_exist() -> None:
 
 
 def test_each_option_of_the_browser_client_is_on_its_page() -> None:
-    """Those of its typedef that are not for tests."""
-    source = (ROOT / "gateway/web/js/client.js").read_text()
-    options = source.partition("@typedef {object} Options")[2].partition("*/")[0]
-    names = re.findall(r"@property \{.*\} \[?(\w+)\]?(?!.*for tests)", options)
+    """Those of its type that are not for tests."""
+    source = (ROOT / "clients/js/src/types.ts").read_text()
+    options = source.partition("export interface Options")[2].partition("\n}")[0]
+    names = re.findall(r"(?<!for tests\. \*/\n)^  (\w+)\??:", options, re.MULTILINE)
     page = (ROOT / "docs/clients.md").read_text()
     assert len(names) > 8
     assert [name for name in names if not re.search(rf"`{name}\b", page)] == []

@@ -1,7 +1,10 @@
 """Node.js, for tests that run JavaScript."""
 
+import hashlib
+import os
 import shutil
 import subprocess
+from pathlib import Path
 from typing import Final
 
 import pytest
@@ -18,3 +21,21 @@ def _has_websocket() -> bool:
 
 
 needs_websocket: Final = pytest.mark.skipif(not _has_websocket(), reason="needs a Node that has WebSocket")
+
+
+PACKAGE: Final = Path(__file__).parents[2] / "clients" / "js"
+"""The JavaScript client."""
+
+
+def _has_tools() -> bool:
+    """Whether `dev.py` has installed what the lock of the package names."""
+    stamp = PACKAGE / "node_modules" / "dev.stamp"
+    lock = (PACKAGE / "package-lock.json").read_bytes()
+    return stamp.is_file() and stamp.read_text() == hashlib.sha256(lock).hexdigest()
+
+
+needs_npm: Final = pytest.mark.skipif(
+    not _has_tools() and os.environ.get("TESTS_REQUIRE_NPM") != "1",
+    reason="needs the tools of clients/js: install npm, then run `python3 dev.py setup`",
+)
+"""For tests with what `npm ci` installs. Where TESTS_REQUIRE_NPM is 1 they run, and fail, without it."""

@@ -47,8 +47,8 @@ def test_a_problem_document_has_the_status_of_its_code(code: ErrorCode) -> None:
 
 def test_the_browser_client_follows_the_table() -> None:
     """Each close code with its rule, and no other."""
-    source = (ROOT / "gateway/web/js/client.js").read_text()
-    block = source.partition("export const CLOSE_CODES = {\n")[2].partition("};")[0]
+    source = (ROOT / "clients/js/src/codes.ts").read_text()
+    block = source.partition("export const CLOSE_CODES")[2].partition("= {\n")[2].partition("};")[0]
     found = {int(code): retry for code, retry in re.findall(r"^  (\d{4}): \['(\w+)', '[^']+'\],$", block, re.M)}
     assert len(found) == len(block.splitlines())
     assert found == {int(code): str(rule.retry) for code, rule in CLOSE_RULES.items()}

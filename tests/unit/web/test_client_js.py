@@ -1,4 +1,5 @@
-"""The dashboard's JavaScript has its own tests, for Node's built-in runner; here they join the others."""
+"""The JavaScript of the dashboard and of the client has its own tests, for Node's built-in runner; here they join the
+others. They use the client as it is committed, so they need no npm."""
 
 import shutil
 import subprocess
@@ -6,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.nodejs import PACKAGE
+
 HERE = Path(__file__).parent
+SCRIPTS = sorted([*HERE.glob("*.test.mjs"), *(PACKAGE / "tests").glob("*.test.mjs")])
 NODE = shutil.which("node")
 
 
@@ -18,7 +22,7 @@ def _runs_tests(node: str) -> bool:
 
 
 @pytest.mark.skipif(NODE is None or not _runs_tests(NODE), reason="needs Node 20.4 or later")
-@pytest.mark.parametrize("script", sorted(HERE.glob("*.test.mjs")), ids=lambda path: path.name)
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
 def test_javascript(script: Path) -> None:
     """Every test of the script passes."""
     assert NODE is not None

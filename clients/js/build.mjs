@@ -1,0 +1,56 @@
+/** Builds `dist` (ESM, CJS, types for both), and the one file that the gateway's own pages use and that may be copied.
+ *
+ *      node build.mjs                  into dist, and gateway/web/js/client.js
+ *      node build.mjs --dist FOLDER    only dist, there
+ *      node build.mjs --check          only compares client.js with the sources: exit status 1 where it differs
+ */
+
+import { execFileSync } from 'node:child_process';
+import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { build } from 'esbuild';
+
+const here = fileURLToPath(new URL('.', import.meta.url));
+const page = fileURLToPath(new URL('../../gateway/web/js/client.js', import.meta.url));
+const entries = ['index'];
+
+const bundle = (options) => build({
+  absWorkingDir: here, bundle: true, target: 'es2022', charset: 'utf8', logLevel: 'warning', packages: 'external', ...options,
+});
+
+/** client.js: readable, for whoever opens it in a browser. */
+async function single() {
+  const banner = '/** Client of the gathering gateway, one file: copy it. Built from clients/js; see its README. */';
+  const { outputFiles } = await bundle({ entryPoints: ['src/index.ts'], format: 'esm', write: false, banner: { js: banner } });
+  return outputFiles[0].text;
+}
+
+/** The package. */
+async function dist(folder) {
+  rmSync(folder, { recursive: true, force: true });
+  for (const [format, extension] of [['esm', '.js'], ['cjs', '.cjs']]) {
+    for (const entry of entries) {
+      await bundle({ entryPoints: [`src/${entry}.ts`], format, outfile: join(folder, entry + extension) });
+    }
+  }
+  const tsc = createRequire(import.meta.url).resolve('typescript/bin/tsc');
+  execFileSync(process.execPath, [tsc, '-p', here, '--outDir', folder], { stdio: 'inherit' });
+  // The same declarations for `require`, where a module's kind follows from its name.
+  for (const name of readdirSync(folder).filter((file) => file.endsWith('.d.ts'))) {
+    const text = readFileSync(join(folder, name), 'utf8').replaceAll(/(from '\.\/[\w-]+)\.js'/g, "$1.cjs'");
+    writeFileSync(join(folder, name.replace('.d.ts', '.d.cts')), text);
+  }
+}
+
+const [option, folder] = process.argv.slice(2);
+if (option === '--dist') {
+  await dist(resolve(folder));
+} else if (option !== '--check') {
+  writeFileSync(page, await single());
+  await dist(join(here, 'dist'));
+} else if (readFileSync(page, 'utf8') !== await single()) {
+  console.error('gateway/web/js/client.js is not what clients/js/src builds; run `npm run build` in clients/js');
+  process.exit(1);
+}

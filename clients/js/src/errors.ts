@@ -1,0 +1,20 @@
+/** An `error` frame, or a command without a reply. */
+
+/** `code` is one of the protocol's, or `disconnected` or `timeout` where no reply came. */
+export class GatewayError extends Error {
+  override readonly name = 'GatewayError';
+  declare readonly code: string;
+  /** The rooms that were refused. */
+  declare readonly rooms?: readonly string[];
+  /** Seconds. */
+  declare readonly retry_after?: number;
+  declare readonly limit?: number;
+
+  constructor({ message, ...fields }: Pick<GatewayError, 'code' | 'message' | 'rooms' | 'retry_after' | 'limit'>) {
+    super(message);
+    Object.assign(this, fields);
+  }
+}
+
+export const disconnected = () =>
+  new GatewayError({ code: 'disconnected', message: 'the connection ended before the reply came' });

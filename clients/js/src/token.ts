@@ -1,0 +1,72 @@
+/** The token of a session: fetched, renewed ahead of its end, and replaced once where it was refused. */
+
+import { GatewayError } from './errors.js';
+import { now, Timers } from './timing.js';
+import type { Frame, Options } from './types.js';
+
+const AHEAD = 15_000; // where `token.expiring` does not come
+const AGAIN = 5_000; // after a function that failed
+
+export class Token {
+  #held: string | undefined;
+  #until = Infinity;
+  #refused = false;
+  #timers = new Timers();
+  #connection = 0;
+
+  /** `renew` shows a fresh one to the gateway, on the open connection. */
+  constructor(
+    private source: Options['token'],
+    private renew: (token: string) => Promise<Frame['data']>,
+    private failed: (error: Error) => void,
+  ) {}
+
+  /** The one that is still good, or a fresh one. */
+  async get(): Promise<string | undefined> {
+    if (typeof this.source !== 'function') return this.source;
+    if (!this.#held || now() >= this.#until) this.#held = await this.source();
+    return this.#held;
+  }
+
+  /** It was refused for `reason`: whether a fresh one may be tried. One chance, until a connection is established. */
+  mayRenew(reason: string): boolean {
+    if (typeof this.source === 'string' || reason === 'token_revoked' || this.#refused) return false;
+    this.#refused = true;
+    this.#held = undefined;
+    return true;
+  }
+
+  accepted(): void { this.#refused = false; }
+
+  /** It ends `at`, RFC 3339, by the clock that said `clock`: the gateway's, since the client's may be wrong. */
+  expires(at: string, clock: string): void {
+    const left = Date.parse(at) - Date.parse(clock);
+    if (!(left > 0)) return;
+    this.#until = now() + left;
+    this.#timers.set('renew', left - Math.min(AHEAD, left / 2), () => this.refresh());
+  }
+
+  /** Fetches a fresh one for the open connection, where there is a function to ask. */
+  async refresh(): Promise<void> {
+    if (typeof this.source !== 'function') return;
+    const connection = this.#connection;
+    this.#timers.clear();
+    try {
+      const token = await this.source();
+      if (connection !== this.#connection) return;
+      await this.renew(token);
+      this.#held = token;
+    } catch (error) {
+      if (connection !== this.#connection) return;
+      this.failed(error as Error);
+      // The function failed, not the token: there is still time.
+      if (!(error instanceof GatewayError)) this.#timers.set('renew', AGAIN, () => this.refresh());
+    }
+  }
+
+  /** The connection has ended. */
+  stop(): void {
+    this.#connection += 1;
+    this.#timers.clear();
+  }
+}
