@@ -69,14 +69,13 @@ class SecretsMiddleware:
 
 
 async def identify(service: Service, request: Request) -> Identity:
-    """Authenticate a request; the identity is kept in its state. Raises `AuthError`, `ApplicationFailed`."""
+    """Authenticate a request; the identity is kept in its scope. Raises `AuthError`, `ApplicationFailed`."""
     gateway = service.gateway
-    authentication, connections = gateway.authentication, gateway.connections
+    authentication = gateway.authentication
     identity = await _ask_application(service, request.scope) if authentication.asks_application else None
     if identity is None:
-        identity = connections.verify(require_single_token(extract_tokens(request.scope)))
+        identity = authentication.verify(require_single_token(extract_tokens(request.scope)))
     set_identity(request.scope, identity)
-    request.state.principal = identity
     return identity
 
 

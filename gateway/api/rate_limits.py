@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 from fastapi import Request
 from slowapi import Limiter
 
-from auth.identity import Identity
+from gateway.api.client import identity_of
 
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 
@@ -49,6 +49,6 @@ class RouteLimiter:
 
 
 def _principal_key(request: Request) -> str:
-    identity: Identity = request.state.principal
-    # `:` is in neither grammar, so that no two principals share a key.
-    return f"{identity.tenant}:{identity.user_id}"
+    identity = identity_of(request.scope)
+    # Limited routes authenticate first; `:` is in neither grammar, so that no two principals share a key.
+    return "" if identity is None else f"{identity.tenant}:{identity.user_id}"

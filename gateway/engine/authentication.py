@@ -1,10 +1,11 @@
-"""Authentication that takes time: a client that the application knows, or one with a ticket."""
+"""Authentication beyond a handshake's token: of HTTP requests, by the application, and by ticket."""
 
 from collections.abc import Callable
 from dataclasses import replace
 
 from auth.errors import AuthError
 from auth.identity import Identity
+from auth.verified_tokens import VerifiedTokenCache
 from gateway.core.client_request import ClientRequest, client_request
 from gateway.core.connect_request import ConnectRequest
 from gateway.core.credentials import Secrets, require_single_token
@@ -17,17 +18,23 @@ from gateway.engine.tickets import Tickets
 
 
 class Authentication:
-    """Finds out whose a handshake or a request is, where its token alone does not say."""
+    """Finds out whose a request is; and whose a handshake is, where its token alone does not say."""
 
     def __init__(
         self, connections: Connections, drain: Drain, tickets: Tickets, access: Access, tasks: TaskSet
     ) -> None:
         self.asks_application = access.authenticates
         self._connections = connections
+        self._tokens = VerifiedTokenCache(lambda token: connections.verifier.read(token))
         self._drain = drain
         self._tickets = tickets
         self._access = access
         self._tasks = tasks
+
+    def verify(self, token: str) -> Identity:
+        """The holder of the token of an HTTP request, as of now; a client shows the same one with each. Raises
+        `AuthError`."""
+        return self._connections.revalidate(self._tokens.verify(token, self._connections.clock()))
 
     async def identify(self, request: ClientRequest) -> Identity | None:
         """The identity that the application gives a request, None where it knows none. Raises `AuthError`,

@@ -12,7 +12,8 @@ from auth.errors import AuthError, TokenExpired, TokenInvalid
 from auth.external import NO_TYPE, ClaimMapping
 from auth.identity import Identity
 from auth.issue_time import CLOCK_SKEW
-from auth.tokens import MAX_LENGTH, TokenVerifier
+from auth.tokens import TokenVerifier
+from auth.verified_tokens import MAX_LENGTH
 from schemas.rooms import ID_GRAMMAR
 
 _LONGEST: Final = 200
