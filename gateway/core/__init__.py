@@ -1,2 +1,2 @@
-"""The domain, pure: no event loop, clock, randomness or socket; time is an argument. Of other packages only the cipher
-of cursors (`cryptography`)."""
+"""The domain, pure: no event loop, clock, randomness or socket; time is an argument. The one third-party import is the
+cipher of cursors (`cryptography`)."""

@@ -7,19 +7,20 @@ from typing import Final
 from gateway.core.headers import Headers, list_values
 
 UNIX_PEER: Final = "unix:"
-"""The name of a peer on a Unix socket, which has no address; nginx writes it so too."""
+"""The address of a peer on a Unix socket, as nginx writes it too."""
 
 Proxy = IPv4Network | IPv6Network | str
 """A trusted proxy: its network, or `UNIX_PEER`."""
 
 
 def trusted_proxy(name: str) -> Proxy:
-    """A proxy as a setting names it. Raises `ValueError`."""
+    """The trusted proxy that a setting names. Raises `ValueError`."""
     return name if name == UNIX_PEER else ip_network(name, strict=False)
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host reaches this machine alone: a loopback address (IPv6 without brackets), or `localhost`."""
+    """Whether a host is reachable from this machine only: a loopback address (IPv6 without brackets), or
+    `localhost`."""
     try:
         return ip_address(host).is_loopback
     except ValueError:
@@ -27,10 +28,10 @@ def is_loopback(host: str) -> bool:
 
 
 def client_address(peer: str, headers: Headers, proxies: Sequence[Proxy]) -> str:
-    """The address of the client: the peer's, or what trusted proxies say of it in `X-Forwarded-For`.
+    """The client's address: the peer's, or the one that trusted proxies report in `X-Forwarded-For`.
 
-    Each proxy appends the address that it saw, so the list is read from its end, for as long as the speaker is a
-    trusted proxy; what stands left of the first other address is the client's own invention.
+    Each proxy appends the address that it saw, so the list is read from its end, for as long as the hop is a trusted
+    proxy; anything left of the first untrusted address can be forged by the client.
     """
     if not proxies or not _trusted(peer, proxies):
         return peer

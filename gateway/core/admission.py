@@ -1,4 +1,4 @@
-"""Whether there is room for one more connection, and how fast one address may ask."""
+"""Admission control: limits on open connections and on handshakes per address."""
 
 from dataclasses import dataclass, field
 from typing import Final
@@ -11,12 +11,12 @@ from gateway.core.rate_limit import ConnectionCounter, KeyedRateLimiter, RateLim
 from schemas.codes import CloseCode
 
 RETRY_SECONDS: Final = 5.0
-"""`retry_after` where a count is full: dead connections count until keepalive finds them."""
+"""`retry_after` of a full limit: dead connections count until the keepalive finds them."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectionLimits:
-    """Connections at most, of each; 0 is no limit. Handshakes are a minute and address."""
+    """The maximum number of connections of each kind, and of handshakes a minute and address; 0 is no limit."""
 
     per_user: int = 30
     per_address: int = 1_000
@@ -24,9 +24,9 @@ class ConnectionLimits:
     handshakes_per_minute: int = 600
 
 
-@dataclass(frozen=True, slots=True, eq=False)  # a key of caches: to hash all of it costs more than what they spare
+@dataclass(frozen=True, slots=True, eq=False)  # a cache key: hashing the fields would cost more than the cache saves
 class Limits:
-    """Limits of one connection, and of the number of connections. Rates are a second; 0 is no limit."""
+    """Limits of one connection, and on the number of connections. Rates are per second; 0 is no limit."""
 
     rooms: int = 100
     message_bytes: int = 64 * 1024
@@ -43,7 +43,8 @@ class Limits:
 
 
 class Admission:
-    """Counts connections by address and handshakes by address; users and tenants are counted by the index."""
+    """Counters of connections by address, and a rate limiter of handshakes by address; the tenant index counts users
+    and tenants."""
 
     def __init__(self, limits: ConnectionLimits) -> None:
         self._limits = limits
@@ -53,7 +54,8 @@ class Admission:
         )
 
     def check_address(self, address: str, now: float) -> None:
-        """Before anything is verified: raises `ConnectionRefused` for an address that asks too often or is full."""
+        """The check before authentication: raises `ConnectionRefused` for an address over its handshake rate or its
+        limit of connections."""
         key = address_key(address)
         if wait := self._handshakes.acquire(key, now):
             limit = self._limits.handshakes_per_minute
@@ -70,7 +72,7 @@ class Admission:
             )
 
     def check(self, identity: Identity, index: TenantIndex) -> None:
-        """Once it is known who asks: raises `ConnectionRefused` where the user or the tenant is at its limit."""
+        """The check after authentication: raises `ConnectionRefused` where the user or the tenant is at its limit."""
         holder = (identity.tenant, identity.user_id)
         limit = self._limits.per_user
         if limit and len(index.users.get(identity.user_id, ())) >= limit:

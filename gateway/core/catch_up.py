@@ -1,4 +1,5 @@
-"""Catch-up from the log: resume, history and slow consumers, one mechanism. The transitions are the connection's."""
+"""Catch-up from the log: one mechanism for resume, history and slow consumers. The state transitions are in
+`connection`."""
 
 from collections.abc import Iterable, Mapping
 from enum import Enum
@@ -11,7 +12,7 @@ from gateway.core.window import Window
 from schemas.rooms import TENANT_ROOM
 
 BATCH_BYTES: Final = 64 * 1024
-"""What is written at once, one frame more or less; also what is coalesced before it is delivered early."""
+"""Bytes of one batch, give or take a frame; also the size at which coalesced events are delivered early."""
 
 SCAN: Final = 2_000
 """Entries looked at in one step, about half a millisecond: a deep replay must not hold up the loop."""
@@ -26,13 +27,12 @@ class Progress(Enum):
 
 
 def start_replay(connection: Connection, window: Window, rooms: list[str], since: int) -> tuple[int, int]:
-    """Owe the connection what came in `rooms`, new to it, after the offset `since`; returns how many events, and how
-    many entries were examined for it.
+    """Start the replay of entries in `rooms`, new to the connection, after the offset `since`. Returns the number of
+    events owed, and of entries examined.
 
-    `send_next_batch` then writes them and what came later. To be called before the rooms are joined, and not
-    while an earlier replay is under way. An event that another of its rooms brought, or will bring, does not count
-    and is not written again. Costs O(rooms log window), and as many entries as are owed, with those that are not only
-    because of another room that the connection is in.
+    `send_next_batch` then writes them and the entries after them. Call it before the rooms are joined, and not during
+    an earlier replay. An event that another room of the connection brought, or will bring, does not count and is not
+    written twice. O(rooms log window + entries owed + entries skipped only because of another room).
     """
     until = window.head if connection.offset is None else connection.offset
     wanted = Replay(dict.fromkeys(rooms, since), since, until, dict(connection.rooms))
@@ -51,8 +51,8 @@ def start_replay(connection: Connection, window: Window, rooms: list[str], since
 
 
 def history_start(connection: Connection, window: Window, rooms: list[str], count: int) -> tuple[int, int]:
-    """The offset after which there are at most `count` events that `start_replay` would replay, and how many entries
-    were examined to find it. Costs O(rooms log window) and, as `start_replay`, as many entries as are found."""
+    """The offset after which there are at most `count` events to replay, and the number of entries examined. O(rooms
+    log window + entries found), as `start_replay`."""
     oldest = window.first - 1
     found = examined = 0
     replay = Replay(dict.fromkeys(rooms, oldest), oldest, window.head, connection.rooms)
@@ -66,8 +66,8 @@ def history_start(connection: Connection, window: Window, rooms: list[str], coun
 
 
 def _spans(rooms: Mapping[str, int], seen: Mapping[str, int], after: int, until: int) -> Spans:
-    """Where entries can be that `rooms`, each from an offset on, bring and `seen` do not. Some there may not count: of
-    a room in `seen` that is not in `rooms`."""
+    """By room, the part of the log with entries of `rooms` (each from its offset on) that `seen` rooms did not bring.
+    It may include entries of a room in `seen` that is not in `rooms`."""
     until = min(until, seen.get(TENANT_ROOM, until))  # which brings everything
     return {
         room: (start, end)
@@ -77,13 +77,13 @@ def _spans(rooms: Mapping[str, int], seen: Mapping[str, int], after: int, until:
 
 
 def drop_room(connection: Connection, room: str) -> None:
-    """Owe nothing more of `room`, which the connection has left."""
+    """Drop `room`, which the connection has left, from its replay."""
     if connection.replay is not None:
         connection.replay.rooms.pop(room, None)
 
 
 def skip_gap(connection: Connection, window: Window) -> None:
-    """Give up what can no longer be had: what is left of a replay, or else everything up to the head."""
+    """Skip entries that are trimmed: the rest of a replay, or everything up to the head."""
     if connection.replay is None or connection.offset is None or window.misses(connection.rooms, connection.offset):
         connection.jump_to_head(window.head)
     else:
@@ -91,7 +91,7 @@ def skip_gap(connection: Connection, window: Window) -> None:
 
 
 def send_next_batch(connection: Connection, window: Window, now: float) -> Progress:
-    """Write one batch of what the connection is owed, and advance it; `now` is for its rate."""
+    """Write one batch of the entries owed, and advance the connection; `now` is for its rate limit."""
     if connection.offset is None:
         return Progress.LIVE
     allowance = connection.allowance(now)
@@ -125,7 +125,8 @@ def send_next_batch(connection: Connection, window: Window, now: float) -> Progr
 
 
 def _has_all(window: Window, source: Connection | Replay, after: int) -> bool:
-    """Whether what is owed is all there, though its rooms have lost entries: other rooms have brought those already."""
+    """Whether all owed entries are in the window although its rooms have lost some: other rooms have brought those
+    already."""
     if not isinstance(source, Replay):
         return False
     offsets = _candidates(window, source, after, source.until)
@@ -133,8 +134,8 @@ def _has_all(window: Window, source: Connection | Replay, after: int) -> bool:
 
 
 def _candidates(window: Window, source: Connection | Replay, after: int, until: int) -> Iterable[int]:
-    """The offsets above `after` among which are those that `source` wants. A few are quicker looked at one by one than
-    looked up by room; of many, a quiet room must not cost all."""
+    """Offsets above `after` that include all entries that `source` wants. A few are examined one by one; many are
+    looked up by room, so that a quiet room is not charged for a busy tenant."""
     if until - after <= len(source.rooms):
         return range(after + 1, until + 1)
     return window.candidates(_spans(source.rooms, source.seen if isinstance(source, Replay) else {}, after, until))

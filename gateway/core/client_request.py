@@ -1,4 +1,4 @@
-"""A client's request as an application authenticates it by: headers, cookies, query."""
+"""The client's request as passed to an application's `authenticate`: headers, cookies, query."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -11,7 +11,7 @@ _ESCAPED: Final = re.compile(r"\\(?:([0-3][0-7][0-7])|(.))")
 
 
 class HeaderMap(Mapping[str, str]):
-    """Headers by name in any case; several of one name are joined as a list (RFC 9110 section 5.3)."""
+    """Headers by case-insensitive name; repeated ones are joined as a list (RFC 9110 section 5.3)."""
 
     __slots__ = ("_headers",)
 
@@ -36,8 +36,8 @@ class HeaderMap(Mapping[str, str]):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class ClientRequest:
-    """A handshake or an HTTP request. Of a cookie that comes twice the last one counts, as in Starlette; of a parameter
-    the first. `address` is the client's, behind trusted proxies too. The representation shows no value."""
+    """A handshake or an HTTP request. The last of repeated cookies counts, as in Starlette, and the first of repeated
+    parameters. `address` is the client's, also behind trusted proxies. The representation shows no value."""
 
     headers: Mapping[str, str]
     cookies: Mapping[str, str]
@@ -49,13 +49,13 @@ class ClientRequest:
 
 
 def client_request(headers: Headers, query: Query, address: str) -> ClientRequest:
-    """The request with these headers and parameters."""
+    """The `ClientRequest` with these headers and parameters."""
     mapped = HeaderMap(headers)
     return ClientRequest(mapped, read_cookies(mapped.get("cookie", "")), dict(reversed(query)), address)
 
 
 def read_cookies(text: str) -> dict[str, str]:
-    """The cookies in a `Cookie` header (RFC 6265 section 4.2.1), read as laxly as browsers write it."""
+    """The cookies in a `Cookie` header (RFC 6265 section 4.2.1), parsed as leniently as browsers write it."""
     cookies = {}
     for pair in text.split(";"):
         name, separator, value = pair.strip().partition("=")
@@ -65,7 +65,7 @@ def read_cookies(text: str) -> dict[str, str]:
 
 
 def _unquoted(value: str) -> str:
-    """Without the quotes and escapes that `http.cookies` writes, and with it most frameworks of Python."""
+    """The value without the quotes and escapes of `http.cookies`, which most Python frameworks write."""
     if len(value) < 2 or not value.startswith('"') or not value.endswith('"'):
         return value
     return _ESCAPED.sub(lambda found: chr(int(found[1], 8)) if found[1] else found[2], value[1:-1])

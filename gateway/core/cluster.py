@@ -45,7 +45,7 @@ class Cluster(Protocol):
         """Stop to listen, and release all resources."""
 
     def apply(self, message: ControlMessage) -> tuple[ControlMessage, bool]:
-        """Put a message into force on this node alone, as `Revocations.add` does."""
+        """Put a message into force on this node only, as `Revocations.add` does."""
 
     async def publish_control(self, message: ControlMessage) -> None:
         """Put a message into force on all nodes. Raises `LogUnavailable`."""

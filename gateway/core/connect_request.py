@@ -1,4 +1,4 @@
-"""A client's attempt to connect: credentials, label, rooms and place to resume from."""
+"""The connect request: credentials, label, rooms and the cursor to resume from."""
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -13,20 +13,20 @@ from schemas.codes import ErrorCode
 
 SUBPROTOCOL: Final = "gateway.v1"
 WEBSOCKET_PATH: Final = "/ws/dashboard"
-"""Of the WebSocket, unless another one is configured."""
+"""The default path of the WebSocket."""
 
 MAX_CLIENT_ID: Final = 64
 NAMED_ROOMS: Final = "*"
-"""In `rooms`: all rooms that the token names outright."""
+"""The value of `rooms` for all rooms that the token grants by name."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectRequest:
-    """One attempt to connect. `tokens` are all that came, in order of precedence; never in the `repr`, and nor are
-    `headers` and `query`, by which an application may authenticate it.
+    """One attempt to connect. `tokens` are all tokens sent, in order of precedence. The `repr` omits them, and
+    `headers` and `query`, from which an application may authenticate it.
 
-    One that had to wait until its client was known (`Host.resolve`) has an `identity` or a token for its ticket; its
-    address has been `admitted`, and `failure` is what went wrong.
+    After `Host.resolve` it has an `identity`, or the token of its ticket; `admitted` says that its address was checked,
+    and `failure` is the error of the authentication.
     """
 
     tokens: Secrets
@@ -43,19 +43,19 @@ class ConnectRequest:
     failure: AuthError | GatewayError | None = None
 
     def token(self) -> str:
-        """The one token. Raises `TokenMissing`, and `TokenInvalid` for two that disagree."""
+        """The single token. Raises `TokenMissing`, and `TokenInvalid` for two that differ."""
         return require_single_token(self.tokens)
 
     def label(self) -> str | None:
-        """The client's name for itself. Raises `GatewayError` for one that is too long or cannot be shown."""
+        """The client's own label. Raises `GatewayError` for one that is too long or not printable."""
         label = self.client_id
         if label is not None and not (len(label) <= MAX_CLIENT_ID and label.isprintable()):
             raise GatewayError(ErrorCode.BAD_MESSAGE, f"client_id has at most {MAX_CLIENT_ID} printable characters")
         return label or None
 
     def rooms_for(self, identity: Identity, refused: Collection[str] = ()) -> tuple[str, ...]:
-        """The rooms that are asked for, each once. `*` stands for those among the grants that are no pattern; rooms
-        that the user was removed from are left out of it, and those that are `refused`."""
+        """The requested rooms, each once. `*` stands for the rooms granted by name, without revoked and `refused`
+        ones."""
         if NAMED_ROOMS not in self.rooms:
             return self.rooms
         named = [room for room in identity.grants.patterns if not room.endswith("*") and identity.allows(room)]
@@ -67,7 +67,7 @@ class ConnectRequest:
 def read_connect_request(
     query: Query, headers: Headers, tokens: Secrets, address: str, tickets: Secrets = NO_SECRETS
 ) -> ConnectRequest:
-    """The attempt in a request for the WebSocket. Nothing is judged here, so nothing is raised."""
+    """The connect request in an HTTP request. Nothing is validated here, so nothing is raised."""
     first = dict(reversed(query))
     rooms = [room for name, value in query if name == "rooms" for room in value.split(",") if room]
     return ConnectRequest(

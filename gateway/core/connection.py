@@ -43,8 +43,8 @@ OVER_RATE: Final = -3
 
 @dataclass(slots=True, eq=False)
 class Replay:
-    """A part of the log that is owed to a connection before it goes on at its own offset: what came in `rooms` after
-    `offset` and up to `until`, except for what the rooms in `seen` brought already; `owed` events in all."""
+    """A part of the log that is owed to a connection before its own offset counts again: entries of `rooms` after
+    `offset` and up to `until`, except those that rooms in `seen` brought already; `owed` events in all."""
 
     rooms: dict[str, int]
     offset: int
@@ -59,10 +59,10 @@ class Replay:
 class Connection:
     """The server-side state of one client.
 
-    `offset` is the position up to which everything has been dealt with; None at the head of the log. At most `rate`
-    events a second are written (0: no limit), and as many at once after a quiet second. `rooms` maps each room to the
-    offset after which its events are for this connection. `catch_up_scheduled` where its next batch is a matter of
-    time, and not of its transport.
+    `offset` is the position up to which everything was written or skipped; None at the head of the log. At most `rate`
+    events a second are written (0: no limit), with a burst of as many after a quiet second. `rooms` maps each room to
+    the offset after which its events are for this connection. `catch_up_scheduled` is true while its next batch waits
+    for a timer or a turn, and not for its transport.
     """
 
     __slots__ = (
@@ -113,7 +113,7 @@ class Connection:
         self.catch_up_scheduled = False
         self.established = False
         self.sent = 0
-        # `sent` may grow up to the quota before the clock is asked: the rate costs a comparison, not a system call.
+        # `sent` may grow up to the quota without a look at the clock: the rate costs a comparison, not a system call.
         self._bucket = 0.0
         self._bucket_at = 0.0
         self._quota = _UNLIMITED
@@ -129,11 +129,10 @@ class Connection:
         return self.offset is None
 
     def offer(self, batch: Batch, now: float) -> int:
-        """Take a batch of new events, all of them for this connection, unless it is behind and will read them later.
+        """Offer a batch of new events, all of them for this connection; a connection that is behind reads them later.
 
-        Returns the descriptor of its socket where the batch is still to be written, by the caller and there; else
-        `WRITTEN`, `BEHIND`, or `OVER_RATE` where it has just fallen behind because of its rate. `now` is in seconds of
-        a clock that never goes back.
+        Returns the descriptor of its socket where the caller must write the batch there; else `WRITTEN`, `BEHIND`, or
+        `OVER_RATE` where it has just fallen behind because of its rate. `now` is in seconds of a monotonic clock.
         """
         if self.offset is not None:
             return BEHIND
@@ -149,21 +148,21 @@ class Connection:
         return WRITTEN
 
     def write(self, batch: Batch) -> None:
-        """Write new events, or what is left of them. A transport that is full will say when it is writable again."""
+        """Write new events, or the rest of them. A full transport calls `on_writable` later."""
         if not self.transport.write(batch):
             self.offset = batch.last
 
     def fall_behind(self, offset: int) -> None:
-        """Go on after `offset` once the transport is writable again."""
+        """Continue after `offset` once the transport is writable again."""
         self.offset = offset
 
     def start_replay(self, replay: Replay, offset: int) -> None:
-        """Owe a part of the log, and then what comes after `offset`."""
+        """Owe a part of the log, and then the entries after `offset`."""
         self.replay = replay
         self.offset = offset
 
     def advance(self, offset: int, written: int) -> None:
-        """What was owed up to `offset` is dealt with; it was so many events."""
+        """Record that `written` events were written, up to `offset`."""
         self.sent += written
         replay = self.replay
         if replay is None:
@@ -175,40 +174,40 @@ class Connection:
             self.replay = None
 
     def abandon_replay(self) -> None:
-        """Owe nothing more of the replay. No room has brought what is given up: a client that asks for it again, as
-        far as it is still there, must get it."""
+        """Drop the rest of the replay. The rooms go back to what was delivered, so that a client that asks for the
+        dropped part again gets what is still in the log."""
         replay, self.replay = self.replay, None
         if replay is not None:
             for room in replay.rooms:
                 self.rooms[room] = min(replay.seen.get(room, replay.until), replay.until)
 
     def reach_head(self) -> None:
-        """Nothing more is owed."""
+        """Become live: nothing more is owed."""
         self.offset = None
 
     def jump_to_head(self, head: int) -> None:
-        """Owe nothing of what there is up to `head`: the connection goes on with what comes."""
+        """Become live at `head`, and drop everything owed before it."""
         self.replay = None
         self.offset = None
         for room in self.rooms:
             self.rooms[room] = head
 
     def count_reply(self) -> None:
-        """One frame more was written that is no event: it counts as sent, but not against the rate."""
+        """Count one frame that is no event: it counts as sent, but not against the rate."""
         self.sent += 1
         self._quota += 1
 
     def set_rate(self, rate: int) -> None:
-        if rate == self.rate:  # or a client could ask for more by showing its token again and again
+        if rate == self.rate:  # else a client could refill its bucket by sending its token again
             return
         self.rate = rate
         self._quota = self.sent if rate else _UNLIMITED
 
     def allowance(self, now: float) -> int:
-        """How many events may be written now."""
+        """The number of events that may be written now."""
         if not self.rate:
             return _UNLIMITED
-        # A bucket of `rate` events. A tenth of what is in it becomes the quota; what was written beyond that is owed.
+        # A token bucket of `rate` events. A tenth becomes the quota; events written beyond it are a debt.
         left = min(self.rate, self._bucket + (now - self._bucket_at) * self.rate + self._quota - self.sent)
         quota = min(max(int(left), 0), self.rate // 10 + 1)
         self._quota, self._bucket, self._bucket_at = self.sent + quota, left - quota, now
@@ -219,7 +218,7 @@ class Connection:
 
 
 def follows(rooms: dict[str, int], entry: Entry) -> bool:
-    """Whether one of the entry's rooms is in `rooms`, from before the entry on."""
+    """Whether `rooms` has one of the entry's rooms, joined before the entry."""
     for room in entry.rooms:  # noqa: SIM110 - a generator costs twice as much, for every entry that is replayed
         if rooms.get(room, entry.offset) < entry.offset:
             return True

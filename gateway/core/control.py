@@ -1,4 +1,4 @@
-"""Control messages: what one node decides and all of them act on."""
+"""Control messages: decisions of one node that all nodes act on."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -8,11 +8,11 @@ ControlKind = Literal["token_revoked", "user_revoked", "tenant_revoked", "room_r
 
 @dataclass(frozen=True, slots=True)
 class ControlMessage:
-    """A revocation of a token, a user or a tenant, a removal from a room, or the end of a connection.
+    """A revocation of a token, a user or a tenant, a removal from a room, or the close of a connection.
 
     `name` is the id of the token, the user or the connection, empty for a tenant; `tenant` is None for a token of any
-    tenant. `at` and `through` are as in `auth.issue_time`, seconds since the epoch. It concerns nobody any more after
-    `seconds`, counted by the clock of what carries it and not by that of a node.
+    tenant. `at` and `through` are as in `auth.issue_time`, seconds since the epoch. The message expires after
+    `seconds`, by the clock of the cluster's store and not by that of a node.
     """
 
     kind: ControlKind

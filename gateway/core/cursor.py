@@ -1,4 +1,4 @@
-"""Places in a tenant's log, and the opaque cursors that stand for them on the wire."""
+"""Positions in a tenant's log, and their opaque wire form, cursors."""
 
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -22,9 +22,9 @@ CURSOR_LENGTH: Final = len(_PREFIX) + 22
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """A place in one tenant's log: just after the entry at `offset`; 0 is before the first one.
+    """A position in one tenant's log: just after the entry at `offset`; 0 is before the first one.
 
-    `epoch` (7 bytes) names one life of the log: offsets of different epochs cannot be compared.
+    `epoch` (7 bytes) identifies the log since its last reset: offsets of different epochs cannot be compared.
     """
 
     epoch: bytes
@@ -32,14 +32,13 @@ class Position:
 
 
 class Cursors:
-    """Encodes and decodes the positions of one tenant.
+    """The codec of one tenant's cursors.
 
-    A cursor is the position as one block, encrypted with AES-256 under a key of the tenant's own. A position is a
-    block of its own, so that is all that a block cipher needs to hide it: the same event has the same id on every
-    node, two ids say nothing about how many events lie between them, and a cursor of one tenant is no cursor of
-    another's. What nobody gave out decrypts to noise, which is refused because its offset would be far too high; the
-    one in 16 million that is not names an epoch that never was. `keys` are the newest first: the first encodes and all
-    decode, so that changing the secret keeps the cursors that clients hold.
+    A cursor is the position as one block, encrypted with AES-256 (ECB) under a key of the tenant. Each position is a
+    different block, so no mode with an IV is needed: an event has the same id on every node, ids do not reveal how many
+    events lie between them, and a cursor of one tenant is invalid in another. There is no MAC: a forged cursor decrypts
+    to random bytes and is refused for its offset, except one in 16 million, which has an unknown epoch. `keys` are the
+    newest first: the first encodes and all decode, so that cursors outlive a rotation of the secret.
     """
 
     __slots__ = ("_decrypt", "_encrypt")
@@ -47,7 +46,7 @@ class Cursors:
     def __init__(self, keys: tuple[bytes, ...], tenant: str) -> None:
         own = [blake2b(tenant.encode(), key=key, digest_size=32, person=b"gateway-tenant").digest() for key in keys]
         ciphers = [Cipher(AES(key), ECB()) for key in own]  # noqa: S305 - no two blocks are alike
-        # In this mode a context has no state between blocks, and one serves for ever.
+        # In ECB mode a context has no state between blocks, so one is reused.
         self._encrypt = ciphers[0].encryptor().update
         self._decrypt = tuple(cipher.decryptor().update for cipher in ciphers)
 
@@ -56,7 +55,7 @@ class Cursors:
         return _PREFIX + base64url.encode(block)
 
     def decode(self, cursor: str) -> Position:
-        """Raises `CursorInvalid` for everything that `encode` did not make for this tenant with a key still known."""
+        """The position. Raises `CursorInvalid` for a text that is not a cursor of this tenant under a known key."""
         if len(cursor) != CURSOR_LENGTH or not cursor.startswith(_PREFIX):
             raise CursorInvalid
         try:

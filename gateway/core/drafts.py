@@ -12,7 +12,7 @@ from schemas.events import encode_event
 from schemas.rooms import Route, is_subject
 
 _ADDED: Final = len(payload_of(b"{}", CURSOR_LENGTH * "x", "")) - len(b"{}")
-"""What the log puts into an event's frame beside the timestamp's digits."""
+"""Bytes that the log adds to an event's frame, without the timestamp's digits."""
 
 
 def draft_of(
@@ -25,9 +25,9 @@ def draft_of(
     key: str | None,
     max_bytes: int,
 ) -> Draft:
-    """The event routed and encoded once for all; `key` is a `scoped_key`. Raises `GatewayError` where its frame
-    would be over `max_bytes`, `ValueError` for what JSON cannot hold, `NotFinite` among it."""
-    # Plain text is encoded in a third of the time that a member of an enum takes; whose own `str` may be another text.
+    """The draft of an event, routed and encoded once; `key` is a `scoped_key`. Raises `GatewayError` where its frame
+    would be over `max_bytes`, `ValueError` for data that JSON cannot hold, `NotFinite` among it."""
+    # A plain str is encoded three times faster than a str enum, whose own `__str__` may differ.
     fields: dict[str, Any] = {"type": str.__str__(type), "data": data}
     if source_agent_id is not None:
         fields["source_agent_id"] = source_agent_id
@@ -41,7 +41,7 @@ def draft_of(
 
 
 def _removal(data: Mapping[str, Any], room: str) -> Removal | None:
-    """The user that the event takes `room` from; None where it does not say which."""
+    """The removal of a user from `room`; None where the event names no user."""
     user_id = data.get("user_id")
     if isinstance(user_id, bool) or not isinstance(user_id, int | str):
         return None

@@ -1,4 +1,4 @@
-"""Errors of the domain, with the fields that an answer needs."""
+"""Errors of the domain, with the fields of their replies."""
 
 from collections.abc import Sequence
 from math import ceil
@@ -7,9 +7,10 @@ from schemas.codes import CloseCode, ErrorCode
 
 
 class GatewayError(Exception):
-    """A refusal that the asker is told: `code` is the wire's word, the text is for people and holds no secret.
+    """A refusal that the client is answered: `code` is the error code on the wire; the text is for people and has no
+    secret.
 
-    `holder` is the tenant and the user id of a verified token, where that is what was refused.
+    `holder` is the tenant and the user id of a verified token, where that was refused.
     """
 
     holder: tuple[str, str] | None = None
@@ -36,14 +37,14 @@ def milliseconds_up(seconds: float) -> float:
 
 
 class RateLimited(GatewayError):
-    """Too much, too fast; `retry_after` is in seconds."""
+    """A rate limit is exceeded; `retry_after` is in seconds."""
 
     def __init__(self, message: str, retry_after: float, limit: float) -> None:
         super().__init__(ErrorCode.RATE_LIMITED, message, retry_after=milliseconds_up(retry_after), limit=limit)
 
 
 class ConnectionRefused(GatewayError):
-    """A connection limit is reached: the client gets the reason and is closed with `close_code`."""
+    """A connection limit is reached: the client gets the error and is closed with `close_code`."""
 
     def __init__(
         self,
@@ -59,7 +60,7 @@ class ConnectionRefused(GatewayError):
 
 
 class NodeDraining(GatewayError):
-    """This node is about to end: the client finds another one, or this one again in so many milliseconds."""
+    """This node is shutting down: the client may reconnect after `reconnect_after_ms`."""
 
     def __init__(self, reconnect_after_ms: int) -> None:
         super().__init__(
@@ -71,7 +72,7 @@ class NodeDraining(GatewayError):
 
 
 class CursorInvalid(GatewayError):
-    """A text that this gateway never gave out as a cursor of this tenant."""
+    """A text that is not a cursor of this tenant."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -80,21 +81,21 @@ class CursorInvalid(GatewayError):
 
 
 class IdempotencyConflict(GatewayError):
-    """The key was used within the window for another event."""
+    """The idempotency key was used for another event within its window."""
 
     def __init__(self) -> None:
         super().__init__(ErrorCode.IDEMPOTENCY_CONFLICT, "this idempotency_key was used for another event")
 
 
 class ApplicationFailed(GatewayError):
-    """A function of the application raised, or took too long: what was asked is refused. The log has the error."""
+    """A function of the application raised or timed out: the request is refused. The error is in the log."""
 
     def __init__(self) -> None:
         super().__init__(ErrorCode.INTERNAL_ERROR, "the application could not decide on this: try again")
 
 
 class LogUnavailable(GatewayError):
-    """The log does not answer or refuses; the message says whether an event may have been appended nevertheless."""
+    """The log does not answer or refuses; the message says whether the event may have been appended."""
 
     def __init__(self, message: str = "the event log does not answer") -> None:
         super().__init__(ErrorCode.BROKER_UNAVAILABLE, message, retry_after=1.0)

@@ -1,4 +1,4 @@
-"""A queue that is fair to tenants: each has a line of its own, and they are served round robin."""
+"""A fair queue: one FIFO queue per tenant, served round robin."""
 
 from collections import deque
 from typing import Generic, TypeVar
@@ -15,10 +15,11 @@ class _TenantQueue(Generic[T]):
 
 
 class FairQueue(Generic[T]):
-    """Keeps the order of each tenant's items; `push` and `take` are O(1) for each item. A tenant that waits for nothing
-    takes no memory.
+    """A bounded queue that keeps the order of each tenant's items. `push` and `take` are O(1) per item; a tenant
+    without items takes no memory.
 
-    A tenant may have `most_items` and `most_size` waiting; where all together have `total_size`, its share of that.
+    A tenant may have `most_items` and `most_size` waiting; once all tenants together have `total_size`, its share of
+    that.
     """
 
     def __init__(self, most_items: int, most_size: int, total_size: int) -> None:
@@ -33,11 +34,11 @@ class FairQueue(Generic[T]):
 
     @property
     def tenants(self) -> int:
-        """How many wait."""
+        """The number of tenants with items."""
         return len(self._queues)
 
     def push(self, tenant: str, item: T, size: int) -> bool:
-        """Put an item at the end of the tenant's line; False where that is full."""
+        """Append an item to the tenant's queue; False where that is full."""
         queue = self._queues.get(tenant)
         if queue is None:
             queue = self._queues[tenant] = _TenantQueue()
@@ -53,7 +54,7 @@ class FairQueue(Generic[T]):
         return True
 
     def take(self, count: int, size: int) -> list[T]:
-        """Up to `count` items, and of them no more once they have `size`: of each tenant in turn its share."""
+        """Up to `count` items, but no more once they have `size`: a share of each tenant in turn."""
         taken: list[T] = []
         while self._queues and len(taken) < count and size > 0:
             tenant = next(iter(self._queues))

@@ -1,4 +1,4 @@
-"""Frames, encoded once for many transports, and the batches in which they are written."""
+"""Frames, encoded once for many transports, and batches, written together."""
 
 import struct
 import zlib
@@ -11,17 +11,17 @@ _TEXT: Final = 0x81
 _DEFLATED_TEXT: Final = 0xC1
 
 WINDOW_BITS: Final = 12
-"""The window of compressed frames, as a power of two: 4 kB, which is more than most events."""
+"""The window of compressed frames as a power of two: 4 kB, more than most events."""
 
 _MIN_DEFLATED: Final = 256
-"""Payloads under this are sent as they are: 10 us of compression would spare less than 60 bytes."""
+"""Payloads under this size are not compressed: 10 us of CPU would save less than 60 bytes."""
 
 
 class Frame:
     """One event or reply as an unmasked WebSocket text frame.
 
-    `wire` is the whole frame for a transport that writes bytes to a socket; `text` the message alone, for one that
-    frames by itself (ASGI).
+    `wire` is the whole frame, for a transport that writes bytes to a socket; `text` the message, for one that frames by
+    itself (ASGI).
     """
 
     __slots__ = ("_deflated", "_payload_start", "_text", "wire")
@@ -35,21 +35,21 @@ class Frame:
 
     @property
     def payload(self) -> bytes:
-        """The message as UTF-8, without the frame's header."""
+        """The message as UTF-8, without the frame header."""
         return self.wire[self._payload_start :]
 
     @property
     def text(self) -> str:
-        """The message, decoded once for all."""
+        """The message as text, decoded once."""
         if self._text is None:
             self._text = self.payload.decode()
         return self._text
 
     @property
     def deflated(self) -> bytes:
-        """The frame for connections with permessage-deflate, compressed once for all of them, or `wire` where that
-        is no longer. Sound only where nothing is carried over from message to message (server_no_context_takeover)
-        and the window is of `WINDOW_BITS` or more."""
+        """The frame for connections with permessage-deflate, compressed once for all of them; `wire` where that is not
+        longer. Valid only without context takeover (server_no_context_takeover) and with a window of at least
+        `WINDOW_BITS`."""
         if self._deflated is None:
             self._deflated = self.wire
             if len(self.wire) >= _MIN_DEFLATED:
@@ -76,10 +76,10 @@ def _header(first: int, size: int) -> bytes:
 
 
 class Batch:
-    """Frames that leave together, shared by every connection that they are for.
+    """Frames that are written together, shared by all their recipients.
 
-    `first` and `last` are offsets in the log, for a connection that must remember its place; 0 for replies. `wire` and
-    `deflated` are all the frames as one piece.
+    `first` and `last` are offsets in the log, for a connection that falls behind; 0 for replies. `wire` and `deflated`
+    are all frames concatenated.
     """
 
     __slots__ = ("_deflated", "count", "first", "frames", "last", "wire")
@@ -96,13 +96,13 @@ class Batch:
 
     @property
     def deflated(self) -> bytes:
-        """As `wire`, for connections with permessage-deflate; compressed once for all of them, when first asked for."""
+        """As `wire`, for connections with permessage-deflate; compressed once, on first use."""
         if self._deflated is None:
             self._deflated = b"".join([frame.deflated for frame in self.frames])
         return self._deflated
 
     def rest(self, sent: int) -> "Batch":
-        """What is left of `wire` once `sent` bytes of it were written; that is all it has."""
+        """The batch without its first `sent` bytes; it has nothing but its `wire`."""
         rest = Batch((), self.first, self.last)
         rest.wire = memoryview(self.wire)[sent:]
         return rest

@@ -1,4 +1,4 @@
-"""The host of transports: the gateway, as they see it from below."""
+"""The host of transports: the gateway as its transports call it."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -9,23 +9,24 @@ from gateway.core.transport import Transport
 
 
 class Host(Protocol):
-    """The interface that a transport calls: plain, quick functions."""
+    """The callbacks of transports: synchronous functions that return quickly."""
 
     def connect(self, handshake: ConnectRequest, transport: Transport) -> Connection | None:
-        """A client's handshake was answered; None where it is refused, and the transport closed with the reason."""
+        """Admit a client whose handshake was answered; None where it is refused and the transport was closed with the
+        reason."""
 
     def resolve(self, handshake: ConnectRequest, then: Callable[[ConnectRequest], object]) -> bool:
-        """Whether a handshake has to wait until its client is known. `then` is called once, after this has returned,
-        with the one to connect with in its place. False: connect with it as it is."""
+        """Whether the handshake needs asynchronous authentication. True: `then` is called once, after this has
+        returned, with the request to connect with. False: connect with it as it is."""
 
     def receive(self, connection: Connection, text: str) -> None:
-        """A text frame came."""
+        """Receive a text frame."""
 
     def receive_binary(self, connection: Connection) -> None:
-        """A binary frame came, which the protocol does not have."""
+        """Receive a binary frame, which the protocol does not have."""
 
     def on_writable(self, connection: Connection) -> None:
-        """The transport answered False, and has room again."""
+        """The transport was full (`write` returned False) and has room again."""
 
     def on_transport_closed(self, connection: Connection) -> None:
-        """The client has gone, or the transport has given it up."""
+        """The client has disconnected, or the transport has aborted the connection."""

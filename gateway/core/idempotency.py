@@ -1,4 +1,4 @@
-"""Idempotency keys: deduplication of events that a publisher sends again."""
+"""Idempotency keys: deduplication of retried events."""
 
 from typing import Final, NamedTuple
 
@@ -11,24 +11,24 @@ _MILLISECONDS: Final = (1 << _MILLISECONDS_BITS) - 1
 
 
 class Appended(NamedTuple):
-    """Where and when (seconds since the epoch) the event of a key was appended."""
+    """The offset and time (seconds since the epoch) of the event of a key."""
 
     offset: int
     at: float
 
 
 def scoped_key(principal: str, key: str | None) -> str | None:
-    """The key as logs remember it: keys of two principals are two keys, even where their texts are equal. `principal`
-    holds no space, and is empty for code of this process."""
+    """The key with its principal, so that equal keys of two principals differ. `principal` has no space, and is empty
+    for in-process code."""
     return None if key is None else f"{principal} {key}"
 
 
 class IdempotencyWindow:
     """The keys of one tenant, each remembered for at least `seconds` and at most a third longer.
 
-    They live in generations that are dropped whole, so that forgetting costs nothing for each key. With a key are kept
-    its offset, its time and 64 bits of a hash of the body, as one integer: about 200 bytes in all. When
-    `max_keys` are in use, further ones are refused: forgetting one early would break the promise in silence.
+    Keys live in generations that are dropped whole, so that expiry is O(1). An entry has the offset, the time and 64
+    bits of a hash of the body, as one integer: about 200 bytes. Beyond `max_keys` new ones are refused: to drop one
+    early would break the guarantee silently.
     """
 
     __slots__ = ("_generations", "_length", "_max_keys", "_older", "_turned_at")
@@ -41,14 +41,14 @@ class IdempotencyWindow:
         self._turned_at = 0.0
 
     def claim(self, key: str, body: bytes, offset: int, at: float, now: float) -> Appended | None:
-        """Where `body` was appended under `key`; or None, and from now on that is `offset`, `at` that time.
+        """The first append of `body` under `key`; or None, which records `offset` and `at` for it.
 
-        `body` is without what differs from try to try, `now` in seconds of a clock that never goes back. Raises
+        `body` excludes everything that differs between retries; `now` is in seconds of a monotonic clock. Raises
         `IdempotencyConflict` where the key was used for another body.
         """
         if now - self._turned_at >= self._length:
             self._turn(now)
-        # Python's own hash: keyed anew in each process, and the keys live no longer than that.
+        # Python's hash is salted per process, which is as long as the keys live.
         fingerprint = hash(body) & _FINGERPRINT
         for generation in self._generations:
             if (value := generation.get(key)) is not None:

@@ -1,4 +1,4 @@
-"""The connection manager: which connections are in which rooms, and the fan-out to them."""
+"""The connection manager: the index of connections by room and user, and the fan-out to them."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
@@ -9,13 +9,13 @@ from gateway.core.window import Entry
 
 
 class TenantIndex:
-    """The connections of one tenant by id, by room and by user, and its totals since the start. Nothing in it can
-    reach another tenant's."""
+    """The connections of one tenant by id, by room and by user, and its totals since the start. It holds nothing of
+    other tenants."""
 
     __slots__ = ("connections", "connections_seen", "messages_sent", "rooms", "users")
 
     def __init__(self) -> None:
-        # Dictionaries for sets: they keep the order of arrival, so that nobody is always served last.
+        # Dictionaries in place of sets: they keep the order of arrival, so that no connection is always served last.
         self.connections: dict[str, Connection] = {}
         self.rooms: dict[str, dict[Connection, None]] = {}
         self.users: dict[str, dict[Connection, None]] = {}
@@ -23,7 +23,7 @@ class TenantIndex:
         self.messages_sent = 0  # to connections that are gone
 
     def total_sent(self) -> int:
-        """Messages to all its connections since the start. O(connections)."""
+        """Messages sent to the tenant's connections since the start. O(connections)."""
         return self.messages_sent + sum(connection.sent for connection in self.connections.values())
 
 
@@ -33,22 +33,22 @@ class IndexObserver(Protocol):
     def on_added(self, connection: Connection) -> None: ...
 
     def on_joined(self, connection: Connection, room: str) -> None:
-        """It was not in the room before."""
+        """The connection was not in the room before."""
 
     def on_left(self, connection: Connection, rooms: Iterable[str]) -> None:
-        """It has left these rooms, or all that it was in because it is gone."""
+        """The connection has left these rooms: all of its rooms where it is gone."""
 
 
 BatchWriter = Callable[[Batch, Mapping[int, Connection]], object]
-"""Writes a batch to connections, given by the descriptors of their sockets."""
+"""A function that writes a batch to connections, given by the descriptors of their sockets."""
 
 OnFailure = Callable[[Connection, Exception], object]
-"""Called for a connection that missed frames because of an exception: it must not go on as if it had got them."""
+"""A callback for a connection that missed frames because of an exception, and must be closed."""
 
 
 class ConnectionManager:
-    """Connections indexed by tenant, and within the tenant by room and by user; both ways, so that leaving costs what
-    was joined."""
+    """Connections indexed by tenant, and within the tenant by room and by user, in both directions, so that leaving
+    costs what was joined."""
 
     def __init__(self) -> None:
         # An index stays when its last connection has gone: it holds the tenant's totals.
@@ -56,7 +56,7 @@ class ConnectionManager:
         self.observer: IndexObserver | None = None
 
     def add(self, connection: Connection) -> None:
-        """Take in a connection that is in no room yet."""
+        """Add a connection that is in no room yet."""
         index = self.of(connection.identity.tenant)
         index.connections[connection.id] = connection
         index.users.setdefault(connection.identity.user_id, {})[connection] = None
@@ -65,7 +65,7 @@ class ConnectionManager:
             self.observer.on_added(connection)
 
     def remove(self, connection: Connection) -> bool:
-        """Forget a connection; False where it was not known (any more)."""
+        """Remove a connection; False where it is not in the index."""
         index = self.of(connection.identity.tenant)
         if index.connections.pop(connection.id, None) is None:
             return False
@@ -79,7 +79,7 @@ class ConnectionManager:
         return True
 
     def join(self, connection: Connection, room: str, after: int) -> None:
-        """Put a connection into a room, for events at offsets above `after`."""
+        """Add a connection to a room, for events at offsets above `after`."""
         self.of(connection.identity.tenant).rooms.setdefault(room, {})[connection] = None
         new = room not in connection.rooms
         connection.rooms[room] = after
@@ -136,33 +136,33 @@ class ConnectionManager:
         return index
 
     def tenants(self) -> Iterable[str]:
-        """Those that were ever connected."""
+        """The tenants that ever had a connection."""
         return self._tenants.keys()
 
     def indexes(self) -> Iterable[TenantIndex]:
-        """Those of all tenants that were ever connected."""
+        """The indexes of all tenants that ever had a connection."""
         return self._tenants.values()
 
     def connections(self) -> Iterator[Connection]:
-        """Every connection of every tenant."""
+        """All connections of all tenants."""
         for index in self._tenants.values():
             yield from index.connections.values()
 
 
 def _audiences(index: TenantIndex, entries: Sequence[Entry]) -> Iterable[tuple[int, Iterable[Connection]]]:
-    """Who gets which of the entries (bit i: the i-th), each connection once. What is returned is not the index's own:
-    who is offered something may leave."""
+    """The recipients of the entries, grouped by bit mask (bit i: the i-th entry), each connection once. The collections
+    are copies: a recipient may leave while it is written to."""
     masks: dict[str, int] = {}
     for i, entry in enumerate(entries):
         for room in entry.rooms:
             if room in index.rooms:
                 masks[room] = masks.get(room, 0) | 1 << i
     different = set(masks.values())
-    if len(different) == 1:  # as with every single event: nobody need be looked at one by one
-        everybody: dict[Connection, None] = {}
+    if len(different) == 1:  # the common case of a single event: no grouping by connection
+        recipients: dict[Connection, None] = {}
         for room in masks:
-            everybody.update(index.rooms[room])
-        return ((different.pop(), everybody),)
+            recipients.update(index.rooms[room])
+        return ((different.pop(), recipients),)
     each: dict[Connection, int] = {}
     for room, mask in masks.items():
         for connection in index.rooms[room]:

@@ -9,7 +9,7 @@ from gateway.core.connection import Connection
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One connection, as all nodes know it. Times are seconds since the epoch."""
+    """One connection as all nodes know it. Times are seconds since the epoch."""
 
     connection_id: str
     client_id: str | None
@@ -20,7 +20,7 @@ class Member:
 
 
 def member_of(connection: Connection) -> Member:
-    """A connection of this node, as the others know it."""
+    """The member of a connection of this node."""
     identity = connection.identity
     return Member(
         connection.id,
@@ -33,8 +33,8 @@ def member_of(connection: Connection) -> Member:
 
 
 class TenantTotals(NamedTuple):
-    """What a node counts of a tenant since it started: connections that came, frames sent to them, and events that it
-    has appended to the log. Each is counted by one node: so that totals of nodes may be added."""
+    """Counts of one node for a tenant since it started: connections opened, frames sent to them, events appended to the
+    log. Each is counted by one node, so that the totals of nodes can be added."""
 
     connections: int
     messages: int
@@ -42,7 +42,7 @@ class TenantTotals(NamedTuple):
 
 
 class PresenceChange(NamedTuple):
-    """The first connection of a user on other nodes has come into a room, or the last one there has left it."""
+    """The first connection of a user on other nodes has joined a room, or the last one there has left it."""
 
     room: str
     user_id: str
@@ -51,15 +51,15 @@ class PresenceChange(NamedTuple):
 
 @dataclass(slots=True)
 class RemoteMembers:
-    """The connections of one tenant on other nodes: by node and id, and how many each user has in each room. What
-    changes costs what has changed."""
+    """The connections of one tenant on other nodes: by node and id, and counts by room and user. An update costs what
+    has changed."""
 
     nodes: dict[str, dict[str, Member]] = field(default_factory=dict)
     rooms: dict[str, dict[str, int]] = field(default_factory=dict)
     totals: dict[str, TenantTotals] = field(default_factory=dict)
 
     def __iter__(self) -> Iterator[tuple[str, Member]]:
-        """Each with its node."""
+        """Pairs of node and member."""
         return ((node, member) for node, members in self.nodes.items() for member in members.values())
 
     def __len__(self) -> int:
@@ -70,11 +70,11 @@ class RemoteMembers:
         return next((member for member in found if member is not None), None)
 
     def count(self, room: str, user_id: str) -> int:
-        """How many connections the user has in the room."""
+        """The number of connections that the user has in the room."""
         return self.rooms.get(room, {}).get(user_id, 0)
 
     def update(self, node: str, changed: Mapping[str, Member | None]) -> list[PresenceChange]:
-        """Take in what has changed at a node, by connection id: None is gone. What came of it for rooms."""
+        """Apply the changes of a node, by connection id (None: gone). Returns the resulting changes of rooms."""
         members = self.nodes.setdefault(node, {})
         gone: list[tuple[str, str]] = []
         changes: list[PresenceChange] = []
@@ -90,20 +90,20 @@ class RemoteMembers:
                 ]
             if old is not None:
                 gone += [(room, old.user_id) for room in before if room not in after]
-        # Last, so that a user who has come back on another connection was never out.
+        # Last, so that a user who moved to another connection does not leave.
         changes += [PresenceChange(room, user_id, False) for room, user_id in gone if self._remove(room, user_id)]
         if not members:
             del self.nodes[node]
         return changes
 
     def replace(self, node: str, members: Iterable[Member]) -> list[PresenceChange]:
-        """All that there is at a node from now on."""
+        """Replace all members of a node."""
         changed: dict[str, Member | None] = dict.fromkeys(self.nodes.get(node, ()))
         changed.update((member.connection_id, member) for member in members)
         return self.update(node, changed)
 
     def drop(self, node: str) -> list[PresenceChange]:
-        """A node is no more, or has no connections of the tenant any more."""
+        """Remove a node that has stopped, or has no connections of the tenant any more."""
         return self.replace(node, ())
 
     def _add(self, room: str, member: Member) -> bool:
@@ -126,15 +126,15 @@ class MemberSource(Protocol):
     """The node's own connections, as its publisher reads them."""
 
     def ids(self, tenant: str) -> Collection[str]:
-        """Of all connections that the tenant has here."""
+        """The ids of all connections of the tenant here."""
 
     def member(self, tenant: str, connection_id: str) -> Member | None:
-        """One of them as it is now; None where it has gone."""
+        """The current state of a connection; None where it has gone."""
 
     def totals(self, tenant: str) -> TenantTotals: ...
 
     def tenants(self) -> Iterable[str]:
-        """Those of which anything was counted; some perhaps twice."""
+        """The tenants with any counts, perhaps with repetitions."""
 
 
 OnChanges = Callable[[str, list[PresenceChange]], object]
@@ -143,14 +143,14 @@ OnChanges = Callable[[str, list[PresenceChange]], object]
 class ClusterMembers(Protocol):
     """The connections of all nodes. An implementation guarantees, and `gateway.testing` checks:
 
-    - What `changed` was told of is known to every node that watches the tenant, or looks, within 2 seconds. It is a
-      plain function and costs next to nothing; nothing waits for it.
+    - A change reported by `changed` is visible within 2 seconds on every node that watches or refreshes the tenant.
+      `changed` is synchronous and O(1); nothing waits for it.
     - The connections of a node that was stopped are gone within 2 seconds, those of one that was killed within 60.
-    - What is known of a tenant when it is first read is told to nobody; what changes afterwards, while it is watched,
-      is told to `on_changes`, in order.
-    - Nothing of it fails where the nodes cannot reach one another, or not be told: each knows its own connections, and
-      of others' what it heard last. `partial` says so. In reach again they know what has changed, without help, and
-      `on_changes` is not told of those who were there all the time, however long that was.
+    - The first read of a tenant reports no change; later changes are reported to `on_changes`, in order, while the
+      tenant is watched.
+    - Nothing fails during a partition: each node serves its own members and the last known remote ones, and `partial`
+      is true. Afterwards the nodes converge by themselves, and `on_changes` is not called for members that stayed,
+      however long the partition was.
     """
 
     node: str
@@ -162,23 +162,23 @@ class ClusterMembers(Protocol):
     async def start(self) -> None: ...
 
     async def stop(self) -> None:
-        """Withdraw this node's connections, if the others can be reached."""
+        """Withdraw this node's connections, unless the store is out of reach."""
 
     def changed(self, tenant: str, connection_id: str) -> None:
-        """A connection of this node has come, changed or gone."""
+        """Report that a connection of this node was opened, changed or closed."""
 
     def watch(self, tenant: str) -> None:
-        """Keep up with the tenant from now on."""
+        """Keep the tenant's members up to date from now on."""
 
     def unwatch(self, tenant: str) -> None: ...
 
     def refresh(self, tenant: str) -> Awaitable[None] | None:
-        """Read of the tenant what there is now. None where that is known, or cannot be; the rest takes at most 2
-        seconds, and never raises."""
+        """Read the tenant's members now. None where they are current, or cannot be read; else an awaitable that
+        completes within 2 seconds and never raises."""
 
     def remote(self, tenant: str) -> RemoteMembers:
         """The known connections of the other nodes."""
 
     @property
     def partial(self) -> bool:
-        """Whether other nodes may have connections of which nothing is known here, for they are out of reach."""
+        """Whether other nodes may have connections that are unknown here, since they are out of reach."""

@@ -1,4 +1,4 @@
-"""Which web pages may connect: the `Origin` check (RFC 6455 section 10.2)."""
+"""The check of `Origin` against cross-site WebSocket hijacking (RFC 6455 section 10.2)."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -10,10 +10,10 @@ _IMPLIED: Final = {"http": ":80", "https": ":443"}
 
 
 class OriginPolicy:
-    """Which web pages may connect: `allowed` ones, or, where that is empty, those of the gateway's own origin.
+    """The allowed origins of web pages; where none are configured, the gateway's own origin only.
 
-    A client that sends no `Origin` is not a browser, and passes. This is what stands between a page of somebody else
-    and a user's browser (RFC 6455 section 10.2); tokens are what stands between clients and rooms.
+    A request without `Origin` is not from a browser, and passes: the check protects the users of browsers from other
+    sites' pages, tokens protect rooms from clients.
     """
 
     def __init__(self, allowed: Iterable[str]) -> None:
@@ -29,35 +29,37 @@ class OriginPolicy:
         if self._allowed:
             return origin in self._allowed or "*" in self._allowed
         hosts = [value.decode("latin-1").lower() for value in headers.get(b"host", ())]
-        # The scheme is left out: behind a proxy that ends TLS it is not known here, and the host is what counts.
+        # The scheme is ignored: behind a proxy that terminates TLS it is not known here.
         if len(hosts) != 1 or origin.partition("://")[0] not in ("http", "https"):
             return False
         host = _host(origin)
         return host is not None and host == _host(hosts[0])
 
     def page_of(self, headers: Headers) -> bytes | None:
-        """The origin of the page that sends this request, as it was sent; None for other pages, and for no page."""
+        """The origin of the page that sent the request, as sent; None for pages that are not allowed, and without
+        `Origin`."""
         return headers[b"origin"][0] if b"origin" in headers and self.allows(headers) else None
 
 
 def origin_fault(text: str) -> str | None:
-    """The problem with a configured origin, which is a scheme and a host, with a port or without, or `*`; or None."""
+    """The problem with a configured origin, or None. An origin is a scheme and a host, with or without a port, or
+    `*`."""
     if text == "*":
         return None
     parts = _split(_normal(text))
     if parts is None or not parts.scheme or not parts.hostname:
-        return f"{text!a} is no origin: a scheme and a host"
+        return f"{text!a} is not an origin: write a scheme and a host, such as https://example.com"
     if parts.username is not None or parts.path or parts.query or parts.fragment:
-        return f"{text!a} has more than a scheme, a host and a port"
+        return f"{text!a} has more than a scheme, a host and a port: remove the rest"
     if "*" in parts.hostname:
-        return f"{text!a} is a pattern, and origins are compared as they are"
+        return f"{text!a} is a pattern: list each origin"
     if not text.isascii() or not text.isprintable() or " " in text:
-        return f"{text!a} is not how a browser writes it: in ASCII, a name of other letters as xn--…"
+        return f"{text!a} is not in the form of a browser: write it in ASCII, other letters as xn--…"
     return None
 
 
 def _normal(origin: str) -> str:
-    """As browsers write it: in lower case, without the port that the scheme implies (RFC 6454 section 6.1)."""
+    """An origin as browsers write it: in lower case, without the default port of the scheme (RFC 6454 section 6.1)."""
     origin = origin.strip().rstrip("/").lower()
     return origin.removesuffix(_IMPLIED.get(origin.partition("://")[0], ""))
 
@@ -72,7 +74,7 @@ def _split(text: str) -> SplitResult | None:
 
 
 def _host(text: str) -> str | None:
-    """`host:port` without the port that its scheme implies; None for what has user information or a path in it."""
+    """`host:port` without the default port; None where there is user information or a path."""
     parts = _split(text if "://" in text else f"//{text}")
     if parts is None or parts.username is not None or parts.password is not None:
         return None

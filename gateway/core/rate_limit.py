@@ -1,4 +1,4 @@
-"""How fast and how many: rates as GCRA, so that a limit costs one float for each key, and addresses as keys."""
+"""Rate limits (GCRA, one float per key) and connection counts by key."""
 
 from collections import Counter
 from collections.abc import Hashable
@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 
 @dataclass(frozen=True, slots=True)
 class RateLimiter:
-    """`per_second` on average, `burst` at once. A rate of 0 is no limit."""
+    """A GCRA rate limit: `per_second` on average, `burst` at once. A rate of 0 is no limit."""
 
     per_second: float
     burst: int
@@ -18,18 +18,18 @@ class RateLimiter:
     def acquire(self, due: float, now: float, cost: int = 1) -> tuple[float, float]:
         """Spend `cost`. Returns the new state, and the seconds to wait: 0 where it was granted.
 
-        The state is the time at which the bucket is full again (GCRA's theoretical arrival time); it starts as 0.
-        `now` is in seconds of a clock that never goes back.
+        The state is the time at which the bucket is full again (GCRA's theoretical arrival time, TAT); it starts as 0.
+        `now` is in seconds of a monotonic clock.
         """
         if self.per_second <= 0:
             return due, 0.0
         after = max(due, now) + cost / self.per_second
         wait = after - now - self.burst / self.per_second
-        # The float's last bits must not refuse the last one of a burst: after months they are worth 2 ns each.
+        # A tolerance for float rounding: after months of uptime the last bit is worth 2 ns.
         return (after, 0.0) if wait <= 1e-6 else (due, wait)
 
     def charge(self, due: float, now: float, cost: float) -> float:
-        """Spend `cost` more for what was granted: the new state, which may be a debt that what follows waits for."""
+        """The state after `cost` more for a granted request; it may be a debt that later requests wait for."""
         return max(due, now) + cost / self.per_second if self.per_second > 0 else due
 
 
@@ -37,8 +37,9 @@ K = TypeVar("K", bound=Hashable)
 
 
 class KeyedRateLimiter(Generic[K]):
-    """One rate for each key. All is O(1), `sweep` too: keys are kept in two generations, each as long as a bucket takes
-    to be full again, and the older one is dropped whole. So a full bucket takes memory for twice as long at most."""
+    """One rate limit for each key. All operations are O(1), `sweep` too: keys are kept in two generations, each as long
+    as a bucket takes to fill, and the older one is dropped whole. So a full bucket takes memory for at most twice as
+    long."""
 
     def __init__(self, rate: RateLimiter) -> None:
         self.rate = rate
@@ -48,7 +49,7 @@ class KeyedRateLimiter(Generic[K]):
         self._turned_at = self._acquired_at = 0.0
 
     def acquire(self, key: K, now: float) -> float:
-        """Spend one of `key`'s; the seconds to wait, 0 where it was granted."""
+        """Spend one of `key`; the seconds to wait, 0 where it was granted."""
         known = self._due.get(key)
         due, wait = self.rate.acquire(self._older.get(key, 0.0) if known is None else known, now)
         if due > now:
@@ -67,7 +68,7 @@ class KeyedRateLimiter(Generic[K]):
 
 
 class ConnectionCounter(Generic[K]):
-    """How many there are of each key, none counted that are gone."""
+    """A counter by key; a key at 0 takes no memory."""
 
     def __init__(self) -> None:
         self._counts: Counter[K] = Counter()
@@ -90,7 +91,7 @@ class ConnectionCounter(Generic[K]):
             del self._counts[key]
 
 
-@lru_cache(maxsize=4096)  # reading an address takes longer than verifying that a connection may come from it
+@lru_cache(maxsize=4096)  # parsing an address costs more than the rate limit itself
 def address_key(host: str) -> str:
     """The key of an address for rate limits: an IPv4 address, or the /64 of an IPv6 one, which one client controls."""
     try:

@@ -20,16 +20,16 @@ from gateway.core.tenant_revocations import RevocationEntry, TenantRevocations, 
 from gateway.core.timer_wheel import TimerWheel
 
 MAX_REVOKED_ROOMS: Final = 128
-"""Rooms taken from one user."""
+"""Rooms revoked from one user."""
 
 MAX_ENTRIES: Final = 100_000
 """Revocations and removals of one tenant."""
 
 SHOWN_SECONDS: Final = 10.0
-"""For how long at least the newest `iat` of a user is remembered: longer than a cutoff is on its way."""
+"""Minimum time for which the newest `iat` of a user is remembered: longer than the propagation of a cutoff."""
 
 STEP: Final = 1e-6
-"""Seconds between two cutoffs at least; a float of these decades tells them apart."""
+"""Minimum distance of two cutoffs in seconds; a float of these decades tells them apart."""
 
 _NO_ROOMS: Final[frozenset[str]] = frozenset()
 _WHEEL_SECONDS: Final = 60.0
@@ -37,8 +37,8 @@ _SWEEP_MOST: Final = 10_000
 
 
 class Revocations:
-    """The revocations in force. `now` is seconds since the epoch where tokens are judged, else of a timer that never
-    goes back: a wall clock that jumps ahead for a moment must forget nothing."""
+    """The revocations in force. `now` is seconds since the epoch where tokens are checked, else of a monotonic timer: a
+    jump of the wall clock must not drop an entry."""
 
     def __init__(self, max_revoked_rooms: int = MAX_REVOKED_ROOMS, max_entries: int = MAX_ENTRIES) -> None:
         self._max_revoked_rooms = max_revoked_rooms
@@ -46,7 +46,7 @@ class Revocations:
         self._tenants: dict[str | None, TenantRevocations] = {}
         self._count = 0
         self._expiry: TimerWheel[RevocationEntry] = TimerWheel()
-        # On the wheel still, and nowhere else: to take a hundred thousand off at once would hold up the loop.
+        # Replaced entries still on the timer wheel: removing 100,000 at once would block the event loop.
         self._replaced: deque[Iterator[RevocationEntry]] = deque()
         self._shown: dict[tuple[str | None, str], int] = {}
         self._shown_before: dict[tuple[str | None, str], int] = {}
@@ -59,10 +59,10 @@ class Revocations:
         for tenant in self._tenants.values():
             yield from tenant
 
-    # ---- judging tokens
+    # ---- checking tokens
 
     def check(self, identity: Identity, now: float) -> None:
-        """Raise TokenRevoked if the token of `identity` is revoked. It has been shown, which is remembered."""
+        """Raise TokenRevoked if the token of `identity` is revoked. Also records its `iat`."""
         if is_fresh(identity.issued_at, now):
             shown, iat = self._shown, identity.issued_at
             for key in ((identity.tenant, identity.user_id), (identity.tenant, "")):
@@ -83,7 +83,7 @@ class Revocations:
         return any(is_cut_off(identity, it.at, it.through, now) for it in tenant.cutoffs(identity.user_id))
 
     def revoked_rooms(self, identity: Identity, now: float) -> frozenset[str]:
-        """The rooms that are taken from the token of `identity`."""
+        """The rooms that are revoked from the token of `identity`."""
         tenant = self._tenants.get(identity.tenant)
         if tenant is None:
             return _NO_ROOMS
@@ -91,7 +91,7 @@ class Revocations:
         return frozenset(room for room, entry in entries.items() if is_cut_off(identity, entry.at, entry.through, now))
 
     def is_room_revoked(self, identity: Identity, room: str, now: float) -> bool:
-        """Whether `room` is taken from the token of `identity`."""
+        """Whether `room` is revoked from the token of `identity`."""
         tenant = self._tenants.get(identity.tenant)
         entry = None if tenant is None else tenant.get("room_revoked", identity.user_id, room)
         return entry is not None and is_cut_off(identity, entry.at, entry.through, now)
@@ -107,12 +107,12 @@ class Revocations:
         return max((entry.at for entry in cutoffs), default=0.0)
 
     def next_cutoff(self, tenant: str | None, now: float) -> float:
-        """The place of a cutoff that is made now: after all that tokens may name, though the clock was put back."""
+        """The time of a new cutoff: after all that tokens may name, even if the clock was set back."""
         found = self._tenants.get(tenant)
         return now if found is None else max(now, found.newest + STEP)
 
     def cutoff_for(self, message: ControlMessage) -> float:
-        """The place of the cutoff by which a removal is in force already, be it a coarser one; 0 where none is."""
+        """The time of the cutoff, maybe a coarser one, by which a removal is already in force; 0 where it is not."""
         tenant = self._tenants.get(message.tenant)
         if tenant is None:
             return 0.0
@@ -120,15 +120,15 @@ class Revocations:
         return cover.at if cover is not None and cover.at >= message.at else 0.0
 
     def count(self, tenant: str | None) -> int:
-        """How many of a tenant are in force; with None, of those for any tenant."""
+        """The number of entries in force of a tenant; with None, of those for any tenant."""
         found = self._tenants.get(tenant)
         return 0 if found is None else found.size
 
     # ---- coming into force and expiring
 
     def add(self, message: ControlMessage, now: float, ref: str | None = None) -> tuple[ControlMessage, bool]:
-        """Put a message into force. Returns what is in force for it, which may be a coarser one and may reach further,
-        and whether that is news."""
+        """Put a message into force. Returns the message in force for it, which may be coarser and reach further, and
+        whether it is new."""
         tenant = self._tenants.get(message.tenant)
         if tenant is None:
             tenant = self._tenants[message.tenant] = TenantRevocations()
@@ -165,7 +165,7 @@ class Revocations:
         return entry.message(now), True
 
     def sweep(self, now: float) -> None:
-        """Forget what has expired and what was replaced; the rest the next time, where it is a great deal."""
+        """Drop expired and replaced entries, a bounded number at a time."""
         for entry in islice(self._expiry.due(now / _WHEEL_SECONDS), _SWEEP_MOST):
             self._discard(entry)
         if self._replaced:
@@ -178,7 +178,7 @@ class Revocations:
             self._turned_at, self._shown, self._shown_before = now, {}, self._shown
 
     def forget_refs(self) -> None:
-        """The store has lost what it had."""
+        """Drop all `ref`s: the store has lost its messages."""
         for entry in self:
             entry.ref = None
 
@@ -201,7 +201,7 @@ class Revocations:
     def _revoke_tenant(
         self, tenant: TenantRevocations, message: ControlMessage, now: float
     ) -> tuple[ControlMessage, bool]:
-        # Of all that there is: a token that was revoked by its id may say an `iat` of that many seconds later.
+        # A token revoked by its id may have an `iat` that many seconds ahead.
         through = max(message.through, tenant.latest) + CLOCK_SKEW
         at, seconds = max(message.at, tenant.newest), max(message.seconds, tenant.until - now)
         replaced = tenant.take_bounded()
@@ -210,7 +210,7 @@ class Revocations:
         return self.add(ControlMessage("tenant_revoked", message.tenant, "", at, seconds, "", through), now)
 
     def _drop_covered(self, tenant: TenantRevocations, cover: RevocationEntry) -> None:
-        """Forget what a tenant's cutoff ends as well. What is looked at is gone, but for what is newer."""
+        """Drop the entries that a tenant's cutoff covers. Amortised by the entries dropped."""
         covered: list[RevocationEntry] = []
         for entry in tenant.take_bounded():
             if cover.covers(entry.kind, entry.at, entry.through):
@@ -221,7 +221,7 @@ class Revocations:
         self._replaced.append(iter(covered))
 
     def _discard(self, entry: RevocationEntry) -> None:
-        """Take out an entry that is off the wheel, unless it was replaced before."""
+        """Remove an entry that has left the timer wheel, unless it was replaced before."""
         tenant = self._tenants.get(entry.tenant)
         if tenant is not None and tenant.discard(entry):
             self._count -= 1

@@ -1,4 +1,4 @@
-"""The index of a window by room: the offsets of each room's entries, for replays that cost what they return."""
+"""The room index of a window: the offsets of each room's entries, so that a replay costs what it returns."""
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
@@ -8,13 +8,13 @@ from typing import Final
 from schemas.rooms import TENANT_ROOM
 
 Spans = Mapping[str, tuple[int, int]]
-"""By room, a part of the log: the offsets above the first number, up to the second."""
+"""By room, a range of the log: the offsets above the first number, up to the second."""
 
 _COMPACT: Final = 64
 
 
 class _Offsets:
-    """Ascending offsets: a queue that can be searched, as a `deque` cannot (its middle costs O(n))."""
+    """Ascending offsets: a queue with binary search, which a `deque` does not have (its middle is O(n))."""
 
     __slots__ = ("items", "start")
 
@@ -29,10 +29,10 @@ class _Offsets:
 
 
 class RoomIndex:
-    """The offsets of a window's entries by room, but for the tenant's own room, which has all of them.
+    """The offsets of a window's entries by room, except for the tenant room, which has all of them.
 
     Memory is O(entries times rooms of each). `add` and `drop_first` are O(rooms of the entry), amortised. `candidates`
-    is O(rooms asked for times log entries), and then what is taken of it: O(log rooms asked for) each.
+    is O(rooms times log entries), plus O(log rooms) for each offset taken.
     """
 
     __slots__ = ("rooms",)
@@ -41,7 +41,7 @@ class RoomIndex:
         self.rooms: dict[str, _Offsets] = {}
 
     def add(self, rooms: Iterable[str], offset: int) -> None:
-        """An entry at the end of the window."""
+        """Add an entry at the end of the window."""
         for room in rooms:
             if room != TENANT_ROOM:
                 offsets = self.rooms.get(room)
@@ -50,7 +50,7 @@ class RoomIndex:
                 offsets.items.append(offset)
 
     def drop_first(self, rooms: Iterable[str]) -> None:
-        """The first entry of the window has gone."""
+        """Remove the first entry of the window."""
         for room in rooms:
             if room != TENANT_ROOM:
                 offsets = self.rooms[room]
@@ -62,8 +62,8 @@ class RoomIndex:
                     offsets.start = 0
 
     def candidates(self, spans: Spans, kept: range, newest_first: bool = False) -> Iterable[int]:
-        """Offsets in order, or from the newest on, among which are all of the entries in `spans`, each once; and few
-        others. `kept` are the offsets of the whole window, which must not change before all was taken."""
+        """Offsets, ascending or newest first, that include each entry in `spans` once, and few others. `kept` are the
+        offsets of the whole window, which must not change while the result is consumed."""
         if not spans:
             return ()
         step = -1 if newest_first else 1
@@ -71,7 +71,7 @@ class RoomIndex:
         every = range(max(low + 1, kept.start), min(high + 1, kept.stop))
         runs: list[Iterable[int]] = []
         count = 0
-        # What the room of the whole tenant brings need not be found a second time.
+        # Entries of the tenant room are not looked up in other rooms again.
         whole, end = spans.get(TENANT_ROOM, (high, high))
         if end > whole:
             tail = every[max(whole + 1 - every.start, 0) :]
@@ -84,7 +84,7 @@ class RoomIndex:
                 count += len(found)
         if len(runs) == 1:
             return runs[0]
-        # To merge costs three times as much for each as to look at every entry.
+        # Merging costs three times as much per offset as examining every entry.
         return every[::step] if count * 3 > len(every) else _each_once(merge(*runs, reverse=newest_first))
 
 

@@ -1,4 +1,4 @@
-"""Subscribing and unsubscribing: who may, from which place on, and what is owed from before."""
+"""Subscribe and unsubscribe: grants, the position to start from, and the replay owed."""
 
 from collections.abc import Sequence
 
@@ -21,11 +21,11 @@ def subscribe(
     since: str | None,
     history: int = 0,
 ) -> tuple[Subscribed, int]:
-    """Join `rooms`, which `check_rooms` has let pass, and owe what came in them after `since`, as far as it is kept, or
-    else the latest `history` events. Returns the answer, and how many entries of the log were looked at for it.
+    """Join `rooms`, which passed `check_rooms`, and owe their entries after `since`, as far as the window has them, or
+    else the latest `history` events. Returns the reply, and the number of log entries examined.
 
     The connection may be behind afterwards: the caller writes the reply and then advances it. Raises `CursorInvalid`
-    before it has joined any. `window` must hold all that was delivered and nothing that was not.
+    before any room is joined. `window` must hold all entries that were delivered, and no others.
     """
     rooms = list(dict.fromkeys(rooms))
     recovered: bool | None = None
@@ -34,7 +34,7 @@ def subscribe(
     if since is not None:
         position = window.cursors.decode(since)
         recovered = window.gap(position, rooms) is None
-        # Of another life of the log: all that this one has came later.
+        # A cursor of an earlier epoch: all entries of this one are newer.
         after = min(position.offset, after) if position.epoch == window.epoch else 0
     elif history:
         after, examined = history_start(connection, window, rooms, history)
@@ -46,13 +46,13 @@ def subscribe(
 
 
 def require_rooms(kinds: RoomKinds, rooms: Sequence[str]) -> None:
-    """Raise `GatewayError` for those of `rooms` that name none."""
+    """Raise `GatewayError` for invalid names among `rooms`."""
     if invalid := kinds.invalid(rooms):
         raise GatewayError(ErrorCode.ROOM_INVALID, kinds.grammar, rooms=[room[:140] for room in invalid])
 
 
 def check_rooms(kinds: RoomKinds, connection: Connection, rooms: Sequence[str], max_rooms: int) -> None:
-    """Raise for the first rule that `rooms` break: their grammar, the token's grants, the number.
+    """Raise for the first rule that `rooms` break: grammar, the token's grants, the maximum number.
 
     The errors are `GatewayError` and `AuthError`.
     """
@@ -77,7 +77,7 @@ def unsubscribe(
 
 
 def drop_ungranted(manager: ConnectionManager, connection: Connection) -> tuple[str, ...]:
-    """Leave the rooms that the connection's identity may not follow (any more); returns them."""
+    """Leave the rooms that the connection's identity does not grant (any more); returns them."""
     identity = connection.identity
     own = user_room(identity.user_id)
     may = identity.has_scope("subscribe")

@@ -13,8 +13,8 @@ _BOUNDED: Final[tuple[ControlKind, ...]] = ("token_revoked", "user_revoked", "ro
 
 @dataclass(slots=True, eq=False)
 class RevocationEntry:
-    """One message in force, `until` a time of the timer. `ref` is where the cluster's store has it; None where the
-    store has not, or not yet."""
+    """One message in force, until a time of the timer. `ref` is its id in the cluster's store; None while it is not
+    stored."""
 
     kind: ControlKind
     tenant: str | None
@@ -30,19 +30,20 @@ class RevocationEntry:
 
     def covers(self, kind: ControlKind, at: float, through: float) -> bool:
         """Whether this coarser cutoff ends all tokens that a message of these would."""
-        # A token that is known by its id may say an `iat` of that many seconds later.
+        # A token revoked by its id may have an `iat` that many seconds ahead.
         ahead = CLOCK_SKEW if kind == "token_revoked" else 0
         return self.at >= at and self.through >= through + ahead
 
 
 def is_bounded(kind: ControlKind) -> bool:
-    """Not the tenant's own cutoff, of which there is one, nor connections to close, which are over in minutes."""
+    """Whether entries of this kind are limited in number: not a tenant's cutoff, of which there is one, nor connections
+    to close, which expire in minutes."""
     return kind in _BOUNDED
 
 
 class TenantRevocations:
-    """Entries of one tenant; of rooms taken from users by user and room. `size` counts those that are bounded;
-    `newest`, `latest` and `until` are the greatest `at`, `through` and `until` that there were."""
+    """The entries of one tenant; room revocations by user and room. `size` counts the bounded ones; `newest`, `latest`
+    and `until` are the greatest `at`, `through` and `until` so far."""
 
     __slots__ = ("_kinds", "_room_revocations", "latest", "newest", "size", "until")
 
@@ -64,17 +65,17 @@ class TenantRevocations:
         return None if named is None else named.get(room if kind == "room_revoked" else name)
 
     def room_revocations(self, user_id: str) -> dict[str, RevocationEntry]:
-        """By room, those that are taken from a user."""
+        """The revocations of a user's rooms, by room."""
         return self._room_revocations.get(user_id, {})
 
     def cutoffs(self, user_id: str) -> Iterator[RevocationEntry]:
-        """Those that end a user's tokens as a whole."""
+        """The entries that end all tokens of a user."""
         for entry in (self.get("tenant_revoked", ""), self.get("user_revoked", user_id)):
             if entry is not None:
                 yield entry
 
     def cover(self, message: ControlMessage) -> RevocationEntry | None:
-        """A coarser cutoff that ends all that `message` would."""
+        """A coarser cutoff that ends all tokens that `message` would, or None."""
         kind = message.kind
         if not is_bounded(kind):
             return None
@@ -92,7 +93,7 @@ class TenantRevocations:
         self.size += is_bounded(entry.kind)
 
     def discard(self, entry: RevocationEntry) -> bool:
-        """Take an entry out; False where it is in no more."""
+        """Remove an entry; False where it was removed before."""
         if self.get(entry.kind, entry.name, entry.room) is not entry:
             return False
         if entry.kind != "room_revoked":
@@ -105,7 +106,7 @@ class TenantRevocations:
         return True
 
     def take_bounded(self) -> "TenantRevocations":
-        """Take out all that is bounded, in O(1)."""
+        """Remove and return all bounded entries, in O(1)."""
         taken = TenantRevocations()
         taken._room_revocations, self._room_revocations = self._room_revocations, {}
         taken._kinds = {kind: self._kinds.pop(kind) for kind in _BOUNDED if kind in self._kinds}

@@ -8,10 +8,10 @@ K = TypeVar("K", bound=Hashable)
 
 
 class TimerWheel(Generic[K]):
-    """One deadline for each key, rounded up to a whole second. The clock may go back: what is due then comes later.
+    """One deadline for each key, rounded up to a whole second. If the clock goes back, keys are due later.
 
-    `set` and `forget` are O(1). `due` costs the keys that are due and the seconds since the look before, or the buckets
-    where those are fewer: nothing for deadlines to come.
+    `set` and `forget` are O(1). `due` is O(keys due + seconds since the last call), or O(buckets) where those are
+    fewer; later deadlines cost nothing.
     """
 
     def __init__(self) -> None:
@@ -26,7 +26,7 @@ class TimerWheel(Generic[K]):
         return key in self._when
 
     def set(self, key: K, at: float) -> None:
-        """Set the deadline of `key` (seconds), in place of the one before."""
+        """Set the deadline of `key` (seconds), replacing an earlier one."""
         self.forget(key)
         second = ceil(at)
         self._when[key] = second
@@ -42,7 +42,7 @@ class TimerWheel(Generic[K]):
                 del self._seconds[second]
 
     def due(self, now: float) -> Iterator[K]:
-        """The keys whose deadline has come; each is taken off as its turn comes, so that a fault with one costs no
+        """The keys whose deadline has come; each is removed as it is yielded, so that an exception with one skips no
         other."""
         first, last = self._first, floor(now)
         if last < first:

@@ -1,27 +1,28 @@
-"""The seam of transports: what writes frames to one client."""
+"""The seam of transports: the contract of what writes frames to one client."""
 
 from typing import Final, Protocol
 
 from gateway.core.frame import Batch
 
 CLOSE_SECONDS: Final = 1.25
-"""Seconds from `close` until what a client has not taken is given up. A token's end is noticed up to half a second
-late, and a client whose token has ended gets nothing more within 2 s."""
+"""Seconds from `close` until unwritten data is dropped. A token's end is noticed up to half a second late, and a client
+whose token has ended must get nothing more within 2 s."""
 
 HIGH_WATER: Final = 256 * 1024
-"""Bytes that wait in a transport before it counts as full; the kernel, or the server below, buffers some more."""
+"""Bytes buffered in a transport before it counts as full (backpressure); the kernel, or the server below, buffers
+more."""
 
 
 class Transport(Protocol):
     """Writes frames to one client. An implementation guarantees, and `gateway.testing` checks:
 
     - `write` never blocks and never raises, takes the whole batch, and keeps the order of the calls.
-    - It answers False from the batch on that fills it, and then tells the gateway once when it has drained, never from
-      within `write`; so it holds at most what fills it and one batch more. Nobody waits for one that is stuck.
+    - It returns False from the batch on that fills it, and calls `Host.on_writable` once when it has drained, never
+      from within `write`; so it holds at most what fills it and one batch more. No other client waits for a stuck one.
     - After `close` the client receives what was written before, then the close code, and has `CLOSE_SECONDS` to take it
-      all; after `abort` nothing is sure. Both may be called twice, and a `write` after them does nothing.
+      all; after `abort` nothing is guaranteed. Both may be called twice, and a `write` after them does nothing.
     - At its end, by either side, `Host.on_transport_closed` is called, at least once. A client that reads nothing while
-      data waits is given up; one that reads slowly, or for which nothing waits, is not.
+      data waits is aborted; one that reads slowly, or for which nothing waits, is not.
     """
 
     @property
@@ -32,7 +33,7 @@ class Transport(Protocol):
 
     @property
     def pings(self) -> bool:
-        """Whether it sends a WebSocket ping each `ping_interval`, and gives up a client that answers none of them."""
+        """Whether it sends WebSocket pings each `ping_interval` (keepalive), and aborts a client that answers none."""
 
     def write(self, batch: Batch) -> bool: ...
 

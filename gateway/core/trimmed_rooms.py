@@ -1,4 +1,4 @@
-"""The last trimmed entry of each room: what makes recovery exact by room."""
+"""The last trimmed entry of each room: the basis of exact recovery by room."""
 
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
@@ -7,11 +7,11 @@ from schemas.rooms import TENANT_ROOM
 
 
 class TrimmedRooms:
-    """The offset of the last trimmed entry of each room, for at most `limit` rooms, but for the tenant's own.
+    """The offset of the last trimmed entry of each room, for at most `limit` rooms, without the tenant room.
 
-    Where there are more, the room whose last trimmed entry is the oldest is forgotten first. `floor` is the highest
-    offset that was forgotten: a room that is not remembered is taken to have lost an entry there, so that it is never
-    said to be complete where it is not. `record` is O(rooms of the entry), the rest O(1); memory is O(limit).
+    Beyond the limit the room with the oldest offset is forgotten. `floor` is the highest forgotten offset: a room that
+    is not remembered counts as trimmed there, so that it is never reported complete when it is not. `record` is O(rooms
+    of the entry), the rest O(1); memory is O(limit).
     """
 
     __slots__ = ("_last", "_limit", "floor")
@@ -20,7 +20,7 @@ class TrimmedRooms:
         """`last` is in ascending order of the offsets."""
         self.floor = floor
         self._limit = limit
-        # Ordered by offset. A plain dictionary would look through all that was deleted before its first key.
+        # Ordered by offset. A plain dict scans its deleted slots before the first key.
         self._last: OrderedDict[str, int] = OrderedDict()
         for room, offset in (last or {}).items():
             self.record((room,), offset)
@@ -29,7 +29,7 @@ class TrimmedRooms:
         return len(self._last)
 
     def record(self, rooms: Iterable[str], offset: int) -> None:
-        """An entry of `rooms` was trimmed, later in the log than all that were recorded before it."""
+        """Record that an entry of `rooms` was trimmed, later in the log than all before it."""
         last = self._last
         for room in rooms:
             if room != TENANT_ROOM:
@@ -39,6 +39,6 @@ class TrimmedRooms:
             self.floor = max(self.floor, last.popitem(last=False)[1])
 
     def of(self, room: str) -> int:
-        """The offset of the room's last trimmed entry, 0 where there is none; or a higher one, where it is forgotten.
-        Not for the tenant's own room, which loses every entry that is trimmed."""
+        """The offset of the room's last trimmed entry, 0 where there is none; a higher one where it is forgotten. Not
+        for the tenant room, which loses every entry that is trimmed."""
         return max(self._last.get(room, 0), self.floor)

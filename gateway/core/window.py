@@ -1,4 +1,4 @@
-"""The part of one tenant's log that is still there: ordered, without holes, bounded by count, bytes and age."""
+"""The window: the recent part of one tenant's log, without holes, bounded by count, bytes and age."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ from schemas.rooms import TENANT_ROOM
 Gap = Literal["history_trimmed", "log_reset"]
 
 Removal = tuple[str, str]
-"""The id of a user, and the room that is taken from it."""
+"""The id of a user, and the room that is revoked from the user."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """How much of a tenant's log is kept: entries, bytes of their frames, seconds; and of how many rooms the place of
-    their last trimmed entry."""
+    """The bounds of a window: entries, bytes of their frames, seconds; and the number of rooms whose last trimmed entry
+    is remembered."""
 
     max_events: int = 10_000
     max_bytes: int = 16 * 1024 * 1024
@@ -29,10 +29,10 @@ class Bounds:
 
 @dataclass(slots=True, eq=False)
 class Entry:
-    """One event in its place; only its window changes it. `rooms` are those it is routed to, `at` is seconds since the
-    epoch; `removal` is what the event takes from a user.
+    """One event of the log; only its window changes it. `rooms` are those it is routed to, `at` is seconds since the
+    epoch; `removal` is the user and the room that the event revokes.
 
-    Not frozen, as values are elsewhere: a frozen dataclass costs a microsecond to make, on the way of every event.
+    Not frozen, as values are elsewhere: a frozen dataclass takes a microsecond longer to make, for every event.
     """
 
     offset: int
@@ -44,8 +44,8 @@ class Entry:
 
 
 class Window:
-    """The newest entries of one tenant's log, at offsets `first` to `head`, each exactly one after the last; and where
-    each room has lost its last one."""
+    """The newest entries of one tenant's log, at consecutive offsets `first` to `head`, and the last trimmed entry of
+    each room."""
 
     __slots__ = ("_entries", "_rooms", "_trimmed", "bounds", "bytes", "cursors", "epoch", "first", "head")
 
@@ -57,8 +57,8 @@ class Window:
         head: int = 0,
         trimmed: TrimmedRooms | None = None,
     ) -> None:
-        """An empty window that begins after `head`; `trimmed` is what is known of the entries up to there, by default
-        nothing but that they are gone."""
+        """An empty window after `head`; `trimmed` has the trimmed entries up to there, by default all of them
+        unknown."""
         self.epoch = epoch
         self.cursors = cursors
         self.head = head
@@ -73,7 +73,7 @@ class Window:
         return len(self._entries)
 
     def append(self, entry: Entry) -> None:
-        """Put `entry` at the head; what no longer fits goes from the other end. Its offset must be `head + 1`."""
+        """Append `entry` at the head, and trim from the other end. Its offset must be `head + 1`."""
         if entry.offset != self.head + 1:
             raise ValueError(f"offset {entry.offset} does not follow {self.head}")
         self._entries[entry.offset] = entry
@@ -81,18 +81,18 @@ class Window:
         self.bytes += len(entry.frame.wire)
         self._rooms.add(entry.rooms, entry.offset)
         bounds = self.bounds
-        # An event that alone is over the bytes stays until the next one: an accepted event can be delivered.
+        # A single event over the bytes stays until the next one: an accepted event can be delivered.
         while len(self._entries) > bounds.max_events or (self.bytes > bounds.max_bytes and self.first < self.head):
             self._drop_first()
 
     def sweep(self, now: float) -> None:
-        """Let go of what is older than `max_seconds`."""
+        """Drop entries older than `max_seconds`."""
         oldest = now - self.bounds.max_seconds
         while self.first <= self.head and self._entries[self.first].at < oldest:
             self._drop_first()
 
     def redate(self, seconds: float) -> None:
-        """The clock that the entries are dated by was put forward by `seconds`, or back."""
+        """Shift the times of all entries by `seconds`: their clock was set."""
         for entry in self._entries.values():
             entry.at += seconds
 
@@ -108,8 +108,8 @@ class Window:
         return self._entries[offset]
 
     def candidates(self, spans: Spans, newest_first: bool = False) -> Iterable[int]:
-        """Offsets in order, or from the newest on, among which are those of the entries in `spans`, each once; the
-        window must not change before all were taken. Costs a search by room, and what is taken."""
+        """Offsets, ascending or newest first, that include each entry in `spans` once; the window must not change while
+        they are consumed. Costs a search by room, plus what is taken."""
         return self._rooms.candidates(spans, range(self.first, self.head + 1), newest_first)
 
     @property
@@ -118,19 +118,19 @@ class Window:
         return self.cursors.encode(self.epoch, self.head)
 
     def reaches(self, position: Position) -> bool:
-        """Whether `position` is one of this life of the log, and not ahead of it."""
+        """Whether `position` is of this epoch and not ahead of the head."""
         return position.epoch == self.epoch and position.offset <= self.head
 
     def gap(self, position: Position, rooms: Iterable[str]) -> Gap | None:
-        """Why of what came in `rooms` after `position` not all is here; None where it is."""
+        """The reason why entries of `rooms` after `position` are missing; None where none are."""
         if not self.reaches(position):
             return "log_reset"
         missing = self.misses(dict.fromkeys(rooms, position.offset), position.offset)
         return "history_trimmed" if missing else None
 
     def misses(self, rooms: Mapping[str, int], after: int) -> bool:
-        """Whether an entry after the offset `after` is gone that was in one of `rooms`, each from an offset on. Costs
-        O(rooms), or O(1) where nothing after it is gone."""
+        """Whether an entry after the offset `after` was trimmed from one of `rooms`, each from its offset on. O(rooms),
+        or O(1) where nothing after it was trimmed."""
         gone = self.first - 1
         return after < gone and any(
             (gone if room == TENANT_ROOM else min(self._trimmed.of(room), gone)) > max(joined, after)
