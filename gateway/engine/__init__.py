@@ -1,1 +1,1 @@
-"""The running gateway: one module for each responsibility, none of which knows HTTP or a driver."""
+"""The engine: the running gateway, one module for each responsibility, independent of HTTP and drivers."""

@@ -1,4 +1,4 @@
-"""Access as an application decides on it: its functions `authenticate` and `authorize`."""
+"""Access control by the application: its functions `authenticate` and `authorize`."""
 
 import asyncio
 import contextvars
@@ -17,10 +17,10 @@ from gateway.telemetry import log_events
 from schemas.rooms import user_room
 
 ANSWER_SECONDS: Final = 5.0
-"""For each answer of the application; what takes longer is refused."""
+"""The timeout of each call of the application; a call that takes longer is refused."""
 
 _THREADS: Final = 16
-"""For plain functions. Of their own, since the event loop's look up names for everything else."""
+"""Worker threads for plain functions. Separate from the event loop's executor, which serves DNS lookups."""
 
 Answer = TypeVar("Answer")
 
@@ -28,24 +28,26 @@ _NO_ROOMS: Final[frozenset[str]] = frozenset()
 
 
 class Authenticate(Protocol):
-    """Called with each handshake and each HTTP request, before tokens are looked at: the client's identity, or None
-    for one that is not known, which may have a token then. What it raises refuses."""
+    """The application's authentication, called with each handshake and HTTP request before its token is verified.
+    Returns the client's identity, or None for an unknown client, which may have a token. An exception refuses the
+    request."""
 
     def __call__(self, request: ClientRequest, /) -> Awaitable[SessionIdentity | None] | SessionIdentity | None: ...
 
 
 class Authorize(Protocol):
-    """Called when rooms that an identity's patterns grant are to be joined, and when presence in one is asked for:
-    those of `rooms` that it may join. The identity's own room is not asked for. What it raises refuses."""
+    """The application's authorization, called before rooms that an identity's patterns grant are joined, and for
+    presence. Returns those of `rooms` that the identity may join. The identity's own room is not passed. An exception
+    refuses the request."""
 
     def __call__(self, identity: Identity, rooms: Sequence[str], /) -> Awaitable[Collection[str]] | Collection[str]: ...
 
 
 class Access:
-    """Asks the application. A coroutine function is awaited on the event loop, a plain one is called in a thread.
+    """Calls the application's functions: a coroutine function on the event loop, a plain one in a thread.
 
-    `authenticates` and `authorizes` say whether there is anybody to ask: without, nothing costs anything. Methods raise
-    `ApplicationFailed` where a function raises or takes too long, and `AuthError` where it raises one.
+    `authenticates` and `authorizes` are false without a function; nothing is awaited then. Methods raise
+    `ApplicationFailed` where a function raises or times out, and `AuthError` where it raises one.
     """
 
     def __init__(self, authenticate: Authenticate | None = None, authorize: Authorize | None = None) -> None:
@@ -62,7 +64,7 @@ class Access:
         return await self._ask("authenticate", self._authenticate, _session, request)
 
     async def refused(self, identity: Identity, rooms: Iterable[str]) -> frozenset[str]:
-        """Those of `rooms`, which its patterns grant, that the identity may not join."""
+        """The rooms among `rooms`, granted by its patterns, that the identity may not join."""
         own = user_room(identity.user_id)
         asked = tuple(dict.fromkeys(room for room in rooms if room != own))
         if self._authorize is None or not asked:
@@ -70,7 +72,7 @@ class Access:
         return frozenset(asked) - await self._ask("authorize", self._authorize, _rooms, identity, asked)
 
     async def require(self, identity: Identity, rooms: Iterable[str]) -> None:
-        """Raise `RoomRefused` unless the identity may join all of `rooms`, which its patterns grant."""
+        """Raise `RoomRefused` unless the identity may join all of `rooms`, granted by its patterns."""
         rooms = list(rooms)
         if refused := await self.refused(identity, rooms):
             raise RoomRefused(room for room in rooms if room in refused)
@@ -90,11 +92,11 @@ class Access:
             raise
         except Exception as error:
             failure = self.failure(name, error)
-        # Out of the handler, so that nothing of the application's error comes along.
+        # Raised outside the handler, so that the application's error is not its context.
         raise failure
 
     def failure(self, name: str, error: Exception) -> ApplicationFailed:
-        """The refusal where a function of the application has failed, which is logged."""
+        """Log a failure of an application function, and return the error to raise."""
         log_events.application_failed(name, error)
         return ApplicationFailed()
 
@@ -116,4 +118,4 @@ def _is_coroutine_function(function: Callable[..., Any]) -> bool:
 
 
 NO_ACCESS: Final = Access()
-"""No application to ask."""
+"""Access control without an application."""

@@ -1,4 +1,4 @@
-"""Administration: what may be seen and ended of a tenant on all nodes, by those who were found to be allowed to."""
+"""Administration: directory, closes and revocations of a tenant on all nodes."""
 
 from typing import Final
 
@@ -16,7 +16,7 @@ CLOSE_SECONDS: Final = 120.0
 
 
 class Administration:
-    """Looks things up and ends them, whichever node they are on. Rights are the caller's to check."""
+    """Administrative operations, on whichever node the target is. The caller checks the rights."""
 
     def __init__(
         self, connections: Connections, revocation: RevocationService, members: ClusterMembers, log: Log
@@ -27,12 +27,12 @@ class Administration:
         self._log = log
 
     async def directory(self, tenant: str) -> TenantDirectory:
-        """All connections of the tenant, as of now."""
+        """The directory of the tenant, as of now."""
         return await TenantDirectory.of(tenant, self._connections.manager, self._members, self._log)
 
     async def close_connection(self, tenant: str, connection_id: str) -> None:
         """Close one connection (4403). Raises `GatewayError` where the tenant has no such connection, `LogUnavailable`
-        where that cannot be known or the other nodes cannot be told."""
+        where that cannot be known, or the other nodes cannot be reached."""
         now = self._connections.clock()
         message = ControlMessage("connection_closed", tenant, connection_id, now, CLOSE_SECONDS)
         if self._revocation.on_control([message]):
@@ -45,18 +45,18 @@ class Administration:
             raise GatewayError(ErrorCode.NOT_FOUND, "this tenant has no such connection")
 
     async def revoke_token(self, tenant: str | None, token_id: str) -> int:
-        """End a token by its `jti`, of any tenant where that is None; returns how many connections this node closed.
-        Raises `LogUnavailable`, as the others do, where the other nodes may not know of it yet."""
+        """Revoke a token by its `jti`, of any tenant where that is None; returns the number of connections closed on
+        this node. Raises `LogUnavailable`, as the others do, where the other nodes may not have it yet."""
         return await self._revocation.revoke("token_revoked", tenant, token_id)
 
     async def revoke_user(self, tenant: str, user_id: str) -> int:
-        """End all tokens of a user that were issued up to now; returns how many connections this node closed."""
+        """Revoke all tokens of a user issued up to now; returns the number of connections closed on this node."""
         return await self._revocation.revoke("user_revoked", tenant, user_id)
 
     async def revoke_tenant(self, tenant: str) -> int:
-        """End all tokens of a tenant that were issued up to now; returns how many connections this node closed."""
+        """Revoke all tokens of a tenant issued up to now; returns the number of connections closed on this node."""
         return await self._revocation.revoke("tenant_revoked", tenant, "")
 
     def newest_cutoff(self, tenant: str, user_id: str) -> float:
-        """The newest cutoff of a user's tokens, which the next one has to name to be good; 0 where there is none."""
+        """The newest cutoff of a user's tokens, which a new token must name to be valid; 0 where there is none."""
         return self._connections.revocations.newest_cutoff(tenant, user_id)

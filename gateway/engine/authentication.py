@@ -1,4 +1,4 @@
-"""Authentication beyond a handshake's token: of HTTP requests, by the application, and by ticket."""
+"""Asynchronous authentication: clients with a ticket, or known to the application."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,7 +18,7 @@ from gateway.engine.tickets import Tickets
 
 
 class Authentication:
-    """Finds out whose a request is; and whose a handshake is, where its token alone does not say."""
+    """Resolves the identity of handshakes and requests that a token alone does not identify."""
 
     def __init__(
         self, connections: Connections, drain: Drain, tickets: Tickets, access: Access, tasks: TaskSet
@@ -37,7 +37,7 @@ class Authentication:
         return self._connections.revalidate(self._tokens.verify(token, self._connections.clock()))
 
     async def identify(self, request: ClientRequest) -> Identity | None:
-        """The identity that the application gives a request, None where it knows none. Raises `AuthError`,
+        """The identity that the application gives a request, None for an unknown client. Raises `AuthError`,
         `ApplicationFailed`."""
         session = await self._access.authenticate(request)
         if session is None:
@@ -49,24 +49,24 @@ class Authentication:
         except (ValueError, TypeError, AuthError) as error:
             raise self._access.failure("authenticate", error) from None
         if session.issued_at is None:
-            # As of now: it ends with the next revocation, and not with an earlier one although that be placed later.
+            # Issued now: only later revocations end it, although an earlier cutoff may lie ahead of the clock.
             cutoff = connections.revocations.newest_cutoff(identity.tenant, identity.user_id)
             identity = replace(identity, cutoff=cutoff)
         return connections.revalidate(identity)
 
     def resolve(self, handshake: ConnectRequest, then: Callable[[ConnectRequest], object]) -> bool:
-        """Whether a handshake has to wait until its client is known: `then` is called once, after this has returned,
-        with the one to connect with in its place."""
+        """Whether the handshake needs asynchronous authentication: then `then` is called once, after this has returned,
+        with the request to connect with."""
         if handshake.failure is not None or not (handshake.tickets or self.asks_application):
             return False
         self._tasks.spawn(self._resolve(handshake, then))
         return True
 
     async def _resolve(self, handshake: ConnectRequest, then: Callable[[ConnectRequest], object]) -> None:
-        # Also where this is cancelled: the handshake waits for it.
-        answer = replace(handshake, admitted=True, failure=LogUnavailable("this node stops: come back"))
+        # The handshake waits for an answer, also where this task is cancelled.
+        answer = replace(handshake, admitted=True, failure=LogUnavailable("this node is stopping; connect again"))
         try:
-            # Before anything is looked up: it costs the application or a round trip, and the ticket.
+            # First, since a lookup costs a call of the application or a round trip, and uses up the ticket.
             self._drain.require_admitting()
             self._connections.check_address(handshake.address)
             answer = replace(await self._known(handshake), admitted=True)
@@ -83,5 +83,5 @@ class Authentication:
         if not handshake.tickets:
             return handshake
         token = await self._tickets.redeem(require_single_token(handshake.tickets))
-        # A token that came beside it has to be the same one.
+        # A token in the same request must be the same one.
         return replace(handshake, tokens=Secrets((*handshake.tokens, token)))

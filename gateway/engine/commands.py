@@ -1,4 +1,4 @@
-"""The commands of clients: each is checked against its rate, run or kept pending, and answered."""
+"""Commands of clients: rate-limited, run or queued, and answered."""
 
 import logging
 from collections.abc import Awaitable
@@ -33,8 +33,8 @@ logger = logging.getLogger("gateway")
 
 
 class Commands:
-    """Takes the frames of clients. Commands wait, in order, for the connection's first frame; those that change rooms
-    also for the end of a replay, and for the log where they resume from a cursor that this node has yet to read."""
+    """Receives the frames of clients. Commands wait, in order, for the connection's first frame; those that change
+    rooms also wait for the end of a replay, and for the log where their cursor is ahead of this node."""
 
     def __init__(
         self,
@@ -52,13 +52,13 @@ class Commands:
         self._tasks = tasks
         limits = self._limits = connections.limits
         self._command_rate = connections.command_rate
-        # Refusals are cheap but not free: a client that goes on at twice its rate is closed.
+        # A refusal costs CPU too: a client that goes on at twice its rate is closed.
         self._refusal_rate = RateLimiter(limits.commands_per_second, 2 * limits.command_burst)
-        # Connections whose first pending command is prepared; an entry lives as long as its task.
+        # Connections whose first queued command is being prepared; an entry lives as long as its task.
         self._preparing: set[Connection] = set()
 
     def receive(self, connection: Connection, text: str) -> None:
-        """One text frame of a client: run it, or answer why not."""
+        """Run the command of a text frame, or answer with the error."""
         if not self._connections.is_open(connection):
             return
         connection.received += 1
@@ -76,7 +76,7 @@ class Commands:
             self._run(connection, command)
 
     def receive_binary(self, connection: Connection) -> None:
-        """The protocol has no binary frames."""
+        """Answer a binary frame with an error: the protocol has none."""
         if not self._connections.is_open(connection):
             return
         connection.received += 1
@@ -115,7 +115,9 @@ class Commands:
             if len(connection.pending_commands) < self._limits.pending_commands:
                 connection.pending_commands = (*connection.pending_commands, command)
             else:
-                full = RateLimited("read the replayed events first", 1.0, self._limits.pending_commands)
+                full = RateLimited(
+                    "too many commands wait for a replay; read its events first", 1.0, self._limits.pending_commands
+                )
                 self._refuse(connection, full, command.id)
         elif (preparing := self._prepare(connection, command)) is not None:
             connection.pending_commands = (command,)
@@ -124,7 +126,7 @@ class Commands:
             self._execute(connection, command)
 
     def run_pending(self, connection: Connection) -> None:
-        """Run the pending commands, up to one that has to wait. Never raises: the caller is about another matter."""
+        """Run the queued commands, up to one that has to wait. Never raises: the caller's work is unrelated."""
         try:
             while connection.pending_commands and connection.replay is None and connection not in self._preparing:
                 preparing = self._prepare(connection, connection.pending_commands[0])
@@ -141,7 +143,7 @@ class Commands:
         return command
 
     def _prepare(self, connection: Connection, command: AnyCommand) -> Awaitable[None] | None:
-        """What a command has to wait for: its cursor may be of another node, and the application may be asked."""
+        """An awaitable that must complete before the command: the log read of its cursor, the application's answer."""
         return self._subscriptions.prepare(connection, command) if isinstance(command, Subscribe) else None
 
     def _run_later(self, connection: Connection, preparing: Awaitable[None]) -> None:
@@ -149,7 +151,7 @@ class Commands:
         self._tasks.spawn(self._run_after(preparing, connection))
 
     async def _run_after(self, preparing: Awaitable[None], connection: Connection) -> None:
-        """Run the first pending command once it is prepared, or answer that it cannot be."""
+        """Run the first queued command once it is prepared, or answer with the error."""
         refused: GatewayError | AuthError | None = None
         try:
             await preparing
@@ -200,9 +202,11 @@ class Commands:
         except GatewayError as error:
             self._refuse(connection, error, id)
         except Exception:
-            # Without an answer the publisher would wait in vain and not know whether to retry.
-            logger.exception("an event could not be published")
-            failed = messages.Error(code=ErrorCode.INTERNAL_ERROR, message="the gateway failed on this event")
+            # Without a reply the publisher would not know whether to retry.
+            logger.exception("publishing an event failed")
+            failed = messages.Error(
+                code=ErrorCode.INTERNAL_ERROR, message="internal error; the event may not have been published"
+            )
             self._connections.reply(connection, failed, id)
         else:
             published = messages.Published(event_id=receipt.event_id, duplicate=receipt.duplicate)

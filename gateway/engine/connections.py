@@ -1,4 +1,4 @@
-"""The open connections of this node: the one place where a connection begins and where it ends."""
+"""The open connections of this node: the only module that opens and closes them."""
 
 import logging
 import secrets
@@ -30,14 +30,14 @@ from schemas.events import rfc3339
 logger = logging.getLogger("gateway")
 
 WARNING_LEAD: Final = 60.0
-"""Seconds before the end of a token at which its client is warned; a quarter of the token's life where that is less."""
+"""Seconds before a token's expiry at which its client is warned; at most a quarter of the token's lifetime."""
 
 
 class Connections:
-    """Opens connections, writes the gateway's own frames to them, and closes them. Knows no log and no room.
+    """Opens connections, writes the gateway's own frames to them, and closes them. Independent of the log and of rooms.
 
-    `clock` is seconds since the epoch (tokens, timestamps), `timer` seconds of a clock that never goes back (rates).
-    `expirations` has for each connection when its token has to be looked at next.
+    `clock` is seconds since the epoch (tokens, timestamps), `timer` seconds of a monotonic clock (rates). `expirations`
+    has the next check of each connection's token.
     """
 
     def __init__(
@@ -60,14 +60,14 @@ class Connections:
         self.admission = Admission(limits.connections)
         self._idle_since: dict[str, float] = {}
 
-    # ---- the beginning
+    # ---- open
 
     def check_address(self, address: str) -> None:
-        """Raise `ConnectionRefused` for an address that asks too often, or has all the connections that it may."""
+        """Raise `ConnectionRefused` for an address over its handshake rate or its limit of connections."""
         self.admission.check_address(address, self.timer())
 
     def open(self, request: ConnectRequest, transport: Transport) -> Connection:
-        """Verify, admit and index a client. Raises `AuthError` and `GatewayError`."""
+        """Authenticate, admit and index a client. Raises `AuthError` and `GatewayError`."""
         if not request.admitted:
             self.check_address(request.address)
         if request.failure is not None:
@@ -91,11 +91,11 @@ class Connections:
         return connection
 
     def verify(self, token: str) -> Identity:
-        """The holder of this token, as of now. Raises `AuthError`."""
+        """The identity of a token, as of now. Raises `AuthError`."""
         return self.revalidate(self.verifier.verify(token, self.clock()))
 
     def revalidate(self, identity: Identity) -> Identity:
-        """Check an identity that was verified before for expiry and revocations since. Raises `AuthError`."""
+        """Check a verified identity again for expiry and revocations. Raises `AuthError`."""
         now = self.clock()
         try:
             if identity.expires_at <= now:
@@ -108,43 +108,43 @@ class Connections:
         return replace(identity, revoked_rooms=revoked_rooms) if revoked_rooms else identity
 
     def refresh(self, connection: Connection, identity: Identity) -> None:
-        """Replace a connection's identity by that of a fresh token of the same user: its rate and expiry count."""
+        """Replace a connection's identity by that of a fresh token of the same user, with its rate and expiry."""
         before, connection.identity = connection.identity, identity
         connection.set_rate(self._event_rate(identity))
-        # A client that shows the same token again has been warned of its end, or will be.
+        # The expiry of the same token is scheduled already.
         if (identity.issued_at, identity.expires_at) != (before.issued_at, before.expires_at):
             self._schedule_expiry(connection)
 
     def _event_rate(self, identity: Identity) -> int:
-        """Events a second for a connection: the configured rate, or the token's where that is lower; 0 is no limit."""
+        """The event rate of a connection: the lower of the configured rate and the token's; 0 is no limit."""
         return min((rate for rate in (self.limits.events_per_second, identity.rate) if rate), default=0)
 
     def _schedule_expiry(self, connection: Connection) -> None:
         identity = connection.identity
-        # A second at least, which is the resolution of the timer wheel.
+        # At least a second, the resolution of the timer wheel.
         lead = ceil(min(WARNING_LEAD, (identity.expires_at - identity.issued_at) / 4))
         self.expirations.set(connection, identity.expires_at - lead)
 
-    # ---- in between
+    # ---- replies and rates
 
     def is_open(self, connection: Connection) -> bool:
-        """Whether it was not closed: what a client sent before it noticed its close is not dealt with."""
+        """Whether the connection is not closed: frames that a client sent before it saw the close are ignored."""
         return connection.id in self.manager.of(connection.identity.tenant).connections
 
     def charge(self, connection: Connection, items: int) -> None:
-        """Count what a command went through, members or entries of the log, against the rate of commands: 1,000, which
-        cost about a millisecond, as one command more."""
+        """Charge the command rate for examined members or log entries: 1,000, about a millisecond, count as one
+        command."""
         connection.command_tat = self.command_rate.charge(connection.command_tat, self.timer(), items / 1_000)
 
     def reply(self, connection: Connection, message: messages.Message, id: str | int | None = None) -> None:
-        """Write one of the gateway's own frames, also to a connection that is behind: it has no place in the log."""
+        """Write one of the gateway's own frames, also to a connection that is behind: it has no position in the log."""
         connection.count_reply()
         self._write(connection.transport, message, id)
 
     def _write(self, transport: Transport, message: messages.Message, id: str | int | None = None) -> None:
         transport.write(Batch((Frame(message.encode(rfc3339(self.clock()), id)),)))
 
-    # ---- the end
+    # ---- close
 
     def reject(self, request: ConnectRequest, transport: Transport, error: AuthError | GatewayError) -> None:
         """Close the transport of a client that was not admitted, with the reason."""
@@ -155,8 +155,8 @@ class Connections:
         transport.close(code, reason)
 
     def close(self, connection: Connection, code: CloseCode, reason: str) -> None:
-        """Close a connection: from here on nothing more is written to it."""
-        if code is not CloseCode.SERVICE_RESTART:  # everybody's, in the end
+        """Close a connection: nothing more is written to it."""
+        if code is not CloseCode.SERVICE_RESTART:  # of all connections at a shutdown
             log_events.connection_closed(connection, code, reason)
         self._close(connection, code, reason)
 
@@ -171,7 +171,7 @@ class Connections:
             self.close(connection, code, reason)
 
     def fail(self, connection: Connection, error: Exception) -> None:
-        """Close a connection, and no other, after an unexpected exception (1011). Never raises."""
+        """Close one connection after an unexpected exception (1011). Never raises."""
         log_events.connection_failed(connection, error)
         try:
             self._close(connection, CloseCode.INTERNAL_ERROR, ErrorCode.INTERNAL_ERROR)
@@ -179,7 +179,7 @@ class Connections:
             logger.exception("closing a failed connection failed as well")
 
     def on_transport_closed(self, connection: Connection) -> None:
-        """Undo all that opening did; nothing where it is undone already."""
+        """Undo what opening did; idempotent."""
         if not self.is_open(connection):
             return
         tenant = connection.identity.tenant
@@ -189,17 +189,17 @@ class Connections:
             self._idle_since[tenant] = self.timer()
         self.manager.remove(connection)
 
-    # ---- what falls due
+    # ---- sweeps
 
     def take_idle(self, seconds: float) -> list[str]:
-        """The tenants that have had no connection for that long, each once."""
+        """The tenants without a connection for `seconds`, each once."""
         latest = self.timer() - seconds
-        # In the order in which they became so: what is not due is not looked at.
+        # In the order of becoming idle, so the scan stops at the first that is not due.
         idle = [tenant for tenant, _ in takewhile(lambda item: item[1] <= latest, self._idle_since.items())]
         for tenant in idle:
             del self._idle_since[tenant]
         return idle
 
     def sweep(self) -> None:
-        """Let go of counters of addresses that matter no more."""
+        """Drop expired rate limiters of addresses."""
         self.admission.sweep(self.timer())

@@ -1,4 +1,4 @@
-"""Delivery on the event loop: events of one iteration leave together, slow consumers are caught up in turns."""
+"""Delivery: coalesced fan-out on the event loop, and catch-up of slow consumers within a budget."""
 
 import asyncio
 import logging
@@ -20,31 +20,31 @@ from schemas.codes import CloseCode, ErrorCode
 logger = logging.getLogger("gateway")
 
 THROTTLE_INTERVAL: Final = 0.05
-"""Seconds between two batches to a connection that is over its rate of events."""
+"""Seconds between two batches to a connection that is over its event rate."""
 
 SLOW_FANOUT: Final = 0.000_25
-"""Seconds: fan-outs that take longer are coalesced. One more iteration of the loop costs about 10 us."""
+"""Fan-outs slower than this many seconds are coalesced. One more loop iteration costs about 10 us."""
 
 MAX_COALESCE: Final = 0.005
-"""Seconds after which events wait for no more; and never longer than the fan-out before took."""
+"""The longest coalescing delay in seconds; never more than the last fan-out took."""
 
 CATCH_UP_BUDGET: Final = 0.005
-"""Seconds of one iteration of the loop for catch-up: after a restart all connections are behind, and together they
-would hold up the live ones for a second."""
+"""Seconds of catch-up in one iteration of the loop: after a restart all connections are behind, and would hold up the
+live ones for a second (head-of-line blocking)."""
 
 
 def write_each(batch: Batch, by_fd: Mapping[int, Connection]) -> None:
-    """The portable `BatchWriter`: to one connection after the other, each by its transport."""
+    """The portable `BatchWriter`: writes to one connection after the other, through its transport."""
     for connection in by_fd.values():
         connection.write(batch)
 
 
 class Delivery:
-    """Delivers what the log brings to this node's connections, and catches up those that are behind.
+    """Delivers the log's entries to this node's connections, and catches up those that are behind.
 
-    `pending_bytes` have not been delivered yet; `last_fanout_seconds` is what a delivery took lately, at most.
-    `batch_writer` is how a batch leaves for many. `on_caught_up` is called with each connection that no replay is owed
-    to (any more); the engine's upper parts set it.
+    `pending_bytes` are not delivered yet; `last_fanout_seconds` is the recent maximum of a fan-out. `batch_writer`
+    writes a batch to many connections. `on_caught_up` is called with each connection without a pending replay; the
+    engine's upper parts set it.
     """
 
     def __init__(self, connections: Connections, log: Log, batch_writer: BatchWriter = write_each) -> None:
@@ -64,7 +64,7 @@ class Delivery:
         self._catching_up = False
 
     def on_entry(self, tenant: str, entry: Entry) -> None:
-        """Deliver a new entry at the end of this iteration of the loop, with what else comes in it."""
+        """Deliver a new entry at the end of this loop iteration, together with other entries of it."""
         if self._manager.of(tenant).connections:
             self._has_new_entries = True
             if not self._pending:
@@ -78,8 +78,8 @@ class Delivery:
                 self.flush()
 
     def _flush_or_coalesce(self) -> None:
-        """Deliver what is pending; or, where a fan-out is slow and this iteration brought something, wait for what the
-        next one brings: under load the events of several iterations leave in one write."""
+        """Deliver the pending entries; or, after a slow fan-out, wait for those of the next iteration: under load the
+        events of several iterations leave in one write."""
         last = self.last_fanout_seconds
         waited = self._timer() - self._oldest_pending
         if self._has_new_entries and last > SLOW_FANOUT and waited < min(last, MAX_COALESCE):
@@ -90,8 +90,8 @@ class Delivery:
             self.flush()
 
     def flush(self) -> None:
-        """Deliver what is pending. Before every change of the index, so that an event reaches those that were in its
-        rooms when it was published."""
+        """Deliver the pending entries. Called before every change of the index, so that an event reaches the
+        connections that were in its rooms when it was appended."""
         if not self._pending:
             return
         pending, self._pending, self.pending_bytes = self._pending, {}, 0
@@ -104,12 +104,12 @@ class Delivery:
             else:
                 for connection in throttled:
                     self._catch_up_later(connection, THROTTLE_INTERVAL)
-        # The cost of a large room is not forgotten over a small one.
+        # A maximum that decays: one small fan-out does not hide the cost of a large one.
         self.last_fanout_seconds = max(self._timer() - now, self.last_fanout_seconds / 2)
 
     def _close_recipients(self, tenant: str, entries: list[Entry]) -> None:
-        """Close the connections in the rooms of `entries` (1011): it is unknown which of them have got what, and each
-        resumes without a gap from the last event that its client has."""
+        """Close the connections in the rooms of `entries` (1011): it is unknown which entries they got, and each
+        resumes without a gap from its client's last event."""
         logger.exception("a fan-out failed; its recipients are closed")
         rooms = self._manager.of(tenant).rooms
         recipients = [connection for entry in entries for room in entry.rooms for connection in rooms.get(room, ())]
@@ -117,9 +117,9 @@ class Delivery:
             self._connections.close(connection, CloseCode.INTERNAL_ERROR, ErrorCode.INTERNAL_ERROR)
 
     def write_unlogged(self, connection: Connection, batch: Batch) -> bool:
-        """Write frames that have no place in the log, unless the connection is behind; whether they were written. Where
-        they fill its transport it falls behind as with an event, so that no more of them pile up."""
-        self.flush()  # what is pending has its place before the head, where the connection may have to go on
+        """Write frames without a position in the log, unless the connection is behind; returns whether they were
+        written. If they fill the transport the connection falls behind, as with an event (backpressure)."""
+        self.flush()  # pending entries come before the head, where the connection may fall behind
         if not connection.live or not self._connections.is_open(connection):
             return False
         for _ in batch.frames:
@@ -129,7 +129,8 @@ class Delivery:
         return True
 
     def catch_up(self, connection: Connection) -> None:
-        """Write to a connection that is behind what its transport and its rate allow now, and see to the rest."""
+        """Write the next batch to a connection that is behind, as its transport and rate allow, and schedule the
+        rest."""
         self.flush()
         if not self._connections.is_open(connection):
             return
@@ -138,7 +139,7 @@ class Delivery:
         if progress is Progress.GAP:
             skip_gap(connection, window)
             self._report_gap(connection, window)
-            if not connection.live:  # what was lost is a replay's: the rest is still to come
+            if not connection.live:  # only a replay had the gap: the entries after it are still owed
                 self._catch_up_later(connection, 0)
         elif progress is Progress.MORE:
             self.catch_up_soon(connection)
@@ -148,18 +149,18 @@ class Delivery:
             self.on_caught_up(connection)
 
     def _report_gap(self, connection: Connection, window: Window) -> None:
-        """Say where the connection goes on, before anything later is written."""
+        """Write `stream.gap` with the cursor to continue from, before any later event."""
         cursor = window.cursor if connection.offset is None else window.cursors.encode(window.epoch, connection.offset)
         log_events.stream_gap(connection, "history_trimmed")
         self._connections.reply(connection, messages.StreamGap(reason="history_trimmed", cursor=cursor))
 
     def on_writable(self, connection: Connection) -> None:
-        """The connection's transport was full and is not any more."""
+        """Catch up a connection whose transport has room again."""
         if not connection.catch_up_scheduled:
             self.catch_up_now(connection)
 
     def catch_up_soon(self, connection: Connection) -> None:
-        """Catch up a connection in its turn among those that wait for it."""
+        """Queue a connection for catch-up, round robin."""
         if not connection.catch_up_scheduled:
             connection.catch_up_scheduled = True
             self._catch_ups.append(connection)
@@ -168,7 +169,7 @@ class Delivery:
                 asyncio.get_running_loop().call_soon(self._run_catch_ups)
 
     def _run_catch_ups(self) -> None:
-        """Catch up those that wait for it, one batch each, within the budget of one iteration of the loop."""
+        """Catch up the queued connections, one batch each, within the budget of one loop iteration."""
         ends = self._timer() + CATCH_UP_BUDGET
         try:
             for _ in range(len(self._catch_ups)):
@@ -181,13 +182,13 @@ class Delivery:
                 asyncio.get_running_loop().call_soon(self._run_catch_ups)
 
     def _catch_up_later(self, connection: Connection, delay: float) -> None:
-        # One at a time for each connection, or every time its transport drains would add another.
+        # One per connection, or each `on_writable` would add another.
         if not connection.catch_up_scheduled:
             connection.catch_up_scheduled = True
             asyncio.get_running_loop().call_later(delay, self.catch_up_now, connection)
 
     def catch_up_now(self, connection: Connection) -> None:
-        """`catch_up` for one of many: where it fails, it is this connection that ends."""
+        """Run `catch_up`; a failure closes this connection only."""
         connection.catch_up_scheduled = False
         try:
             self.catch_up(connection)

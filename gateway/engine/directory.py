@@ -1,4 +1,4 @@
-"""The directory of a tenant: its connections on all nodes, this node's from its index, others' from their reports."""
+"""The directory of a tenant: its connections and rooms on all nodes."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from schemas.events import rfc3339
 
 
 class NodeDirectory:
-    """This node's own connections, and what it has counted of each tenant: a `MemberSource` for the other nodes."""
+    """This node's connections and counts of each tenant: the `MemberSource` for the other nodes."""
 
     def __init__(self, manager: ConnectionManager, log: Log) -> None:
         self._manager = manager
@@ -35,14 +35,15 @@ class NodeDirectory:
 
 @dataclass(frozen=True, slots=True)
 class TenantDirectory:
-    """As of one moment. `partial` where other nodes may be out of reach; `log` is how much the tenant's log holds."""
+    """A snapshot of a tenant's connections. `partial` is true where other nodes may be out of reach; `log` is the size
+    of the tenant's log."""
 
     tenant: str
     node: str
     partial: bool
     log: LogSize
     totals: TenantTotals
-    """Of all nodes that run, since each started."""
+    """The totals of all running nodes, since each started."""
     _index: TenantIndex
     _elsewhere: dict[str, tuple[str, Member]]
     _counts: dict[str, dict[str, int]]
@@ -68,15 +69,15 @@ class TenantDirectory:
         return len(self._index.users.keys() | {member.user_id for _, member in self._elsewhere.values()})
 
     def ids(self) -> list[str]:
-        """In order."""
+        """The ids of all connections, sorted."""
         return sorted([*self._index.connections, *self._elsewhere])
 
     def rooms(self) -> list[str]:
-        """In order."""
+        """The rooms with subscribers, sorted."""
         return sorted(self._index.rooms.keys() | self._counts.keys())
 
     def elsewhere(self, connection_id: str) -> bool:
-        """Whether it is on another node."""
+        """Whether the connection is on another node."""
         return connection_id in self._elsewhere
 
     def room(self, room: str) -> RoomInfo:
@@ -106,7 +107,7 @@ class TenantDirectory:
             expires_at=rfc3339(member.expires_at),
             rooms=tuple(sorted(member.rooms)),
             node=node,
-            # Other nodes do not tell what changes with every event.
+            # Not replicated between nodes, since it changes with every event.
             state=None if connection is None else "live" if connection.live else "behind",
             messages_sent=None if connection is None else connection.sent,
             messages_received=None if connection is None else connection.received,

@@ -1,4 +1,4 @@
-"""The drain: an orderly end of a node, in which each client gets a slot of its own to reconnect in."""
+"""The drain: an orderly shutdown of a node, in which each client gets a reconnect slot (against a thundering herd)."""
 
 import asyncio
 from collections import deque
@@ -16,7 +16,7 @@ from schemas import messages
 from schemas.codes import CloseCode
 
 POLL_INTERVAL: Final = 0.05
-"""Seconds between two looks at who is still owed something, and whether anybody is left."""
+"""Seconds between two checks of the connections that are left."""
 
 _NOTIFY_BATCH: Final = 200
 
@@ -24,7 +24,7 @@ _system = SystemRandom()
 
 
 class Drain:
-    """The paced drain of a node that is shutting down. `rng` returns 0 to 1."""
+    """The paced drain of a node. `rng` returns 0 to 1."""
 
     def __init__(self, connections: Connections, delivery: Delivery, rng: Callable[[], float] = _system.random) -> None:
         self.announced = False
@@ -37,24 +37,23 @@ class Drain:
         self._unnotified: set[Connection] = set()
 
     def reset(self) -> None:
-        """Take clients, as a node that is started again does."""
+        """Admit clients again, after a restart of the gateway in this process."""
         self.announced = self.started = False
 
     def require_admitting(self) -> None:
-        """Raise `NodeDraining` for a newcomer once the drain has started."""
+        """Raise `NodeDraining` for a new client once the drain has started."""
         if self.started:
             raise NodeDraining(milliseconds(reconnect_delay(self._ends - self._timer(), self._rng)))
 
     def announce(self) -> None:
-        """Not ready from now on, for load balancers to see; clients are served as before, and new ones admitted."""
+        """Report not ready from now on, for load balancers; clients are served as before, and new ones admitted."""
         self.announced = True
 
     async def run(self, seconds: float) -> None:
-        """Take no more clients, and send those away that there are, over `seconds`; returns when all were.
+        """Admit no more clients, and close the connected ones over `seconds`; returns when all are closed.
 
-        Each is told at once when its slot is, and is closed in it: until then it gets what comes. One that is behind
-        then has until the end to catch up. With 0 seconds this only ends the taking: closing is left to `stop`, and
-        nobody has a slot.
+        Each client is notified of its slot at once, served until then, and closed in it; one that is behind has until
+        the end to catch up. With 0 seconds there are no slots: `stop` closes all connections.
         """
         self.announce()
         started = self._timer()
@@ -67,13 +66,13 @@ class Drain:
 
     async def _assign_slots(self, started: float, seconds: float) -> deque[tuple[float, Connection]]:
         connections = list(self._connections.manager.connections())
-        # Or the tenants would leave one after another, each with all that it has at once.
+        # Shuffled, or each tenant's clients would leave all at once.
         _system.shuffle(connections)
         self._unnotified = set(connections)
         times = slots(len(connections), seconds, self._rng)
         leaving = deque((started + slot, connection) for slot, connection in zip(times, connections, strict=True))
         for number, (at, connection) in enumerate(list(leaving), 1):
-            # One that has not begun has its first frame still to come; it is told when it is sent away.
+            # One without its first frame is notified when it is closed.
             if connection.established and self._connections.is_open(connection):
                 self._notify(connection, at - self._timer())
             if number % _NOTIFY_BATCH == 0:
@@ -96,7 +95,7 @@ class Drain:
             await asyncio.sleep(min(max(next_slot, 0.0), POLL_INTERVAL))
 
     def _try_close(self, connection: Connection, now: float) -> bool:
-        """Close the connection, unless it is still owed something and there is time; whether it has gone."""
+        """Close the connection, unless events are still owed and there is time; returns whether it is closed."""
         if not self._connections.is_open(connection):
             return True
         owed = not connection.established or not connection.live or bool(connection.pending_commands)

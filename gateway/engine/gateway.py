@@ -1,4 +1,4 @@
-"""The gateway: one process's whole, put together from its parts."""
+"""The gateway: a façade over the parts of the engine."""
 
 import asyncio
 import time
@@ -37,11 +37,11 @@ from schemas.codes import CloseCode
 
 
 class Gateway(Host):
-    """A façade over the engine's parts, each built on those before it: the `Host` of transports.
-    Everything is called on one event loop.
+    """A façade over the engine's parts, each built on those before it, and the `Host` of transports. All calls are made
+    on one event loop.
 
-    `clock` is seconds since the epoch (tokens, timestamps), `timer` seconds of a clock that never goes back (rates).
-    `batch_writer` is how a batch of events leaves for many connections.
+    `clock` is seconds since the epoch (tokens, timestamps), `timer` seconds of a monotonic clock (rates).
+    `batch_writer` writes a batch of events to many connections.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Gateway(Host):
         )
         self.publishing = Publishing(log, self.revocation, self.kinds, self.limits, clock, timer, self.lifecycle)
         self.publish = self.publishing.publish
-        """Append an event of code in this process."""
+        """Append an event of in-process code."""
         self.publish_threadsafe = self.lifecycle.threadsafe(self.publish)
         """The same from another thread; returns a `concurrent.futures.Future`."""
         self.commands = Commands(self.connections, self.subscriptions, self.presence, self.publishing, self.tasks)
@@ -89,7 +89,7 @@ class Gateway(Host):
         self.lifecycle.add(log.start, log.stop)
         self.lifecycle.add(self._open, self._close)
         self.start, self.stop = self.lifecycle.start, self.lifecycle.stop
-        """Begin to work on this event loop, before connections come; close them (1012), and let go of everything."""
+        """Start on this event loop, before connections are opened; close them (1012), and release all resources."""
 
     async def _open(self) -> None:
         self.drain.reset()
@@ -102,7 +102,7 @@ class Gateway(Host):
 
     @property
     def ready(self) -> bool:
-        """Whether events get through and connections are taken."""
+        """Whether the gateway runs, the log is available and new clients are admitted."""
         running = self.lifecycle.loop is not None and self.housekeeping.running
         return running and self.log.ready and not self.drain.announced
 

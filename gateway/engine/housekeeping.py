@@ -1,5 +1,4 @@
-"""Housekeeping: the sweeps for expired tokens and revocations, old entries, idle tenants and unused counters, twice a
-second."""
+"""Housekeeping: periodic sweeps of expired tokens, revocations, log entries, idle tenants and unused counters."""
 
 import asyncio
 import logging
@@ -17,13 +16,13 @@ TICK: Final = 0.5
 """Seconds between two sweeps."""
 
 IDLE_SECONDS: Final = 30.0
-"""How long the log of a tenant without connections here is followed: its clients may be back soon."""
+"""Seconds for which the log of a tenant without connections here is still followed: its clients may be back soon."""
 
 logger = logging.getLogger("gateway")
 
 
 class Housekeeping:
-    """The periodic sweeps of a running gateway."""
+    """The periodic sweeps of a running gateway, twice a second."""
 
     def __init__(self, connections: Connections, publishing: Publishing, log: Log, cluster: Cluster) -> None:
         self._connections = connections

@@ -1,4 +1,4 @@
-"""The lifecycle of a gateway: where it runs, which is on one event loop at a time, from its start to its stop."""
+"""The lifecycle of a gateway: start and stop, on one event loop at a time."""
 
 import asyncio
 import concurrent.futures
@@ -26,7 +26,7 @@ class NotRunning(LogUnavailable):
 
 
 class WrongEventLoop(RuntimeError):
-    """A call on another event loop than the gateway's, or a blocking one on the gateway's own. It changed nothing."""
+    """A call on another event loop than the gateway's, or a blocking one on its own. It had no effect."""
 
 
 class Lifecycle:
@@ -38,7 +38,7 @@ class Lifecycle:
 
     def __init__(self) -> None:
         self.loop: asyncio.AbstractEventLoop | None = None
-        """Where the gateway runs: None before all has started, and from the beginning of its stop."""
+        """The event loop of the running gateway: None before all parts have started, and once the stop has begun."""
         self._parts: list[tuple[Step, Step]] = []
         self._home: asyncio.AbstractEventLoop | None = None
         self._run: asyncio.Task[None] | None = None
@@ -46,12 +46,12 @@ class Lifecycle:
         self._started: asyncio.Future[None]
 
     def add(self, start: Step, stop: Step) -> None:
-        """Start and stop a part with the gateway: after those that were added before, and before them."""
+        """Start and stop a part with the gateway: after the parts added before it, and stopped before them."""
         self._parts.append((start, stop))
 
     async def start(self) -> bool:
-        """Start, unless it runs on this event loop already; whether this call did it, and is to be followed by `stop`.
-        Raises `WrongEventLoop` where it runs on another one, and what a part raises that cannot start."""
+        """Start, unless it runs on this event loop already. Returns whether this call did it, and must be followed by
+        `stop`. Raises `WrongEventLoop` where it runs on another one, and the exception of a part that cannot start."""
         loop = asyncio.get_running_loop()
         if self._run is not None and self._home is loop and self._stopping.is_set():
             await asyncio.wait((self._run,))
@@ -65,14 +65,15 @@ class Lifecycle:
         return began
 
     async def stop(self) -> None:
-        """Stop; nothing where it does not run. Raises `WrongEventLoop` elsewhere, and what a part raises."""
+        """Stop; no-op where it does not run. Raises `WrongEventLoop` on another event loop, and the exception of a
+        part."""
         if self._run is not None:
             self._require_home(asyncio.get_running_loop())
             self._stopping.set()
             await asyncio.shield(self._run)
 
     async def ensure_running(self) -> None:
-        """Return with the gateway running on this event loop, started here if it has to be. Raises `WrongEventLoop`
+        """Return with the gateway running on this event loop, after starting it if necessary. Raises `WrongEventLoop`
         where it runs on another one, and `NotRunning` where it was stopped."""
         loop = asyncio.get_running_loop()
         if self.loop is loop:
@@ -83,12 +84,12 @@ class Lifecycle:
             logger.warning("no lifespan ran, so the gateway started at its first use: %s", _HOW_TO_RUN)
 
     def require_here(self) -> None:
-        """Raise `WrongEventLoop` where it runs, but not on the event loop of the caller."""
+        """Raise `WrongEventLoop` where it runs on another event loop than the caller's."""
         if self.loop is not None:
             self._require_home(_running_loop())
 
     def runs_elsewhere(self) -> bool:
-        """Whether it runs, but not on the event loop of the caller."""
+        """Whether it runs on another event loop than the caller's."""
         return self.loop is not None and self.loop is not _running_loop()
 
     def submit(
@@ -112,7 +113,7 @@ class Lifecycle:
         *args: Arguments.args,
         **more: Arguments.kwargs,
     ) -> Result:
-        """Await a coroutine function on the gateway's event loop, from whatever event loop this is called on."""
+        """Await a coroutine function on the gateway's event loop, from any event loop."""
         if self.runs_elsewhere():
             return await asyncio.wrap_future(self.submit(function, *args, **more))
         return await function(*args, **more)
@@ -120,7 +121,7 @@ class Lifecycle:
     def threadsafe(
         self, function: Callable[Arguments, Coroutine[Any, Any, Result]]
     ) -> "Callable[Arguments, concurrent.futures.Future[Result]]":
-        """`submit` for this coroutine function."""
+        """The function as one that `submit`s it."""
 
         def submit(*args: Arguments.args, **more: Arguments.kwargs) -> "concurrent.futures.Future[Result]":
             return self.submit(function, *args, **more)
@@ -138,7 +139,7 @@ class Lifecycle:
         )
 
     async def _run_parts(self) -> None:
-        """One task enters and leaves all parts. The end of the event loop cancels it, which is a stop as well."""
+        """Start and stop all parts in one task. The end of the event loop cancels it, which stops them as well."""
         try:
             async with AsyncExitStack() as stack:
                 for start, stop in self._parts:

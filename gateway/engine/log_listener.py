@@ -1,4 +1,4 @@
-"""The listener of the log: what follows from each entry, and from a loss of entries."""
+"""The listener of the log: dispatches entries, resets and degradation to the engine's parts."""
 
 from gateway.core.log import LogListener
 from gateway.core.window import Entry
@@ -8,7 +8,7 @@ from gateway.engine.revocation import RevocationService
 
 
 class GatewayLogListener(LogListener):
-    """Passes on what the log reports to the parts that act on it."""
+    """The gateway's `LogListener`."""
 
     def __init__(self, delivery: Delivery, revocation: RevocationService, log_status: LogStatusNotifier) -> None:
         self._delivery = delivery
@@ -16,7 +16,7 @@ class GatewayLogListener(LogListener):
         self._log_status = log_status
 
     def on_entry(self, tenant: str, entry: Entry) -> None:
-        """All that follows from an event: it is delivered, and a removal takes a room from a user."""
+        """Deliver the event, and apply its removal."""
         self._delivery.on_entry(tenant, entry)
         if entry.removal is not None:
             self._revocation.apply_removal(tenant, entry.removal, entry.at)

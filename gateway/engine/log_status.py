@@ -1,4 +1,4 @@
-"""Log status: clients are notified when their log is reset, degraded or restored."""
+"""Log status: notifies clients when their log is reset, degraded or restored."""
 
 from gateway.core.connection import Connection
 from gateway.core.log import Log
@@ -19,7 +19,7 @@ class LogStatusNotifier:
         self._degraded_since: float | None = None
 
     def on_reset(self, tenant: str) -> None:
-        """The tenant's log was reset: positions of the old epoch are void."""
+        """Notify a tenant's clients that its log was reset: cursors of the old epoch are void."""
         self._delivery.flush()
         window = self._log.window(tenant)
         for connection in self._established(tenant):
@@ -29,7 +29,7 @@ class LogStatusNotifier:
             self._delivery.on_caught_up(connection)
 
     def on_skip(self, tenant: str, after: int) -> None:
-        """Entries after the offset `after` are gone undelivered: live connections are behind there, and get
+        """Handle the loss of undelivered entries after the offset `after`: live connections fall behind there, and get
         `stream.gap` if one of the entries was of their rooms."""
         self._delivery.flush()
         for connection in self._established(tenant):
@@ -42,7 +42,7 @@ class LogStatusNotifier:
         return [connection for connection in connections if connection.established]
 
     def on_degraded(self, degraded: bool) -> None:
-        """The log does not answer: sockets stay open, and their clients get `stream.degraded`."""
+        """Notify all clients that the log is unavailable (`stream.degraded`) or restored; their sockets stay open."""
         began = self._connections.clock() if self._degraded_since is None else self._degraded_since
         self._degraded_since = began if degraded else None
         kind = messages.StreamDegraded if degraded else messages.StreamRestored
@@ -51,6 +51,6 @@ class LogStatusNotifier:
                 self._connections.reply(connection, kind(since=rfc3339(began)))
 
     def send_current(self, connection: Connection) -> None:
-        """Write to a new client the status that earlier ones were notified of."""
+        """Write the current status to a new client."""
         if self._degraded_since is not None:
             self._connections.reply(connection, messages.StreamDegraded(since=rfc3339(self._degraded_since)))

@@ -1,4 +1,4 @@
-"""Presence: the users of a room, and join and leave notifications for connections that watch it."""
+"""Presence: the users of a room, and join and leave notifications for watchers."""
 
 import asyncio
 from collections import deque
@@ -27,17 +27,17 @@ from schemas.commands import PresenceCommand
 from schemas.events import rfc3339
 
 LEAVE_GRACE: Final = 5.0
-"""Seconds after which a user who left counts as gone: a page that is reloaded is back within them."""
+"""Seconds of leave debouncing: a page that is reloaded is back within them."""
 
 NOTIFY_INTERVAL: Final = 0.1
-"""Seconds for which news of a room are gathered: a thousand arrivals are then ten writes for each watcher."""
+"""Seconds for which a room's notifications are coalesced: a thousand joins are ten writes for each watcher."""
 
 
 class PresenceService:
-    """Follows the manager's index (an `IndexObserver`) and what is heard of other nodes. `grace` may be set.
+    """Observes the manager's index (`IndexObserver`) and the members of other nodes. `grace` may be set.
 
-    News are no events: they have no place in the log. A connection that is behind goes without, and the command
-    `presence` tells it how things are.
+    Notifications are not events: they have no position in the log. A connection that is behind misses them, and gets
+    the current state with the command `presence`.
     """
 
     def __init__(
@@ -67,14 +67,14 @@ class PresenceService:
 
     @property
     def idle(self) -> bool:
-        """Whether no room is watched, and nothing waits to be sent or to run out."""
+        """Whether no room is watched, and no notification or leave is pending."""
         return not (self._rooms or self._notify_timer or self._leave_deadlines or self._leave_timer)
 
     # ---- queries
 
     def require_access(self, identity: Identity, room: str) -> None:
-        """Check that the room may be subscribed to, which presence takes. The application is asked by itself. Raises
-        `GatewayError`, `AuthError`."""
+        """Raise unless the identity may subscribe to the room, which presence requires; the application is asked
+        separately. Raises `GatewayError`, `AuthError`."""
         subscription.require_rooms(self._connections.kinds, [room])
         require_subscribe(identity, [room])
 
@@ -86,7 +86,8 @@ class PresenceService:
         return self._present(identity.tenant, room)
 
     def _prepare(self, identity: Identity, room: str) -> Awaitable[None] | None:
-        """What an answer has to wait for: news of the other nodes, and the application, which may refuse it."""
+        """An awaitable that must complete before the answer: the refresh of remote members, the application's
+        answer."""
         refreshing = self._members.refresh(identity.tenant)
         return self._authorize(refreshing, identity, room) if self._access.authorizes else refreshing
 
@@ -96,7 +97,7 @@ class PresenceService:
         await self._access.require(identity, [room])
 
     def answer(self, connection: Connection, command: PresenceCommand) -> None:
-        """Answer a client. Raises `GatewayError` and `AuthError`."""
+        """Answer a client's `presence` command. Raises `GatewayError` and `AuthError`."""
         self.require_access(connection.identity, command.room)
         preparing = self._prepare(connection.identity, command.room)
         if preparing is None:
@@ -108,7 +109,7 @@ class PresenceService:
         try:
             await preparing
             if self._connections.is_open(connection):
-                self.require_access(connection.identity, command.room)  # which a fresh token may have changed
+                self.require_access(connection.identity, command.room)  # again: the token may have been replaced
                 self._answer(connection, command)
         except (GatewayError, AuthError) as error:
             if self._connections.is_open(connection):
@@ -122,7 +123,7 @@ class PresenceService:
         self._connections.reply(connection, self._present(tenant, command.room), command.id)
 
     def estimated_size(self, tenant: str, room: str) -> int:
-        """The approximate size of an answer: users here, and those of other nodes as far as they are known."""
+        """The approximate size of an answer: users here, and the known users of other nodes."""
         here, there = self._manager.of(tenant).rooms.get(room, ()), self._members.remote(tenant).rooms.get(room, ())
         return len(here) + len(there)
 
@@ -141,7 +142,7 @@ class PresenceService:
     # ---- watching
 
     def watch(self, connection: Connection, rooms: Iterable[str]) -> None:
-        """Tell the connection, which is in these rooms, who comes and who goes."""
+        """Notify the connection, which is in these rooms, of joins and leaves."""
         tenant = connection.identity.tenant
         if tenant not in self._rooms:
             self._rooms[tenant] = {}
@@ -195,11 +196,11 @@ class PresenceService:
                     self._leave(tenant, room, feed, user_id)
 
     def on_token_refreshed(self, connection: Connection) -> None:
-        """It has another token: the other nodes are to know until when."""
+        """Publish the new expiry of a connection to the other nodes."""
         self._members.changed(connection.identity.tenant, connection.id)
 
     def _on_changes(self, tenant: str, changes: list[PresenceChange]) -> None:
-        """Of users on other nodes."""
+        """Apply changes of users on other nodes."""
         for room, user_id, entered in changes:
             feed = self._feed(tenant, room)
             if feed is not None and not self._is_here(tenant, room, user_id):

@@ -1,4 +1,4 @@
-"""Publishing: an event is checked, encoded once, and appended to its tenant's log."""
+"""Publishing: an event is validated, encoded once, and appended to its tenant's log."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -29,13 +29,12 @@ from schemas.events import (
 from schemas.rooms import MEMBER_REMOVED, IdInvalid, RoomKinds, id_of, is_id
 
 _IN_PROCESS: Final = ""
-"""The principal of idempotency keys that code of this process gives."""
+"""The principal of in-process idempotency keys."""
 
 
 class Publishing:
-    """The way of an event into `log`: of clients and HTTP callers by `draft` and `append`, of code in this process by
-    `publish`. Batches take their turns at `ingest`. `clock` is seconds since the epoch, `timer` seconds of a clock that
-    never goes back."""
+    """Publishes events to `log`: of clients and HTTP callers by `draft` and `append`, of in-process code by `publish`.
+    Batches are scheduled by `ingest`. `clock` is seconds since the epoch, `timer` seconds of a monotonic clock."""
 
     def __init__(
         self,
@@ -72,13 +71,13 @@ class Publishing:
         key: str | None = None,
         **ids: int | str | UUID | None,
     ) -> Receipt:
-        """Append an event of code in this process, which is trusted with every tenant and has no rate limit.
+        """Append an event of in-process code, which is trusted for every tenant and has no rate limit.
 
-        `ids` are those of the rooms that it goes to, such as `circle_id=7`, one for each configured kind at most.
-        `timestamp` is a `datetime` with a time zone or RFC 3339 text, now unless given; `key` the idempotency key.
-        Raises `GatewayError` where the log refuses, `ValueError` for a tenant, a type, an id or a timestamp that no
-        client could read, and for what JSON cannot hold; `TypeError` for an id of no kind of room; `WrongEventLoop` on
-        another event loop than the gateway's.
+        `ids` are those of its rooms, such as `circle_id=7`, at most one for each configured kind. `timestamp` is a
+        `datetime` with a time zone or RFC 3339 text, by default now; `key` is the idempotency key. Raises
+        `GatewayError` where the log refuses; `ValueError` for an invalid tenant, type, id or timestamp, and for data
+        that JSON cannot hold; `TypeError` for an id of an unknown kind of room; `WrongEventLoop` on another event loop
+        than the gateway's.
         """
         if self._lifecycle.loop is not asyncio.get_running_loop():
             await self._lifecycle.ensure_running()
@@ -87,7 +86,7 @@ class Publishing:
             raise ValueError(problem)
         if not is_id(tenant):
             raise IdInvalid("tenant")
-        # The first is for speed: asking the abstract class takes longer than encoding a short text.
+        # The first check is for speed: an ABC's isinstance takes longer than encoding a short event.
         if data.__class__ is not dict and not isinstance(data, Mapping):
             raise ValueError("the data of an event is an object")
         draft = draft_of(
@@ -102,7 +101,7 @@ class Publishing:
         return await self.append(tenant, draft)
 
     def draft(self, identity: Identity, event: PublishedEvent) -> tuple[str, Draft]:
-        """The tenant and the draft of an event that `identity` publishes, counted against its rate. Raises `AuthError`,
+        """The tenant and the draft of an event that `identity` publishes, charged to its rate. Raises `AuthError`,
         `GatewayError`."""
         principal = (identity.tenant, identity.user_id)
         if wait := self._rates.acquire(principal, self._timer()):
@@ -131,23 +130,24 @@ class Publishing:
         return tenant, draft
 
     def append(self, tenant: str, draft: Draft) -> Awaitable[Receipt]:
-        """Append a draft, under way from the call on. A removal is also sent to nodes that do not follow the log."""
+        """Append a draft, submitted by the call itself. A removal is also published to nodes that do not follow the
+        log."""
         appended = self._log.append(tenant, draft)
         return appended if draft.removal is None else self._append_removal(appended, tenant, draft.removal)
 
     async def _append_removal(self, appended: Awaitable[Receipt], tenant: str, removal: Removal) -> Receipt:
         began = self._clock()
         receipt = await appended
-        # The time of the first append, also for a duplicate: a removal that is published again has no second effect,
+        # The time of the first append, also for a duplicate: a removal published twice has no second effect,
         # and one whose message was lost with the first try is sent after all.
         await self._revocation.publish_removal(tenant, removal, receipt.at, 0.0 if receipt.duplicate else began)
         return receipt
 
     @property
     def rates_kept(self) -> int:
-        """How many principals have a rate in memory: those that published within the time of a burst."""
+        """The number of principals with a rate limiter in memory: those that published within the time of a burst."""
         return len(self._rates)
 
     def sweep(self) -> None:
-        """Let go of the rates of principals that have not published of late."""
+        """Drop the rate limiters of principals that have not published recently."""
         self._rates.sweep(self._timer())

@@ -1,4 +1,4 @@
-"""The gateway's own frames for connecting clients and for refusals."""
+"""Replies: the gateway's own frames for new clients and refusals."""
 
 from functools import lru_cache
 from typing import Final
@@ -12,7 +12,7 @@ from schemas.codes import CloseCode
 from schemas.events import rfc3339
 
 DRAINING: Final = "draining"
-"""The reason with which a draining node closes."""
+"""The close reason of a draining node."""
 
 
 def connection_established(
@@ -34,7 +34,7 @@ def connection_established(
     )
 
 
-@lru_cache(maxsize=256)  # the same for nearly all
+@lru_cache(maxsize=256)  # the same for nearly all connections
 def _limits(limits: Limits, rate: int) -> messages.EstablishedLimits:
     return messages.EstablishedLimits(
         rooms=limits.rooms,
@@ -46,7 +46,7 @@ def _limits(limits: Limits, rate: int) -> messages.EstablishedLimits:
 
 
 def error_reply(error: GatewayError | AuthError) -> messages.Error:
-    """The `error` frame for what was refused."""
+    """The `error` frame of a refusal."""
     rooms = getattr(error, "rooms", None)
     return messages.Error(
         code=error.code,
@@ -58,7 +58,7 @@ def error_reply(error: GatewayError | AuthError) -> messages.Error:
 
 
 def rejection(error: GatewayError | AuthError) -> tuple[messages.Message | None, CloseCode, str]:
-    """The rejection of a client: its error frame, if it gets one, and the code and reason of the close."""
+    """The rejection of a client: its error frame, if any, and the close code and reason."""
     if isinstance(error, AuthError):
         return None, CloseCode.UNAUTHENTICATED, error.code
     if isinstance(error, NodeDraining):

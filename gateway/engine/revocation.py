@@ -1,4 +1,4 @@
-"""Revocations and removals: from the decision to the connections that it ends or takes a room from."""
+"""Revocations and removals: publishes them to all nodes, and closes connections or takes their rooms."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -18,8 +18,8 @@ from schemas.codes import CloseCode, ErrorCode
 
 
 class RevocationService:
-    """Acts on control messages, this node's and the others'. A revocation is in force for as long as a token may live
-    at most."""
+    """Acts on control messages of this node and of the others. A revocation is in force for the maximum lifetime of a
+    token."""
 
     def __init__(self, connections: Connections, delivery: Delivery, cluster: Cluster) -> None:
         self._connections = connections
@@ -31,10 +31,10 @@ class RevocationService:
         cluster.attach(self.on_control)
 
     async def revoke(self, kind: ControlKind, tenant: str | None, name: str) -> int:
-        """Revoke a token, a user or a tenant up to now, here and on every node; returns how many connections it closed
-        here. Raises `LogUnavailable` where the other nodes may not know of it yet."""
+        """Revoke a token, a user or a tenant up to now, on every node; returns the number of connections closed here.
+        Raises `LogUnavailable` where the other nodes may not have it yet."""
         if tenant is None and self._revocations.count(None) >= MAX_ENTRIES:
-            raise RateLimited("too many tokens are revoked by their id alone; name the tenant too", 60.0, MAX_ENTRIES)
+            raise RateLimited("too many tokens are revoked by id alone; name the tenant too", 60.0, MAX_ENTRIES)
         return await self.publish(self.cutoff(kind, tenant, name))
 
     def cutoff(self, kind: ControlKind, tenant: str | None, name: str, room: str = "") -> ControlMessage:
@@ -44,14 +44,14 @@ class RevocationService:
         return ControlMessage(kind, tenant, name, at, self._longest_token, room, through=now)
 
     async def publish(self, message: ControlMessage) -> int:
-        """Put a message into force here and on every node; returns how many connections that closed here. Raises
+        """Put a message into force on every node; returns the number of connections closed here. Raises
         `LogUnavailable`."""
         closed = self.apply(message)
         await self._cluster.publish_control(message)
         return closed
 
     def apply(self, message: ControlMessage) -> int:
-        """Put a message into force on this node alone; returns how many connections that closed."""
+        """Put a message into force on this node only; returns the number of connections closed."""
         in_force, news = self._cluster.apply(message)
         if not news:
             return 0
@@ -60,7 +60,7 @@ class RevocationService:
         return self.on_control([in_force])
 
     def on_control(self, news: Sequence[ControlMessage]) -> int:
-        """Act on messages that are in force now; returns how many connections that closed."""
+        """Act on messages that are now in force; returns the number of connections closed."""
         closed = 0
         checked: dict[str, None] = {}
         for message in news:
@@ -75,18 +75,18 @@ class RevocationService:
             elif message.kind == "user_revoked":
                 closed += self._close_revoked(self._manager.of(tenant).users.get(message.name, ()))
             else:
-                # Once for all of them: a token is not known by whose it is.
+                # Once for all: connections are not indexed by token.
                 checked.update(dict.fromkeys(self._manager.tenants() if message.tenant is None else [tenant]))
         return closed + sum(self._close_revoked(self._manager.of(name).connections.values()) for name in checked)
 
     def apply_removal(self, tenant: str, removal: Removal, at: float) -> None:
-        """Take a room from a user's tokens issued up to `at`, the time of an event in the log, and from the connections
-        that they opened."""
+        """Revoke a room from a user's tokens issued up to `at`, the time of an event in the log, and from their
+        connections."""
         self.apply(self._removal(tenant, removal, self._after_tokens(tenant, removal, at), at))
 
     async def publish_removal(self, tenant: str, removal: Removal, at: float, made_at: float) -> None:
-        """Tell the nodes that do not follow the log of a removal that is in it since `at`; `made_at` is when that was
-        by this node's clock, 0 for one that was made before. Raises `LogUnavailable`."""
+        """Publish a removal, in the log since `at`, to nodes that do not follow it; `made_at` is the time by this
+        node's clock, 0 for an earlier one. Raises `LogUnavailable`."""
         message = self._removal(tenant, removal, at, made_at or at)
         place = self._revocations.cutoff_for(message)
         if not place:  # this node does not follow the log
@@ -94,7 +94,7 @@ class RevocationService:
         await self.publish(replace(message, at=place))
 
     def _after_tokens(self, tenant: str, removal: Removal, at: float) -> float:
-        """The place of a cutoff of the log's, whose clock may be behind: after the cutoffs that tokens name."""
+        """The time of a cutoff dated by the log's clock, which may be behind: after the cutoffs that tokens name."""
         return max(at, self._revocations.newest_cutoff(tenant, removal[0]) + STEP)
 
     def _removal(self, tenant: str, removal: Removal, place: float, through: float) -> ControlMessage:
@@ -107,7 +107,7 @@ class RevocationService:
         connections = list(self._manager.of(tenant).users.get(user_id, ()))
         if not connections:
             return
-        # A user who is removed still gets what came before, and the event of the removal.
+        # A removed user still gets the events before the removal, and the removal itself.
         self._delivery.flush()
         now = self._connections.clock()
         for connection in connections:

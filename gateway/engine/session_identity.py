@@ -1,4 +1,4 @@
-"""Identities of an application's own sessions, in place of those in tokens."""
+"""Session identities: identities of an application's own sessions, in place of tokens."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,14 +15,14 @@ _SUBJECT_GRAMMAR: Final = "at most 128 letters, digits and ._@+|-, a letter or d
 
 @dataclass(frozen=True, slots=True)
 class SessionIdentity:
-    """What an application says of a client that it has authenticated by itself, such as by a session cookie.
+    """The identity of a client that the application has authenticated, for example by a session cookie.
 
     `rooms` are patterns as in a token, `scope` is words separated by spaces, `rate` events a second. Times are seconds
-    since the epoch, or `datetime`s with a time zone. `expires_at` is when the session ends; its connections end then,
-    and in any case after the longest life of a token. `issued_at` is when the session began: a revocation of its user
-    or tenant ends those that began before it, and a removal takes a room from them; a time with its fraction tells a
-    session apart from those of the same second. Unless given that is now, each time that the application is asked: a
-    revocation closes the connections, and whether the client may come back is for the application alone to say.
+    since the epoch, or `datetime`s with a time zone. `expires_at` is the end of the session and of its connections,
+    which end at the latest after the maximum lifetime of a token. `issued_at` is the start of the session: a revocation
+    of the user or the tenant ends earlier sessions, and a removal takes a room from them; with a fraction of a second,
+    sessions of the same second are told apart. By default it is the time of each call: a revocation then closes the
+    connections, and the application alone decides whether the client may reconnect.
     """
 
     user_id: str | int | UUID
@@ -34,8 +34,8 @@ class SessionIdentity:
     rate: int | None = None
 
     def identity(self, kinds: RoomKinds, now: float, max_lifetime: int, max_admin_lifetime: int) -> Identity:
-        """The identity, as of `now`; the lifetimes are seconds. Raises `ValueError` for what no token could hold, and
-        RoomInvalid, TooManyRooms for the patterns."""
+        """The identity, as of `now`; the lifetimes are seconds. Raises `ValueError` for values that a token could not
+        hold, and RoomInvalid, TooManyRooms for the patterns."""
         user_id, tenant = (_text(name, getattr(self, name)) for name in ("user_id", "tenant"))
         if not is_subject(user_id):
             raise ValueError(f"user_id: {_SUBJECT_GRAMMAR}")
@@ -58,7 +58,7 @@ class SessionIdentity:
             issued_at=int(began),
             expires_at=ends,
             rate=self.rate,
-            # A password that is changed revokes the user and begins a session within one second.
+            # A password change revokes the user and starts a session within the same second.
             cutoff=began,
         )
 

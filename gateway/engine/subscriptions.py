@@ -24,7 +24,7 @@ from schemas.rooms import user_room
 
 
 class Subscriptions:
-    """Puts connections into rooms and takes them out; what they are owed from before, `delivery` writes."""
+    """Joins and leaves rooms; `delivery` writes the replay owed."""
 
     def __init__(
         self,
@@ -44,11 +44,11 @@ class Subscriptions:
         self._access = access
         self._tasks = tasks
 
-    # ---- the beginning
+    # ---- establish
 
     def begin(self, connection: Connection, request: ConnectRequest) -> None:
-        """Write the first frame and join the rooms of the request, once its tenant's log is followed up to its cursor
-        and the application has said which rooms may be joined."""
+        """Write the first frame and join the requested rooms, once the tenant's log is read up to the request's cursor
+        and the application has authorized the rooms."""
         try:
             following = self._follow(connection, request.since)
             if following is None and not (self._access.authorizes and request.rooms):
@@ -77,7 +77,7 @@ class Subscriptions:
             self._connections.fail(connection, error)
 
     async def _refused(self, connection: Connection, request: ConnectRequest) -> Collection[str]:
-        """The rooms of the request that the application refuses, which is not asked of what is refused anyway."""
+        """The requested rooms that the application refuses; it is not asked about a request that is invalid."""
         try:
             asked = request.rooms_for(connection.identity)
             self._check_rooms(connection, asked)
@@ -91,7 +91,7 @@ class Subscriptions:
         window = self._log.window(identity.tenant)
         connection.established = True
         own = user_room(identity.user_id)
-        # With a cursor the user's own room is resumed too, even where the other rooms are refused.
+        # A cursor also resumes the user's own room, even where other rooms are refused.
         rooms: tuple[str, ...] = () if request.since is None else (own,)
         refused: GatewayError | AuthError | None = None
         try:
@@ -114,14 +114,14 @@ class Subscriptions:
         if refused is not None:
             log_events.command_refused(connection, refused)
             self._connections.reply(connection, error_reply(refused))
-        if rooms or (request.rooms and refused is None):  # `*` may stand for no room; it is answered all the same
+        if rooms or (request.rooms and refused is None):  # `*` may stand for no room, and is answered too
             self._enter(connection, rooms, request.since)
 
     # ---- changes
 
     def prepare(self, connection: Connection, command: Subscribe) -> Awaitable[None] | None:
-        """What `change_rooms` has to wait for: a log that is read up to the cursor, the application's answer. Raises,
-        once awaited, `GatewayError` and `AuthError`."""
+        """An awaitable that must complete before `change_rooms`: the log read up to the cursor, the application's
+        answer. Raises `GatewayError` and `AuthError` when awaited."""
         following = None if command.since is None else self._follow(connection, command.since)
         return self._authorize(following, connection, command.rooms) if self._access.authorizes else following
 
@@ -140,7 +140,7 @@ class Subscriptions:
         subscription.check_rooms(self._connections.kinds, connection, rooms, self._connections.limits.rooms)
 
     def change_rooms(self, connection: Connection, command: Subscribe | Unsubscribe) -> None:
-        """Carry out a command and answer it; no replay may be under way. Raises `GatewayError` and `AuthError`."""
+        """Run a command and reply; no replay may be pending. Raises `GatewayError` and `AuthError`."""
         self._delivery.flush()
         if isinstance(command, Unsubscribe):
             kinds, manager = self._connections.kinds, self._connections.manager
@@ -159,8 +159,8 @@ class Subscriptions:
         presence: bool | None = None,
         id: str | int | None = None,
     ) -> None:
-        """Join rooms that the connection may follow, and answer as to the command `subscribe`: nothing may be pending.
-        Raises `CursorInvalid`."""
+        """Join rooms that passed the checks, and reply as to the command `subscribe`; no replay may be pending. Raises
+        `CursorInvalid`."""
         window = self._log.window(connection.identity.tenant)
         was_live = connection.live
         manager = self._connections.manager
@@ -173,7 +173,7 @@ class Subscriptions:
         elif presence is False:
             self._presence.unwatch(connection, answer.rooms)
         self._connections.reply(connection, answer, id)
-        if was_live and not connection.live:  # else it waits for its transport or its next turn already
+        if was_live and not connection.live:  # else its catch-up is already scheduled
             self._delivery.catch_up(connection)
 
     def renew(self, connection: Connection, command: Auth) -> None:
@@ -193,7 +193,7 @@ class Subscriptions:
             self._tasks.spawn(self._authorize_again(connection))
 
     async def _authorize_again(self, connection: Connection) -> None:
-        """Leave the rooms that the application does not let the holder of a fresh token be in any more."""
+        """Leave the rooms that the application no longer allows the holder of a fresh token."""
         try:
             refused = await self._access.refused(connection.identity, connection.rooms)
             if not self._connections.is_open(connection):

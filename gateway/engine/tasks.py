@@ -1,4 +1,4 @@
-"""Background tasks of the engine: kept until they are done, cancelled together."""
+"""Background tasks of the engine."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -6,10 +6,10 @@ from typing import Any
 
 
 class TaskSet:
-    """Background tasks of the engine's parts, cancelled together at the stop."""
+    """Background tasks, kept until they are done and cancelled together at the stop."""
 
     def __init__(self) -> None:
-        # The event loop itself keeps only weak references to tasks.
+        # The event loop keeps only weak references to tasks.
         self._tasks: set[asyncio.Task[None]] = set()
 
     def __len__(self) -> int:
@@ -21,7 +21,7 @@ class TaskSet:
         task.add_done_callback(self._tasks.discard)
 
     async def cancel(self) -> None:
-        """Cancel all and wait until they have ended."""
+        """Cancel all tasks and wait for their end."""
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()

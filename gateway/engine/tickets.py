@@ -1,4 +1,4 @@
-"""One-time tickets: for a browser that should not put its token into a URL."""
+"""One-time tickets: a credential for a browser's URL in place of a token."""
 
 import secrets
 from typing import Final
@@ -14,29 +14,28 @@ _KEPT: Final = "ticket:"
 
 
 class Tickets:
-    """A ticket stands for the token that it was asked for with, once and on any node. The token is judged when the
-    ticket is used, as it would be by itself: it may have been revoked, have expired, or its key be gone.
-    """
+    """A ticket stands for a token, once and on any node. The token is verified when the ticket is redeemed: it may have
+    been revoked or expired since, or its key removed."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
 
     async def issue(self, token: str) -> str:
-        """A ticket for a token that has been verified. Raises `LogUnavailable`."""
+        """A ticket for a verified token. Raises `LogUnavailable`."""
         ticket = secrets.token_urlsafe(BYTES)
         try:
             await self._cluster.put_once(_KEPT + name_of(ticket), seal(ticket, token), TICKET_SECONDS)
         except LogUnavailable:
-            raise LogUnavailable("tickets cannot be kept now: ask again, or connect with the token") from None
+            raise LogUnavailable("tickets cannot be stored now: try again, or connect with the token") from None
         return ticket
 
     async def redeem(self, ticket: str) -> str:
-        """The token that a ticket stands for. Raises `TokenInvalid` for one that is unknown, used or too old, or whose
-        stored token was changed; `LogUnavailable`."""
+        """The token of a ticket. Raises `TokenInvalid` for one that is unknown, used, expired or tampered with;
+        `LogUnavailable`."""
         try:
             sealed = await self._cluster.pop(_KEPT + name_of(ticket)) if is_ticket(ticket) else None
         except LogUnavailable:
-            raise LogUnavailable("tickets cannot be looked up now: come back with another") from None
+            raise LogUnavailable("tickets cannot be redeemed now: get another one and connect again") from None
         if sealed is None:
             raise TokenInvalid("ticket")
         try:
