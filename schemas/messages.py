@@ -146,6 +146,16 @@ class StreamGap(Message):
     cursor: str
 
 
+class Mark(Message):
+    """A mark: everything of the connection's rooms up to `cursor` was written to it; `as_of` (RFC 3339) is when that
+    was known to be the head of the log."""
+
+    name = "stream.mark"
+
+    cursor: str
+    as_of: str
+
+
 class StreamDegraded(Message):
     name = "stream.degraded"
 
@@ -159,15 +169,25 @@ class StreamRestored(Message):
 
 
 class Draining(Message):
-    """The node is about to end: come back, to whichever takes you, in so many milliseconds."""
+    """The node is about to end: come back, to whichever takes you, in so many milliseconds. `cursor` as in a mark,
+    where nothing is owed."""
 
     name = "server.draining"
+    omit_absent = True
 
     reconnect_after_ms: int
+    cursor: str | None = None
 
 
 class Pong(Message):
+    """The reply to `ping`. `as_of` as in a mark, absent while the head of the log is not known; then, and where
+    anything is owed, `cursor` is absent too."""
+
     name = "pong"
+    omit_absent = True
+
+    as_of: str | None = None
+    cursor: str | None = None
 
 
 class Error(Message):

@@ -89,8 +89,8 @@ class GatewayOverHttp(_Served):
     name = "gateway-http"
     title = "**this gateway**, over HTTP"
 
-    def start(self, core: int) -> Server:
-        return self._serve(core)
+    def start(self, core: int, **settings: str) -> Server:
+        return self._serve(core, **settings)
 
 
 class GatewayOnRedis(OnRedis, _Served):

@@ -38,6 +38,7 @@ class Limits:
     malformed: int = 10
     pending_commands: int = 100
     ping_interval: float = 20.0
+    mark_interval: float = 15.0
     longest_token: int = 86_400
     connections: ConnectionLimits = field(default_factory=ConnectionLimits)
 

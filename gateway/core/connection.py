@@ -40,6 +40,9 @@ BEHIND: Final = -2
 OVER_RATE: Final = -3
 """Results of `Connection.offer` beside a descriptor, which is 0 or more."""
 
+MARK_OWED: Final = float("-inf")
+"""The `quiet_since` of a connection whose replay or catch-up has ended, until the mark that says so is written."""
+
 
 @dataclass(slots=True, eq=False)
 class Replay:
@@ -62,7 +65,8 @@ class Connection:
     `offset` is the position up to which everything was written or skipped; None at the head of the log. At most `rate`
     events a second are written (0: no limit), with a burst of as many after a quiet second. `rooms` maps each room to
     the offset after which its events are for this connection. `catch_up_scheduled` is true while its next batch waits
-    for a timer or a turn, and not for its transport.
+    for a timer or a turn, and not for its transport. `sent_at_tick` and `quiet_since` belong to the mark schedule:
+    `sent` as of its last tick, plus the replies since; and since when no event or mark has come.
     """
 
     __slots__ = (
@@ -81,12 +85,14 @@ class Connection:
         "malformed_streak",
         "offset",
         "pending_commands",
+        "quiet_since",
         "rate",
         "received",
         "refusal_tat",
         "replay",
         "rooms",
         "sent",
+        "sent_at_tick",
         "transport",
     )
 
@@ -113,6 +119,8 @@ class Connection:
         self.catch_up_scheduled = False
         self.established = False
         self.sent = 0
+        self.sent_at_tick = -1
+        self.quiet_since = 0.0
         # `sent` may grow up to the quota without a look at the clock: the rate costs a comparison, not a system call.
         self._bucket = 0.0
         self._bucket_at = 0.0
@@ -127,6 +135,11 @@ class Connection:
     @property
     def live(self) -> bool:
         return self.offset is None
+
+    @property
+    def owed_nothing(self) -> bool:
+        """Whether everything up to the head was written to it, and no command that may ask for more is pending."""
+        return self.offset is None and self.established and not self.pending_commands
 
     def offer(self, batch: Batch, now: float) -> int:
         """Offer a batch of new events, all of them for this connection; a connection that is behind reads them later.
@@ -182,19 +195,26 @@ class Connection:
                 self.rooms[room] = min(replay.seen.get(room, replay.until), replay.until)
 
     def reach_head(self) -> None:
-        """Become live: nothing more is owed."""
+        """Become live: nothing more is owed but the mark that says so."""
         self.offset = None
+        self.owe_mark()
+
+    def owe_mark(self) -> None:
+        """Owe a mark, also to a connection to which events come all the time."""
+        self.quiet_since = MARK_OWED
 
     def jump_to_head(self, head: int) -> None:
         """Become live at `head`, and drop everything owed before it."""
+        if self.offset is not None:
+            self.reach_head()
         self.replay = None
-        self.offset = None
         for room in self.rooms:
             self.rooms[room] = head
 
     def count_reply(self) -> None:
         """Count one frame that is no event: it counts as sent, but not against the rate."""
         self.sent += 1
+        self.sent_at_tick += 1
         self._quota += 1
 
     def set_rate(self, rate: int) -> None:

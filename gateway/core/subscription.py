@@ -34,13 +34,16 @@ def subscribe(
     if since is not None:
         position = window.cursors.decode(since)
         recovered = window.gap(position, rooms) is None
-        # A cursor of an earlier epoch: all entries of this one are newer.
-        after = min(position.offset, after) if position.epoch == window.epoch else 0
+        # A cursor of an earlier epoch: all entries of this one are newer. `recovered` reports what is gone; no gap is
+        # to be reported for it again.
+        after = max(window.first - 1, min(position.offset, after) if position.epoch == window.epoch else 0)
     elif history:
         after, examined = history_start(connection, window, rooms, history)
     replayed, more = start_replay(connection, window, rooms, after)
     for room in rooms:
         manager.join(connection, room, min(after, connection.rooms.get(room, after)))
+    if since is not None or history:
+        connection.owe_mark()
     answer = Subscribed(rooms=tuple(rooms), cursor=window.cursor, recovered=recovered, replayed=replayed)
     return answer, examined + more
 

@@ -9,6 +9,7 @@ from gateway.core.errors import GatewayError, RateLimited
 from gateway.core.log import Draft
 from gateway.core.rate_limit import RateLimiter
 from gateway.engine.connections import Connections
+from gateway.engine.marks import Marks
 from gateway.engine.presence import PresenceService
 from gateway.engine.publishing import Publishing
 from gateway.engine.replies import error_reply
@@ -42,6 +43,7 @@ class Commands:
         subscriptions: Subscriptions,
         presence: PresenceService,
         publishing: Publishing,
+        marks: Marks,
         tasks: TaskSet,
     ) -> None:
         self._connections = connections
@@ -49,6 +51,7 @@ class Commands:
         self._presence = presence
         self._publishing = publishing
         self._parser = CommandParser(connections.kinds)
+        self._marks = marks
         self._tasks = tasks
         limits = self._limits = connections.limits
         self._command_rate = connections.command_rate
@@ -126,7 +129,8 @@ class Commands:
             self._execute(connection, command)
 
     def run_pending(self, connection: Connection) -> None:
-        """Run the queued commands, up to one that has to wait. Never raises: the caller's work is unrelated."""
+        """Run the queued commands, up to one that has to wait, and write the mark that is due if nothing else is owed
+        then. Never raises: the caller's work is unrelated."""
         try:
             while connection.pending_commands and connection.replay is None and connection not in self._preparing:
                 preparing = self._prepare(connection, connection.pending_commands[0])
@@ -134,6 +138,7 @@ class Commands:
                     self._execute(connection, self._take_pending(connection))
                 else:
                     self._run_later(connection, preparing)
+            self._marks.send_owed(connection)
         except Exception as error:
             self._connections.fail(connection, error)
 
@@ -180,7 +185,7 @@ class Commands:
             if isinstance(command, Subscribe | Unsubscribe):
                 self._subscriptions.change_rooms(connection, command)
             elif isinstance(command, Ping):
-                self._connections.reply(connection, messages.Pong(), command.id)
+                self._connections.reply(connection, self._marks.pong(connection), command.id)
             elif isinstance(command, Auth):
                 self._subscriptions.renew(connection, command)
             elif isinstance(command, PresenceCommand):

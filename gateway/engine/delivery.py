@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from gateway.core.catch_up import BATCH_BYTES, Progress, send_next_batch, skip_gap
@@ -127,6 +127,26 @@ class Delivery:
         if not connection.transport.write(batch):
             connection.fall_behind(self._log.window(connection.identity.tenant).head)
         return True
+
+    def write_at_head(self, batch: Batch, connections: Iterable[Connection]) -> None:
+        """Write frames that `batch` places at the head of the log, to connections that are live. Nothing may be
+        pending. A connection whose transport they fill falls behind there, as with an event."""
+        by_fd: dict[int, Connection] = {}
+        for connection in connections:
+            connection.count_reply()
+            fd = connection.transport.fd
+            if fd is not None:
+                by_fd[fd] = connection
+                continue
+            try:
+                connection.write(batch)
+            except Exception as error:
+                self._connections.fail(connection, error)
+        try:
+            self._batch_writer(batch, by_fd)
+        except Exception as error:
+            for connection in by_fd.values():
+                self._connections.fail(connection, error)
 
     def catch_up(self, connection: Connection) -> None:
         """Write the next batch to a connection that is behind, as its transport and rate allow, and schedule the

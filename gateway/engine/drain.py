@@ -11,6 +11,7 @@ from gateway.core.drain_schedule import milliseconds, reconnect_delay, slots
 from gateway.core.errors import NodeDraining
 from gateway.engine.connections import Connections
 from gateway.engine.delivery import Delivery
+from gateway.engine.marks import Marks
 from gateway.engine.replies import DRAINING
 from schemas import messages
 from schemas.codes import CloseCode
@@ -26,11 +27,14 @@ _system = SystemRandom()
 class Drain:
     """The paced drain of a node. `rng` returns 0 to 1."""
 
-    def __init__(self, connections: Connections, delivery: Delivery, rng: Callable[[], float] = _system.random) -> None:
+    def __init__(
+        self, connections: Connections, delivery: Delivery, marks: Marks, rng: Callable[[], float] = _system.random
+    ) -> None:
         self.announced = False
         self.started = False
         self._connections = connections
         self._delivery = delivery
+        self._marks = marks
         self._timer = connections.timer
         self._rng = rng
         self._ends = 0.0
@@ -81,7 +85,8 @@ class Drain:
 
     def _notify(self, connection: Connection, seconds: float) -> None:
         self._unnotified.discard(connection)
-        self._connections.reply(connection, messages.Draining(reconnect_after_ms=milliseconds(seconds)))
+        cursor = self._marks.cursor(connection)
+        self._connections.reply(connection, messages.Draining(reconnect_after_ms=milliseconds(seconds), cursor=cursor))
 
     async def _close_in_slots(self, leaving: deque[tuple[float, Connection]]) -> None:
         due: list[Connection] = []
@@ -98,8 +103,7 @@ class Drain:
         """Close the connection, unless events are still owed and there is time; returns whether it is closed."""
         if not self._connections.is_open(connection):
             return True
-        owed = not connection.established or not connection.live or bool(connection.pending_commands)
-        if owed and now < self._ends:
+        if not connection.owed_nothing and now < self._ends:
             return False
         if connection in self._unnotified and connection.established:
             self._notify(connection, 0.0)

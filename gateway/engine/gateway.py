@@ -27,6 +27,7 @@ from gateway.engine.housekeeping import Housekeeping
 from gateway.engine.lifecycle import Lifecycle
 from gateway.engine.log_listener import GatewayLogListener
 from gateway.engine.log_status import LogStatusNotifier
+from gateway.engine.marks import Marks
 from gateway.engine.presence import PresenceService
 from gateway.engine.publishing import Publishing
 from gateway.engine.revocation import RevocationService
@@ -66,22 +67,25 @@ class Gateway(Host):
         self.connections = Connections(verifier, self.cluster.revocations, self.limits, clock, timer)
         self.manager = self.connections.manager
         self.delivery = Delivery(self.connections, log, batch_writer)
+        self.marks = Marks(self.connections, self.delivery, log, self.limits.mark_interval)
         self.presence = PresenceService(self.connections, self.delivery, self.cluster.members, log, access, self.tasks)
         self.revocation = RevocationService(self.connections, self.delivery, self.cluster)
         self.log_status = LogStatusNotifier(self.connections, self.delivery, log)
-        self.drain = Drain(self.connections, self.delivery)
+        self.drain = Drain(self.connections, self.delivery, self.marks)
         self.tickets = Tickets(self.cluster)
         self.authentication = Authentication(self.connections, self.drain, self.tickets, access, self.tasks)
         self.administration = Administration(self.connections, self.revocation, self.cluster.members, log)
         self.subscriptions = Subscriptions(
-            self.connections, self.delivery, self.presence, log, self.log_status, access, self.tasks
+            self.connections, self.delivery, self.presence, log, self.log_status, self.marks, access, self.tasks
         )
         self.publishing = Publishing(log, self.revocation, self.kinds, self.limits, clock, timer, self.lifecycle)
         self.publish = self.publishing.publish
         """Append an event of in-process code."""
         self.publish_threadsafe = self.lifecycle.threadsafe(self.publish)
         """The same from another thread; returns a `concurrent.futures.Future`."""
-        self.commands = Commands(self.connections, self.subscriptions, self.presence, self.publishing, self.tasks)
+        self.commands = Commands(
+            self.connections, self.subscriptions, self.presence, self.publishing, self.marks, self.tasks
+        )
         self.delivery.on_caught_up = self.commands.run_pending
         self.housekeeping = Housekeeping(self.connections, self.publishing, log, self.cluster)
         log.attach(GatewayLogListener(self.delivery, self.revocation, self.log_status))
@@ -95,10 +99,11 @@ class Gateway(Host):
         self.drain.reset()
         self.publishing.ingest.reset()
         self.housekeeping.start()
+        self.marks.start()
 
     async def _close(self) -> None:
         self.connections.close_all(CloseCode.SERVICE_RESTART, "restart")
-        await asyncio.gather(self.housekeeping.stop(), self.tasks.cancel())
+        await asyncio.gather(self.housekeeping.stop(), self.marks.stop(), self.tasks.cancel())
 
     @property
     def ready(self) -> bool:

@@ -12,6 +12,7 @@ from gateway.engine.access import Access
 from gateway.engine.connections import Connections
 from gateway.engine.delivery import Delivery
 from gateway.engine.log_status import LogStatusNotifier
+from gateway.engine.marks import Marks
 from gateway.engine.presence import PresenceService
 from gateway.engine.replies import connection_established, error_reply
 from gateway.engine.tasks import TaskSet
@@ -33,6 +34,7 @@ class Subscriptions:
         presence: PresenceService,
         log: Log,
         log_status: LogStatusNotifier,
+        marks: Marks,
         access: Access,
         tasks: TaskSet,
     ) -> None:
@@ -41,6 +43,7 @@ class Subscriptions:
         self._presence = presence
         self._log = log
         self._log_status = log_status
+        self._marks = marks
         self._access = access
         self._tasks = tasks
 
@@ -175,6 +178,7 @@ class Subscriptions:
         self._connections.reply(connection, answer, id)
         if was_live and not connection.live:  # else its catch-up is already scheduled
             self._delivery.catch_up(connection)
+        self._marks.send_owed(connection)
 
     def renew(self, connection: Connection, command: Auth) -> None:
         """Replace the connection's token and leave the rooms that the new one does not grant. Raises `AuthError`."""

@@ -88,6 +88,10 @@ class MemoryLog:
     def window(self, tenant: str) -> Window:
         return self._tenant(tenant)[0]
 
+    def staleness(self, tenant: str) -> float:
+        """The window is the log itself."""
+        return 0.0
+
     def sweep(self) -> None:
         now, elapsed = self._now(), self._timer()
         for window, keys in self._tenants.values():

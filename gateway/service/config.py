@@ -189,6 +189,11 @@ class Settings(BaseSettings):
         gt=0,
         description="seconds between WebSocket pings; other ASGI servers have a setting of their own",
     )
+    mark_interval: float = Field(
+        default=15.0,
+        ge=0,
+        description="seconds without an event after which a client gets a mark; 0: never",
+    )
     stall_seconds: float = Field(
         default=10.0, gt=0, description="seconds a client may read nothing while data waits for it"
     )

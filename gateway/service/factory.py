@@ -221,6 +221,7 @@ def _limits(settings: Settings) -> Limits:
         publish_per_second=settings.publish_per_second if settings.publish_burst else 0,
         publish_burst=settings.publish_burst,
         ping_interval=settings.ping_interval,
+        mark_interval=settings.mark_interval,
         longest_token=settings.longest_token,
         connections=ConnectionLimits(
             per_user=settings.max_connections_per_user,

@@ -9,7 +9,7 @@ from gateway.core.cursor import Position
 from gateway.core.errors import CursorInvalid, IdempotencyConflict
 from gateway.core.log import Draft
 from gateway.core.window import Bounds, Entry, Removal
-from gateway.testing.helpers import DRAFT_AT, draft, is_duplicate, number_of
+from gateway.testing.helpers import DRAFT_AT, draft, is_duplicate, number_of, until
 from gateway.testing.log_rooms_contract import LogRoomsContract
 from gateway.testing.log_under_test import RecordingListener
 from gateway.testing.log_window_contract import LogWindowContract
@@ -210,6 +210,18 @@ class LogContract(LogWindowContract, LogRoomsContract):
             first = await subject.log.append("acme", draft(1, key="k"))
             await subject.append("acme", 5)
             assert is_duplicate(await subject.log.append("acme", draft(1, key="k")), first)
+
+    # -- the head
+
+    async def test_staleness_is_known_of_what_is_followed(self) -> None:
+        """A window that is followed is known to have the head, as of a few seconds ago at most, however long nothing is
+        appended, and after each append."""
+        async with self.opened() as subject:
+            for _ in range(3):
+                await until(lambda: subject.log.staleness("acme") is not None)
+                assert 0.0 <= (subject.log.staleness("acme") or 0.0) < 3.0
+                await subject.append("acme", 3)
+                await asyncio.sleep(0.7)
 
     # -- cursors
 

@@ -125,6 +125,20 @@ class SharedLogContract(LogContract):
             assert window.gap(Position(window.epoch, 1), ["circle:2"]) == "history_trimmed"
             assert window.gap(Position(window.epoch, 5), ["circle:2", TENANT_ROOM]) is None
 
+    async def test_staleness_is_not_known_without_the_storage(self) -> None:
+        """While the storage does not answer it grows, then it is not known; of a tenant that is not followed, never."""
+        async with self.opened() as subject:
+            await subject.append("acme", 1)
+            await until(lambda: subject.log.staleness("acme") is not None)
+            assert subject.log.staleness("carol") is None
+            async with self.unreachable(subject):
+                before = subject.log.staleness("acme")
+                await asyncio.sleep(0.5)
+                assert before is not None
+                assert (subject.log.staleness("acme") or 0.0) >= before + 0.4
+                await until(lambda: subject.log.staleness("acme") is None)
+            await until(lambda: subject.log.staleness("acme") is not None)
+
     async def test_append_fails_in_time_where_the_storage_does_not_answer(self) -> None:
         """Within 2 seconds there is an error; afterwards appends work again, and no listener was called twice."""
         async with self.opened() as subject:

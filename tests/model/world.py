@@ -26,6 +26,7 @@ from gateway.engine.gateway import Gateway
 from gateway.logs.memory import MemoryLog
 from gateway.testing import CURSOR_KEY, Clock, draft
 from schemas.codes import CloseCode
+from schemas.events import rfc3339
 
 MAX_EVENTS = 12
 MAX_SECONDS = 150.0
@@ -463,6 +464,8 @@ class Client:
     """What connecting is answered with, beside `connection.established`."""
     lagging: bool = False
     """Whether its transport or its rate, or a replay, is a reason for it to be behind."""
+    mark_owed: bool = False
+    """Whether a replay is open: until the next mark."""
     left_amid_replay: bool = False
     """Whether it has lost a room, by a token or a removal, while a replay was under way: what then was owed by it alone
     may be told as lost."""
@@ -587,7 +590,7 @@ class Client:
             return
         data = frame["data"]
         handler = getattr(self, "on_" + frame["type"].replace(".", "_"))
-        if frame["type"] in ("connection.established", "stream.gap", "token.expiring"):
+        if frame["type"] in ("connection.established", "stream.gap", "stream.mark", "token.expiring"):
             assert "id" not in frame
             handler(data)
         elif "id" in frame:
@@ -626,6 +629,7 @@ class Client:
         assert isinstance(asked, Subscription)
         assert self.refusal_of(asked) is None, "it was let in though it may not"
         recovered, replayed = self.join(asked)
+        self.mark_owed |= asked.since is not None or bool(asked.history)
         assert data["rooms"] == list(dict.fromkeys(asked.rooms))
         assert data["recovered"] == recovered
         assert data["replayed"] == replayed
@@ -692,7 +696,21 @@ class Client:
             assert not asked.allowed
 
     def on_pong(self, data: dict[str, Any], asked: None) -> None:
-        assert data == {}
+        assert data["as_of"] == rfc3339(self.world.clock())
+        if "cursor" in data:
+            self._at_head(data["cursor"])
+
+    def on_stream_mark(self, data: dict[str, Any]) -> None:
+        assert data["as_of"] == rfc3339(self.world.clock())
+        self._at_head(data["cursor"])
+        assert not any(isinstance(asked, Subscription | list) for asked in self.sent.values()), "commands are pending"
+        self.last_seen = data["cursor"]
+        self.mark_owed = False
+
+    def _at_head(self, cursor: str) -> None:
+        tenant = self.token.tenant
+        assert not self.owed, "a place ahead of what was given"
+        assert self.world.cursors[tenant][cursor] == self.world.head(tenant)
 
     def on_token_expiring(self, data: dict[str, Any]) -> None:
         assert self.token.expires_at - self.world.clock() <= 61
@@ -719,4 +737,5 @@ class Client:
     def assert_settled(self) -> None:
         assert not self.owed, f"events {sorted(self.owed)} never came"
         assert not self.waits, f"commands {self.sent} were never answered"
+        assert not self.mark_owed, "the end of a replay was not told"
         self.lagging = self.token.rate is not None

@@ -21,8 +21,9 @@ NO_LIMITS: Final[Mapping[str, Any]] = {
     "tokens_per_minute": 0,
     "admin_requests_per_minute": 0,
     "shutdown_delay_seconds": 0,
+    "mark_interval": 0,
 }
-"""Limits and delays out of the way, for tests that are about something else."""
+"""Limits, delays and marks out of the way, for tests that are about something else."""
 
 
 def settings_for(**values: Any) -> Settings:

@@ -18,6 +18,7 @@ import pytest
 
 from gateway.core.window import Bounds
 from tests.support.inprocess import RunningGateway, running, service_with
+from tests.support.lab import GatewayLab
 from tests.support.pauses import until
 from tests.support.process import GatewayProcess
 from tests.support.pulse import healthy
@@ -490,3 +491,29 @@ async def revoke(gate: RunningGateway) -> None:
     async with httpx.AsyncClient(trust_env=False, headers=headers) as admin:
         answer = await admin.post(f"{gate.url}/admin/tokens/revoke", json={"user_id": "ada"})
     assert answer.json()["disconnected"] == 1
+
+
+async def test_loss_that_the_reply_has_told_is_not_told_again() -> None:
+    """Of one that is behind and joins a room whose events are gone since its cursor: `recovered: false`, and then all
+    that the reply has counted."""
+    lab = GatewayLab(log_max_events=10)
+    await lab.gateway.start()
+    try:
+        await lab.happen(2, circle=7)
+        since = lab.gateway.log.window("acme").cursor
+        connection, transport = lab.join(rooms="circle:8")
+        transport.full = True
+        await lab.happen(1, circle=8)
+        await lab.settle()
+        assert not connection.live
+        await lab.happen(15, circle=7)
+        lab.say(connection, type="subscribe", rooms=["circle:7"], since=since)
+        transport.full = False
+        lab.gateway.on_writable(connection)
+        await lab.settle()
+        answer = transport.last("subscribed")["data"]
+        assert (answer["recovered"], answer["replayed"]) == (False, 10)
+        assert "stream.gap" not in transport.kinds
+        assert [event["data"]["n"] for event in transport.events] == [0, *range(5, 15)]
+    finally:
+        await lab.gateway.stop()

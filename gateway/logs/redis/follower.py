@@ -29,11 +29,13 @@ logger = logging.getLogger("gateway.log")
 @dataclass(slots=True, eq=False)
 class FollowedTenant:
     """A followed tenant. Its window is `stale` while the stream has, or may have, more entries. Once it has caught up
-    with the head, the listener is called with each further entry."""
+    with the head, the listener is called with each further entry. `head_known_at` is when the stream was last asked for
+    its head and the answer was the window's."""
 
     window: Window
     stale: bool = True
     caught_up_once: bool = False
+    head_known_at: float = 0.0
     waiting: list[asyncio.Future[None]] = field(default_factory=list)
     gap_timer: asyncio.TimerHandle | None = None
 
@@ -174,10 +176,11 @@ class Follower:
                 followed.waiting = []
             if not self._unread:
                 self._unread_changed.clear()
+            asked_at = self._context.timer()
             try:
                 pages = await self.pages.read([(tenant, followed.window) for tenant, followed in batch])
                 for (tenant, followed), those, page in zip(batch, waiting, pages, strict=True):
-                    self._apply_page(tenant, followed, page, those)
+                    self._apply_page(tenant, followed, page, those, asked_at)
                     await asyncio.sleep(0)  # a page may be a thousand entries
             except BaseException:  # cancelled, or a fault: no other part has these futures
                 for those in waiting:
@@ -185,7 +188,12 @@ class Follower:
                 raise
 
     def _apply_page(
-        self, tenant: str, followed: FollowedTenant, page: Page | Exception, waiting: list[asyncio.Future[None]]
+        self,
+        tenant: str,
+        followed: FollowedTenant,
+        page: Page | Exception,
+        waiting: list[asyncio.Future[None]],
+        asked_at: float,
     ) -> None:
         """Apply a page; resolves `waiting` once the window has reached the head that the page named."""
         if self.followed.get(tenant) is not followed:
@@ -202,6 +210,7 @@ class Follower:
                 self._read_next_page(tenant, followed, waiting)
             else:
                 followed.caught_up_once = True
+                followed.head_known_at = asked_at
                 followed.stale = tenant in self._unread  # marked again while the page was on its way
                 _resolve(waiting)
 

@@ -140,6 +140,12 @@ class RedisLog:
     def release(self, tenant: str) -> None:
         self.follower.release(tenant)
 
+    def staleness(self, tenant: str) -> float | None:
+        followed = self.follower.followed.get(tenant)
+        if followed is None or followed.stale or not self.ready:
+            return None
+        return self.context.timer() - followed.head_known_at
+
     def sweep(self) -> None:
         now = self.context.clock.now()
         for followed in self.follower.followed.values():

@@ -103,6 +103,7 @@ class HealthMonitor:
         fields, owner = ["epoch", "offset"], []
         if self._context.trust != "1":
             fields, owner = ["epoch", "offset", "run"], [run]
+        asked_at = self._timer()
         async with self._redis.pipeline(transaction=False) as pipeline:
             for tenant in tenants:
                 pipeline.hmget(self._context.keys.log(tenant)[1], fields)
@@ -112,6 +113,8 @@ class HealthMonitor:
                 here = [followed.window.epoch.hex().encode(), b"%d" % followed.window.head, *owner]
                 if followed.stale or head != here:
                     self._follower.mark_stale(tenant, followed)
+                else:
+                    followed.head_known_at = asked_at
 
     def _update_status(self) -> None:
         degraded = self._timer() - self._answered_at >= DEGRADED_SECONDS
