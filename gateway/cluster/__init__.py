@@ -1,1 +1,1 @@
-"""The nodes that share a log: `local` (this process alone) and `redis`."""
+"""The cluster drivers: `local` (one process) and `redis`."""

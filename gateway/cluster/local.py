@@ -1,4 +1,4 @@
-"""The one node there is."""
+"""The local cluster: a single node without a store."""
 
 import secrets
 import time
@@ -12,7 +12,7 @@ from gateway.core.timer_wheel import TimerWheel
 
 
 class LocalMembers:
-    """Every connection is in this node's own index."""
+    """The members of a single node: all are in its own index, and there are no remote ones. Its methods are no-ops."""
 
     partial = False
 
@@ -32,10 +32,10 @@ class LocalMembers:
         """No-op."""
 
     def watch(self, tenant: str) -> None:
-        """Nothing changes elsewhere."""
+        """No-op."""
 
     def unwatch(self, tenant: str) -> None:
-        """Nothing was kept up with."""
+        """No-op."""
 
     def refresh(self, tenant: str) -> None:
         return None
@@ -45,7 +45,7 @@ class LocalMembers:
 
 
 class LocalCluster:
-    """`Cluster` without others. `timer` is seconds of a clock that never goes back."""
+    """The `Cluster` of a single node. `timer` is seconds of a monotonic clock."""
 
     def __init__(self, timer: Callable[[], float] = time.monotonic) -> None:
         self.members = LocalMembers()

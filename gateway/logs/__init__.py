@@ -1,1 +1,1 @@
-"""The engines of the log, one driver each, that never know of one another."""
+"""The log engines, one driver each, independent of one another."""

@@ -1,4 +1,4 @@
-"""The embedded log: every tenant's window in this process, gone with it."""
+"""The in-memory log: every tenant's window, lost with the process."""
 
 import secrets
 import time
@@ -12,15 +12,15 @@ from gateway.core.log import Draft, LogListener, LogSize, Receipt, payload_of
 from gateway.core.window import Bounds, Entry, Window
 
 JUMP_SECONDS: Final = 1.0
-"""By which the clock may differ from the timer between two looks and still not have been set."""
+"""The difference of clock and timer, between two reads, above which the clock was set."""
 
 
 class MemoryLog:
-    """A `Log` for one node. Its epoch is as old as the object: a restart is a reset, and clients are told so.
+    """A `Log` for one node. Its epoch is as old as the object: a restart is a reset.
 
-    `cursor_keys` (16 to 64 bytes each, newest first) must outlive the process, or the cursors of an earlier one are
-    refused as invalid where they should be answered with `log_reset`. `clock` is seconds since the epoch, `timer`
-    seconds of a clock that never goes back.
+    `cursor_keys` (16 to 64 bytes each, newest first) must outlive the process, or cursors of an earlier one are refused
+    as invalid instead of answered with `log_reset`. `clock` is seconds since the epoch, `timer` seconds of a monotonic
+    clock.
     """
 
     def __init__(
@@ -44,20 +44,20 @@ class MemoryLog:
         return True
 
     def attach(self, listener: LogListener) -> None:
-        """It is never reset and never degraded: it lives and dies with its gateway."""
+        """Set the listener; it is never called with a reset or a degradation."""
         self._listener = listener
 
     async def start(self) -> None:
-        """There is nothing to begin."""
+        """No-op."""
 
     async def stop(self) -> None:
-        """There is nothing to let go of."""
+        """No-op."""
 
     def follow(self, tenant: str, since: str | None = None) -> None:
-        """Every window is up to date."""
+        """No-op: every window is current."""
 
     def release(self, tenant: str) -> None:
-        """The window is the log itself, and stays."""
+        """No-op: the window is the log."""
 
     async def append(self, tenant: str, draft: Draft) -> Receipt:
         window, keys = self._tenant(tenant)
@@ -99,7 +99,7 @@ class MemoryLog:
             keys.sweep(elapsed)
 
     def _now(self) -> float:
-        """By the clock; where that was set, what is kept is as old as before."""
+        """The time of the clock; where the clock was set, the entries keep their age."""
         now = self._clock()
         ahead = now - self._timer()
         if abs(ahead - self._ahead) > JUMP_SECONDS:
@@ -109,7 +109,7 @@ class MemoryLog:
         return now
 
     def _tenant(self, tenant: str) -> tuple[Window, IdempotencyWindow]:
-        # Kept for as long as the process: dropping an idle tenant would hand out its offsets a second time.
+        # Never dropped: a new window would issue the tenant's offsets a second time.
         found = self._tenants.get(tenant)
         if found is None:
             window = Window(self._epoch, Cursors(self._cursor_keys, tenant), self._bounds)

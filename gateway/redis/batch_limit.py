@@ -1,16 +1,17 @@
-"""The adaptive size of a batch: how much a round trip to Redis may carry so that it ends in time."""
+"""The adaptive batch limit: how much one round trip to Redis may carry."""
 
 from typing import Final
 
 _QUICK: Final = 0.3
-"""The part of its deadline within which a round trip may double the next one: that then ends in time as well."""
+"""The fraction of its deadline within which a full round trip doubles the next one, which then meets its deadline
+too."""
 
 
 class BatchLimit:
-    """Grows twofold while round trips that were full are quick; falls to a quarter when one has missed its deadline.
-    So a line of any throughput carries something within `seconds`, and a good one loses no time to round trips.
+    """Doubles while full round trips are quick; falls to a quarter when one has missed its deadline. So a link of any
+    throughput makes progress within `seconds`, and a fast one loses no time to round trips.
 
-    `size` is in bytes or what else grows with them. At `least` it is the deadline that grows, up to `patience` seconds.
+    `size` is in bytes or in items. At the size `least` the deadline grows instead, up to `patience` seconds.
     """
 
     def __init__(self, least: int, most: int, seconds: float, patience: float) -> None:
@@ -22,13 +23,14 @@ class BatchLimit:
         self._patience = patience
 
     def succeeded(self, size: int, elapsed: float) -> None:
-        """A round trip of `size` took `elapsed` seconds. One that was not full says nothing of the line."""
+        """Record a round trip of `size` that took `elapsed` seconds. One that was not full does not measure the
+        link."""
         if elapsed <= _QUICK * self.seconds and size * 2 >= self.size:
             self.seconds = max(self._base, self.seconds / 2)
             self.size = min(self._most, self.size * 2)
 
     def timed_out(self, answers: bool) -> None:
-        """A round trip was late; `answers` where the server does to small commands, so that the line must be slow."""
+        """Record a timeout; `answers` says whether the server answers small commands, so that the link is at fault."""
         if not answers:
             self.seconds = self._base
         elif self.size == self._least:

@@ -1,4 +1,4 @@
-"""Connections to Redis, as everything here needs them."""
+"""Redis clients with the timeouts and options that the drivers need."""
 
 from typing import Any, Final
 
@@ -9,35 +9,35 @@ from redis.backoff import NoBackoff
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 COMMAND_SECONDS: Final = 1.0
-"""How long Redis may take to answer, or to take a connection."""
+"""The timeout of a command, and of a connection."""
 
 SLOW_LINK_SECONDS: Final = 30.0
-"""How long it may take to carry a single piece over a very slow line."""
+"""The timeout of a single large answer over a very slow link."""
 
 TimeoutErrors: Final = (TimeoutError, RedisTimeoutError)
-"""Of an answer that did not come in time: the loop's and the client's own, which is another class."""
+"""The timeouts of the event loop and of redis-py, which are different classes."""
 
 
 def client_of(url: str, seconds: float = COMMAND_SECONDS) -> "Redis":
-    """A client of `redis://` or `rediss://` that answers in bytes, within `seconds`. Raises `ValueError` for an address
-    that is none."""
+    """A client for `redis://` or `rediss://` that returns bytes, with a timeout of `seconds`. Raises `ValueError` for
+    an invalid URL."""
     return Redis.from_pool(pool_of(url, seconds))
 
 
 def pool_of(url: str, seconds: float = COMMAND_SECONDS) -> "ConnectionPool":
-    """The connections of such a client, for one event loop."""
+    """The connection pool of such a client, for one event loop."""
     options: dict[str, Any] = {
-        # No retries: a command that timed out may have been carried out, and would be twice.
+        # No retries: a command that timed out may have been executed, and would be twice.
         "retry": Retry(NoBackoff(), 0),
         "socket_timeout": seconds,
         "socket_connect_timeout": COMMAND_SECONDS,
         "protocol": 2,
         "decode_responses": False,
     }
-    # Not `from_url`, where the query of the address has the last word.
+    # Not `from_url`, where the URL's query overrides the options.
     pool = ConnectionPool(**{**parse_url(url), **options})
     try:
         pool.make_connection()  # type: ignore[no-untyped-call]
-    except TypeError:  # which quotes an option of the address, and that may be a secret
-        raise ValueError("redis:// with an option that there is not") from None
+    except TypeError:  # its text quotes an option of the URL, which may be a secret
+        raise ValueError("redis:// URL: unknown option; remove it") from None
     return pool

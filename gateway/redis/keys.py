@@ -1,4 +1,4 @@
-"""The names of keys and channels in Redis."""
+"""The key space in Redis: names of keys and channels."""
 
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -13,15 +13,15 @@ class KeySpace:
     # ---- the log of a tenant
 
     def log(self, tenant: str) -> list[str]:
-        """The stream, the hash with what is known of it, and the sorted set with each room's last trimmed entry."""
+        """A tenant's stream, the hash with its metadata, and the sorted set with each room's last trimmed entry."""
         return [f"{self._of(tenant)}:{part}" for part in ("log", "meta", "trimmed")]
 
     def idempotency(self, tenant: str, key: str | None) -> str:
-        """Of an idempotency key; where there is none, one that the script does not touch, in the same slot."""
+        """The key of an idempotency key; without one, an unused key in the same slot."""
         return f"{self._of(tenant)}:key:{'' if key is None else blake2b(key.encode(), digest_size=16).hexdigest()}"
 
     def channel(self, tenant: str) -> str:
-        """Where each entry is published."""
+        """The pub/sub channel of a tenant's entries."""
         return f"{self._of(tenant)}:live"
 
     # ---- the members of a tenant
@@ -31,21 +31,21 @@ class KeySpace:
         return f"{self._of(tenant)}:nodes"
 
     def members(self, tenant: str, node: str) -> str:
-        """A hash: the node's connections by id, and the version that this is."""
+        """A hash: the node's connections by id, and their version."""
         return f"{self._of(tenant)}:members:{node}"
 
     def changes(self, tenant: str, node: str) -> str:
-        """A stream: by version what changed, and after which other version."""
+        """A stream: by version, the change and the version before it."""
         return f"{self._of(tenant)}:changes:{node}"
 
     def totals(self, tenant: str) -> str:
-        """A hash: by node, what it has counted."""
+        """A hash: the totals of each node."""
         return f"{self._of(tenant)}:totals"
 
     # ---- all nodes
 
     def control(self) -> list[str]:
-        """The stream of control messages, the identity that tells it from an earlier one, and its compaction lock."""
+        """The stream of control messages, its identity, and its compaction lock."""
         return [f"{self._of('control')}:{kind}" for kind in ("messages", "identity", "compaction")]
 
     # ---- a node
@@ -59,5 +59,5 @@ class KeySpace:
         return f"{self.prefix}:alive:{node}"
 
     def _of(self, tenant: str) -> str:
-        # The braces make a cluster keep a tenant's keys together; a tenant's name has none.
+        # A hash tag: a Redis Cluster keeps a tenant's keys in one slot; a tenant's name has no braces.
         return f"{self.prefix}:{{{tenant}}}"

@@ -1,4 +1,4 @@
-"""Probe of a Redis server: whether it can keep the log, judged from outside the running gateway."""
+"""The probe of a Redis server: its fitness for the log, from outside the running gateway."""
 
 from typing import Any, Final
 
@@ -8,7 +8,7 @@ from gateway.redis.client import client_of
 from gateway.redis.incidents import describe
 
 OLDEST: Final = (6, 2)
-"""The version from which on XRANGE has the exclusive bounds that the log reads with."""
+"""The oldest version whose XRANGE has exclusive bounds, which the log needs."""
 
 _WRITE: Final = "redis.call('SET', KEYS[1], '1', 'PX', 1000) return redis.call('INFO')"
 
@@ -20,7 +20,7 @@ class ProbeFailed(Exception):
 async def probe(url: str, prefix: str) -> list[str]:
     """Connect to `url`, write one key under `prefix` from a script, as the log does, and read the server's settings.
 
-    Returns what is not advisable, a sentence each. Raises `ProbeFailed`.
+    Returns warnings, a sentence each. Raises `ProbeFailed`.
     """
     client = client_of(url)
     options = client.connection_pool.connection_kwargs
@@ -40,5 +40,5 @@ async def probe(url: str, prefix: str) -> list[str]:
 
 
 def _facts(info: Any) -> dict[str, str]:
-    """The lines `name:value` of INFO."""
+    """The `name:value` lines of INFO."""
     return dict(line.split(":", 1) for line in bytes(info).decode("latin-1").splitlines() if ":" in line)

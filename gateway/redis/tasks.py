@@ -19,8 +19,8 @@ async def supervise(work: Callable[[], Coroutine[Any, Any, None]], logger: loggi
 
 
 class WakeUp:
-    """A flag that one task waits for, as `asyncio.Event` is, but on whatever event loop it does so: what is made of it
-    may be stopped and started again on another one."""
+    """An event for one waiting task, like `asyncio.Event`, but on any event loop: its owner may be started again on
+    another one."""
 
     def __init__(self) -> None:
         self._set = False
@@ -45,11 +45,11 @@ class WakeUp:
 
 
 async def cancel_and_wait(tasks: list[asyncio.Task[None]]) -> None:
-    """Cancel them and wait until they have ended; the list is empty then, for another start."""
+    """Cancel the tasks, wait for their end, and empty the list."""
     ending = set(tasks)
     tasks.clear()
     while ending:
-        # Repeatedly: Python 3.11 loses a cancellation where an answer comes in the same loop iteration.
+        # Repeatedly: Python 3.11 loses a cancellation that comes in the same loop iteration as a result.
         for task in ending:
             task.cancel()
         _, ending = await asyncio.wait(ending, timeout=0.1)

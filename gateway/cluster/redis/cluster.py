@@ -1,4 +1,4 @@
-"""Nodes that meet on Redis."""
+"""The cluster on Redis."""
 
 import asyncio
 import logging
@@ -26,11 +26,11 @@ logger = logging.getLogger("gateway.nodes")
 
 
 class RedisCluster:
-    """`Cluster` on the Redis of the log. `url` and `prefix` as there; `timer` is seconds of a clock that never goes
-    back.
+    """The `Cluster` on the Redis server of the log. `url` and `prefix` as there; `timer` is seconds of a monotonic
+    clock.
 
-    Control messages are kept for `retention` seconds, which must be the longest life of a token. `lease` is for how
-    many seconds the connections of a node that was killed count.
+    Control messages are kept for `retention` seconds, which must be the maximum lifetime of a token. `lease` is the
+    seconds after which the connections of a killed node are dropped.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class RedisCluster:
         self._control.on_control = on_control
 
     async def start(self) -> None:
-        # Those of an earlier start belong to its event loop.
+        # The connection pools of an earlier start belong to its event loop.
         self._redis.connection_pool = pool_of(self._url)
         self._reader.connection_pool = pool_of(self._url, _READER_SECONDS)
         self._bulk.connection_pool = pool_of(self._url, SLOW_LINK_SECONDS)
@@ -102,7 +102,7 @@ class RedisCluster:
 
     async def pop(self, key: str) -> str | None:
         try:
-            # A script and not GETDEL, so that Redis 6.0 would do too, and the two cannot come apart.
+            # A script, atomic as GETDEL is, which Redis 6.0 does not have.
             value = await self._redis.eval(_POP, 1, self._kept + key)
         except Failures:
             raise LogUnavailable from None

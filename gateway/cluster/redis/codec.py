@@ -1,4 +1,4 @@
-"""Connections of a node as Redis holds them."""
+"""The codec of members in Redis."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -10,7 +10,7 @@ AFTER = b"after"
 
 
 def pack(member: Member | None) -> str:
-    """The field of a connection; empty for one that has gone."""
+    """The hash field of a connection; empty for a closed one."""
     if member is None:
         return ""
     return json.dumps(
@@ -19,7 +19,7 @@ def pack(member: Member | None) -> str:
 
 
 def unpack_all(fields: Mapping[bytes, bytes]) -> Iterator[tuple[str, Member | None]]:
-    """The connections in a hash, or in a change of it. Raises `ValueError` for what no node has written."""
+    """The connections in a hash, or in a change of it. Raises `ValueError` for invalid fields."""
     for id, text in fields.items():
         if id in (VERSION, AFTER):
             continue

@@ -1,4 +1,4 @@
-"""The context that the parts of the membership on Redis share."""
+"""The context shared by the parts of the membership on Redis."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,8 +15,8 @@ Failures = (RedisError, OSError, TimeoutError)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MembersContext:
-    """`redis` answers within a second; `bulk` is for members, which may take longer. `node` is this node's name,
-    `lease` seconds until the members of a node that was killed are gone. `timer` never goes back."""
+    """`redis` has a timeout of a second; `bulk`, for members, a longer one. `node` is this node's name, `lease` the
+    seconds until the members of a killed node expire. `timer` is monotonic."""
 
     redis: "Redis"
     bulk: "Redis"

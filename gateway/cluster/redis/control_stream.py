@@ -1,4 +1,4 @@
-"""Control messages on Redis: one stream that each node adds to, and reads from its own place."""
+"""Control messages on Redis: one stream that all nodes append to and read."""
 
 import asyncio
 import json
@@ -22,7 +22,7 @@ from gateway.redis.incidents import IncidentLog
 from gateway.redis.keys import KeySpace
 
 BLOCK_SECONDS: Final = 1.0
-"""Between two looks at whether the stream is still the one that was read."""
+"""The timeout of a blocking read, after which the node checks that the stream is still the same."""
 
 _BATCH: Final = 256
 _PAGE: Final = 500
@@ -36,12 +36,12 @@ logger = logging.getLogger("gateway.nodes")
 
 
 class ControlStream:
-    """Stores this node's messages and puts those of the others into force.
+    """Stores this node's messages and puts those of the other nodes into force.
 
-    To add a message and to read one costs the same however many there are. A message stays in the stream until it is
-    over by the clock of Redis, or until the stream has more than twice as many as are in force: what was replaced is
-    deleted then, which costs as much as was added since the last time. `redis` answers in bytes and does not retry;
-    `reader` is one that may take `BLOCK_SECONDS` longer. `timer` is seconds of a clock that never goes back.
+    Appending and reading a message are O(1) in the messages in the stream. A message stays until it has expired by the
+    clock of Redis, or until the stream has more than twice as many as are in force: replaced messages are then deleted
+    (compaction), which costs as much as was appended since the last time. `redis` returns bytes and does not retry;
+    `reader` has a timeout that is longer by `BLOCK_SECONDS`. `timer` is seconds of a monotonic clock.
     """
 
     def __init__(
@@ -73,13 +73,13 @@ class ControlStream:
         self._overgrown = asyncio.Event()
 
     async def open(self) -> None:
-        """Begin on the event loop that runs: read what is in force. Raises `Failures`."""
+        """Start on the running event loop: read the messages in force. Raises `Failures`."""
         self._outbox.open()
         self._overgrown = asyncio.Event()
         await self.catch_up()
 
     def put(self, message: ControlMessage) -> Pending:
-        """Have a message stored, after what waits of its tenant."""
+        """Queue a message for storing, after the queued ones of its tenant."""
         return self._outbox.put(message)
 
     # ---- publishing
@@ -124,7 +124,8 @@ class ControlStream:
                 await asyncio.sleep(_RETRY_SECONDS)
 
     async def catch_up(self) -> None:
-        """Read to the end of the stream; from the beginning where it is another one, and tell then what it lacks."""
+        """Read to the end of the stream; where it is a new stream, from its beginning, and append the messages that it
+        lacks."""
         last = False
         while not last:
             async with asyncio.timeout(COMMAND_SECONDS):
@@ -134,7 +135,7 @@ class ControlStream:
                 self._identity, self._incomplete = identity.decode(), True
                 self._place = _BEGINNING
                 self._revocations.forget_refs()
-                last = last and self._identity != ""  # what is left is read once more, as of another stream
+                last = last and self._identity != ""  # the rest is read again, as another stream
             if page:
                 self._place = place.decode()
                 self._apply_page(page.decode(), int(milliseconds))
@@ -149,7 +150,7 @@ class ControlStream:
         news: list[ControlMessage] = []
         for id, text in _lines(page):
             try:
-                # By one clock, which says when it was added and what time it is.
+                # Both times are by the clock of Redis.
                 age = max(0, milliseconds - int(id.partition("-")[0])) / 1000
                 message = decode(text, age)
             except ValueError as error:
@@ -160,7 +161,7 @@ class ControlStream:
                 if new:
                     news.append(in_force)
                     if in_force.kind == message.kind and in_force.through > message.through:
-                        # This node alone knows that such tokens were shown before.
+                        # Only this node has seen such tokens.
                         self.put(in_force)
         if news:
             try:
@@ -174,7 +175,7 @@ class ControlStream:
             now = self._timer()
             for entry in missing[start : start + _PAGE]:
                 self.put(entry.message(now))
-            await asyncio.sleep(0)  # a hundred thousand at once would hold up the loop
+            await asyncio.sleep(0)  # 100,000 at once would block the event loop
 
     # ---- compaction
 
@@ -190,7 +191,7 @@ class ControlStream:
                 await asyncio.sleep(_RETRY_SECONDS)
 
     async def _compact(self) -> None:
-        """Delete what is not in force any more; one node does it for all."""
+        """Delete messages that are no longer in force; one node does it for all, under a lock."""
         if not await self._redis.set(self._compaction, "1", nx=True, ex=_COMPACTION_SECONDS):
             return
         identity, end = self._identity, self._place
@@ -210,7 +211,7 @@ def encode(message: ControlMessage) -> str:
 
 
 def decode(text: str, age: float) -> ControlMessage:
-    """A message that was stored `age` seconds ago. Raises `ValueError` for a text that is none."""
+    """A message stored `age` seconds ago. Raises `ValueError` for invalid text."""
     try:
         kind, tenant, name, room, at, through, seconds = json.loads(text)
         known = kind in _KINDS and isinstance(name, str) and isinstance(room, str)

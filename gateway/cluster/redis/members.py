@@ -1,4 +1,4 @@
-"""`ClusterMembers` of nodes that meet on Redis."""
+"""Cluster membership on Redis, under leases."""
 
 import asyncio
 import logging
@@ -21,18 +21,18 @@ from gateway.redis.keys import KeySpace
 from gateway.redis.tasks import cancel_and_wait, supervise
 
 LEASE: Final = 45.0
-"""Lease of a node's members in seconds, renewed every third of it. The members of a killed node disappear within lease,
-poll and leave grace: 60 s are promised."""
+"""The lease of a node's members in seconds, renewed every third of it. The members of a killed node disappear within
+lease, poll and leave grace: 60 s are guaranteed."""
 
 logger = logging.getLogger("gateway.nodes")
 
 
 class RedisMembers:
-    """Each node writes its connections, and reads those of the others for tenants that are watched or asked for here.
+    """The `ClusterMembers` of nodes that share a Redis server. Each node writes its connections, and reads those of the
+    others for tenants that are watched or requested here.
 
-    `redis` answers in bytes and does not retry; nor does `bulk`, which waits longer for an answer. `timer` is seconds
-    of a clock that never goes back. Each process is a node of its own, also where a server forks once it has loaded
-    the application.
+    `redis` returns bytes and does not retry; nor does `bulk`, which has a longer timeout. `timer` is seconds of a
+    monotonic clock. Each process is a node, also where a server forks after loading the application.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class RedisMembers:
             logger.warning("members could not be withdrawn; they expire with their lease: %s", describe(error))
 
     async def abandon(self) -> None:
-        """Stop without withdrawing, as a crash does."""
+        """Stop without withdrawing (simulates a crash)."""
         await cancel_and_wait(self._tasks)
         self._poller.stop()
 

@@ -1,4 +1,4 @@
-"""The control messages that this node has yet to store, in turns of their tenants."""
+"""The outbox of control messages: those that this node has yet to store, round robin over tenants."""
 
 import asyncio
 import sys
@@ -16,7 +16,7 @@ _REASON: Final = "the other nodes could not be notified yet; this node goes on t
 
 @dataclass(slots=True, eq=False)
 class Pending:
-    """A message, and the callers that wait for it to be stored."""
+    """A message, and the callers that wait until it is stored."""
 
     message: ControlMessage
     waiting: list[asyncio.Future[None]] = field(default_factory=list)
@@ -27,7 +27,7 @@ class Pending:
                 stored.set_result(None)
 
     def fail(self) -> None:
-        """Fail the callers; the message is still to be stored."""
+        """Raise `LogUnavailable` in the callers; the message stays in the outbox."""
         for stored in self.waiting:
             if not stored.done():
                 stored.set_exception(LogUnavailable(_REASON))
@@ -35,7 +35,7 @@ class Pending:
 
 
 class Outbox:
-    """One message for each subject, the last one: as many as are in force at most. To put and to take one is O(1)."""
+    """The newest message of each subject: at most as many as are in force. `put` and `take` are O(1) per message."""
 
     def __init__(self) -> None:
         self._pending: dict[_Subject, Pending] = {}
@@ -43,13 +43,13 @@ class Outbox:
         self.open()
 
     def open(self) -> None:
-        """Take it to the event loop that runs, which an event belongs to."""
+        """Move to the running event loop, to which an `asyncio.Event` belongs."""
         self.filled = asyncio.Event()
         if self._queue:
             self.filled.set()
 
     def put(self, message: ControlMessage) -> Pending:
-        """Queue a message, or let it take the place of an older one of its subject."""
+        """Queue a message, replacing an older one of its subject."""
         subject = _subject(message)
         pending = self._pending.get(subject)
         if pending is None:
@@ -60,13 +60,13 @@ class Outbox:
         return pending
 
     def put_back(self, batch: list[Pending]) -> None:
-        """Queue again what could not be stored, but for what was queued anew meanwhile."""
+        """Queue again messages that could not be stored, except those replaced meanwhile."""
         for pending in batch:
             if _subject(pending.message) not in self._pending:
                 self.put(pending.message)
 
     def take(self, count: int) -> list[Pending]:
-        """Up to `count` messages, of each tenant in turn."""
+        """Up to `count` messages, round robin over tenants."""
         taken = self._queue.take(count, count)
         for pending in taken:
             del self._pending[_subject(pending.message)]

@@ -23,13 +23,13 @@ CACHE_TTL: Final = 0.1
 """Seconds for which a read is current: a thousand requests at once cost one read."""
 
 IDLE_TTL: Final = 30.0
-"""Seconds after which a tenant that is neither watched nor asked for is forgotten."""
+"""Seconds after which a tenant that is neither watched nor requested is dropped."""
 
 READ_DEADLINE: Final = 1.6
 _RENEWAL_SECONDS: Final = 5.0
 _ANSWERED_LATELY: Final = 2.5
 _TENANTS_AT_ONCE: Final = 100
-# Only where it has not come back in between.
+# Unless the node has renewed its lease in between.
 _FORGET: Final = "if redis.call('EXISTS', KEYS[2]) == 0 then redis.call('HDEL', KEYS[1], ARGV[1]) end"
 
 logger = logging.getLogger("gateway.nodes")
@@ -37,7 +37,7 @@ logger = logging.getLogger("gateway.nodes")
 
 @dataclass(slots=True)
 class _View:
-    """The known members of a tenant: each other node's connections as of its version."""
+    """The known members of a tenant: each remote node's connections as of its version."""
 
     remote: RemoteMembers = field(default_factory=RemoteMembers)
     versions: dict[str, int] = field(default_factory=dict)
@@ -50,7 +50,7 @@ class _View:
 @dataclass(slots=True)
 class _Read:
     """One read of a tenant: its nodes, the changes of those with a new version (`after` is set) or all their members,
-    and totals where these were asked for."""
+    and totals if requested."""
 
     nodes: set[str]
     changes: list[tuple[str, dict[bytes, bytes]]] = field(default_factory=list)
@@ -88,8 +88,8 @@ class MembersPoller:
 
     @property
     def _leases_valid(self) -> bool:
-        """Whether an expired lease means that its node is dead. Not while Redis fails this node, and so may fail the
-        others, which cannot renew theirs then; nor for a while afterwards, in which they do."""
+        """Whether an expired lease means that its node is dead. Not while Redis fails, since the other nodes cannot
+        renew their leases then; nor for a while afterwards, in which they do."""
         failed_at = max(self._failed_at, self._publisher.failed_at)
         return self._timer() - failed_at >= max(self._lease / 3, _RENEWAL_SECONDS)
 
@@ -263,7 +263,7 @@ class MembersPoller:
         changes: list[PresenceChange] = []
         for node, fields in read.changes:
             changes += self._apply_changes(view, node, fields)
-        # After the changes of other nodes: a user who moved away from a stopped node has not left.
+        # After the changes of other nodes: a user who moved from a stopped node to another has not left.
         if self._leases_valid:
             for node in view.versions.keys() - read.nodes:
                 del view.versions[node]
@@ -279,7 +279,7 @@ class MembersPoller:
         try:
             members.update(unpack_all(fields))
         except ValueError:
-            logger.warning("connections that are none were passed over")
+            logger.warning("invalid connections of another node were skipped")
         if AFTER in fields:
             return view.remote.update(node, members)
         return view.remote.replace(node, [member for member in members.values() if member is not None])

@@ -21,14 +21,14 @@ _CHECK_INTERVAL: Final = 1.0
 _TENANTS_AT_ONCE: Final = 100
 _FIELDS_AT_ONCE: Final = 500
 _MAX_CHANGES: Final = 2_000
-"""A larger change is not written to the stream of changes: readers read the whole hash."""
+"""The maximum size of a change in the stream of changes; after a larger one readers read the whole hash."""
 _CHANGES_KEPT: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
 class _Written:
     """A version of a tenant's members, written as a change of the version `before`, or as a whole. `answer` is the
-    index of the reply with the version that Redis had."""
+    index of the reply with the previous version in Redis."""
 
     tenant: str
     version: int
@@ -51,7 +51,7 @@ class MembersPublisher:
         self._source = source
         self._totals = totals
         self._alive = context.keys.alive(context.node)
-        # One count for all tenants, so that a version is never used twice.
+        # One counter for all tenants, so that no version is used twice.
         self._version = 0
         self._published: dict[str, int] = {}
         self._resync: set[str] = set()
@@ -60,13 +60,13 @@ class MembersPublisher:
         self._refresh_at = 0.0
         self._limit = BatchLimit(1, _TENANTS_AT_ONCE, COMMAND_SECONDS, SLOW_LINK_SECONDS)
         self.answered_at = float("-inf")
-        """The time of the last answer to a small command: a large one that is late then is too large for the line."""
+        """The time of the last answer to a small command: after a recent one, a late large one is too large."""
         self.failed_at = float("-inf")
         """The time of the last failed write, or loss of what was written."""
 
     @property
     def failing(self) -> bool:
-        """Whether the last write failed: the other nodes may not know of this one's connections."""
+        """Whether the last write failed: the other nodes may not know this node's connections."""
         return self._incidents.is_ongoing("written")
 
     def changed(self, tenant: str, connection_id: str) -> None:
@@ -96,7 +96,7 @@ class MembersPublisher:
                 self._incidents.recovered("written")
 
     async def withdraw(self) -> None:
-        """Delete this node's members. Raises what Redis raises."""
+        """Delete this node's members. Raises the exceptions of redis-py."""
         self._changed.clear()
         for some in _chunks(list(self._published), _TENANTS_AT_ONCE):
             async with asyncio.timeout(COMMAND_SECONDS), self._redis.pipeline(transaction=False) as pipeline:
@@ -107,7 +107,7 @@ class MembersPublisher:
         self._published.clear()
 
     async def _check_lease(self) -> None:
-        """Renew the node's own lease; where it had expired, or every third of it, have all tenants written."""
+        """Renew the node's own lease; where it had expired, or every third of it, schedule a write of all tenants."""
         async with asyncio.timeout(COMMAND_SECONDS):
             known = await self._redis.set(self._alive, "1", px=int(self._lease * 1000), get=True)
         self.answered_at = self._timer()
@@ -127,7 +127,7 @@ class MembersPublisher:
             try:
                 await self._write(some)
             except BaseException:
-                # Part of it may have been carried out.
+                # Part of the pipeline may have been executed.
                 self._resync |= some.keys()
                 for tenant, ids in waiting.items():
                     self._changed.setdefault(tenant, {}).update(ids)
@@ -159,9 +159,9 @@ class MembersPublisher:
                 async with asyncio.timeout(self._limit.seconds):
                     answers = await pipeline.execute(raise_on_error=False)
             except TimeoutErrors:
-                self._limit.timed_out(answers=True)  # as it did to a small command, a moment ago
+                self._limit.timed_out(answers=True)  # it has just answered a small command
                 raise
-            if members >= _FIELDS_AT_ONCE:  # a few say nothing of the line
+            if members >= _FIELDS_AT_ONCE:  # a few do not measure the link
                 self._limit.succeeded(len(changed), self._timer() - begun)
         if failed := next((answer for answer in answers if isinstance(answer, Exception)), None):
             raise failed
@@ -182,7 +182,7 @@ class MembersPublisher:
         for some in _chunks(ids, _FIELDS_AT_ONCE):
             if fields := {id: text for id in some if (text := self._packed(tenant, id))}:
                 pipeline.hset(new, mapping=fields)
-            await asyncio.sleep(0)  # ten thousand at once would hold up the loop
+            await asyncio.sleep(0)  # 10,000 at once would block the event loop
         pipeline.hset(new, VERSION, version)
         pipeline.rename(new, members)
         self._renew_lease(pipeline, tenant, version)
@@ -194,7 +194,7 @@ class MembersPublisher:
             fields.update((id, self._packed(tenant, id)) for id in some)
             await asyncio.sleep(0)
         pipeline.hget(members, VERSION)
-        # The change first and the version last: a reader of the version finds the change.
+        # The change before the version: a reader of the version finds the change.
         if len(fields) <= _MAX_CHANGES:
             change = {AFTER: before, **fields}
             pipeline.xadd(changes, change, id=f"{version}-0", maxlen=_CHANGES_KEPT, approximate=False)
@@ -218,7 +218,7 @@ class MembersPublisher:
         pipeline.hdel(self._keys.nodes(tenant), self._node)
 
     def _keys_of(self, tenant: str) -> tuple[str, str]:
-        """This node's members and changes of them."""
+        """The keys of this node's members and of their changes."""
         return self._keys.members(tenant, self._node), self._keys.changes(tenant, self._node)
 
 

@@ -1,4 +1,4 @@
-"""Exchanges the totals of tenants between the nodes, through Redis."""
+"""The exchange of tenants' totals between nodes, through Redis."""
 
 import asyncio
 import json
@@ -16,9 +16,9 @@ _NONE: Final = TenantTotals(0, 0, 0)
 
 
 class TotalsExchange:
-    """Each node has a field for itself in the hash of a tenant, as long as it runs, with or without connections there.
+    """Each node has a field in the hash of a tenant, as long as it runs, with or without connections there.
 
-    Writing costs Redis one command for each tenant whose totals have changed; and this node, O(tenants that it knows).
+    A write costs Redis one command for each tenant whose totals have changed, and this node O(tenants).
     """
 
     def __init__(self, context: MembersContext, source: MemberSource) -> None:
@@ -29,11 +29,11 @@ class TotalsExchange:
         self._written: dict[str, TenantTotals] = {}
 
     def reset(self) -> None:
-        """Redis has lost what it had: write all of it again."""
+        """Write all totals again: Redis has lost its data."""
         self._written.clear()
 
     async def write(self) -> None:
-        """Write what has changed since the last time. Raises what Redis raises."""
+        """Write the totals that have changed since the last time. Raises the exceptions of redis-py."""
         tenants = iter(set(self._source.tenants()))
         while some := list(islice(tenants, _TENANTS_AT_ONCE)):
             now = {tenant: self._source.totals(tenant) for tenant in some}
@@ -49,8 +49,8 @@ class TotalsExchange:
             await asyncio.sleep(0)
 
     async def read(self, tenants: Iterable[str], forget_ended: bool) -> dict[str, dict[str, TenantTotals]]:
-        """By tenant, those of the other nodes that run. Raises what Redis raises. With `forget_ended` those of nodes
-        that do not run any more are deleted."""
+        """By tenant, the totals of the other running nodes. With `forget_ended` those of stopped nodes are deleted.
+        Raises the exceptions of redis-py."""
         names = list(tenants)
         async with self._redis.pipeline(transaction=False) as pipeline:
             for tenant in names:
@@ -72,7 +72,7 @@ class TotalsExchange:
 
 
 def _unpack(text: bytes) -> TenantTotals:
-    """Nothing for what no node has written."""
+    """The totals in a field; zeros for invalid text."""
     try:
         connections, messages, broadcasts = (int(number) for number in json.loads(text))
     except (ValueError, TypeError):

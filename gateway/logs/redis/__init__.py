@@ -1,4 +1,5 @@
-"""The log on Redis, for many nodes: one stream a tenant, which every node that has clients of the tenant follows."""
+"""The log on Redis, for many nodes: one stream for each tenant, followed by every node that has clients of the
+tenant."""
 
 from gateway.logs.redis.log import RedisLog
 

@@ -1,4 +1,4 @@
-"""An event as the stream and the channel carry it."""
+"""The codec of events in the stream and in pub/sub messages."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from gateway.core.window import Removal
 
 @dataclass(slots=True, eq=False)
 class StoredEvent:
-    """An entry without its position. `at` is seconds since the epoch, by the clock of Redis."""
+    """An event without its position. `at` is seconds since the epoch, by the clock of Redis."""
 
     at: float
     timestamp: str
@@ -19,13 +19,13 @@ class StoredEvent:
 
 
 def encode_entry(draft: Draft) -> bytes:
-    """A draft as the append script takes it; the script puts the time and a line's end in front."""
-    removal = " ".join(draft.removal or ())  # of a user's id and a room, neither of which has a space
+    """The argument of the append script for a draft; the script prepends a line with the time."""
+    removal = " ".join(draft.removal or ())  # a user's id and a room, which have no spaces
     return b"\n".join((draft.timestamp.encode(), ",".join(draft.rooms).encode(), removal.encode(), draft.body))
 
 
 def decode_entry(entry: bytes) -> StoredEvent:
-    """An entry of the stream. Raises `ValueError` for what no gateway has written."""
+    """The event in an entry of the stream. Raises `ValueError` for invalid data."""
     at, timestamp, rooms, removal, body = entry.split(b"\n", 4)
     if not (timestamp and rooms and body[:1] == b"{" and body[-1:] == b"}"):
         raise ValueError("no entry of this log")
@@ -37,13 +37,13 @@ def decode_entry(entry: bytes) -> StoredEvent:
 
 
 def decode_message(message: bytes) -> tuple[bytes, int, StoredEvent]:
-    """The epoch, the offset and the entry that a message on a channel is about. Raises `ValueError` likewise."""
+    """The epoch, the offset and the event in a pub/sub message. Raises `ValueError` for invalid data."""
     epoch, offset, entry = message.split(b"\n", 2)
     return epoch_of(epoch), int(offset), decode_entry(entry)
 
 
 def epoch_of(text: bytes) -> bytes:
-    """An epoch from its hexadecimal digits. Raises `ValueError`."""
+    """The epoch in hexadecimal digits. Raises `ValueError`."""
     epoch = bytes.fromhex(text.decode("ascii"))
     if len(epoch) != EPOCH_BYTES:
         raise ValueError("no epoch")

@@ -1,4 +1,4 @@
-"""The context of the log on Redis: clients, key names, clocks and incidents that its parts share."""
+"""The context shared by the parts of the log on Redis: clients, key names, clocks, incidents."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from gateway.redis.incidents import IncidentLog
 from gateway.redis.keys import KeySpace
 
 KEY_SECONDS: Final = 121
-"""TTL of an idempotency key: 120 s are promised."""
+"""TTL of an idempotency key: 120 s are guaranteed."""
 
 IDLE_SECONDS: Final = 7 * 86_400
 """TTL of a tenant's log, renewed by each append and read."""
@@ -19,9 +19,9 @@ IDLE_SECONDS: Final = 7 * 86_400
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RedisContext:
-    """`redis` answers within a second; `reader` is for pages, which may take longer. `heartbeat` is this node's own
-    key and channel. `trust` is as the scripts take it: "1" keeps the epoch over a restart of the server. `timer` is
-    seconds of a clock that never goes back."""
+    """`redis` has a timeout of a second; `reader`, for pages, a longer one. `heartbeat` is this node's own key and
+    channel. `trust` is as the scripts take it: "1" keeps the epoch over a restart of the server. `timer` is seconds of
+    a monotonic clock."""
 
     redis: "Redis"
     reader: "Redis"

@@ -1,4 +1,4 @@
-"""The follower: keeps the windows of followed tenants up to date from pub/sub and from the stream."""
+"""The follower: keeps the windows of followed tenants current, from pub/sub and from the stream."""
 
 import asyncio
 import logging
@@ -41,10 +41,11 @@ class FollowedTenant:
 
 
 class Follower:
-    """Applies messages at exactly the next offset; for any other offset or epoch it reads the stream from its own head.
+    """Applies pub/sub messages at exactly the next offset; for any other offset or epoch it reads the stream from its
+    own head.
 
-    `new_window` makes the window of a tenant, an epoch, a head and what is known of the entries up to there; entries
-    older than the bounds' `max_seconds` are not read. `dropped` counts messages without an entry.
+    `new_window` makes the window of a tenant from an epoch, a head and the trimmed entries up to it; entries older than
+    the bounds' `max_seconds` are not read. `dropped` counts messages without an entry.
     """
 
     def __init__(
@@ -95,12 +96,12 @@ class Follower:
     # ---- messages
 
     def apply_own(self, tenant: str, epoch: bytes, offset: int, content: StoredEvent) -> None:
-        """Apply an entry that this node appended, unless the message of an earlier one is still on its way."""
+        """Apply an entry that this node appended, unless an earlier one is still on its way."""
         followed = self.followed.get(tenant)
         if followed is None:
             return
         if epoch == followed.window.epoch and offset > followed.window.head + 1:
-            # Pub/sub, which is in order, brings both in a moment; reading would cost Redis more.
+            # Pub/sub is in order and delivers both soon; a read would cost Redis more.
             if followed.gap_timer is None:
                 loop = asyncio.get_running_loop()
                 followed.gap_timer = loop.call_later(_GAP_TIMEOUT, self._gap_timeout, tenant, followed, offset)
@@ -115,7 +116,8 @@ class Follower:
     def _apply_if_next(
         self, tenant: str, followed: FollowedTenant, epoch: bytes, offset: int, content: StoredEvent
     ) -> None:
-        """Append the entry where it is the next one; for a later offset or another epoch, have the stream read."""
+        """Append the entry if it is the next one; for a later offset or another epoch, schedule a read of the
+        stream."""
         window = followed.window
         if epoch != window.epoch or offset > window.head + 1:
             self.mark_stale(tenant, followed)
@@ -151,7 +153,7 @@ class Follower:
             self.mark_stale(tenant, self.followed[tenant])
 
     def _is_ahead(self, since: str, window: Window) -> bool:
-        """Whether a cursor is beyond this window, as one that another node has just given out may be."""
+        """Whether a cursor, maybe from another node, is ahead of this window."""
         try:
             return not window.reaches(window.cursors.decode(since))
         except CursorInvalid:
@@ -195,7 +197,7 @@ class Follower:
         waiting: list[asyncio.Future[None]],
         asked_at: float,
     ) -> None:
-        """Apply a page; resolves `waiting` once the window has reached the head that the page named."""
+        """Apply a page; resolves `waiting` once the window has reached the page's head."""
         if self.followed.get(tenant) is not followed:
             _reject(waiting)
         elif isinstance(page, LinkTooSlow):
@@ -226,7 +228,7 @@ class Follower:
         for entry in entries:
             offset = _offset(entry)
             if offset <= followed.window.head:
-                continue  # applied from pub/sub meanwhile
+                continue  # already applied from pub/sub
             if offset > followed.window.head + 1:
                 self._replace_window(tenant, followed, page, offset - 1)
             try:
@@ -240,7 +242,7 @@ class Follower:
             self._replace_window(tenant, followed, page, head)
 
     def _replace_window(self, tenant: str, followed: FollowedTenant, page: Page, head: int) -> None:
-        """Replace the window: the epoch has changed, or the stream no longer has the next entry, up to `head`."""
+        """Replace the window: the epoch has changed, or the stream no longer has the entries up to `head`."""
         before = followed.window
         followed.window = self._new_window(tenant, page.epoch, head, page.trimmed(head, self._bounds.max_trimmed_rooms))
         if followed.caught_up_once and self.listener is not None:

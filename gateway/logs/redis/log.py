@@ -1,4 +1,5 @@
-"""The log on Redis: one stream a tenant, which every node that has clients of the tenant follows."""
+"""The log on Redis, for many nodes: one stream for each tenant, followed by every node that has clients of the
+tenant."""
 
 import asyncio
 import logging
@@ -35,10 +36,10 @@ logger = logging.getLogger("gateway.log")
 class RedisLog:
     """A `Log` for any number of nodes.
 
-    The append script publishes each event with its offset. A node takes from there what is exactly next, and for
-    anything else reads the stream from its own place: the channel is the fast way, never the truth.
-    `url` is `redis://` or `rediss://`; `prefix` begins every key. `trust_restarts` keeps the epoch over a restart of
-    the server: only for one that writes every command to disk before it answers (appendfsync always).
+    The append script publishes each event with its offset. A node applies the exactly next one, and for anything else
+    reads the stream from its own head: pub/sub is the fast path, the stream the truth. `url` is `redis://` or
+    `rediss://`; `prefix` begins every key. `trust_restarts` keeps the epoch over a restart of the server: only for one
+    that writes every command to disk before it answers (appendfsync always).
     """
 
     def __init__(
@@ -79,7 +80,7 @@ class RedisLog:
         self.follower.listener = listener
 
     async def start(self) -> None:
-        # Those of an earlier start belong to its event loop.
+        # The connection pools of an earlier start belong to its event loop.
         self.context.redis.connection_pool = pool_of(self._url)
         self.context.reader.connection_pool = pool_of(self._url, SLOW_LINK_SECONDS)
         self.writer.start()
@@ -97,16 +98,16 @@ class RedisLog:
 
     @property
     def ready(self) -> bool:
-        """Whether Redis answers, takes writes, and this node's own probe comes back to it over the channel."""
+        """Whether Redis answers, takes writes, and this node's heartbeat comes back over pub/sub."""
         return not self.monitor.degraded and self.follower.channels.alive
 
     @property
     def dropped(self) -> int:
-        """How much came on the channels that was no entry."""
+        """The number of pub/sub messages that were no entry."""
         return self.follower.dropped
 
     def append(self, tenant: str, draft: Draft) -> Awaitable[Receipt]:
-        """Queued at the call, not at the `await`: so a caller's events keep its order while several are under way."""
+        """Queue the event at the call, not at the `await`: a caller's concurrent appends keep their order."""
         return self.writer.append(tenant, draft)
 
     def appended(self, tenant: str) -> int:
@@ -187,7 +188,7 @@ class RedisLog:
         if status == b"appended":
             self._appended[tenant] = self._appended.get(tenant, 0) + 1
             self.monitor.mark_alive()
-            # Ahead of the channel, so that a publisher's own node has called its listener when it has the receipt.
+            # Ahead of pub/sub, so that the listener of the publisher's node was called before the receipt is returned.
             content = StoredEvent(float(at), draft.timestamp, draft.rooms, draft.body, draft.removal)
             self.follower.apply_own(tenant, epoch, offset, content)
         return Receipt(self._cursors(tenant).encode(epoch, offset), duplicate=status == b"duplicate", at=float(at))

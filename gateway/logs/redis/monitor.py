@@ -1,4 +1,4 @@
-"""The health check of the log on Redis: every second, whether it takes writes, and whether windows lag behind."""
+"""The health monitor of the log on Redis: heartbeats, and a comparison of windows with the streams."""
 
 import asyncio
 from typing import Final
@@ -11,10 +11,11 @@ from gateway.redis.batch_limit import BatchLimit
 from gateway.redis.client import COMMAND_SECONDS, TimeoutErrors
 
 CHECK_INTERVAL: Final = 1.0
-"""Seconds between two checks; a message that pub/sub lost is found by the next comparison of heads."""
+"""Seconds between two checks; an entry that pub/sub lost is found by the next comparison of heads."""
 
 DEGRADED_SECONDS: Final = 2.5
-"""Without an answer; with a check every second, and a second for it to fail, clients are notified within 5 s."""
+"""Seconds without an answer until the log counts as degraded; with a check every second, and a second for it to fail,
+clients are notified within 5 s."""
 
 _COMPARE_SECONDS: Final = 0.5
 _COMPARED_AT_ONCE: Final = 512
@@ -36,7 +37,7 @@ class HealthMonitor:
         self._answered_at = self._timer()
 
     def mark_alive(self) -> None:
-        """Redis has taken a write."""
+        """Record that Redis has taken a write."""
         self._answered_at = self._timer()
 
     async def run(self) -> None:
@@ -59,7 +60,7 @@ class HealthMonitor:
                 await self._compare(run)
 
     async def _probe(self) -> tuple[bytes, Exception | None]:
-        """Write and publish a heartbeat. Returns the `run_id` of the server, and its refusal of the write."""
+        """Write and publish a heartbeat. Returns the `run_id` of the server, and the error of the write, if any."""
         async with self._redis.pipeline(transaction=False) as pipeline:
             pipeline.set(self._context.heartbeat, "1", ex=_HEARTBEAT_TTL)
             pipeline.publish(self._context.heartbeat, "1")
@@ -71,7 +72,7 @@ class HealthMonitor:
                 raise answer
         self._context.clock.sync(time[0] + time[1] / 1e6)
         if isinstance(written, ReadOnlyError):
-            # The server has become a replica: its address may lead to another server by now.
+            # The server has become a replica: reconnect, since its name may resolve to the new primary.
             for client in (self._redis, self._context.reader):
                 await client.connection_pool.disconnect(inuse_connections=False)
         refusals = (answer for answer in (written, published) if isinstance(answer, Exception))

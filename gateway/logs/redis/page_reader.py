@@ -1,4 +1,4 @@
-"""Reads the streams of many tenants in pages, as large as the line to Redis carries in time."""
+"""The page reader: reads the streams of many tenants in pages, sized to the throughput of the link to Redis."""
 
 import asyncio
 import secrets
@@ -21,13 +21,13 @@ _LEAST_PAGE_BYTES: Final = 16 * 1024
 
 
 class LinkTooSlow(Exception):
-    """The pages did not arrive in time, though the server answers: smaller ones will."""
+    """The pages timed out although the server answers: smaller ones will arrive in time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Entries of a stream, `(id, fields)` each, that come after a place in the log; its epoch and head now. Of its
-    trimmed entries all up to `known` are in `rooms`, room and offset in turn from the newest on, or under the floor."""
+    """Entries of a stream, `(id, fields)` each, after an offset; its epoch and head now. Trimmed entries up to `known`
+    are in `rooms` (room and offset in turn, the newest first), or under the floor."""
 
     epoch: bytes
     head: int
@@ -37,7 +37,7 @@ class Page:
     rooms: list[bytes]
 
     def trimmed(self, head: int, limit: int) -> TrimmedRooms:
-        """What is known of the entries up to `head`, all of them gone."""
+        """The trimmed entries up to `head`."""
         if self.known < head:
             return TrimmedRooms(limit, head)
         pairs = zip(reversed(self.rooms[::2]), reversed(self.rooms[1::2]), strict=True)
@@ -45,8 +45,8 @@ class Page:
 
 
 class PageReader:
-    """A page has at least one entry, and each of `tenants_at_once` about as many bytes: so a tenant that is behind
-    advances, however slow the line is. Entries older than the bounds' `max_seconds` are passed over."""
+    """Reads pages of at least one entry, and of about equal size for each of `tenants_at_once`: so a tenant that is
+    behind advances on any link. Entries older than the bounds' `max_seconds` are skipped."""
 
     def __init__(self, context: RedisContext, bounds: Bounds) -> None:
         self._context = context
@@ -59,7 +59,7 @@ class PageReader:
         return max(1, min(_TENANTS_AT_ONCE, self._limit.size // _LEAST_PAGE_BYTES))
 
     async def read(self, tenants: Sequence[tuple[str, Window]]) -> list[Page | Exception]:
-        """The page of each tenant after the head of its window, or what it met: `LinkTooSlow` for all of them."""
+        """The page of each tenant after the head of its window, or its error: `LinkTooSlow` for all of them."""
         context = self._context
         size = min(_PAGE_BYTES, self._limit.size // len(tenants))
         calls = []

@@ -1,4 +1,4 @@
-"""The pub/sub listener: brings new entries at once; what it loses is read from the stream."""
+"""The pub/sub listener: the fast path for new entries; lost messages are read from the stream."""
 
 import asyncio
 from collections.abc import Callable
@@ -11,8 +11,7 @@ from gateway.logs.redis.context import RedisContext
 from gateway.redis.tasks import WakeUp
 
 HEARTBEAT_TIMEOUT: Final = 3.0
-"""Seconds without a heartbeat, which is published every second, after which the connection is replaced: it may be
-half-open."""
+"""Seconds without a heartbeat, published every second, after which the connection is replaced: it may be half-open."""
 
 _PAUSE: Final = 0.2
 _POLL: Final = 0.25
@@ -21,8 +20,7 @@ _AT_ONCE: Final = 500
 
 class PubSubListener:
     """Keeps the subscriptions of wanted channels. `on_message` is called with a channel and a message; `on_listening`
-    with a channel whose subscription has just begun: earlier messages on it are lost.
-    """
+    with a channel whose subscription has just begun: earlier messages on it are lost."""
 
     def __init__(
         self,
@@ -47,7 +45,7 @@ class PubSubListener:
         return self._timer() - self._heartbeat_at < HEARTBEAT_TIMEOUT
 
     def stop(self) -> None:
-        """Count as not alive: the listener has ended."""
+        """Report not alive: the listener has stopped."""
         self._heartbeat_at = float("-inf")
 
     def add(self, channel: str) -> None:
@@ -78,7 +76,7 @@ class PubSubListener:
         self._changes = dict(self._wanted)
         self._changed.set()
         async with asyncio.TaskGroup() as group:
-            # Reading and writing at once: a new subscription must not wait for the next message.
+            # Concurrently, so that a new subscription does not wait for the next message.
             group.create_task(self._receive(channels))
             group.create_task(self._subscribe(channels))
 
@@ -100,7 +98,7 @@ class PubSubListener:
         while not _is_cancelled():
             message = await channels.get_message(timeout=_POLL)
             if message is None:
-                # Only with an empty buffer: after a stall of this process a heartbeat may wait in it.
+                # Only with an empty buffer: after a stall of this process a heartbeat may be in it.
                 if self._timer() - max(since, self._heartbeat_at) >= HEARTBEAT_TIMEOUT:
                     raise TimeoutError("no heartbeat on an open pub/sub connection")
                 continue
@@ -111,7 +109,7 @@ class PubSubListener:
                 # The first confirmation counts as a heartbeat, which comes a second later.
                 if message["type"] == "message" or self._heartbeat_at < 0:
                     self._heartbeat_at = self._timer()
-                    if self._heartbeat_at - since >= HEARTBEAT_TIMEOUT:  # not on each of many short-lived connections
+                    if self._heartbeat_at - since >= HEARTBEAT_TIMEOUT:  # not for each of many short-lived connections
                         self._incidents.recovered("listened to")
             elif message["type"] == "message":
                 self.on_message(channel, message["data"])
@@ -121,6 +119,6 @@ class PubSubListener:
 
 def _is_cancelled() -> bool:
     """Whether this task was cancelled, also where redis-py swallowed the cancellation: `wait_for` of Python 3.11 does
-    where the answer comes in the same loop iteration. The task group would wait for ever."""
+    where the result arrives in the same loop iteration. The task group would never end."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0

@@ -1,4 +1,4 @@
-"""The scripts that run in Redis."""
+"""Lua scripts of the log, run in Redis."""
 
 from hashlib import sha1
 from importlib.resources import files
@@ -11,22 +11,22 @@ _LOADS: Final = 3
 """Attempts to load a script; beyond that the commands reach another server than SCRIPT LOAD does."""
 
 Call = tuple[list[str], list[Any]]
-"""A script's keys and its arguments."""
+"""The keys and the arguments of a script."""
 
 
 class Script:
-    """A script of this package, run by its hash, many calls in one round trip."""
+    """A script of this package, run by its hash (EVALSHA), many calls in one round trip."""
 
     def __init__(self, name: str) -> None:
         folder = files("gateway.logs.redis")
-        # The server loads one text: what the scripts share goes in front.
+        # The shared functions are prepended, since the server loads a script as one text.
         self.text = "".join((folder / f"{part}.lua").read_text() for part in ("fence", "trimmed", name))
 
     async def run_all(self, redis: "Redis", calls: list[Call]) -> list[Any]:
         """The answers in order, exceptions among them. Raises where the connection fails."""
         answers = await self._run(redis, calls)
         for _ in range(_LOADS):
-            # After a restart or SCRIPT FLUSH the server has no scripts; it has carried out none of these calls.
+            # After a restart or SCRIPT FLUSH the server has no scripts, and has executed none of these calls.
             missing = [i for i, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
             if not missing:
                 break

@@ -15,24 +15,24 @@ from gateway.redis.client import COMMAND_SECONDS, TimeoutErrors
 from gateway.redis.tasks import WakeUp
 
 ANSWER_SECONDS: Final = 1.6
-"""From a call to its answer at the latest, whatever waits before it: 2 s are promised, the way there included."""
+"""The deadline of an append, queueing included: 2 s are guaranteed, the network included."""
 
 MAX_WAITING: Final = 10_000
 MAX_WAITING_BYTES: Final = 32 * 1024 * 1024
-"""Of one tenant."""
+"""Bounds of one tenant's queue."""
 
 _TOTAL_BYTES: Final = 64 * 1024 * 1024
 _APPEND_BYTES: Final = 1_024
-"""What an append takes beside the event's body, about."""
+"""The approximate size of an append without the event's body."""
 
 _BATCH: Final = 256
 _SHARED_BATCH: Final = 64
-"""While several tenants wait: a batch is as slow as all that it has."""
+"""The batch size while several tenants wait: a batch is as slow as its largest part."""
 
 _BATCH_BYTES: Final = 1024 * 1024
 _LEAST_BATCH_BYTES: Final = 16 * 1024
 
-NOT_SENT: Final = "the event was not accepted, since too many wait for the event log: send it again later"
+NOT_SENT: Final = "the event was not accepted: too many wait for the event log; send it again later"
 UNKNOWN: Final = (
     "the event log did not answer, and may have accepted the event: send it again with the same idempotency_key"
 )
@@ -40,7 +40,7 @@ UNKNOWN: Final = (
 
 @dataclass(slots=True, eq=False)
 class Append:
-    """A draft that waits for its place."""
+    """A queued draft."""
 
     tenant: str
     draft: Draft
@@ -50,8 +50,8 @@ class Append:
 
 
 class Writer:
-    """Writes many appends in one round trip, each tenant its share. `send` carries out a batch and returns an answer
-    for each; `settle` turns an answer into the receipt, or raises the error for its publisher."""
+    """Writes many appends in one round trip, a share of each tenant. `send` executes a batch and returns an answer for
+    each; `settle` turns an answer into the receipt, or raises the publisher's error."""
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class Writer:
         self._stopped = False
 
     def start(self) -> None:
-        """Take what comes from now on."""
+        """Accept appends."""
         self._stopped = False
 
     @property
@@ -85,7 +85,7 @@ class Writer:
         if self._stopped:
             append.receipt.set_exception(LogUnavailable("the event log is closed; the event was not accepted"))
         elif not self._queue.push(tenant, append, len(draft.body) + _APPEND_BYTES):
-            # It would only wait until it is too late, and so would those after it.
+            # It would only wait beyond its deadline.
             append.receipt.set_exception(LogUnavailable(NOT_SENT))
         else:
             self._queued.set()
@@ -105,7 +105,7 @@ class Writer:
                     self._unanswered.popleft()
 
     async def _send_batch(self, batch: list[Append]) -> list[Any]:
-        """Send a batch, and learn from it how much the line carries."""
+        """Send a batch, and adapt the batch size to the link."""
         begun = self._context.timer()
         answers: list[Any]
         try:
@@ -120,12 +120,12 @@ class Writer:
         else:
             elapsed = self._context.timer() - begun
             self._limit.succeeded(sum(len(append.draft.body) + _APPEND_BYTES for append in batch), elapsed)
-        # One that was slow is not forgotten over one that was quick.
+        # A maximum that decays: one quick round trip does not hide a slow one.
         self._round_trip = max(elapsed, self._round_trip * 3 / 4)
         return answers
 
     def stop(self) -> None:
-        """Refuse what has no answer yet, and what comes after."""
+        """Refuse all unanswered appends, and later ones."""
         self._stopped = True
         for append in self._unanswered:
             if not append.receipt.done():
@@ -142,9 +142,9 @@ class Writer:
         count = _BATCH if self._queue.tenants == 1 else _SHARED_BATCH
         for append in self._queue.take(count, self._limit.size):
             if append.receipt.done():
-                continue  # it was refused at its deadline
+                continue  # refused at its deadline
             if append.due < in_time:
-                # Its answer would come after the deadline: do not append what would be reported as refused.
+                # Its answer would miss the deadline: an event reported as refused must not be appended.
                 append.receipt.set_exception(LogUnavailable(NOT_SENT))
                 continue
             append.sent = True
@@ -164,7 +164,7 @@ class Writer:
                 append.receipt.set_result(receipt)
 
     def _expire(self) -> None:
-        """Refuse what is due; what was sent may be in the log nevertheless, as it may where the answer got lost."""
+        """Refuse the appends whose deadline has passed; those that were sent may be in the log."""
         loop = asyncio.get_running_loop()
         while self._unanswered and (self._unanswered[0].receipt.done() or self._unanswered[0].due <= loop.time()):
             append = self._unanswered.popleft()
