@@ -1,4 +1,4 @@
-"""Rate limit of log lines by kind."""
+"""The rate limit of log lines by kind."""
 
 import math
 import threading
@@ -10,16 +10,16 @@ from typing import Final, Generic, TypeVar
 from gateway.core.rate_limit import RateLimiter
 
 LINE_RATE: Final = RateLimiter(per_second=1.0, burst=20)
-"""Enough to see each refusal of an ordinary day; a flood writes one line a second, or some 20 MB a day."""
+"""Enough for each refusal of an ordinary day; a flood writes one line a second, or some 20 MB a day."""
 
 K = TypeVar("K", bound=Hashable)
 
 
 class LineLimiter(Generic[K]):
-    """A rate limiter for each kind of line, and a count of the lines that it suppressed. Safe in threads.
+    """A rate limiter for each kind of line, and a count of suppressed lines. Thread-safe.
 
-    O(1) a line. Memory is O(kinds): the kinds must be fixed by the code, so that no client can add one. `timer` is
-    seconds of a clock that never goes back.
+    O(1) a line. Memory is O(kinds): kinds must be constants of the code, so that no client can add one. `timer` is
+    seconds of a monotonic clock.
     """
 
     def __init__(self, rate: RateLimiter = LINE_RATE, timer: Callable[[], float] = time.monotonic) -> None:
@@ -31,7 +31,7 @@ class LineLimiter(Generic[K]):
         self._taken_at = -math.inf
 
     def acquire(self, kind: K) -> bool:
-        """Whether a line of this kind may be written; counts it as suppressed where not."""
+        """Whether a line of this kind may be written; else it is counted as suppressed."""
         with self._lock:
             self._due[kind], wait = self._rate.acquire(self._due.get(kind, 0.0), self._timer())
             if wait:

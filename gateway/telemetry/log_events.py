@@ -31,10 +31,10 @@ REPORT_INTERVAL: Final = 10.0
 """Seconds between two reports of suppressed lines."""
 
 limiter: LineLimiter[tuple[Any, ...]] = LineLimiter()
-"""This process's, as loggers are."""
+"""The limiter of this process; loggers are global too."""
 
 _PROTOCOL_ERRORS: Final = (1002, 1003, 1007)
-"""Of RFC 6455 section 7.4.1."""
+"""Close codes of protocol errors (RFC 6455 section 7.4.1)."""
 
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_.:@/+|*,\[\]-]+")
 
@@ -62,20 +62,20 @@ class EventText:
 
 
 def handshake_refused(address: str, status: int, reason: str, **more: str | None) -> None:
-    """A handshake was answered with an HTTP error."""
+    """The event of a handshake that was answered with an HTTP error."""
     if _permitted(_connections, logging.INFO, "connection.refused", reason, status):
         fields = {"address": address, "reason": reason, **more, "code": status}
         _write(_connections, logging.INFO, "connection.refused", "connection refused", fields)
 
 
 def origin_refused(address: str, headers: Headers) -> None:
-    """A page of another origin tried to connect: its `Origin`, and the `Host` that it is compared with."""
+    """The event of a handshake from another origin: its `Origin`, and the `Host` that it is compared with."""
     origin, host = (b", ".join(headers.get(name, ())).decode("latin-1") for name in (b"origin", b"host"))
     handshake_refused(address, 403, "origin", origin=origin, host=host)
 
 
 def connection_refused(address: str, error: AuthError | GatewayError, code: int) -> None:
-    """A client was not admitted, and closed with `code`."""
+    """The event of a client that was not admitted, and closed with `code`."""
     if _permitted(_connections, logging.INFO, "connection.refused", error.code, code):
         fields = {**_holder(error), "address": address, **_of_error(error), "code": code}
         _write(_connections, logging.INFO, "connection.refused", "connection refused", fields)
@@ -84,7 +84,7 @@ def connection_refused(address: str, error: AuthError | GatewayError, code: int)
 def request_refused(
     address: str, method: str, path: str, error: AuthError | GatewayError, status: int, identity: Identity | None
 ) -> None:
-    """An HTTP request was refused for its token, its grants or its rate. `path` is that of the route."""
+    """The event of an HTTP request that was refused for its token, grants or rate. `path` is that of the route."""
     if _concerns_operators(error) and _permitted(_requests, logging.INFO, "request.refused", error.code):
         who = _holder(error) if identity is None else {"tenant": identity.tenant, "user_id": identity.user_id}
         fields = {**who, "address": address, **_of_error(error), "code": status, "method": method, "path": path}
@@ -92,22 +92,22 @@ def request_refused(
 
 
 def command_refused(connection: Connection, error: AuthError | GatewayError) -> None:
-    """A command was refused for its rate, the token's grants or a token in it."""
+    """The event of a command that was refused for its rate, the token's grants or a token in it."""
     if _concerns_operators(error) and _permitted(_connections, logging.INFO, "command.refused", error.code):
         fields = {**_of(connection), **_of_error(error)}
         _write(_connections, logging.INFO, "command.refused", "command refused", fields)
 
 
 def http_connection_ended(address: str, reason: str, status: int | None = None, detail: str | None = None) -> None:
-    """An HTTP connection was ended before or behind the application: for a malformed or late request, or since the
-    client reads none of its answers. `status` is that of the answer, None where none was sent."""
+    """The event of an HTTP connection that the server ended: for a malformed or late request, or an unread answer.
+    `status` is that of the answer, None where none was sent."""
     if _permitted(_connections, logging.INFO, "http.ended", reason, status):
         fields = {"address": address, "reason": reason, "detail": detail, "code": status}
         _write(_connections, logging.INFO, "http.ended", "HTTP connection ended", fields)
 
 
 def application_failed(function: str, error: Exception) -> None:
-    """A function that the application gave to the gateway raised, or took too long (TimeoutError)."""
+    """The event of an application function that raised or timed out (TimeoutError)."""
     if _permitted(_application, logging.ERROR, "application.failed", function, type(error)):
         _write(_application, logging.ERROR, "application.failed", "application failed", {"function": function}, error)
 
@@ -116,8 +116,8 @@ def application_failed(function: str, error: Exception) -> None:
 
 
 def connection_closed(connection: Connection, code: int | None, reason: str) -> None:
-    """The gateway ended a connection: for its behaviour, its token, or an administrator. `code` is the close code, None
-    where none was sent. A client that does not speak the protocol is its developer's concern: DEBUG."""
+    """The event of a connection that the gateway closed: for its behaviour, its token, or by an administrator. `code`
+    is the close code, None where none was sent. Protocol errors are bugs of a client: DEBUG."""
     level = logging.DEBUG if code in _PROTOCOL_ERRORS else logging.INFO
     if _permitted(_connections, level, "connection.closed", reason, code):
         fields = {**_of(connection), "reason": reason, "code": code}
@@ -125,21 +125,21 @@ def connection_closed(connection: Connection, code: int | None, reason: str) -> 
 
 
 def connection_failed(connection: Connection, error: Exception) -> None:
-    """A connection was ended by an unexpected exception."""
+    """The event of a connection that was closed after an unexpected exception."""
     if _permitted(_connections, logging.ERROR, "connection.failed", type(error)):
         fields = {**_of(connection), "reason": ErrorCode.INTERNAL_ERROR, "code": CloseCode.INTERNAL_ERROR}
         _write(_connections, logging.ERROR, "connection.failed", "connection failed", fields, error)
 
 
 def subscription_revoked(connection: Connection, room: str, reason: str) -> None:
-    """A room was taken from a connection."""
+    """The event of a room that was revoked from a connection."""
     if _permitted(_connections, logging.INFO, "subscription.revoked"):
         fields = {**_of(connection), "reason": reason, "room": room}
         _write(_connections, logging.INFO, "subscription.revoked", "subscription revoked", fields)
 
 
 def stream_gap(connection: Connection, reason: str) -> None:
-    """A connection was told that events are missing."""
+    """The event of a gap: the client was notified that events are missing."""
     if _permitted(_connections, logging.WARNING, "stream.gap", reason):
         _write(_connections, logging.WARNING, "stream.gap", "events lost", {**_of(connection), "reason": reason})
 
@@ -148,13 +148,14 @@ def stream_gap(connection: Connection, reason: str) -> None:
 
 
 def audited(event: str, summary: str, principal: Identity, address: str, **target: Any) -> None:
-    """An administrator did something: `target` says to what."""
+    """The audit line of an administrator's action on `target`."""
     by = {"by_user_id": principal.user_id, "by_tenant": principal.tenant, "by_jti": principal.token_id}
     _write(_audit, logging.INFO, event, summary, {**by, "address": address, **target})
 
 
 def revocation_widened(tenant: str | None, user_id: str | None) -> None:
-    """So much of one user, or of a whole tenant, was revoked or removed that all its tokens were revoked in place."""
+    """The event of a widened revocation: so many entries of a user or a tenant that all its tokens were revoked
+    instead."""
     if _permitted(_audit, logging.WARNING, "revocation.widened"):
         reason = "user_removals" if user_id else "tenant_revocations"
         fields = {"tenant": tenant, "user_id": user_id, "reason": reason}
@@ -162,7 +163,8 @@ def revocation_widened(tenant: str | None, user_id: str | None) -> None:
 
 
 def report_suppressed(interval: float = REPORT_INTERVAL) -> None:
-    """Write how many lines of each kind were suppressed, unless a report came less than `interval` seconds ago."""
+    """Write how many lines of each kind were suppressed, unless the last report was less than `interval` seconds
+    ago."""
     for kind, count in limiter.take_suppressed(interval).items():
         fields = {"kind": " ".join(_word(part) for part in kind if part is not None), "count": count}
         _write(_telemetry, logging.WARNING, "log.suppressed", "log lines suppressed", fields)
@@ -175,7 +177,7 @@ def _of(connection: Connection) -> dict[str, Any]:
 
 
 def _concerns_operators(error: AuthError | GatewayError) -> bool:
-    """Whether limits or grants are why; other mistakes are the client's own."""
+    """Whether the error is about limits or grants; other ones are mistakes of the client."""
     return isinstance(error, AuthError) or error.code == ErrorCode.RATE_LIMITED
 
 
@@ -188,7 +190,7 @@ def _of_error(error: AuthError | GatewayError) -> dict[str, Any]:
 
 
 def _permitted(logger: logging.Logger, level: int, *kind: Any) -> bool:
-    """Whether a line of this kind is to be written; asked first, so that a flood costs no more than this."""
+    """Whether a line of this kind may be written; checked first, so that a flood costs no more than this."""
     return logger.isEnabledFor(level) and limiter.acquire(kind)
 
 
@@ -209,9 +211,9 @@ def _word(part: Any) -> str:
 
 
 def _bounded(value: Any) -> Any:
-    """As it may stand in a record: a number, or a short text without credentials."""
+    """The value for a record: a number, or a short text without credentials."""
     if isinstance(value, int):
-        return int(value)  # an enum's name is no number to others
+        return int(value)  # a plain int, since other formatters would write an enum's name
     text = redacted(str(value)[: 2 * MAX_VALUE])
     return text if len(text) <= MAX_VALUE else f"{text[:MAX_VALUE]}…"
 

@@ -6,7 +6,7 @@ from typing import Final
 
 
 def _percent_encoded(word: str) -> str:
-    """A pattern for `word` in any percent-encoding."""
+    """A pattern that matches `word` in any percent-encoding."""
     return "".join(f"(?:{letter}|%{ord(letter):02x}|%{ord(letter.upper()):02x})" for letter in word)
 
 
@@ -17,26 +17,26 @@ _CREDENTIAL: Final = re.compile(
     r"|()eyj[\w-]{8,}(?:(?:\.|%2e)[\w-]*)*"
 )
 MAX_ARGUMENT: Final = 1_000
-"""Characters of an argument of a message: a URL may have 64 kB, each of them searched and written."""
+"""Maximum characters of a message argument: a URL may have 64 kB, all searched and written."""
 
 _formatter: Final = logging.Formatter()
 
 
 class RedactingFilter(logging.Filter):
-    """Takes credentials out of what a server logs of its requests: their URLs, scopes, and texts of exceptions.
+    """Removes credentials from a server's log records: URLs, scopes, texts of exceptions.
 
-    Frames and headers as the websockets library logs them at DEBUG it drops: a credential may be anywhere in them, and
-    events of tenants are.
+    Frames and headers that the websockets library logs at DEBUG are dropped: they may have a credential anywhere, and
+    tenants' events.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
         if record.levelno <= logging.DEBUG and str(record.msg).startswith(("< ", "> ")):
             return False
-        if isinstance(record.args, tuple):  # kept apart, as the formatter of uvicorn's access log needs them
+        if isinstance(record.args, tuple):  # separately: uvicorn's access log formatter reads the arguments
             record.args = tuple(redacted(_cut(part)) if isinstance(part, str) else part for part in record.args)
         try:
             text = record.getMessage()
-        except Exception:  # raised here, it would reach the code that logs
+        except Exception:  # else it would be raised in the logging code
             record.msg, record.args = f"a record of {record.filename}:{record.lineno} cannot be formatted", ()
             return True
         if (clean := redacted(text)) != text:
@@ -51,13 +51,13 @@ def _cut(text: str) -> str:
 
 
 def redacted(text: str) -> str:
-    """`text` without what is, or could be, a credential."""
+    """`text` without anything that is, or could be, a credential."""
     return _CREDENTIAL.sub(lambda found: f"{found[1] or found[2] or ''}***", text)
 
 
 def redact_server_logs() -> None:
-    """Filter uvicorn's loggers: it writes the URL of a WebSocket at INFO to `uvicorn.error`, access log or not. Ours
-    too, all that there are by now, for the sake of exceptions that quote what they stumbled over."""
+    """Filter uvicorn's loggers, which write the URL of a WebSocket at INFO to `uvicorn.error`, with or without access
+    log; and the gateway's existing loggers, for exceptions that quote their input."""
     ours = [name for name in logging.root.manager.loggerDict if name.partition(".")[0] == "gateway"]
     for name in ("uvicorn.error", "uvicorn.access", "uvicorn.asgi", *ours):
         target = logging.getLogger(name)

@@ -1,1 +1,1 @@
-"""The ways to a client, one driver each, that never know of one another."""
+"""The transports, one driver each, independent of one another."""

@@ -1,4 +1,4 @@
-"""The transport for any ASGI server: frames go out through `send`, one at a time, by a task while there are any."""
+"""The ASGI transport: frames are written through `send`, one at a time, by a task that lives while there are any."""
 
 import asyncio
 import logging
@@ -18,18 +18,18 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 _CLOSE_FRAME_SECONDS: Final = 1.0
-"""For the close code of a connection that failed to get through."""
+"""The time for a close frame after a failure."""
 
 logger = logging.getLogger("gateway.transport")
 
 
 class SendRefused(Exception):
-    """A message that the server does not send, though the client is still there: the server is to close it."""
+    """A message that the server did not send although the client is connected: the server must close it."""
 
 
 class AsgiTransport:
-    """A `Transport` over an ASGI `send`. `stall` is how many seconds one frame may wait for a client that reads
-    nothing, before it is given up (4408)."""
+    """A `Transport` over an ASGI `send`. `stall` is the seconds that one frame may wait for a client that reads nothing
+    (slow consumer), before it is aborted (4408)."""
 
     __slots__ = (
         "_closing",
@@ -47,8 +47,8 @@ class AsgiTransport:
         "stalled",
     )
 
-    fd = None  # the socket is the server's
-    pings = False  # ASGI has none: whether and when the server sends some it tells no application
+    fd = None  # the socket belongs to the server
+    pings = False  # ASGI has no pings, and does not tell whether the server sends any
 
     def __init__(self, send: Send, stall: float) -> None:
         self._send = send
@@ -90,18 +90,19 @@ class AsgiTransport:
         self.end()
 
     def end(self) -> None:
-        """Nothing more goes in or out: the code that serves this connection is to return."""
+        """End the connection: `serve` returns."""
         if self._deadline is not None:
             self._deadline.cancel()
         if not self.gone.done():
             self.gone.set_result(None)
 
     async def wait_writable(self) -> None:
-        """Return once there is room: a client whose answers wait for it is not asked for more."""
+        """Return once the transport has room: no frame is read from a client that does not read its replies
+        (backpressure)."""
         await self._writable.wait()
 
     def finish(self) -> None:
-        """Give up what is unwritten and end the writer, whatever it waits for."""
+        """Drop unwritten frames and cancel the writer."""
         self.abort()
         if self._writer is not None:
             self._writer.cancel()
@@ -130,7 +131,7 @@ class AsgiTransport:
             self.stalled = self._closing is None
             self.abort()
         except Exception as error:
-            # Mostly the client has gone; which exception says so differs from server to server.
+            # Usually a disconnect, for which each server raises another exception.
             self.failure = error
             self.abort()
         finally:
@@ -152,10 +153,10 @@ async def serve(host: Host, connection: Connection | None, transport: AsgiTransp
                 host.on_transport_closed(connection)
             ended, _ = await asyncio.wait((reader,), timeout=_CLOSE_FRAME_SECONDS)
             if not ended:
-                # A close code below 3000 under Daphne, for one, which closes with 1011 where an application fails.
+                # For example a close code below 3000 under Daphne, which closes with 1011 when an application raises.
                 raise SendRefused from transport.failure
     finally:
-        # Without an `await`: where this was cancelled by anyio, as by Starlette's TestClient, it would be so again.
+        # No `await` here: anyio (Starlette's TestClient) would cancel it again.
         if connection is not None:
             host.on_transport_closed(connection)
         reader.cancel()

@@ -1,4 +1,4 @@
-"""The transport under uvicorn: `--ws gateway.transports.uvicorn:SocketTransport`, and with it
+"""The uvicorn transport: `--ws gateway.transports.uvicorn:SocketTransport`, together with
 `--http gateway.transports.uvicorn:HttpProtocol`."""
 
 try:

@@ -1,4 +1,4 @@
-"""Agreeing on permessage-deflate so that one compressed frame fits every connection."""
+"""Negotiation of permessage-deflate with parameters that let one compressed frame fit every connection."""
 
 from typing import Final
 
@@ -9,12 +9,12 @@ from websockets.headers import build_extension, parse_extension
 from gateway.core.frame import WINDOW_BITS
 from gateway.core.headers import Headers
 
-# Nothing is carried over from message to message, so that no connection has a state to keep.
+# No context takeover, so that compression needs no state per connection.
 _factory: Final = ServerPerMessageDeflateFactory(server_no_context_takeover=True, client_no_context_takeover=True)
 
 
 def negotiate(headers: Headers) -> tuple[PerMessageDeflate, bytes] | None:
-    """The extension agreed with a client that offers it (RFC 7692), and the value of the header that says so."""
+    """The extension agreed with a client that offers it (RFC 7692), and the value of the response header."""
     for value in headers.get(b"sec-websocket-extensions", ()):
         try:
             for extension, parameters in parse_extension(value.decode("latin-1")):
@@ -27,5 +27,6 @@ def negotiate(headers: Headers) -> tuple[PerMessageDeflate, bytes] | None:
 
 
 def supports_prepared_frames(extension: PerMessageDeflate) -> bool:
-    """Whether the client's window is large enough for them; else frames go as they are, which is always allowed."""
+    """Whether the client's window is large enough for prepared frames; else uncompressed ones are sent, which is
+    legal."""
     return extension.local_max_window_bits >= WINDOW_BITS

@@ -1,4 +1,4 @@
-"""The gateway as its transports under uvicorn find it, and the keepalive sweep over their clients."""
+"""The endpoint: the gateway's settings for its uvicorn transports, and the keepalive sweep over their clients."""
 
 import asyncio
 import logging
@@ -12,12 +12,12 @@ from gateway.core.host import Host
 from gateway.core.origin import OriginPolicy
 
 STATE_KEY: Final = "gateway.endpoint"
-"""Where it is in the application's lifespan state."""
+"""The endpoint's key in the application's lifespan state."""
 
 _BUCKETS: Final = 20
 
 MAX_LAG: Final = 0.5
-"""Seconds by which a sweep may be late; more, and it was this process that did not run."""
+"""Event loop lag in seconds above which a sweep extends all deadlines: this process was blocked, not the clients."""
 
 logger = logging.getLogger("gateway.transport")
 
@@ -28,10 +28,10 @@ class Supervised(Protocol):
     bucket: int
 
     def check_liveness(self, now: float, endpoint: "Endpoint") -> None:
-        """Give up a client that is dead or reads nothing."""
+        """Abort a client that is dead or reads nothing."""
 
     def extend_deadlines(self, seconds: float) -> None:
-        """This process did not run for so long: the client is not to blame for that time."""
+        """Extend the client's deadlines by the time that this process did not run."""
 
     def abort(self) -> None: ...
 
@@ -40,10 +40,10 @@ class Supervised(Protocol):
 class Endpoint:
     """The gateway's address and settings for the protocols that uvicorn makes. Seconds and bytes.
 
-    `bypassed` is what of the `application` stands before its route there: with anything, the ASGI route must serve.
-    `alone` means that the application has no other WebSocket.
-    The sweep checks each client once a second, a twentieth of them at a time: it sends pings, and gives up those that
-    answer none or read nothing while data waits.
+    `bypassed` names what the `application` has before its route there; if there is anything, the ASGI route must serve.
+    `alone` means that the application has no other WebSocket. The keepalive sweep checks each client once a second, a
+    twentieth of them at a time: it sends pings, and aborts clients that answer none or read nothing while data waits
+    (slow consumers).
     """
 
     paths: tuple[str, ...]
@@ -59,7 +59,7 @@ class Endpoint:
     alone: bool = False
     clients: list[set[Supervised]] = field(default_factory=lambda: [set() for _ in range(_BUCKETS)])
     request_starts: tuple[bytes, ...] = ()
-    """How the requests for its paths begin."""
+    """The first bytes of requests for its paths."""
     _joined: int = 0
     _usable: bool | None = None
     _sweep: asyncio.Task[None] | None = None
@@ -79,7 +79,9 @@ class Endpoint:
         return endpoint if endpoint._usable else None
 
     def _is_usable(self, served: Any) -> bool:
-        while type(served).__module__.startswith("uvicorn."):  # such as for `--proxy-headers`
+        while type(served).__module__.startswith(
+            "uvicorn."
+        ):  # uvicorn's own middleware, for example for `--proxy-headers`
             served = served.app
         before = self.bypassed
         if before is None and served is not self.application:
@@ -89,8 +91,8 @@ class Endpoint:
         return before is None
 
     def serves(self, path: bytes) -> bool:
-        """Whether a request's path is one of the gateway's. Percent-encoding leads to the same route, so it must not
-        lead around this transport."""
+        """Whether a request's path is one of the gateway's. Decoded, since a percent-encoded path leads to the same
+        route and must not bypass this transport."""
         return unquote_to_bytes(path).decode("latin-1") in self.paths
 
     def add(self, client: Supervised) -> None:
@@ -117,13 +119,13 @@ class Endpoint:
                 if (late := loop.time() - due) > MAX_LAG:
                     for client in [client for some in self.clients for client in some]:
                         client.extend_deadlines(late)
-                    await asyncio.sleep(1 / _BUCKETS)  # what they have answered meanwhile is read first
+                    await asyncio.sleep(1 / _BUCKETS)  # read the answers that arrived meanwhile first
                 now = loop.time()
                 for client in list(clients):
                     try:
                         client.check_liveness(now, self)
                     except Exception:
-                        logger.exception("the liveness of a client could not be checked; it was given up")
+                        logger.exception("the liveness check of a client failed; the client was aborted")
                         client.abort()
                 due = loop.time() + 1 / _BUCKETS
                 await asyncio.sleep(1 / _BUCKETS)

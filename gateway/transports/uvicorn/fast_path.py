@@ -1,8 +1,8 @@
-"""The first request of a connection, with httptools: one for the gateway's path is opened at once, past uvicorn's HTTP
-protocol. Needs the extra `fast`.
+"""The fast path of the first request (httptools, extra `fast`): a handshake for the gateway's path bypasses uvicorn's
+HTTP protocol.
 
-That spares a WebSocket what only an HTTP request needs, and its request from being put together and parsed again. All
-else, a handshake that is not in order included, goes to uvicorn's protocol from its first byte on.
+That saves a WebSocket the cost of an HTTP protocol, and a second parse of its request. Everything else, an invalid
+handshake included, goes to uvicorn's protocol from its first byte on.
 """
 
 import asyncio
@@ -20,12 +20,12 @@ from gateway.transports.uvicorn.http_httptools import GuardedHttpTools
 from gateway.transports.uvicorn.sockets import peer_of
 from gateway.transports.uvicorn.upgrade import Upgrade, upgrade
 
-# As lax as the parsers, or a head that they take for complete would wait for its end here.
+# As lenient as the parsers, or a head that they accept would never end here.
 _end_of_head = re.compile(rb"\n\r?\n").search
 
 
 class _Request:
-    """The callbacks of the parser: target and headers of a request."""
+    """The parser's callbacks: target and headers of a request."""
 
     __slots__ = ("headers", "target")
 
@@ -41,7 +41,7 @@ class _Request:
 
 
 def _read(head: bytes, starts: tuple[bytes, ...]) -> _Request | None:
-    """The request for a WebSocket at one of the paths that `head` is, from first to last byte; None for all else."""
+    """The handshake for one of the paths in `head`, all of its bytes; None for any other request."""
     request = _Request()
     parser = HttpRequestParser(request)
     try:
@@ -60,7 +60,7 @@ def _read(head: bytes, starts: tuple[bytes, ...]) -> _Request | None:
 
 
 class FirstRequest(asyncio.Protocol):
-    """uvicorn's HTTP protocol for a connection of which nothing has come yet."""
+    """uvicorn's HTTP protocol for a connection without a request yet."""
 
     __slots__ = ("_arguments", "_deadline", "_server_state", "_so_far", "_starts", "_transport")
 
@@ -82,7 +82,7 @@ class FirstRequest(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport  # type: ignore[assignment]
         self._deadline = asyncio.get_running_loop().call_later(HEAD_SECONDS, self._give_up)
-        self._server_state.connections.add(self)  # type: ignore[arg-type]  # has what a shutdown calls
+        self._server_state.connections.add(self)  # type: ignore[arg-type]  # has the methods that a shutdown calls
 
     def data_received(self, data: bytes) -> None:
         so_far = self._so_far
@@ -110,7 +110,7 @@ class FirstRequest(asyncio.Protocol):
         self._leave()
 
     def shutdown(self) -> None:
-        """uvicorn stops."""
+        """Close the connection: uvicorn is stopping."""
         self._transport.close()
 
     def _leave(self) -> None:

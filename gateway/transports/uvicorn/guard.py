@@ -1,7 +1,7 @@
-"""Deadlines and bounds of an HTTP connection, which uvicorn's HTTP protocols lack.
+"""The connection guard: deadlines and bounds of HTTP connections, which uvicorn's HTTP protocols lack.
 
-Without them a client that sends no request, never ends it or reads no answer holds a connection without end, or memory
-without bound.
+Without them a client that sends no request, never ends it or reads no answer (slowloris) holds a connection without
+end, or memory without bound.
 """
 
 import asyncio
@@ -21,10 +21,10 @@ from gateway.transports.uvicorn.upgrade import upgrade
 HEAD_SECONDS: Final = 5.0
 HEAD_BYTES: Final = 64 * 1024
 BODY_SECONDS: Final = 30.0
-"""For the whole body: 16 MiB of a batch at the speed of a telephone."""
+"""The deadline of a body: 16 MiB of a batch over a slow link."""
 
 SHUTDOWN_SECONDS: Final = 2.0
-"""For what is left of a body once the server ends: it waits for this request, and in the end would cut it off."""
+"""The deadline of the rest of a body once the server stops, which waits for this request."""
 
 TOO_LARGE: Final = b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 TOO_SLOW: Final = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
@@ -40,15 +40,16 @@ class Phase(Enum):
 
 
 class ConnectionGuard(H11Protocol if TYPE_CHECKING else object):  # type: ignore[misc]  # a mixin for either protocol
-    """Ends the connection of an HTTP client that is slow or silent. A phase and its bound:
+    """Ends the connection of an HTTP client that is slow or silent. Each phase has a bound:
 
     - HEAD, from the connection or the first byte of a further request on: `HEAD_SECONDS`, `HEAD_BYTES`; 408, 431.
     - BODY, from the end of the head on: `BODY_SECONDS`; 408.
-    - ANSWER: the application's own time.
+    - ANSWER: the application's time.
     - IDLE, from the end of the answer on: uvicorn's keep-alive timeout.
 
-    In each of them a client that takes nothing of what waits for it is given up as one of a WebSocket is: after the
-    endpoint's `stall` seconds. More than `HIGH_WATER_LIMIT` of uvicorn never waits, as the application is held up then.
+    In each phase a client that reads nothing of its answer is aborted like one of a WebSocket: after the endpoint's
+    `stall` seconds. At most uvicorn's `HIGH_WATER_LIMIT` is buffered, since the application has to wait then
+    (backpressure).
     """
 
     bucket = 0
@@ -82,7 +83,7 @@ class ConnectionGuard(H11Protocol if TYPE_CHECKING else object):  # type: ignore
 
     def send_400_response(self, msg: str) -> None:
         cycle = self.cycle
-        if cycle is not None and not cycle.response_complete:  # its body is at fault: no more of it will come
+        if cycle is not None and not cycle.response_complete:  # its body is invalid, so no more of it is read
             cycle.disconnected = True
             cycle.message_event.set()
         log_events.http_connection_ended(peer_of(self.transport), "malformed_request", 400, msg)
@@ -90,7 +91,7 @@ class ConnectionGuard(H11Protocol if TYPE_CHECKING else object):  # type: ignore
 
     def timeout_keep_alive_handler(self) -> None:
         if unacked_bytes(self.transport) or self.transport.get_write_buffer_size():
-            self.abort()  # or what it never read would wait for minutes more
+            self.abort()  # or unread data would stay in the kernel for minutes
         else:
             super().timeout_keep_alive_handler()
 
@@ -103,26 +104,26 @@ class ConnectionGuard(H11Protocol if TYPE_CHECKING else object):  # type: ignore
         self._leave()
         super().connection_lost(exc)
 
-    # ---- what the two parsers do differently
+    # ---- differences of the two parsers
 
     def _parse(self, data: bytes) -> None:
         super().data_received(data)
 
     def _resume_parsing(self) -> None:
-        """A request has been answered: go on with what came behind it."""
+        """Parse the pipelined requests behind an answered one."""
 
     def _head_begun(self) -> bool:
         """Whether a part of the next request is here."""
         raise NotImplementedError
 
     def _body_awaited(self) -> bool:
-        """Whether the body of the current request is incomplete, and this connection's turn to send it."""
+        """Whether the body of the current request is incomplete, and its parsing is not paused."""
         raise NotImplementedError
 
     # ---- phases
 
     def _advance(self) -> None:
-        """Enter the phase that the parser and the application have come to."""
+        """Enter the phase that the parser and the application have reached."""
         cycle = self.cycle
         if self not in self.connections or self.transport.is_closing():
             return
@@ -136,7 +137,7 @@ class ConnectionGuard(H11Protocol if TYPE_CHECKING else object):  # type: ignore
             self._enter(phase)
         elif phase is Phase.HEAD and self._head_bytes > HEAD_BYTES:
             self._give_up(TOO_LARGE)
-        elif phase is Phase.IDLE and self.timeout_keep_alive_task is None:  # what came was no part of a request
+        elif phase is Phase.IDLE and self.timeout_keep_alive_task is None:  # the bytes were not part of a request
             self._enter(phase)
 
     def _enter(self, phase: Phase) -> None:
@@ -165,7 +166,7 @@ class ConnectionGuard(H11Protocol if TYPE_CHECKING else object):  # type: ignore
         self._disarm()
         if not self.transport.is_closing():
             log_events.http_connection_ended(peer_of(self.transport), "slow_request", int(answer[9:12]))
-            # A request that was answered before its body had come to its end does not get a second answer.
+            # A request that was answered before the end of its body gets no second answer.
             if self._phase is Phase.HEAD or not self.cycle.response_started:
                 self.transport.write(answer)
             self.transport.close()
@@ -174,7 +175,7 @@ class ConnectionGuard(H11Protocol if TYPE_CHECKING else object):  # type: ignore
 
     def check_liveness(self, now: float, endpoint: Endpoint) -> None:
         waiting = self.transport.get_write_buffer_size()
-        # Where the system does not tell what the client has taken, what is left of it does.
+        # Without TCP_INFO, progress is measured by the bytes that are left.
         progress = (acked_bytes(self.transport) or -waiting - unacked_bytes(self.transport)) if waiting else 0
         if not waiting or progress != self._progress:
             self._progress, self._progress_at = progress, now
@@ -191,8 +192,8 @@ class ConnectionGuard(H11Protocol if TYPE_CHECKING else object):  # type: ignore
     # ---- WebSockets
 
     def _offers_websocket(self, method: bytes, target: bytes) -> bool:
-        """Whether the current request is a handshake, though maybe a wrong one. A POST elsewhere, for example, is not:
-        a server may always ignore `Upgrade`."""
+        """Whether the current request is a handshake, valid or not. A POST elsewhere, for example, is not: a server may
+        always ignore `Upgrade`."""
         path = target.partition(b"?")[0]
         return (
             self.ws_protocol_class is not None
@@ -201,14 +202,14 @@ class ConnectionGuard(H11Protocol if TYPE_CHECKING else object):  # type: ignore
         )
 
     def _upgrade(self, method: bytes, target: bytes, headers: Sequence[tuple[bytes, bytes]], early: bytes) -> None:
-        """Hand the connection over with the request for a WebSocket, and what came `early` behind it."""
+        """Hand the connection over with the handshake request, and the `early` bytes behind it."""
         head = write_request(method, target, b"1.1", headers)
         arguments = (self.config, self.server_state, self.app_state)
         if upgrade(self.transport, arguments, head, method, target, group_headers(headers), early) is not None:
             self._leave()
 
     def _leave(self) -> None:
-        """The connection has ended, or is another protocol's from now on."""
+        """Release the connection: it has ended, or belongs to another protocol."""
         self._disarm()
         self._unset_keepalive_if_required()
         self.connections.discard(self)

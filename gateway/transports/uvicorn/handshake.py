@@ -1,4 +1,4 @@
-"""The opening handshake of a WebSocket (RFC 6455 section 4.2), as bytes in and bytes out."""
+"""The opening handshake of a WebSocket (RFC 6455 section 4.2), as a sans-I/O function of bytes."""
 
 import re
 from binascii import a2b_base64, b2a_base64
@@ -25,7 +25,7 @@ _SWITCHING: Final = (
 
 
 def read_request(request: bytes) -> tuple[bytes, bytes, Headers]:
-    """Method, target and headers, their names in lower case, of a request that an HTTP parser has accepted."""
+    """Method, target and headers (names in lower case) of a request that an HTTP parser has accepted."""
     line, *rest = request.partition(b"\r\n\r\n")[0].split(b"\r\n")
     method, target, _ = line.split(b" ")
     pairs = (header.partition(b": ") for header in rest)
@@ -33,26 +33,26 @@ def read_request(request: bytes) -> tuple[bytes, bytes, Headers]:
 
 
 def write_request(method: bytes, target: bytes, version: bytes, headers: Sequence[tuple[bytes, bytes]]) -> bytes:
-    """The head of a request, put together again."""
+    """The head of a request, serialised again."""
     lines = [b"%b %b HTTP/%b" % (method, target, version), *(b"%b: %b" % header for header in headers), b"", b""]
     return b"\r\n".join(lines)
 
 
 def offers_websocket(headers: Headers) -> bool:
-    """Whether a request asks for this protocol and no other (RFC 9110 section 7.8)."""
+    """Whether a request asks for the protocol `websocket` and no other (RFC 9110 section 7.8)."""
     word = [b"websocket"]
     asked = headers.get(b"upgrade") == word or _options(headers, b"upgrade") == word
     return asked and b"upgrade" in _options(headers, b"connection")
 
 
 def _options(headers: Headers, name: bytes) -> list[bytes]:
-    """The elements of a list, in lower case; empty ones are none (RFC 9110 section 5.6.1)."""
+    """The elements of a list-valued header, in lower case, without empty ones (RFC 9110 section 5.6.1)."""
     elements = b",".join(headers.get(name, ())).lower().split(b",")
     return [option for element in elements if (option := element.strip())]
 
 
 def head_fault(version: str, hosts: Sequence[bytes]) -> str | None:
-    """The violation of RFC 9112 (sections 2.3 and 3.2) that an HTTP parser lets through, or None."""
+    """The violation of RFC 9112 (sections 2.3 and 3.2) that HTTP parsers accept, or None."""
     if version not in ("1.1", "1.0"):
         return "HTTP/1.1 is spoken here"
     if len(hosts) > 1 or (not hosts and version == "1.1"):
@@ -61,7 +61,7 @@ def head_fault(version: str, hosts: Sequence[bytes]) -> str | None:
 
 
 def exceeds_limits(target: bytes, headers: Headers) -> bool:
-    """Whether this is more than a client needs."""
+    """Whether the target or the headers exceed the limits of a handshake."""
     return len(target) > MAX_TARGET or sum(map(len, headers.values())) > MAX_HEADERS
 
 
@@ -87,7 +87,7 @@ def handshake_fault(method: bytes, headers: Headers) -> str | None:
 
 
 def accept_response(headers: Headers, subprotocol: str | None, extensions: bytes | None) -> bytes:
-    """The answer to a request without a fault."""
+    """The 101 response to a valid request."""
     key = headers[b"sec-websocket-key"][0].strip()
     digest = sha1(key + _GUID, usedforsecurity=False).digest()
     answer = _SWITCHING + b2a_base64(digest, newline=False)
@@ -99,8 +99,8 @@ def accept_response(headers: Headers, subprotocol: str | None, extensions: bytes
 
 
 def error_response(status: bytes, reason: str) -> bytes:
-    """An answer that is no WebSocket; the connection is closed after it. `status` such as `b"403 Forbidden"`."""
+    """An HTTP error response, after which the connection is closed. `status` such as `b"403 Forbidden"`."""
     body = reason.encode()
-    # Section 4.4: for a client of another version.
+    # RFC 6455 section 4.4: for a client of another version.
     head = b"HTTP/1.1 %b\r\nSec-WebSocket-Version: 13\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n"
     return head % (status, len(body)) + b"Connection: close\r\n\r\n" + body

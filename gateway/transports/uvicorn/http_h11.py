@@ -1,4 +1,4 @@
-"""HTTP with the parser that is written in Python."""
+"""uvicorn's HTTP protocol with the parser h11 (pure Python)."""
 
 from typing import Any
 
@@ -11,8 +11,8 @@ from gateway.transports.uvicorn.upgrade import EARLY, Upgrade
 
 
 class _Connection(h11.Connection):
-    """h11's, which also refuses what RFC 9112 wants refused, and keeps the `fault` of a client in place of raising it:
-    uvicorn would log a warning for each."""
+    """An h11 connection that also enforces RFC 9112, and stores the client's `fault` instead of raising it: uvicorn
+    would log a warning for each."""
 
     fault: str | None = None
 
@@ -29,8 +29,8 @@ class _Connection(h11.Connection):
 
 
 class GuardedH11(ConnectionGuard, H11Protocol):
-    """uvicorn's protocol over h11. h11 stops behind a request until that has been answered, so that what a client
-    pipelines waits in its buffer, and reading does."""
+    """uvicorn's protocol over h11. h11 stops behind a request until that has been answered: pipelined requests wait in
+    its buffer, and reading is paused."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -60,7 +60,7 @@ class GuardedH11(ConnectionGuard, H11Protocol):
     def send_400_response(self, msg: str) -> None:
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             super().send_400_response(msg)
-        else:  # the request with the fault has been answered already, or in part
+        else:  # the invalid request has been answered already, or in part
             self.transport.close()
 
     def _head_begun(self) -> bool:

@@ -1,4 +1,4 @@
-"""HTTP with the parser that is written in C. Needs the extra `fast`."""
+"""uvicorn's HTTP protocol with the parser httptools (C, extra `fast`)."""
 
 from typing import Final
 
@@ -11,22 +11,22 @@ from gateway.transports.uvicorn.handshake import TOO_OLD, head_fault, write_requ
 from gateway.transports.uvicorn.upgrade import EARLY, Upgrade
 
 PIECE: Final = 2 * 1024
-"""Bytes that are parsed before the next look at whether there is a whole request among them: the parser cannot be told
-to stop behind one, and what follows in the same piece is queued with all its headers."""
+"""Bytes that are parsed before the next check for a complete request: the parser cannot be told to stop behind one, and
+the requests in the same piece are queued with all their headers."""
 
 INVALID: Final = "Invalid HTTP request received."
 _TOO_EARLY: Final = "A WebSocket is opened once the request before it has been answered."
 
 
 class InvalidHead(Exception):
-    """The violation of HTTP that the parser lets through, or None."""
+    """A violation of HTTP that the parser accepts."""
 
 
 class GuardedHttpTools(ConnectionGuard, HttpToolsProtocol):
-    """uvicorn's protocol over httptools, with one request at a time.
+    """uvicorn's protocol over httptools, one request at a time.
 
-    What stands behind a request that has not been answered yet waits unparsed, and reading does. So the answer to a
-    fault in it comes in its turn, too.
+    Bytes behind an unanswered request wait unparsed, and reading is paused. So the answer to a fault in them comes in
+    order.
     """
 
     _phase_of_message: Phase | None = None
@@ -65,21 +65,21 @@ class GuardedHttpTools(ConnectionGuard, HttpToolsProtocol):
             self.send_400_response(self._refusal)
 
     def _waits(self) -> bool:
-        """Whether what comes now is for after an answer."""
+        """Whether further bytes must wait for an answer."""
         return bool(self.pipeline) or self._refusal is not None or (self._busy() and self._phase_of_message is None)
 
     def _busy(self) -> bool:
         return self._running is not None and not self._running.response_complete
 
     def _refuse(self, message: str) -> None:
-        """Answer with 400 and close, once what came before has been answered."""
+        """Answer with 400 and close, once earlier requests have been answered."""
         within = self._phase_of_message is Phase.BODY and not self.pipeline
         if within and self.cycle.response_started:
             self.transport.close()
         elif within or not self._busy():
             self.send_400_response(message)
         else:
-            if self._phase_of_message is Phase.BODY:  # of a request whose head was queued
+            if self._phase_of_message is Phase.BODY:  # the head of that request was queued
                 self.pipeline.popleft()
             self._refusal = message
             self.flow.pause_reading()
@@ -94,7 +94,7 @@ class GuardedHttpTools(ConnectionGuard, HttpToolsProtocol):
         version = self.parser.get_http_version()
         if head_fault(version, [value for name, value in self.headers if name == b"host"]):
             raise InvalidHead
-        if not self.parser.should_upgrade():  # else the parser stops here, whatever body is declared
+        if not self.parser.should_upgrade():  # else the parser stops here, with or without a body
             self._phase_of_message = Phase.BODY
             super().on_headers_complete()
 
@@ -110,12 +110,12 @@ class GuardedHttpTools(ConnectionGuard, HttpToolsProtocol):
     # ---- upgrades
 
     def _stays_http(self, rest: bytes) -> bool:
-        """Deal with a request that offers another protocol, before its body: whether it stays one of HTTP/1.1."""
+        """Process a request that offers another protocol, before its body: whether it stays a request of HTTP/1.1."""
         method, version = self.parser.get_method(), self.parser.get_http_version()
         if method == b"CONNECT":
             self._refuse(INVALID)
         elif not self._offers_websocket(method, self.url):
-            # Again without the offer: the parser would take the body for the other protocol.
+            # Parse it again without the offer: else the parser takes the body for the other protocol.
             headers = [(name, value) for name, value in self.headers if name != b"upgrade"]
             self.parser = HttpRequestParser(self)
             self.parser.feed_data(write_request(method, self.url, version.encode(), headers))
@@ -136,11 +136,11 @@ class GuardedHttpTools(ConnectionGuard, HttpToolsProtocol):
 
     def _leave(self) -> None:
         super()._leave()
-        # It holds this protocol: both and the request would stay until the garbage collector comes.
+        # A reference cycle: the protocol, the parser and the request would live until the next garbage collection.
         self.parser = None  # type: ignore[assignment]  # as uvicorn's `connection_lost` does
 
     def connection_lost(self, exc: Exception | None) -> None:
-        # uvicorn tells only the request that was parsed last.
+        # uvicorn notifies only the request that was parsed last.
         if self._running is not None and not self._running.response_complete:
             self._running.disconnected = True
             self._running.message_event.set()

@@ -1,4 +1,4 @@
-"""The WebSocket transport under uvicorn, straight to the socket: no ASGI, task or coroutine for a client."""
+"""The WebSocket transport under uvicorn, an asyncio protocol: no ASGI, task or coroutine for a client."""
 
 import asyncio
 import logging
@@ -26,19 +26,19 @@ from gateway.transports.uvicorn.writer import SocketWriter
 from schemas.codes import CloseCode, ErrorCode
 
 MAX_FRAGMENTS: Final = 64
-"""Frames of one message: empty ones cost the sender two bytes, and no limit of size counts them."""
+"""Fragments of one message: empty ones cost the sender two bytes, and no size limit counts them."""
 
 CONTROL_FRAMES: Final = RateLimiter(per_second=20.0, burst=100)
-"""Pings and pongs of one client, and whatever it sends after it was sent away: they cost it six bytes each."""
+"""The rate limit of a client's pings and pongs, and of all its frames after the close: they cost it six bytes each."""
 
 _PIECE: Final = 2 * 1024
-"""Bytes that are parsed before the next look at whether there are too many frames among them. A read brings 256 kB:
-that can be 43,000 pings, which would hold up the loop for 360 ms and take 20 MB."""
+"""Bytes that are parsed before the next check of the frame rate. A read returns 256 kB, which can be 43,000 pings: 360
+ms of the event loop and 20 MB."""
 
 _DATA: Final = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
 
 logger = logging.getLogger("gateway.transport")
-# Every frame of every client at DEBUG would tell tokens: the `auth` command holds one.
+# websockets logs every frame at DEBUG, tokens in `auth` commands included.
 _silent = logging.getLogger("gateway.transport.frames")
 _silent.setLevel(logging.CRITICAL)
 
@@ -69,15 +69,15 @@ class WebSocketTransport(SocketWriter, asyncio.Protocol):
     # ---- called by the event loop and by uvicorn
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport  # type: ignore[assignment]  # another protocol had it before
-        self._server_state.connections.add(self)  # type: ignore[arg-type]  # has what a shutdown calls
+        self._transport = transport  # type: ignore[assignment]  # the transport of another protocol before
+        self._server_state.connections.add(self)  # type: ignore[arg-type]  # has the methods that a shutdown calls
 
     def data_received(self, data: bytes) -> None:
-        if self._parser is None:  # only now: most clients of a dashboard say nothing
+        if self._parser is None:  # on demand: most clients of a dashboard send nothing
             self._parser = Protocol(SERVER, state=OPEN, max_size=self._endpoint.message_bytes, logger=_silent)
             self._parser.extensions = self._extensions
         self._ping_unanswered = False
-        # The answers to what came together leave together.
+        # Corked: the replies to frames of one read leave in one write.
         self._cork()
         try:
             for start in range(0, len(data), _PIECE):
@@ -92,7 +92,7 @@ class WebSocketTransport(SocketWriter, asyncio.Protocol):
             self._transport.close()
 
     def eof_received(self) -> None:
-        self._leave()  # and the loop closes the transport, once what waits is through
+        self._leave()  # the loop closes the transport once its buffer is written
 
     def pause_writing(self) -> None:
         self.fd = None
@@ -114,15 +114,15 @@ class WebSocketTransport(SocketWriter, asyncio.Protocol):
         self._connection = None
 
     def shutdown(self) -> None:
-        """uvicorn stops."""
+        """Close the connection: uvicorn is stopping."""
         self.close(CloseCode.SERVICE_RESTART, "restart")
-        self._uncork()  # where the client is not known yet, and nothing was written
+        self._uncork()  # the close frame, where the client is not authenticated yet
 
     # ---- the handshake
 
     def open(self, query: Query, headers: Headers, early: bytes) -> None:
-        """Accept a handshake without a fault, and let the gateway judge its client. `early` are the first bytes of its
-        frames. To be called once."""
+        """Accept a valid handshake, and connect its client to the gateway. `early` are the first bytes of its frames.
+        Called once."""
         endpoint = self._endpoint
         address = client_address(peer_of(self._transport), headers, endpoint.proxies)
         handshake = read_connect_request(query, headers, bearer_tokens(query, headers), address, tickets_from(query))
@@ -132,15 +132,15 @@ class WebSocketTransport(SocketWriter, asyncio.Protocol):
             self._extensions = [agreed[0]]
             self._deflate = supports_prepared_frames(agreed[0])
         endpoint.add(self)
-        # The answer, the first frames and what they replay leave in one piece.
+        # Corked: the response, the first frames and their replay leave in one write.
         self._cork(accept_response(headers, handshake.subprotocol, agreed and agreed[1]))
         if endpoint.host.resolve(handshake, partial(self._connect_later, early)):
-            self._transport.pause_reading()  # frames are read once it is known whose they are
+            self._transport.pause_reading()  # no frame is read before the authentication
         else:
             self._connect(handshake, early)
 
     def _connect_later(self, early: bytes, handshake: ConnectRequest) -> None:
-        """The client is known now, while it may have gone or been sent away."""
+        """Connect a client after its asynchronous authentication; it may have been disconnected or closed meanwhile."""
         if self._transport.is_closing():
             self._corked = None
         elif not self._closed:
@@ -164,7 +164,7 @@ class WebSocketTransport(SocketWriter, asyncio.Protocol):
     # ---- frames of the client
 
     def _parse(self, parser: Protocol, piece: bytes, host: Host) -> bool:
-        """Deal with a piece of what came; False where nothing more of this client is worth a look."""
+        """Parse a piece of a read; False where the rest of the read is to be dropped."""
         parser.receive_data(piece)
         for frame in parser.events_received():
             if isinstance(frame, Frame) and frame.opcode in _DATA and not self._closed:
@@ -172,7 +172,7 @@ class WebSocketTransport(SocketWriter, asyncio.Protocol):
             elif not self._within_rate():
                 return False
         answers = parser.data_to_send()
-        # A pong for every ping of a client that reads none would be memory without bound.
+        # No pongs to a client that reads none: they would fill the memory (backpressure).
         if answers and not self._full and not self._closed:
             self._push(b"".join(answers))
         return True
@@ -182,7 +182,7 @@ class WebSocketTransport(SocketWriter, asyncio.Protocol):
         if over and not self._closed:
             self._end(CloseCode.RATE_LIMITED, ErrorCode.RATE_LIMITED)
         elif over:
-            # It has its close code; until the time for that has run out nothing more is read.
+            # It has its close code: nothing more is read until the close deadline.
             self._transport.pause_reading()
             return False
         return True
@@ -224,7 +224,7 @@ class WebSocketTransport(SocketWriter, asyncio.Protocol):
             log_events.connection_closed(self._connection, code, reason)
 
     def _leave(self) -> None:
-        """Nothing more is written; what waits has a moment to get through."""
+        """Stop writing frames; buffered ones have until the deadline to be sent."""
         if self._connection is not None:
             self._endpoint.host.on_transport_closed(self._connection)
         self._shut()

@@ -40,7 +40,7 @@ def set_notsent_lowat(listener: socket.socket) -> None:
 
 
 def fd_of(transport: asyncio.Transport) -> int | None:
-    """The descriptor of a socket to which bytes may be written as they are; None where they are encrypted before."""
+    """The descriptor of a socket that plain bytes may be written to; None for TLS."""
     sock = transport.get_extra_info("socket")
     if sys.platform == "win32" or sock is None or transport.get_extra_info("sslcontext") is not None:
         return None
@@ -49,7 +49,7 @@ def fd_of(transport: asyncio.Transport) -> int | None:
 
 
 def peer_of(transport: asyncio.Transport) -> str:
-    """The peer's address; `UNIX_PEER` where its socket has none, "unknown" where it is gone already."""
+    """The peer's address; `UNIX_PEER` for a Unix socket, "unknown" once the socket is closed."""
     if peer := transport.get_extra_info("peername"):
         address: str = peer[0]
         return address
@@ -59,11 +59,11 @@ def peer_of(transport: asyncio.Transport) -> str:
 
 
 def write_batch_to_fds(batch: Batch, by_fd: Mapping[int, Connection]) -> None:
-    """A `BatchWriter` that writes to the sockets directly; a transport takes what its socket does not.
+    """A `BatchWriter` that writes to the sockets directly; after a short write the transport gets the rest.
 
-    The loop is as small as can be: beside the kernel's own code little more fits into the instruction cache. Each
+    The loop is minimal, since little Python fits into the instruction cache beside the kernel's write(). Each
     os.write() releases the GIL; a CPU-bound thread would then hold it for up to 5 ms (the switch interval), so this is
-    for processes that have none.
+    for processes without such threads.
     """
     wire, size, write = batch.wire, len(batch.wire), os.write
     short: list[tuple[int, int]] = []
@@ -71,14 +71,14 @@ def write_batch_to_fds(batch: Batch, by_fd: Mapping[int, Connection]) -> None:
         try:
             if (sent := write(fd, wire)) != size:
                 short.append((fd, sent))
-        except OSError:  # full; or broken, which the transport finds out at its next operation
+        except OSError:  # full; or broken, which the transport will notice
             short.append((fd, 0))
     for fd, sent in short:
         by_fd[fd].write(batch.rest(sent))
 
 
 def unacked_bytes(transport: asyncio.Transport) -> int:
-    """Bytes that were given to the kernel and that the client's has not acknowledged; 0 where that cannot be known."""
+    """Bytes that the kernel holds and the peer has not acknowledged; 0 where that is unknown."""
     sock = transport.get_extra_info("socket")
     if not _can_ask or sock is None:
         return 0
@@ -89,7 +89,7 @@ def unacked_bytes(transport: asyncio.Transport) -> int:
 
 
 def acked_bytes(transport: asyncio.Transport) -> int:
-    """Bytes that the client's kernel has taken since the beginning; 0 where that cannot be known."""
+    """Bytes that the peer's kernel has acknowledged since the beginning; 0 where that is unknown."""
     sock = transport.get_extra_info("socket")
     if sock is None or sys.platform != "linux":
         return 0
@@ -101,8 +101,8 @@ def acked_bytes(transport: asyncio.Transport) -> int:
 
 
 def abort_with_rst(transport: asyncio.Transport) -> None:
-    """End the connection now. `abort` alone leaves what the kernel holds to be delivered for minutes, also to whom a
-    token was revoked, and to a client that reads nothing it leaves the memory."""
+    """Abort the connection with a RST. Without it the kernel goes on to deliver its buffer for minutes, also to a
+    client whose token was revoked, and keeps the memory of one that reads nothing."""
     sock = transport.get_extra_info("socket")
     if sock is not None:
         with suppress(OSError, ValueError):  # not TCP, or closed meanwhile

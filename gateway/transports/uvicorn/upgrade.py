@@ -1,7 +1,7 @@
-"""The upgrade from HTTP to WebSocket (RFC 9110 section 7.8): the one place that decides on a handshake.
+"""The upgrade from HTTP to WebSocket (RFC 9110 section 7.8): the only module that decides on a handshake.
 
 A handshake for the gateway's own path is answered here and served by a `WebSocketTransport`; one for another path goes
-to uvicorn's implementation; one that is not in order is refused.
+to uvicorn's implementation; an invalid one is refused.
 """
 
 import asyncio
@@ -23,9 +23,9 @@ EARLY = "A client waits for the answer to its handshake before it sends anything
 
 
 class Upgrade(asyncio.Protocol):
-    """uvicorn's class for WebSockets (`ws=`), which is given a request by uvicorn's own HTTP protocol.
+    """uvicorn's WebSocket class (`ws=`), which gets a request from uvicorn's own HTTP protocol.
 
-    It has the connection for the length of one call. `HttpProtocol` does without it, and calls `upgrade` itself.
+    It has the connection during one call. `HttpProtocol` does without it, and calls `upgrade` itself.
     """
 
     def __init__(self, config: Config, server_state: ServerState, app_state: dict[str, Any], **options: Any) -> None:
@@ -34,11 +34,11 @@ class Upgrade(asyncio.Protocol):
         self._next: asyncio.Protocol | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport  # type: ignore[assignment]  # another protocol had it before
+        self._transport = transport  # type: ignore[assignment]  # the transport of another protocol before
 
     def data_received(self, data: bytes) -> None:
-        # uvicorn makes this the transport's protocol once more after this call. To be set right before anything that
-        # the call itself schedules, such as the end of the connection.
+        # uvicorn sets this protocol once more after the call. Scheduled first, so that it is corrected before anything
+        # that the call schedules, such as the end of the connection.
         asyncio.get_running_loop().call_soon(self._hand_over)
         self._next = upgrade(self._transport, self._arguments, data, *read_request(data))
 
@@ -56,10 +56,10 @@ def upgrade(
     headers: Headers,
     early: bytes = b"",
 ) -> asyncio.Protocol | None:
-    """Answer a request for a WebSocket, of which `head` is every byte. Returns the protocol that has the connection
-    from now on, or None where the request was refused and the connection is about to end.
+    """Answer a handshake, of which `head` is every byte. Returns the protocol that takes over the connection, or None
+    where the request was refused and the connection is being closed.
 
-    `early` is what came behind it: the first frames of a client that does not wait for the answer.
+    `early` are the bytes behind it: first frames of a client that does not wait for the response.
     """
     config, server_state, app_state = arguments
     endpoint = Endpoint.of(app_state, config.loaded_app)
@@ -91,8 +91,8 @@ def upgrade(
 
 
 class EarlyFramesWebSocket(WebSocketsSansIOProtocol):
-    """uvicorn's implementation, which takes frames that came `early` for those of a connection that is open already.
-    They are held back until the application has accepted it."""
+    """uvicorn's implementation, with `early` frames held back until the application has accepted the connection; it
+    would take them for frames of an open connection."""
 
     early = b""
 
@@ -107,11 +107,11 @@ class EarlyFramesWebSocket(WebSocketsSansIOProtocol):
 def _delegate_to_uvicorn(
     transport: asyncio.Transport, arguments: tuple[Config, ServerState, dict[str, Any]], head: bytes, early: bytes
 ) -> asyncio.Protocol | None:
-    """Let uvicorn's own implementation answer: it serves the application's WebSocket routes."""
+    """Let uvicorn's implementation answer: it serves the application's WebSocket routes."""
     protocol = EarlyFramesWebSocket(*arguments)
     protocol.connection_made(transport)
     protocol.data_received(head)
-    # What websockets' parser does not take uvicorn leaves without an answer, and the socket open.
+    # uvicorn does not answer a handshake that websockets rejects, and leaves the socket open.
     if protocol.conn.handshake_exc is not None and not transport.is_closing():
         protocol.connections.discard(protocol)
         answer = b"".join(protocol.conn.data_to_send())

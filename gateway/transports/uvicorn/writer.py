@@ -60,9 +60,9 @@ class SocketWriter:
         self._transport: asyncio.Transport
 
     def _begin_writing(self, endpoint: Endpoint) -> None:
-        """From now on the transport is for frames, or for the answer to the handshake before them."""
+        """Prepare the transport for frames, after the response to the handshake."""
         self._socket = fd_of(self._transport)
-        # One whose socket is also written to past it must say at once when something waits in it.
+        # With direct writes, `pause_writing` must be called as soon as anything is buffered.
         self._transport.set_write_buffer_limits(high=HIGH_WATER if self._socket is None else 0)
         now = asyncio.get_running_loop().time()
         self._read_at, self._ping_at = now, now + endpoint.ping_interval
@@ -75,7 +75,7 @@ class SocketWriter:
 
     @property
     def buffered(self) -> int:
-        """Bytes that wait for the client in this process; more are in the kernel."""
+        """Bytes buffered in this process; more are in the kernel."""
         return self._transport.get_write_buffer_size()
 
     def close(self, code: int, reason: str) -> None:
@@ -97,7 +97,7 @@ class SocketWriter:
         self._transport.write(wire)
         if not self._full and self._transport.get_write_buffer_size() > HIGH_WATER:
             self._full = True
-            # A client that does not read its answers is not read from.
+            # Backpressure: nothing is read from a client that does not read its replies.
             self._transport.pause_reading()
 
     def _cork(self, *first: bytes) -> None:
@@ -111,14 +111,14 @@ class SocketWriter:
         self._offer_fd()
 
     def _offer_fd(self) -> None:
-        """Offer the descriptor for direct writes, unless something is buffered that must be written before."""
+        """Offer the descriptor for direct writes, unless data is buffered that must be written before."""
         if not (self._closed or self._deflate or self._corked is not None or self._transport.get_write_buffer_size()):
             self.fd = self._socket
 
     def _drain(self) -> bool:
-        """Note that the buffer has room again; returns whether it was full until now."""
+        """Record that the buffer has room again; returns whether it was full until now."""
         self._offer_fd()
-        self._read = -1  # for it has read
+        self._read = -1  # it has read
         drained, self._full = self._full, False
         if drained and not self._transport.is_closing():
             self._transport.resume_reading()
@@ -135,7 +135,7 @@ class SocketWriter:
         self._ping_at += seconds
 
     def check_liveness(self, now: float, endpoint: Endpoint) -> None:
-        """Give up a client that reads nothing or answers no ping; send the next ping."""
+        """Abort a client that reads nothing (slow consumer) or answers no ping; send the next ping."""
         waiting = self._transport.get_write_buffer_size()
         # The kernel drains a slow reader's buffer rarely and in large steps, so progress is measured by acked bytes.
         read = self._acked(waiting) if waiting else -1
@@ -146,14 +146,14 @@ class SocketWriter:
             self._give_up(CloseCode.SLOW, "slow_consumer")
             return
         if waiting or self._closed:
-            # A ping would come behind the data, and the answer of a slow reader after its time.
+            # No ping: it would queue behind the data, and a slow reader's pong would be late.
             self._ping_unanswered = False
         elif now >= self._ping_at:
             arrived = self._acked(waiting)
             if self._ping_unanswered and (arrived == self._acknowledged or not unacked_bytes(self._transport)):
                 self._give_up(None, "keepalive_timeout")
                 return
-            # A ping goes unanswered for as long as it stands behind what a slow reader has yet to read.
+            # A ping stays unanswered while it is behind data that a slow reader has yet to read.
             self._ping_at, self._acknowledged = now + endpoint.ping_interval, arrived
             if not self._ping_unanswered:
                 self._ping_unanswered = True
@@ -165,6 +165,6 @@ class SocketWriter:
         self.abort()
 
     def _acked(self, waiting: int) -> int:
-        """Bytes that the client's kernel has acknowledged. Where TCP_INFO is unavailable, a count that grows with them
-        while data is buffered: what was written past this is not in it."""
+        """Bytes that the client's kernel has acknowledged. Without TCP_INFO, a count that grows with them while data is
+        buffered; direct writes are not in it."""
         return acked_bytes(self._transport) or self._pushed - waiting - unacked_bytes(self._transport)
