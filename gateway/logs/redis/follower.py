@@ -29,8 +29,7 @@ logger = logging.getLogger("gateway.log")
 @dataclass(slots=True, eq=False)
 class FollowedTenant:
     """A followed tenant. Its window is `stale` while the stream has, or may have, more entries. Once it has caught up
-    with the head, the listener is called with each further entry. `head_known_at` is when the stream was last asked for
-    its head and the answer was the window's."""
+    with the head, the listener is called with each further entry."""
 
     window: Window
     stale: bool = True
@@ -183,8 +182,8 @@ class Follower:
                 pages = await self.pages.read([(tenant, followed.window) for tenant, followed in batch])
                 for (tenant, followed), those, page in zip(batch, waiting, pages, strict=True):
                     self._apply_page(tenant, followed, page, those, asked_at)
-                    await asyncio.sleep(0)  # a page may be a thousand entries
-            except BaseException:  # cancelled, or a fault: no other part has these futures
+                    await asyncio.sleep(0)  # yield to the event loop: a page may be a thousand entries
+            except BaseException:  # no other code resolves these futures
                 for those in waiting:
                     _reject(those)
                 raise
@@ -213,7 +212,7 @@ class Follower:
             else:
                 followed.caught_up_once = True
                 followed.head_known_at = asked_at
-                followed.stale = tenant in self._unread  # marked again while the page was on its way
+                followed.stale = tenant in self._unread  # marked again while the page was read
                 _resolve(waiting)
 
     def _read_next_page(self, tenant: str, followed: FollowedTenant, waiting: list[asyncio.Future[None]]) -> None:
