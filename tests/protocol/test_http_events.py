@@ -323,20 +323,17 @@ async def test_nobody_without_a_token_has_a_body_read(gate: RunningGateway) -> N
     writer.close()
 
 
-async def slowly(gate: RunningGateway, path: str, body: bytes, event: asyncio.Event) -> bytes:
-    """The answer to a request whose head is read at once, and whose body comes only after the event."""
+async def head_judged(
+    gate: RunningGateway, path: str, length: int
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A request of which the gateway has judged the head, and waits for the body."""
     reader, writer = await asyncio.open_connection("127.0.0.1", gate.port)
     head = f"POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {gate.token()}\r\nConnection: close\r\n"
-    head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\nExpect: 100-continue\r\n\r\n"
+    head += f"Content-Type: application/json\r\nContent-Length: {length}\r\nExpect: 100-continue\r\n\r\n"
     writer.write(head.encode())
-    async with asyncio.timeout(10):
-        # Asked for by whoever has judged the head.
-        assert (await reader.readline()).startswith(b"HTTP/1.1 100")
-        await event.wait()
-        writer.write(body)
-        answer = await reader.read()
-    writer.close()
-    return answer
+    # It asks for the body once the head has been judged.
+    assert (await reader.readline()).startswith(b"HTTP/1.1 100")
+    return reader, writer
 
 
 @pytest.mark.parametrize("path", ["/events", "/events/batch"])
@@ -346,16 +343,16 @@ async def test_a_token_that_dies_while_the_body_comes_publishes_nothing(path: st
     ahead = 0.0
     async with running(service=service_with(lambda: time.time() + ahead)) as gate:
         body = json.dumps({"events": [EVENT]} if path.endswith("batch") else EVENT).encode()
-        died = asyncio.Event()
         gateway = gate.service.gateway
-        request = asyncio.create_task(slowly(gate, path, body, died))
-        await asyncio.sleep(0.3)
-        if death == "revoked":
-            await gateway.administration.revoke_user("acme", "ada")
-        else:
-            ahead = 3_600.0
-        died.set()
-        answer = await request
+        async with asyncio.timeout(10):
+            reader, writer = await head_judged(gate, path, len(body))
+            if death == "revoked":
+                await gateway.administration.revoke_user("acme", "ada")
+            else:
+                ahead = 3_600.0
+            writer.write(body)
+            answer = await reader.read()
+        writer.close()
         assert b"HTTP/1.1 401" in answer, answer
         assert f"token_{death}".encode() in answer
         assert gateway.log.window("acme").head == 0
