@@ -35,6 +35,8 @@ SETTINGS: Final = {
     "jwt_secret": SECRET,
     "max_connections_per_user": PER_USER,
     "events_per_second": 0,
+    "commands_per_second": 5,
+    "command_burst": 20,
     "ping_interval": 2,
     "stall_seconds": 2,
     "drain_seconds": 0,

@@ -7,12 +7,11 @@ import socket
 import struct
 import time
 from collections.abc import Callable, Coroutine
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from websockets import State
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Subprotocol
@@ -21,7 +20,7 @@ from tests.deployment.servers import COLUMNS, PER_USER, ROWS, Server, serving
 from tests.support.clients import Client
 from tests.support.raw_client import handshake, raw
 
-CLOSES, NOT_UTF8, PINGS, SILENT, UNREAD, SHUTDOWN = COLUMNS
+CLOSES, SENDS_ON, NOT_UTF8, PINGS, SILENT, UNREAD, SHUTDOWN = COLUMNS
 
 PATIENCE: Final = 15.0
 
@@ -120,16 +119,25 @@ async def too_large(server: Server) -> Told:
         return (1009, ""), (code, "")
 
 
-async def sent_away(server: Server, message: str | bytes, times: int, code: int, reason: str) -> Told:
-    async with server.client(max_queue=None) as client:
-        for sent in range(times):
-            # What is unread when a server closes resets the connection, and takes the close code with it.
-            if sent % 10 == 0:
-                await asyncio.sleep(0.01)
-            if client.websocket.state is not State.OPEN:
-                break
-            await client.websocket.send(message)
+async def sent_away(server: Server, message: str | bytes, code: int, reason: str) -> Told:
+    """For what it sends, one message after the answer to the last: what is unread when a server closes resets the
+    connection, and takes the close frame with it."""
+    async with server.client() as client:
+        with suppress(ConnectionClosed):
+            async with asyncio.timeout(PATIENCE):
+                while True:
+                    await client.websocket.send(message)
+                    await client.websocket.recv()
         return (code, reason), await end(client.websocket)
+
+
+async def client_that_sends_on(server: Server) -> str:
+    """The code that a client hears which is over its rate and sends on while it is closed."""
+    async with server.client(max_queue=None) as client:
+        with suppress(ConnectionClosed):
+            for _ in range(3_000):
+                await client.websocket.send('{"type": "ping"}')
+        return str((await end(client.websocket))[0])
 
 
 async def expired(server: Server) -> Told:
@@ -158,8 +166,8 @@ async def close_codes(server: Server) -> str:
         refused(server, f"?token={server.token()}&client_id=%00", 4400, "bad_message"),
         over_its_users_limit(server),
         too_large(server),
-        sent_away(server, b"binary", 10, 4400, "bad_message"),
-        sent_away(server, '{"type": "ping"}', 150, 4429, "rate_limited"),
+        sent_away(server, b"binary", 4400, "bad_message"),
+        sent_away(server, '{"type": "ping"}', 4429, "rate_limited"),
         expired(server),
         revoked(server),
         closed_by_hand(server),
@@ -244,6 +252,7 @@ async def test_server(name: str, tmp_path: Path) -> None:
                 for check in HOLDS:
                     group.create_task(check(server))
                 codes = group.create_task(close_codes(server))
+                sends_on = group.create_task(client_that_sends_on(server))
                 not_utf8 = group.create_task(text_that_is_no_utf8(server))
                 pinging = group.create_task(pings(server, PATIENCE if row[SILENT] == "closed" else 4.0))
             unread = await client_that_reads_nothing(server)
@@ -254,12 +263,14 @@ async def test_server(name: str, tmp_path: Path) -> None:
         pinged, told, silent = pinging.result()
         assert row == {
             CLOSES: codes.result(),
+            SENDS_ON: row[SENDS_ON],
             NOT_UTF8: not_utf8.result(),
             PINGS: row[PINGS],
             SILENT: silent,
             UNREAD: unread,
             SHUTDOWN: at_shutdown,
         }
+        assert sends_on.result() in row[SENDS_ON].split(" or ")
         assert pinged == (row[PINGS] != "none")
         assert told == (2.0 if "GATEWAY_PING_INTERVAL" in row[PINGS] else None)
         assert token.partition(".")[0] not in server.written()
