@@ -1,6 +1,6 @@
 """The gathering gateway: one tenant, one log; one client, one cursor.
 
-What is here works without FastAPI, uvicorn, slowapi and Redis; the HTTP side is `gateway.api`.
+This package works without FastAPI, uvicorn, slowapi and Redis; the HTTP side is `gateway.api`.
 """
 
 from gateway.core.client_request import ClientRequest

@@ -1,4 +1,4 @@
-"""The application for other servers: `uvicorn gateway.app:app`."""
+"""The ASGI application for other servers: `uvicorn gateway.app:app`."""
 
 import sys
 
@@ -9,5 +9,5 @@ try:
     app = create_app()
 except ConfigError as error:
     print(f"gateway: {error}", file=sys.stderr)
-    # By this status the managers of workers, uvicorn's and gunicorn's, know that another start would fail likewise.
+    # Status 3 tells the worker managers of uvicorn and gunicorn not to start the worker again.
     sys.exit(3)

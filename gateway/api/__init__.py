@@ -1,4 +1,4 @@
-"""The HTTP side: routers for an application of one's own, and a whole application."""
+"""The HTTP side: a router to include in an application, and a complete application."""
 
 from gateway.api.app import create_app
 from gateway.api.router import create_router

@@ -50,8 +50,8 @@ def admin_router(service: Service, limited: RouteLimiter) -> APIRouter:
     async def stats(
         holder: Annotated[Identity, principal], tenant: Tenant = None, limit: Limit = 100, after: After = None
     ) -> Stats:
-        """Counts of one tenant, and its clients, a page at a time. The totals are since each node started, of those
-        that run now, as of a second ago; `total_broadcasts` are the events that they have appended to the log."""
+        """Counts of one tenant, and a page of its clients. Totals are of all running nodes, since each started, as of a
+        second ago; `total_broadcasts` counts the events that they have appended to the log."""
         known = await administration.directory(tenant_for(holder, tenant))
         totals = known.totals
         page, following = _page(known.ids(), limit, after)
@@ -74,7 +74,7 @@ def admin_router(service: Service, limited: RouteLimiter) -> APIRouter:
     async def connections(
         holder: Annotated[Identity, principal], tenant: Tenant = None, limit: Limit = 100, after: After = None
     ) -> ConnectionPage:
-        """The connections of one tenant, a page at a time."""
+        """A page of the connections of one tenant."""
         known = await administration.directory(tenant_for(holder, tenant))
         page, following = _page(known.ids(), limit, after)
         return ConnectionPage(connections=[known.connection(id) for id in page], next=following, **_partial(known))
@@ -83,7 +83,7 @@ def admin_router(service: Service, limited: RouteLimiter) -> APIRouter:
     async def rooms(
         holder: Annotated[Identity, principal], tenant: Tenant = None, limit: Limit = 100, after: After = None
     ) -> RoomPage:
-        """The rooms of one tenant that have subscribers, a page at a time."""
+        """A page of the rooms of one tenant that have subscribers."""
         known = await administration.directory(tenant_for(holder, tenant))
         page, following = _page(known.rooms(), limit, after)
         return RoomPage(rooms=[known.room(room) for room in page], next=following, **_partial(known))
@@ -93,7 +93,7 @@ def admin_router(service: Service, limited: RouteLimiter) -> APIRouter:
     async def close_connection(
         request: Request, id: str, holder: Annotated[Identity, principal], tenant: Tenant = None
     ) -> Response:
-        """Close one connection (4403), whichever node it is on."""
+        """Close one connection (4403), on whichever node it is."""
         tenant = tenant_for(holder, tenant)
         await administration.close_connection(tenant, id)
         address = address_of(request.scope, proxies)
@@ -106,11 +106,11 @@ def admin_router(service: Service, limited: RouteLimiter) -> APIRouter:
 
 
 def _page(names: Sequence[str], limit: int, after: str | None) -> tuple[list[str], str | None]:
-    """Up to `limit` of the sorted names after `after`, and the name to go on after, None at the end."""
+    """Up to `limit` of the sorted names after `after`, and the last one if there are more, else None."""
     found = list(islice((name for name in names if after is None or name > after), limit + 1))
     return found[:limit], found[limit - 1] if len(found) > limit else None
 
 
 def _partial(known: TenantDirectory) -> dict[str, Any]:
-    """Said only where it is so."""
+    """The field `partial`, present only where it is true."""
     return {"partial": True} if known.partial else {}

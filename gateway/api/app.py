@@ -1,4 +1,4 @@
-"""The whole application: the routes, the pages, and problem documents for what no route answers."""
+"""The complete application: the routes, the pages, and problem documents for unknown paths."""
 
 from fastapi import FastAPI, HTTPException, Request, Response
 from starlette.exceptions import HTTPException as StarletteHTTPException
@@ -13,15 +13,15 @@ from schemas.codes import ErrorCode
 
 
 def create_app(service: Service | None = None) -> FastAPI:
-    """An ASGI application that is a gateway and nothing else. Raises `ConfigError` for settings that do not do."""
+    """An ASGI application that is only a gateway. Raises `ConfigError` for unusable settings."""
     service = service or create_service()
     app = FastAPI(
         title="The gathering gateway",
         version=__version__,
         summary="One tenant, one log; one client, one cursor.",
-        docs_url=None,  # the framework's page fetches its scripts from elsewhere
+        docs_url=None,  # FastAPI's page loads scripts from a CDN
         redoc_url=None,
-        redirect_slashes=False,  # its redirects name a scheme, which behind a proxy is the wrong one
+        redirect_slashes=False,  # a redirect has the wrong scheme behind a proxy
     )
     app.include_router(create_router(service))
     app.include_router(pages_router(service.settings.websocket_paths[0]))
@@ -39,4 +39,4 @@ async def _http_problem(request: Request, error: Exception) -> Response:
 
 
 async def _internal_problem(request: Request, error: Exception) -> Response:
-    return problem(500, ErrorCode.INTERNAL_ERROR, "the gateway failed on this request; it has been logged")
+    return problem(500, ErrorCode.INTERNAL_ERROR, "internal error; the server's log has the details")

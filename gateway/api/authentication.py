@@ -1,4 +1,4 @@
-"""Credentials of requests: taken out of the scope, and verified."""
+"""Authentication of requests: credentials are removed from the scope, and verified."""
 
 from typing import Any, Final
 
@@ -21,7 +21,7 @@ _QUERY: Final = "gateway.query"
 
 
 def headers_of(scope: Scope) -> Headers:
-    """The headers of a request. Subprotocols, which uvicorn with wsproto takes out of them, are put back."""
+    """The headers of a request, subprotocols included, which uvicorn with wsproto removes from them."""
     headers = group_headers(scope["headers"])
     if (offered := scope.get("subprotocols")) and b"sec-websocket-protocol" not in headers:
         return {**headers, b"sec-websocket-protocol": [word.encode("latin-1") for word in offered]}
@@ -29,9 +29,10 @@ def headers_of(scope: Scope) -> Headers:
 
 
 def extract_tokens(scope: Scope) -> Secrets:
-    """The tokens of a request; from here on its query string shows none to what comes after, access logs included.
+    """The tokens of a request; removes them from its query string, so that no later code, access logs included, sees
+    them.
 
-    The server logs the scope's URL when it answers, which is later: so the scope itself is changed, not a copy.
+    The scope itself is changed, not a copy: the server logs its URL later, with the response.
     """
     if _TAKEN not in scope:
         query = scope[_QUERY] = parse_query(scope["query_string"])
@@ -43,21 +44,21 @@ def extract_tokens(scope: Scope) -> Secrets:
 
 
 def extract_tickets(scope: Scope) -> Secrets:
-    """The tickets of a request, likewise."""
+    """The tickets of a request; removes them likewise."""
     extract_tokens(scope)
     tickets: Secrets = scope[_TICKETS]
     return tickets
 
 
 def query_of(scope: Scope) -> Query:
-    """The parameters of a request, with the tokens and tickets that were taken out of its scope."""
+    """The parameters of a request, with the removed tokens and tickets."""
     extract_tokens(scope)
     query: Query = scope[_QUERY]
     return query
 
 
 class SecretsMiddleware:
-    """Takes the tokens of every request, before anything else can see them."""
+    """The outermost middleware: removes the tokens of every request from its scope."""
 
     def __init__(self, app: Any) -> None:
         self.app = app
@@ -80,8 +81,8 @@ async def identify(service: Service, request: Request) -> Identity:
 
 
 async def _ask_application(service: Service, scope: Scope) -> Identity | None:
-    """The identity that the application gives a request. It is not asked about a page of another origin, with which a
-    browser sends the user's cookies too (cross-site request forgery): such a page needs a token."""
+    """The identity from the application's `authenticate`. Not called for a page of another origin, with which a browser
+    sends the user's cookies too (cross-site request forgery): such a page needs a token."""
     headers = headers_of(scope)
     if not service.origins.allows(headers):
         return None
@@ -92,7 +93,7 @@ async def _ask_application(service: Service, scope: Scope) -> Identity | None:
 
 
 def authenticated_route(service: Service, route: type[ProblemRoute], *scopes: str) -> type[ProblemRoute]:
-    """The route, which is authenticated before the body is read; a caller without any of `scopes` is refused."""
+    """The route class with authentication before the body is read; a caller without any of `scopes` is refused."""
 
     async def guard(request: Request) -> None:
         identity = await identify(service, request)
@@ -103,7 +104,7 @@ def authenticated_route(service: Service, route: type[ProblemRoute], *scopes: st
 
 
 class Principal(SecurityBase):
-    """A dependency: who sends this request. Raises `AuthError`. OpenAPI says of its routes that they need a token."""
+    """The dependency for the caller's identity. Raises `AuthError`. OpenAPI lists its routes as needing a token."""
 
     def __init__(self, service: Service) -> None:
         self.scheme_name = "token"
@@ -116,5 +117,5 @@ class Principal(SecurityBase):
         identity = identity_of(request.scope)
         if identity is None:
             return await identify(self._service, request)
-        # A body may take half a minute, and its token be dead by the end of it.
+        # Checked again: a body may take half a minute, in which the token may expire or be revoked.
         return self._connections.revalidate(identity)

@@ -1,6 +1,6 @@
-"""Middleware and dependencies of the host application that the transport under uvicorn would bypass.
+"""Detection of middleware and dependencies of the host application that the uvicorn transport would bypass.
 
-It answers before ASGI does, so where there are any it must not be used. What cannot be told counts as one.
+The transport answers before ASGI does, so with any of them it must not be used. Unknown ones count too.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,12 +15,12 @@ from starlette.routing import BaseRoute, Match, Route
 from gateway.api.authentication import SecretsMiddleware
 
 _HTTP_ONLY: Final = (CORSMiddleware, GZipMiddleware, SecretsMiddleware)
-"""Middleware that does nothing to a WebSocket, or nothing that the transport does not do itself."""
+"""Middleware that ignores WebSockets, or does only what the transport does itself."""
 
 
 def bypassed(application: Any, endpoint: Callable[..., Any]) -> tuple[tuple[str, ...], str | None]:
-    """The paths at which `application` routes WebSockets to `endpoint`, and what stands before it there: None where
-    nothing does."""
+    """The paths at which `application` routes WebSockets to `endpoint`, and the middleware and dependencies before it
+    there: None if there are none."""
     routes = _routes_to(application, endpoint)
     if not routes or any(route.param_convertors for route in routes):
         return (), "another route"
@@ -30,13 +30,13 @@ def bypassed(application: Any, endpoint: Callable[..., Any]) -> tuple[tuple[str,
 
 
 def serves_others(application: Any, endpoint: Callable[..., Any]) -> bool:
-    """Whether a WebSocket may lead to anything in `application` but `endpoint`."""
+    """Whether a WebSocket may reach anything in `application` but `endpoint`."""
     routes = _flat(getattr(application, "routes", ()))
     return not all(isinstance(route, Route) or getattr(route, "endpoint", None) is endpoint for route in routes)
 
 
 def _routes_to(application: Any, endpoint: Callable[..., Any]) -> list[APIWebSocketRoute]:
-    """The routes to `endpoint`; none where another one comes first at a path of theirs."""
+    """The routes to `endpoint`; none where another route comes first at one of their paths."""
     passed: list[BaseRoute] = []
     found: list[APIWebSocketRoute] = []
     for route in _flat(getattr(application, "routes", ())):
@@ -51,8 +51,8 @@ def _routes_to(application: Any, endpoint: Callable[..., Any]) -> list[APIWebSoc
 
 
 def _flat(routes: Any) -> Iterator[BaseRoute]:
-    """Routes in the order in which they are tried. Newer releases of FastAPI leave an included router as it is, and
-    tell of its routes, with their whole paths and all dependencies, as contexts."""
+    """Routes in the order of matching. Newer releases of FastAPI keep an included router as one route, and list its
+    routes, with full paths and all dependencies, as contexts."""
     for route in routes:
         contexts = getattr(route, "effective_route_contexts", None)
         if contexts is None:
@@ -65,7 +65,7 @@ def _flat(routes: Any) -> Iterator[BaseRoute]:
 def _sees_websockets(kind: Any) -> bool:
     if kind in _HTTP_ONLY:
         return False
-    # `@app.middleware("http")` and its like, unless they have a `__call__` of their own.
+    # `@app.middleware("http")` and similar, unless they override `__call__`.
     of_requests = isinstance(kind, type) and issubclass(kind, BaseHTTPMiddleware)
     return not (of_requests and kind.__call__ is BaseHTTPMiddleware.__call__)
 

@@ -1,4 +1,4 @@
-"""The client of a request: its address, and its identity once that is verified."""
+"""The client of a request: its address, and its verified identity."""
 
 from collections.abc import MutableMapping, Sequence
 from typing import Any, Final
@@ -13,17 +13,17 @@ _IDENTITY: Final = "gateway.principal"
 
 
 def address_of(scope: Scope, proxies: Sequence[Proxy]) -> str:
-    """The client's address, `X-Forwarded-For` believed from these proxies only."""
+    """The client's address; `X-Forwarded-For` is trusted from these proxies only."""
     if scope.get("client"):
         peer = scope["client"][0]
-    else:  # ASGI: on a Unix socket the server is its path, without a port
+    else:  # ASGI: the server on a Unix socket is its path, without a port
         peer = UNIX_PEER if (scope.get("server") or ("", 0))[1] is None else "unknown"
     return client_address(peer, group_headers(scope["headers"]), proxies)
 
 
 def identity_of(scope: Scope) -> Identity | None:
-    """The holder of the request's token; None before it was verified."""
-    # In the scope, which is this request's own: not every server copies the state for each.
+    """The identity of the request's token; None before its verification."""
+    # In the scope, which is per request; not every server copies the state.
     identity: Identity | None = scope.get(_IDENTITY)
     return identity
 

@@ -15,17 +15,17 @@ _PREFLIGHT_SECONDS: Final = b"600"
 
 
 class CrossOriginRoute(APIRoute):
-    """A route that lets pages read its answers, those of the origins that may open a WebSocket.
+    """A route with CORS headers for the origins that may open a WebSocket.
 
-    On the route and not in a middleware: so it holds within another application too, and for no other route of it.
-    Credentials of the browser (cookies) are never allowed: a page sends a token.
+    A route and not a middleware: so it works within another application, and for the gateway's routes only. Credentials
+    of the browser (cookies) are never allowed: a page sends a token.
     """
 
     origins: OriginPolicy | None = None
 
     async def handle(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["method"] == "POST" and not any(name == b"origin" for name, _ in scope["headers"]):
-            return await super().handle(scope, receive, send)  # a publisher; no cache keeps the answer
+            return await super().handle(scope, receive, send)  # a publisher; POST responses are not cached
         origin = None if self.origins is None else self.origins.page_of(group_headers(scope["headers"]))
         if origin is None:
             return await super().handle(scope, receive, _adding(send, [(b"vary", b"Origin")]))

@@ -24,7 +24,7 @@ from schemas.events import PublishedEvent, published_event
 from schemas.faults import describe
 
 _AHEAD: Final = 200
-"""Events of a batch that may be on their way to the log: as many as it takes in one go, and not its whole queue."""
+"""Concurrent appends of a batch: as many as the log takes in one round trip, and not its whole queue."""
 
 UnderWay = tuple[Awaitable[Receipt], tuple[str, ...]] | EventFailure
 
@@ -47,7 +47,7 @@ def events_router(service: Service) -> APIRouter:
     async def publish(
         event: Annotated[PublishedEvent, of_kinds], identity: Annotated[Identity, principal]
     ) -> EventAnswer:
-        """Append one event to the tenant's log. The answer 202 means that it is there."""
+        """Append one event to the tenant's log. 202 means that the event is in the log."""
         return await _answer(*append(identity, event))
 
     def try_append(request: Request, identity: Identity, item: Any) -> UnderWay:
@@ -63,17 +63,17 @@ def events_router(service: Service) -> APIRouter:
     async def publish_batch(
         request: Request, batch: EventBatch, identity: Annotated[Identity, principal]
     ) -> BatchAnswer:
-        """Append up to 1,000 events, each judged by itself; the results are in the order of the events."""
+        """Append up to 1,000 events, each validated separately; the results are in the order of the events."""
         under_way: deque[UnderWay] = deque()
         results: list[EventAnswer | EventFailure] = []
         async with publishing.ingest.batch(identity.tenant, batch.events) as slices:
             async for some in slices:
-                # Many are on their way before the first is awaited: a log that is elsewhere takes them in one go.
+                # Concurrent appends: a remote log takes many in one round trip.
                 under_way += [try_append(request, identity, item) for item in some]
                 while len(under_way) > _AHEAD:
                     results.append(await _result(under_way.popleft()))
             results += [await _result(sent) for sent in under_way]
-        late = LogUnavailable("the event was not accepted, since those before it took too long: send it again later")
+        late = LogUnavailable("the event was not accepted: the events before it took too long; send it again later")
         results += [_failure(late)] * (len(batch.events) - len(results))
         return BatchAnswer(results=results)
 
@@ -90,7 +90,7 @@ async def _result(sent: UnderWay) -> EventAnswer | EventFailure:
     try:
         return sent if isinstance(sent, EventFailure) else await _answer(*sent)
     except Exception as error:
-        # Others are in the log, and their publisher has to learn of it.
+        # Other events are in the log, and the publisher must get their results.
         return _failure(error)
 
 
@@ -100,11 +100,13 @@ async def _answer(appended: Awaitable[Receipt], rooms: tuple[str, ...]) -> Event
 
 
 def _failure(error: Exception) -> EventFailure:
-    """The result for one event that was not appended."""
+    """The result of an event that was not appended."""
     if isinstance(error, ValidationError):
         faults = error.errors(include_input=False, include_url=False, include_context=False)
         return EventFailure(error=ItemError(code=ErrorCode.BAD_MESSAGE, message=describe(faults)))
     if isinstance(error, GatewayError | AuthError):
         return EventFailure(error=ItemError(code=error.code, message=str(error)))
-    logger.error("an event of a batch could not be published", exc_info=error)
-    return EventFailure(error=ItemError(code=ErrorCode.INTERNAL_ERROR, message="the gateway failed on this event"))
+    logger.error("publishing an event of a batch failed", exc_info=error)
+    return EventFailure(
+        error=ItemError(code=ErrorCode.INTERNAL_ERROR, message="internal error; the event may not have been published")
+    )

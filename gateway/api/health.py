@@ -1,4 +1,4 @@
-"""Whether the process lives, and whether events get through."""
+"""Liveness and readiness probes."""
 
 from fastapi import APIRouter
 from pydantic import BaseModel
@@ -20,12 +20,12 @@ def ops_router(service: Service) -> APIRouter:
 
     @router.get("/healthz")
     async def healthz() -> Health:
-        """The process answers."""
+        """Liveness: the process answers."""
         return Health(status="ok")
 
     @router.get("/readyz", responses=problems(503))
     async def readyz() -> Health:
-        """Events get through: connections are taken and the log takes events."""
+        """Readiness: clients are admitted and the log takes events."""
         if drain.announced:
             raise LogUnavailable("this node is shutting down")
         if not gateway.ready:

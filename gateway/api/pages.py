@@ -1,4 +1,4 @@
-"""The pages: files of this package, read once, and nothing from elsewhere."""
+"""The static pages, read once from this package; no external resources."""
 
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -20,8 +20,8 @@ HEADERS: Final = {
 
 
 def pages_router(websocket_path: str) -> APIRouter:
-    """`/` is the dashboard, which connects to `websocket_path`, `/docs` the interface's description, `/web/…` what they
-    are made of."""
+    """The routes of the pages: the dashboard at `/`, which connects to `websocket_path`, the API reference at `/docs`,
+    and their assets at `/web/…`."""
     router = APIRouter(include_in_schema=False, route_class=ProblemRoute)
     contents = dict(_read(files("gateway") / "web", ""))
     path, configured = f'"{WEBSOCKET_PATH}"'.encode(), f'"{websocket_path}"'.encode()

@@ -23,8 +23,8 @@ def presence_router(service: Service) -> APIRouter:
 
     @router.get("/rooms/{room}/presence", response_model_exclude_none=True)
     async def presence(room: Annotated[str, named], identity: Annotated[Identity, principal]) -> Presence:
-        """The users of a room of the token's own tenant that it may subscribe to: users in order, and how many
-        connections each has on all nodes. `partial` is only there, and true, while other nodes are out of reach."""
+        """The users of a room of the token's tenant, which the token may subscribe to, sorted, with their number of
+        connections on all nodes. `partial` is present, and true, only while other nodes are out of reach."""
         return await presence_of.query(identity, room)
 
     return router

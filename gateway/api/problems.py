@@ -1,4 +1,4 @@
-"""Errors as RFC 9457 problem documents, with the protocol's words."""
+"""Errors as problem documents (RFC 9457), with the protocol's error codes."""
 
 from http import HTTPStatus
 from math import ceil
@@ -21,7 +21,7 @@ _CODES: Final = {400: ErrorCode.BAD_MESSAGE, 404: ErrorCode.NOT_FOUND, 405: Erro
 
 
 class BodyError(HTTPException):
-    """A body that cannot be read: too large, or no JSON. An `HTTPException`, since FastAPI lets only those through."""
+    """An unreadable body: too large, late, or not JSON. An `HTTPException`, since FastAPI lets only those through."""
 
     def __init__(self, status: int, code: ErrorCode, message: str, limit: int | None = None) -> None:
         super().__init__(status, message)
@@ -38,7 +38,7 @@ def problem(
     retry_after: float | None = None,
     limit: float | None = None,
 ) -> Response:
-    """A problem document; `retry_after` in seconds becomes a header too."""
+    """A problem document; `retry_after` (seconds) is also sent as a header."""
     body = Problem(
         type=f"urn:gathering-gateway:problem:{code}",
         title=code.replace("_", " ").capitalize(),
@@ -58,7 +58,7 @@ def problem(
 
 
 def problem_for(error: Exception) -> Response:
-    """The answer to an error; raises what is none that a caller caused."""
+    """The problem document of a client error; re-raises any other exception."""
     if isinstance(error, GatewayError):
         return problem(
             ERROR_RULES[error.code].status,
@@ -77,13 +77,13 @@ def problem_for(error: Exception) -> Response:
     if isinstance(error, HTTPException):
         code = _CODES.get(error.status_code, ErrorCode.BAD_MESSAGE)
         answer = problem(error.status_code, code, str(error.detail))
-        answer.headers.update(error.headers or {})  # `Allow`, which a 405 must have (RFC 9110 section 15.5.6)
+        answer.headers.update(error.headers or {})  # such as `Allow`, required with 405 (RFC 9110 section 15.5.6)
         return answer
     raise error
 
 
 def limit_met(request: Request) -> RateLimited:
-    """Which limit of slowapi's the request met, with the seconds until its window ends."""
+    """The slowapi limit that the request exceeded, with the seconds until its window ends."""
     limiter, (limit, keys) = request.state.limiter, request.state.view_rate_limit
     reset, _ = limiter.limiter.get_window_stats(limit, *keys)
     return RateLimited(f"at most {limit}", max(1.0, reset - time()), limit.amount)
@@ -97,8 +97,8 @@ _HEADERS: Final = {
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Errors that a route can answer, for OpenAPI."""
-    # The schema itself: what is given as a `model` FastAPI describes as application/json.
+    """The errors of a route, for OpenAPI."""
+    # The schema itself, since FastAPI describes a `model` as application/json.
     content = {MEDIA_TYPE: {"schema": Problem.model_json_schema(mode="serialization")}}
     return {
         status: {"description": HTTPStatus(status).phrase, "content": content, "headers": _HEADERS.get(status, {})}
@@ -107,4 +107,4 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 PROBLEMS: Final = problems(400, 401, 403, 408, 413, 415, 422, 429, 503)
-"""Those that any route can answer."""
+"""The errors of every route."""

@@ -1,5 +1,5 @@
-"""Rates of HTTP routes by slowapi: decorators only, for its middleware and default limits pass over the routes of an
-included router in silence."""
+"""Rate limits of HTTP routes by slowapi: decorators only, since its middleware and default limits silently ignore the
+routes of an included router."""
 
 from collections.abc import Callable
 from importlib.resources import files
@@ -14,25 +14,25 @@ Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 
 
 _NO_FILE: Final = str(files("gateway") / "py.typed")
-"""An empty file: with none named slowapi reads our `.env`."""
+"""An empty configuration file, or slowapi would read our `.env`."""
 
 
 class _Limiter(Limiter):
-    """slowapi without settings of its own, which it would take from `RATELIMIT_…` in the environment."""
+    """slowapi's limiter without its settings from `RATELIMIT_…` variables."""
 
     def get_app_config(self, key: str, default_value: Any = None) -> Any:
         return default_value
 
 
 class RouteLimiter:
-    """slowapi by principal, in this process's memory: its Redis storage would block the loop."""
+    """Rate limits by principal, in this process's memory: slowapi's Redis storage would block the event loop."""
 
     def __init__(self) -> None:
         self._limiter = _Limiter(key_func=_principal_key, key_style="endpoint", config_filename=_NO_FILE)
         self.endpoints: list[str] = []
 
     def __call__(self, per_minute: int) -> Callable[[Endpoint], Endpoint]:
-        """A decorator for endpoints that take `request`; 0 is no limit."""
+        """A decorator for endpoints with a parameter `request`; 0 is no limit."""
 
         def decorate(endpoint: Endpoint) -> Endpoint:
             if not per_minute:
@@ -44,11 +44,11 @@ class RouteLimiter:
         return decorate
 
     async def attach(self, request: Request) -> None:
-        """A dependency of the limited routes: where a refusal finds the limiter to ask when to come back."""
+        """A dependency of the limited routes: passes the limiter to the handler of a refusal, for its `retry_after`."""
         request.state.limiter = self._limiter
 
 
 def _principal_key(request: Request) -> str:
     identity = identity_of(request.scope)
-    # Limited routes authenticate first; `:` is in neither grammar, so that no two principals share a key.
+    # Limited routes authenticate first; neither grammar has `:`, so that keys of principals are unique.
     return "" if identity is None else f"{identity.tenant}:{identity.user_id}"

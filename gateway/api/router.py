@@ -1,4 +1,4 @@
-"""All routes of a gateway as one router, for an application of one's own."""
+"""The router: all routes of a gateway, to include in an application."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -22,12 +22,12 @@ from gateway.transports.uvicorn.endpoint import STATE_KEY, Endpoint
 
 
 def create_router(service: Service, prefix: str = "") -> APIRouter:
-    """The routes, and with the router's lifespan the gateway's life. For `include_router`: a mounted application's
-    lifespan does not run. What stands before the WebSocket's route in the application, its middleware and the
-    dependencies of its routers, holds with the transport under uvicorn too: that steps aside for it."""
+    """The routes, with a lifespan that starts and stops the gateway. For `include_router`: a mounted application's
+    lifespan does not run. Middleware of the application and dependencies of its routers apply to the WebSocket with the
+    uvicorn transport too, which then leaves the route to ASGI."""
     sockets = websocket_router(service)
     endpoints = (route.endpoint for route in sockets.routes if isinstance(route, APIWebSocketRoute))
-    serve_websocket = next(endpoints)  # one, at all paths
+    serve_websocket = next(endpoints)  # one endpoint for all paths
 
     @asynccontextmanager
     async def lifespan(app: Any) -> AsyncIterator[dict[str, Any]]:
@@ -36,7 +36,7 @@ def create_router(service: Service, prefix: str = "") -> APIRouter:
         async with service.running():
             await endpoint.start()
             try:
-                # Where the transport under uvicorn finds it; other servers do without.
+                # The uvicorn transport reads it from the lifespan state; other servers ignore it.
                 yield {STATE_KEY: endpoint}
             finally:
                 await endpoint.stop()
@@ -50,7 +50,7 @@ def create_router(service: Service, prefix: str = "") -> APIRouter:
         presence_router(service),
         admin_router(service, limited),
         ops_router(service),
-        sockets,  # the last: where a path of the WebSocket has an HTTP route as well, GET is for that
+        sockets,  # last, so that an HTTP route at a path of the WebSocket gets its GET requests
     ):
         router.include_router(part)
     return router

@@ -1,4 +1,4 @@
-"""Routes that speak HTTP properly: problem documents, HEAD beside GET, 405 with `Allow`, 415, bounded bodies."""
+"""Route classes with HTTP semantics: problem documents, HEAD, 405 with `Allow`, 415, bounded bodies."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
@@ -28,7 +28,7 @@ BODY_SECONDS: Final = 30
 
 
 class BoundedRequest(Request):
-    """A request whose body is read up to a limit, and whose JSON is strict (RFC 8259: no NaN)."""
+    """A request whose body has a size limit and a deadline, and whose JSON is strict (RFC 8259: no NaN)."""
 
     max_body = 1024 * 1024
 
@@ -38,7 +38,7 @@ class BoundedRequest(Request):
                 async with asyncio.timeout(BODY_SECONDS):
                     self._body = b"".join([chunk async for chunk in self._bounded()])
             except TimeoutError:
-                raise BodyError(408, ErrorCode.BAD_MESSAGE, f"a body comes within {BODY_SECONDS} s") from None
+                raise BodyError(408, ErrorCode.BAD_MESSAGE, f"the body took more than {BODY_SECONDS} s") from None
         return self._body
 
     async def _bounded(self) -> AsyncIterator[bytes]:
@@ -54,15 +54,16 @@ class BoundedRequest(Request):
         try:
             return from_json(await self.body(), allow_inf_nan=False)
         except ValueError:
-            raise BodyError(400, ErrorCode.BAD_MESSAGE, "the body is no JSON (RFC 8259)") from None
+            raise BodyError(400, ErrorCode.BAD_MESSAGE, "the body is not valid JSON (RFC 8259)") from None
 
 
 class BatchRequest(BoundedRequest):
-    """The body of a batch: a thousand events, each as large as it may be, would be 64 MiB; this is what is taken."""
+    """The request of a batch, with a limit of its own: a thousand events of maximum size would be 64 MiB."""
 
     max_body = 16 * 1024 * 1024
     turn: Callable[[int], Awaitable[None]]
-    """To wait for before it is parsed, which takes 50 ms at its largest, and many may have come at once."""
+    """A wait for the tenant's turn before the body is parsed: that takes 50 ms at its largest, and many may come at
+    once."""
 
     async def json(self) -> Any:
         await self.turn(len(await self.body()) // PARSED_BYTES)
@@ -70,8 +71,8 @@ class BatchRequest(BoundedRequest):
 
 
 class MethodRoute(APIRoute):
-    """A route that takes HEAD where it takes GET (RFC 9110 section 9.3.2), which the description of the interface
-    leaves out, and answers other methods with a problem document whose `Allow` is complete."""
+    """A route that takes HEAD where it takes GET (RFC 9110 section 9.3.2; omitted from OpenAPI), and answers other
+    methods with a problem document with a complete `Allow`."""
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         match, child_scope = super().matches(scope)
@@ -85,31 +86,31 @@ class MethodRoute(APIRoute):
         if scope["method"] in methods:
             await super().handle(scope, receive, send)
         elif self._is_head(scope):
-            # The server leaves out the body by its own scope.
+            # The server omits the body, by its own scope.
             await super().handle({**scope, "method": "GET"}, receive, send)
         else:
             allowed = sorted(methods | ({"HEAD"} if "GET" in methods else set()))
-            answer = problem(405, ErrorCode.NOT_FOUND, f"this path takes {', '.join(allowed)}")
+            answer = problem(405, ErrorCode.NOT_FOUND, f"use one of the methods {', '.join(allowed)}")
             answer.headers["Allow"] = ", ".join(allowed)
             await answer(scope, receive, send)
 
 
 class ProblemRoute(CrossOriginRoute, MethodRoute):
-    """A route that answers errors with problem documents, also within another application, whose exception handlers
-    are not the gateway's to set.
+    """A route that answers errors with problem documents, also within another application with its own exception
+    handlers.
 
-    A request with a body is JSON by its `Content-Type`: other types a page of any origin may send without asking first.
+    The `Content-Type` of a body must be JSON: pages of any origin may send other types without a CORS preflight.
     """
 
     lifecycle: Lifecycle | None = None
     proxies: Sequence[Proxy] = ()
     guard: Callable[[Request], Awaitable[None]] | None = None
-    """Called before the body is read, so that a body that may not be sent takes no memory."""
+    """The check before the body is read, so that the body of a refused request takes no memory."""
 
     @classmethod
     def of(cls, service: Service) -> "type[ProblemRoute]":
-        """The class for routes of a gateway, which starts at the first request where no lifespan has started it, and
-        whose answers the pages of its origins may read."""
+        """The route class for a gateway: starts it at the first request where no lifespan ran, and sends CORS headers
+        for its origins."""
         gateway = service.gateway
         members = {"lifecycle": gateway.lifecycle, "origins": service.origins, "proxies": service.settings.proxies}
         return type(cls.__name__, (cls,), members)
@@ -146,7 +147,7 @@ class ProblemRoute(CrossOriginRoute, MethodRoute):
 
 
 class BatchRoute(ProblemRoute):
-    """A route for batches, of callers that were authenticated by its guard."""
+    """A route for batches, of callers that its guard has authenticated."""
 
     ingest: IngestScheduler
 
@@ -166,7 +167,7 @@ class BatchRoute(ProblemRoute):
 def _require_json(request: Request) -> None:
     headers = request.headers
     if headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers:
-        return  # no body: which members are missing says more
+        return  # no body: the validation names the missing members
     kind = headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
         raise BodyError(415, ErrorCode.BAD_MESSAGE, "Content-Type: send the body as application/json")

@@ -31,7 +31,7 @@ def tickets_router(service: Service, limited: RouteLimiter) -> APIRouter:
     async def issue_ticket(
         request: Request, response: Response, holder: Annotated[Identity, principal]
     ) -> TicketAnswer:
-        """A ticket to connect with once, as `?ticket=`, in place of the token that this is asked with."""
+        """Issue a ticket for one connection, as `?ticket=`, in place of the token of this request."""
         ticket = await tickets.issue(require_single_token(extract_tokens(request.scope)))
         response.headers["Cache-Control"] = "no-store"
         return TicketAnswer(ticket=ticket, expires_in=TICKET_SECONDS)

@@ -1,4 +1,4 @@
-"""Issuing, revoking and inspecting tokens."""
+"""The token API: issue, revoke, introspect, and the public keys."""
 
 from typing import Annotated, Any
 
@@ -45,7 +45,7 @@ def tokens_router(service: Service, limited: RouteLimiter) -> APIRouter:
     async def issue_token(
         request: Request, response: Response, body: TokenRequest, holder: Annotated[Identity, principal]
     ) -> TokenAnswer:
-        """Issue a token: of one's own tenant, and of nothing that one does not hold oneself."""
+        """Issue a token, within the caller's own tenant and rights."""
         now = gateway.clock()
         tenant = body.tenant or holder.tenant
         scope = body.scope.split()
@@ -99,12 +99,12 @@ def tokens_router(service: Service, limited: RouteLimiter) -> APIRouter:
     async def revoke_tokens(
         request: Request, response: Response, body: Revocation, holder: Annotated[Identity, principal]
     ) -> RevocationAnswer:
-        """End a token, or all tokens of a user or of a tenant up to now; their connections are closed at once."""
+        """Revoke a token, or all tokens of a user or of a tenant up to now; their connections are closed at once."""
         response.headers["Cache-Control"] = "no-store"
         tenant = body.tenant or holder.tenant
         _require_names(body.user_id or "x", tenant)
         require_admin(holder, tenant)
-        # A platform's administrator may not know whose token it is.
+        # A platform administrator may not know the tenant of a token.
         everywhere = body.jti is not None and holder.has_scope("platform") and body.tenant is None
         target = {"tenant": None if everywhere else tenant, "user_id": body.user_id, "jti": body.jti}
         address, closed = address_of(request.scope, proxies), None
@@ -115,7 +115,7 @@ def tokens_router(service: Service, limited: RouteLimiter) -> APIRouter:
                 closed = await administration.revoke_user(tenant, body.user_id)
             else:
                 closed = await administration.revoke_tenant(tenant)
-        finally:  # also where the other nodes are out of reach: on this one it holds
+        finally:  # also if other nodes are out of reach: on this node it is in force
             kind = "tenant" if body.jti is body.user_id is None else "user" if body.jti is None else "token"
             log_events.audited(f"{kind}.revoked", f"{kind} revoked", holder, address, **target, disconnected=closed)
         return RevocationAnswer(revoked=True, disconnected=closed)
@@ -125,7 +125,7 @@ def tokens_router(service: Service, limited: RouteLimiter) -> APIRouter:
     async def introspect_token(
         request: Request, response: Response, body: Introspection, holder: Annotated[Identity, principal]
     ) -> IntrospectionAnswer:
-        """Introspect a token (RFC 7662); of an invalid, revoked or foreign one only that it is not active."""
+        """Introspect a token (RFC 7662); an invalid, revoked or foreign one is only reported as not active."""
         response.headers["Cache-Control"] = "no-store"
         require_admin(holder, holder.tenant)
         try:
@@ -137,7 +137,7 @@ def tokens_router(service: Service, limited: RouteLimiter) -> APIRouter:
             active=True,
             scope=" ".join(sorted(identity.scopes)),
             sub=identity.user_id,
-            # Another issuer's tokens have audiences of their own.
+            # Tokens of another issuer have their own audiences.
             aud=settings.jwt_audience if identity.issuer == settings.jwt_issuer else None,
             iss=identity.issuer,
             exp=identity.expires_at,

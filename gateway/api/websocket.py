@@ -1,4 +1,4 @@
-"""The WebSocket's paths for any ASGI server."""
+"""The WebSocket routes for any ASGI server."""
 
 import asyncio
 from dataclasses import replace
@@ -18,7 +18,7 @@ from gateway.transports.asgi import AsgiTransport, serve
 from schemas.codes import ErrorCode
 
 _ROOT = "/"
-"""A path at which pages are, also those of other applications."""
+"""A path with a page, also in other applications."""
 
 
 def websocket_router(service: Service) -> APIRouter:
@@ -33,7 +33,7 @@ def websocket_router(service: Service) -> APIRouter:
         headers = headers_of(scope)
         if not service.origins.allows(headers):
             log_events.origin_refused(address_of(scope, proxies), headers)
-            await websocket.close()  # before it is accepted: HTTP 403
+            await websocket.close()  # before the accept: HTTP 403
             return
         address = address_of(scope, proxies)
         handshake = read_connect_request(query_of(scope), headers, tokens, address, extract_tickets(scope))
@@ -50,9 +50,9 @@ def websocket_router(service: Service) -> APIRouter:
         await serve(gateway, connection, transport, websocket.receive)
 
     async def upgrade_required(request: Request) -> Response:
-        """A handshake whose `Upgrade` and `Connection` got lost, or a request that was none."""
+        """A handshake whose `Upgrade` and `Connection` headers were lost, or another request."""
         extract_tokens(request.scope)
-        message = "a WebSocket is opened here: send Upgrade and Connection, and let each proxy on the way pass them on"
+        message = "this path is a WebSocket: send Upgrade and Connection, and configure each proxy to pass them on"
         answer = problem(426, ErrorCode.BAD_MESSAGE, message)
         answer.headers.update({"Upgrade": "websocket", "Connection": "Upgrade"})
         return answer

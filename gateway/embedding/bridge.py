@@ -26,20 +26,21 @@ from schemas.rooms import RoomKinds
 logger = logging.getLogger("gateway.bus")
 
 Tenant = str | Callable[[Any], str | None]
-"""Whose an event is: a constant, or a function of the event."""
+"""The tenant of events: a constant, or a function of the event."""
 
 Ids = Mapping[str, Any]
-"""The ids that say to which rooms an event goes, by the names that `Gateway.publish` has for them."""
+"""The ids of an event's rooms, by the parameter names of `Gateway.publish`."""
 
 Route = Callable[[Any], tuple[str, Ids] | Awaitable[tuple[str, Ids] | None] | None]
-"""From an event to its tenant and ids, such as `("acme", {"circle_id": 7})`; None for an event without a tenant."""
+"""A function from an event to its tenant and ids, such as `("acme", {"circle_id": 7})`; None for an event without a
+tenant."""
 
 LINE_RATE: Final = RateLimiter(per_second=1 / 60, burst=1)
-"""Log lines of each reason for which events are dropped."""
+"""The rate limit of log lines for each reason of dropped events."""
 
 
 class Bus(Protocol):
-    """The part of a bus that the bridge uses."""
+    """The interface of a bus that the bridge uses."""
 
     def subscribe(self, event_type: Any, handler: Any, /) -> Any: ...
 
@@ -53,17 +54,17 @@ class _Drop(Exception):
 
 
 class EventBridge:
-    """Forwards events of a bus to a gateway: any bus with `subscribe`, and any events, objects or mappings, that have
-    a `type`. Of their other attributes those of `Event` count, as far as they are there.
+    """Forwards events of a bus to a gateway: any bus with `subscribe`, and any objects or mappings with a `type`. Their
+    other attributes are read by the names of `Event`, where present.
 
-    An event goes to its own `tenant`, or the one that `tenant` says, and to the rooms that its ids name; `route` says
-    both in their place. An event's `id` is its idempotency key, so that it may come twice, from two nodes or from a
-    handler that tries again.
+    An event goes to its own `tenant`, or the one of the parameter `tenant`, and to the rooms of its ids; `route`
+    replaces both. An event's `id` is its idempotency key: an event that arrives twice, from two nodes or a retry, is
+    published once.
 
-    `forwarded` counts the events that are in the log, `dropped` those that are not, by reason: `no_gateway` (none is
-    running), `no_tenant`, `no_type`, `invalid` (a name, an id or data that no client could read), `failed` (an
-    exception, also of `tenant`, `route` or a filter), or the error code of the log. The first of each reason is
-    logged, later ones once a minute with their count.
+    `forwarded` counts the published events, `dropped` the others, by reason: `no_gateway` (none is running),
+    `no_tenant`, `no_type`, `invalid` (an invalid name, id or data), `failed` (an exception, also of `tenant`, `route`
+    or a filter), or the error code of the log. The first of each reason is logged, later ones once a minute with their
+    count.
     """
 
     def __init__(
@@ -74,7 +75,7 @@ class EventBridge:
         route: Route | None = None,
     ) -> None:
         if tenant is not None and route is not None:
-            raise ValueError("pass either `tenant` or `route`, which says the tenant too")
+            raise ValueError("pass either `tenant` or `route`; a route includes the tenant")
         self._gateway = gateway
         self._tenant = tenant
         self._route = route
@@ -83,13 +84,13 @@ class EventBridge:
         self._lines: LineLimiter[str] = LineLimiter(LINE_RATE)
 
     def attach(self, bus: Bus, event_types: Sequence[Any], filter_fn: Filter | None = None) -> list[Any]:
-        """Forward these types from `bus`, of each the events that `filter_fn` is true for; returns what its `subscribe`
-        returns. It is called with a type and a coroutine function."""
+        """Forward the events of these types from `bus` for which `filter_fn` is true; returns the results of its
+        `subscribe`, which is called with a type and a coroutine function."""
         handler = self.forward if filter_fn is None else self._filtered(filter_fn)
         return [bus.subscribe(kind, handler) for kind in event_types]
 
     async def forward(self, event: Any) -> None:
-        """Publish one event to its tenant. Never raises: what cannot be published is logged and counted."""
+        """Publish one event to its tenant. Never raises: an event that cannot be published is logged and counted."""
         try:
             gateway = self._running_gateway()
             tenant, ids = await self._routed(event, gateway.kinds)
@@ -105,7 +106,7 @@ class EventBridge:
         except (ValueError, TypeError) as error:
             self._drop(event, "invalid", str(error))
         except Exception as error:
-            # A fault of ours or of the application, within a bus that others need.
+            # An exception must not reach the bus, which other handlers need.
             self._drop(event, "failed", type(error).__name__, error)
 
     def submit(self, event: Any) -> None:
@@ -116,7 +117,7 @@ class EventBridge:
             if loop is None:
                 raise NotRunning
             loop.call_soon_threadsafe(lambda: gateway.tasks.spawn(self.forward(event)))
-        except (_Drop, NotRunning, RuntimeError) as error:  # a loop that was closed
+        except (_Drop, NotRunning, RuntimeError) as error:  # the event loop is closed
             self._drop(event, "no_gateway", str(error))
 
     def _filtered(self, filter_fn: Filter) -> Handler:
@@ -147,7 +148,7 @@ class EventBridge:
                 routed = await routed
             tenant, ids = ("", {}) if routed is None else routed
         if not tenant:
-            raise _Drop("no_tenant", "it names no tenant: pass `tenant` or `route`")
+            raise _Drop("no_tenant", "it has no tenant: pass `tenant` or `route`")
         return tenant, ids
 
     def _drop(self, event: Any, reason: str, detail: str, error: Exception | None = None) -> None:
@@ -179,7 +180,7 @@ async def _publish(gateway: Gateway, tenant: str, ids: Ids, event: Any) -> Recei
     try:
         return await gateway.publish(tenant, key=str(id) if id not in (None, "") else None, **fields)
     except IdempotencyConflict:
-        # A bus whose ids are not unique, as those made of a clock: two events, and neither may be lost.
+        # A bus whose ids are not unique, such as timestamps: neither of two events may be lost.
         return await gateway.publish(tenant, **fields)
 
 
@@ -195,7 +196,7 @@ def setup_websocket_broadcasting(
     tenant: Tenant | None = None,
     route: Route | None = None,
 ) -> EventBridge:
-    """Forward events of `bus` (the process's own, unless another is given) to the gateway; by default those of
+    """Forward events of `bus` (by default the process's own) to the gateway; by default those of
     `DEFAULT_BROADCAST_EVENTS`. May be called before a gateway runs."""
     bridge = EventBridge(gateway or current_gateway, tenant, route=route)
     bridge.attach(event_bus if bus is None else bus, event_types or DEFAULT_BROADCAST_EVENTS)
@@ -211,7 +212,7 @@ def setup_custom_broadcasting(
     tenant: Tenant | None = None,
     route: Route | None = None,
 ) -> EventBridge:
-    """Forward the events of one type that `filter_fn` is true for."""
+    """Forward the events of one type for which `filter_fn` is true."""
     bridge = EventBridge(gateway or current_gateway, tenant, route=route)
     bridge.attach(event_bus if bus is None else bus, [event_type], filter_fn)
     return bridge

@@ -1,7 +1,7 @@
-"""The in-process broadcast manager: any object with `accept`, `send_json` and `close` as a websocket, and broadcasts.
+"""The in-process broadcast manager: broadcasts to any object with `accept`, `send_json` and `close`.
 
-For code in the same process. What connects here has no identity and so gets broadcasts and personal messages only,
-never a tenant's events; clients of the gateway get the broadcasts too, of whatever tenant they are.
+For code in the same process. Its clients have no identity and get broadcasts and personal messages only, never a
+tenant's events; clients of the gateway, of every tenant, get the broadcasts too.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ logger = logging.getLogger("gateway.broadcast")
 
 
 class WebSocketLike(Protocol):
-    """Starlette's `WebSocket`, and whatever does as it does."""
+    """The interface of Starlette's `WebSocket` that the manager uses."""
 
     async def accept(self) -> Any: ...
 
@@ -34,7 +34,7 @@ class WebSocketLike(Protocol):
 
 
 class BroadcastManager:
-    """Clients of code in this process, and those of the gateway that it is attached to."""
+    """Clients of in-process code, and those of the attached gateway."""
 
     def __init__(self) -> None:
         self._gateway: Gateway | None = None
@@ -45,11 +45,11 @@ class BroadcastManager:
         self.total_broadcasts = 0
 
     def attach(self, gateway: Gateway) -> None:
-        """Take in the connections of a gateway."""
+        """Add the connections of a gateway."""
         self._gateway = gateway
 
     def connections(self) -> Iterator[Connection]:
-        """Every connection of the gateway, of every tenant."""
+        """All connections of the gateway, of every tenant."""
         return iter(()) if self._gateway is None else self._gateway.manager.connections()
 
     def _indexes(self) -> Iterable[TenantIndex]:
@@ -58,7 +58,7 @@ class BroadcastManager:
     # ---- one websocket
 
     async def connect(self, websocket: WebSocketLike, client_id: str | None = None) -> None:
-        """Accept `websocket` and take it in."""
+        """Accept and add `websocket`."""
         await websocket.accept()
         self._local[websocket] = {
             "client_id": client_id or f"client_{id(websocket)}",
@@ -69,7 +69,7 @@ class BroadcastManager:
         self._local_connections += 1
 
     async def disconnect(self, websocket: WebSocketLike | Connection) -> None:
-        """Let go of `websocket`; a client of the gateway is also closed. Nothing where it is not known."""
+        """Remove `websocket`; a client of the gateway is also closed. No-op for an unknown one."""
         if isinstance(websocket, Connection):
             self._require_here()
             if self._gateway is not None and self._gateway.connections.is_open(websocket):
@@ -78,7 +78,7 @@ class BroadcastManager:
             self._local.pop(websocket, None)
 
     async def send_personal(self, message: Mapping[str, Any], websocket: WebSocketLike | Connection) -> bool:
-        """Send to one client; where that fails the client is dropped, and the answer is False."""
+        """Send to one client; after a failure the client is dropped, and the result is False."""
         if isinstance(websocket, Connection):
             self._require_here()
             return self._write(websocket, Frame(to_json(message)))
@@ -87,19 +87,20 @@ class BroadcastManager:
         await self._drop(websocket)
         return False
 
-    # ---- all of them
+    # ---- all clients
 
     async def broadcast(self, message: Mapping[str, Any]) -> int:
-        """Send to every client of this process, of every tenant; returns how many took it. Adds a `timestamp`.
+        """Send to every client of this process, of every tenant; returns the number of clients that got it. Adds a
+        `timestamp`.
 
-        What concerns one tenant is to be published to it instead. A client that fails is dropped, no other notices;
-        it is still listed when this returns, and gone a turn of the loop later. Raises `WrongEventLoop` on another
-        event loop than the gateway's.
+        Publish an event of one tenant instead. A client that fails is dropped without effect on others; it is still
+        listed when this returns, and gone an iteration of the loop later. Raises `WrongEventLoop` on another event loop
+        than the gateway's.
         """
         self._require_here()
         message = {**message, "timestamp": message.get("timestamp") or rfc3339(time.time())}
         connections = list(self.connections())
-        # What JSON cannot hold can still go to websockets of this process, which encode for themselves.
+        # Encoded only for the gateway's clients: in-process websockets encode by themselves, also what JSON cannot hold.
         frame = Frame(to_json(message)) if connections else None
         count = sum(self._write(connection, frame) for connection in connections if frame is not None)
         websockets = list(self._local)
@@ -114,35 +115,35 @@ class BroadcastManager:
         return count + sum(results)
 
     async def broadcast_event(self, event_type: str, data: Mapping[str, Any]) -> int:
-        """Broadcast a frame of this type; returns how many clients took it."""
+        """Broadcast a frame of this type; returns the number of clients that got it."""
         return await self.broadcast({"type": event_type, "data": data})
 
     async def ping_all(self) -> int:
-        """Broadcast a `ping`; returns how many clients took it."""
+        """Broadcast a `ping`; returns the number of clients that got it."""
         return await self.broadcast({"type": "ping", "data": {}})
 
-    # ---- what is known of them
+    # ---- statistics
 
     @property
     def active_connections(self) -> dict[Any, dict[str, Any]]:
-        """Metadata of each client, by its websocket; by its `Connection` for a client of the gateway."""
+        """Metadata of each client, by websocket, or by `Connection` for a client of the gateway."""
         return {**self._local, **{connection: _info(connection) for connection in self.connections()}}
 
     @property
     def total_connections(self) -> int:
-        """Clients since the start."""
+        """The number of clients since the start."""
         return self._local_connections + sum(index.connections_seen for index in self._indexes())
 
     @property
     def total_messages_sent(self) -> int:
-        """Messages to clients since the start."""
+        """The number of messages sent since the start."""
         return self._local_sent + sum(index.total_sent() for index in self._indexes())
 
     def get_client_count(self) -> int:
         return len(self._local) + sum(len(index.connections) for index in self._indexes())
 
     def get_stats(self) -> dict[str, Any]:
-        """Counts, and `clients` with what is known of each."""
+        """Counts, and `clients` with the metadata of each."""
         clients = self.active_connections.values()
         return {
             "active_connections": len(clients),
@@ -152,14 +153,14 @@ class BroadcastManager:
             "clients": [{**info, "connected_at": info["connected_at"].isoformat()} for info in clients],
         }
 
-    # ---- within
+    # ---- internals
 
     def _require_here(self) -> None:
         if self._gateway is not None:
             self._gateway.lifecycle.require_here()
 
     def _write(self, connection: Connection, frame: Frame) -> bool:
-        # Not in the log, so a client that is behind could not be caught up later: it goes without.
+        # Not in the log: a client that is behind misses it.
         return self._gateway is not None and self._gateway.delivery.write_unlogged(connection, Batch((frame,)))
 
     async def _send(self, websocket: WebSocketLike, message: Mapping[str, Any]) -> bool:
@@ -178,7 +179,7 @@ class BroadcastManager:
             try:
                 await websocket.close()
             except Exception as error:
-                logger.debug("a websocket that failed could not be closed either: %s", type(error).__name__)
+                logger.debug("closing a failed websocket failed as well: %s", type(error).__name__)
 
 
 def _info(connection: Connection) -> dict[str, Any]:
@@ -197,7 +198,7 @@ _claimed = False
 
 
 def get_connection_manager() -> BroadcastManager:
-    """The process's manager, which its first gateway uses."""
+    """The manager of this process, which its first gateway uses."""
     global _process_manager
     if _process_manager is None:
         _process_manager = BroadcastManager()
@@ -205,7 +206,7 @@ def get_connection_manager() -> BroadcastManager:
 
 
 def claim_connection_manager() -> BroadcastManager:
-    """The process's manager for the first gateway of the process, one of its own for each further one."""
+    """The manager of this process for its first gateway, a new one for each further gateway."""
     global _claimed
     if _claimed:
         return BroadcastManager()

@@ -31,12 +31,12 @@ DEFAULT_BROADCAST_EVENTS: Final = [
     EventType.TASK_CONFLICT_DETECTED,
     EventType.CONVERSATION_MESSAGE,
 ]
-"""The types that are forwarded unless others are named."""
+"""The types that are forwarded by default."""
 
 
 @dataclass(slots=True)
 class Event:
-    """Something that happened. `type` is an `EventType` or any other well-formed type; ids are those of the domain."""
+    """An event of the bus. `type` is an `EventType` or any other well-formed type; ids are those of the application."""
 
     type: EventType | str
     data: dict[str, Any] = field(default_factory=dict)
@@ -62,7 +62,7 @@ class _Subscription:
 
 
 class EventBus:
-    """Hands each event to the handlers of its type, plain functions and coroutine functions alike."""
+    """Dispatches each event to the handlers of its type, plain functions and coroutine functions alike."""
 
     def __init__(self) -> None:
         self._subscriptions: dict[str, tuple[_Subscription, ...]] = {}
@@ -71,18 +71,19 @@ class EventBus:
     def subscribe(
         self, event_type: EventType | str, handler: Handler, filter_fn: Filter | None = None, name: str | None = None
     ) -> str:
-        """Call `handler` with each event of this type that `filter_fn` is true for; returns an id for `unsubscribe`."""
+        """Call `handler` with each event of this type for which `filter_fn` is true; returns an id for
+        `unsubscribe`."""
         self._issued += 1
         kind = type_name(event_type)
         subscription = _Subscription(
             f"{kind}:{self._issued}", handler, filter_fn, name or str(getattr(handler, "__name__", handler))
         )
-        # A new tuple each time: an event under way goes to those that were there when it was published.
+        # A new tuple each time: an event that is being published keeps its subscriptions.
         self._subscriptions[kind] = (*self._subscriptions.get(kind, ()), subscription)
         return subscription.id
 
     def unsubscribe(self, subscription_id: str) -> bool:
-        """Whether there was such a subscription; it is no more."""
+        """Remove a subscription; False where there is none."""
         kind = subscription_id.rpartition(":")[0]
         before = self._subscriptions.get(kind, ())
         after = tuple(subscription for subscription in before if subscription.id != subscription_id)
@@ -93,7 +94,8 @@ class EventBus:
         return len(after) < len(before)
 
     async def publish(self, event: Event) -> None:
-        """Call the handlers of the event, each once; returns when they are done. An exception of one stops no other."""
+        """Call the handlers of the event, each once; returns when they are done. An exception of one does not stop the
+        others."""
         waiting: list[Awaitable[None]] = []
         for subscription in self._subscriptions.get(type_name(event.type), ()):
             try:
@@ -111,8 +113,8 @@ class EventBus:
             await asyncio.gather(*waiting)
 
     def publish_threadsafe(self, event: Event) -> Future[None]:
-        """`publish` from another thread, such as that of a plain `def` route: on the event loop of the running gateway,
-        where the handlers are at home. Raises `NotRunning`, and `WrongEventLoop` on that event loop itself."""
+        """`publish` from another thread, such as that of a plain `def` route: runs the handlers on the event loop of
+        the running gateway. Raises `NotRunning`, and `WrongEventLoop` on that event loop itself."""
         gateway = current_gateway()
         if gateway is None:
             raise NotRunning
@@ -120,7 +122,7 @@ class EventBus:
 
 
 def type_name(event_type: Any) -> str:
-    """A type as text: of our own enum, of another system's, or text already."""
+    """The type as text: from any enum, or text already."""
     return str(getattr(event_type, "value", event_type))
 
 
@@ -138,7 +140,7 @@ _current: list[Gateway] = []
 
 
 async def use_gateway(gateway: Gateway) -> None:
-    """Say which gateway events are forwarded to where none is named. The newest one counts."""
+    """Set the default gateway for forwarded events. The newest one counts."""
     _current.append(gateway)
 
 
