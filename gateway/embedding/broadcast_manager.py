@@ -100,7 +100,7 @@ class BroadcastManager:
         self._require_here()
         message = {**message, "timestamp": message.get("timestamp") or rfc3339(time.time())}
         connections = list(self.connections())
-        # Encoded only for the gateway's clients: in-process websockets encode by themselves, also what JSON cannot hold.
+        # Encoded for the gateway's clients only: in-process websockets encode by themselves.
         frame = Frame(to_json(message)) if connections else None
         count = sum(self._write(connection, frame) for connection in connections if frame is not None)
         websockets = list(self._local)
