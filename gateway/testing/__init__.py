@@ -1,7 +1,6 @@
-"""Suites that every log engine, every transport and every way between nodes must pass: the sentences of their
-docstrings, a test each.
+"""Contract suites of log engines, transports and cluster drivers: a test for each guarantee in their docstrings.
 
-Subclass one, say how the thing under test is made, and let pytest with pytest-asyncio collect it:
+Subclass one, implement its hooks, and let pytest with pytest-asyncio collect it:
 
     pytestmark = pytest.mark.asyncio
 
@@ -11,9 +10,9 @@ Subclass one, say how the thing under test is made, and let pytest with pytest-a
             clock = Clock()
             yield LogUnderTest(MyLog(keys, bounds, clock, clock), clock.advance)
 
-An engine that many nodes share subclasses `SharedLogContract` instead. `TransportContract` drives a transport over a
-real socket with a real client. `ClusterContract` is for one node, `SharedClusterContract` for several. Nothing
-here needs pytest itself.
+An engine shared by many nodes subclasses `SharedLogContract` instead. `TransportContract` drives a transport over a
+real socket with a real client. `ClusterContract` is for one node, `SharedClusterContract` for several. The suites do
+not import pytest.
 """
 
 from gateway.testing.cluster_contract import LEASE, ClusterContract, MemberTable, NodeUnderTest

@@ -1,4 +1,4 @@
-"""The suite of `gateway.core.cluster.Cluster` and its `ClusterMembers`, as one node sees them."""
+"""The contract suite of `gateway.core.cluster.Cluster` and its `ClusterMembers`, for a single node."""
 
 import asyncio
 from abc import ABC, abstractmethod
@@ -12,15 +12,15 @@ from gateway.core.control import ControlMessage
 from gateway.core.members import Member, PresenceChange, TenantTotals
 
 LEASE: Final = 60.0
-"""Seconds within which the connections of a node that was killed are gone, as the gateway has it."""
+"""The lease of a node's members in seconds, as in the gateway."""
 
 
 AT: Final = 1_768_000_000.25
-"""When the suite's cutoffs are made, in seconds since the epoch."""
+"""The time of the suite's cutoffs, in seconds since the epoch."""
 
 
 class MemberTable:
-    """A `MemberSource`: the connections that a test says a node has."""
+    """A `MemberSource` for tests: a table of a node's connections."""
 
     def __init__(self) -> None:
         self.of: dict[str, dict[str, Member]] = {}
@@ -41,8 +41,8 @@ class MemberTable:
 
 @dataclass(slots=True)
 class NodeUnderTest:
-    """A node that has yet to start, the connections that it is said to have, and what it was told. `pass_time` moves
-    the time by which what was kept is forgotten."""
+    """A node before its start, its connections, and the callbacks that it got. `pass_time` advances the time by which
+    values and messages expire."""
 
     nodes: Cluster
     pass_time: Callable[[float], Awaitable[None]]
@@ -63,7 +63,7 @@ class NodeUnderTest:
         self.changes += [(tenant, change) for change in changes]
 
     def put(self, *members: Member, tenant: str = "acme") -> None:
-        """These connections are here, as they are now."""
+        """Add or change connections of this node."""
         for member in members:
             self.connections.of.setdefault(tenant, {})[member.connection_id] = member
             self.nodes.members.changed(tenant, member.connection_id)
@@ -74,37 +74,36 @@ class NodeUnderTest:
             self.nodes.members.changed(tenant, id)
 
     def known(self, tenant: str = "acme") -> list[Member]:
-        """The connections that others are known to have, in the order of their ids."""
+        """The known remote connections, sorted by id."""
         return sorted((member for _, member in self.nodes.members.remote(tenant)), key=lambda m: m.connection_id)
 
     async def list_members(self, tenant: str = "acme") -> list[Member]:
-        """The same, as of now."""
+        """The remote connections as of now, sorted by id."""
         if (refreshing := self.nodes.members.refresh(tenant)) is not None:
             await refreshing
         return self.known(tenant)
 
     def control(self, name: str, seconds: float = 600.0, tenant: str = "acme") -> ControlMessage:
-        """The revocation of a token, in force for so long."""
+        """A revocation of a token, in force for `seconds`."""
         return ControlMessage("token_revoked", tenant, name, AT, seconds, through=AT)
 
 
 def member(id: str, user_id: str = "ada", *rooms: str) -> Member:
-    """A connection of the user, in these rooms."""
+    """A connection of the user in these rooms."""
     return Member(id, None, user_id, 1_768_000_000.5, 1_768_000_600, rooms)
 
 
 class ClusterContract(ABC):
-    """What `gateway.core.cluster.Cluster` promises of any node, be it the only one."""
+    """The guarantees of `gateway.core.cluster.Cluster` for any node, also a single one."""
 
     @abstractmethod
     def open(self, lease: float = LEASE) -> AbstractAsyncContextManager[NodeUnderTest]:
-        """A node on a store of its own, new and empty, running; `lease` is how many seconds the connections of a node
-        count of which nothing is heard any more."""
+        """A running node on a new, empty store; `lease` is the lease of a node's members in seconds."""
 
-    # -- what is kept
+    # -- one-time values
 
     async def test_value_is_popped_once(self) -> None:
-        """What was kept, one `take` gets, as it was; the next gets nothing, and so does one for what never was."""
+        """One `pop` returns the stored value unchanged; the next one returns None, as for an unknown key."""
         async with self.open() as node:
             for value in ("value", "", "\x00\u2028é\U0001f600", "x" * 20_000):
                 await node.nodes.put_once("key", value, 30)
@@ -113,14 +112,14 @@ class ClusterContract(ABC):
             assert await node.nodes.pop("no such key") is None
 
     async def test_exactly_one_of_many_pops_gets_the_value(self) -> None:
-        """Of many who take at once."""
+        """Exactly one of many concurrent `pop`s returns the value."""
         async with self.open() as node:
             await node.nodes.put_once("key", "value", 30)
             taken = await asyncio.gather(*(node.nodes.pop("key") for _ in range(20)))
             assert sorted(taken, key=str) == [None] * 19 + ["value"]
 
     async def test_keys_of_values_are_distinct(self) -> None:
-        """Keys that look alike are different keys."""
+        """Similar keys are different keys."""
         keys = ["k", "K", "k ", " k", "k:", "k\x00", "é", "e\u0301", "x" * 200]
         async with self.open() as node:
             for n, key in enumerate(keys):
@@ -128,7 +127,7 @@ class ClusterContract(ABC):
             assert [await node.nodes.pop(key) for key in keys] == [str(n) for n in range(len(keys))]
 
     async def test_value_expires_after_its_ttl(self) -> None:
-        """And not before."""
+        """A value can be popped until its TTL has passed, and not after."""
         async with self.open() as node:
             await node.nodes.put_once("short", "a", 20)
             await node.nodes.put_once("long", "b", 40)
@@ -142,14 +141,14 @@ class ClusterContract(ABC):
     # -- control messages and members
 
     async def test_published_message_is_in_force_and_not_called_back(self) -> None:
-        """The node that tells has acted on it, and is not called."""
+        """A published message is in force on the publishing node, whose callback is not called."""
         async with self.open() as node:
             await node.nodes.publish_control(node.control("jti"))
             assert [entry.name for entry in node.nodes.revocations] == ["jti"]
             assert node.heard == []
 
     async def test_applied_message_is_in_force_at_once(self) -> None:
-        """On this node; what is in force for it comes back, and whether that is news."""
+        """`apply` puts a message into force on this node; it returns the message in force, and whether it is new."""
         async with self.open() as node:
             message = node.control("jti")
             assert node.nodes.apply(message) == (message, True)
@@ -157,7 +156,7 @@ class ClusterContract(ABC):
             assert [entry.name for entry in node.nodes.revocations] == ["jti"]
 
     async def test_message_expires(self) -> None:
-        """By `sweep`, within a minute, and not before its seconds have passed."""
+        """`sweep` drops a message within a minute after its seconds have passed, and not before."""
         async with self.open() as node:
             await node.nodes.publish_control(node.control("short", 0.2))
             await node.nodes.publish_control(node.control("long", 600.0))
@@ -168,7 +167,7 @@ class ClusterContract(ABC):
             assert [entry.name for entry in node.nodes.revocations] == ["long"]
 
     async def test_own_connections_are_not_remote(self) -> None:
-        """A node that has no others knows of none, however it asks, and is told of none; nothing is out of reach."""
+        """A single node has no remote members and gets no changes, and `partial` is False."""
         async with self.open() as node:
             members = node.nodes.members
             members.watch("acme")

@@ -1,4 +1,4 @@
-"""What the suites and tests of one's own share: a clock that is told to go on, events, and waiting."""
+"""Helpers of the suites and of drivers' own tests: a manual clock, drafts, waiting."""
 
 import asyncio
 import json
@@ -15,7 +15,7 @@ DRAFT_AT: Final = "2026-01-15T10:30:00.000Z"
 
 
 class Clock:
-    """Seconds that pass only when they are told to; begins at a plausible time since the epoch."""
+    """A clock that is advanced manually; begins at a plausible time since the epoch."""
 
     def __init__(self, now: float = 1_768_000_000.0) -> None:
         self.now = now
@@ -28,7 +28,7 @@ class Clock:
 
 
 def draft(n: int = 0, *, circle: int | None = None, key: str | None = None, at: str = DRAFT_AT, size: int = 0) -> Draft:
-    """An event that is told from others by `n`, of a circle or of nothing but its tenant, `size` bytes longer."""
+    """A draft with the number `n`, for a circle or for its tenant only, `size` bytes longer."""
     fields: dict[str, object] = {"type": "task.created", "data": {"n": n, "filler": "x" * size}}
     if circle is not None:
         fields["circle_id"] = circle
@@ -36,19 +36,19 @@ def draft(n: int = 0, *, circle: int | None = None, key: str | None = None, at: 
 
 
 def is_duplicate(again: Receipt, first: Receipt) -> bool:
-    """Whether `again` is the receipt of a second try of the event that `first` is the receipt of."""
+    """Whether `again` is the receipt of a retry of the event with the receipt `first`."""
     same = again.event_id == first.event_id and abs(again.at - first.at) < 0.001
     return again.duplicate and not first.duplicate and same
 
 
 def number_of(frame: Frame) -> int:
-    """The `n` of the draft that became this frame."""
+    """The `n` of the draft in this frame."""
     number: int = json.loads(frame.payload)["data"]["n"]
     return number
 
 
 async def until(condition: Callable[[], object], seconds: float = 20.0) -> None:
-    """Wait until `condition` is true. Raises `TimeoutError` where it is not within `seconds`."""
+    """Wait until `condition` is true. Raises `TimeoutError` after `seconds`."""
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 - there is no event to wait for in what is under test
             await asyncio.sleep(0.005)

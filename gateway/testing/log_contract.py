@@ -1,4 +1,4 @@
-"""The suite of `gateway.core.log.Log`, as one node sees it."""
+"""The contract suite of `gateway.core.log.Log`, for a single node."""
 
 import asyncio
 import json
@@ -17,13 +17,13 @@ from schemas.events import encode_event
 from schemas.rooms import TENANT_ROOM
 
 KEY_SECONDS: Final = 120.0
-"""Seconds for which an idempotency key is remembered at least."""
+"""The minimum time for which an idempotency key is remembered, in seconds."""
 
 _FORGOTTEN_AFTER: Final = 2 * KEY_SECONDS
 
 
 class LogContract(LogWindowContract, LogRoomsContract):
-    """What `gateway.core.log.Log` promises, for an engine seen from one node."""
+    """The guarantees of `gateway.core.log.Log` on a single node."""
 
     # -- order
 
@@ -37,7 +37,7 @@ class LogContract(LogWindowContract, LogRoomsContract):
             assert [window[offset].offset for offset in range(1, 21)] == list(range(1, 21))
 
     async def test_tenants_are_isolated(self) -> None:
-        """Each tenant counts for itself, and its window holds its own entries alone."""
+        """Each tenant has its own offsets, and its window has its own entries only."""
         async with self.opened() as subject:
             for n in range(5):
                 await subject.log.append("acme", draft(n))
@@ -49,7 +49,7 @@ class LogContract(LogWindowContract, LogRoomsContract):
             assert subject.log.window("nobody").head == 0
 
     async def test_tenants_of_similar_names_are_isolated(self) -> None:
-        """Tenants whose names look alike, or contain what an engine may separate names by, stay apart."""
+        """Tenants with similar names, or names with an engine's separators, are isolated."""
         names = ["a", "A", "a_b", "a-b", "a_", "ab", "a_b-c", "0", "00", "tenant", "x" * 64]
         async with self.opened() as subject:
             await subject.follow(*names)
@@ -60,7 +60,7 @@ class LogContract(LogWindowContract, LogRoomsContract):
                 assert [number_of(window[o].frame) for o in range(window.first, window.head + 1)] == [n]
 
     async def test_concurrent_appends_get_distinct_offsets(self) -> None:
-        """Appends that run at once get a place each, and the window has each event once."""
+        """Concurrent appends get distinct offsets, and the window has each event once."""
         async with self.opened() as subject:
             receipts = await asyncio.gather(*(subject.log.append("acme", draft(n)) for n in range(200)))
             window = subject.log.window("acme")
@@ -73,8 +73,8 @@ class LogContract(LogWindowContract, LogRoomsContract):
     # -- the listener
 
     async def test_listener_is_called_once_in_order_before_append_returns(self) -> None:
-        """By the time `append` returns, the node that appended has called its listener, which then finds the entry in
-        the window; each entry once, in order."""
+        """On the appending node the listener is called before `append` returns, with the entry in the window; once for
+        each entry, in order."""
         async with self.opened() as subject:
             heads: list[int] = []
             seen: list[int] = []
@@ -93,7 +93,8 @@ class LogContract(LogWindowContract, LogRoomsContract):
             assert heads == seen
 
     async def test_entry_is_the_event_as_clients_get_it(self) -> None:
-        """An entry's frame is the draft's object with `event_id` and `timestamp`, its rooms the draft's, `at` now."""
+        """An entry's frame is the draft's object with `event_id` and `timestamp`; its rooms are the draft's, `at` is
+        now."""
         async with self.opened() as subject:
             receipt = await subject.log.append("acme", draft(7, circle=3))
             ((tenant, entry),) = subject.delivered
@@ -112,7 +113,7 @@ class LogContract(LogWindowContract, LogRoomsContract):
             assert receipt.at == entry.at
 
     async def test_entry_has_the_removal_of_its_draft(self) -> None:
-        """What an event takes from a user comes with its entry; other entries have none."""
+        """An entry has the removal of its draft; other entries have none."""
         async with self.opened() as subject:
             removals: list[Removal | None] = [None, ("ada", "circle:7"), ("a.b_@+|-c", "project:" + "x" * 64), None]
             for n, removal in enumerate(removals):
@@ -121,7 +122,7 @@ class LogContract(LogWindowContract, LogRoomsContract):
             assert [entry.removal for entry in subject.delivered_to("acme")] == removals
 
     async def test_any_event_fits(self) -> None:
-        """Large events and characters of every plane come back as they went in."""
+        """Large events and characters of every plane come back unchanged."""
         texts = ["", "\x00\x1f\x7f", "\u2028\u2029", "\U0001f600é\u05d0", '"\\/', "x" * 60_000]
         async with self.opened() as subject:
             for text in texts:
@@ -130,7 +131,8 @@ class LogContract(LogWindowContract, LogRoomsContract):
             assert [json.loads(entry.frame.payload)["data"]["text"] for entry in subject.delivered_to("acme")] == texts
 
     async def test_own_appends_are_counted(self) -> None:
-        """Each event once, a duplicate not at all, whether or not anybody follows the tenant; and how much there is."""
+        """Each event is counted once, a duplicate not at all, for followed and other tenants; `size` is that of the
+        log."""
         async with self.opened(Bounds(max_events=4)) as subject:
             log = subject.log
             assert (log.appended("acme"), await log.size("acme")) == (0, (0, 0))
@@ -148,8 +150,8 @@ class LogContract(LogWindowContract, LogRoomsContract):
     # -- idempotency
 
     async def test_same_key_and_body_is_appended_once(self) -> None:
-        """The same key and body return the first receipt's id, marked duplicate; nothing is appended or told. The
-        timestamp is not part of the body: it differs from try to try."""
+        """The same key and body return the first receipt's id, marked duplicate; nothing is appended or delivered. The
+        timestamp is not part of the body: it differs between retries."""
         async with self.opened() as subject:
             first = await subject.log.append("acme", draft(1, key="k"))
             await subject.log.append("acme", draft(2))
@@ -159,7 +161,7 @@ class LogContract(LogWindowContract, LogRoomsContract):
             assert len(subject.delivered) == 2
 
     async def test_same_key_at_once_is_appended_once(self) -> None:
-        """Of many tries of one key that run at once, one is appended and the others are its duplicates."""
+        """Of many concurrent appends with one key, one is appended and the others are its duplicates."""
         async with self.opened() as subject:
             receipts = await asyncio.gather(*(subject.log.append("acme", draft(1, key="k")) for _ in range(20)))
             assert len({receipt.event_id for receipt in receipts}) == 1
@@ -167,7 +169,7 @@ class LogContract(LogWindowContract, LogRoomsContract):
             assert subject.log.window("acme").head == 1
 
     async def test_same_key_and_another_body_conflicts(self) -> None:
-        """A key used for another event raises `IdempotencyConflict`; nothing is appended, and the key stays good."""
+        """A key used for another event raises `IdempotencyConflict`; nothing is appended, and the key stays valid."""
         async with self.opened() as subject:
             first = await subject.log.append("acme", draft(1, key="k"))
             try:
@@ -181,20 +183,20 @@ class LogContract(LogWindowContract, LogRoomsContract):
             assert is_duplicate(await subject.log.append("acme", draft(1, key="k")), first)
 
     async def test_idempotency_keys_are_distinct(self) -> None:
-        """Keys that look alike are different keys; events without one are never duplicates."""
+        """Similar keys are different keys; events without a key are never duplicates."""
         keys = ["k", "K", "k ", " k", "k\x00", "é", "e\u0301", "0", "x" * 128, None, None]
         async with self.opened() as subject:
             receipts = [await subject.log.append("acme", draft(1, key=key)) for key in keys]
             assert not any(receipt.duplicate for receipt in receipts)
 
     async def test_key_of_another_tenant_is_another_key(self) -> None:
-        """A tenant's key says nothing about another tenant's use of it."""
+        """Keys of different tenants are independent."""
         async with self.opened() as subject:
             await subject.log.append("acme", draft(1, key="k"))
             assert not (await subject.log.append("bolt", draft(2, key="k"))).duplicate
 
     async def test_key_expires_after_its_time(self) -> None:
-        """A key holds for 120 seconds from its first use, however often it is tried, and is free again in the end."""
+        """A key holds for 120 seconds from its first use, however often it is retried, and then expires."""
         async with self.opened() as subject:
             first = await subject.log.append("acme", draft(1, key="k"))
             for _ in range(4):
@@ -205,7 +207,7 @@ class LogContract(LogWindowContract, LogRoomsContract):
             assert not later.duplicate
 
     async def test_key_outlives_its_event(self) -> None:
-        """A key holds though the window has let go of its event."""
+        """A key holds after the window has trimmed its event."""
         async with self.opened(Bounds(max_events=2)) as subject:
             first = await subject.log.append("acme", draft(1, key="k"))
             await subject.append("acme", 5)
@@ -214,8 +216,7 @@ class LogContract(LogWindowContract, LogRoomsContract):
     # -- the head
 
     async def test_staleness_is_known_of_what_is_followed(self) -> None:
-        """A window that is followed is known to have the head, as of a few seconds ago at most, however long nothing is
-        appended, and after each append."""
+        """The staleness of a followed window is known and at most a few seconds, with or without appends."""
         async with self.opened() as subject:
             for _ in range(3):
                 await until(lambda: subject.log.staleness("acme") is not None)
@@ -236,7 +237,7 @@ class LogContract(LogWindowContract, LogRoomsContract):
                 assert window.cursor == receipt.event_id
 
     async def test_cursor_of_another_tenant_is_invalid(self) -> None:
-        """Another tenant's id is refused as a cursor, like one that nobody gave out."""
+        """Another tenant's id is invalid as a cursor, like any text that is no cursor."""
         async with self.opened() as subject:
             receipt = await subject.log.append("acme", draft(1))
             for forged in (receipt.event_id, "evt_", "", receipt.event_id[:-1] + "!"):
@@ -247,7 +248,8 @@ class LogContract(LogWindowContract, LogRoomsContract):
                 raise AssertionError(f"{forged!r} was taken")
 
     async def test_event_ids_do_not_reveal_counts(self) -> None:
-        """Ids are equally long, of no order, and share no more than chance would have it, neighbours or tenants."""
+        """Ids have one length, no order, and share no more characters than by chance, between neighbours and between
+        tenants."""
         async with self.opened() as subject:
             ids = [receipt.event_id for receipt in await subject.append("acme", 300)]
             others = [receipt.event_id for receipt in await subject.append("bolt", 300)]

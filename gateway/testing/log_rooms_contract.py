@@ -1,4 +1,4 @@
-"""What a log promises of each room: what it has lost, exactly."""
+"""The contract suite of recovery by room: exact losses of each room."""
 
 from random import Random
 
@@ -10,8 +10,7 @@ from schemas.rooms import TENANT_ROOM
 
 
 class Story:
-    """Events of random rooms and sizes in the log of `acme`, time that passes, and what each room has lost, by a model:
-    a list of all events."""
+    """Random events in the log of `acme` and passing time, with a model of each room's losses: a list of all events."""
 
     def __init__(self, subject: LogUnderTest, number: int) -> None:
         self.random = Random(number)  # noqa: S311 - the same each time
@@ -31,7 +30,7 @@ class Story:
             await self._subject.pass_time(self.random.choice((5.0, 20.0, 70.0)))
 
     def judge(self, window: Window) -> None:
-        """Compare what the window says of each room and position with what is in the list before its first entry."""
+        """Compare the window's gaps of each room and position with the model."""
         assert window.head == len(self._rooms)
         for room in ("circle:1", "circle:2", "circle:3", "circle:4", "project:1", "project:5", "user:ada", TENANT_ROOM):
             last = max((o for o, rooms in enumerate(self._rooms, 1) if o < window.first and room in rooms), default=0)
@@ -41,10 +40,10 @@ class Story:
 
 
 class LogRoomsContract(LogSuite):
-    """Recovery by room: the part of `LogContract` that is about what is gone."""
+    """The part of `LogContract` about recovery by room."""
 
     async def test_gap_is_reported_by_room(self) -> None:
-        """A room has a gap if an entry of its own is gone after the position; that others were busy costs nothing."""
+        """A room has a gap if one of its own entries after the position is trimmed, however busy other rooms were."""
         async with self.opened(Bounds(max_events=4)) as subject:
             window = subject.log.window("acme")
             for n, circle in enumerate((1, 1, 2, 2, 2, 2, 2)):  # 4 to 7 are there
@@ -62,7 +61,7 @@ class LogRoomsContract(LogSuite):
                 assert window.gap(Position(window.epoch, offset), rooms) == expected, (offset, rooms)
 
     async def test_gap_by_room_equals_a_model(self) -> None:
-        """Whatever is trimmed, by count, by bytes and by age, each room says exactly what it has lost."""
+        """Each room reports exactly its trimmed entries, for trimming by count, by bytes and by age."""
         for number in range(4):
             async with self.opened(Bounds(max_events=12, max_bytes=4_000, max_seconds=60.0)) as subject:
                 story = Story(subject, number)
@@ -71,8 +70,8 @@ class LogRoomsContract(LogSuite):
                     story.judge(subject.log.window("acme"))
 
     async def test_room_whose_last_trimmed_entry_is_forgotten_has_a_gap(self) -> None:
-        """At most so many rooms are remembered, the oldest forgotten first; of one that is not it is never said that it
-        has all up to there."""
+        """At most `max_trimmed_rooms` are remembered, the oldest forgotten first; a forgotten room is never reported
+        complete."""
         async with self.opened(Bounds(max_events=1, max_trimmed_rooms=2)) as subject:
             window = subject.log.window("acme")
             for circle in (1, 2, 3, 4, 5):  # 3 and 4 are remembered
@@ -82,7 +81,7 @@ class LogRoomsContract(LogSuite):
                 assert judged == ["history_trimmed"] * last + [None] * (6 - last), circle
 
     async def test_expired_entries_are_reported_by_room(self) -> None:
-        """One that begins to follow a log in which all is too old knows what each room has lost."""
+        """A new follower of a log with only expired entries knows the losses of each room."""
         async with self.opened(Bounds(max_seconds=60.0)) as subject:
             for circle in (1, 2, 2, 1, 2):
                 await subject.log.append("carol", draft(circle=circle))

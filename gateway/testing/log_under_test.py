@@ -1,4 +1,4 @@
-"""A log under test, and what its listener heard."""
+"""A log under test, and the callbacks that its listener got."""
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -10,7 +10,7 @@ from gateway.testing.helpers import CURSOR_KEY, draft
 
 
 class RecordingListener:
-    """A `LogListener` that remembers what it was called with."""
+    """A `LogListener` that records its callbacks."""
 
     def __init__(self) -> None:
         self.delivered: list[tuple[str, Entry]] = []
@@ -32,7 +32,7 @@ class RecordingListener:
 
 
 class LogUnderTest(RecordingListener):
-    """A log, how to let time pass for it, and what its listener was called with."""
+    """A log, a function that lets time pass for it, and its recording listener."""
 
     def __init__(self, log: Log, pass_time: Callable[[float], Awaitable[None]]) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class LogUnderTest(RecordingListener):
         log.attach(self)
 
     async def follow(self, *tenants: str) -> None:
-        """What a gateway does for a tenant's first connection; a window is kept up to date from then on."""
+        """Follow tenants, as a gateway does for a tenant's first connection."""
         for tenant in tenants:
             if (following := self.log.follow(tenant)) is not None:
                 await following
@@ -54,12 +54,12 @@ class LogUnderTest(RecordingListener):
 
 
 class LogSuite(ABC):
-    """What the suites of a log have in common: how one is made."""
+    """The base of the suites of a log: the hooks that make one."""
 
     @abstractmethod
     def open(self, bounds: Bounds, keys: tuple[bytes, ...]) -> AbstractAsyncContextManager[LogUnderTest]:
-        """A new, empty log, running; `keys` are for cursors. Its `pass_time` moves the time by which the engine
-        forgets keys and entries, the sweeps included that would have come."""
+        """A new, empty, running log; `keys` are for cursors. Its `pass_time` advances the time by which the engine
+        expires keys and entries, with the sweeps of that time."""
 
     @asynccontextmanager
     async def opened(self, bounds: Bounds | None = None) -> AsyncIterator[LogUnderTest]:

@@ -1,4 +1,4 @@
-"""The suite of a log's window: how much it holds, for how long, and what it says that it lacks."""
+"""The contract suite of a log's window: its bounds, and the gaps that it reports."""
 
 from gateway.core.cursor import Position
 from gateway.core.window import Bounds
@@ -8,10 +8,10 @@ from schemas.rooms import TENANT_ROOM
 
 
 class LogWindowContract(LogSuite):
-    """What `gateway.core.log.Log` promises of the windows that it keeps up to date."""
+    """The guarantees of `gateway.core.log.Log` about windows."""
 
     async def test_window_is_within_its_count_after_every_append(self) -> None:
-        """At most `max_events` are kept: the newest, without a hole."""
+        """The window has at most `max_events` entries: the newest, without a hole."""
         async with self.opened(Bounds(max_events=5)) as subject:
             window = subject.log.window("acme")
             for n in range(1, 13):
@@ -21,8 +21,8 @@ class LogWindowContract(LogSuite):
                 assert [window[o].offset for o in range(window.first, n + 1)] == list(range(window.first, n + 1))
 
     async def test_window_is_within_its_bytes_after_every_append(self) -> None:
-        """At most `max_bytes` of frames are kept; an event that alone is over them stays until the next one, since an
-        accepted event must reach those who are there."""
+        """The window has at most `max_bytes` of frames; a single event over them stays until the next one, since an
+        accepted event must be delivered."""
         async with self.opened(Bounds(max_bytes=2_000)) as subject:
             window = subject.log.window("acme")
             for size in (300, 500, 100, 900, 0, 1_500, 1_900, 0, 5_000, 10, 10):
@@ -33,7 +33,7 @@ class LogWindowContract(LogSuite):
                 assert number_of(window[window.head].frame) == size
 
     async def test_window_drops_expired_entries(self) -> None:
-        """What is older than `max_seconds` goes, and nothing younger; offsets go on where they were."""
+        """Entries older than `max_seconds` are dropped, and no others; offsets continue."""
         async with self.opened(Bounds(max_seconds=60.0)) as subject:
             window = subject.log.window("acme")
             await subject.append("acme", 3)
@@ -50,8 +50,7 @@ class LogWindowContract(LogSuite):
             assert (window.first, window.head) == (6, 6)
 
     async def test_gap_is_reported_exactly(self) -> None:
-        """What follows a position is all there, or was trimmed from the first lost entry on, or is of another life of
-        the log."""
+        """The entries after a position are complete, or trimmed up to the exact offset, or of another epoch."""
         async with self.opened(Bounds(max_events=4)) as subject:
             window = subject.log.window("acme")
             assert window.gap(Position(window.epoch, 0), [TENANT_ROOM]) is None
@@ -75,7 +74,7 @@ class LogWindowContract(LogSuite):
             assert {window.gap(Position(other, offset), [TENANT_ROOM]) for offset in (0, 6, 10, 11)} == {"log_reset"}
 
     async def test_empty_window_reports_a_gap(self) -> None:
-        """Where all has been let go of, only the head's own position misses nothing."""
+        """With all entries dropped, only the head's own position has no gap."""
         async with self.opened(Bounds(max_seconds=60.0)) as subject:
             window = subject.log.window("acme")
             await subject.append("acme", 3)
@@ -85,8 +84,8 @@ class LogWindowContract(LogSuite):
             assert window.gap(Position(window.epoch, 3), [TENANT_ROOM]) is None
 
     async def test_new_follower_gets_no_expired_entry(self) -> None:
-        """A window that is looked at for the first time, long after, has what is young enough, and says what it lacks:
-        whether or not anything was appended, or swept, in between."""
+        """A window followed for the first time has no expired entries, and reports them as a gap, with or without
+        appends and sweeps in between."""
         async with self.opened(Bounds(max_seconds=60.0)) as subject:
             for n in range(6):
                 await subject.log.append("carol", draft(n))
@@ -107,7 +106,7 @@ class LogWindowContract(LogSuite):
             assert [entry.offset for entry in subject.delivered_to("dora")][-1:] == [7]
 
     async def test_new_log_has_a_new_epoch(self) -> None:
-        """Of a log that has lost its entries the old cursors still decode, and are told as `log_reset`."""
+        """Cursors of a log that has lost its entries still decode, and give `log_reset`."""
         async with self.opened() as subject:
             receipt = (await subject.append("acme", 3))[1]
         async with self.opened() as subject:
@@ -116,7 +115,7 @@ class LogWindowContract(LogSuite):
             assert window.gap(window.cursors.decode(receipt.event_id), [TENANT_ROOM]) == "log_reset"
 
     async def test_cursors_of_an_earlier_key_are_still_good(self) -> None:
-        """The newest key makes the ids, and every key that is still known is understood."""
+        """The newest key encodes cursors, and every known key decodes them."""
         newer = b"another cursor key, made later on"
         async with self.open(Bounds(), (CURSOR_KEY,)) as subject:
             await subject.follow("acme")

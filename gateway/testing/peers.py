@@ -1,4 +1,4 @@
-"""Real clients, and a host that remembers what a transport told it."""
+"""Real clients, and a host that records a transport's callbacks."""
 
 import asyncio
 import socket
@@ -17,11 +17,11 @@ from gateway.core.transport import Transport
 from gateway.transports.uvicorn.sockets import write_batch_to_fds
 
 _PIECE: Final = 16_384
-"""Bytes of what fills a transport; one is well within any limit."""
+"""Bytes of one write that fills a transport; less than any limit."""
 
 
 class RecordingHost:
-    """A `Host` that lets everybody in and remembers what it was told; `writable_hook` may be set to do more."""
+    """A `Host` that admits every client and records its callbacks; `writable_hook` is called from `on_writable`."""
 
     def __init__(self) -> None:
         self.joined: asyncio.Queue[Connection] = asyncio.Queue()
@@ -57,7 +57,7 @@ class RecordingHost:
 
 
 class Peer:
-    """One client and the transport that writes to it."""
+    """A client and the transport that writes to it."""
 
     def __init__(self, host: RecordingHost, connection: Connection, client: ClientConnection) -> None:
         self.host = host
@@ -76,7 +76,7 @@ class Peer:
             self.host.writing = False
 
     def deliver(self, *texts: str) -> bool:
-        """Write as the fan-out does: past `write`, where there is a descriptor. Whether it was so."""
+        """Write as the fan-out does: to the descriptor, where there is one. Returns whether there was."""
         batch = Batch([Frame(text.encode()) for text in texts])
         fd = self.transport.fd
         if fd is None:
@@ -86,14 +86,14 @@ class Peer:
         return True
 
     def fill(self, limit: int) -> list[str]:
-        """Write until the answer is False and return what was written, that one included; at most `limit` bytes."""
+        """Write at most `limit` bytes until the transport is full, and return the texts."""
         for n in range(limit // _PIECE):
             if not self.write(_piece(n)):
                 return [_piece(i) for i in range(n + 1)]
         raise AssertionError(f"took {limit} bytes and was not full")
 
     async def stuff(self, limit: int) -> list[str]:
-        """The same, until the kernel's buffers are full too and nothing moves any more."""
+        """Write at most `limit` bytes until the transport and the kernel's buffers are full, and return the texts."""
         count, full, drains = 0, False, len(self.host.drains)
         while count < limit // _PIECE:
             while not full and count < limit // _PIECE:
@@ -110,7 +110,7 @@ class Peer:
             return [str(await self.client.recv()) for _ in range(count)]
 
     async def read_to_end(self, seconds: float = 10.0) -> tuple[list[str], int | None, str | None]:
-        """All that is still to come, and the close code and reason."""
+        """All further texts, and the close code and reason."""
         texts = []
         try:
             async with asyncio.timeout(seconds):
@@ -125,7 +125,7 @@ def _piece(n: int) -> str:
 
 
 async def dial(url: str) -> ClientConnection:
-    """A client that holds little itself, so that what it does not `recv` is left to the server."""
+    """A client with small buffers, so that unread data stays with the server."""
     host, _, port = url.split("/")[2].rpartition(":")
     sock = socket.socket()
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)

@@ -1,4 +1,4 @@
-"""The suite of `gateway.core.cluster.Cluster` and its `ClusterMembers` among several nodes."""
+"""The contract suite of `gateway.core.cluster.Cluster` and its `ClusterMembers`, for several nodes."""
 
 import asyncio
 from abc import abstractmethod
@@ -12,20 +12,20 @@ from gateway.testing.shared_control_contract import SHORT, SOON, SharedControlCo
 
 
 class SharedClusterContract(SharedControlContract):
-    """What `Cluster` and `ClusterMembers` promise beyond one node, for those whose store is elsewhere."""
+    """The guarantees of `Cluster` and `ClusterMembers` between nodes with a shared store."""
 
     @abstractmethod
     async def kill(self, node: NodeUnderTest) -> None:
-        """End the node without a word, as a crash does. It is stopped later on, like any other."""
+        """End the node without withdrawing, as a crash does. It is stopped later, like any other."""
 
     @abstractmethod
     def read_only(self, node: NodeUnderTest) -> AbstractAsyncContextManager[None]:
-        """Within it the store can be read, and takes no writes from any node."""
+        """A context in which the store can be read, and takes no writes from any node."""
 
-    # -- what is kept
+    # -- one-time values
 
     async def test_value_put_at_one_node_is_popped_at_another(self) -> None:
-        """By exactly one of many who take at once, wherever they are."""
+        """Exactly one of many concurrent `pop`s on different nodes returns the value."""
         async with self.open() as one, self.join(one) as two:
             await one.nodes.put_once("key", "value", 30)
             assert await two.nodes.pop("key") == "value"
@@ -34,7 +34,7 @@ class SharedClusterContract(SharedControlContract):
             assert sorted(taken, key=str) == [None] * 19 + ["again"]
 
     async def test_put_and_pop_fail_without_the_store(self) -> None:
-        """`LogUnavailable` says so; afterwards what was kept before is there."""
+        """Without the store both raise `LogUnavailable`; afterwards earlier values are there."""
         async with self.open() as one:
             await one.nodes.put_once("key", "value", 600)
             async with self.partitioned(one):
@@ -45,7 +45,7 @@ class SharedClusterContract(SharedControlContract):
     # -- members
 
     async def test_connections_are_known_at_every_node(self) -> None:
-        """To who looks, as they are: one comes, is changed, and goes. Each with its node, and with what that counts."""
+        """Opened, changed and closed connections are visible on other nodes, each with its node."""
         async with self.open() as one, self.join(one) as two:
             first = Member(
                 "con_1", 'tab "é"', "ada@example.com", 1_768_000_000.25, 1_768_000_600, ("circle:1", "tenant")
@@ -62,7 +62,7 @@ class SharedClusterContract(SharedControlContract):
             assert await one.list_members() == []
 
     async def test_thousands_of_connections_are_known(self) -> None:
-        """That come at once, change at once and go at once."""
+        """3,000 connections that are opened, changed and closed at once are visible."""
         crowd = [member(f"con_{n:04}", f"user{n % 100}", "circle:1") for n in range(3_000)]
         async with self.open() as one, self.join(one) as two:
             one.put(*crowd)
@@ -74,7 +74,7 @@ class SharedClusterContract(SharedControlContract):
             await _known(two, [], 4 * SOON)
 
     async def test_members_of_tenants_are_isolated(self) -> None:
-        """Though their names look alike."""
+        """Tenants with similar names are isolated."""
         names = ["a", "A", "a_b", "a-b", "a_", "ab", "0", "00", "x" * 64]
         async with self.open() as one, self.join(one) as two:
             two.nodes.members.watch("a")
@@ -86,7 +86,7 @@ class SharedClusterContract(SharedControlContract):
             assert two.changes == [("a", PresenceChange("tenant", "user0", True))]
 
     async def test_changes_are_reported_in_order(self) -> None:
-        """The first connection of a user into a room and the last one out, over all other nodes."""
+        """Changes are the first connection of a user in a room and the last one out, over all other nodes, in order."""
         async with self.open() as one, self.join(one) as two, self.join(one) as watcher:
             one.put(member("con_1", "ada", "circle:1"))
             await _known(watcher, one.connections.of["acme"].values())
@@ -100,7 +100,7 @@ class SharedClusterContract(SharedControlContract):
 
             two.put(member("con_2", "bob", "circle:1"))
             await told(PresenceChange("circle:1", "bob", True))
-            one.put(member("con_3", "bob", "circle:1"))  # the second one of hers
+            one.put(member("con_3", "bob", "circle:1"))  # a second connection of the same user
             await until(lambda: len(watcher.known()) == 3, SOON)
             two.put(member("con_2", "bob", "circle:2"))
             await told(PresenceChange("circle:2", "bob", True))
@@ -110,7 +110,7 @@ class SharedClusterContract(SharedControlContract):
             await told(PresenceChange("circle:1", "ada", False))
 
     async def test_first_read_reports_no_change(self) -> None:
-        """Who watches from the beginning gets to know of it without being told."""
+        """A watcher gets no changes for the members of the first read."""
         async with self.open() as one, self.join(one) as two:
             one.put(member("con_1", "ada", "circle:1"))
             await _known(two, [member("con_1", "ada", "circle:1")])
@@ -120,8 +120,7 @@ class SharedClusterContract(SharedControlContract):
                 assert watcher.changes == []
 
     async def test_totals_are_known_while_their_node_runs(self) -> None:
-        """Soon after they have changed, also of a tenant without any connection there; and not of a node that ended,
-        whether or not anything else was known of it."""
+        """Changed totals are visible soon, also of a tenant without connections, until their node ends."""
         async with self.open(SHORT) as one, self.join(one, SHORT) as two:
 
             async def counted(*expected: TenantTotals) -> None:
@@ -153,7 +152,7 @@ class SharedClusterContract(SharedControlContract):
             await counted()
 
     async def test_unwatch_ends_the_reports(self) -> None:
-        """Though it goes on refreshing its view."""
+        """After `unwatch` a node gets no changes, but can still refresh."""
         async with self.open() as one, self.join(one) as two:
             two.nodes.members.watch("acme")
             await two.list_members()
@@ -165,7 +164,7 @@ class SharedClusterContract(SharedControlContract):
             assert len(two.changes) == 1
 
     async def test_connections_of_a_stopped_node_are_gone(self) -> None:
-        """Whether somebody watches or looks."""
+        """The connections of a stopped node are gone, for watchers and for a refresh."""
         async with self.open() as one, self.join(one) as two:
             two.nodes.members.watch("acme")
             await two.list_members()
@@ -178,7 +177,7 @@ class SharedClusterContract(SharedControlContract):
             assert two.changes[1:] == [("acme", PresenceChange("circle:1", "ada", False))]
 
     async def test_connections_of_a_killed_node_are_gone_after_its_lease(self) -> None:
-        """And those of one that lives count for longer than that."""
+        """The connections of a killed node expire with its lease; those of a running node stay."""
         async with self.open(SHORT) as one, self.join(one, SHORT) as two, self.join(one, SHORT) as three:
             two.put(member("con_2", "bob", "circle:1"))
             three.put(member("con_3", "eve", "circle:1"))
@@ -194,8 +193,8 @@ class SharedClusterContract(SharedControlContract):
             ]
 
     async def test_partitioned_node_keeps_its_last_view(self) -> None:
-        """`partial` says so, and a refresh ends within 2 seconds. In reach again it knows what has changed, and so do
-        the others, and nobody is told of those who were there all the time."""
+        """During a partition `partial` is true and a refresh ends within 2 seconds. Afterwards the nodes converge,
+        without changes for members that stayed."""
         async with self.open() as one, self.join(one) as two:
             one.nodes.members.watch("acme")
             two.nodes.members.watch("acme")
@@ -221,7 +220,8 @@ class SharedClusterContract(SharedControlContract):
             assert two.changes == [("acme", PresenceChange("circle:1", "eve", True))]
 
     async def test_partition_longer_than_the_lease_reports_no_leave(self) -> None:
-        """It knows what it heard last, and that it may be wrong; in reach again, who has come and who has gone."""
+        """During a partition longer than the lease the last view stays, and `partial` is true; afterwards the changes
+        are reported."""
         async with self.open(SHORT) as one, self.join(one, SHORT) as two, self.join(one, SHORT) as three:
             one.nodes.members.watch("acme")
             two.put(member("con_2", "bob", "circle:1"))
@@ -244,8 +244,8 @@ class SharedClusterContract(SharedControlContract):
             }
 
     async def test_read_only_store_reports_no_leave(self) -> None:
-        """While the store takes no writes, for longer than the lease: what is known may not be all, and `partial` says
-        so. Afterwards the nodes know what has changed."""
+        """While the store takes no writes for longer than the lease, the last view stays, and `partial` is true.
+        Afterwards the nodes converge."""
         async with self.open(SHORT) as one, self.join(one, SHORT) as two:
             one.nodes.members.watch("acme")
             two.put(member("con_2", "bob", "circle:1"))
@@ -265,7 +265,7 @@ class SharedClusterContract(SharedControlContract):
             assert [change for _, change in one.changes] == [PresenceChange("circle:1", "eve", True)]
 
     async def test_members_outlive_the_loss_of_the_store(self) -> None:
-        """Each node tells anew what it has, also to one that comes only then."""
+        """After a loss of the store each node writes its members again, also for a new node."""
         async with self.open() as one, self.join(one) as two:
             one.put(member("con_1", "ada", "circle:1"))
             await _known(two, [member("con_1", "ada", "circle:1")])
@@ -276,7 +276,7 @@ class SharedClusterContract(SharedControlContract):
 
 
 async def _known(node: NodeUnderTest, members: Any, seconds: float = SOON, tenant: str = "acme") -> None:
-    """Look until these connections are known, in the order of their ids."""
+    """Wait until exactly these connections are known, in the order of their ids."""
     expected = list(members)
     async with asyncio.timeout(seconds):
         while await node.list_members(tenant) != expected:  # noqa: ASYNC110 - there is no event for it

@@ -1,4 +1,4 @@
-"""The suite of `gateway.core.cluster.Cluster` for control messages among several nodes."""
+"""The contract suite of control messages in `gateway.core.cluster.Cluster`, for several nodes."""
 
 import asyncio
 import time
@@ -15,14 +15,14 @@ from gateway.testing.cluster_contract import AT, LEASE, ClusterContract, NodeUnd
 from gateway.testing.helpers import until
 
 SOON: Final = 5.0
-"""Seconds that the suite gives what is promised within 2: the machine may be busy with other things."""
+"""The suite's timeout in seconds for guarantees of 2 seconds, on a busy machine."""
 
 SHORT: Final = 2.0
-"""A lease, or the seconds of a message, that a test can wait for."""
+"""A lease, or the seconds of a message, that is short enough to wait for."""
 
 
 class SharedControlContract(ClusterContract):
-    """What `Cluster` promises of control messages beyond one node; a part of `SharedClusterContract`."""
+    """The guarantees of `Cluster` about control messages between nodes; a part of `SharedClusterContract`."""
 
     @abstractmethod
     def join(self, node: NodeUnderTest, lease: float = LEASE) -> AbstractAsyncContextManager[NodeUnderTest]:
@@ -30,7 +30,7 @@ class SharedControlContract(ClusterContract):
 
     @abstractmethod
     def partitioned(self, node: NodeUnderTest) -> AbstractAsyncContextManager[None]:
-        """Within it nothing goes between this node and the store, and nobody is told; what was on its way is lost."""
+        """A context in which the node and the store are disconnected, without an error; messages in flight are lost."""
 
     @abstractmethod
     async def wipe(self, node: NodeUnderTest) -> None:
@@ -38,26 +38,25 @@ class SharedControlContract(ClusterContract):
 
     @abstractmethod
     async def stored(self, node: NodeUnderTest) -> int:
-        """How many control messages the store has."""
+        """The number of control messages in the store."""
 
     # -- control messages
 
     async def test_message_reaches_every_other_node_once(self) -> None:
-        """As it was told, whatever its kind; the node that tells is not called."""
+        """A message of any kind reaches every other node unchanged, once; the publishing node is not called."""
         async with self.open() as one, self.join(one) as two, self.join(one) as three:
             told = _messages()
             for message in told:
                 await one.nodes.publish_control(message)
             await until(lambda: min(len(two.heard), len(three.heard)) >= len(told), SOON)
-            # Comes after the others, so that what was to be heard twice has been.
+            # A last message, so that a second delivery of earlier ones would have come by now.
             last = two.control("last")
             await two.nodes.publish_control(last)
             await until(lambda: last in one.heard and last in three.heard, SOON)
             assert (one.heard, two.heard, three.heard) == ([last], told, [*told, last])
 
     async def test_starting_node_gets_the_messages_in_force(self) -> None:
-        """All of it by the time that it has started, and nothing that is over: by one clock, whatever that of a node
-        says."""
+        """A node has all messages in force when it has started, and no expired ones, whatever its own clock says."""
         async with self.open() as one:
             short, long = one.control("short", SHORT), one.control("long", 600.0)
             await one.nodes.publish_control(short)
@@ -69,7 +68,7 @@ class SharedControlContract(ClusterContract):
                 assert three.heard == [long]
 
     async def test_reconnected_node_gets_what_it_missed(self) -> None:
-        """Once, and nothing again that it had heard before."""
+        """After a partition a node gets the missed messages once, and earlier ones not again."""
         async with self.open() as one, self.join(one) as two:
             before, missed = one.control("before"), one.control("missed")
             await one.nodes.publish_control(before)
@@ -85,7 +84,7 @@ class SharedControlContract(ClusterContract):
             assert two.heard == [before, missed, after]
 
     async def test_unstored_message_is_delivered_later(self) -> None:
-        """Who tells gets `LogUnavailable`; the others hear it once the store can be reached again."""
+        """The caller gets `LogUnavailable`; the other nodes get the message once the store is reachable again."""
         async with self.open() as one, self.join(one) as two:
             message = one.control("jti")
             async with self.partitioned(one):
@@ -96,7 +95,7 @@ class SharedControlContract(ClusterContract):
             assert one.heard == []
 
     async def test_messages_outlive_the_loss_of_the_store(self) -> None:
-        """A node that starts after it hears all that is in force; the others, nothing again."""
+        """After a loss of the store a new node gets all messages in force; the others get none again."""
         async with self.open() as one, self.join(one) as two:
             told = _messages()
             for message in told:
@@ -111,7 +110,7 @@ class SharedControlContract(ClusterContract):
             assert (one.heard, two.heard) == ([later], told)
 
     async def test_cutoff_reaches_as_far_as_tokens_that_any_node_was_shown(self) -> None:
-        """Though it was made where nobody knew that an issuer's clock is ahead."""
+        """A cutoff ends tokens with an `iat` ahead of the clock that another node has seen."""
         async with self.open() as one, self.join(one) as two, self.join(one) as three:
             ahead = Identity("ada", "acme", Grants(()), frozenset(), "jti", int(AT) + 3, int(AT) + 600)
             two.nodes.revocations.check(ahead, AT)
@@ -120,7 +119,7 @@ class SharedControlContract(ClusterContract):
                 await until(lambda node=node: node.nodes.revocations.is_revoked(ahead, AT + 60), SOON)  # type: ignore[misc]
 
     async def test_replaced_messages_are_compacted(self) -> None:
-        """A hundred users revoked again and again are a hundred messages, and so they are for a node that starts."""
+        """Repeated revocations of a hundred users are a hundred messages, also for a new node."""
 
         def cutoff(user: int, at: int) -> ControlMessage:
             return ControlMessage("user_revoked", "acme", f"u{user}", AT + at, 600.0, through=AT + at)
@@ -138,7 +137,7 @@ class SharedControlContract(ClusterContract):
                 assert len(three.nodes.revocations) == 100
 
     async def test_node_starts_with_many_messages_in_force(self) -> None:
-        """Within 5 seconds, with 100,000; of this process, since the machine may be busy with other things."""
+        """A node starts within 5 seconds of CPU time with 100,000 messages in force."""
         async with self.open() as one:
             for start in range(0, 100_000, 2_000):
                 some = [one.control(f"jti_{n}") for n in range(start, start + 2_000)]
@@ -151,7 +150,7 @@ class SharedControlContract(ClusterContract):
                 assert len(two.nodes.revocations) == len(two.heard) == 100_000
 
     async def test_tenants_publish_round_robin(self) -> None:
-        """However many messages one tenant has, those of others do not wait for them."""
+        """Many messages of one tenant do not delay another's."""
         async with self.open() as one, self.join(one) as two:
             flood = [asyncio.ensure_future(one.nodes.publish_control(one.control(f"jti_{n}"))) for n in range(5_000)]
             await asyncio.sleep(0)
@@ -164,7 +163,7 @@ class SharedControlContract(ClusterContract):
 
 
 def _messages() -> list[ControlMessage]:
-    """One of each kind."""
+    """A message of each kind."""
     kinds: dict[ControlKind, tuple[str | None, str, str]] = {
         "token_revoked": (None, "jti", ""),
         "user_revoked": ("acme", "ada@example.com", ""),
@@ -183,4 +182,4 @@ async def unavailable(asked: Awaitable[object]) -> None:
             await asked
     except LogUnavailable:
         return
-    raise AssertionError("it went well without the store")
+    raise AssertionError("no LogUnavailable was raised without the store")

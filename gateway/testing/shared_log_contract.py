@@ -1,4 +1,4 @@
-"""The suite of `gateway.core.log.Log` beyond one node."""
+"""The contract suite of `gateway.core.log.Log`, for several nodes."""
 
 import asyncio
 from abc import abstractmethod
@@ -16,7 +16,7 @@ from schemas.rooms import TENANT_ROOM
 
 
 class SharedLogContract(LogContract):
-    """What `Log` promises beyond one node, for engines whose storage is elsewhere."""
+    """The guarantees of `Log` between nodes with shared storage."""
 
     @abstractmethod
     def join(self, subject: LogUnderTest) -> AbstractAsyncContextManager[LogUnderTest]:
@@ -24,19 +24,19 @@ class SharedLogContract(LogContract):
 
     @abstractmethod
     def unreachable(self, subject: LogUnderTest) -> AbstractAsyncContextManager[None]:
-        """Within it the storage answers nobody; afterwards it does again, with nothing lost."""
+        """A context in which the storage answers no node; nothing is lost."""
 
     @abstractmethod
     def without_notifications(self, subject: LogUnderTest) -> AbstractAsyncContextManager[None]:
-        """Within it this node learns nothing of what others append; afterwards it does again."""
+        """A context in which this node is not notified of other nodes' appends."""
 
     @abstractmethod
     async def wipe(self, subject: LogUnderTest) -> None:
         """Empty the storage under a running node."""
 
     async def test_every_node_is_called_with_every_entry(self) -> None:
-        """Whichever node appended it, each node's listener is called once, in one order, and each event has one id and
-        one removal."""
+        """Each node's listener is called with every entry once, in one order, whichever node appended it; ids and
+        removals are equal."""
         async with self.opened() as one, self.join(one) as other:
             await other.follow("acme")
             for n in range(20):
@@ -53,7 +53,7 @@ class SharedLogContract(LogContract):
             ]
 
     async def test_event_is_counted_where_it_was_appended(self) -> None:
-        """And at no other node that follows the tenant."""
+        """An event is counted on the node that appended it only."""
         async with self.opened() as one, self.join(one) as other:
             await other.follow("acme")
             await one.append("acme", 3)
@@ -63,13 +63,13 @@ class SharedLogContract(LogContract):
             assert await one.log.size("acme") == await other.log.size("acme")
 
     async def test_key_used_at_another_node_is_a_duplicate(self) -> None:
-        """A key is good at every node."""
+        """An idempotency key is valid on every node."""
         async with self.opened() as one, self.join(one) as other:
             first = await one.log.append("acme", draft(1, key="k"))
             assert is_duplicate(await other.log.append("acme", draft(1, key="k")), first)
 
     async def test_new_node_has_the_window(self) -> None:
-        """A new node finds what was appended before it came, and is told of what comes after."""
+        """A new node has the earlier entries in its window, and is called with later ones only."""
         async with self.opened() as one:
             await one.append("acme", 5)
             async with self.join(one) as other:
@@ -82,7 +82,7 @@ class SharedLogContract(LogContract):
                 assert [number_of(window[o].frame) for o in range(1, 6)] == list(range(5))
 
     async def test_new_node_skips_expired_entries(self) -> None:
-        """A new node has exactly what is young enough, wherever in the log that begins."""
+        """A new node has exactly the entries that have not expired, wherever they begin in the log."""
         async with self.opened(Bounds(max_seconds=3_600.0)) as one:
             for n in range(12):
                 await one.log.append("acme", draft(n))
@@ -96,7 +96,7 @@ class SharedLogContract(LogContract):
                 await one.pass_time(600.0)
 
     async def test_new_node_knows_the_losses_of_each_room(self) -> None:
-        """A new node says the same of each room as a model does, whatever was trimmed before it came, and by what."""
+        """A new node reports the same losses of each room as a model, whatever was trimmed before it started."""
         for number in range(4):
             async with self.opened(Bounds(max_events=12, max_bytes=4_000, max_seconds=60.0)) as one:
                 story = Story(one, number)
@@ -108,8 +108,8 @@ class SharedLogContract(LogContract):
                             story.judge(other.log.window("acme"))
 
     async def test_node_reports_entries_trimmed_unread(self) -> None:
-        """Of entries that are trimmed before a node has read them its listener is told once, and of each later one; the
-        node then knows what each room has lost."""
+        """The listener is called once for entries that were trimmed before the node read them, and with each later one;
+        the losses of each room are known."""
         async with self.opened(Bounds(max_events=4)) as one, self.join(one) as other:
             await other.follow("acme")
             await one.log.append("acme", draft(0, circle=1))
@@ -126,7 +126,7 @@ class SharedLogContract(LogContract):
             assert window.gap(Position(window.epoch, 5), ["circle:2", TENANT_ROOM]) is None
 
     async def test_staleness_is_not_known_without_the_storage(self) -> None:
-        """While the storage does not answer it grows, then it is not known; of a tenant that is not followed, never."""
+        """Without the storage the staleness grows, then is None; it is None for a tenant that is not followed."""
         async with self.opened() as subject:
             await subject.append("acme", 1)
             await until(lambda: subject.log.staleness("acme") is not None)
@@ -140,7 +140,8 @@ class SharedLogContract(LogContract):
             await until(lambda: subject.log.staleness("acme") is not None)
 
     async def test_append_fails_in_time_where_the_storage_does_not_answer(self) -> None:
-        """Within 2 seconds there is an error; afterwards appends work again, and no listener was called twice."""
+        """Without the storage `append` raises within 2 seconds; afterwards it works again, and no entry is delivered
+        twice."""
         async with self.opened() as subject:
             await subject.append("acme", 2)
             async with self.unreachable(subject):
@@ -156,7 +157,7 @@ class SharedLogContract(LogContract):
             assert [entry.offset for entry in subject.delivered_to("acme")] == [1, 2, 3]
 
     async def test_loss_of_entries_is_another_epoch(self) -> None:
-        """After a loss of entries the epoch is another one, and old cursors are told as `log_reset`."""
+        """After a loss of entries the epoch is another one, and old cursors give `log_reset`."""
         async with self.opened() as subject:
             old = (await subject.append("acme", 3))[0].event_id
             await self.wipe(subject)

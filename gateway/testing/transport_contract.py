@@ -1,4 +1,4 @@
-"""The suite of `gateway.core.connection.Transport`, over a real socket with a real client."""
+"""The contract suite of `gateway.core.transport.Transport`, over a real socket with a real client."""
 
 import asyncio
 from abc import ABC, abstractmethod
@@ -15,15 +15,16 @@ from gateway.testing.peers import Peer, RecordingHost, dial
 
 
 class TransportContract(ABC):
-    """What `gateway.core.connection.Transport` promises, over a real socket."""
+    """The guarantees of `gateway.core.transport.Transport`, over a real socket."""
 
     capacity: int = 16 * 1024 * 1024
-    """Bytes that a client which reads nothing may be sent before the answer is False; the kernel's buffers count."""
+    """Bytes that a client that reads nothing may be sent before `write` returns False, the kernel's buffers
+    included."""
 
     @abstractmethod
     def serving(self, host: RecordingHost, stall: float) -> AbstractAsyncContextManager[str]:
-        """A server whose transports call `host`, as the WebSocket address of its clients. A client that reads nothing
-        for `stall` seconds while data waits is given up."""
+        """A server whose transports call `host`; yields the WebSocket URL. A client that reads nothing for `stall`
+        seconds while data waits is aborted."""
 
     @asynccontextmanager
     async def peers(self, count: int = 1, stall: float = 30.0) -> AsyncIterator[list[Peer]]:
@@ -50,7 +51,7 @@ class TransportContract(ABC):
     # -- writing
 
     async def test_frames_arrive_as_they_are(self) -> None:
-        """A frame of any size, and of any text, is one text message."""
+        """A frame of any size and text is one text message."""
         texts = ["", "x", "é" * 63, *("y" * n for n in (125, 126, 127, 65_535, 65_536, 200_000)), "\U0001f600"]
         async with self.peer() as peer:
             for text in texts:
@@ -58,7 +59,7 @@ class TransportContract(ABC):
                 assert await peer.read(1) == [text]
 
     async def test_order_of_the_calls_is_kept(self) -> None:
-        """What is written, in batches of one or many, at once or in turns of the loop, arrives in that order."""
+        """Batches of any size, written in one or several loop iterations, arrive in order."""
         async with self.peer() as peer:
             numbers = iter(range(1_000))
             expected = []
@@ -71,7 +72,7 @@ class TransportContract(ABC):
             assert await peer.read(len(expected)) == expected
 
     async def test_one_batch_serves_many(self) -> None:
-        """A batch is shared by every connection that it is for."""
+        """One batch is written to many connections."""
         async with self.peers(5) as peers:
             batch = Batch([Frame(b"one"), Frame(b"two")])
             for peer in peers:
@@ -80,7 +81,7 @@ class TransportContract(ABC):
                 assert await peer.read(2) == ["one", "two"]
 
     async def test_client_frames_are_received(self) -> None:
-        """Text frames are handed on in order, whole; of binary ones only that they came."""
+        """Text frames are received in order, whole; binary frames are reported."""
         async with self.peer() as peer:
             for text in ("one", "é" * 5_000, ""):
                 await peer.client.send(text)
@@ -89,11 +90,10 @@ class TransportContract(ABC):
             await until(lambda: peer.host.binaries == 1)
             assert peer.host.texts == ["one", "é" * 5_000, "", "in parts"]
 
-    # -- past `write`
+    # -- direct writes
 
     async def test_order_is_kept_past_write(self) -> None:
-        """What is written to the descriptor, where there is one, and what is written by `write` arrives in the order
-        of the calls, while the client reads slowly, what the kernel did not take included."""
+        """Direct writes to the descriptor and calls of `write` arrive in order, with a slow client and short writes."""
         async with self.peer() as peer:
             texts = [f"{n}:".ljust((1, 300, 70_000)[n % 3], ".") for n in range(900)]
             reading = asyncio.create_task(peer.read(len(texts), 30.0))
@@ -108,8 +108,8 @@ class TransportContract(ABC):
             assert peer.host.gone == []
 
     async def test_no_fd_while_data_is_buffered(self) -> None:
-        """One that reads nothing has none, from the first byte on that the kernel does not take; nothing is lost of
-        what was written, and once it has been read there is one again."""
+        """A client that reads nothing has no `fd` from the first buffered byte on; nothing is lost, and `fd` is back
+        once the data has been read."""
         async with self.peer() as peer:
             past = had = peer.transport.fd is not None
             texts: list[str] = []
@@ -129,8 +129,8 @@ class TransportContract(ABC):
             assert await peer.read(1) == ["again"]
 
     async def test_no_fd_after_the_end(self) -> None:
-        """Whoever ended it: the number may be another client's by then. Before, to write to one whose client has
-        gone raises nothing, and the host is told."""
+        """There is no `fd` after the end by either side, since the number may be reused. A write to a disconnected
+        client raises nothing, and the host is called."""
         async with self.peers(4) as peers:
             closed, aborted, polite, rude = peers
             closed.transport.close(1012, "restart")
@@ -145,17 +145,17 @@ class TransportContract(ABC):
             await until(lambda: len(set(rude.host.gone)) == 4)
             assert [peer.transport.fd for peer in peers] == [None] * 4
 
-    # -- full and drained
+    # -- backpressure
 
     async def test_full_transport_returns_false(self) -> None:
-        """A client that reads nothing fills its transport within bounds; from that batch on the answer is False."""
+        """A client that reads nothing fills its transport within bounds; from that batch on `write` returns False."""
         async with self.peer() as peer:
             peer.fill(self.capacity)
             assert [peer.write("more") for _ in range(3)] == [False] * 3
             assert peer.host.drains == []
 
     async def test_buffer_is_bounded_while_the_loop_runs(self) -> None:
-        """So it does where the server can write as much as the kernel takes, in between."""
+        """The buffer is also bounded while the event loop writes to the kernel."""
         async with self.peer() as peer:
             taken, full = 0, False
             while not full and taken < self.capacity:
@@ -165,7 +165,7 @@ class TransportContract(ABC):
             assert full
 
     async def test_one_batch_over_the_limit_is_taken_whole(self) -> None:
-        """A batch that alone is over the limit is taken, all of it, and answered False."""
+        """A single batch over the limit is taken whole, and `write` returns False."""
         async with self.peer() as peer:
             texts = [f"{n}:".ljust(65_536, ".") for n in range(self.capacity // 65_536)]
             assert not peer.write(*texts)
@@ -173,8 +173,8 @@ class TransportContract(ABC):
             await until(lambda: len(peer.host.drains) == 1)
 
     async def test_on_writable_is_called_once(self) -> None:
-        """Once there is room again the host is told, once, and not from within a `write`; then writing goes on, and
-        nothing was lost of what was written while it was full."""
+        """`on_writable` is called once when there is room again, not from within `write`; nothing written while it was
+        full is lost."""
         async with self.peer() as peer:
             written = peer.fill(self.capacity)
             assert not peer.write("late")
@@ -186,7 +186,7 @@ class TransportContract(ABC):
             assert peer.host.drains == [peer.connection]
 
     async def test_on_writable_is_not_called_unless_full(self) -> None:
-        """Nobody is told of a drain who was never answered False."""
+        """`on_writable` is not called for a transport that was never full."""
         async with self.peer() as peer:
             for n in range(50):
                 assert peer.write(str(n))
@@ -195,8 +195,7 @@ class TransportContract(ABC):
             assert peer.host.drains == []
 
     async def test_writing_from_on_writable_loses_nothing(self) -> None:
-        """A host that writes on whenever it is told, until it is full again, is told each time: it brings 24 MiB
-        through in order, and no wake-up is lost."""
+        """A host that writes from `on_writable` until the transport is full gets 24 MiB through in order."""
         async with self.peer() as peer:
             source = iter([f"{n}:".ljust(32_768, ".") for n in range(768)])
 
@@ -214,8 +213,8 @@ class TransportContract(ABC):
             await until(lambda: len(peer.host.drains) == len(refusals))
 
     async def test_memory_is_bounded_while_stuck(self) -> None:
-        """One who stops at the first False holds what fills it and one batch more, however long the client is stuck:
-        nobody is told of room that is not there."""
+        """A transport that is not written to after False holds what fills it and one batch more; `on_writable` is not
+        called while the client is stuck."""
         async with self.peer() as peer:
             await peer.stuff(self.capacity)
             drains = len(peer.host.drains)
@@ -224,7 +223,7 @@ class TransportContract(ABC):
             assert not peer.write("x")
 
     async def test_stuck_client_delays_nobody(self) -> None:
-        """Others are written to as if the stuck one were not there."""
+        """A stuck client does not delay others."""
         async with self.peers(3) as (stuck, *others):
             await stuck.stuff(self.capacity)
             for n in range(50):
@@ -234,20 +233,20 @@ class TransportContract(ABC):
                     assert await peer.read(1, 1.0) == [str(n)]
 
     async def test_stuck_client_is_aborted(self) -> None:
-        """One that reads nothing while data waits is given up after its time, and the host is told."""
+        """A client that reads nothing while data waits is aborted after `stall` seconds, and the host is called."""
         async with self.peer(stall=0.5) as peer:
             await peer.stuff(self.capacity)
             await until(lambda: peer.connection in peer.host.gone, 5.0)
 
     async def test_idle_client_is_kept(self) -> None:
-        """One for which nothing waits keeps its connection, however long it has nothing to read."""
+        """A client without waiting data keeps its connection."""
         async with self.peer(stall=0.3) as peer:
             await asyncio.sleep(1.5)
             assert peer.write("still here")
             assert await peer.read(1) == ["still here"]
 
     async def test_slow_client_is_kept(self) -> None:
-        """One that reads, however slowly, keeps its connection, and gets everything in order."""
+        """A client that reads slowly keeps its connection, and gets everything in order."""
         async with self.peer(stall=0.5) as peer:
             written = await peer.stuff(self.capacity)
             received = []
@@ -260,7 +259,7 @@ class TransportContract(ABC):
     # -- the end
 
     async def test_close_comes_after_what_was_written(self) -> None:
-        """The client gets what was written before, then the code and the reason."""
+        """The client gets earlier frames, then the close code and reason."""
         async with self.peer() as peer:
             texts = [str(n) for n in range(200)]
             peer.write(*texts)
@@ -269,21 +268,21 @@ class TransportContract(ABC):
             await until(lambda: peer.connection in peer.host.gone)
 
     async def test_close_of_a_full_transport_comes_after_what_was_written(self) -> None:
-        """So it does where the client has yet to read most of it."""
+        """The close frame also comes last for a client that has most data still to read."""
         async with self.peer() as peer:
             texts = await peer.stuff(self.capacity)
             peer.transport.close(1012, "restart")
             assert await peer.read_to_end() == (texts, 1012, "restart")
 
     async def test_close_aborts_after_its_deadline(self) -> None:
-        """One that reads nothing more has its time for what was written before; then the host is told."""
+        """A client that reads nothing is aborted `CLOSE_SECONDS` after `close`; then the host is called."""
         async with self.peer() as peer:
             await peer.stuff(self.capacity)
             peer.transport.close(4401, "token_revoked")
             await until(lambda: peer.connection in peer.host.gone, CLOSE_SECONDS + 0.5)
 
     async def test_close_twice_is_close_once(self) -> None:
-        """The first code counts."""
+        """The first close code counts."""
         async with self.peer() as peer:
             peer.transport.close(4401, "token_expired")
             peer.transport.close(1011, "internal_error")
@@ -292,7 +291,7 @@ class TransportContract(ABC):
             peer.transport.abort()
 
     async def test_write_after_close_does_nothing(self) -> None:
-        """It raises nothing, and the client gets nothing of it, at once or once the client has gone."""
+        """A write after `close` raises nothing, and is not sent, before and after the client has disconnected."""
         async with self.peer() as peer:
             peer.write("before")
             peer.transport.close(4401, "token_revoked")
@@ -302,7 +301,7 @@ class TransportContract(ABC):
             peer.write("long after")
 
     async def test_abort_ends_it_at_once(self) -> None:
-        """However full it is; and it may be called twice, and before or after `close`."""
+        """`abort` ends a full transport at once; it may be called twice, and before or after `close`."""
         async with self.peers(3) as (one, two, three):
             await one.stuff(self.capacity)
             one.transport.abort()
@@ -316,7 +315,7 @@ class TransportContract(ABC):
                 peer.write("after")
 
     async def test_on_transport_closed_is_called(self) -> None:
-        """Whether it said goodbye or not; writing to it afterwards raises nothing."""
+        """`on_transport_closed` is called after a clean and an unclean disconnect; later writes raise nothing."""
         async with self.peers(3) as (polite, rude, stuck):
             await stuck.stuff(self.capacity)
             await polite.client.close()
