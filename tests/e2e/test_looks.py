@@ -59,9 +59,10 @@ _FAINT: Final = """() => {
 
 
 async def filled(visit: Visit) -> None:
-    """Wait until the page shows all that it can: rows, and the refusals in red."""
+    """Bring the page to show all that it can: rows, and the refusals in red."""
     for tenant in ("acme", "globex"):
         await expect(visit.pane(tenant).get_by_test_id("feed-row").nth(3)).to_be_attached()
+        await visit.pane(tenant).get_by_test_id("try-foreign").click()
         await visit.says(tenant, "refusal", "Refused", "bad")
 
 
@@ -78,7 +79,8 @@ async def test_on_a_phone_panes_are_stacked_and_every_control_is_within_reach(
         assert first["x"] == second["x"]
         assert second["y"] >= first["y"] + first["height"]
         controls = await visit.page.locator("button, input, select, textarea, nav a").filter(visible=True).all()
-        assert len(controls) == 2 * 2 + 5 + 1 + 3 + 1
+        rooms = await visit.page.locator(".chip").count()
+        assert len(controls) == rooms + 2 * 6 + 5 + 1 + 3 + 1
         for control in controls:
             await control.click(trial=True)  # scrolls to it; fails where something else is on top
             box = await control.bounding_box()
@@ -86,6 +88,35 @@ async def test_on_a_phone_panes_are_stacked_and_every_control_is_within_reach(
             if await control.evaluate("(element) => element.localName !== 'a'"):
                 assert box["height"] >= FINGER, await control.evaluate("(element) => element.outerHTML")
         await visit.page.screenshot(path=tmp_path / "phone.png")
+
+
+async def test_what_is_published_on_a_phone_is_seen_where_it_was_sent(browser: Browser, demo: GatewayProcess) -> None:
+    async with visiting(browser, f"{demo.url}/", **PHONE) as visit:
+        await visit.is_live("acme")
+        await visit.publish("acme", circle="1", data='{"title": "from a phone"}')
+        await expect(visit.page.get_by_test_id("publish-arrival")).to_contain_text("Arrived in acme")
+        row = visit.page.get_by_test_id("published").get_by_test_id("feed-row")
+        await expect(row.locator(".about")).to_have_text("from a phone")
+        await expect(row).to_be_in_viewport(ratio=0.9)
+        await expect(visit.page.get_by_test_id("publish-submit")).to_be_in_viewport(ratio=1)
+
+
+async def test_the_feeds_are_above_the_fold_of_a_laptop(browser: Browser, demo: GatewayProcess) -> None:
+    async with visiting(browser, f"{demo.url}/", viewport={"width": 1440, "height": 900}) as visit:
+        for tenant in ("acme", "globex"):
+            await expect(visit.pane(tenant).get_by_test_id("feed-row").nth(6)).to_be_in_viewport(ratio=1)
+
+
+async def test_panes_are_side_by_side_on_a_small_screen(browser: Browser, demo: GatewayProcess) -> None:
+    async with visiting(browser, f"{demo.url}/", viewport={"width": 1024, "height": 768}) as visit:
+        await visit.is_live("acme", "globex")
+        first, second = [await visit.pane(tenant).bounding_box() for tenant in ("acme", "globex")]
+        assert first
+        assert second
+        assert first["y"] == second["y"]
+        assert second["x"] >= first["x"] + first["width"]
+        assert await visit.page.evaluate("document.scrollingElement.scrollWidth") == 1024
+        assert await visit.page.evaluate(_OVERFLOWING) == []
 
 
 async def test_the_reference_fits_on_a_phone(browser: Browser, demo: GatewayProcess) -> None:

@@ -57,6 +57,20 @@ async def test_a_cut_connection_resumes_with_nothing_missing_and_nothing_twice(
             await expect(visit.pane(tenant).get_by_test_id("count-gaps")).to_have_text("0")
 
 
+async def test_what_was_missed_counts_when_it_happened(browser: Browser, demo: GatewayProcess) -> None:
+    """Two hundred events of six seconds ago, replayed at once, are no rate of now."""
+    acme = (await tenants(demo))["acme"]
+    async with visiting(browser, f"{demo.url}/") as visit:
+        await visit.is_live("acme")
+        await visit.page.evaluate("__gateway.panes.acme.client.cut(60_000)")
+        missed = await publish(demo, acme["token"], 200, circle_id=1)
+        await asyncio.sleep(7.0)
+        await visit.pane("acme").get_by_test_id("cut").click()
+        await visit.receives("acme", missed[-1])
+        await asyncio.sleep(1.5)  # until the second of the replay counts
+        assert float(await visit.pane("acme").locator('[data-part="rate"]').inner_text()) < 20
+
+
 async def test_a_network_that_fails_for_two_seconds_costs_nothing(browser: Browser, demo: GatewayProcess) -> None:
     """All connections break and new ones are refused while events go on; the page comes back by itself."""
     given = await tenants(demo)

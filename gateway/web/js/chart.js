@@ -26,13 +26,15 @@ export class RateChart {
     this.#run();
   }
 
-  add(kind, now) {
-    const second = Math.floor(now / 1000);
+  /** Adds an event of the time `at`, milliseconds as `now` is. */
+  add(kind, at, now) {
+    const second = Math.floor(at / 1000);
+    if (second < Math.floor(now / 1000) - SECONDS) return;
     let bucket = this.#buckets.get(second);
     if (!bucket) {
       bucket = new Uint32Array(this.#kinds.length);
       this.#buckets.set(second, bucket);
-      for (const at of this.#buckets.keys()) if (at < second - SECONDS - 1) this.#buckets.delete(at);
+      for (const old of this.#buckets.keys()) if (old < now / 1000 - SECONDS - 2) this.#buckets.delete(old);
     }
     bucket[this.#kinds.indexOf(kind)] += 1;
   }

@@ -3,12 +3,14 @@
 import { RateChart } from './chart.js';
 import { connect } from './client.js';
 import { element } from './element.js';
-import { KINDS, Tally, kindOf, roomsOf, summary } from './tally.js';
+import { Feed } from './feed.js';
+import { Freshness } from './freshness.js';
+import { KINDS, Tally, kindOf } from './tally.js';
 
-const ROWS = 200;
 const RECEIVED = 5_000;
+const ARRIVED = 500; // events that are looked up by their id: what this page has published a moment ago
 const CUT_FOR = 4_000; // long enough to miss something
-const PAINT_EVERY = 100; // milliseconds; a burst of events is one change of the DOM
+const STALE_AFTER = 20_000; // longer than the gateway's marks are apart
 const ROOMS_CHANGE = new Set(['subscription.revoked', 'authenticated', 'unsubscribed']);
 
 const clock = new Intl.DateTimeFormat(undefined, { timeStyle: 'medium', hourCycle: 'h23' });
@@ -21,12 +23,12 @@ export class Pane {
   #parts = {};
   #tally = new Tally();
   #chart;
-  #change = { state: 'connecting' };
+  #connection = { state: 'connecting' };
+  #freshness = new Freshness();
+  #feed;
+  #arrived = new Map(); // event_id: the event
+  #awaited = new Map(); // event_id: what is called with it
   #lostAt = 0;
-  #fresh = []; // rows that are not in the feed yet, as functions that make them
-  #painting = false;
-  #own = new Set();
-  #foreignTried = false;
 
   /**
    * @param {HTMLElement} parent
@@ -52,6 +54,8 @@ export class Pane {
     }
     parent.append(pane);
     this.#chart = new RateChart(pane.querySelector('canvas'), KINDS);
+    this.#feed = new Feed(this.#parts.feed, this.#parts.filter, this.#parts.pause, () => this.#showReceived());
+    this.#parts.join.addEventListener('submit', (submitted) => this.#joinTyped(submitted));
     this.#parts.cut.addEventListener('click', () => this.#cut());
     this.#parts.foreign.addEventListener('click', () => this.tryForeign());
     this.#showRooms([]);
@@ -65,8 +69,9 @@ export class Pane {
       onSubscribed: (data) => this.#subscribed(data),
       onGap: ({ reason }) => this.#gap(reason),
       onError: (error) => this.#say('refusal', `${error.code ?? error.name}: ${error.message}`, 'bad'),
-      onFrame: ({ type }) => {
-        if (ROOMS_CHANGE.has(type)) this.#showRooms(this.client.rooms);
+      onFrame: (frame) => {
+        this.#freshness.frame(frame, Date.now());
+        if (ROOMS_CHANGE.has(frame.type)) this.#showRooms(this.client.rooms);
       },
     });
     this.#tick();
@@ -76,7 +81,6 @@ export class Pane {
   /** Asks for a room that this token was not given. The refusal is the thing to see. */
   async tryForeign() {
     const room = this.grant.foreign_room;
-    this.#foreignTried = true;
     this.#say('refusal', `Asking for ${room} …`);
     try {
       await this.client.subscribe([room]);
@@ -86,63 +90,34 @@ export class Pane {
     }
   }
 
-  /** Marks an event that this page published, whether it has arrived yet or not. */
-  mark(eventId) {
-    this.#own.add(eventId);
-    for (const row of this.#parts.feed.children) if (row.dataset.eventId === eventId) row.classList.add('own');
+  /** Marks an event that this page published. @param {(event: object) => void} onArrival  called once it is here */
+  mark(eventId, onArrival) {
+    this.#feed.mark(eventId);
+    if (this.#arrived.has(eventId)) onArrival(this.#arrived.get(eventId));
+    else this.#awaited.set(eventId, onArrival);
   }
 
   #event(event) {
     const now = Date.now();
+    const at = this.#freshness.event(event, now); // its own time: after a resume what was missed is of then
     this.received.push(event.event_id);
     if (this.received.length > RECEIVED) this.received.shift();
-    this.#tally.add(event, now);
-    this.#chart.add(kindOf(event.type), now);
-    this.#add((calm) => this.#row(event, calm));
+    this.#arrived.set(event.event_id, event);
+    if (this.#arrived.size > ARRIVED) this.#arrived.delete(this.#arrived.keys().next().value);
+    this.#tally.add(event, at);
+    this.#chart.add(kindOf(event.type), at, now);
+    this.#feed.add(event);
+    this.#awaited.get(event.event_id)?.(event);
+    this.#awaited.delete(event.event_id);
   }
 
   #gap(reason) {
     this.#say('resume', `A gap: events are missing here (${reason}).`, 'bad');
-    this.#add(() => element('li', { class: 'gap', 'data-testid': 'feed-gap' }, `Events are missing here (${reason})`));
-  }
-
-  #add(row) {
-    this.#fresh.push(row);
-    if (this.#fresh.length > ROWS) this.#fresh.shift();
-    if (this.#painting) return;
-    this.#painting = true;
-    setTimeout(() => this.#paint(), PAINT_EVERY);
-  }
-
-  #paint() {
-    this.#painting = false;
-    const { feed } = this.#parts;
-    const rows = document.createDocumentFragment();
-    const calm = this.#fresh.length > 3; // in a burst, to let rows appear softly costs much and tells nothing
-    for (const row of this.#fresh.reverse()) rows.append(row(calm));
-    this.#fresh = [];
-    feed.prepend(rows);
-    while (feed.childElementCount > ROWS) feed.lastElementChild.remove();
-    this.#parts.received.textContent = whole.format(this.#tally.received);
-    this.#parts.cursor.textContent = shortened(this.client.cursor);
-  }
-
-  #row(event, calm) {
-    const row = element('li', {},
-      element('span', { class: `kind type ${kindOf(event.type)}` }, event.type),
-      element('time', { datetime: event.timestamp }, clock.format(new Date(event.timestamp))),
-      element('span', { class: 'in' }, roomsOf(event).join(' ')),
-      element('span', { class: 'about' }, summary(event.data)));
-    row.classList.toggle('new', !calm);
-    row.classList.toggle('own', this.#own.has(event.event_id));
-    row.dataset.testid = 'feed-row';
-    row.dataset.eventId = event.event_id;
-    row.dataset.type = event.type;
-    return row;
+    this.#feed.addGap(reason);
   }
 
   #state(change) {
-    this.#change = change;
+    this.#connection = change;
     const { state, reason } = change;
     if (state === 'reconnecting' && !this.#lostAt) this.#lostAt = Date.now();
     if (state === 'closed') this.#lostAt ||= Date.now();
@@ -167,20 +142,16 @@ export class Pane {
       this.#say('resume', `Back after ${away} s, but the log was trimmed or reset meanwhile: events are missing.`, 'bad');
     }
     this.#lostAt = 0;
-    if (this.grant.foreign_room && !this.#foreignTried) {
-      this.#foreignTried = true;
-      setTimeout(() => this.client.state === 'live' && this.tryForeign(), 1_500);
-    }
   }
 
   #cut() {
-    if (this.#change.state === 'live') this.client.cut(CUT_FOR);
-    else if (this.#change.state === 'closed') this.client.open();
+    if (this.#connection.state === 'live') this.client.cut(CUT_FOR);
+    else if (this.#connection.state === 'closed') this.client.open();
     else this.client.cut(0);
   }
 
   #tick() {
-    const { state, reason, retryAt } = this.#change;
+    const { state, reason, retryAt } = this.#connection;
     const now = Date.now();
     const words = {
       reconnecting: `reconnecting in ${Math.max(0, Math.ceil((retryAt - now) / 1000))} s`,
@@ -194,15 +165,54 @@ export class Pane {
     this.#show('duplicates', whole.format(this.client?.duplicates ?? 0));
     this.#show('gaps', whole.format(this.client?.gaps ?? 0));
     for (const name of ['duplicates', 'gaps']) this.#parts[name].dataset.tone = this.client?.[name] ? 'bad' : '';
+    this.#showReceived();
+    this.#showAge(now);
+  }
+
+  #showReceived() {
+    this.#show('received', whole.format(this.#tally.received));
     this.#show('cursor', shortened(this.client?.cursor));
   }
 
+  /** Silence with a young mark is a quiet room; with an old one, nobody knows. */
+  #showAge(now) {
+    const age = this.#freshness.age(now);
+    if (age === undefined) return;
+    this.#show('asOf', `complete as of ${clock.format(new Date(this.#freshness.asOf))}, ${Math.floor(age / 1000)} s ago`);
+    this.#parts.asOf.dataset.tone = age > STALE_AFTER ? 'wait' : '';
+  }
+
+  /** A button for each room: those of the token, and those that were joined. */
   #showRooms(subscribed) {
     const wanted = new Set([...this.grant.rooms, ...subscribed]);
+    const focused = this.#parts.rooms.contains(document.activeElement) && document.activeElement.textContent;
     this.#parts.rooms.replaceChildren(...[...wanted].map((room) => {
       const on = subscribed.includes(room);
-      return element('li', { class: on ? 'chip on' : 'chip', title: on ? 'subscribed' : 'not subscribed' }, room);
+      const label = on ? 'joined: click to leave' : 'left: click to join';
+      const button = element('button', { type: 'button', class: on ? 'chip on' : 'chip', title: label }, room);
+      button.setAttribute('aria-pressed', on);
+      button.addEventListener('click', () => this.#change(on ? 'unsubscribe' : 'subscribe', room));
+      return element('li', {}, button);
     }));
+    if (focused) [...this.#parts.rooms.querySelectorAll('button')].find((one) => one.textContent === focused)?.focus();
+  }
+
+  async #joinTyped(submitted) {
+    submitted.preventDefault();
+    const { room } = submitted.target.elements;
+    if (await this.#change('subscribe', room.value.trim())) room.value = '';
+  }
+
+  /** Joins or leaves a room; whether the gateway let it. */
+  async #change(how, room) {
+    try {
+      await this.client[how]([room]);
+    } catch (error) {
+      this.#say('refusal', `${error.code}: ${error.message}`, 'bad');
+      return false;
+    }
+    this.#showRooms(this.client.rooms);
+    return true;
   }
 
   #say(part, text, tone = '') {

@@ -1,5 +1,7 @@
 /** The publish form, and the same as code to copy. */
 
+import { eventRow } from './feed.js';
+
 const TYPES = [
   'agent.started', 'agent.stopped', 'agent.task.assigned', 'agent.task.completed', 'agent.task.failed',
   'agent.tool.executed', 'circle.created', 'circle.started', 'circle.stopped', 'circle.member.added',
@@ -7,6 +9,9 @@ const TYPES = [
   'memory.shared', 'system.error', 'system.warning', 'task.assigned', 'task.completed', 'task.conflict.detected',
   'task.created', 'task.failed', 'task.started',
 ];
+
+const SHOWN = 3; // events that were published last
+const ABSENT_AFTER = 3_000; // milliseconds without an arrival after which the pane is told not to have it
 
 const $ = (id) => document.getElementById(id);
 
@@ -48,6 +53,7 @@ async function publish(pane) {
   const event = draft();
   if (!event.data) return say('publish-result', 'Data must be a JSON object, such as {"title": "Hello"}.', 'bad');
   button.disabled = true;
+  const began = performance.now();
   try {
     const reply = await fetch('/events', {
       method: 'POST',
@@ -59,13 +65,29 @@ async function publish(pane) {
       const why = body.detail ?? body.title ?? reply.statusText;
       return say('publish-result', `${reply.status} ${body.code ?? ''}: ${why}`, 'bad');
     }
-    pane.mark(body.event_id);
+    showArrival(pane, body, began);
     say('publish-result', `${reply.status} accepted: ${body.event_id}`, 'good');
   } catch (error) {
     say('publish-result', `Not sent: ${error.message}`, 'bad');
   } finally {
     button.disabled = false;
   }
+}
+
+/** Shows under the form that the event has arrived: on a phone the pane is far above. */
+function showArrival(pane, { event_id: eventId, rooms }, began) {
+  const { tenant } = pane.grant;
+  say('publish-arrival', '', '');
+  const absent = setTimeout(() => {
+    say('publish-arrival', `It is in the log, but ${tenant}’s pane is in none of its rooms: ${rooms.join(', ')}.`, '');
+  }, ABSENT_AFTER);
+  pane.mark(eventId, (event) => {
+    clearTimeout(absent);
+    say('publish-arrival', `Arrived in ${tenant}’s pane ${Math.round(performance.now() - began)} ms after the click:`, '');
+    $('published').hidden = false;
+    $('published').prepend(eventRow(event));
+    while ($('published').childElementCount > SHOWN) $('published').lastElementChild.remove();
+  });
 }
 
 /** The event as the form has it; `data` is missing where it is no JSON object. */

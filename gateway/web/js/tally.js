@@ -22,12 +22,14 @@ export class Tally {
   #agents = new Map();
   #seconds = new Map();
 
-  /** @param {{type: string, data: object, source_agent_id?: number|string}} event @param {number} now milliseconds */
-  add(event, now) {
+  /** @param {{type: string, data: object, source_agent_id?: number|string}} event
+   *  @param {number} at  when it happened, in milliseconds: it may be replayed long after that */
+  add(event, at) {
     this.received += 1;
-    const second = Math.floor(now / 1000);
+    const second = Math.floor(at / 1000);
     this.#seconds.set(second, (this.#seconds.get(second) ?? 0) + 1);
-    this.#agent(event, now);
+    trim(this.#seconds);
+    this.#agent(event, at);
     this.#task(event);
   }
 
@@ -51,11 +53,11 @@ export class Tally {
 
   get open() { return this.#open.size; }
 
-  #agent({ type, data, source_agent_id: source }, now) {
+  #agent({ type, data, source_agent_id: source }, at) {
     const agent = source ?? (type.startsWith('agent.') ? data?.agent_id : undefined);
     if (agent === undefined) return;
     this.#agents.delete(String(agent)); // set anew, so that the oldest is first
-    if (type !== 'agent.stopped') this.#agents.set(String(agent), now);
+    if (type !== 'agent.stopped') this.#agents.set(String(agent), at);
     trim(this.#agents);
   }
 

@@ -46,6 +46,15 @@ test('the rate is of the last five whole seconds', () => {
   assert.equal(tally.rate(7_000), 0);
 });
 
+test('what is replayed counts in the seconds in which it happened', () => {
+  const tally = new Tally();
+  for (let i = 0; i < 500; i += 1) tally.add({ type: 'agent.started', data: {}, source_agent_id: i }, 1_500);
+  tally.add({ type: 'agent.started', data: {}, source_agent_id: 'new' }, 99_500);
+  assert.equal(tally.rate(100_000), 0.2);
+  assert.equal(tally.agents(100_000), 1);
+  assert.equal(tally.received, 501);
+});
+
 test('kinds, rooms and summaries are made for people', () => {
   assert.equal(kindOf('agent.task.completed'), 'agent');
   assert.equal(kindOf('system.error'), 'other');

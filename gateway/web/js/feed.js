@@ -1,0 +1,110 @@
+/** The feed of a pane: events, newest first, filtered and paused; each opens as JSON. */
+
+import { element } from './element.js';
+import { kindOf, roomsOf, summary } from './tally.js';
+
+const ROWS = 200;
+const PAINT_EVERY = 100; // milliseconds; a burst of events is one change of the DOM
+
+const clock = new Intl.DateTimeFormat(undefined, { timeStyle: 'medium', hourCycle: 'h23' });
+
+/** A row that opens as the event's JSON. What comes from events only ever becomes text. */
+export function eventRow(event) {
+  const line = element('summary', {},
+    element('span', { class: `kind type ${kindOf(event.type)}` }, event.type),
+    element('time', { datetime: event.timestamp }, clock.format(new Date(event.timestamp))),
+    element('span', { class: 'in' }, roomsOf(event).join(' ')),
+    element('span', { class: 'about' }, summary(event.data)));
+  const details = element('details', {}, line);
+  details.addEventListener('toggle', () => {
+    details.append(element('pre', { 'data-testid': 'feed-json' }, JSON.stringify(event, null, 2)));
+  }, { once: true });
+  const row = element('li', { 'data-testid': 'feed-row', 'data-event-id': event.event_id, 'data-type': event.type });
+  row.append(details);
+  return row;
+}
+
+export class Feed {
+  #list;
+  #pause;
+  #fresh = []; // rows that are not in the list yet, as functions that make them
+  #own = new Set();
+  #painting = false;
+  #paused = false;
+  #wanted = '';
+  #onPaint;
+
+  /** @param {HTMLElement} list @param {HTMLInputElement} filter @param {HTMLButtonElement} pause
+   *  @param {() => void} onPaint  called when rows were added, at most ten times a second */
+  constructor(list, filter, pause, onPaint) {
+    this.#list = list;
+    this.#onPaint = onPaint;
+    this.#pause = pause;
+    filter.addEventListener('input', () => {
+      this.#wanted = filter.value.trim().toLowerCase();
+      for (const row of list.children) this.#sift(row);
+    });
+    pause.addEventListener('click', () => this.#toggle());
+  }
+
+  add(event) { this.#add((calm) => this.#row(event, calm)); }
+
+  addGap(reason) {
+    this.#add(() => element('li', { class: 'gap', 'data-testid': 'feed-gap' }, `Events are missing here (${reason})`));
+  }
+
+  /** Marks an event that this page published, whether it has arrived yet or not. */
+  mark(eventId) {
+    this.#own.add(eventId);
+    for (const row of this.#list.children) if (row.dataset.eventId === eventId) row.classList.add('own');
+  }
+
+  #add(row) {
+    this.#fresh.push(row);
+    if (this.#fresh.length > ROWS) this.#fresh.shift();
+    if (this.#paused) this.#label();
+    if (this.#painting) return;
+    this.#painting = true;
+    setTimeout(() => this.#paint(), PAINT_EVERY);
+  }
+
+  #paint() {
+    this.#painting = false;
+    if (this.#paused) return;
+    const rows = document.createDocumentFragment();
+    const calm = this.#fresh.length > 3; // in a burst, to let rows appear softly costs much and tells nothing
+    for (const make of this.#fresh.reverse()) {
+      const row = make(calm);
+      this.#sift(row);
+      rows.append(row);
+    }
+    this.#fresh = [];
+    this.#list.prepend(rows);
+    while (this.#list.childElementCount > ROWS) this.#list.lastElementChild.remove();
+    this.#onPaint();
+  }
+
+  #row(event, calm) {
+    const row = eventRow(event);
+    row.classList.toggle('new', !calm);
+    row.classList.toggle('own', this.#own.has(event.event_id));
+    return row;
+  }
+
+  /** Hides a row that lacks the text; never a gap. */
+  #sift(row) {
+    row.hidden = row.dataset.eventId !== undefined
+      && !row.querySelector('summary').textContent.toLowerCase().includes(this.#wanted);
+  }
+
+  #toggle() {
+    this.#paused = !this.#paused;
+    this.#pause.setAttribute('aria-pressed', this.#paused);
+    this.#label();
+    if (!this.#paused) this.#paint();
+  }
+
+  #label() {
+    this.#pause.textContent = this.#paused ? `Continue (${this.#fresh.length} new)` : 'Pause';
+  }
+}
