@@ -210,9 +210,11 @@ async def test_connection_that_is_behind_gets_none_and_one_when_it_has_all() -> 
         assert message["data"]["cursor"] == ids[-1]
 
 
-async def test_connection_over_its_rate_gets_none_until_it_has_all() -> None:
-    """Of 30 events at once to one that may have 10 a second: the mark is the last thing that comes."""
-    async with marking(interval=0.3) as gate:
+@pytest.mark.parametrize("interval", [0.3, 60.0])
+async def test_connection_over_its_rate_gets_none_until_it_has_all(interval: float) -> None:
+    """Of 30 events at once to one that may have 10 a second: the mark is the last thing that comes, and comes at once,
+    whatever the interval is."""
+    async with marking(interval=interval) as gate:
         async with gate.client(gate.token(rate=10), "&rooms=circle:1") as client:
             await client.next("subscribed")
             ids = [await gate.publish(circle_id=1) for _ in range(30)]
