@@ -1,4 +1,4 @@
-"""The command line's side of the wire: publish one event, follow some rooms."""
+"""The client commands: publish one event, follow rooms."""
 
 import json
 import sys
@@ -20,9 +20,9 @@ from gateway.core.connect_request import SUBPROTOCOL, WEBSOCKET_PATH
 from gateway.core.credentials import BEARER_SUBPROTOCOL
 
 _NO_CLOSE: Final = 1006
-_GAP: Final = "some events are gone from the log; going on with what follows"
+_GAP: Final = "some events were trimmed from the log; continuing with later ones"
 _START: Final = {None: " from now on", True: ", resumed", False: f"; {_GAP}"}
-"""How a stream begins, by `recovered` of the `subscribed` frame."""
+"""The report of a new stream, by `recovered` of the `subscribed` frame."""
 
 
 def publish_event(url: str, token: str, event: Mapping[str, Any]) -> str:
@@ -46,13 +46,13 @@ def publish_event(url: str, token: str, event: Mapping[str, Any]) -> str:
 def follow(
     url: str, token: str, rooms: Sequence[str], since: str | None, path: str = WEBSOCKET_PATH
 ) -> Iterator[dict[str, Any]]:
-    """The events of `rooms`, without end: reconnects with backoff and resumes when the connection breaks. Raises
-    `ClientError` where that would not help."""
+    """The events of `rooms`, without end: reconnects with backoff and resumes after a disconnect. Raises `ClientError`
+    where a reconnect would not help."""
     scheme, _, rest = url.rstrip("/").partition("://")
     if scheme not in ("http", "https"):
         raise ClientError("--url: starts with http:// or https://")
     address = f"{'wss' if scheme == 'https' else 'ws'}://{rest}{path}"
-    # The token as a subprotocol: a URL ends up in more places than a header.
+    # The token as a subprotocol, since URLs are logged in more places than headers.
     offered = [Subprotocol(SUBPROTOCOL), Subprotocol(BEARER_SUBPROTOCOL + _header(token))]
     state = Resume(since)
     while True:
@@ -65,13 +65,13 @@ def follow(
             if error.rcvd is not None:
                 code, reason = error.rcvd.code, error.rcvd.reason
         except (OSError, WebSocketException, ValueError, KeyError) as error:
-            if not state.answered:  # a wrong address, rather than a server that is away for a moment
+            if not state.answered:  # a wrong address, and not a short outage
                 raise ClientError(f"cannot connect to {url}: {error}") from None
         time.sleep(state.closed(code, reason, time.monotonic()))
 
 
 def _events(ws: ClientConnection, state: Resume, connected: str) -> Iterator[dict[str, Any]]:
-    """The events of one connection, until it ends or another one is needed."""
+    """The events of one connection, until it ends or must be replaced."""
     for text in ws:
         frame = json.loads(text)
         if "event_id" in frame:
@@ -87,15 +87,15 @@ def _events(ws: ClientConnection, state: Resume, connected: str) -> Iterator[dic
 
 
 def _report(text: str) -> None:
-    # On the error output: the standard one is for events.
+    # stderr, since stdout is for events
     print(f"gateway: {text}", file=sys.stderr, flush=True)
 
 
 def _header(token: str) -> str:
     if not token:
-        raise ClientError("a token is needed: --token, or GATEWAY_TOKEN")
+        raise ClientError("--token: is missing; pass it, or set GATEWAY_TOKEN")
     if not (token.isascii() and token.isprintable() and " " not in token):
-        raise ClientError("--token: is no token")
+        raise ClientError("--token: not a valid token; get one with `gateway token`")
     return token
 
 

@@ -1,4 +1,4 @@
-"""Errors of the commands, and how they end them."""
+"""Errors of the commands, and their exit status."""
 
 import sys
 from typing import NoReturn
@@ -9,17 +9,17 @@ from gateway.service.config import ConfigError, Settings, load_settings
 
 
 class ClientError(Exception):
-    """A failed client command: one line for the user, with no token in it."""
+    """A failed client command: one line for the user, without a token."""
 
 
 def fail(error: object) -> NoReturn:
-    """End with one line on the error output, and status 2."""
+    """Print one line to stderr, and exit with status 2."""
     print(f"gateway: {error}", file=sys.stderr)
     raise typer.Exit(2)
 
 
 def configured() -> Settings:
-    """The settings; ends where they cannot be read."""
+    """The settings; exits with an error where they are invalid."""
     try:
         return load_settings()
     except ConfigError as error:

@@ -19,7 +19,7 @@ app = typer.Typer(
     help="One tenant, one log; one client, one cursor.",
     no_args_is_help=True,
     add_completion=False,
-    pretty_exceptions_enable=False,  # they print local variables, and those hold tokens
+    pretty_exceptions_enable=False,  # they print local variables, which may hold tokens
     rich_markup_mode=None,
 )
 
@@ -42,8 +42,8 @@ def options(
     pass
 
 
-Url = Annotated[str, typer.Option(help="where the gateway is", envvar="GATEWAY_URL")]
-Token = Annotated[str, typer.Option(help="a token that it takes", envvar="GATEWAY_TOKEN", show_envvar=True)]
+Url = Annotated[str, typer.Option(help="URL of the gateway", envvar="GATEWAY_URL")]
+Token = Annotated[str, typer.Option(help="token for the gateway", envvar="GATEWAY_TOKEN", show_envvar=True)]
 
 
 @app.command()
@@ -84,7 +84,7 @@ def publish(
     try:
         body = json.loads(data)
     except ValueError:
-        fail("--data: is no JSON")
+        fail("--data: not valid JSON")
     ids = [f"circle={circle}"] * (circle is not None) + [f"project={project}"] * (project is not None) + (id or [])
     fields = {f"{kind}_id": _id(text) for kind, text in map(_kind_and_id, ids)}
     if len(fields) < len(ids):
@@ -123,7 +123,7 @@ def subscribe(
 def check(
     workers: Annotated[int, typer.Option(help="processes that a server is to run with these settings", min=1)] = 1,
 ) -> None:
-    """Judge the configuration and try the log: say what in it is weak; exit 2 where it will not do."""
+    """Check the configuration and the log: print warnings; exit 2 for errors."""
     settings = configured()
     try:
         require_shared_log(settings, workers, "--workers")
@@ -132,8 +132,8 @@ def check(
     except ConfigError as error:
         fail(error)
     for weakness in found:
-        print(f"weak: {weakness}")
-    print("the configuration will do" + (", with the reservations above" if found else ""))
+        print(f"warning: {weakness}")
+    print("configuration OK" + (", with the warnings above" if found else ""))
 
 
 def _kind_and_id(text: str) -> tuple[str, str]:
@@ -144,7 +144,7 @@ def _kind_and_id(text: str) -> tuple[str, str]:
 
 
 def _id(text: str) -> int | str:
-    """An id as text or, where it is written as a number, as one; `007` is not, being another room than 7."""
+    """An id as an integer where it is written as one, else as text; `007` is text, since it is another room than 7."""
     if not (text.isascii() and text.isdigit() and len(text) < 16):
         return text
     return int(text) if str(int(text)) == text else text

@@ -1,4 +1,4 @@
-"""Resuming after a lost connection: the place to go on from and the time to come back, without any I/O."""
+"""Resume after a lost connection, sans I/O: the cursor to continue from and the reconnect delay."""
 
 import random
 from collections.abc import Callable, Mapping
@@ -12,18 +12,18 @@ LONGEST_PAUSE: Final = 20.0
 """Bounds of the backoff, in seconds; it doubles in between."""
 
 _STABLE: Final = 10.0
-"""Seconds after which a connection counts as a success, and the backoff is reset."""
+"""Seconds after which a connection resets the backoff."""
 
 _MARKS: Final = frozenset({"stream.mark", "stream.gap", "pong", "server.draining"})
 """Frames whose `cursor` says that all before it was given to this connection, or given up."""
 
 
 class Resume:
-    """The state of a client that asks for all its rooms when it connects, over all its connections.
+    """The resume state of a client that requests all its rooms when it connects, across its connections.
 
-    `since` is the cursor to connect with. Asked for in the URL, rooms and replay make one stream in log order, so that
-    the last event is the place, also amid a replay. `gaps` counts the times that events were lost; `answered` is False
-    until a gateway was reached. Times are seconds of any one clock; `chance` is from 0 to 1.
+    `since` is the cursor to connect with. Rooms and replay requested in the URL make one stream in log order, so that
+    the last event is the position, also during a replay. `gaps` counts losses of events; `answered` is False until a
+    gateway has answered. Times are seconds of any one clock; `chance` returns 0 to 1.
     """
 
     def __init__(self, since: str | None, chance: Callable[[], float] = random.random) -> None:
@@ -39,8 +39,8 @@ class Resume:
         self._slot: float | None = None
 
     def receive(self, frame: Mapping[str, Any], now: float) -> bool:
-        """Take note of a frame, an event once it was handled; returns False where the connection is of no use and
-        another is needed. Raises `ClientError` where the answer is final."""
+        """Process a frame, an event after it was handled; returns False where the connection must be replaced. Raises
+        `ClientError` for a final error."""
         self.answered = True
         if "event_id" in frame:
             self.since = frame["event_id"]
@@ -56,7 +56,7 @@ class Resume:
         elif kind == "subscribed":
             self._given = None
             self.gaps += data["recovered"] is False
-            # The head, where nothing up to it is still to come: so the place of quiet rooms moves on too.
+            # The head, if nothing is replayed: so the cursor advances for quiet rooms too.
             if data["recovered"] is not None and not data["replayed"]:
                 self.since = data["cursor"]
         elif kind in _MARKS:
@@ -67,8 +67,8 @@ class Resume:
         return True
 
     def closed(self, code: int, reason: str, now: float) -> float:
-        """Take note of the end of the connection or attempt (1006: no close came); returns how many seconds to wait.
-        Raises `ClientError` where to come back with the same token would not help."""
+        """Process the end of a connection or attempt (1006: no close frame); returns the seconds to wait. Raises
+        `ClientError` where a reconnect with the same token would not help."""
         if retry_after_close(code, reason) not in (Retry.BACKOFF, Retry.SLOT):
             raise ClientError(f"closed: {reason} ({code})")
         if self._established is not None and now - self._established >= _STABLE:
@@ -84,9 +84,9 @@ class Resume:
         rule = ERROR_RULES.get(data["code"])
         if rule is not None and rule.retry is Retry.BACKOFF:
             self._not_before = now + data.get("retry_after", 0.0)
-            return True  # the close follows, and says more
+            return True  # a close follows, with the rule for retrying
         if rule is not None and rule.retry is Retry.WITHOUT_CURSOR and self.since != self._given:
-            # A gateway gave it to us: this one has another log, or other keys.
+            # The cursor is from another gateway, log or key.
             self.gaps += 1
             self.since = self._head
             return False

@@ -1,4 +1,4 @@
-"""`gateway token`: issue a token, or explain one."""
+"""`gateway token`: issue or inspect a token."""
 
 import asyncio
 import json
@@ -32,7 +32,7 @@ def issue(
     scope: Annotated[list[str] | None, typer.Option(help="subscribe, publish, admin or platform")] = None,
     expires_in: Annotated[int | None, typer.Option(help="seconds")] = None,
 ) -> None:
-    """Print a token, signed with this machine's configured key; `inspect` explains one."""
+    """Print a token, signed with the configured key; `inspect` explains one."""
     if context.invoked_subcommand is not None:
         return
     if user is None or tenant is None:
@@ -57,7 +57,7 @@ def issue(
 def inspect(
     token: Annotated[str | None, typer.Argument(help="the token; without it, or as -, from standard input")] = None,
 ) -> None:
-    """Explain a token: what it says, what it may do, and why it would be refused. Needs no running gateway."""
+    """Explain a token: its content, its rights, and the reason of a refusal. Needs no running gateway."""
     settings = configured()
     if token in (None, "-"):
         if sys.stdin.isatty():
@@ -65,7 +65,7 @@ def inspect(
             token = sys.stdin.readline()
         else:
             token = sys.stdin.read()
-    # As it was copied: with the scheme of its header, in quotes, or broken into lines.
+    # As copied: with the scheme of its header, in quotes, or broken into lines.
     text = "".join((token or "").split()).strip("'\"").removeprefix("Bearer")
     if not text:
         fail("TOKEN: is missing; give it as the argument or on standard input")
@@ -123,7 +123,7 @@ def _rights(identity: Identity, now: float) -> list[str]:
         f"follows   {follows}",
         f"publishes {publishes}",
         f"ends      in {identity.expires_at - now:.0f} seconds ({_at(identity.expires_at)})",
-        f"revoked   not looked at, only a running gateway knows; can be by {revoked_by}",
+        f"revoked   not checked, which needs a running gateway; can be revoked by {revoked_by}",
         "accepted",
     ]
 

@@ -1,4 +1,5 @@
-"""Logging that never blocks the event loop: a thread writes the lines, and drops and counts what it cannot write."""
+"""Background logging: a thread writes the lines, so that a blocked output never blocks the event loop; excess lines are
+dropped and counted."""
 
 import logging
 import os
@@ -14,13 +15,13 @@ from gateway.telemetry import log_events
 from gateway.telemetry.redaction import RedactingFilter
 
 CAPACITY: Final = 1_000
-"""Lines that may wait to be written."""
+"""Maximum queued lines."""
 
 
 class LogWriter(QueueListener):
-    """Writes records to a file descriptor: that of a full disk, or of a pipe that nothing reads, as well.
+    """Writes queued records to a file descriptor, which may block (a full disk, an unread pipe).
 
-    Do not call `stop`: it joins the thread, which may be stuck in a write. The thread is a daemon, and ends with the
+    Do not call `stop`: it joins the thread, which may be blocked in a write. The thread is a daemon, and ends with the
     process.
     """
 
@@ -34,11 +35,11 @@ class LogWriter(QueueListener):
 
     @property
     def lost(self) -> int:
-        """Lines that were not written and are not reported yet."""
+        """The number of dropped lines that are not reported yet."""
         return self._lost
 
     def lose(self, count: int) -> None:
-        """Count lines that were not written, for a line that says so as soon as one can be written."""
+        """Count dropped lines, to be reported with the next line that can be written."""
         with self._lock:
             self._lost += count
 
@@ -52,20 +53,20 @@ class LogWriter(QueueListener):
         data = f"{line}\n".encode(errors="backslashreplace")
         try:
             while data:
-                # Past sys.stderr: its lock would be held for as long as this waits, and the interpreter's end wants it.
+                # Not through sys.stderr, whose lock the interpreter needs at its exit.
                 data = data[os.write(self._fd, data) :]
         except OSError:
             self.lose(lost + 1)
 
     def flush(self, seconds: float) -> None:
-        """Give the lines that wait so long to be written."""
+        """Wait up to `seconds` until the queue is written."""
         ends = time.monotonic() + seconds
         while self.lines.unfinished_tasks and time.monotonic() < ends:
             time.sleep(0.01)
 
 
 class DroppingQueueHandler(QueueHandler):
-    """Formats each record where it is logged and hands it to a `LogWriter`; drops it where too many wait already."""
+    """Formats each record in the logging thread and queues it for a `LogWriter`; drops it if the queue is full."""
 
     def __init__(self, writer: LogWriter, formatter: logging.Formatter) -> None:
         super().__init__(writer.lines)
@@ -79,14 +80,14 @@ class DroppingQueueHandler(QueueHandler):
             self._writer.lose(1)
 
     def handleError(self, record: logging.LogRecord) -> None:
-        """A record that cannot be formatted; logging's own answer would write to stderr."""
+        """Count a record that cannot be formatted; the default would write to stderr."""
         self._writer.lose(1)
 
 
 class CallSiteFilter(logging.Filter):
-    """Limits the lines of each call site, those of libraries included: whatever a client does, it cannot fill a disk.
+    """Limits the rate of lines of each call site, those of libraries included, so that no client can fill a disk.
 
-    Log events have limits of their own.
+    Log events have their own rate limits.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -96,8 +97,8 @@ class CallSiteFilter(logging.Filter):
 
 
 def start_background_logging(level: str, style: str) -> LogWriter | None:
-    """Send the records of this process to stderr: those of the gateway and of uvicorn from `level` on, those of other
-    libraries from WARNING on. None where stderr is no file: its lines are then written at once."""
+    """Send the records of this process to stderr: of the gateway and uvicorn from `level` on, of other libraries from
+    WARNING on. None where stderr has no descriptor: its lines are then written synchronously."""
     formatter = formatter_of(style)
     writer: LogWriter | None = None
     handler: logging.Handler

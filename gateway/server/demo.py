@@ -1,4 +1,4 @@
-"""Demo traffic: two tenants whose agents start, take tasks, talk, fail now and then and finish."""
+"""Demo traffic: two tenants whose agents start, take tasks, talk, fail and finish."""
 
 import asyncio
 import random
@@ -16,8 +16,8 @@ from schemas.rooms import RoomKinds
 
 @dataclass(frozen=True, slots=True)
 class DemoTenant:
-    """A made-up tenant: whose dashboard it is, and the ids of its rooms. `circles` are those of the first kind of room,
-    `projects` of the second; `foreign_circle` is the other tenant's."""
+    """A demo tenant: its dashboard's user, and the ids of its rooms. `circles` are of the first kind of room,
+    `projects` of the second; `foreign_circle` is of the other tenant."""
 
     tenant: str
     user_id: str
@@ -65,7 +65,7 @@ _WORDS: Final = (
 
 @asynccontextmanager
 async def demo_traffic(gateway: Gateway, pause: float = 0.35) -> AsyncIterator[None]:
-    """Publish events of both tenants, each one about every `pause` seconds, until left."""
+    """A context in which events of both tenants are published, each tenant's about every `pause` seconds."""
     tasks = TaskSet()
     for tenant in TENANTS:
         tasks.spawn(_work(gateway, tenant, pause))
@@ -76,7 +76,7 @@ async def demo_traffic(gateway: Gateway, pause: float = 0.35) -> AsyncIterator[N
 
 
 async def _work(gateway: Gateway, tenant: DemoTenant, pause: float) -> None:
-    chance = random.Random(tenant.tenant)  # noqa: S311 - a story, not a secret; the same one every time
+    chance = random.Random(tenant.tenant)  # noqa: S311 - not a secret; reproducible
     for number in range(len(tenant.agents)):
         await _tell(gateway, tenant, number, EventType.AGENT_STARTED, {"name": tenant.agents[number]}, chance)
     open_tasks: list[tuple[int, int, str]] = []
@@ -122,7 +122,7 @@ async def _end(gateway: Gateway, tenant: DemoTenant, task: tuple[int, int, str],
 async def _tell(
     gateway: Gateway, tenant: DemoTenant, agent: int, kind: EventType, data: Mapping[str, Any], chance: random.Random
 ) -> None:
-    # An agent belongs to one circle; every other event concerns a project too, if there is a second kind of room.
+    # An agent belongs to one circle; every second event has a project too, if there is a second kind of room.
     circle = tenant.circles[agent % len(tenant.circles)]
     project = chance.choice(tenant.projects) if chance.random() < 0.5 else None
     ids: dict[str, Any] = dict(zip(gateway.kinds.fields, (circle, project), strict=False))

@@ -1,4 +1,4 @@
-"""Development mode: a key of its own, tokens for the two demo tenants, and a banner that says what to try."""
+"""Development mode: a generated key, tokens for the two demo tenants, and a start-up banner."""
 
 import json
 import os
@@ -28,11 +28,11 @@ _SCOPE_OF_BANNER: Final = "subscribe publish admin"
 
 
 def development_secret(file: Path = KEY_FILE) -> str:
-    """The random key of this checkout, kept so that a restart keeps its tokens good. Raises `ConfigError`."""
+    """The random key of this checkout, stored so that tokens outlive a restart. Raises `ConfigError`."""
     try:
         file.parent.mkdir(mode=0o700, exist_ok=True)
         if not file.exists():
-            # Created with its mode, never for a moment readable by others; and whole, for a second one that starts.
+            # Created with its mode, so never readable by others, and linked when complete, for concurrent starts.
             made = _private_file(file, secrets.token_urlsafe(48))
             with suppress(FileExistsError):
                 os.link(made, file)
@@ -45,14 +45,14 @@ def development_secret(file: Path = KEY_FILE) -> str:
 
 
 def development_settings(settings: Settings) -> Settings:
-    """`settings` with the development key, and without delays at the end. Raises `ConfigError` where others than this
-    machine could connect."""
+    """`settings` with the development key, and without shutdown delays. Raises `ConfigError` where other machines could
+    connect."""
     require_loopback(settings.host)
     return without_delays(settings).model_copy(update={"jwt_secret": SecretStr(development_secret())})
 
 
 def _private_file(beside: Path, text: str) -> Path:
-    """A new file with this text, readable by its owner alone from the beginning, to be renamed to `beside`."""
+    """A new file with this text, readable by its owner only from its creation on, to be renamed to `beside`."""
     made = beside.with_suffix(f".{os.getpid()}")
     with open(os.open(made, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as created:
         created.write(text)
@@ -60,21 +60,20 @@ def _private_file(beside: Path, text: str) -> Path:
 
 
 def require_loopback(host: str) -> None:
-    """Raise `ConfigError` unless only this machine can reach `host`: anybody who can is handed tokens."""
+    """Raise `ConfigError` unless `host` is reachable from this machine only: tokens are issued without
+    authentication."""
     if not is_loopback(host):
-        raise ConfigError(
-            f"--dev hands out tokens without authentication, so it serves on loopback only, not on {host}"
-        )
+        raise ConfigError(f"--dev issues tokens without authentication, so it serves on loopback only, not on {host}")
 
 
 def without_delays(settings: Settings) -> Settings:
-    """The settings with a shutdown that waits for nothing, unless they say for what: behind it is no load balancer."""
+    """The settings without delays at the shutdown, unless they are set: there is no load balancer."""
     delays = {"shutdown_delay_seconds", "drain_seconds"} - settings.model_fields_set
     return settings.model_copy(update=dict.fromkeys(delays, 0.0))
 
 
 class DemoSession(BaseModel):
-    """One demo tenant's dashboard: its token, what it follows, and a room that is not its own."""
+    """A demo tenant's session: its token, its rooms, and a room of another tenant."""
 
     tenant: str
     user_id: str
@@ -101,7 +100,7 @@ def development_router(service: Service, demo: bool) -> APIRouter:
     @router.post("/dev/session")
     async def session(request: Request, response: Response, body: SessionRequest) -> Session:
         host = request.headers.get("host", "")
-        # A name that an attacker's DNS points at this machine is another origin to the browser, but not to us.
+        # DNS rebinding: a foreign name that resolves to this machine would pass the check of the origin.
         if not _is_local(host) or not service.origins.allows(group_headers(request.scope["headers"])):
             raise HTTPException(403, "only for pages of this server, opened by a loopback address")
         response.headers["Cache-Control"] = "no-store"
@@ -140,7 +139,7 @@ def _token(service: Service, tenant: DemoTenant, scope: str, lifetime: int) -> s
 
 
 def development_token(service: Service, file: Path = TOKEN_FILE) -> str:
-    """A token of the first demo tenant's administrator, also kept in a file for the commands of the banner."""
+    """A token of the first demo tenant's administrator, also stored in a file for the commands of the banner."""
     token = _token(service, TENANTS[0], _SCOPE_OF_BANNER, service.settings.max_admin_token_lifetime)
     os.replace(_private_file(file, token), file)
     return token

@@ -1,4 +1,4 @@
-"""Formatters of log lines: text for people, JSON for machines, both of bounded length."""
+"""Log formatters: text for people, JSON for machines, both of bounded length."""
 
 import json
 import logging
@@ -10,12 +10,12 @@ from gateway.telemetry.log_events import EventText
 
 MAX_MESSAGE: Final = 2_000
 MAX_TRACEBACK: Final = 16_000
-"""Characters; of a longer traceback the end counts, where the exception is."""
+"""Characters; the end of a longer traceback is kept, which has the exception."""
 
 FORMATS: Final = ("text", "json")
 
 _CONTROL: Final = re.compile(r"[^\n\x20-\x7e\xa1-\u2027\u2030-\ufffd\U00010000-\U0010ffff]")
-"""What could move the cursor of a terminal, or end a line: C0, C1, U+2028 and U+2029."""
+"""Characters that could move a terminal's cursor or end a line: C0, C1, U+2028 and U+2029."""
 
 
 class TextFormatter(logging.Formatter):
@@ -56,7 +56,7 @@ def _time(record: logging.LogRecord) -> str:
 
 
 def _name(record: logging.LogRecord) -> str:
-    return "uvicorn" if record.name == "uvicorn.error" else record.name  # where it logs whatever is no request
+    return "uvicorn" if record.name == "uvicorn.error" else record.name  # uvicorn's general logger
 
 
 def _message(record: logging.LogRecord) -> str:

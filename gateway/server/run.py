@@ -1,4 +1,4 @@
-"""Runs a gateway under uvicorn."""
+"""The server process: a gateway under uvicorn."""
 
 import asyncio
 import logging
@@ -23,8 +23,7 @@ from gateway.transports.uvicorn import HttpProtocol, SocketTransport
 from gateway.transports.uvicorn.sockets import set_notsent_lowat, write_batch_to_fds
 
 GRACE_SECONDS: Final = 3
-"""For requests under way, and for clients to read why they were closed: with the drain before it and the gateway's own
-end after it there are 5."""
+"""The graceful shutdown timeout of uvicorn: for running requests, and for clients to read their close codes."""
 
 FORCED_SECONDS: Final = 1.0
 
@@ -34,8 +33,8 @@ logger = logging.getLogger("gateway.server")
 
 
 class Server(uvicorn.Server):
-    """uvicorn, which says on what port it listens once it does, and before it ends lets `drain` run: at its own
-    shutdown it would close every WebSocket at once. A second signal ends the drain, and all waiting."""
+    """uvicorn's server, which also reports its port, and runs `drain` before its shutdown, in which it would close all
+    WebSockets at once. A second signal ends the drain and all waiting."""
 
     def __init__(
         self,
@@ -48,7 +47,7 @@ class Server(uvicorn.Server):
         self._drain = drain
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        # Not kept, as uvicorn does to raise it again at the end: the process would end by the signal, and not with 0.
+        # Not recorded: uvicorn would raise the signal again at the end, and the exit status would not be 0.
         self.force_exit = self.should_exit
         self.should_exit = True
 
@@ -62,20 +61,20 @@ class Server(uvicorn.Server):
             draining = asyncio.create_task(self._drain())
             while not draining.done() and not self.force_exit:
                 await asyncio.wait((draining,), timeout=POLL_INTERVAL)
-                await self.on_tick(0)  # as in its main loop: requests go on to be answered, with the right date
+                await self.on_tick(0)  # as in its main loop, which updates the Date header
             draining.cancel()
             (failure,) = await asyncio.gather(draining, return_exceptions=True)
             if isinstance(failure, Exception):
                 logger.error("The drain failed", exc_info=failure)
         await super().shutdown(sockets)
-        if self.force_exit:  # which uvicorn takes for leaving out the application's own end
+        if self.force_exit:  # uvicorn then skips the lifespan's shutdown
             with suppress(TimeoutError):
                 await asyncio.wait_for(self.lifespan.shutdown(), FORCED_SECONDS)
 
 
 def serve(settings: Settings, *, development: bool = False, demo: bool = False) -> bool:
     """Serve until a signal stops it; False where it could not start. Raises `ConfigError`."""
-    # The loop's thread is the only one that computes.
+    # No other thread is CPU-bound.
     service = create_service(settings, batch_writer=write_batch_to_fds)
     app = create_app(service)
     if development:
@@ -86,7 +85,7 @@ def serve(settings: Settings, *, development: bool = False, demo: bool = False) 
     def listening(port: int) -> None:
         if development:
             print(banner(service, settings.host, port, demo), flush=True)
-        else:  # uvicorn is silent about sockets that it was given
+        else:  # uvicorn does not report sockets that were passed to it
             name = f"[{settings.host}]" if ":" in settings.host else settings.host
             logger.info("Listening on http://%s:%d", name, port)
 
@@ -96,14 +95,14 @@ def serve(settings: Settings, *, development: bool = False, demo: bool = False) 
             logger.info("Not ready from now on; serving for %g s more", settings.shutdown_delay_seconds)
             await asyncio.sleep(settings.shutdown_delay_seconds)
         if settings.drain_seconds and (count := len(list(service.gateway.manager.connections()))):
-            logger.info("Sending %d clients away over %g s; a second signal ends it", count, settings.drain_seconds)
+            logger.info("Draining %d clients over %g s; a second signal ends the drain", count, settings.drain_seconds)
         await service.gateway.drain.run(settings.drain_seconds)
 
     listener = listen(settings)
     writer = start_background_logging(settings.log_level, settings.log_format)
     server = Server(server_config(app, settings), listening, drain)
     tune_gc()
-    with suppress(KeyboardInterrupt):  # from before uvicorn took the signal over
+    with suppress(KeyboardInterrupt):  # before uvicorn has installed its handler
         server.run(sockets=[listener])
     report_suppressed(0.0)
     if writer is not None:
@@ -121,12 +120,12 @@ def server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
         ws_max_size=settings.max_message_bytes,
         ws_ping_interval=settings.ping_interval,
         ws_ping_timeout=settings.ping_interval,
-        ws_per_message_deflate=False,  # uvicorn's own costs 44 kB a connection
-        workers=1,  # or it reads WEB_CONCURRENCY
+        ws_per_message_deflate=False,  # uvicorn's implementation takes 44 kB a connection
+        workers=1,  # else uvicorn reads WEB_CONCURRENCY
         access_log=False,
         server_header=False,
         timeout_keep_alive=settings.keep_alive_seconds,
-        proxy_headers=False,  # ours asks which proxies are trusted; uvicorn's believes any on loopback
+        proxy_headers=False,  # the gateway has its own, with a list of trusted proxies
         timeout_graceful_shutdown=GRACE_SECONDS,
         log_config=None,
         log_level=settings.log_level,
@@ -134,9 +133,9 @@ def server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
 
 
 def listen(settings: Settings) -> socket.socket:
-    """The listening socket: made here, so that a port in use is one clear line."""
+    """The listening socket, bound before the start, so that a port in use is reported in one line."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    # The protocol is said, or asyncio leaves Nagle's algorithm on, and a second write waits 40 ms.
+    # With an explicit protocol: else asyncio leaves Nagle's algorithm on, and a second write waits 40 ms.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     set_notsent_lowat(listener)
@@ -150,7 +149,7 @@ def listen(settings: Settings) -> socket.socket:
 
 
 def _with_demo(app: FastAPI, service: Service) -> None:
-    """Publish demo traffic for as long as the application lives."""
+    """Publish demo traffic during the application's lifespan."""
     inner = app.router.lifespan_context
 
     @asynccontextmanager

@@ -1,4 +1,4 @@
-"""Settings: the one reader of the environment."""
+"""Settings, read from environment variables and `.env`."""
 
 import logging
 import os
@@ -29,27 +29,27 @@ GENERATE_HINT = 'python3 -c "import secrets; print(secrets.token_urlsafe(48))"'
 
 
 class ConfigError(Exception):
-    """A setting that is missing or wrong, in one line that names it and shows no secret."""
+    """A missing or invalid setting, in one line that names it and shows no secret."""
 
 
 class Settings(BaseSettings):
-    """Every setting, read from `GATEWAY_…` variables and a `.env` file. Counts and rates: 0 is no limit.
+    """All settings, read from `GATEWAY_…` variables and a `.env` file. Counts and rates: 0 is no limit.
 
-    An empty variable is an unset one, as a container's configuration passes it on.
+    An empty variable is an unset one, since container configurations pass empty ones.
     """
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
         env_file=ENV_FILE,
-        env_file_encoding="utf-8-sig",  # with the mark of Windows' editors, or the first name would begin with it
+        env_file_encoding="utf-8-sig",  # skips the byte order mark of Windows editors
         env_ignore_empty=True,
-        enable_decoding=False,  # lists are separated by commas, and no JSON
+        enable_decoding=False,  # lists are comma-separated, not JSON
         extra="ignore",
         frozen=True,
         hide_input_in_errors=True,
     )
 
-    if TYPE_CHECKING:  # an argument of the base class, which a type checker without pydantic's plugin does not see
+    if TYPE_CHECKING:  # an argument of the base class, unknown to type checkers without pydantic's plugin
         _env_file: Path | str | None = None
 
     jwt_secret: SecretStr | None = Field(
@@ -233,7 +233,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The arguments, the environment, the file; what is no setting there is warned of."""
+        """The sources: arguments, environment, file; logs a warning for unknown variables."""
         known = [name.upper() for name in cls.model_fields]
         for source in (env_settings, dotenv_settings):
             if isinstance(source, EnvSettingsSource):
@@ -244,7 +244,7 @@ class Settings(BaseSettings):
 
     @property
     def longest_token(self) -> int:
-        """Seconds that any token may live."""
+        """The maximum lifetime of any token, in seconds."""
         preset = PROVIDERS.get(self.external_provider or "", OTHER).max_lifetime
         return max(self.max_token_lifetime, self.max_admin_token_lifetime, self.external_max_lifetime or preset or 0)
 
@@ -254,27 +254,27 @@ class Settings(BaseSettings):
 
 
 def load_settings(**overrides: Any) -> Settings:
-    """The settings, `overrides` before the environment. Raises `ConfigError`."""
+    """The settings, with `overrides` before the environment. Raises `ConfigError`."""
     try:
         return Settings(**overrides)
     except ValidationError as error:
-        # Without the input: it may be a secret.
+        # Without the input, which may be a secret.
         fault = error.errors(include_input=False, include_url=False, include_context=False)[0]
         name = "_".join(str(part) for part in fault["loc"][:1])
         raise ConfigError(f"{PREFIX}{name.upper()}: {fault['msg'].removeprefix('Value error, ')}") from None
     except UnicodeDecodeError:
         raise ConfigError(f"{ENV_FILE}: is not UTF-8 text; save it as UTF-8") from None
     except OSError as error:
-        raise ConfigError(f"{ENV_FILE}: cannot be read: {error.strerror}; mend it or remove it") from None
+        raise ConfigError(f"{ENV_FILE}: cannot be read: {error.strerror}; fix or remove it") from None
 
 
 def server_processes() -> int:
-    """How many worker processes the server around this process was asked for, as far as that can be seen."""
+    """The number of worker processes requested from the server around this process, as far as it is visible."""
     return asked_processes(sys.argv, os.environ)
 
 
 def read_file(setting: str, path: str) -> bytes:
-    """The content of a file that a setting names. Raises `ConfigError`."""
+    """The content of a file named by a setting. Raises `ConfigError`."""
     try:
         return Path(path).read_bytes()
     except OSError as error:

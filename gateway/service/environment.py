@@ -1,4 +1,4 @@
-"""Environment variables: those of the gateway that no setting has, and the worker processes of a server."""
+"""Environment variables: Kubernetes service links, misspelled settings, and the worker count of the server."""
 
 import re
 import shlex
@@ -10,7 +10,7 @@ from typing import Final
 
 PREFIX: Final = "GATEWAY_"
 _OF_THE_CLIENTS: Final = ("URL", "TOKEN")
-"""Variables that the client commands read by themselves."""
+"""Variables of the client commands."""
 
 _LINK: Final = re.compile(
     r"(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)", re.ASCII
@@ -33,18 +33,18 @@ _WORKER_VARIABLES: Final = {
 
 
 def without_service_links(variables: Mapping[str, str | None]) -> dict[str, str | None]:
-    """The variables that are none of a Kubernetes service link (`enableServiceLinks`).
+    """The variables without those of Kubernetes service links (`enableServiceLinks`).
 
     A Service called `gateway` sets GATEWAY_PORT=tcp://10.96.12.3:8000, GATEWAY_SERVICE_HOST and more in every container
-    of its namespace, one called `gateway-redis` GATEWAY_REDIS_PORT. What the container's own configuration sets comes
-    before them, so that a link never replaces a value that was set on purpose.
+    of its namespace, one called `gateway-redis` GATEWAY_REDIS_PORT. The container's own variables take precedence, so a
+    link never replaces a value that was set on purpose.
     """
     return {name: value for name, value in variables.items() if not _is_service_link(name, value or "")}
 
 
 def notices(variables: Mapping[str, str | None], settings: Collection[str]) -> Iterator[str]:
-    """A sentence for each variable with the gateway's prefix that is no setting, with the nearest name, and for a
-    port that is a service link. `settings` are upper-case, without the prefix."""
+    """Warnings: a sentence for each variable with the gateway's prefix that is no setting, with the nearest name, and
+    for a port that is a service link. `settings` are upper-case, without the prefix."""
     known = {*settings, *_OF_THE_CLIENTS}
     for variable, value in variables.items():
         name = variable.upper().removeprefix(PREFIX)
@@ -68,9 +68,9 @@ def _is_service_link(variable: str, value: str) -> bool:
 
 
 def asked_processes(arguments: Sequence[str], variables: Mapping[str, str]) -> int:
-    """How many worker processes the server of this command line was asked for; 1 where that cannot be seen.
+    """The number of worker processes in the server's command line; 1 where it is unknown.
 
-    Servers keep their command line in each worker. Not seen: gunicorn's configuration file, a call of `uvicorn.run`.
+    Servers keep their command line in each worker. Not visible: gunicorn's configuration file, a call of `uvicorn.run`.
     """
     if not arguments:
         return 1
@@ -99,5 +99,5 @@ def _counts(arguments: Sequence[str], options: Collection[str]) -> list[str]:
 def _words(text: str) -> list[str]:
     try:
         return shlex.split(text)
-    except ValueError:  # an open quotation; the server will say so
+    except ValueError:  # unbalanced quotes, which the server will report
         return []

@@ -1,4 +1,4 @@
-"""The identity provider whose tokens are taken beside the gateway's own, made of the settings."""
+"""The identity provider whose tokens are accepted beside the gateway's own, from the settings."""
 
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -17,14 +17,14 @@ _WRITTEN_BY_USERS = ("user_metadata", "unsafe_metadata", "unsafeMetadata")
 
 @dataclass(frozen=True, slots=True)
 class ExternalIssuer:
-    """The provider under each name that it has as `iss`, and what keeps its published keys fresh."""
+    """The provider under each of its `iss` names, and the refresher of its published keys."""
 
     trusted: tuple[TrustedIssuer, ...] = ()
     jwks: JwksRefresher | None = None
 
 
 def external_issuer(settings: Settings) -> ExternalIssuer:
-    """The identity provider that the settings name, if any. Raises `ConfigError`."""
+    """The identity provider of the settings, if any. Raises `ConfigError`."""
     provider = _provider(settings)
     names = (settings.external_issuer,) if settings.external_issuer else provider.issuers
     if not names:
@@ -117,7 +117,7 @@ def _path(setting: str, claim: str | None, preset: tuple[str, ...]) -> ClaimPath
 
 def _keys(settings: Settings, provider: Provider, issuer: str) -> tuple[KeySource, JwksRefresher | None]:
     secrets = [secret.get_secret_value().encode() for secret in settings.external_secret]
-    # Where there is a secret, a provider may publish nothing: its address counts only if it was set.
+    # A provider with a shared secret may publish no keys: its URL is used only if it is set.
     url = settings.external_jwks_url or (None if secrets else provider.keys_of(issuer))
     if url is None and not secrets:
         raise ConfigError(

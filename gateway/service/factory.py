@@ -1,4 +1,4 @@
-"""The service factory: a gateway and what belongs to it, made from settings."""
+"""The service factory: a gateway and its parts, made from settings."""
 
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -40,7 +40,7 @@ from schemas.rooms import RoomKinds, id_of
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A gateway with what the HTTP side needs beside it. `manager` broadcasts to the gateway's connections."""
+    """A gateway with the objects that the HTTP side needs. `manager` broadcasts to the gateway's connections."""
 
     settings: Settings
     gateway: Gateway
@@ -61,8 +61,8 @@ class Service:
         rate: int | None = None,
     ) -> IssuedToken:
         """Issue a token to a user whom the application has authenticated. `rooms` are patterns, `scope` is words
-        separated by spaces, `expires_in` seconds; unless given, the longest life of a user's token. Raises `AuthError`
-        for what no token may hold."""
+        separated by spaces, `expires_in` seconds, by default the maximum lifetime of a user's token. Raises `AuthError`
+        for values that no token may have."""
         scopes, settings = scope.split(), self.settings
         longest = settings.max_token_lifetime
         if not LONGER_LIVED.isdisjoint(scopes):
@@ -83,8 +83,8 @@ class Service:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """A lifespan: within it the gateway takes connections; afterwards they are closed. Within another one of the
-        same event loop it does nothing. Raises `WrongEventLoop` where the gateway runs on another one."""
+        """A lifespan: the gateway serves within it, and is stopped at its end. Within another one on the same event
+        loop it is a no-op. Raises `WrongEventLoop` where the gateway runs on another one."""
         began = await self.gateway.lifecycle.start()
         try:
             yield
@@ -104,13 +104,13 @@ def create_service(
     authenticate: Authenticate | None = None,
     authorize: Authorize | None = None,
 ) -> Service:
-    """A gateway as `settings` say, or else as the environment says. Raises `ConfigError`.
+    """A gateway from `settings`, by default those of the environment. Raises `ConfigError`.
 
-    `authenticate` is asked for the identity of each client before tokens are looked at, `authorize` for the rooms that
+    `authenticate` is called for the identity of each client before tokens are verified, `authorize` for the rooms that
     an identity may join.
 
-    `log` and `cluster` are used in place of those that the settings name; `clock` is seconds since the epoch, `timer`
-    seconds of a clock that never goes back. `batch_writer` is how a batch of events leaves for many connections:
+    `log` and `cluster` replace those of the settings; `clock` is seconds since the epoch, `timer` seconds of a
+    monotonic clock. `batch_writer` writes a batch of events to many connections:
     `gateway.transports.uvicorn.sockets.write_batch_to_fds` is faster in a process without CPU-bound threads.
     """
     settings = settings or load_settings()
@@ -148,7 +148,7 @@ def create_service(
 
 
 def token_verifier(settings: Settings, keyring: KeyRing, external: ExternalIssuer, kinds: RoomKinds) -> TokenVerifier:
-    """The verifier of tokens: those issued here, signed with `keyring`, and an identity provider's."""
+    """The verifier of tokens: those issued here, signed with `keyring`, and those of an identity provider."""
     trusted = [TrustedIssuer(settings.jwt_issuer, keyring), *external.trusted]
     lifetimes = (settings.max_token_lifetime, settings.max_admin_token_lifetime)
     return TokenVerifier(trusted, settings.jwt_audience, *lifetimes, kinds)
@@ -163,7 +163,7 @@ def _log(settings: Settings, keys: tuple[bytes, ...], clock: Callable[[], float]
     if scheme not in ("redis", "rediss"):
         raise ConfigError("GATEWAY_LOG_URL: starts with memory://, redis:// or rediss://")
     try:
-        # Here and not above: the package of this driver is an extra.
+        # Imported here, since the driver's package is an extra.
         from gateway.logs.redis import RedisLog
 
         return RedisLog(
@@ -181,7 +181,7 @@ def _log(settings: Settings, keys: tuple[bytes, ...], clock: Callable[[], float]
 
 
 def require_shared_log(settings: Settings, processes: int, asked_by: str) -> None:
-    """Raise `ConfigError` for several processes on the log in memory: each would have one of its own."""
+    """Raise `ConfigError` for several processes with the in-memory log: each would have its own."""
     if processes > 1 and settings.log_url.startswith("memory:"):
         raise ConfigError(
             f"GATEWAY_LOG_URL: memory:// is a log of one process, and {asked_by} asks for {processes} processes; "
@@ -190,7 +190,7 @@ def require_shared_log(settings: Settings, processes: int, asked_by: str) -> Non
 
 
 async def try_log(settings: Settings) -> list[str]:
-    """Warnings about the server that keeps the log. Raises `ConfigError` for one that cannot be used."""
+    """Warnings about the log's server. Raises `ConfigError` for one that cannot be used."""
     if settings.log_url.startswith("memory:"):
         return []
     from gateway.redis.probe import ProbeFailed, probe
@@ -235,7 +235,7 @@ def _limits(settings: Settings) -> Limits:
 def setting_warnings(settings: Settings) -> Iterable[str]:
     """Warnings about settings that are valid but not advisable, a sentence each."""
     if not is_loopback(settings.host) and not settings.trusted_proxies:
-        yield "GATEWAY_HOST is open to the network and GATEWAY_TRUSTED_PROXIES is empty: is TLS ended in front of it?"
+        yield "GATEWAY_HOST is open to the network and GATEWAY_TRUSTED_PROXIES is empty: put a TLS proxy in front, and name it"
     yield from external_weaknesses(settings)
     if "*" in settings.allowed_origins:
         yield "GATEWAY_ALLOWED_ORIGINS is *: any web page may connect with a token that it got hold of"

@@ -1,4 +1,4 @@
-"""An HTTP GET with one deadline for the whole exchange. It blocks: for threads."""
+"""A blocking HTTP GET with one deadline for the whole exchange, for use in threads."""
 
 import io
 import socket
@@ -12,14 +12,15 @@ from urllib.error import HTTPError
 from gateway.core.version import VERSION
 
 USER_AGENT: Final = f"gathering-gateway/{VERSION}"
-"""Some firewalls refuse that of Python's library."""
+"""Some firewalls refuse the default user agent of Python's library."""
 
 
 def http_get(url: str, timeout: float, max_bytes: int) -> bytes:
-    """The body at `url`, of at most `max_bytes`, within `timeout` seconds. Only name resolution has its own time-out.
+    """The body at `url`, of at most `max_bytes`, within `timeout` seconds. Only the name resolution has its own
+    timeout.
 
-    Raises what urllib raises, `TimeoutError` and `ValueError`. Speaks HTTP and nothing else: no file:, no ftp:, no
-    redirect, by which another place could speak for this one.
+    Raises the exceptions of urllib, `TimeoutError` and `ValueError`. Supports HTTP only: no file:, no ftp:, and no
+    redirects, which could lead to another host.
     """
     asked = request.Request(url, headers={"Accept": "application/json", "User-Agent": USER_AGENT})  # noqa: S310
     opener = request.OpenerDirector()
@@ -53,8 +54,7 @@ def _left(deadline: float) -> float:
 
 
 class _Reader(io.RawIOBase):
-    """The reading side of a socket, each read of which may take what is left of the time: the socket's own time-out
-    starts anew with each byte that drips in."""
+    """The reading side of a socket, with a deadline over all reads: a socket's own timeout restarts with each byte."""
 
     def __init__(self, sock: socket.socket, deadline: float) -> None:
         self._sock = sock
@@ -77,7 +77,7 @@ class _Reader(io.RawIOBase):
 
 
 class _Readable:
-    """As much of a socket as a response uses."""
+    """The part of the socket interface that a response uses."""
 
     def __init__(self, sock: socket.socket, deadline: float) -> None:
         self._sock = sock
@@ -109,7 +109,7 @@ def _connect(deadline: float, address: tuple[str, int], *options: object) -> soc
 
 
 class _Deadline(HTTPConnection):
-    """A connection whose time-out is a deadline."""
+    """An HTTP connection whose timeout is a deadline."""
 
     def __init__(self, host: str, *, timeout: float = 0.0, **options: Any) -> None:
         super().__init__(host, timeout=timeout, **options)
@@ -119,7 +119,7 @@ class _Deadline(HTTPConnection):
 
 
 class _DeadlineTls(_Deadline, HTTPSConnection):
-    """The same over TLS."""
+    """An HTTPS connection whose timeout is a deadline."""
 
 
 class _HttpHandler(request.HTTPHandler):

@@ -1,4 +1,4 @@
-"""The keys of an issuer elsewhere, fetched from its JWK Set and kept fresh (RFC 7517)."""
+"""The JWKS client: another issuer's keys, fetched from its JWK Set and refreshed (RFC 7517)."""
 
 import asyncio
 import json
@@ -18,19 +18,19 @@ logger = logging.getLogger(__name__)
 
 MAX_BYTES: Final = 1024 * 1024
 TIMEOUT: Final = 5.0
-"""Seconds of a whole fetch."""
+"""Deadline of a fetch, in seconds."""
 EARLIEST: Final = 10.0
-"""Seconds from one fetch to the next that an unknown `kid` triggers: a sender of tokens can invent one."""
+"""Minimum seconds between fetches triggered by an unknown `kid`, which any sender of a token can invent."""
 FIRST_RETRY: Final = 1.0
-"""Seconds after the first failure; each further one doubles it, up to the interval."""
+"""Seconds after the first failure; doubled by each further one (backoff), up to the interval."""
 
 
 class JwksRefresher:
-    """A KeySource whose keys follow a JWK Set at `url`.
+    """A KeySource of the keys in a JWK Set at `url`.
 
-    They are fetched at `start`, then within every `interval` seconds, and early for a token with an unknown `kid`.
-    A fetch that fails, or finds no usable key, leaves the keys as they are: an issuer that is down for a while shuts
-    nobody out. `candidates` only looks at what is here and so never waits. To be used on one event loop.
+    They are fetched at `start`, then within every `interval` seconds, and early for a token with an unknown `kid`. A
+    fetch that fails, or finds no usable key, leaves the keys as they are: tokens stay valid while an issuer is down.
+    `candidates` never waits. For use on one event loop.
     """
 
     def __init__(self, url: str, *, interval: float = 300.0, timeout: float = TIMEOUT) -> None:
@@ -44,23 +44,23 @@ class JwksRefresher:
         self._tasks = TaskSet()
 
     def candidates(self, kid: str | None, algorithm: str) -> Sequence[Key]:
-        """The keys to try, as KeySource says. A `kid` never heard of asks for an early refresh."""
+        """The keys to try, as in KeySource. An unknown `kid` triggers an early fetch."""
         if kid is not None and kid not in self._kids:
             self._kid_missing.set()
         return self._ring.candidates(kid, algorithm)
 
     async def start(self) -> None:
-        """Fetch the keys once, whether or not that succeeds, and keep them fresh until `stop`."""
-        self._kid_missing = asyncio.Event()  # of this event loop, which may be another one than the last time
+        """Fetch the keys once, successfully or not, and refresh them until `stop`."""
+        self._kid_missing = asyncio.Event()  # on this event loop, which may differ from that of an earlier start
         await self._refresh()
         self._tasks.spawn(self._follow())
 
     async def stop(self) -> None:
-        """Stop refreshing; the keys stay as they are. A fetch under way ends by its own deadline, unheard."""
+        """Stop the refresh; the keys stay. A running fetch ends by its own deadline."""
         await self._tasks.cancel()
 
     async def _follow(self) -> None:
-        # One task does all the fetching, so that two fetches never run at once however many tokens ask for one.
+        # One task does all fetches, so that two never run at once.
         loop = asyncio.get_running_loop()
         while True:
             fetched = loop.time()
@@ -73,19 +73,20 @@ class JwksRefresher:
             await self._refresh()
 
     def _delay(self) -> float:
-        """Seconds to the next fetch. Jittered, or the nodes of a fleet would all ask a recovering issuer at once."""
+        """Seconds to the next fetch, with jitter, so that the nodes of a cluster do not ask at once (thundering
+        herd)."""
         spread = random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, keeps no secret
         if not self._failures:
             return self._interval * spread
         return min(self._interval, FIRST_RETRY * 2.0 ** min(self._failures - 1, 30)) * spread
 
     async def _refresh(self) -> None:
-        # Before the fetch, since a kid asked for while it runs may be newer than what it brings.
+        # Before the fetch: a kid that is missing during it may be newer than its result.
         self._kid_missing.clear()
         try:
-            # urllib waits, and a large set takes time to parse: neither on the event loop.
+            # In a thread: urllib blocks, and a large set takes time to parse.
             keys = await asyncio.to_thread(_fetch, self._url, self._timeout)
-        except Exception as error:  # whatever an issuer may answer: the next attempt must still come
+        except Exception as error:  # the next attempt must come after any error
             self._failures += 1
             logger.warning("no keys from %s (failure %d): %s", self._url, self._failures, ascii(error)[:200])
             return
@@ -95,7 +96,7 @@ class JwksRefresher:
 
 
 def _checked(url: str) -> str:
-    """`url` if keys may be fetched from it: https, or http to this very machine. ValueError otherwise."""
+    """`url` if keys may be fetched from it: https, or http to this machine. ValueError otherwise."""
     parts = urlsplit(url)
     host = parts.hostname or ""
     safe = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host))
@@ -105,7 +106,7 @@ def _checked(url: str) -> str:
 
 
 def _fetch(url: str, timeout: float) -> list[Key]:
-    """The usable keys of the set at `url`, at least one. Blocks; raises what `http_get` and json raise, and
+    """The usable keys of the set at `url`, at least one. Blocks; raises the exceptions of `http_get` and json, and
     ValueError."""
     keys = keys_from_jwks(json.loads(http_get(url, timeout, MAX_BYTES)))
     if not keys:

@@ -1,4 +1,4 @@
-"""Keys of this gateway, made of its settings: those for tokens, and those for cursors."""
+"""The keys of this gateway, from its settings: for tokens, and for cursors."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -13,9 +13,9 @@ Made = TypeVar("Made")
 
 
 def token_keys(settings: Settings) -> list[Key]:
-    """The keys of the tokens issued here; the first that can sign signs, all verify. Raises `ConfigError`.
+    """The keys of tokens issued here; the first that can sign signs, all verify. Raises `ConfigError`.
 
-    Secrets that are only accepted cannot sign: no node signs with what another does not accept yet.
+    Previous and next secrets cannot sign: no node signs with a key that another does not accept yet.
     """
     keys = [make_key("GATEWAY_JWT_PRIVATE_KEYS", private_key, pem) for pem in _private_keys(settings)]
     for name, secret, signs in _secrets(settings):
@@ -28,8 +28,8 @@ def token_keys(settings: Settings) -> list[Key]:
 def cursor_keys(settings: Settings) -> tuple[bytes, ...]:
     """The keys of cursors: the first encrypts, all decrypt. Raises `ConfigError`.
 
-    Derived from all secrets that nodes may know, those of the next rotation included: each node reads the cursors of
-    every other while keys are exchanged.
+    Derived from all secrets that nodes may have, those of the next rotation included: each node decodes the cursors of
+    every other one during a rotation.
     """
     materials = [*_private_keys(settings), *(secret for _, secret, _ in _secrets(settings))]
     if settings.cursor_secret is not None:
@@ -40,7 +40,7 @@ def cursor_keys(settings: Settings) -> tuple[bytes, ...]:
 
 
 def make_key(setting: str, make: Callable[[bytes], Made], material: bytes) -> Made:
-    """`make(material)`. Raises `ConfigError` naming the setting, without the material."""
+    """The result of `make(material)`. Raises `ConfigError` with the setting's name, without the material."""
     try:
         return make(material)
     except UnusableKey as error:
@@ -53,7 +53,7 @@ def _private_keys(settings: Settings) -> list[bytes]:
 
 
 def _secrets(settings: Settings) -> Iterator[tuple[str, bytes, bool]]:
-    """The setting, the secret, and whether it may sign."""
+    """Triples of setting, secret, and whether it may sign."""
     if settings.jwt_secret is not None:
         yield "GATEWAY_JWT_SECRET", settings.jwt_secret.get_secret_value().encode(), True
     for secret in settings.jwt_previous_secrets:

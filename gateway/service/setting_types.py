@@ -1,4 +1,4 @@
-"""Types of settings: how a value is written, and what is refused. The messages go behind the name of the setting."""
+"""Types of settings: their syntax and error messages, which follow the name of the setting."""
 
 import re
 from typing import Annotated, Final
@@ -14,7 +14,7 @@ _is_path: Final = re.compile(r"/[A-Za-z0-9._~/-]*").fullmatch
 
 
 def _host(value: str) -> str:
-    if not value:  # for a socket that is every interface
+    if not value:  # a socket would bind to every interface
         raise ValueError("is empty; write 0.0.0.0 to listen on every interface")
     return value
 

@@ -1,4 +1,4 @@
-"""Inspection of a token for people: what it says, what the gateway makes of it, and why it would refuse it."""
+"""Token inspection for people: content, verdict, and the reason of a refusal."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -17,7 +17,7 @@ from auth.verified_tokens import MAX_LENGTH
 from schemas.rooms import ID_GRAMMAR
 
 _LONGEST: Final = 200
-"""Characters of a claim in a sentence."""
+"""Characters of a claim in an explanation."""
 
 _CLAIM_SETTINGS: Final = {
     "sub": "GATEWAY_EXTERNAL_USER_CLAIM",
@@ -53,14 +53,14 @@ class TokenInspection:
 
 
 def inspect_token(token: str, verifier: TokenVerifier, now: float) -> TokenInspection:
-    """Judge `token` as the gateway would, at `now`; whether it was revoked only a running gateway knows."""
+    """Inspect `token` as the gateway would verify it at `now`, except for revocations."""
     parts = token.split(".")
     header, claims = _decoded(parts[0]), _decoded(parts[1] if len(parts) > 1 else "")
     try:
         return TokenInspection(header, claims, verifier.verify(token, now))
     except TokenInvalid as error:
-        told = _explanation(error.reason, token, header or {}, claims or {}, verifier, now)
-        return TokenInspection(header, claims, None, error.reason, told)
+        explanation = _explanation(error.reason, token, header or {}, claims or {}, verifier, now)
+        return TokenInspection(header, claims, None, error.reason, explanation)
     except TokenExpired as error:
         ago = int(now) - error.expires_at
         return TokenInspection(header, claims, None, error.code, f"it ended {ago} seconds ago; get a fresh one")
@@ -82,7 +82,7 @@ def _explanation(
     verifier: TokenVerifier,
     now: float,
 ) -> str:
-    """An explanation of the refusal, with the token's own words, and what to do."""
+    """The explanation of a refusal, with values of the token and a remedy."""
     trusted = verifier.issuers.get(claims["iss"]) if isinstance(claims.get("iss"), str) else None
     mapping = None if trusted is None else trusted.mapping
     if reason.startswith("claim_"):
@@ -91,11 +91,11 @@ def _explanation(
         return f"it has {len(token):,} characters, {MAX_LENGTH:,} are the most; leave groups and roles out of it"
     if reason == "shape":
         return (
-            "it is no JWT, which is three parts of base64url with dots between; if it is an access token without any, "
+            "it is not a JWT, which has three parts of base64url separated by dots; for an opaque access token, "
             "ask the provider for one for an API (audience)"
         )
     if reason in ("header", "payload"):
-        return f"its {reason} is no JSON object as it has to be, with each member once"
+        return f"its {reason} is not a JSON object with unique members"
     if reason == "issuer":
         return f"iss is {_shown(claims.get('iss'))}; accepted: {_listed(verifier.issuers)}; set GATEWAY_EXTERNAL_ISSUER"
     if reason == "header_typ":
@@ -111,7 +111,7 @@ def _explanation(
             f"look at {hint}, and whether the keys could be fetched"
         )
     if reason == "signature":
-        return "it was not signed with the key that is configured here, or was changed afterwards"
+        return "it was not signed with a key that is configured here, or was modified; compare the keys"
     if reason == "audience":
         accepted, setting = [verifier.audience], "GATEWAY_JWT_AUDIENCE"
         if mapping is not None:
@@ -128,7 +128,7 @@ def _explanation(
     if reason == "not_yet_valid":
         ahead = max(_number(claims.get("iat")), _number(claims.get("nbf"))) - now
         return f"iat or nbf is {ahead:.0f} seconds ahead, and {CLOCK_SKEW} are the most; set the clocks"
-    return "it is not valid here"
+    return "it is not valid here; get a token of this gateway"
 
 
 def _about_claim(name: str, claims: Mapping[str, Any], mapping: ClaimMapping | None) -> str:

@@ -107,7 +107,7 @@ def test_a_gateway_serves_beside_a_service_called_gateway(tmp_path: Path) -> Non
     """With all variables that Kubernetes sets, under its own server and another one."""
     env = {**KEY, **LINKS, "GATEWAY_PORT": ADDRESS}
     done = run("check", cwd=tmp_path, env=env)
-    assert (done.returncode, done.stdout) == (0, "the configuration will do\n")
+    assert (done.returncode, done.stdout) == (0, "configuration OK\n")
     (line,) = done.stderr.splitlines()
     assert "Kubernetes" in line
     with started("gateway.app:app", "--port", "0", cwd=tmp_path, env=env, module="uvicorn") as process:
@@ -285,7 +285,7 @@ async def test_check_tries_redis(tmp_path: Path) -> None:
         right = {**KEY, "GATEWAY_LOG_URL": f"redis://:a-canary@{address}"}
         done = run("check", "--workers", "4", cwd=tmp_path, env=right)
         assert (done.returncode, done.stderr) == (0, "")
-        assert done.stdout == "the configuration will do\n"
+        assert done.stdout == "configuration OK\n"
         for url in (f"redis://:wrong-canary@{address}", f"redis://{address}"):
             done = run("check", cwd=tmp_path, env={**KEY, "GATEWAY_LOG_URL": url})
             assert (done.returncode, done.stdout) == (2, "")
@@ -300,7 +300,7 @@ async def test_check_names_a_redis_that_may_evict(tmp_path: Path) -> None:
     async with redis(tmp_path / "redis", maxmemory="100mb", maxmemory_policy="allkeys-lru") as server:
         done = run("check", cwd=tmp_path, env={**KEY, "GATEWAY_LOG_URL": server.url})
         assert (done.returncode, done.stderr) == (0, "")
-        assert "weak: GATEWAY_LOG_URL" in done.stdout
+        assert "warning: GATEWAY_LOG_URL" in done.stdout
         assert "noeviction" in done.stdout
 
 
