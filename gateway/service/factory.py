@@ -235,7 +235,7 @@ def _limits(settings: Settings) -> Limits:
 def setting_warnings(settings: Settings) -> Iterable[str]:
     """Warnings about settings that are valid but not advisable, a sentence each."""
     if not is_loopback(settings.host) and not settings.trusted_proxies:
-        yield "GATEWAY_HOST is open to the network and GATEWAY_TRUSTED_PROXIES is empty: put a TLS proxy in front, and name it"
+        yield "GATEWAY_HOST is open to the network and GATEWAY_TRUSTED_PROXIES is empty: put a TLS proxy in front"
     yield from external_weaknesses(settings)
     if "*" in settings.allowed_origins:
         yield "GATEWAY_ALLOWED_ORIGINS is *: any web page may connect with a token that it got hold of"
