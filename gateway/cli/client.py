@@ -20,7 +20,7 @@ from gateway.core.connect_request import SUBPROTOCOL, WEBSOCKET_PATH
 from gateway.core.credentials import BEARER_SUBPROTOCOL
 
 _NO_CLOSE: Final = 1006
-_GAP: Final = "some events were trimmed from the log; continuing with later ones"
+_GAP: Final = "some events were lost, since they are no longer in the log; continuing with later ones"
 _START: Final = {None: " from now on", True: ", resumed", False: f"; {_GAP}"}
 """The report of a new stream, by `recovered` of the `subscribed` frame."""
 

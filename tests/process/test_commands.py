@@ -216,7 +216,7 @@ def test_subscribe_comes_back_after_a_restart_and_says_that_the_log_was_reset(tm
             gateway.stop()
             gateway.launch()
             process.wait_for(lambda: len(process.err) >= 2)
-            assert "gone" in process.err[1]
+            assert "lost" in process.err[1]
             assert f"connected to {server.url}, following circle:1" in process.err[1]
             after = server.publish("--type", "task.completed", "--circle", "1")
             process.wait_for(lambda: len(process.out) >= 2)
