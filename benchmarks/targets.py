@@ -74,6 +74,13 @@ TARGETS: Final = (
         _of("connect", "holding a connection", "bytes"),
     ),
     Target(
+        "marks of 20,000 idle connections, % of a core",
+        1.0,
+        True,
+        "{:.2f}",
+        _of("marks", "marks of 20,000 connections", "core_share", "gateway-http"),
+    ),
+    Target(
         "in-process ingest, no subscribers, events per CPU-second",
         100_000,
         False,
