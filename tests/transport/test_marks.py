@@ -140,8 +140,7 @@ async def test_mark_ends_a_replay_at_once(stock: bool) -> None:
 async def test_replays_in_a_row_have_a_mark_when_nothing_more_is_owed(stock: bool) -> None:
     """Commands that waited for the end of a replay come first: a mark amid them would end what is still owed."""
     async with unlimited_marking(stock) as gate:
-        # The first is long, so that the others wait for its end; they end at once.
-        ids = [await gate.publish(circle_id=n % 3, data={} if n % 3 else {"x": "y" * 2_000}) for n in range(120)]
+        ids = [await gate.publish(circle_id=n % 3, data={"x": "y" * 2_000}) for n in range(120)]
         async with gate.client() as client:
             for n in range(3):
                 await client.send(type="subscribe", id=n, rooms=[f"circle:{n}"], since=ids[0])
@@ -151,6 +150,26 @@ async def test_replays_in_a_row_have_a_mark_when_nothing_more_is_owed(stock: boo
             assert [frame["id"] for frame in frames if frame["type"] == "subscribed"] == [0, 1, 2]
             assert {frame["event_id"] for frame in frames if "event_id" in frame} == set(ids[1:])
             assert is_mark(frames[-1], ids[-1])
+
+
+async def test_mark_waits_for_pending_commands() -> None:
+    """Also where the first of them has nothing to replay."""
+    lab = GatewayLab(mark_interval=15)
+    await lab.gateway.start()
+    try:
+        await lab.happen()
+        since = lab.gateway.log.window("acme").cursor
+        await lab.happen(50, circle=7, text="y" * 2_000)
+        await lab.happen(circle=9)
+        connection, transport = lab.join()
+        for circle in (7, 8, 9):
+            lab.say(connection, type="subscribe", rooms=[f"circle:{circle}"], since=since)
+        assert len(connection.pending_commands) == 2
+        await lab.settle()
+        assert transport.kinds.count("subscribed") == 3
+        assert transport.kinds.index("stream.mark") == len(transport.kinds) - 1
+    finally:
+        await lab.gateway.stop()
 
 
 def unlimited_marking(stock: bool) -> Any:

@@ -23,6 +23,7 @@ def event(event_id: str) -> dict[str, Any]:
 
 
 ESTABLISHED = frame("connection.established", cursor="head")
+MARK = frame("stream.mark", cursor="evt_5", as_of="2026-11-23T16:52:08.100Z")
 
 
 def subscribed(recovered: bool | None = None, replayed: int = 0) -> dict[str, Any]:
@@ -42,7 +43,9 @@ def subscribed(recovered: bool | None = None, replayed: int = 0) -> dict[str, An
         ("old", [ESTABLISHED, subscribed(False, 2)], "old"),
         (None, [ESTABLISHED, subscribed(), event("evt_1"), frame("presence.left", room="circle:1")], "evt_1"),
         (None, [ESTABLISHED, event("evt_1"), frame("stream.gap", reason="log_reset", cursor="evt_5")], "evt_5"),
-        (None, [ESTABLISHED, event("evt_1"), frame("stream.mark", cursor="evt_5", as_of="…")], "evt_5"),
+        (None, [ESTABLISHED, event("evt_1"), MARK], "evt_5"),
+        ("old", [ESTABLISHED, subscribed(True, 2), event("evt_1"), event("evt_2"), MARK], "evt_5"),
+        ("old", [ESTABLISHED, subscribed(True, 2), event("evt_1"), MARK, event("evt_6")], "evt_6"),
         (None, [ESTABLISHED, event("evt_1"), frame("pong", cursor="evt_5")], "evt_5"),
         (None, [ESTABLISHED, event("evt_1"), frame("pong")], "evt_1"),
         (None, [ESTABLISHED, event("evt_1"), frame("server.draining", reconnect_after_ms=1, cursor="e")], "e"),
