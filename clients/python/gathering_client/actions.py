@@ -1,0 +1,87 @@
+"""What a driver has to do for a stream, and what it reports.
+
+A driver asks `next_action` what to do, does it, and reports with the method that stands beside it:
+
+    action    | to do                                       | report
+    ----------+---------------------------------------------+------------------------------------------------
+    GetToken  | call the function for a token               | token, token_failed
+    Open      | open a WebSocket                            | opened, or failed
+    Send      | send a text                                 |
+    Read      | receive a text, for at most `timeout`       | received, closed, or timed_out
+    Load      | call the application's function             | loaded
+    Close     | close the WebSocket                         |
+    Wait      | wait                                        |
+    Tell      | log, and tell the application               |
+    Yield     | hand the item to the application            |
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from gathering_client.events import Cursor, Event, Gap, Mark, Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class GetToken:
+    """Call the function; `renew` where the connection goes on with the old token meanwhile."""
+
+    renew: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    url: str
+    token: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    text: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    timeout: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    cursor: Cursor
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class StateChange:
+    """What a subscription is doing now, and why. `retry_in` are the seconds until the next attempt; `recovered` is of a
+    stream that goes on: None at the first time, False where events were lost."""
+
+    state: Literal["connecting", "live", "reconnecting", "closed"]
+    reason: str = ""
+    code: int | None = None
+    retry_in: float | None = None
+    recovered: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    change: StateChange
+
+
+Item = Event[Any] | Gap | Snapshot[Any] | Mark
+
+
+@dataclass(frozen=True, slots=True)
+class Yield:
+    item: Item
+
+
+Action = GetToken | Open | Send | Read | Load | Close | Wait | Tell | Yield

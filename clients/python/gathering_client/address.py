@@ -1,0 +1,44 @@
+"""Address of a gateway: one URL for people, and from it those of its WebSocket and its HTTP API."""
+
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import urlsplit
+
+WEBSOCKET_PATH: Final = "/ws/dashboard"
+_SECURE: Final = {"http": False, "ws": False, "https": True, "wss": True}
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """`path` is the prefix under which the gateway is served, without a slash at its end; often empty."""
+
+    host: str
+    port: int
+    path: str
+    secure: bool
+    websocket_path: str = WEBSOCKET_PATH
+
+    @classmethod
+    def of(cls, url: str, websocket_path: str = WEBSOCKET_PATH) -> "Address":
+        """Raises `ValueError`."""
+        parts = urlsplit(url)
+        secure = _SECURE.get(parts.scheme)
+        if secure is None or not parts.hostname:
+            raise ValueError("the URL of a gateway starts with http://, https://, ws:// or wss://, and names a host")
+        if parts.query or parts.fragment or parts.username is not None:
+            raise ValueError("the URL of a gateway has no query and no user: pass the token as `token`")
+        return cls(
+            parts.hostname, parts.port or (443 if secure else 80), parts.path.rstrip("/"), secure, websocket_path
+        )
+
+    @property
+    def websocket(self) -> str:
+        return f"{'wss' if self.secure else 'ws'}://{self._authority}{self.path}{self.websocket_path}"
+
+    def __str__(self) -> str:
+        return f"{'https' if self.secure else 'http'}://{self._authority}{self.path}"
+
+    @property
+    def _authority(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"

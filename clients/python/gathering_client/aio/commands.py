@@ -1,0 +1,117 @@
+"""Commands over a WebSocket of their own, from any number of tasks: their replies must not wait behind the events of a
+subscription that reads slowly."""
+
+import asyncio
+import itertools
+import json
+from collections.abc import Awaitable, Callable
+from ssl import SSLContext
+from typing import Any, Final
+
+from websockets.asyncio.client import ClientConnection
+from websockets.exceptions import ConnectionClosed, WebSocketException
+
+from gathering_client.codes import Retry, retry_after_close
+from gathering_client.dialing import AsyncDial, close_of, options
+from gathering_client.drafts import refusal
+from gathering_client.errors import Closed, GatewayError, Refused, TokenRefused, Unreachable
+
+REPLY_TIMEOUT: Final = 10.0
+
+
+class CommandConnection:
+    """Opened by the first command, and again by the first after it was lost. `token` is awaited for each connection."""
+
+    def __init__(self, url: str, ssl: SSLContext | None, token: Callable[[], Awaitable[str]]) -> None:
+        self._url = url
+        self._ssl = ssl
+        self._token = token
+        self._lock = asyncio.Lock()
+        self._websocket: ClientConnection | None = None
+        self._reading: asyncio.Task[None] | None = None
+        self._pending: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self._numbers = itertools.count(1)
+
+    async def ask(self, type: str, **fields: Any) -> dict[str, Any]:
+        """Send a command; returns the `data` of its reply. Raises `Refused`, `Closed` and `Unreachable`."""
+        async with self._lock:
+            websocket = self._websocket or await self._open()
+        return await self._ask(websocket, type, fields)
+
+    async def _ask(self, websocket: ClientConnection, type: str, fields: dict[str, Any]) -> dict[str, Any]:
+        id = next(self._numbers)
+        reply: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        self._pending[id] = reply
+        try:
+            async with asyncio.timeout(REPLY_TIMEOUT):
+                await websocket.send(json.dumps({"type": type, "id": id, **fields}, allow_nan=False))
+                return await reply
+        except (ConnectionClosed, TimeoutError):
+            raise Unreachable("unreachable", f"no reply to {type}") from None
+        finally:
+            self._pending.pop(id, None)
+
+    async def _open(self) -> ClientConnection:
+        token = await self._token()
+        try:
+            websocket = await AsyncDial(self._url, **options(token, self._ssl))
+        except (OSError, WebSocketException, TimeoutError) as error:
+            raise Unreachable("unreachable", f"{error or type(error).__name__}") from None
+        try:
+            async with asyncio.timeout(REPLY_TIMEOUT):
+                await self._established(websocket)
+        except BaseException as error:
+            await websocket.close()
+            if isinstance(error, TimeoutError):
+                raise Unreachable("unreachable", "no answer from the gateway") from None
+            raise
+        self._websocket = websocket
+        self._reading = asyncio.create_task(self._read(websocket))
+        return websocket
+
+    async def _established(self, websocket: ClientConnection) -> None:
+        """Read up to the first frame of a connection that was let in."""
+        refused: Refused | None = None
+        try:
+            while (frame := json.loads(await websocket.recv()))["type"] != "connection.established":
+                if frame["type"] == "error":
+                    refused = refusal(frame["data"]["code"], frame["data"]["message"], frame["data"])
+        except ConnectionClosed as error:
+            raise _why(*close_of(error), refused) from None
+
+    async def _read(self, websocket: ClientConnection) -> None:
+        lost: GatewayError = Unreachable("unreachable", "the connection ended before the reply came")
+        try:
+            async for text in websocket:
+                frame = json.loads(text)
+                reply = self._pending.get(frame.get("id"))
+                if reply is None or reply.done():
+                    continue
+                if frame["type"] == "error":
+                    reply.set_exception(refusal(frame["data"]["code"], frame["data"]["message"], frame["data"]))
+                else:
+                    reply.set_result(frame["data"])
+        except ConnectionClosed as error:
+            lost = _why(*close_of(error), None)
+        finally:
+            self._websocket = None
+            for reply in self._pending.values():
+                if not reply.done():
+                    reply.set_exception(lost)
+
+    async def close(self) -> None:
+        websocket, reading = self._websocket, self._reading
+        if websocket is not None:
+            await websocket.close()
+        if reading is not None:
+            await reading
+
+
+def _why(code: int | None, reason: str, refused: Refused | None) -> GatewayError:
+    """What a close means for the commands that it leaves without a reply."""
+    rule = Retry.BACKOFF if code is None else retry_after_close(code, reason)
+    if code == 4401:
+        return TokenRefused(reason or "token_invalid", "the gateway does not take the token")
+    if code is not None and rule is Retry.NEVER:
+        return Closed(code, reason)
+    return refused or Unreachable("unreachable", reason or "the connection ended before the reply came")

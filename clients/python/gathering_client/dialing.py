@@ -1,0 +1,68 @@
+"""Opening of WebSockets with the websockets library, as both faces do it."""
+
+import logging
+from ssl import SSLContext
+from typing import Any, Final, TypedDict
+
+import websockets.asyncio.client
+from websockets.exceptions import InvalidStatus
+from websockets.typing import Subprotocol
+
+from gathering_client.stream import OPEN_TIMEOUT
+from gathering_client.version import VERSION
+
+SUBPROTOCOL: Final = Subprotocol("gateway.v1")
+USER_AGENT: Final = f"gathering-gateway-client/{VERSION}"
+MAX_FRAME: Final = 16 * 1024 * 1024
+CLOSE_TIMEOUT: Final = 1.0
+
+_wire_logger = logging.getLogger("gathering_client.websockets")
+# At DEBUG, websockets logs the headers of the handshake, and the token is one.
+_wire_logger.setLevel(logging.INFO)
+
+
+class Options(TypedDict):
+    """Keyword arguments of `connect` in either face of websockets."""
+
+    subprotocols: list[Subprotocol]
+    additional_headers: dict[str, str]
+    user_agent_header: str
+    compression: None
+    open_timeout: float
+    close_timeout: float
+    max_size: int
+    logger: logging.Logger
+    ssl: SSLContext | None
+
+
+def options(token: str, ssl: SSLContext | None) -> Options:
+    """The token goes into a header: a URL ends up in more places."""
+    return {
+        "subprotocols": [SUBPROTOCOL],
+        "additional_headers": {"Authorization": f"Bearer {token}"},
+        "user_agent_header": USER_AGENT,
+        "compression": None,
+        "open_timeout": OPEN_TIMEOUT,
+        "close_timeout": CLOSE_TIMEOUT,
+        "max_size": MAX_FRAME,
+        "logger": _wire_logger,
+        "ssl": ssl,
+    }
+
+
+class AsyncDial(websockets.asyncio.client.connect):
+    """Follows no redirect: before websockets 17 it would take the token to another host. (The synchronous one follows
+    none before 17 either, and from 17 on leaves the token out.)"""
+
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        return exc
+
+
+def status_of(error: Exception) -> int | None:
+    """The HTTP status of a handshake that was not answered with 101."""
+    return error.response.status_code if isinstance(error, InvalidStatus) else None
+
+
+def close_of(error: Any) -> tuple[int | None, str]:
+    """Code and reason of the gateway's close frame in a `ConnectionClosed`; None where there was none."""
+    return (None, "") if error.rcvd is None else (error.rcvd.code, error.rcvd.reason)

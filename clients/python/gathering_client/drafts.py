@@ -1,0 +1,150 @@
+"""Events to be published: drafts, their receipts, and when to send one again."""
+
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from gathering_client.codes import Retry, retry_after_error
+from gathering_client.errors import GatewayError, Refused, TokenRefused, Unreachable
+from gathering_client.events import Cursor, EventType
+
+MAX_BATCH: Final = 1_000
+"""Events that the gateway takes in one request."""
+
+KEY_LIFETIME: Final = 120.0
+"""Seconds for which the gateway remembers an idempotency key at least: to send again later could deliver twice."""
+
+_FIRST_PAUSE: Final = 0.1
+_LONGEST_PAUSE: Final = 5.0
+
+
+def _new_key() -> str:
+    return uuid.uuid4().hex
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """An event to be published. `ids` are those of rooms of other kinds, such as `{"team_id": 7}`.
+
+    The idempotency key is made with the draft, so a draft that is sent twice is delivered once. A draft can be pickled:
+    a task queue that runs its task again should make the draft before, or give a key that stays the same.
+    """
+
+    type: str
+    data: Mapping[str, Any] = field(default_factory=dict)
+    circle_id: int | str | None = None
+    project_id: int | str | None = None
+    user_id: str | None = None
+    source_agent_id: int | str | None = None
+    key: str | None = None
+    op: str | None = None
+    version: int | None = None
+    traceparent: str | None = None
+    tenant: str | None = None
+    ids: Mapping[str, int | str] = field(default_factory=dict)
+    idempotency_key: str = field(default_factory=_new_key)
+
+    def body(self) -> dict[str, Any]:
+        """The JSON object of the request, without what is absent."""
+        names = (
+            "circle_id",
+            "project_id",
+            "user_id",
+            "source_agent_id",
+            "key",
+            "op",
+            "version",
+            "traceparent",
+            "tenant",
+        )
+        fields = {name: value for name in names if (value := getattr(self, name)) is not None}
+        base = {"type": self.type, "data": self.data, "idempotency_key": self.idempotency_key}
+        return {**base, **fields, **self.ids}
+
+
+def draft_of(event: "Draft | str | EventType[Any]", data: Any, fields: Mapping[str, Any]) -> Draft:
+    """The draft in the arguments of `publish`: one as it stands, or a type with its data and fields."""
+    if isinstance(event, Draft):
+        if data is not None or fields:
+            raise TypeError("a Draft has its data and fields already")
+        return event
+    name = event.name if isinstance(event, EventType) else event
+    return Draft(name, {} if data is None else data, **fields)
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """The event is in the log. `duplicate` where an earlier attempt had put it there."""
+
+    event_id: Cursor
+    duplicate: bool
+
+
+class Attempts:
+    """When to send the same request again: after what passes, with full jitter, until `patience` seconds are over."""
+
+    def __init__(self, patience: float, now: float, chance: Callable[[], float]) -> None:
+        if not 0 <= patience < KEY_LIFETIME:
+            raise ValueError(
+                f"patience: from 0 to under {KEY_LIFETIME:g} seconds, for which the gateway remembers keys"
+            )
+        self._ends = now + patience
+        self._chance = chance
+        self._number = 0
+        self._renewed = False
+
+    def wait_after(self, error: GatewayError, now: float, refreshable: bool) -> float:
+        """Seconds to wait before the next attempt. Raises the error where another attempt would not help."""
+        if isinstance(error, Unreachable):
+            rule = Retry.BACKOFF
+        else:
+            rule = retry_after_error(error.code)
+        if rule is Retry.FRESH_TOKEN and refreshable and not self._renewed:
+            self._renewed = True
+            return 0.0
+        wait = self._pause(error)
+        if rule is not Retry.BACKOFF or now + wait > self._ends:
+            raise error
+        return wait
+
+    def again(self, results: Mapping[int, "Receipt | Refused"], now: float) -> tuple[list[int], float]:
+        """Of the results of a batch, the numbers of those events that are to be sent again, and the seconds to wait."""
+        left = [number for number, result in results.items() if _passes(result)]
+        if not left:
+            return [], 0.0
+        wait = self._pause(max((results[number] for number in left), key=_asked))
+        return (left, wait) if now + wait <= self._ends else ([], 0.0)
+
+    def _pause(self, error: object) -> float:
+        pause = self._chance() * min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0**self._number)
+        self._number = min(self._number + 1, 30)
+        return _asked(error) + pause
+
+
+def _asked(error: object) -> float:
+    """What the gateway asked for with `retry_after`."""
+    asked: float | None = error.retry_after if isinstance(error, Refused) else None
+    return 0.0 if asked is None else asked
+
+
+def _passes(result: "Receipt | Refused") -> bool:
+    return isinstance(result, Refused) and retry_after_error(result.code) is Retry.BACKOFF
+
+
+def refusal(code: str, message: str, more: Mapping[str, Any], status: int | None = None) -> Refused:
+    """The error in an `error` frame, a problem document, or the result of a batch."""
+    kind = TokenRefused if code.startswith("token_") else Refused
+    return kind(code, message, more.get("rooms", ()), more.get("retry_after"), status)
+
+
+def results_of(drafts: Sequence[Draft], results: Sequence[Mapping[str, Any]]) -> list[Receipt | Refused]:
+    """What became of each draft of a batch."""
+    if len(drafts) != len(results):
+        raise Unreachable("unreachable", "the answer to the batch has another length")
+    return [
+        refusal(result["error"]["code"], result["error"]["message"], result["error"])
+        if "error" in result
+        else Receipt(Cursor(result["event_id"]), result["duplicate"])
+        for result in results
+    ]

@@ -1,0 +1,116 @@
+"""HTTP requests to a gateway over kept connections, for any number of threads and after a fork.
+
+The standard library's `http.client`: it is maintained with Python, and brings TLS and chunked answers. For asyncio
+these calls run in a thread; a parser of our own would be one more thing to keep secure.
+"""
+
+import json
+import os
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from ssl import SSLContext, create_default_context
+from typing import Any, Final
+
+from gathering_client.address import Address
+from gathering_client.dialing import USER_AGENT
+from gathering_client.drafts import refusal
+from gathering_client.errors import GatewayError, Unreachable
+
+MAX_IDLE: Final = 16
+"""Connections that are kept for the next request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Http:
+    """What each request needs."""
+
+    address: Address
+    timeout: float
+    ssl: SSLContext | None
+
+    def connection(self) -> HTTPConnection:
+        address = self.address
+        if address.secure:
+            context = self.ssl or create_default_context()
+            return HTTPSConnection(address.host, address.port, timeout=self.timeout, context=context)
+        return HTTPConnection(address.host, address.port, timeout=self.timeout)
+
+
+class HttpPool:
+    """Requests over kept connections. Thread-safe. A process that was forked begins with none: two processes on one
+    connection would read each other's answers."""
+
+    def __init__(self, http: Http) -> None:
+        self._http = http
+        self._lock = threading.Lock()
+        self._idle: list[HTTPConnection] = []
+        self._pid = os.getpid()
+
+    def request(self, method: str, path: str, token: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """The JSON object of the answer. Raises `Refused` for a refusal, `Unreachable` where there was no answer."""
+        while True:
+            connection, kept = self._take()
+            try:
+                return self._ask(connection, method, path, token, body)
+            except (HTTPException, OSError) as error:
+                # A kept one the gateway may have closed meanwhile; then another is needed, and nothing is wrong.
+                if not kept or isinstance(error, TimeoutError):
+                    reason = f"no answer from {self._http.address}: {error or type(error).__name__}"
+                    raise Unreachable("unreachable", reason) from None
+
+    def _ask(
+        self, connection: HTTPConnection, method: str, path: str, token: str, body: Mapping[str, Any] | None
+    ) -> dict[str, Any]:
+        headers = {"Authorization": f"Bearer {token}", "User-Agent": USER_AGENT, "Accept": "application/json"}
+        content = None
+        if body is not None:
+            content = json.dumps(body, allow_nan=False).encode()
+            headers["Content-Type"] = "application/json"
+        try:
+            connection.request(method, self._http.address.path + path, content, headers)
+            answer = connection.getresponse()
+            text = answer.read()
+        except BaseException:
+            connection.close()
+            raise
+        self._give_back(connection, answer.will_close)
+        return _object(answer.status, text, answer.headers.get("Retry-After"))
+
+    def _take(self) -> tuple[HTTPConnection, bool]:
+        """A connection, and whether it was kept."""
+        with self._lock:
+            if self._pid != os.getpid():
+                self._pid, self._idle = os.getpid(), []
+            if self._idle:
+                return self._idle.pop(), True
+        return self._http.connection(), False
+
+    def _give_back(self, connection: HTTPConnection, ended: bool) -> None:
+        with self._lock:
+            if not ended and len(self._idle) < MAX_IDLE:
+                self._idle.append(connection)
+                return
+        connection.close()
+
+    def close(self) -> None:
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.close()
+
+
+def _object(status: int, text: bytes, retry_after: str | None) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+        if 200 <= status < 300 and isinstance(value, dict):
+            return value
+        more = dict(value)
+        if retry_after is not None and retry_after.isdigit():
+            more.setdefault("retry_after", float(retry_after))
+        error: GatewayError = refusal(more["code"], more["detail"], more, status)
+    except (ValueError, TypeError, KeyError):
+        # Not the gateway's: a proxy before it, or something else at this address.
+        error = Unreachable("unreachable", f"the answer is HTTP {status} and not the gateway's")
+    raise error

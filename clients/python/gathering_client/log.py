@@ -1,0 +1,20 @@
+"""Reports of state changes: to the application, and to the logger `gathering_client`."""
+
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from gathering_client.actions import StateChange
+
+logger: Final = logging.getLogger("gathering_client")
+
+OnState = Callable[[StateChange], object]
+
+
+def report(change: StateChange, url: str, on_state: OnState | None) -> None:
+    if change.state == "reconnecting":
+        logger.info("%s: %s; connecting again in %.1f s", url, change.reason, change.retry_in)
+    elif change.state == "closed":
+        logger.info("%s: %s", url, change.reason)
+    if on_state is not None:
+        on_state(change)

@@ -1,0 +1,339 @@
+"""The state machine of a subscription over all its connections, without any I/O.
+
+A driver asks `next_action` what to do (`gathering_client.actions` has the table), does it, and reports. Once the
+subscription has ended, `next_action` raises why. Times are seconds of any one clock that does not go back.
+"""
+
+import json
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from gathering_client.actions import (
+    Action,
+    Close,
+    GetToken,
+    Load,
+    Open,
+    Read,
+    Send,
+    StateChange,
+    Tell,
+    Wait,
+    Yield,
+)
+from gathering_client.backoff import Backoff
+from gathering_client.codes import NO_CLOSE, Retry, retry_after_close, retry_after_error
+from gathering_client.errors import Closed, GatewayError, Refused, RoomsRevoked, TokenRefused, Unreachable
+from gathering_client.events import Cursor, Event, Gap, Mark, Snapshot
+from gathering_client.freshness import Freshness
+from gathering_client.place import MARKS, Place
+from gathering_client.session import AUTH_ID, Session
+
+OPEN_TIMEOUT: Final = 10.0
+"""Seconds from the WebSocket's handshake to the reply to the URL's rooms."""
+
+RELOAD_SPREAD: Final = 3.0
+"""Seconds over which clients that lost events together spread the loading of their state."""
+
+MAX_QUERY: Final = 7_500
+"""Characters: the gateway takes a request line of 8 KiB."""
+
+ALL_ROOMS: Final = "*"
+"""In place of rooms: all that the token names outright."""
+
+
+class Stream:
+    """One subscription. `url` is that of the WebSocket, without a query; `token` is None where a function has to be
+    asked. With `loads` a `Snapshot` stands for every gap; with `marks` the end of every replay is yielded as a `Mark`.
+    `patient` is False where the first attempt has to find a gateway.
+
+    What a frame brings waits here only until the driver has asked for it, and only then it reads on: a slow application
+    is slowed down at the socket, and keeps its place in the gateway's log.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        rooms: tuple[str, ...],
+        token: str | None,
+        chance: Callable[[], float],
+        *,
+        since: str | None = None,
+        state: bool = False,
+        history: int = 0,
+        loads: bool = False,
+        marks: bool = False,
+        client_id: str | None = None,
+        patient: bool = True,
+    ) -> None:
+        if not rooms:
+            raise ValueError("name at least one room")
+        if loads and (since is not None or state or history):
+            raise ValueError("`load` takes a cursor of its own: leave out since, state and history")
+        if state and history:
+            raise ValueError("ask for state or for history, not for both")
+        self.cursor = None if since is None else Cursor(since)
+        self._place = Place(since, state, history)
+        self._rooms = frozenset(rooms)
+        self.url = url
+        self._in_order = tuple(dict.fromkeys(rooms))
+        self._label = {"client_id": client_id} if client_id else {}
+        self._session = Session(token)
+        self._chance = chance
+        self._backoff = Backoff(chance)
+        self._state = state
+        self._loads = loads
+        self._loaded = False
+        self._marks = marks
+        self._patient = patient
+        self._actions: deque[tuple[Action | None, str | None]] = deque()
+        self._early: list[Mapping[str, Any]] = []
+        self._connected = self._subscribed = False
+        self._deadline = self._due = 0.0
+        self._end: GatewayError | None = None
+        self._degraded = False
+        self._as_of: str | None = None
+        self._as_of_at: float | None = None
+        self._do(Tell(StateChange("connecting")))
+
+    # ---- what to do
+
+    def next_action(self, now: float) -> Action:
+        """The next thing to do. Raises the error that has ended the subscription."""
+        while self._actions:
+            action, cursor = self._actions.popleft()
+            self.cursor = None if cursor is None else Cursor(cursor)
+            if action is not None:
+                return action
+        if self._end is not None:
+            raise self._end
+        if self._connected:
+            if not self._subscribed:
+                return Read(max(0.0, self._deadline - now))
+            if self._loads and not self._loaded and self._place.since is not None:
+                return Load(Cursor(self._place.since))
+            return Read(None)
+        if now < self._due:
+            return Wait(self._due - now)
+        token = self._session.token(now)
+        return GetToken(renew=False) if token is None else Open(f"{self.url}?{self._query()}", token)
+
+    def _query(self) -> str:
+        rooms = {} if self._place.history else {"rooms": ",".join(self._in_order)}
+        query = urlencode({**rooms, **self._label, **self._place.query()}, safe=":,*")
+        if len(query) > MAX_QUERY:
+            raise ValueError("the names of the rooms are too long for one subscription: divide them")
+        return query
+
+    def freshness(self, now: float) -> Freshness:
+        age = None if self._as_of_at is None else now - self._as_of_at
+        return Freshness(self._as_of, age, self._subscribed, self._degraded)
+
+    # ---- what came of it
+
+    def token(self, text: object) -> None:
+        """The function returned a token, for the next connection or for this one."""
+        try:
+            command = self._session.take(text, self._connected)
+        except TokenRefused as error:
+            self._fail(error)
+        else:
+            if command is not None:
+                self._do(Send(command))
+
+    def token_failed(self, error: Exception, now: float) -> None:
+        """The function raised. A connection goes on with the token that it has, until that expires."""
+        if isinstance(error, GatewayError):
+            self._fail(error)
+        elif not self._connected:
+            self._lost(f"no token: {type(error).__name__}", None, now)
+
+    def opened(self, now: float) -> None:
+        self._connected = True
+        self._deadline = now + OPEN_TIMEOUT
+
+    def failed(self, reason: str, now: float, status: int | None = None) -> None:
+        """The WebSocket could not be opened; `status` where the answer was no 101."""
+        final = status is not None and 400 <= status < 500 and status not in (408, 425, 429)
+        if not self._session.answered and (final or not self._patient):
+            self._fail(Unreachable("unreachable", f"no gateway at {self.url}: {reason}"))
+        else:
+            self._lost(reason, None, now)
+
+    def timed_out(self, now: float) -> None:
+        """Nothing came within the time of `Read`."""
+        self._lost("no answer from the gateway", None, now)
+
+    def loaded(self, value: object, cursor: Cursor) -> None:
+        """The application's function returned; the events after `cursor` follow."""
+        self._loaded = True
+        self._do(Yield(Snapshot(value, cursor)))
+
+    def closed(self, code: int | None, reason: str, now: float) -> None:
+        """The WebSocket ended, with a close frame or (None) without."""
+        code = NO_CLOSE if code is None else code
+        rule = retry_after_close(code, reason)
+        if rule is Retry.NEVER:
+            self._fail(TokenRefused(reason, "log in again") if code == 4401 else Closed(code, reason))
+        elif rule is Retry.FRESH_TOKEN and not self._session.refuse():
+            self._fail(TokenRefused(reason, "the gateway does not take the token; get another one"))
+        else:
+            self._lost(reason or f"closed with {code}", code, now)
+
+    def received(self, text: str | bytes, now: float) -> None:
+        """A frame came."""
+        try:
+            frame = json.loads(text)
+            if "event_id" in frame:
+                self._on_event(frame)
+            else:
+                self._on_control(frame["type"], frame["data"], frame, now)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            # To skip it would be a silent gap.
+            self._lost("unreadable frame", None, now)
+
+    # ---- frames
+
+    def _on_event(self, frame: Mapping[str, Any]) -> None:
+        if not self._subscribed:  # of the user's own room, and later than all that is still to come
+            self._early.append(frame)
+            return
+        event = Event.of(frame)
+        replaying = self._place.replaying
+        self._place.event(event.id)
+        # The user's own room comes unasked.
+        asked = ALL_ROOMS in self._rooms or not self._rooms.isdisjoint(event.rooms)
+        self._do(Yield(event) if asked else None)
+        self._caught_up(replaying)
+
+    def _on_control(self, kind: str, data: Mapping[str, Any], frame: Mapping[str, Any], now: float) -> None:
+        if kind == "connection.established":
+            self._session.established(data["expires_at"], frame["timestamp"], now)
+            self._backoff.established(now)
+            if self._place.history:
+                self._ask_for_history()
+            self._place.established(data["cursor"])
+        elif kind == "subscribed":
+            self._on_subscribed(data, now)
+        elif kind in MARKS:
+            self._on_mark(kind, data, now)
+        elif kind == "token.expiring":
+            if self._session.refreshable:
+                self._do(GetToken(renew=True))
+        elif kind == "authenticated":
+            self._session.renewed(data["expires_at"], frame["timestamp"], now)
+            self._on_rooms_lost(data["dropped"], "the fresh token does not grant them")
+        elif kind == "subscription.revoked":
+            self._on_rooms_lost(data["rooms"], data["reason"])
+        elif kind in ("stream.degraded", "stream.restored"):
+            self._degraded = kind == "stream.degraded"
+        elif kind == "error":
+            self._on_error(data, frame.get("id"), now)
+
+    def _ask_for_history(self) -> None:
+        command = {"type": "subscribe", "id": "history", "rooms": self._in_order, "history": self._place.history}
+        self._do(Send(json.dumps(command)))
+
+    def _on_subscribed(self, data: Mapping[str, Any], now: float) -> None:
+        recovered = data["recovered"]
+        replaying = self._place.replaying
+        self._subscribed = True
+        self._place.subscribed(data)
+        self._do(Tell(StateChange("live", recovered=recovered)))
+        if recovered is False:
+            self._gap("not_recovered", now)
+        elif self._state and data.get("complete") is False:
+            self._do(Yield(Gap("state_incomplete", self._here)))
+        self._caught_up(replaying)
+
+    def _on_mark(self, kind: str, data: Mapping[str, Any], now: float) -> None:
+        replaying = self._place.replaying
+        if self._subscribed and data.get("cursor") is not None:
+            self._place.mark(data["cursor"])
+        if data.get("as_of") is not None:
+            self._as_of, self._as_of_at = data["as_of"], now
+        if kind == "server.draining":
+            self._backoff.slot(now + data["reconnect_after_ms"] / 1000)
+        if kind == "stream.gap":
+            self._gap(data["reason"], now)
+        else:
+            self._do(None)
+            self._caught_up(replaying)
+
+    def _on_rooms_lost(self, rooms: Sequence[str], reason: str) -> None:
+        if lost := [room for room in rooms if room in self._rooms]:
+            self._fail(RoomsRevoked("room_forbidden", reason, lost))
+
+    def _on_error(self, data: Mapping[str, Any], id: object, now: float) -> None:
+        code = data["code"]
+        rule = retry_after_error(code)
+        if id == AUTH_ID:
+            self._session.renewal_refused()
+        elif rule is Retry.BACKOFF:
+            self._backoff.not_before(now + data.get("retry_after", 0.0))  # the close follows, and says more
+        elif rule is Retry.WITHOUT_CURSOR and self._place.since is not None:
+            self._on_cursor_refused(now)
+        elif rule is not Retry.FRESH_TOKEN:  # after which the close follows, too
+            kind = TokenRefused if code == "token_revoked" else Refused
+            self._fail(kind(code, data["message"], data.get("rooms", ()), data.get("retry_after")))
+
+    # ---- losses
+
+    def _on_cursor_refused(self, now: float) -> None:
+        """The cursor is of another log, or of other keys: what came before is lost. The rooms were not joined."""
+        self._place.from_head()
+        self._gap("cursor_invalid", now)
+        if self._connected:
+            self._lost("the gateway does not know the cursor", None, now)
+
+    def _gap(self, reason: str, now: float) -> None:
+        """Events were lost. With a loader or with state the stream begins anew: what comes then is newer than all that
+        is still to come on this connection."""
+        if not self._loads:
+            self._do(Yield(Gap(reason, None if self._state else self._here)))
+        if self._loads or self._state:
+            self._loaded = False
+            self._place.anew()
+            wait = self._chance() * RELOAD_SPREAD
+            self._drop()
+            self._due = now + wait
+            self._do(Tell(StateChange("reconnecting", f"events were lost: {reason}", None, wait)))
+
+    def _lost(self, reason: str, code: int | None, now: float) -> None:
+        wait = self._backoff.lost(now)
+        self._drop()
+        self._due = now + wait
+        self._do(Tell(StateChange("reconnecting", reason, code, wait)))
+
+    def _fail(self, error: GatewayError) -> None:
+        self._drop()
+        self._end = error
+        self._do(Tell(StateChange("closed", str(error))))
+
+    def _drop(self) -> None:
+        if self._connected:
+            self._do(Close())
+        self._connected = self._subscribed = self._degraded = False
+        self._early.clear()
+
+    # ---- what the application gets
+
+    @property
+    def _here(self) -> Cursor | None:
+        return None if self._place.since is None else Cursor(self._place.since)
+
+    def _do(self, action: Action | None) -> None:
+        """Have this done, after which the application's cursor is the place as it is now."""
+        here = self._place.since if self._loaded or not self._loads else None
+        self._actions.append((action, here))
+
+    def _caught_up(self, replaying: bool) -> None:
+        """After a frame: where it was the last of a replay, go on with what was kept back, and say so."""
+        if replaying and self._connected and not self._place.replaying:
+            early, self._early = self._early, []
+            for frame in early:
+                self._on_event(frame)
+            if self._marks:
+                self._do(Yield(Mark(self._as_of)))

@@ -1,0 +1,179 @@
+"""Subscriptions as iterators."""
+
+import threading
+import time
+from collections.abc import Callable
+from ssl import SSLContext
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar, cast
+
+from websockets.exceptions import ConnectionClosed, WebSocketException
+from websockets.sync.client import ClientConnection
+from websockets.sync.client import connect as dial
+
+from gathering_client.actions import Close, GetToken, Load, Open, Read, Send, Tell, Wait
+from gathering_client.dialing import close_of, options, status_of
+from gathering_client.errors import GatewayError
+from gathering_client.events import Cursor
+from gathering_client.freshness import Freshness
+from gathering_client.items import Items
+from gathering_client.log import OnState, report
+from gathering_client.stream import Stream
+
+T = TypeVar("T")
+TokenFunction = Callable[[], str]
+
+
+def token_of(token: str | TokenFunction) -> str:
+    return token() if callable(token) else token
+
+
+class Subscription(Generic[T]):
+    """An iterator over what a stream yields, on a connection of its own that reading it drives: there is no thread.
+
+    Iterating opens the connection, and opens it again when it breaks. A loop that was left can be gone on with.
+    """
+
+    def __init__(
+        self,
+        stream: Stream,
+        ssl: SSLContext | None,
+        token: str | TokenFunction,
+        load: Callable[[Cursor], Any] | None,
+        on_state: OnState | None,
+        on_closed: Callable[["Subscription[Any]"], object],
+    ) -> None:
+        self._stream = stream
+        self._ssl = ssl
+        self._token = token
+        self._load = load
+        self._on_state = on_state
+        self._on_closed = on_closed
+        self._websocket: ClientConnection | None = None
+        self._ended = threading.Event()
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def cursor(self) -> Cursor | None:
+        """The place after the last item; see `gathering_client.Subscription.cursor`."""
+        return self._stream.cursor
+
+    @property
+    def freshness(self) -> Freshness:
+        return self._stream.freshness(time.monotonic())
+
+    def close(self) -> None:
+        """End it, from this or any other thread."""
+        self._ended.set()
+        self._disconnect()
+        self._on_closed(self)
+
+    def _disconnect(self) -> None:
+        websocket, self._websocket = self._websocket, None
+        if websocket is not None:
+            websocket.close()
+
+    def __next__(self) -> T:
+        while not self._ended.is_set():
+            try:
+                action = self._stream.next_action(time.monotonic())
+            except GatewayError:
+                self.close()
+                raise
+            match action:
+                case Read(timeout):
+                    self._read(timeout)
+                case Send(text):
+                    self._send(text)
+                case Open(url, token):
+                    self._open(url, token)
+                case GetToken():
+                    self._get_token()
+                case Load(cursor):
+                    self._stream.loaded(self._load(cursor) if self._load else None, cursor)
+                case Close():
+                    self._disconnect()
+                case Wait(seconds):
+                    self._ended.wait(seconds)
+                case Tell(change):
+                    report(change, self._stream.url, self._on_state)
+                case _:
+                    return cast(T, action.item)
+        raise StopIteration
+
+    def _open(self, url: str, token: str) -> None:
+        try:
+            # Entered and then closed by `close`, which is all that leaving it would do.
+            self._websocket = dial(url, **options(token, self._ssl)).__enter__()
+        except (OSError, WebSocketException, TimeoutError) as error:
+            self._stream.failed(f"{error or type(error).__name__}", time.monotonic(), status_of(error))
+        else:
+            self._stream.opened(time.monotonic())
+
+    def _read(self, timeout: float | None) -> None:
+        websocket = self._websocket
+        if websocket is None:  # another thread closed it
+            self._stream.closed(None, "", time.monotonic())
+            return
+        try:
+            text = websocket.recv(timeout)
+        except TimeoutError:
+            self._stream.timed_out(time.monotonic())
+        except ConnectionClosed as error:
+            self._stream.closed(*close_of(error), time.monotonic())
+        else:
+            self._stream.received(text, time.monotonic())
+
+    def _send(self, text: str) -> None:
+        if self._websocket is not None:
+            try:
+                self._websocket.send(text)
+            except ConnectionClosed:
+                return  # reading will tell
+
+    def _get_token(self) -> None:
+        try:
+            self._stream.token(token_of(self._token))
+        except Exception as error:
+            self._stream.token_failed(error, time.monotonic())
+
+
+class ItemsSubscription:
+    """An iterator over `Items`, each time that they have changed and are complete; always the same view."""
+
+    def __init__(self, subscription: Subscription[Any]) -> None:
+        self._subscription = subscription
+        self._items = Items()
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def freshness(self) -> Freshness:
+        return self._subscription.freshness
+
+    def close(self) -> None:
+        self._subscription.close()
+
+    def __next__(self) -> Items:
+        while not self._items.take(next(self._subscription)):
+            pass
+        return self._items

@@ -1,0 +1,1 @@
+"""The core without any I/O, driven by a script."""
