@@ -79,7 +79,8 @@ def publish(
     token: Token = "",
 ) -> None:
     """Publish one event and print its event_id."""
-    from gateway.cli.client import publish_event
+    from gateway.cli.events import publish_event
+    from gathering_client import Draft
 
     try:
         body = json.loads(data)
@@ -89,9 +90,8 @@ def publish(
     fields = {f"{kind}_id": _id(text) for kind, text in map(_kind_and_id, ids)}
     if len(fields) < len(ids):
         fail("--id: an event goes to one room of each kind; name each kind once")
-    event = {"type": type, "data": body, **fields, **({} if user is None else {"user_id": user})}
     try:
-        print(publish_event(url, token, event))
+        print(publish_event(url, token, Draft(type, body, user_id=user, ids=fields)))
     except ClientError as error:
         fail(error)
 
@@ -105,7 +105,7 @@ def subscribe(
     token: Token = "",
 ) -> None:
     """Print the events of rooms as JSON lines until interrupted; resumes when the connection breaks."""
-    from gateway.cli.client import follow
+    from gateway.cli.events import follow
 
     try:
         for event in follow(url, token, rooms, since, path):

@@ -48,7 +48,8 @@ DRIVERS = {
     "h11": ("gateway.transports.uvicorn",),
     "httptools": ("gateway.transports.uvicorn",),
     "uvicorn": ("gateway.server", "gateway.transports.uvicorn"),
-    "websockets": ("gateway.cli", "gateway.testing", "gateway.transports"),
+    "websockets": ("gateway.testing", "gateway.transports"),
+    "gathering_client": ("gateway.cli",),
     "typer": ("gateway.cli",),
     "redis": ("gateway.redis", "gateway.logs.redis", "gateway.cluster.redis"),
     "jwt": ("auth.tokens", "auth.jwk"),
@@ -447,7 +448,7 @@ WITHOUT = ["fastapi", "starlette", "uvicorn", "slowapi", "redis"]
         "import gateway; print(gateway.ConnectionManager().get_client_count())",
         "from gateway import *; print(EventBus() and setup_websocket_broadcasting() and 0)",
         "import gateway as g; print(g.create_service(g.Settings(_env_file=None, jwt_secret=SECRET)).gateway and 0)",
-        "import gateway.cli.client; print(0)",
+        "import gateway.cli.events; print(0)",
     ],
 )
 def test_the_gateway_works_without_a_server(code: str) -> None:
