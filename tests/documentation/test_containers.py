@@ -77,8 +77,9 @@ async def test_the_image_serves(tmp_path: Path) -> None:
         (wheel,) = (source / "dist").glob("*.whl")
         with zipfile.ZipFile(wheel) as archive:
             archive.extractall(installed)
-        for package in ("auth", "gateway", "schemas"):
-            files = {path.relative_to(source) for path in (source / package).rglob("*") if path.is_file()}
+        for package in ("auth", "gateway", "schemas", "clients/python/gathering_client"):
+            parent = (source / package).parent
+            files = {path.relative_to(parent) for path in (source / package).rglob("*") if path.is_file()}
             assert {path for path in files if not (installed / path).exists()} == set()
         with ReservedPort() as port:
             environment = dict(word.split("=") for word in variables.split())
