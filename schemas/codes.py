@@ -105,7 +105,7 @@ ERROR_RULES: Final[Mapping[str, ErrorRule]] = {
     ErrorCode.TOO_MANY_ROOMS: ErrorRule(
         (422,), Retry.NEVER, "leave some rooms first; for a token, grant `circle:*` in place of many"
     ),
-    ErrorCode.RATE_LIMITED: ErrorRule((429,), Retry.BACKOFF, "wait for `retry_after` seconds"),
+    ErrorCode.RATE_LIMITED: ErrorRule((429, 503), Retry.BACKOFF, "wait for `retry_after` seconds"),
     ErrorCode.TOKEN_MISSING: ErrorRule((401,), Retry.FRESH_TOKEN, "send a token or a ticket"),
     ErrorCode.TOKEN_INVALID: ErrorRule((401,), Retry.FRESH_TOKEN, "get another token or ticket"),
     ErrorCode.TOKEN_EXPIRED: ErrorRule((401,), Retry.FRESH_TOKEN, "get another token or ticket"),

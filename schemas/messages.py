@@ -17,6 +17,17 @@ class Message(BaseModel):
     name: ClassVar[str]
     omit_absent: ClassVar[bool] = False
 
+    @property
+    def resume_cursor(self) -> str | None:
+        """The cursor that a client resumes from once it has this; None where it is not moved. A WebSocket's client
+        reads it in `data`, in an event stream it is the `id:`."""
+        return None
+
+    @property
+    def retry(self) -> int | None:
+        """Milliseconds after which the client of an event stream comes back; None where they stay as they were."""
+        return None
+
     def encode(self, timestamp: str, id: str | int | None = None) -> bytes:
         """The whole frame as JSON. `id` is the command's that this answers, echoed beside `type`."""
         frame: dict[str, Any] = {"type": self.name}
@@ -145,6 +156,10 @@ class StreamGap(Message):
     reason: Literal["history_trimmed", "log_reset"]
     cursor: str
 
+    @property
+    def resume_cursor(self) -> str:
+        return self.cursor
+
 
 class Mark(Message):
     """A mark: everything of the connection's rooms up to `cursor` was written to it; `as_of` (RFC 3339) is when that
@@ -177,6 +192,10 @@ class Draining(Message):
 
     reconnect_after_ms: int
     cursor: str | None = None
+
+    @property
+    def retry(self) -> int:
+        return self.reconnect_after_ms
 
 
 class Pong(Message):

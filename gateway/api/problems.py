@@ -10,7 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
 from auth.errors import AuthError
-from gateway.core.errors import GatewayError, RateLimited
+from gateway.core.errors import ConnectionRefused, GatewayError, RateLimited
 from schemas.admin import Problem
 from schemas.codes import ERROR_RULES, ErrorCode
 from schemas.faults import describe
@@ -57,11 +57,16 @@ def problem(
     return JSONResponse(body.model_dump(exclude_none=True), status, headers, MEDIA_TYPE)
 
 
+def status_of(error: AuthError | GatewayError) -> int:
+    """The status of the answer to a refusal."""
+    return error.status if isinstance(error, ConnectionRefused) else ERROR_RULES[error.code].status
+
+
 def problem_for(error: Exception) -> Response:
     """The problem document of a client error; re-raises any other exception."""
     if isinstance(error, GatewayError):
         return problem(
-            ERROR_RULES[error.code].status,
+            status_of(error),
             error.code,
             str(error),
             rooms=error.rooms,

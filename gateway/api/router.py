@@ -9,6 +9,7 @@ from fastapi.routing import APIWebSocketRoute
 
 from gateway.api.admin import admin_router
 from gateway.api.bypass import bypassed, serves_others
+from gateway.api.event_stream import event_stream_router
 from gateway.api.events import events_router
 from gateway.api.health import ops_router
 from gateway.api.presence import presence_router
@@ -45,6 +46,7 @@ def create_router(service: Service, prefix: str = "") -> APIRouter:
     router = APIRouter(prefix=prefix, lifespan=lifespan)
     for part in (
         events_router(service),
+        event_stream_router(service),
         tokens_router(service, limited),
         tickets_router(service, limited),
         presence_router(service),

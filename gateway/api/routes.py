@@ -15,16 +15,19 @@ from starlette.types import Receive, Scope, Send
 from auth.errors import AuthError
 from gateway.api.client import address_of, identity_of
 from gateway.api.cors import CrossOriginRoute
-from gateway.api.problems import BodyError, limit_met, problem, problem_for
+from gateway.api.problems import BodyError, limit_met, problem, problem_for, status_of
 from gateway.core.addresses import Proxy
 from gateway.core.errors import GatewayError
 from gateway.engine.ingest import PARSED_BYTES, IngestScheduler
 from gateway.engine.lifecycle import Lifecycle
 from gateway.service.factory import Service
 from gateway.telemetry import log_events
-from schemas.codes import ERROR_RULES, ErrorCode
+from schemas.codes import ErrorCode
 
 BODY_SECONDS: Final = 30
+
+HEAD: Final = "gateway.head"
+"""In the scope of a request that is answered as GET, without the body."""
 
 
 class BoundedRequest(Request):
@@ -87,7 +90,7 @@ class MethodRoute(APIRoute):
             await super().handle(scope, receive, send)
         elif self._is_head(scope):
             # The server omits the body, by its own scope.
-            await super().handle({**scope, "method": "GET"}, receive, send)
+            await super().handle({**scope, "method": "GET", HEAD: True}, receive, send)
         else:
             allowed = sorted(methods | ({"HEAD"} if "GET" in methods else set()))
             answer = problem(405, ErrorCode.NOT_FOUND, f"use one of the methods {', '.join(allowed)}")
@@ -141,8 +144,7 @@ class ProblemRoute(CrossOriginRoute, MethodRoute):
 
     def _refuse(self, request: Request, error: AuthError | GatewayError) -> Response:
         address, identity = address_of(request.scope, self.proxies), identity_of(request.scope)
-        status = ERROR_RULES[error.code].status
-        log_events.request_refused(address, request.method, self.path_format, error, status, identity)
+        log_events.request_refused(address, request.method, self.path_format, error, status_of(error), identity)
         return problem_for(error)
 
 

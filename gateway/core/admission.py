@@ -83,7 +83,12 @@ class Admission:
         limit = self._limits.per_tenant
         if limit and len(index.connections) >= limit:
             raise ConnectionRefused(
-                CloseCode.TRY_AGAIN_LATER, f"at most {limit} connections of one tenant", limit, RETRY_SECONDS, holder
+                CloseCode.TRY_AGAIN_LATER,
+                f"at most {limit} connections of one tenant",
+                limit,
+                RETRY_SECONDS,
+                holder,
+                status=503,
             )
 
     def acquire(self, connection: Connection) -> None:

@@ -1,7 +1,7 @@
 """The connect request: credentials, label, rooms and the cursor to resume from."""
 
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from auth.errors import AuthError
@@ -26,7 +26,8 @@ class ConnectRequest:
     `headers` and `query`, from which an application may authenticate it.
 
     After `Host.resolve` it has an `identity`, or the token of its ticket; `admitted` says that its address was checked,
-    and `failure` is the error of the authentication.
+    and `failure` is the error of the authentication. `history` is the number of earlier events that an event stream
+    without a cursor begins with, at most.
     """
 
     tokens: Secrets
@@ -38,6 +39,7 @@ class ConnectRequest:
     tickets: Secrets = NO_SECRETS
     headers: Headers = field(default_factory=dict, repr=False)
     query: Query = field(default_factory=list, repr=False)
+    history: int = 0
     identity: Identity | None = None
     admitted: bool = False
     failure: AuthError | GatewayError | None = None
@@ -62,6 +64,33 @@ class ConnectRequest:
         named = [room for room in named if room not in refused]
         at = self.rooms.index(NAMED_ROOMS)
         return tuple(dict.fromkeys((*self.rooms[:at], *named, *self.rooms[at + 1 :])))
+
+
+_RESUME_PARAMETERS: Final = ("last_event_id", "lastEventId", "since")
+_MAX_HISTORY: Final = 100
+
+
+def read_stream_request(
+    query: Query, headers: Headers, tokens: Secrets, address: str, tickets: Secrets = NO_SECRETS
+) -> ConnectRequest:
+    """The attempt in a request for an event stream: as for the WebSocket, but for the place to resume from. A browser
+    that reconnects sends its `Last-Event-ID` and the URL of its first attempt, so the header comes first; a place that
+    is empty counts as none. Nothing is raised."""
+    request = read_connect_request(query, headers, tokens, address, tickets)
+    first = dict(reversed(query))
+    places = [value.decode("latin-1") for value in headers.get(b"last-event-id", ())[:1]]
+    places += [first.get(name, "") for name in _RESUME_PARAMETERS]
+    since = next((place for place in places if place), None)
+    try:
+        return replace(request, since=since, history=_read_history(first.get("history", "0")))
+    except GatewayError as error:
+        return replace(request, since=since, failure=error)
+
+
+def _read_history(text: str) -> int:
+    if text.isascii() and text.isdigit() and len(text) <= 3 and int(text) <= _MAX_HISTORY:
+        return int(text)
+    raise GatewayError(ErrorCode.BAD_MESSAGE, f"history: a number of events from 0 to {_MAX_HISTORY}")
 
 
 def read_connect_request(

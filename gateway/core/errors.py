@@ -44,7 +44,8 @@ class RateLimited(GatewayError):
 
 
 class ConnectionRefused(GatewayError):
-    """A connection limit is reached: the client gets the error and is closed with `close_code`."""
+    """A connection limit is reached: the client gets the error and is closed with `close_code`, or over HTTP answered
+    with `status`: 503 for a limit that all clients of a tenant share, else 429."""
 
     def __init__(
         self,
@@ -53,9 +54,11 @@ class ConnectionRefused(GatewayError):
         limit: float,
         retry_after: float | None = None,
         holder: tuple[str, str] | None = None,
+        status: int = 429,
     ) -> None:
         super().__init__(ErrorCode.RATE_LIMITED, message, retry_after=retry_after, limit=limit)
         self.close_code = close_code
+        self.status = status
         self.holder = holder
 
 

@@ -5,6 +5,8 @@ import zlib
 from collections.abc import Sequence
 from typing import Final
 
+from gateway.core import event_stream
+
 # RFC 6455 section 5.2: FIN and opcode 1 (text) in the first byte; servers do not mask.
 _TEXT: Final = 0x81
 # RFC 7692 section 6: the first reserved bit says that the message is compressed.
@@ -18,17 +20,18 @@ _MIN_DEFLATED: Final = 256
 
 
 class Frame:
-    """One event or reply as an unmasked WebSocket text frame.
+    """One event as an unmasked WebSocket text frame; its `event_id` is None for what has no place in the log.
 
     `wire` is the whole frame, for a transport that writes bytes to a socket; `text` the message, for one that frames by
     itself (ASGI).
     """
 
-    __slots__ = ("_deflated", "_payload_start", "_text", "wire")
+    __slots__ = ("_deflated", "_payload_start", "_text", "event_id", "wire")
 
-    def __init__(self, payload: bytes) -> None:
+    def __init__(self, payload: bytes, event_id: str | None = None) -> None:
         header = _header(_TEXT, len(payload))
         self.wire = header + payload
+        self.event_id = event_id
         self._payload_start = len(header)
         self._text: str | None = None
         self._deflated: bytes | None = None
@@ -60,8 +63,40 @@ class Frame:
                 self._deflated = min(self.wire, compressed, key=len)
         return self._deflated
 
+    @property
+    def event_stream(self) -> bytes:
+        """The block of an event stream. Not kept: a batch keeps its own, and a window of them would be twice as large.
+        An event is not named, since a page gets what has a name only if it listens to that name."""
+        return event_stream.block(self.payload, id=self.event_id)
+
     def __len__(self) -> int:
         return len(self.wire)
+
+
+class MessageFrame(Frame):
+    """One of the gateway's own frames. In an event stream it has a `name`; there `event_id` is the cursor that a client
+    resumes from, if it moves that, and `retry` milliseconds until it is to come back, if it sets them."""
+
+    __slots__ = ("name", "retry")
+
+    def __init__(self, payload: bytes, name: str, event_id: str | None = None, retry: int | None = None) -> None:
+        super().__init__(payload, event_id)
+        self.name = name
+        self.retry = retry
+
+    @property
+    def event_stream(self) -> bytes:
+        return event_stream.block(self.payload, id=self.event_id, event=self.name, retry=self.retry)
+
+
+class MarkFrame(Frame):
+    """A mark: in an event stream its cursor alone, which a browser keeps and no script sees."""
+
+    __slots__ = ()
+
+    @property
+    def event_stream(self) -> bytes:
+        return event_stream.block(None, id=self.event_id)
 
 
 _MEDIUM: Final = struct.Struct(">BBH").pack
@@ -79,10 +114,10 @@ class Batch:
     """Frames that are written together, shared by all their recipients.
 
     `first` and `last` are offsets in the log, for a connection that falls behind; 0 for replies. `wire` and `deflated`
-    are all frames concatenated.
+    are all frames concatenated, and so is `event_stream`.
     """
 
-    __slots__ = ("_deflated", "count", "first", "frames", "last", "wire")
+    __slots__ = ("_deflated", "_event_stream", "count", "first", "frames", "last", "wire")
 
     wire: bytes | memoryview
 
@@ -91,8 +126,13 @@ class Batch:
         self.count = len(frames)
         self.first = first
         self.last = last
-        self.wire = frames[0].wire if self.count == 1 else b"".join([frame.wire for frame in frames])
+        self.wire = self._encode()
         self._deflated: bytes | None = None
+        self._event_stream: bytes | memoryview | None = None
+
+    def _encode(self) -> bytes:
+        frames = self.frames
+        return frames[0].wire if self.count == 1 else b"".join([frame.wire for frame in frames])
 
     @property
     def deflated(self) -> bytes:
@@ -101,8 +141,28 @@ class Batch:
             self._deflated = b"".join([frame.deflated for frame in self.frames])
         return self._deflated
 
+    @property
+    def event_stream(self) -> bytes | memoryview:
+        """As `wire`, for event streams; encoded once for all of them, when first asked for."""
+        if self._event_stream is None:
+            self._event_stream = b"".join([frame.event_stream for frame in self.frames])
+        return self._event_stream
+
     def rest(self, sent: int) -> "Batch":
         """The batch without its first `sent` bytes; it has nothing but its `wire`."""
         rest = Batch((), self.first, self.last)
-        rest.wire = memoryview(self.wire)[sent:]
+        rest.wire = rest._event_stream = memoryview(self.wire)[sent:]
         return rest
+
+
+class EventStreamBatch(Batch):
+    """The same as `wire` for connections that are event streams: what writes `wire` to sockets serves them too."""
+
+    __slots__ = ()
+
+    def _encode(self) -> bytes:
+        return b"".join([frame.event_stream for frame in self.frames])
+
+    @property
+    def event_stream(self) -> bytes | memoryview:
+        return self.wire

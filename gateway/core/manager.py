@@ -4,21 +4,22 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from gateway.core.connection import OVER_RATE, Connection
-from gateway.core.frame import Batch
+from gateway.core.frame import Batch, EventStreamBatch, Frame
 from gateway.core.window import Entry
 
 
 class TenantIndex:
-    """The connections of one tenant by id, by room and by user, and its totals since the start. It holds nothing of
-    other tenants."""
+    """The connections of one tenant by id, by room and by user, those that are event streams, and its totals since the
+    start. It holds nothing of other tenants."""
 
-    __slots__ = ("connections", "connections_seen", "messages_sent", "rooms", "users")
+    __slots__ = ("connections", "connections_seen", "messages_sent", "rooms", "streams", "users")
 
     def __init__(self) -> None:
         # Dictionaries in place of sets: they keep the order of arrival, so that no connection is always served last.
         self.connections: dict[str, Connection] = {}
         self.rooms: dict[str, dict[Connection, None]] = {}
         self.users: dict[str, dict[Connection, None]] = {}
+        self.streams: dict[Connection, None] = {}
         self.connections_seen = 0
         self.messages_sent = 0  # to connections that are gone
 
@@ -60,6 +61,8 @@ class ConnectionManager:
         index = self.of(connection.identity.tenant)
         index.connections[connection.id] = connection
         index.users.setdefault(connection.identity.user_id, {})[connection] = None
+        if connection.transport.kind == "sse":
+            index.streams[connection] = None
         index.connections_seen += 1
         if self.observer is not None:
             self.observer.on_added(connection)
@@ -73,6 +76,7 @@ class ConnectionManager:
         for room in rooms:
             _discard(index.rooms, room, connection)
         _discard(index.users, connection.identity.user_id, connection)
+        index.streams.pop(connection, None)
         index.messages_sent += connection.sent
         if self.observer is not None:
             self.observer.on_left(connection, rooms)
@@ -105,9 +109,7 @@ class ConnectionManager:
         """
         index = self.of(tenant)
         over: list[Connection] = []
-        for mask, connections in _audiences(index, entries):
-            chosen = [entry for i, entry in enumerate(entries) if mask >> i & 1]
-            batch = Batch([entry.frame for entry in chosen], chosen[0].offset, chosen[-1].offset)
+        for batch, connections in _batches(index, entries):
             by_fd: dict[int, Connection] = {}
             failed: list[tuple[Connection, Exception]] = []
             for connection in connections:
@@ -147,6 +149,34 @@ class ConnectionManager:
         """All connections of all tenants."""
         for index in self._tenants.values():
             yield from index.connections.values()
+
+
+def _batches(index: TenantIndex, entries: Sequence[Entry]) -> Iterator[tuple[Batch, Iterable[Connection]]]:
+    """What is written to which connections: each connection once."""
+    for mask, connections in _audiences(index, entries):
+        chosen = [entry for i, entry in enumerate(entries) if mask >> i & 1]
+        frames, first, last = [entry.frame for entry in chosen], chosen[0].offset, chosen[-1].offset
+        yield from batches(frames, first, last, connections, index.streams)
+
+
+def batches(
+    frames: Sequence[Frame],
+    first: int,
+    last: int,
+    connections: Iterable[Connection],
+    streams: Mapping[Connection, None],
+) -> Iterator[tuple[Batch, Iterable[Connection]]]:
+    """The batches of these frames, each with those of `connections` that take it; `streams` are event streams. Where
+    there are none, nothing is encoded for them and no connection is looked at."""
+    if not streams:
+        yield Batch(frames, first, last), connections
+        return
+    to_streams = [connection for connection in connections if connection in streams]
+    others = [connection for connection in connections if connection not in streams]
+    if others:
+        yield Batch(frames, first, last), others
+    if to_streams:
+        yield EventStreamBatch(frames, first, last), to_streams
 
 
 def _audiences(index: TenantIndex, entries: Sequence[Entry]) -> Iterable[tuple[int, Iterable[Connection]]]:

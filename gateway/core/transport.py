@@ -1,6 +1,6 @@
 """The seam of transports: the contract of what writes frames to one client."""
 
-from typing import Final, Protocol
+from typing import Final, Literal, Protocol
 
 from gateway.core.frame import Batch
 
@@ -11,6 +11,9 @@ whose token has ended must get nothing more within 2 s."""
 HIGH_WATER: Final = 256 * 1024
 """Bytes buffered in a transport before it counts as full (backpressure); the kernel, or the server below, buffers
 more."""
+
+
+Kind = Literal["websocket", "sse"]
 
 
 class Transport(Protocol):
@@ -30,6 +33,11 @@ class Transport(Protocol):
         """The socket's descriptor while it may be written to directly (bypassing `write`). After a short write, pass
         `batch.rest(sent)` to `write` before anything else. None while data is buffered, after the end, and where frames
         leave in another form: compressed, encrypted, by a server."""
+
+    @property
+    def kind(self) -> Kind:
+        """What its client speaks. One of the kind `sse` writes the `event_stream` of a batch, one of the kind
+        `websocket` its frames; what is written to the descriptor is a batch's `wire`, of the kind's own batches."""
 
     @property
     def pings(self) -> bool:

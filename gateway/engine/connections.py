@@ -15,13 +15,13 @@ from gateway.core.admission import Admission, Limits
 from gateway.core.connect_request import ConnectRequest
 from gateway.core.connection import Connection
 from gateway.core.errors import GatewayError
-from gateway.core.frame import Batch, Frame
+from gateway.core.frame import Batch
 from gateway.core.manager import ConnectionManager
 from gateway.core.rate_limit import RateLimiter
 from gateway.core.revocations import Revocations
 from gateway.core.timer_wheel import TimerWheel
 from gateway.core.transport import Transport
-from gateway.engine.replies import rejection
+from gateway.engine.replies import frame_of, rejection
 from gateway.telemetry import log_events
 from schemas import messages
 from schemas.codes import CloseCode, ErrorCode
@@ -142,7 +142,7 @@ class Connections:
         self._write(connection.transport, message, id)
 
     def _write(self, transport: Transport, message: messages.Message, id: str | int | None = None) -> None:
-        transport.write(Batch((Frame(message.encode(rfc3339(self.clock()), id)),)))
+        transport.write(Batch((frame_of(message, rfc3339(self.clock()), id),)))
 
     # ---- close
 

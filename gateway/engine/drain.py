@@ -7,7 +7,7 @@ from random import SystemRandom
 from typing import Final
 
 from gateway.core.connection import Connection
-from gateway.core.drain_schedule import milliseconds, reconnect_delay, slots
+from gateway.core.drain_schedule import MIN_RECONNECT_SECONDS, milliseconds, reconnect_delay, slots
 from gateway.core.errors import NodeDraining
 from gateway.engine.connections import Connections
 from gateway.engine.delivery import Delivery
@@ -58,6 +58,9 @@ class Drain:
 
         Each client is notified of its slot at once, served until then, and closed in it; one that is behind has until
         the end to catch up. With 0 seconds there are no slots: `stop` closes all connections.
+
+        Event streams are served until the last slot; their own counts from their end. An `EventSource` cannot be told
+        anything at its close, and one that reconnects to a node that still drains gets 503 and never tries again.
         """
         self.announce()
         started = self._timer()
@@ -74,13 +77,21 @@ class Drain:
         _system.shuffle(connections)
         self._unnotified = set(connections)
         times = slots(len(connections), seconds, self._rng)
-        leaving = deque((started + slot, connection) for slot, connection in zip(times, connections, strict=True))
-        for number, (at, connection) in enumerate(list(leaving), 1):
+        leaving: deque[tuple[float, Connection]] = deque()
+        streams: list[tuple[float, Connection]] = []
+        for number, (slot, connection) in enumerate(zip(times, connections, strict=True), 1):
+            if connection.transport.kind == "sse":
+                streams.append((started + times[-1], connection))
+                seconds = MIN_RECONNECT_SECONDS + slot
+            else:
+                leaving.append((started + slot, connection))
+                seconds = started + slot - self._timer()
             # One without its first frame is notified when it is closed.
             if connection.established and self._connections.is_open(connection):
-                self._notify(connection, at - self._timer())
+                self._notify(connection, seconds)
             if number % _NOTIFY_BATCH == 0:
                 await asyncio.sleep(0)
+        leaving.extend(streams)
         return leaving
 
     def _notify(self, connection: Connection, seconds: float) -> None:
@@ -106,6 +117,6 @@ class Drain:
         if not connection.owed_nothing and now < self._ends:
             return False
         if connection in self._unnotified and connection.established:
-            self._notify(connection, 0.0)
+            self._notify(connection, MIN_RECONNECT_SECONDS if connection.transport.kind == "sse" else 0.0)
         self._connections.close(connection, CloseCode.SERVICE_RESTART, DRAINING)
         return True

@@ -23,6 +23,7 @@ from gateway.engine.commands import Commands
 from gateway.engine.connections import Connections
 from gateway.engine.delivery import Delivery, write_each
 from gateway.engine.drain import Drain
+from gateway.engine.event_streams import EventStreams
 from gateway.engine.housekeeping import Housekeeping
 from gateway.engine.lifecycle import Lifecycle
 from gateway.engine.log_listener import GatewayLogListener
@@ -77,6 +78,9 @@ class Gateway(Host):
         self.administration = Administration(self.connections, self.revocation, self.cluster.members, log)
         self.subscriptions = Subscriptions(
             self.connections, self.delivery, self.presence, log, self.log_status, self.marks, access, self.tasks
+        )
+        self.event_streams = EventStreams(
+            self.connections, self.delivery, self.drain, self.subscriptions, log, self.log_status
         )
         self.publishing = Publishing(log, self.revocation, self.kinds, self.limits, clock, timer, self.lifecycle)
         self.publish = self.publishing.publish

@@ -7,8 +7,9 @@ from itertools import islice
 from typing import Final
 
 from gateway.core.connection import MARK_OWED, Connection
-from gateway.core.frame import Batch, Frame
+from gateway.core.frame import MarkFrame
 from gateway.core.log import Log
+from gateway.core.manager import batches
 from gateway.core.mark_schedule import MarkSchedule
 from gateway.engine.connections import Connections
 from gateway.engine.delivery import Delivery
@@ -108,10 +109,11 @@ class Marks:
         # A slice may have waited a few iterations of the loop, in which some were closed.
         due = [each for each in schedule.take_due(connections, now, before) if self._connections.is_open(each)]
         if due:
-            window = self._log.window(tenant)
+            window, streams = self._log.window(tenant), self._connections.manager.of(tenant).streams
             mark = messages.Mark(cursor=window.cursor, as_of=as_of)
-            frame = Frame(mark.encode(rfc3339(self._connections.clock())))
-            self._delivery.write_at_head(Batch((frame,), window.head, window.head), due)
+            frame = MarkFrame(mark.encode(rfc3339(self._connections.clock())), mark.cursor)
+            for batch, recipients in batches((frame,), window.head, window.head, due, streams):
+                self._delivery.write_at_head(batch, recipients)
 
     def _as_of(self, tenant: str) -> str | None:
         """When the head of this node's window was last known to be the head of the log; None while that is unknown."""

@@ -11,7 +11,7 @@ from auth.identity import Identity, require_subscribe
 from gateway.core import subscription
 from gateway.core.connection import Connection
 from gateway.core.errors import GatewayError
-from gateway.core.frame import Batch, Frame
+from gateway.core.frame import Batch
 from gateway.core.log import Log
 from gateway.core.members import ClusterMembers, PresenceChange
 from gateway.core.presence_feed import PresenceEvent, PresenceFeed
@@ -19,7 +19,7 @@ from gateway.engine.access import Access
 from gateway.engine.connections import Connections
 from gateway.engine.delivery import Delivery
 from gateway.engine.directory import NodeDirectory
-from gateway.engine.replies import error_reply
+from gateway.engine.replies import error_reply, frame_of
 from gateway.engine.tasks import TaskSet
 from gateway.telemetry import log_events
 from schemas import messages
@@ -265,7 +265,7 @@ class PresenceService:
         frames = []
         for user_id, joined in events:
             kind = messages.PresenceJoined if joined else messages.PresenceLeft
-            frames.append(Frame(kind(room=room, user_id=user_id).encode(at)))
+            frames.append(frame_of(kind(room=room, user_id=user_id), at))
         return Batch(frames)
 
     def _cancel_timers(self) -> None:

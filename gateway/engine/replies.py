@@ -7,12 +7,18 @@ from auth.errors import AuthError
 from gateway.core.admission import Limits
 from gateway.core.connection import Connection
 from gateway.core.errors import ApplicationFailed, ConnectionRefused, GatewayError, LogUnavailable, NodeDraining
+from gateway.core.frame import MessageFrame
 from schemas import messages
 from schemas.codes import CloseCode
 from schemas.events import rfc3339
 
 DRAINING: Final = "draining"
 """The close reason of a draining node."""
+
+
+def frame_of(message: messages.Message, timestamp: str, id: str | int | None = None) -> MessageFrame:
+    """One of the gateway's own frames; `id` is the command's that it answers."""
+    return MessageFrame(message.encode(timestamp, id), message.name, message.resume_cursor, message.retry)
 
 
 def connection_established(

@@ -79,6 +79,26 @@ class Subscriptions:
         except Exception as error:
             self._connections.fail(connection, error)
 
+    async def admitted_rooms(self, connection: Connection, request: ConnectRequest) -> tuple[str, ...]:
+        """The rooms of the request, all of which the connection may join, once its tenant's log is followed up to its
+        cursor. Raises `GatewayError` and `AuthError`."""
+        following = self._follow(connection, request.since)
+        if following is not None:
+            await following
+        refused = await self._refused(connection, request) if self._access.authorizes else ()
+        return self.rooms_of(connection, request, refused)
+
+    def rooms_of(
+        self, connection: Connection, request: ConnectRequest, refused: Collection[str] = ()
+    ) -> tuple[str, ...]:
+        """The rooms of the request; `refused` are those that the application refuses. Raises where one may not be
+        joined."""
+        asked = request.rooms_for(connection.identity, refused)
+        self._check_rooms(connection, asked)
+        if not_allowed := [room for room in asked if room in refused]:
+            raise RoomRefused(not_allowed)
+        return asked
+
     async def _refused(self, connection: Connection, request: ConnectRequest) -> Collection[str]:
         """The requested rooms that the application refuses; it is not asked about a request that is invalid."""
         try:
@@ -98,11 +118,7 @@ class Subscriptions:
         rooms: tuple[str, ...] = () if request.since is None else (own,)
         refused: GatewayError | AuthError | None = None
         try:
-            asked = request.rooms_for(identity, refused_rooms)
-            self._check_rooms(connection, asked)
-            if not_allowed := [room for room in asked if room in refused_rooms]:
-                raise RoomRefused(not_allowed)
-            rooms += asked
+            rooms += self.rooms_of(connection, request, refused_rooms)
         except (GatewayError, AuthError) as error:
             refused = error
         try:
@@ -164,18 +180,31 @@ class Subscriptions:
     ) -> None:
         """Join rooms that passed the checks, and reply as to the command `subscribe`; no replay may be pending. Raises
         `CursorInvalid`."""
-        window = self._log.window(connection.identity.tenant)
         was_live = connection.live
-        manager = self._connections.manager
-        answer, examined = subscription.subscribe(manager, window, connection, rooms, since, history)
-        self._connections.charge(connection, examined)
-        if answer.recovered is False:
-            log_events.stream_gap(connection, "not_recovered")
+        answer = self.join(connection, rooms, since, history)
         if presence:
             self._presence.watch(connection, answer.rooms)
         elif presence is False:
             self._presence.unwatch(connection, answer.rooms)
         self._connections.reply(connection, answer, id)
+        self.catch_up(connection, was_live)
+
+    def join(
+        self, connection: Connection, rooms: Sequence[str], since: str | None, history: int = 0
+    ) -> messages.Subscribed:
+        """Join rooms that passed the checks, and make their earlier events owed; no replay may be pending. Returns the
+        reply, which is to be written before `catch_up`. Raises `CursorInvalid`."""
+        window = self._log.window(connection.identity.tenant)
+        manager = self._connections.manager
+        answer, examined = subscription.subscribe(manager, window, connection, rooms, since, history)
+        self._connections.charge(connection, examined)
+        if answer.recovered is False:
+            log_events.stream_gap(connection, "not_recovered")
+        return answer
+
+    def catch_up(self, connection: Connection, was_live: bool) -> None:
+        """Begin the catch-up of a connection that has joined rooms, or write the mark where nothing is owed. `was_live`
+        says whether it was live before."""
         if was_live and not connection.live:  # else its catch-up is already scheduled
             self._delivery.catch_up(connection)
         self._marks.send_owed(connection)

@@ -67,7 +67,7 @@ class MemoryLog:
             if known is not None:
                 return Receipt(window.cursors.encode(self._epoch, known.offset), duplicate=True, at=known.at)
         event_id = window.cursors.encode(self._epoch, offset)
-        frame = Frame(payload_of(draft.body, event_id, draft.timestamp))
+        frame = Frame(payload_of(draft.body, event_id, draft.timestamp), event_id)
         entry = Entry(offset, event_id, draft.rooms, frame, now, draft.removal)
         window.append(entry)
         if self._listener is not None:

@@ -3,16 +3,16 @@
 import asyncio
 import socket
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final, Protocol
 
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from auth.grants import Grants
 from auth.identity import Identity
 from gateway.core.connect_request import ConnectRequest
 from gateway.core.connection import Connection
-from gateway.core.frame import Batch, Frame
+from gateway.core.frame import Batch, EventStreamBatch, Frame
 from gateway.core.transport import Transport
 from gateway.transports.uvicorn.sockets import write_batch_to_fds
 
@@ -56,10 +56,33 @@ class RecordingHost:
         self.gone.append(connection)
 
 
+class Client(Protocol):
+    """A client, as far as the suite uses it: that of websockets, or one of an event stream."""
+
+    @property
+    def transport(self) -> Any:
+        """Has an `abort`."""
+
+    @property
+    def close_code(self) -> int | None: ...
+
+    @property
+    def close_reason(self) -> str | None: ...
+
+    async def recv(self) -> str | bytes:
+        """The next message. Raises `ConnectionClosed` or `EOFError` at the end."""
+
+    async def send(self, message: Any) -> None: ...
+
+    async def close(self) -> None: ...
+
+    async def wait_closed(self) -> None: ...
+
+
 class Peer:
     """A client and the transport that writes to it."""
 
-    def __init__(self, host: RecordingHost, connection: Connection, client: ClientConnection) -> None:
+    def __init__(self, host: RecordingHost, connection: Connection, client: Client) -> None:
         self.host = host
         self.connection = connection
         self.transport = connection.transport
@@ -77,7 +100,8 @@ class Peer:
 
     def deliver(self, *texts: str) -> bool:
         """Write as the fan-out does: to the descriptor, where there is one. Returns whether there was."""
-        batch = Batch([Frame(text.encode()) for text in texts])
+        kind = EventStreamBatch if self.transport.kind == "sse" else Batch
+        batch = kind([Frame(text.encode()) for text in texts])
         fd = self.transport.fd
         if fd is None:
             self.write_batch(batch)
@@ -116,7 +140,7 @@ class Peer:
             async with asyncio.timeout(seconds):
                 while True:
                     texts.append(str(await self.client.recv()))
-        except ConnectionClosed:
+        except (ConnectionClosed, EOFError):
             return texts, self.client.close_code, self.client.close_reason
 
 
@@ -124,11 +148,17 @@ def _piece(n: int) -> str:
     return f"{n}:".ljust(_PIECE, ".")
 
 
-async def dial(url: str) -> ClientConnection:
+async def dial(url: str) -> Client:
     """A client with small buffers, so that unread data stays with the server."""
+    sock = await small_socket(url)
+    return await connect(url, sock=sock, max_size=None, max_queue=1, compression=None, ping_interval=None)
+
+
+async def small_socket(url: str) -> socket.socket:
+    """A socket to the server of a URL, with a small receive buffer."""
     host, _, port = url.split("/")[2].rpartition(":")
     sock = socket.socket()
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
     sock.setblocking(False)
     await asyncio.get_running_loop().sock_connect(sock, (host, int(port)))
-    return await connect(url, sock=sock, max_size=None, max_queue=1, compression=None, ping_interval=None)
+    return sock

@@ -5,17 +5,15 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
-from websockets.asyncio.client import ClientConnection
-
 from gateway.core.connection import Connection
 from gateway.core.frame import Batch, Frame
 from gateway.core.transport import CLOSE_SECONDS
 from gateway.testing.helpers import until
-from gateway.testing.peers import Peer, RecordingHost, dial
+from gateway.testing.peers import Client, Peer, RecordingHost, dial
 
 
 class TransportContract(ABC):
-    """The guarantees of `gateway.core.transport.Transport`, over a real socket."""
+    """The guarantees of `gateway.core.transport.Transport`, over a real socket: for WebSockets, unless overridden."""
 
     capacity: int = 16 * 1024 * 1024
     """Bytes that a client that reads nothing may be sent before `write` returns False, the kernel's buffers
@@ -26,15 +24,28 @@ class TransportContract(ABC):
         """A server whose transports call `host`; yields the WebSocket URL. A client that reads nothing for `stall`
         seconds while data waits is aborted."""
 
+    async def dial(self, url: str) -> Client:
+        """A client of the server."""
+        return await dial(url)
+
+    def told(self, code: int, reason: str) -> tuple[int | None, str | None]:
+        """The part of a close code and reason that clients are told."""
+        return code, reason
+
+    async def expect_heard(self, peer: Peer, text: str) -> None:
+        """Wait until the host has a text of the client, which is the first."""
+        await peer.client.send(text)
+        await until(lambda: peer.host.texts == [text])
+
     @asynccontextmanager
     async def peers(self, count: int = 1, stall: float = 30.0) -> AsyncIterator[list[Peer]]:
         host = RecordingHost()
-        clients: list[ClientConnection] = []
+        clients: list[Client] = []
         async with self.serving(host, stall) as url:
             try:
                 peers = []
                 for _ in range(count):
-                    clients.append(await dial(url))
+                    clients.append(await self.dial(url))
                     peers.append(Peer(host, await host.joined.get(), clients[-1]))
                 yield peers
             finally:
@@ -120,8 +131,7 @@ class TransportContract(ABC):
                 if not past:  # but the client's kernel may take more
                     await asyncio.sleep(0.1)
                     past = peer.transport.fd is not None
-            await peer.client.send("anybody there?")
-            await until(lambda: peer.host.texts == ["anybody there?"])
+            await self.expect_heard(peer, "anybody there?")
             assert peer.transport.fd is None
             assert await peer.read(len(texts)) == texts
             await until(lambda: (peer.transport.fd is not None) == had)
@@ -264,7 +274,7 @@ class TransportContract(ABC):
             texts = [str(n) for n in range(200)]
             peer.write(*texts)
             peer.transport.close(4401, "token_expired")
-            assert await peer.read_to_end() == (texts, 4401, "token_expired")
+            assert await peer.read_to_end() == (texts, *self.told(4401, "token_expired"))
             await until(lambda: peer.connection in peer.host.gone)
 
     async def test_close_of_a_full_transport_comes_after_what_was_written(self) -> None:
@@ -272,7 +282,7 @@ class TransportContract(ABC):
         async with self.peer() as peer:
             texts = await peer.stuff(self.capacity)
             peer.transport.close(1012, "restart")
-            assert await peer.read_to_end() == (texts, 1012, "restart")
+            assert await peer.read_to_end() == (texts, *self.told(1012, "restart"))
 
     async def test_close_aborts_after_its_deadline(self) -> None:
         """A client that reads nothing is aborted `CLOSE_SECONDS` after `close`; then the host is called."""
@@ -286,7 +296,7 @@ class TransportContract(ABC):
         async with self.peer() as peer:
             peer.transport.close(4401, "token_expired")
             peer.transport.close(1011, "internal_error")
-            assert await peer.read_to_end() == ([], 4401, "token_expired")
+            assert await peer.read_to_end() == ([], *self.told(4401, "token_expired"))
             peer.transport.close(1011, "internal_error")
             peer.transport.abort()
 
@@ -296,7 +306,7 @@ class TransportContract(ABC):
             peer.write("before")
             peer.transport.close(4401, "token_revoked")
             peer.write("after")
-            assert await peer.read_to_end() == (["before"], 4401, "token_revoked")
+            assert await peer.read_to_end() == (["before"], *self.told(4401, "token_revoked"))
             await until(lambda: peer.connection in peer.host.gone)
             peer.write("long after")
 

@@ -1,4 +1,4 @@
-"""Both transports keep the transport's contract: behind a real uvicorn, on both event loops."""
+"""All transports keep the transport's contract: behind a real uvicorn, on both event loops."""
 
 import asyncio
 import socket
@@ -11,11 +11,15 @@ import uvicorn
 
 from gateway.core.connect_request import ConnectRequest
 from gateway.core.credentials import Secrets
+from gateway.core.event_stream import PATH
 from gateway.core.origin import OriginPolicy
-from gateway.testing import RecordingHost, TransportContract
+from gateway.engine.event_streams import UnopenedStream
+from gateway.testing import EventStreamContract, RecordingHost, TransportContract
 from gateway.transports.asgi import AsgiTransport, Receive, Send, serve
-from gateway.transports.uvicorn import SocketTransport
+from gateway.transports.asgi_event_stream import HEADERS, serve_event_stream
+from gateway.transports.uvicorn import HttpProtocol, SocketTransport
 from gateway.transports.uvicorn.endpoint import STATE_KEY, Endpoint
+from gateway.transports.uvicorn.http_h11 import GuardedH11
 
 
 @asynccontextmanager
@@ -38,6 +42,18 @@ async def under_uvicorn(app: Any, **options: Any) -> AsyncIterator[int]:
         listener.close()
 
 
+async def run_endpoint(endpoint: Endpoint, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+    """The lifespan of an application that has nothing but an endpoint."""
+    assert scope["type"] == "lifespan"
+    await receive()
+    scope["state"][STATE_KEY] = endpoint
+    await endpoint.start()
+    await send({"type": "lifespan.startup.complete"})
+    await receive()
+    await endpoint.stop()
+    await send({"type": "lifespan.shutdown.complete"})
+
+
 class TestAsgiTransport(TransportContract):
     @asynccontextmanager
     async def serving(self, host: RecordingHost, stall: float) -> AsyncIterator[str]:
@@ -58,21 +74,57 @@ class TestSocketTransport(TransportContract):
         endpoint = Endpoint(("/ws/dashboard",), host, OriginPolicy(()), (), 64 * 1024, 20.0, stall)
 
         async def app(scope: dict[str, Any], receive: Receive, send: Send) -> None:
-            assert scope["type"] == "lifespan"
-            await receive()
-            scope["state"][STATE_KEY] = endpoint
-            await endpoint.start()
-            await send({"type": "lifespan.startup.complete"})
-            await receive()
-            await endpoint.stop()
-            await send({"type": "lifespan.shutdown.complete"})
+            await run_endpoint(endpoint, scope, receive, send)
 
         endpoint.application = app
         async with under_uvicorn(app, ws=SocketTransport, lifespan="on") as port:
             yield f"ws://127.0.0.1:{port}/ws/dashboard"
 
 
-@pytest.mark.parametrize("suite", [TestAsgiTransport, TestSocketTransport])
+async def serve_stream(host: RecordingHost, stall: float, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+    handshake = ConnectRequest(Secrets(), None, (), None, None, scope["client"][0])
+    unopened: Any = UnopenedStream()
+    connection = host.connect(handshake, unopened)
+
+    def begin() -> None:
+        host.joined.put_nowait(host.joined.get_nowait())  # now that it has its transport
+
+    headers = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
+    await serve_event_stream(host, connection, begin, headers, stall, receive, send)
+
+
+class TestAsgiEventStream(EventStreamContract):
+    @asynccontextmanager
+    async def serving(self, host: RecordingHost, stall: float) -> AsyncIterator[str]:
+        async def app(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+            await serve_stream(host, stall, scope, receive, send)
+
+        async with under_uvicorn(app, lifespan="off") as port:
+            yield f"http://127.0.0.1:{port}{PATH}"
+
+
+class TestSocketEventStream(EventStreamContract):
+    http: Any = HttpProtocol
+
+    @asynccontextmanager
+    async def serving(self, host: RecordingHost, stall: float) -> AsyncIterator[str]:
+        endpoint = Endpoint(("/ws/dashboard",), host, OriginPolicy(()), (), 64 * 1024, 20.0, stall)
+
+        async def app(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+            if scope["type"] == "http":
+                return await serve_stream(host, stall, scope, receive, send)
+            return await run_endpoint(endpoint, scope, receive, send)
+
+        endpoint.application = app
+        async with under_uvicorn(app, ws=SocketTransport, http=self.http, lifespan="on") as port:
+            yield f"http://127.0.0.1:{port}{PATH}"
+
+
+class TestSocketEventStreamWithH11(TestSocketEventStream):
+    http = GuardedH11
+
+
+@pytest.mark.parametrize("suite", [TestAsgiTransport, TestSocketTransport, TestAsgiEventStream, TestSocketEventStream])
 @pytest.mark.parametrize("name", [name for name in dir(TransportContract) if name.startswith("test_")])
 def test_under_uvloop(suite: type[TransportContract], name: str) -> None:
     """On the event loop that `gateway serve` runs on where it is installed, whose transports are others."""

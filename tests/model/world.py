@@ -21,6 +21,7 @@ from gateway.core.credentials import Secrets
 from gateway.core.errors import IdempotencyConflict
 from gateway.core.frame import Batch
 from gateway.core.log import Draft, LogListener, Receipt
+from gateway.core.transport import Kind
 from gateway.core.window import Bounds, Entry
 from gateway.engine.gateway import Gateway
 from gateway.logs.memory import MemoryLog
@@ -407,6 +408,7 @@ class FakeTransport:
         self._capacity = capacity
         self._eager = eager
         self.fd = None
+        self.kind: Kind = "websocket"
         self.pings = True
         self.size = 0
         self.full = False

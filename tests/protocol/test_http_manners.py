@@ -11,6 +11,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from gateway.api import create_app, create_router
+from gateway.core.event_stream import PATH
 from gateway.service.factory import Service, create_service
 from tests.support.inprocess import RunningGateway, running
 from tests.support.settings import settings_for
@@ -44,7 +45,9 @@ def filled(path: str) -> str:
 
 async def test_head_is_taken_wherever_get_is(gate: RunningGateway, api: httpx.AsyncClient) -> None:
     """The same status and headers, no body, and the connection goes on."""
-    gets = [filled(path) for path, methods in routes(gate.service) if "GET" in methods]
+    # The stream has no end; its HEAD is with the tests of event streams.
+    described = [path for path, methods in routes(gate.service) if "GET" in methods and path != PATH]
+    gets = [filled(path) for path in described]
     assert len(gets) > 8
     for path in gets:
         head, get = await api.head(path), await api.get(path)

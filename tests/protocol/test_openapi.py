@@ -62,7 +62,14 @@ def well_answered(folder: Path) -> set[str]:
 
 
 OPEN = {"GET /healthz", "GET /readyz", "GET /.well-known/jwks.json"}
-TENANT = {*OPEN, "POST /events", "POST /events/batch", "POST /tickets", "GET /rooms/{room}/presence"}
+TENANT = {
+    *OPEN,
+    "GET /events/stream",
+    "POST /events",
+    "POST /events/batch",
+    "POST /tickets",
+    "GET /rooms/{room}/presence",
+}
 # Nobody is connected whom `DELETE /admin/connections/{id}` could close.
 PLATFORM = {
     *TENANT,

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from auth.identity import Identity
+from gateway.core.transport import Kind
 from tests.support.clients import Client, fence, http
 from tests.support.inprocess import RunningGateway
 from tests.support.presence import news, present, with_grace
@@ -253,6 +254,7 @@ async def test_one_that_is_full_falls_behind_and_loses_no_event(gate: RunningGat
 
         class Full:
             fd = None
+            kind: Kind = "websocket"
             pings = True
 
             def write(self, batch: object) -> bool:

@@ -115,7 +115,7 @@ ENGINES = {
 
 MAX_LINES = 300
 LONG = {
-    "gateway/testing/transport_contract.py": 340,  # one test for each sentence of the seam
+    "gateway/testing/transport_contract.py": 350,  # one test for each sentence of the seam
 }
 """Modules that are one list of like things, and would not be easier to read in two files; lines at most."""
 MAX_FAN_OUT = 25

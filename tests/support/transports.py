@@ -4,12 +4,14 @@ import json
 from typing import Any
 
 from gateway.core.frame import Batch
+from gateway.core.transport import Kind
 
 
 class FakeTransport:
     """A `Transport` that keeps what it is given. Full after `capacity` frames, or while `full` is set, until it is
     told otherwise; `ended` is how it was closed, `late` counts frames that came after that."""
 
+    kind: Kind = "websocket"
     pings = True
 
     def __init__(self, capacity: int | None = None, fd: int | None = None) -> None:

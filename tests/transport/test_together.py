@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from gateway.core.frame import Batch
+from gateway.core.transport import Kind
 from gateway.transports.uvicorn.protocol import WebSocketTransport
 from tests.support.inprocess import RunningGateway
 from tests.support.raw_client import TEXT, command, frame, opened
@@ -157,6 +158,7 @@ class Noting:
     """A transport that keeps the batches."""
 
     fd = None
+    kind: Kind = "websocket"
     pings = True
 
     def __init__(self, seen: list[Batch]) -> None:

@@ -126,7 +126,7 @@ class Follower:
     def _append(self, tenant: str, followed: FollowedTenant, offset: int, content: StoredEvent) -> None:
         window = followed.window
         event_id = window.cursors.encode(window.epoch, offset)
-        frame = Frame(payload_of(content.body, event_id, content.timestamp))
+        frame = Frame(payload_of(content.body, event_id, content.timestamp), event_id)
         entry = Entry(offset, event_id, content.rooms, frame, content.at, content.removal)
         window.append(entry)
         if followed.caught_up_once and self.listener is not None:

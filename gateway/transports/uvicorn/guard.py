@@ -10,12 +10,17 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, Final
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.utils import get_client_addr, get_path_with_query_string
 
+from gateway.core.event_stream import PATH
 from gateway.core.headers import group_headers
 from gateway.telemetry import log_events
+from gateway.transports.hand_over import HAND_OVER, HandOver
 from gateway.transports.uvicorn.endpoint import STATE_KEY, Endpoint
+from gateway.transports.uvicorn.event_stream import EventStreamTransport
 from gateway.transports.uvicorn.handshake import offers_websocket, write_request
 from gateway.transports.uvicorn.sockets import abort_with_rst, acked_bytes, peer_of, unacked_bytes
+from gateway.transports.uvicorn.take_over import Message, Send, StreamSender, response_head
 from gateway.transports.uvicorn.upgrade import upgrade
 
 HEAD_SECONDS: Final = 5.0
@@ -207,6 +212,43 @@ class ConnectionGuard(H11Protocol if TYPE_CHECKING else object):  # type: ignore
         arguments = (self.config, self.server_state, self.app_state)
         if upgrade(self.transport, arguments, head, method, target, group_headers(headers), early) is not None:
             self._leave()
+
+    # ---- event streams
+
+    def _application(self, scope: Any, application: Any) -> Any:
+        """What answers a request: `application`, with a way to the socket where it is for an event stream."""
+        if self._endpoint is None or not scope["path"].endswith(PATH):
+            return application
+
+        def answer(scope: Any, receive: Any, send: Send) -> Any:
+            return application(scope, receive, StreamSender(send, self._take_over))
+
+        return answer
+
+    def _take_over(self, message: Message) -> EventStreamTransport | None:
+        """Hand the connection over to the stream that is about to start; None where it is ending already."""
+        offer: HandOver = message[HAND_OVER]
+        cycle = self._cycle_of_stream()
+        if self._endpoint is None or cycle.disconnected or cycle.response_started or self.transport.is_closing():
+            return None
+        stream = EventStreamTransport(self._endpoint, self.server_state, offer.host, offer.connection)
+        head = response_head(message["status"], [*cycle.default_headers, *message["headers"]])
+        if not offer.accept(stream):
+            return None
+        if self.access_log:
+            client, line = get_client_addr(cycle.scope), get_path_with_query_string(cycle.scope)
+            version = cycle.scope["http_version"]
+            self.access_logger.info('%s - "%s %s HTTP/%s" %d', client, "GET", line, version, message["status"])
+        self.server_state.total_requests += 1
+        cycle.response_started = cycle.disconnected = True  # uvicorn has nothing more to do with it
+        self.flow.resume_reading()
+        self._leave()
+        stream.take_over(self.transport, head)
+        return stream
+
+    def _cycle_of_stream(self) -> Any:
+        """The request that is being answered."""
+        return self.cycle
 
     def _leave(self) -> None:
         """Release the connection: it has ended, or belongs to another protocol."""

@@ -36,6 +36,15 @@ class GuardedH11(ConnectionGuard, H11Protocol):
         super().__init__(*arguments, **options)
         self.conn: _Connection = _Connection(h11.SERVER, self.config.h11_max_incomplete_event_size or 64 * 1024)
 
+    @property
+    def app(self) -> Any:
+        """What uvicorn calls with the request that it has just read."""
+        return self._application(self.scope, self._app)
+
+    @app.setter
+    def app(self, application: Any) -> None:
+        self._app = application
+
     def _advance(self) -> None:
         if self.conn.fault is None:
             super()._advance()

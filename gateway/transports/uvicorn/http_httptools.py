@@ -1,6 +1,6 @@
 """uvicorn's HTTP protocol with the parser httptools (C, extra `fast`)."""
 
-from typing import Final
+from typing import Any, Final
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from uvicorn._types import ASGI3Application
@@ -105,7 +105,10 @@ class GuardedHttpTools(ConnectionGuard, HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._running = cycle
-        super()._start_asgi_task(cycle, app)
+        super()._start_asgi_task(cycle, self._application(cycle.scope, app))
+
+    def _cycle_of_stream(self) -> Any:
+        return self._running
 
     # ---- upgrades
 

@@ -1,4 +1,4 @@
-"""The writing half of a socket transport: corking, backpressure, keepalive."""
+"""The writing half of a socket transport: corking, backpressure, keepalive. A WebSocket's, unless it is overridden."""
 
 import asyncio
 from typing import Final
@@ -7,7 +7,7 @@ from websockets.frames import Close, Frame, Opcode
 
 from gateway.core.connection import Connection
 from gateway.core.frame import Batch
-from gateway.core.transport import CLOSE_SECONDS, HIGH_WATER
+from gateway.core.transport import CLOSE_SECONDS, HIGH_WATER, Kind
 from gateway.telemetry import log_events
 from gateway.transports.uvicorn.endpoint import Endpoint
 from gateway.transports.uvicorn.sockets import abort_with_rst, acked_bytes, fd_of, unacked_bytes
@@ -39,6 +39,7 @@ class SocketWriter:
         "fd",
     )
 
+    kind: Kind = "websocket"
     pings = True
 
     def __init__(self) -> None:
@@ -81,13 +82,17 @@ class SocketWriter:
     def close(self, code: int, reason: str) -> None:
         if not self._closed:
             self._shut()
-            text = reason.encode()[:123].decode(errors="ignore")
-            self._push(Frame(Opcode.CLOSE, Close(code, text).serialize()).serialize(mask=False))
+            self._finish_writing(code, reason)
             self._closing = asyncio.get_running_loop().call_later(CLOSE_SECONDS, self.abort)
 
     def abort(self) -> None:
         self._shut()
         abort_with_rst(self._transport)
+
+    def _finish_writing(self, code: int, reason: str) -> None:
+        """Write the end: the close frame."""
+        text = reason.encode()[:123].decode(errors="ignore")
+        self._push(Frame(Opcode.CLOSE, Close(code, text).serialize()).serialize(mask=False))
 
     def _push(self, wire: bytes | memoryview) -> None:
         if self._corked is not None:
@@ -135,7 +140,7 @@ class SocketWriter:
         self._ping_at += seconds
 
     def check_liveness(self, now: float, endpoint: Endpoint) -> None:
-        """Abort a client that reads nothing (slow consumer) or answers no ping; send the next ping."""
+        """Abort a client that reads nothing (slow consumer) or no longer answers."""
         waiting = self._transport.get_write_buffer_size()
         # The kernel drains a slow reader's buffer rarely and in large steps, so progress is measured by acked bytes.
         read = self._acked(waiting) if waiting else -1
@@ -145,6 +150,10 @@ class SocketWriter:
             # Aborted, since a close frame would only wait behind the data.
             self._give_up(CloseCode.SLOW, "slow_consumer")
             return
+        self._probe(now, endpoint, waiting)
+
+    def _probe(self, now: float, endpoint: Endpoint, waiting: int) -> None:
+        """Abort a client that answers no ping; send the next ping. `waiting` is the number of bytes in the buffer."""
         if waiting or self._closed:
             # No ping: it would queue behind the data, and a slow reader's pong would be late.
             self._ping_unanswered = False

@@ -14,6 +14,7 @@ from gateway.core.connection import Connection
 from gateway.core.frame import Batch
 from gateway.core.log import Draft
 from gateway.core.revocations import Revocations
+from gateway.core.transport import Kind
 from gateway.core.window import Entry
 from gateway.engine.connections import Connections
 from gateway.engine.delivery import MAX_COALESCE, Delivery
@@ -46,6 +47,7 @@ class DeliveryUnderTest(RecordingListener):
         self.delivery.on_entry(tenant, entry)
 
     fd = None
+    kind: Kind = "websocket"
     pings = True
 
     def write(self, batch: Batch) -> bool:

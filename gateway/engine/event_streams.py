@@ -1,0 +1,145 @@
+"""Event streams (Server-Sent Events): admission before a stream begins, and its first blocks."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from auth.errors import ScopeMissing
+from gateway.core.connect_request import ConnectRequest
+from gateway.core.connection import Connection
+from gateway.core.errors import CursorInvalid, LogUnavailable
+from gateway.core.frame import Batch, MessageFrame
+from gateway.core.log import Log
+from gateway.core.transport import Kind
+from gateway.core.window import Window
+from gateway.engine.connections import Connections
+from gateway.engine.delivery import Delivery
+from gateway.engine.drain import Drain
+from gateway.engine.log_status import LogStatusNotifier
+from gateway.engine.replies import connection_established
+from gateway.engine.subscriptions import Subscriptions
+from gateway.telemetry import log_events
+from schemas import messages
+from schemas.codes import CloseCode, ErrorCode
+from schemas.events import rfc3339
+from schemas.rooms import user_room
+
+
+class UnopenedStream:
+    """The `Transport` of a client whose response has not been started: nothing is written to it yet."""
+
+    kind: Kind = "sse"
+    fd = None
+    pings = False
+
+    def write(self, batch: Batch) -> bool:
+        return True
+
+    def close(self, code: int, reason: str) -> None:
+        """The connection is closed by then, which `EventStreams.begin` finds."""
+
+    def abort(self) -> None: ...
+
+
+_UNOPENED: Final = UnopenedStream()
+
+
+@dataclass(frozen=True, slots=True)
+class AdmittedStream:
+    """A client that was admitted and follows nothing yet; `rooms` are those that it may join."""
+
+    connection: Connection
+    request: ConnectRequest
+    rooms: tuple[str, ...]
+
+
+class EventStreams:
+    """Admits the clients of event streams and begins to write to them; then they are connections like others."""
+
+    def __init__(
+        self,
+        connections: Connections,
+        delivery: Delivery,
+        drain: Drain,
+        subscriptions: Subscriptions,
+        log: Log,
+        log_status: LogStatusNotifier,
+    ) -> None:
+        self._connections = connections
+        self._delivery = delivery
+        self._drain = drain
+        self._subscriptions = subscriptions
+        self._log = log
+        self._log_status = log_status
+
+    async def admit(self, request: ConnectRequest) -> AdmittedStream:
+        """Verify and admit a client and judge its rooms. Its connection counts from now on: it is to be begun or
+        disconnected. Raises `AuthError` and `GatewayError`."""
+        if not request.admitted:
+            self._drain.require_admitting()
+        connections = self._connections
+        connection = connections.open(request, _UNOPENED)
+        try:
+            if not connection.identity.has_scope("subscribe"):
+                raise ScopeMissing("subscribe")
+            rooms = await self._subscriptions.admitted_rooms(connection, request)
+            if not connections.is_open(connection):  # closed meanwhile: for its token, or because this node stops
+                connections.revalidate(connection.identity)
+                raise LogUnavailable("the connection was closed: come back")
+        except BaseException:
+            connections.on_transport_closed(connection)
+            raise
+        return AdmittedStream(connection, request, rooms)
+
+    def begin(self, stream: AdmittedStream) -> None:
+        """Write the first blocks and join the rooms; the connection has the transport of its client by now."""
+        connection = stream.connection
+        try:
+            if self._connections.is_open(connection):
+                self._begin(connection, stream)
+            else:
+                connection.transport.close(CloseCode.TRY_AGAIN_LATER, ErrorCode.BROKER_UNAVAILABLE)
+        except Exception as error:
+            self._connections.fail(connection, error)
+
+    def _begin(self, connection: Connection, stream: AdmittedStream) -> None:
+        self._delivery.flush()
+        subscriptions, own = self._subscriptions, user_room(connection.identity.user_id)
+        window = self._log.window(connection.identity.tenant)
+        history = stream.request.history
+        connection.established = True
+        self._connections.manager.join(connection, own, window.head)
+        since, gap = self._place(window, stream.request.since)
+        # With a place to resume from, the user's own room is resumed too.
+        rooms = stream.rooms if stream.request.since is None else (own, *stream.rooms)
+        answer = subscriptions.join(connection, rooms, since, history) if rooms or stream.request.rooms else None
+        if gap is not None and answer is not None:
+            answer = answer.model_copy(update={"recovered": False})
+        self._write_established(connection, window, tuple(dict.fromkeys((own, *rooms))), since)
+        self._log_status.send_current(connection)
+        if gap is not None:
+            log_events.stream_gap(connection, gap.reason)
+            self._connections.reply(connection, gap)
+        if answer is not None:
+            self._connections.reply(connection, answer)
+        subscriptions.catch_up(connection, was_live=True)
+
+    def _place(self, window: Window, since: str | None) -> tuple[str | None, messages.StreamGap | None]:
+        """The cursor to resume from; and a gap in place of one that cannot be read: a refusal would end an
+        `EventSource` for good."""
+        try:
+            if since is not None:
+                window.cursors.decode(since)
+        except CursorInvalid:
+            return None, messages.StreamGap(reason="log_reset", cursor=window.cursor)
+        return since, None
+
+    def _write_established(
+        self, connection: Connection, window: Window, subscribed: tuple[str, ...], since: str | None
+    ) -> None:
+        """The first block. Its id is the place to resume from as things are: an id ahead of what is owed would lose
+        that at the next drop, so there is none where all that is owed is history."""
+        message = connection_established(connection, window.cursor, subscribed, self._connections.limits)
+        cursor = window.cursor if connection.live else since
+        payload = message.encode(rfc3339(self._connections.clock()))
+        connection.count_reply()
+        connection.transport.write(Batch((MessageFrame(payload, message.name, cursor),)))

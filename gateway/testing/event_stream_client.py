@@ -1,0 +1,145 @@
+"""A client of event streams (WHATWG HTML, section 9.2) that reads no more than it is asked for."""
+
+import asyncio
+import socket
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Self
+
+from gateway.testing.peers import small_socket
+
+_NO_LINGER: Final = struct.pack("ii", 1, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One block of a stream; None for a field that it does not have. `raw` is all of it."""
+
+    raw: str
+    id: str | None = None
+    event: str | None = None
+    data: str | None = None
+    retry: int | None = None
+
+    @classmethod
+    def read(cls, raw: str) -> Self:
+        fields: dict[str, str] = {}
+        for line in raw.split("\n"):
+            name, _, value = line.partition(":")
+            value = value.removeprefix(" ")
+            if name == "data" and "data" in fields:
+                value = f"{fields['data']}\n{value}"
+            fields[name] = value
+        retry = int(fields["retry"]) if "retry" in fields else None
+        return cls(raw, fields.get("id"), fields.get("event"), fields.get("data"), retry)
+
+
+class EventStreamClient:
+    """One request for a stream and its answer: `status`, `headers`, and the blocks of the body."""
+
+    close_code = close_reason = None
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._socket = sock
+        self._raw = b""
+        self._body = b""
+        self._chunked = False
+        self.status = 0
+        self.headers: dict[str, str] = {}
+
+    @classmethod
+    async def open(
+        cls, url: str, headers: Mapping[str, str] | None = None, method: str = "GET", version: str = "1.1"
+    ) -> Self:
+        """Send a request, and return once the head of its answer is here."""
+        host, _, path = url.removeprefix("http://").partition("/")
+        lines = [f"{method} /{path} HTTP/{version}", f"Host: {host}"]
+        lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
+        client = cls(await small_socket(url))
+        await client.send("\r\n".join([*lines, "", ""]))
+        while b"\r\n\r\n" not in client._raw:
+            await client._receive()
+        head, _, client._raw = client._raw.partition(b"\r\n\r\n")
+        first, *rest = head.decode("latin-1").split("\r\n")
+        client.status = int(first.split(" ")[1])
+        pairs = (line.partition(":") for line in rest)
+        client.headers = {name.lower(): value.strip() for name, _, value in pairs}
+        client._chunked = method != "HEAD" and client.headers.get("transfer-encoding") == "chunked"
+        return client
+
+    @property
+    def transport(self) -> Self:
+        return self
+
+    async def send(self, message: str) -> None:
+        await asyncio.get_running_loop().sock_sendall(self._socket, message.encode())
+
+    async def next_block(self, seconds: float = 10.0) -> Block:
+        """The next block, comments included. Raises `EOFError` at the end of the stream."""
+        async with asyncio.timeout(seconds):
+            while b"\n\n" not in self._body:
+                while not self._decode():
+                    await self._receive()
+        raw, _, self._body = self._body.partition(b"\n\n")
+        return Block.read(raw.decode())
+
+    async def recv(self) -> str:
+        """The data of the next block that has some."""
+        while True:
+            block = await self.next_block(60.0)
+            if block.data is not None:
+                return block.data
+
+    async def rest(self, seconds: float = 10.0) -> bytes:
+        """All that is still to come of a body."""
+        async with asyncio.timeout(seconds):
+            try:
+                while True:
+                    if not self._decode():
+                        await self._receive()
+            except EOFError:
+                body, self._body = self._body, b""
+                return body
+
+    async def exactly(self, count: int) -> bytes:
+        """So many bytes of a body."""
+        while len(self._body) < count:
+            if not self._decode():
+                await self._receive()
+        body, self._body = self._body[:count], self._body[count:]
+        return body
+
+    async def close(self) -> None:
+        self._socket.close()
+
+    def abort(self) -> None:
+        if self._socket.fileno() >= 0:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+            self._socket.close()
+
+    async def wait_closed(self) -> None:
+        """A socket is closed at once."""
+
+    def _decode(self) -> bool:
+        """Move what is whole of the body; whether there was any. Raises `EOFError` after the last chunk."""
+        if not self._chunked:
+            self._body, self._raw, moved = self._body + self._raw, b"", bool(self._raw)
+            return moved
+        size, line_end, rest = self._raw.partition(b"\r\n")
+        if not line_end:
+            return False
+        length = int(size, 16)
+        if length == 0:
+            raise EOFError
+        if len(rest) < length + 2:
+            return False
+        self._body += rest[:length]
+        self._raw = rest[length + 2 :]
+        return True
+
+    async def _receive(self) -> None:
+        data = await asyncio.get_running_loop().sock_recv(self._socket, 65_536)
+        if not data:
+            raise EOFError
+        self._raw += data

@@ -1,0 +1,30 @@
+"""The suite of `gateway.core.transport.Transport` for event streams."""
+
+import asyncio
+
+from gateway.testing.event_stream_client import EventStreamClient
+from gateway.testing.peers import Client, Peer
+from gateway.testing.transport_contract import TransportContract
+
+
+class EventStreamContract(TransportContract):
+    """What `Transport` promises, with clients of event streams; `serving` yields an `http://` address."""
+
+    async def dial(self, url: str) -> Client:
+        client = await EventStreamClient.open(url)
+        assert client.status == 200
+        return client
+
+    def told(self, code: int, reason: str) -> tuple[int | None, str | None]:
+        return None, None  # the stream ends, and that is all
+
+    async def expect_heard(self, peer: Peer, text: str) -> None:
+        await asyncio.sleep(0.1)
+
+    async def test_client_is_heard(self) -> None:
+        """A client has nothing to say: the host is told of no text, its request included."""
+        async with self.peer() as peer:
+            assert peer.write("one")
+            assert await peer.read(1) == ["one"]
+            assert peer.host.texts == []
+            assert peer.host.binaries == 0
