@@ -1,4 +1,4 @@
-"""Header and claims of a token, read more strictly than JSON and RFC 7519 ask."""
+"""Header and claims of a token, parsed more strictly than JSON and RFC 7519 require."""
 
 import json
 from dataclasses import dataclass
@@ -14,17 +14,17 @@ Seconds = Annotated[int, Field(ge=0, lt=2**40)]
 
 
 class Claims(BaseModel):
-    """The claims that count here; others are passed over (RFC 7519 section 4). Times are seconds since the epoch.
+    """The claims that the gateway reads; others are ignored (RFC 7519 section 4). Times are seconds since the epoch.
 
-    Nothing is converted: PyJWT takes `"exp": "9_999_999_999"` for a number. An absent `nbf`, `rate` or `cutoff` is 0,
-    and null is refused. Errors do not quote their input.
+    Nothing is converted: PyJWT accepts `"exp": "9_999_999_999"` as a number. An absent `nbf`, `rate` or `cutoff` is 0;
+    null is refused. Errors do not quote their input.
     """
 
     model_config = ConfigDict(strict=True, frozen=True, extra="ignore", hide_input_in_errors=True)
 
     iss: str
     aud: str
-    # \A and \z of pydantic's regex engine: the whole text, with no newline after it.
+    # \A and \z of pydantic's regex engine: the whole text, without a trailing newline.
     sub: Annotated[str, Field(pattern=rf"\A{SUBJECT_PATTERN}\z")]
     tenant: Annotated[str, Field(pattern=rf"\A{ID_PATTERN}\z")]
     jti: Annotated[str, Field(pattern=r"\A[!-~]{1,128}\z")]
@@ -38,14 +38,16 @@ class Claims(BaseModel):
 
 
 class MappedClaims(Claims):
-    """The claims of another issuer's token after mapping: without `jti` it cannot be revoked by itself."""
+    """The claims of another issuer's token after mapping. `jti` may be empty: such a token cannot be revoked by its
+    id."""
 
     jti: Annotated[str, Field(pattern=r"\A[!-~]{0,128}\z")] = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """A header (RFC 7515 section 4). `type` is `typ` in lower case, "" where there is none; `members` are all names."""
+    """A token's header (RFC 7515 section 4). `type` is `typ` in lower case, "" if absent; `members` are the names of
+    all members."""
 
     algorithm: str
     kid: str | None
@@ -54,7 +56,8 @@ class Header:
 
 
 def decode_object(data: bytes) -> dict[str, Any]:
-    """The JSON object in `data`: UTF-8 without a mark, no member twice, no NaN. Raises ValueError, RecursionError."""
+    """The JSON object in `data`: UTF-8 without a byte order mark, unique members, no NaN. Raises ValueError,
+    RecursionError."""
     decoded = _decoder.decode(data.decode())
     if not isinstance(decoded, dict):
         raise ValueError("not an object")
@@ -74,7 +77,7 @@ def read_header(data: bytes) -> Header:
 
 
 def claim_reason(error: ValidationError) -> str:
-    """`TokenInvalid.reason` for the first claim that a model refused."""
+    """The `TokenInvalid.reason` for the first invalid claim."""
     return f"claim_{error.errors(include_input=False, include_url=False)[0]['loc'][0]}"
 
 

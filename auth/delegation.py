@@ -1,4 +1,4 @@
-"""Delegation: the tokens that a token's holder may have issued."""
+"""Delegation: the tokens that the holder of a token may issue."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ _all_scopes = frozenset(SCOPES)
 
 @dataclass(frozen=True, slots=True)
 class Delegation:
-    """A token that its holder may have issued; the members are arguments of `TokenIssuer.issue`."""
+    """A permitted token; the members are arguments of `TokenIssuer.issue`."""
 
     user_id: str
     tenant: str
@@ -36,23 +36,23 @@ def delegate(
     max_admin_lifetime: int,
     kinds: RoomKinds = DEFAULT_KINDS,
 ) -> Delegation:
-    """Check a request of `holder` for a token: a holder cannot issue what it does not hold.
+    """Check a request of `holder` for a token: it may have only rights that the holder has.
 
-    A user's own room is the user's by right, so `user:<user_id>` may always be among the rooms. `expires_in` (seconds)
-    is cut to the holder's remaining life, and the `rate` is the holder's. Raises ScopeMissing, ClaimRefused,
-    RoomForbidden, RoomInvalid, TooManyRooms, LifetimeTooLong, and TokenExpired for a holder who has none left.
+    The user's own room `user:<user_id>` is always permitted. `expires_in` (seconds) is limited to the holder's
+    remaining lifetime, and the `rate` is the holder's. Raises ScopeMissing, ClaimRefused, RoomForbidden, RoomInvalid,
+    TooManyRooms, LifetimeTooLong, and TokenExpired for an expired holder.
     """
     require_admin(holder, tenant)
     asked = frozenset(scope)
-    if not asked <= _all_scopes:  # a word of the asker's own, which no message is to repeat
+    if not asked <= _all_scopes:  # an unknown scope, which no message may repeat
         raise ClaimRefused("scope")
     for word in sorted(asked):
         if not holder.has_scope(word):
             raise ScopeMissing(word)
     patterns = Grants.parse(rooms, kinds).patterns
-    # The holder's own room is no room of theirs in another tenant, where the same `sub` is another person.
+    # In another tenant the same `sub` is another person, so the holder's own room does not count there.
     own, covers = {user_room(user_id)}, holder.grants.covers
-    if tenant == holder.tenant:  # and nor are the rooms that the holder was removed from
+    if tenant == holder.tenant:  # without the rooms that the holder was removed from
         own, covers = {user_room(user_id), user_room(holder.user_id)}, holder.covers
     if refused := [pattern for pattern in patterns if pattern not in own and not covers(pattern)]:
         raise RoomForbidden(refused, holder.grants.patterns)

@@ -1,6 +1,6 @@
-"""Why a token, an identity or a key was refused.
+"""Errors of authentication and authorisation: refused tokens, identities and keys.
 
-`str(error)` is meant for the caller: it says what was asked and what is allowed, holds no secret and never a token.
+`str(error)` is for the caller: it says what was requested and what is allowed, and has no secret and no token.
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,23 +15,23 @@ REASONS: Final = (
     *("key_unknown", "signature", "audience", "tenant", "lifetime", "not_yet_valid", "disagreeing", "ticket"),
     *(f"claim_{name}" for name in ("aud", "sub", "tenant", "jti", "iat", "exp", "nbf", "rooms", "scope", "rate")),
 )
-"""Why a token is not valid, in the order in which it is found out; `disagreeing` is of two tokens in one request,
-`ticket` of a ticket without a token."""
+"""The reasons for an invalid token, in the order of the checks; `disagreeing` is for two tokens in one request,
+`ticket` for an unknown ticket."""
 
 _LISTED: Final = 10
-"""Names in one message; a token may grant 128 patterns of 133 characters each."""
+"""Maximum names in a message; a token may grant 128 patterns of 133 characters each."""
 
 
 class AuthError(Exception):
-    """A refusal of the caller; `code` is its word on the wire, `holder` the tenant and the user id of a token that was
-    refused after it was verified."""
+    """A refusal of the caller; `code` is the error code on the wire, `holder` the tenant and the user id of a verified
+    token that was refused."""
 
     code: ClassVar[ErrorCode]
     holder: tuple[str, str] | None = None
 
 
 class TokenMissing(AuthError):
-    """No token came."""
+    """The request has no token."""
 
     code = ErrorCode.TOKEN_MISSING
 
@@ -40,10 +40,10 @@ class TokenMissing(AuthError):
 
 
 class TokenInvalid(AuthError):
-    """The token is not one that this gateway trusts.
+    """The token is not trusted by this gateway.
 
-    Callers get one message for every cause: which check failed would help to forge. `reason` is a word for operators'
-    logs, one of REASONS and so free of anything the token says.
+    Callers get one message for every cause, since the failed check would help to forge a token. `reason` is for
+    operators' logs: one of REASONS, so free of the token's content.
     """
 
     code = ErrorCode.TOKEN_INVALID
@@ -54,7 +54,7 @@ class TokenInvalid(AuthError):
 
 
 class TokenExpired(AuthError):
-    """The token was good until `expires_at` (seconds since the epoch)."""
+    """The token expired at `expires_at` (seconds since the epoch)."""
 
     code = ErrorCode.TOKEN_EXPIRED
 
@@ -64,7 +64,7 @@ class TokenExpired(AuthError):
 
 
 class TokenRevoked(AuthError):
-    """The token, its user's tokens or its tenant's tokens were revoked."""
+    """The token, all tokens of its user or all tokens of its tenant are revoked."""
 
     code = ErrorCode.TOKEN_REVOKED
 
@@ -73,7 +73,7 @@ class TokenRevoked(AuthError):
 
 
 class TokenMismatch(AuthError):
-    """A fresh token for a connection is not of its user and tenant, or two tokens of one handshake disagree."""
+    """A fresh token for a connection is not of the connection's user and tenant."""
 
     code = ErrorCode.TOKEN_MISMATCH
 
@@ -92,7 +92,7 @@ class ScopeMissing(AuthError):
 
 
 class RoomForbidden(AuthError):
-    """Of what was asked, `rooms` (rooms or patterns) lie beyond the `granted` patterns."""
+    """The requested `rooms` (rooms or patterns) are not in the `granted` patterns."""
 
     code = ErrorCode.ROOM_FORBIDDEN
 
@@ -103,7 +103,7 @@ class RoomForbidden(AuthError):
 
 
 class RoomRefused(AuthError):
-    """The application does not let the holder join `rooms`."""
+    """The application does not allow the holder to join `rooms`."""
 
     code = ErrorCode.ROOM_FORBIDDEN
 
@@ -119,13 +119,13 @@ class RoomInvalid(AuthError):
 
     def __init__(self, rooms: Iterable[str], kinds: RoomKinds) -> None:
         self.rooms = list(rooms)
-        # ascii() and the cut, since these came from outside unchecked: no control character gets into a log.
+        # Escaped and cut, since they are unchecked input: no control character gets into a log.
         shown = _listed([ascii(room[:80]) for room in self.rooms])
         super().__init__(f"not a room or pattern: {shown}; {kinds.grammar}; a pattern may say * for the id")
 
 
 class TooManyRooms(AuthError):
-    """More than `maximum` patterns for one token."""
+    """More than `maximum` patterns in one token."""
 
     code = ErrorCode.TOO_MANY_ROOMS
 
@@ -135,7 +135,7 @@ class TooManyRooms(AuthError):
 
 
 class LifetimeTooLong(AuthError):
-    """A token was asked for that would live for more than `maximum` seconds. HTTP answers 422."""
+    """A requested lifetime of more than `maximum` seconds. HTTP answers 422."""
 
     code = ErrorCode.BAD_MESSAGE
 
@@ -145,17 +145,17 @@ class LifetimeTooLong(AuthError):
 
 
 class ClaimRefused(AuthError):
-    """A token was asked for whose `claim` would not be accepted when it comes back. HTTP answers 422."""
+    """A requested `claim` that would not be accepted in a token. HTTP answers 422."""
 
     code = ErrorCode.BAD_MESSAGE
 
     def __init__(self, claim: str) -> None:
-        super().__init__(f"{claim} has a form that no token may hold")
+        super().__init__(f"{claim}: not valid in a token")
         self.claim = claim
 
 
 class TokenTooLong(AuthError):
-    """A token was asked for that would hold more than `maximum` characters. HTTP answers 422."""
+    """A requested token of more than `maximum` characters. HTTP answers 422."""
 
     code = ErrorCode.BAD_MESSAGE
 
@@ -165,11 +165,11 @@ class TokenTooLong(AuthError):
 
 
 class UnusableKey(ValueError):
-    """A key or key set of the configuration cannot be used; the message shows nothing of it."""
+    """A configured key or key set that cannot be used; the message shows nothing of it."""
 
 
 class WeakKey(UnusableKey):
-    """A key is too short or too plain to sign with."""
+    """A key that is too short or too regular to sign with."""
 
 
 def _listed(names: Sequence[str]) -> str:

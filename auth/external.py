@@ -1,4 +1,4 @@
-"""Tokens of other issuers: how an identity provider's claims become the gateway's (OpenID Connect, RFC 9068)."""
+"""Tokens of other issuers: mapping of an identity provider's claims (OpenID Connect, RFC 9068)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,25 +13,26 @@ from auth.identity import SCOPES
 from schemas.rooms import RoomKinds
 
 NO_TYPE: Final = "none"
-"""How the absence of `typ` is written in a list of types."""
+"""The word for an absent `typ` in a list of types."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClaimPath:
-    """Where a claim is found: a member's name, or a JSON Pointer (RFC 6901) into nested ones; the first of several."""
+    """The path of a claim: a member's name, or a JSON Pointer (RFC 6901) to a nested one; the first of several that
+    exists."""
 
     paths: tuple[tuple[str, ...], ...]
 
     @staticmethod
     def parse(*texts: str) -> "ClaimPath":
-        """Of texts that begin with `/` pointers, else names. Raises ValueError."""
+        """The path of texts that are pointers if they begin with `/`, else names. Raises ValueError."""
         return ClaimPath(tuple(_steps(text) for text in texts))
 
     def __str__(self) -> str:
         return " or ".join(_written(path) for path in self.paths)
 
     def find(self, claims: Mapping[str, Any]) -> Any:
-        """The value, None where there is none."""
+        """The value, None if there is none."""
         for path in self.paths:
             found: Any = claims
             for step in path:
@@ -43,11 +44,11 @@ class ClaimPath:
 
 @dataclass(frozen=True, slots=True)
 class ClaimMapping:
-    """How the tokens of one other issuer are read.
+    """The mapping of one other issuer's tokens.
 
-    `types` are those accepted as `typ`, in lower case; `audiences` are the values of `audience` of which a token needs
-    one. `tenants` maps the tenant claim's values to tenants, and others are refused; None takes them as they are. The
-    defaults are for tokens that carry no pattern of a room, or no scope of the gateway. Lifetimes are seconds; None
+    `types` are the accepted `typ`s, in lower case; `audiences` are accepted values of `audience`, of which a token
+    needs one. `tenants` maps values of the tenant claim to tenants and refuses others; None accepts all as they are.
+    The defaults are for tokens without a room pattern, or without a scope of the gateway. Lifetimes are seconds; None
     leaves them to the verifier, and to `exp`.
     """
 
@@ -65,9 +66,9 @@ class ClaimMapping:
     max_age: int | None = None
 
     def check_header(self, header: Header) -> None:
-        """Raise TokenInvalid for a type that is not accepted, and for members that must be understood (`crit`).
+        """Raise TokenInvalid for a type that is not accepted, and for critical members (`crit`).
 
-        Other members are ignored: none of them is read, neither keys (`jwk`, `x5c`) nor addresses (`jku`).
+        Other members are ignored: neither keys (`jwk`, `x5c`) nor addresses (`jku`) are read.
         """
         if (header.type or NO_TYPE) not in self.types:
             raise TokenInvalid("header_typ")
@@ -75,7 +76,7 @@ class ClaimMapping:
             raise TokenInvalid("header_crit")
 
     def read(self, claims: Mapping[str, Any], kinds: RoomKinds) -> MappedClaims:
-        """The gateway's claims in a token's; of its rooms the patterns of these kinds. Raises TokenInvalid."""
+        """The mapped claims, with the room patterns of these kinds. Raises TokenInvalid."""
         audience = self.audiences.intersection(_texts(self.audience.find(claims), "audience"))
         if not audience:
             raise TokenInvalid("audience")
@@ -135,9 +136,9 @@ def _child(value: Any, step: str) -> Any:
 
 
 def _single(value: Any) -> str | None:
-    """The text or whole number in `value`, or the only one in a list; None for anything else.
+    """The text or whole number in `value`, or in a list of one; None for anything else.
 
-    Keycloak writes an organization as its name in a list, or as an object that has details under the name.
+    Keycloak writes an organization as its name in a list, or as an object with details under the name.
     """
     if isinstance(value, dict) and all(isinstance(details, dict) for details in value.values()):
         value = list(value)
@@ -147,7 +148,7 @@ def _single(value: Any) -> str | None:
 
 
 def _texts(value: Any, reason: str) -> list[str]:
-    """The texts in a list, or a text by itself. Raises TokenInvalid for what is neither."""
+    """The texts in a list, or a single text. Raises TokenInvalid for other values."""
     if value is None:
         return []
     if isinstance(value, str):
@@ -158,10 +159,10 @@ def _texts(value: Any, reason: str) -> list[str]:
 
 
 def _words(value: Any, reason: str) -> list[str]:
-    """The same, a text being words separated by spaces (RFC 6749 section 3.3)."""
+    """The texts in a list, or the space-separated words of a text (RFC 6749 section 3.3)."""
     return value.split(" ") if isinstance(value, str) else _texts(value, reason)
 
 
 def _seconds(value: Any) -> Any:
-    """A NumericDate may have a fraction (RFC 7519 section 2), which is cut off."""
+    """A NumericDate without its fraction (RFC 7519 section 2)."""
     return int(value) if isinstance(value, float) and isfinite(value) else value

@@ -1,4 +1,4 @@
-"""The room patterns that a token grants."""
+"""Grants: the room patterns of a token."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from schemas.rooms import DEFAULT_KINDS, MAX_PATTERNS, RoomKinds
 class Grants:
     """The grants of a token: `patterns` in the token's order, such as `circle:1`, `circle:*`, `tenant`.
 
-    Made by `parse`. A judgement is two look-ups in sets, since each subscribe and each publish asks for it.
+    Made by `parse`. A check is two set look-ups, since each subscribe and each publish makes one.
     """
 
     patterns: tuple[str, ...]
@@ -21,14 +21,14 @@ class Grants:
 
     def __post_init__(self) -> None:
         kinds = frozenset(pattern[:-1] for pattern in self.patterns if pattern.endswith(":*"))
-        object.__setattr__(self, "_kinds", kinds)  # with the colon, so that no bare word can match
+        object.__setattr__(self, "_kinds", kinds)  # with the colon, so that no plain word matches
         object.__setattr__(self, "_rooms", frozenset(self.patterns))
 
     @staticmethod
     def parse(patterns: Iterable[str], kinds: RoomKinds = DEFAULT_KINDS) -> "Grants":
-        """Grants of `patterns`, each once; equal patterns share one instance.
+        """The grants of `patterns`, each once; equal patterns share one instance.
 
-        Raises TooManyRooms over 128 patterns, RoomInvalid naming those that are none.
+        Raises TooManyRooms for more than 128 patterns, RoomInvalid with the invalid ones.
         """
         return _parsed(tuple(dict.fromkeys(patterns)), kinds)
 
@@ -37,12 +37,12 @@ class Grants:
         return room in self._rooms or room[: room.find(":") + 1] in self._kinds
 
     def covers(self, pattern: str) -> bool:
-        """Whether all that `pattern` grants is granted here: `circle:*` covers `circle:1` and `circle:*`."""
-        # A pattern's kind is cut off as a room's is: `circle:*` is covered by nothing but `circle:*`.
+        """Whether `pattern` grants no room that is not granted here: `circle:*` covers `circle:1` and `circle:*`."""
+        # A pattern's kind is split like a room's: only `circle:*` covers `circle:*`.
         return self.allows(pattern)
 
 
-@lru_cache(maxsize=1024)  # a tenant's connections mostly carry the same list; at worst some 10 MB of long names
+@lru_cache(maxsize=1024)  # most connections of a tenant have the same list; at most about 10 MB of long names
 def _parsed(patterns: tuple[str, ...], kinds: RoomKinds) -> Grants:
     if len(patterns) > MAX_PATTERNS:
         raise TooManyRooms(MAX_PATTERNS)

@@ -1,4 +1,4 @@
-"""Identity: the holder of a verified token, and what the holder may do."""
+"""Identity: the holder of a verified token, and the holder's rights."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -29,34 +29,34 @@ class Identity:
     rate: int | None = None
     issuer: str = ""
     cutoff: float = 0.0
-    """The newest revocation or removal that the issuer of the token knew of: it ends none issued after it."""
+    """The newest revocation or removal that the issuer of the token knew: it and earlier ones do not end the token."""
     revoked_rooms: frozenset[str] = frozenset()
-    """Rooms that the holder was removed from after the token was issued: not granted, whatever the patterns say."""
+    """Rooms that the holder was removed from after the token was issued: not granted, whatever the patterns are."""
 
     def has_scope(self, scope: str) -> bool:
-        """Whether the token has `scope`; `platform` is `admin` everywhere and so includes it."""
+        """Whether the token has `scope`; `platform` includes `admin`, in every tenant."""
         return scope in self.scopes or (scope == "admin" and "platform" in self.scopes)
 
     def allows(self, room: str) -> bool:
-        """Whether the room is granted, the user's own being so without saying."""
+        """Whether the room is granted; the user's own room always is."""
         return (self.grants.allows(room) and room not in self.revoked_rooms) or room == user_room(self.user_id)
 
     def covers(self, pattern: str) -> bool:
-        """Whether all rooms of `pattern` are granted: one that the holder was removed from is none of them."""
+        """Whether all rooms of `pattern` are granted, and none of them is revoked."""
         if not self.grants.covers(pattern):
             return False
         kind = pattern[:-1] if pattern.endswith(":*") else None
         return not any(room == pattern or (kind is not None and room.startswith(kind)) for room in self.revoked_rooms)
 
     def without_room(self, room: str) -> "Identity":
-        """The same holder without `room`."""
+        """The same identity without `room`."""
         return replace(self, revoked_rooms=self.revoked_rooms | {room})
 
 
 def require_subscribe(identity: Identity, rooms: Iterable[str]) -> None:
     """Raise unless `identity` may follow all of `rooms` (valid names, of its own tenant).
 
-    Raises ScopeMissing, or RoomForbidden naming the refused ones. The own user room takes neither scope nor grant.
+    Raises ScopeMissing, or RoomForbidden with the refused rooms. The user's own room needs neither scope nor grant.
     """
     own = user_room(identity.user_id)
     others = [room for room in rooms if room != own]
@@ -68,8 +68,8 @@ def require_subscribe(identity: Identity, rooms: Iterable[str]) -> None:
 def require_publish(identity: Identity, tenant: str, rooms: Iterable[str]) -> None:
     """Raise unless `identity` may publish an event into `tenant` that is routed to `rooms` (`RoomKinds.route`).
 
-    Raises ScopeMissing, or RoomForbidden naming the refused ones. Every event reaches `tenant`, so only an event that
-    names no room beside it needs a grant of it.
+    Raises ScopeMissing, or RoomForbidden with the refused rooms. Every event reaches the room `tenant`, so that a grant
+    of it is needed only for an event without another room.
     """
     if identity.has_scope("platform"):
         return

@@ -29,25 +29,25 @@ CLOCK_SKEW: Final = 5
 
 
 def is_early(second: int, now: float) -> bool:
-    """Whether an `iat` or `nbf` is further ahead of `now` than any clock may be."""
+    """Whether an `iat` or `nbf` is further ahead of `now` than the allowed clock skew."""
     return second > now + CLOCK_SKEW
 
 
 def is_fresh(iat: int, now: float) -> bool:
-    """Whether a cutoff that was made by `now`, and is still on its way, may lie before `iat`."""
+    """Whether a cutoff made by `now`, and not received yet, may be before `iat`."""
     return iat > now - CLOCK_SKEW
 
 
 def reach(through: float, shown: int) -> float:
-    """The newest `iat` that a cutoff ends, which was made at `through` and before which one of `shown` was shown."""
+    """The newest `iat` ended by a cutoff made at `through`, with a token of the `iat` `shown` seen before it."""
     return max(through, min(shown, through + CLOCK_SKEW))
 
 
 def is_cut_off(identity: Identity, at: float, through: float, now: float) -> bool:
-    """Whether a cutoff ends the token of `identity`, judged at `now`.
+    """Whether a cutoff ends the token of `identity`, checked at `now`.
 
-    `at` is its place among the cutoffs of its tenant, as tokens name it; `through` the newest `iat` that it ends. All
-    are seconds since the epoch.
+    `at` is the time of the cutoff, as tokens name it; `through` is the newest `iat` that it ends. All are seconds since
+    the epoch.
     """
     if identity.cutoff >= at:
         return False

@@ -1,4 +1,4 @@
-"""Public keys, the one algorithm of each, and their form as a JWK (RFC 7517, 7518, 7638, 8037)."""
+"""Public keys, the one algorithm of each, and their JWK form (RFC 7517, 7518, 7638, 8037)."""
 
 import hashlib
 import json
@@ -18,15 +18,15 @@ PublicMaterial = RSAPublicKey | EllipticCurvePublicKey | Ed25519PublicKey
 Jwk = dict[str, str]
 
 _RSA_BITS: Final = range(2048, 8192 + 1)
-"""RFC 7518 section 3.3 sets the floor; above the ceiling verifying is slow enough to be an attack."""
+"""The lower bound is of RFC 7518 section 3.3; above the upper one verification is slow enough for an attack."""
 _MAX_EXPONENT_BITS: Final = 32
 _MEMBERS: Final = ("crv", "e", "kty", "n", "x", "y")
 
 
-# Not by `PyJWK.from_dict`: it takes base64url in any spelling, other kinds and curves, and builds the private key where
-# a set has one by mistake. What would guard it is longer than this.
+# Not `PyJWK.from_dict`: it accepts non-canonical base64url, other kinds and curves, and builds the private key if a set
+# has one by mistake. Checks around it would be longer than this.
 def material_of(jwk: Mapping[str, object]) -> PublicMaterial:
-    """The public key of a decoded JWK; private members are not looked at. Raises ValueError, UnsupportedAlgorithm."""
+    """The public key of a decoded JWK; private members are ignored. Raises ValueError, UnsupportedAlgorithm."""
     match jwk:
         case {"kty": "RSA", "n": str(n), "e": str(e)}:
             return RSAPublicNumbers(e=_integer(e), n=_integer(n)).public_key()
@@ -38,7 +38,7 @@ def material_of(jwk: Mapping[str, object]) -> PublicMaterial:
 
 
 def algorithm_of(material: PublicMaterial) -> Algorithm:
-    """The one algorithm that `material` is used with. Raises UnusableKey, WeakKey."""
+    """The one algorithm for `material`. Raises UnusableKey, WeakKey."""
     if isinstance(material, Ed25519PublicKey):
         return "EdDSA"
     if isinstance(material, EllipticCurvePublicKey):
@@ -51,7 +51,7 @@ def algorithm_of(material: PublicMaterial) -> Algorithm:
 
 
 def members_of(material: PublicMaterial) -> Jwk:
-    """The members of a JWK that make the key, and no others (RFC 7638 section 3.2)."""
+    """The required members of the key's JWK, and no others (RFC 7638 section 3.2)."""
     jwk = get_default_algorithms()[algorithm_of(material)].to_jwk(material, as_dict=True)
     return {name: jwk[name] for name in _MEMBERS if name in jwk}
 

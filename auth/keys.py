@@ -1,4 +1,4 @@
-"""Keys that sign and verify tokens, and one issuer's ring of them."""
+"""Keys that sign and verify tokens, and the key ring of one issuer."""
 
 import hmac
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ _MIN_SECRET: Final = 32
 _MIN_DISTINCT: Final = 8
 _MAX_PERIOD: Final = 16
 _MAX_KEYS: Final = 64
-"""Of one key set; without a `kid` a token is tried against each."""
+"""Maximum keys of one set; a token without a `kid` is tried against each."""
 _MAX_KID: Final = 256
 
 
@@ -44,17 +44,17 @@ class Key:
 
 
 class KeySource(Protocol):
-    """Where a verifier finds one issuer's keys; what it answers may change while the process runs."""
+    """A source of one issuer's keys, which may change while the process runs."""
 
     def candidates(self, kid: str | None, algorithm: str) -> Sequence[Key]:
-        """The keys a token's header may mean, none other than of exactly this algorithm; with `kid` None, all of those.
+        """The keys that a token's header may mean, of exactly this algorithm; all of those for `kid` None.
 
         Never blocks and never raises: `kid` and `algorithm` come from an unverified header.
         """
 
 
 class KeyRing:
-    """One issuer's keys, newest first. The newest that can sign signs, all verify: that is how keys are rotated."""
+    """One issuer's keys, newest first. The newest key that can sign signs, all verify, so that keys can be rotated."""
 
     def __init__(self, keys: Sequence[Key]) -> None:
         self._keys = tuple(keys)
@@ -65,18 +65,18 @@ class KeyRing:
         self._index = index
 
     def candidates(self, kid: str | None, algorithm: str) -> Sequence[Key]:
-        """The keys to try, as KeySource says."""
+        """The keys to try, as in KeySource."""
         return self._index.get((kid, algorithm), ())
 
     def signing(self) -> tuple[Key, bytes | PrivateMaterial]:
-        """The key that signs, and what of it does; UnusableKey if there is none."""
+        """The signing key and its private material; UnusableKey if there is none."""
         for key in self._keys:
             if key.signer is not None:
                 return key, key.signer
         raise UnusableKey("none of the keys can sign")
 
     def jwks(self) -> dict[str, list[Jwk]]:
-        """The public keys as a JWK Set. A secret has no public part, so HS256 keys are not in it."""
+        """The public keys as a JWK Set, without HS256 keys, which have no public part."""
         return {
             "keys": [
                 {**members_of(key.material), "kid": key.kid, "alg": key.algorithm, "use": "sig"}
@@ -89,7 +89,7 @@ class KeyRing:
 class SharedSecrets:
     """A KeySource of secrets shared with another issuer, and of its `public` keys.
 
-    A secret is tried whatever `kid` a token names: the issuer calls it as it likes.
+    A secret is tried for every `kid`, whose value is the issuer's choice.
     """
 
     def __init__(self, secrets: Sequence[Key], public: KeySource | None = None) -> None:
@@ -97,29 +97,29 @@ class SharedSecrets:
         self._public = public
 
     def candidates(self, kid: str | None, algorithm: str) -> Sequence[Key]:
-        """The keys to try, as KeySource says."""
+        """The keys to try, as in KeySource."""
         if algorithm == "HS256":
             return self._secrets
         return () if self._public is None else self._public.candidates(kid, algorithm)
 
 
 def hmac_key(secret: str | bytes) -> Key:
-    """An HS256 key of at least 32 bytes. Raises WeakKey, or UnusableKey for what is really another kind of key."""
+    """An HS256 key of at least 32 bytes. Raises WeakKey, or UnusableKey for another kind of key."""
     secret = secret.encode() if isinstance(secret, str) else secret
     if len(secret) < _MIN_SECRET:
         raise WeakKey(f"the secret holds {len(secret)} bytes and needs {_MIN_SECRET} or more")
     if len(set(secret)) < _MIN_DISTINCT or any(secret[n:] == secret[:-n] for n in range(1, _MAX_PERIOD + 1)):
-        raise WeakKey("the secret repeats itself and so is easy to guess; take one from a generator of random bytes")
+        raise WeakKey("the secret repeats itself and so is easy to guess; generate one from random bytes")
     if _is_another_key(secret):
         raise UnusableKey("the secret is a public or private key, a certificate or a JWK: anybody may know it")
-    # Kept apart from signatures by the space, which no signing input holds. 64 bits tell keys apart, and tell no more
-    # of the secret than any token does.
+    # The space separates it from signatures, whose input has none. 64 bits identify a key, and reveal no more of the
+    # secret than any token does.
     kid = hmac.digest(secret, b"gathering-gateway kid", "sha256")[:8].hex()
     return Key(kid, "HS256", secret, secret)
 
 
 def private_key(pem: bytes) -> Key:
-    """A key that signs, from an unencrypted PEM: RSA, P-256 or Ed25519. Raises UnusableKey, WeakKey."""
+    """A signing key from an unencrypted PEM: RSA, P-256 or Ed25519. Raises UnusableKey, WeakKey."""
     try:
         signer = load_pem_private_key(pem, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm):  # TypeError: it is encrypted
@@ -131,7 +131,7 @@ def private_key(pem: bytes) -> Key:
 
 
 def public_key(pem: bytes) -> Key:
-    """A key that only verifies, from a PEM: RSA, P-256 or Ed25519. Raises UnusableKey, WeakKey."""
+    """A verifying key from a PEM: RSA, P-256 or Ed25519. Raises UnusableKey, WeakKey."""
     try:
         material = load_pem_public_key(pem)
     except (ValueError, UnsupportedAlgorithm):
@@ -142,10 +142,10 @@ def public_key(pem: bytes) -> Key:
 
 
 def keys_from_jwks(jwks: object) -> list[Key]:
-    """The keys of a decoded JWK Set that can verify tokens here.
+    """The usable keys of a decoded JWK Set.
 
-    Those of other kinds, uses or forms, and those without a `kid`, are passed over (RFC 7517 section 5): above all a
-    shared secret (`kty` "oct"), since the set is public. Raises UnusableKey for what is no JWK Set.
+    Keys of other kinds, uses or forms, and those without a `kid`, are ignored (RFC 7517 section 5): above all a shared
+    secret (`kty` "oct"), since the set is public. Raises UnusableKey for other values than a JWK Set.
     """
     members = jwks.get("keys") if isinstance(jwks, dict) else None
     if not isinstance(members, list):
@@ -169,12 +169,12 @@ def _key_from_jwk(jwk: Mapping[str, object]) -> Key | None:
 
 
 def _asymmetric_key(material: PublicMaterial, signer: PrivateMaterial | None = None) -> Key:
-    algorithm = algorithm_of(material)  # first, since it refuses what has no thumbprint here
+    algorithm = algorithm_of(material)  # first, since it refuses keys without a thumbprint here
     return Key(thumbprint_of(material), algorithm, material, signer)
 
 
 def _is_another_key(secret: bytes) -> bool:
-    """Whether `secret` is text or DER of an asymmetric key or of a JWK: the classic key confusion, made by hand."""
+    """Whether `secret` is text or DER of an asymmetric key or of a JWK (key confusion)."""
     if secret.lstrip().startswith((b"-----BEGIN", b"ssh-", b"ecdsa-sha2-")) or b'"kty"' in secret:
         return True
     try:

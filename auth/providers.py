@@ -1,4 +1,4 @@
-"""Identity providers: what each one's tokens look like, by its documentation."""
+"""Identity providers: the form of each one's tokens, by its documentation."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from auth.external import NO_TYPE
 
 ACCESS_TOKEN_TYPES: Final = ("at+jwt", "application/at+jwt")
-"""`typ` of an access token in either spelling (RFC 9068 section 2.1)."""
+"""The two forms of `typ` of an access token (RFC 9068 section 2.1)."""
 
 _ANY_JWT: Final = ("jwt", *ACCESS_TOKEN_TYPES)
 _DAY: Final = 86_400
@@ -16,11 +16,11 @@ _DAY: Final = 86_400
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """The form of a provider's tokens. Claims are names or JSON Pointers, the first that a token has counts.
+    """The form of a provider's tokens. Claims are names or JSON Pointers; the first one that a token has counts.
 
-    `jwks_path` follows the issuer's address; `jwks_url` stands elsewhere, with `{tenant}` for the first part of the
-    issuer's path. `audiences` are those of every token; without any the deployment has its own, which has to be
-    configured where `needs_audience`. `needs_tenants` is for providers with whom anybody has an account.
+    `jwks_path` is relative to the issuer's address; `jwks_url` is absolute, with `{tenant}` for the first part of the
+    issuer's path. `audiences` are those of every token; without any, the deployment must configure its own if
+    `needs_audience`. `needs_tenants` is for providers with public registration.
     """
 
     issuers: tuple[str, ...] = ()
@@ -39,7 +39,7 @@ class Provider:
     needs_tenants: bool = False
 
     def keys_of(self, issuer: str) -> str | None:
-        """Where the keys of `issuer` are published."""
+        """The URL of the JWK Set of `issuer`."""
         if self.jwks_url is not None:
             return self.jwks_url.replace("{tenant}", urlsplit(issuer).path.strip("/").partition("/")[0])
         return None if self.jwks_path is None else issuer.rstrip("/") + self.jwks_path

@@ -1,7 +1,7 @@
-"""Tokens in and out: verifying and issuing (RFC 7519, RFC 8725).
+"""Token verification and issuance (RFC 7519, RFC 8725).
 
-PyJWT signs, and checks signatures. The envelope around them is read here, since PyJWT's reading is laxer than the
-protocol (members that repeat, any `typ`, numbers in strings) and asks the clock.
+PyJWT signs, and checks signatures. The envelope is parsed here, since PyJWT's parsing is more lenient than the protocol
+(repeated members, any `typ`, numbers in strings) and reads the clock.
 """
 
 import secrets
@@ -31,10 +31,10 @@ _Read = TypeVar("_Read")
 
 @dataclass(frozen=True, slots=True)
 class TrustedIssuer:
-    """An `iss` and the keys that sign for it, which sign for no other: equal `kid`s of two issuers do not meet.
+    """A trusted `iss` and its keys, which sign for no other issuer: equal `kid`s of two issuers do not conflict.
 
-    Its tokens carry none but these scopes, whatever they say, and are good for these tenants, or for any where that is
-    None. `mapping` reads those of an identity provider; without one they have to be as the gateway's own.
+    Its tokens are limited to these scopes, whatever they contain, and to these tenants, or any for None. `mapping` is
+    for the tokens of an identity provider; without one they must have the gateway's own form.
     """
 
     issuer: str
@@ -45,9 +45,9 @@ class TrustedIssuer:
 
 
 class TokenVerifier:
-    """Turns a token into the identity of its holder.
+    """The verifier of tokens.
 
-    `audience` is the one `aud` taken, the lifetimes are seconds from `iat` to `exp`: `max_admin_lifetime` for tokens
+    `audience` is the one accepted `aud`, the lifetimes are seconds from `iat` to `exp`: `max_admin_lifetime` for tokens
     with the scope admin or platform. A token that grants rooms of other kinds than `kinds` is invalid.
     """
 
@@ -66,15 +66,15 @@ class TokenVerifier:
         self.kinds: Final = kinds
 
     def verify(self, token: str, now: float) -> Identity:
-        """The identity in `token`, judged at `now` (seconds since the epoch).
+        """The identity in `token`, checked at `now` (seconds since the epoch).
 
-        Raises TokenMissing for "", TokenExpired for one that was good, TokenInvalid for everything else. Whether it was
-        revoked is for Revocations to say.
+        Raises TokenMissing for "", TokenExpired for an expired one, TokenInvalid for anything else. Revocations are
+        checked separately.
         """
         return self.read(token).holder(now)
 
     def read(self, token: str) -> VerifiedToken:
-        """What is to be said of `token` at any time. Raises TokenMissing, TokenInvalid."""
+        """The content of `token` that does not depend on the time. Raises TokenMissing, TokenInvalid."""
         if token == "":
             raise TokenMissing
         issuer, header, keys, members = self._signed_claims(token)
@@ -117,11 +117,11 @@ class TokenVerifier:
                 return claims
         except ValidationError as error:
             reason = claim_reason(error)
-        # Out of the handler, so that no error comes along which quotes the token.
+        # Raised outside the handler, so that no error that quotes the token is its context.
         raise TokenInvalid(reason)
 
     def _signed_claims(self, token: str) -> tuple[TrustedIssuer, Header, Sequence[Key], dict[str, Any]]:
-        # The cap comes before all else that reads the text: one of 1 MiB costs nothing.
+        # The length is checked first, so that a text of 1 MiB costs nothing.
         if not isinstance(token, str) or len(token) > MAX_LENGTH:
             raise TokenInvalid("length")
         if token.count(".") != 2:
@@ -129,7 +129,7 @@ class TokenVerifier:
         header, payload, signature = token.split(".")
         head = _read("header", _header, header)
         members = _read("payload", decode_object, _read("shape", base64url.decode, payload))
-        # Nothing is trusted yet: `iss` picks from what is configured, and neither it nor the header is a place to ask.
+        # Nothing is trusted yet: `iss` selects a configured issuer, and no address in the token is used.
         name = members.get("iss")
         issuer = self.issuers.get(name) if isinstance(name, str) else None
         if issuer is None:
@@ -140,7 +140,7 @@ class TokenVerifier:
         if not candidates:
             raise TokenInvalid("key_unknown")
         signed, proof = f"{header}.{payload}".encode(), _read("shape", base64url.decode, signature)
-        # The key says which algorithm, not the header (RFC 8725 section 3.1).
+        # The key determines the algorithm, not the header (RFC 8725 section 3.1).
         if not any(_algorithms[key.algorithm].verify(signed, key.material, proof) for key in candidates):
             raise TokenInvalid("signature")
         return issuer, head, candidates, members
@@ -160,7 +160,8 @@ class IssuedToken:
 
 
 class TokenIssuer:
-    """Issues tokens of one `iss` and `aud`, signed by the newest key of `keyring`; UnusableKey if none can sign."""
+    """The issuer of tokens of one `iss` and `aud`, signed by the newest key of `keyring`; UnusableKey if none can
+    sign."""
 
     def __init__(self, keyring: KeyRing, issuer: str, audience: str, kinds: RoomKinds = DEFAULT_KINDS) -> None:
         self._key, self._signer = keyring.signing()

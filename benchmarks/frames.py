@@ -37,7 +37,7 @@ def masked(payload: bytes, opcode: int = TEXT) -> bytes:
 
 
 def server_header(buffer: bytes | bytearray, at: int) -> tuple[int, int] | None:
-    """Of the frame at `at`: where its payload starts and how long it is; None where the header is not all there."""
+    """The start and the size of the payload of the frame at `at`; None where its header is incomplete."""
     if len(buffer) - at < 2:
         return None
     size = buffer[at + 1] & 0x7F

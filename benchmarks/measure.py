@@ -1,4 +1,4 @@
-"""What workloads share: a server with a fleet of clients, and the weighing of what it does for them."""
+"""Measurement for workloads: a server with a fleet of clients, its CPU time and memory."""
 
 import contextlib
 import resource
@@ -31,7 +31,7 @@ class Stalled(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """What every workload needs. `quick` asks for a tenth of the time: to see that all works, not to quote."""
+    """The options of every workload. `quick` takes a tenth of the time: a smoke test, not for publication."""
 
     cores: Cores
     receivers: Receivers
@@ -82,7 +82,7 @@ class Meter:
         return time.monotonic(), self._server.cpu(), used.ru_utime + used.ru_stime, core_idle(self._server.core)
 
     def figures(self, case: str, deliveries: int) -> list[Figure]:
-        """What `deliveries` cost: per CPU-second of the server and in microseconds; how busy both cores were."""
+        """The cost of `deliveries`: per CPU-second of the server and in microseconds; the load of both cores."""
         assert deliveries, "nothing was delivered"
         return [
             Figure(case, "deliveries", deliveries / self.server),
@@ -133,7 +133,7 @@ class Session:
         raise Stalled(f"no padding makes an event of {size} bytes: {listeners} listeners got {got}")
 
     def unit(self, size: int) -> int:
-        """What to count by, where events have `size` bytes."""
+        """The unit of counting for events of `size` bytes."""
         return 0 if self.peer.unit_is_message else size
 
     def await_count(self, count: int, patience: float = PATIENCE) -> None:

@@ -137,7 +137,7 @@ class Server:
 
 
 def free_port() -> int:
-    """A port that nobody listens on, below those that clients' sockets get by themselves."""
+    """A free port, below the ephemeral range of clients' sockets."""
     low = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     for port in range(low - 1, 1024, -1):
         with socket.socket() as probe, contextlib.suppress(OSError):

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from benchmarks.peers import Peer
 
 REFERENCE: Final = ("gateway", "gateway-redis", "gateway-http")
-"""Whose figures the others' are compared with: the first that was measured."""
+"""The peer that others are compared with: the first one measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ def general(peer: "Peer") -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """What is measured and how it is shown."""
+    """A measurement and its presentation."""
 
     name: str
     title: str
@@ -81,7 +81,7 @@ def spread_text(spread: Spread | None, form: str) -> str:
 
 
 def tables(workload: Workload, results: Results, titles: Mapping[str, str]) -> Iterator[tuple[str, list[list[str]]]]:
-    """For each case its name and its rows, the first being the header; a column that nobody has is left out.
+    """For each case its name and its rows, the first being the header; a column without values is omitted.
 
     `titles` are the peers' by name, in the order of the rows.
     """
@@ -91,7 +91,7 @@ def tables(workload: Workload, results: Results, titles: Mapping[str, str]) -> I
     for case in results.cases(workload.name):
         measured = [peer for peer in titles if any(_row(results, workload, case, peer))]
         reference = next((name for name in REFERENCE if any(_row(results, workload, case, name))), None)
-        # One alone is beside nobody.
+        # A single row has no comparison.
         compared = [column.metric for column in workload.columns if column.compared and len(measured) > 1]
         columns = [
             column

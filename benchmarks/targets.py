@@ -1,4 +1,4 @@
-"""What is aimed for, and whether a run reached it."""
+"""Targets, and whether a run reached them."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

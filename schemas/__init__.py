@@ -1,1 +1,1 @@
-"""The wire contract: what crosses a socket or an HTTP body, as values and pydantic models."""
+"""The wire contract: messages of sockets and HTTP bodies, as values and pydantic models."""

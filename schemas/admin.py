@@ -16,7 +16,7 @@ TenantId = Annotated[str, Field(min_length=1, max_length=64)]
 
 
 class TokenRequest(_Body):
-    """`POST /admin/tokens`. `scope` is `subscribe` unless said; `expires_in` seconds."""
+    """The body of `POST /admin/tokens`. `scope` is by default `subscribe`; `expires_in` is seconds."""
 
     user_id: Subject
     tenant: TenantId | None = None
@@ -36,14 +36,14 @@ class TokenAnswer(BaseModel):
 
 
 class TicketAnswer(BaseModel):
-    """`POST /tickets`. Good for one connection within `expires_in` seconds."""
+    """The answer of `POST /tickets`: a ticket for one connection within `expires_in` seconds."""
 
     ticket: str
     expires_in: int
 
 
 class Revocation(_Body):
-    """`POST /admin/tokens/revoke`: exactly one of a token's id, a user, a tenant."""
+    """The body of `POST /admin/tokens/revoke`: exactly one of a token's id, a user, a tenant."""
 
     jti: Annotated[str, Field(min_length=1, max_length=128)] | None = None
     user_id: Subject | None = None
@@ -69,7 +69,8 @@ class Introspection(_Body):
 
 
 class IntrospectionAnswer(BaseModel):
-    """RFC 7662 section 2.2; for anything invalid, revoked or foreign only `active: false`."""
+    """The answer of an introspection (RFC 7662 section 2.2); only `active: false` for an invalid, revoked or foreign
+    token."""
 
     active: bool
     scope: str | None = None
@@ -91,7 +92,8 @@ class EventAnswer(BaseModel):
 
 
 class EventBatch(_Body):
-    """Each event is judged by itself, so that one bad one costs the others nothing."""
+    """The body of `POST /events/batch`. Each event is validated separately: an invalid one does not affect the
+    others."""
 
     events: Annotated[list[Any], Field(min_length=1, max_length=1000)]
 
@@ -110,8 +112,7 @@ class BatchAnswer(BaseModel):
 
 
 class ClientInfo(BaseModel):
-    """One client in the statistics, as `get_stats()` of the broadcast manager has it; null is what only its own node
-    knows."""
+    """A client in the statistics, as in `get_stats()` of the broadcast manager; null is known on its own node only."""
 
     client_id: str
     connected_at: str
@@ -120,7 +121,7 @@ class ClientInfo(BaseModel):
 
 
 class ConnectionInfo(BaseModel):
-    """One connection, and the node that it is on; null is what only that node knows."""
+    """A connection and its node; null is known on that node only."""
 
     connection_id: str
     client_id: str | None
@@ -136,7 +137,7 @@ class ConnectionInfo(BaseModel):
 
 
 class _Page(BaseModel):
-    """`partial` is only there, and true, while other nodes may have what this one cannot learn of."""
+    """A page of a list. `partial` is present, and true, only while other nodes are out of reach."""
 
     partial: Literal[True] | None = None
 

@@ -35,7 +35,7 @@ class ErrorCode(StrEnum):
 
 
 class CloseCode(IntEnum):
-    """Why the gateway closed a WebSocket; those below 4000 have IANA's names."""
+    """The close codes of the gateway; those below 4000 have IANA's names."""
 
     MESSAGE_TOO_BIG = 1009
     INTERNAL_ERROR = 1011
@@ -50,7 +50,7 @@ class CloseCode(IntEnum):
 
 
 class Retry(StrEnum):
-    """Whether to try again after an error or a close, when, and with what."""
+    """The retry rule after an error or a close: whether, when, and with what."""
 
     NEVER = "never"
     """The same attempt would be refused again."""
@@ -70,8 +70,8 @@ class Retry(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ErrorRule:
-    """The rule for an error code: `statuses` are those over HTTP, the usual one first, none where only commands get it;
-    `remedy` is for people."""
+    """The rule for an error code: `statuses` are its HTTP statuses, the usual one first, none for errors of commands
+    only; `remedy` is for people."""
 
     statuses: tuple[int, ...]
     retry: Retry
@@ -79,7 +79,7 @@ class ErrorRule:
 
     @property
     def status(self) -> int:
-        """The usual status over HTTP."""
+        """The usual HTTP status."""
         return self.statuses[0]
 
 
@@ -147,7 +147,7 @@ CLOSE_RULES: Final[Mapping[int, CloseRule]] = {
 
 
 def retry_after_close(code: int, reason: str) -> Retry:
-    """The rule for a connection that was closed with this code and reason."""
+    """The retry rule after a close with this code and reason."""
     if code == CloseCode.UNAUTHENTICATED and reason == ErrorCode.TOKEN_REVOKED:
         return Retry.NEVER
     rule = CLOSE_RULES.get(code)

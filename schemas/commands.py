@@ -1,4 +1,4 @@
-"""Commands: what a client may send over the WebSocket, and the parser of a text frame."""
+"""Commands of clients over the WebSocket, and the parser of their frames."""
 
 from typing import Annotated, Any, Final, Literal, get_args
 
@@ -14,7 +14,7 @@ MAX_HISTORY: Final = 100
 _MAX_ID_LENGTH: Final = 64
 
 CommandId = Annotated[str, Field(max_length=_MAX_ID_LENGTH)] | Annotated[int, Field(ge=-(10**63), lt=10**63)]
-# The room grammar is judged later, so that the answer can be `room_invalid` and name the rooms.
+# Room names are checked later, so that the reply can be `room_invalid` with the rooms.
 RoomNames = Annotated[list[Annotated[str, Field(max_length=256)]], Field(min_length=1, max_length=1000)]
 
 
@@ -25,7 +25,7 @@ class _Command(BaseModel):
 
 
 class Ping(_Command):
-    """A heartbeat. Further fields are ignored: general WebSocket clients put a time or a counter into theirs."""
+    """The keepalive command. Other fields are ignored: generic WebSocket clients add a time or a counter."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -33,8 +33,8 @@ class Ping(_Command):
 
 
 class Subscribe(_Command):
-    """`presence: true` asks for `presence.joined` and `presence.left` of these rooms as well, until they are left or
-    subscribed to again with `false`; without the field that stays as it is."""
+    """The command to join rooms. `presence: true` also subscribes to `presence.joined` and `presence.left` of these
+    rooms, until they are left or subscribed to again with `false`; without the field that stays unchanged."""
 
     type: Literal["subscribe"]
     rooms: RoomNames
@@ -59,7 +59,7 @@ class Publish(_Command):
 
 
 class PresenceCommand(_Command):
-    """Ask for the users of a room that the client may subscribe to; it need not be subscribed."""
+    """The command for the users of a room that the client may subscribe to; it need not be subscribed."""
 
     type: Literal["presence"]
     room: Annotated[str, Field(max_length=256)]
@@ -73,7 +73,7 @@ COMMAND_TYPES: Final[tuple[str, ...]] = tuple(
 
 
 class CommandError(Exception):
-    """A text that is no command. `id` is the client's, where it could be read, so that the answer can echo it."""
+    """A frame that is not a valid command. `id` is the command's, if readable, to be echoed in the reply."""
 
     def __init__(self, code: ErrorCode, message: str, id: str | int | None = None) -> None:
         super().__init__(message)
@@ -82,17 +82,17 @@ class CommandError(Exception):
 
 
 class CommandParser:
-    """Reads the commands of a gateway with these kinds of room."""
+    """The parser of commands for these kinds of room."""
 
     def __init__(self, kinds: RoomKinds) -> None:
         publish = create_model("Publish", __base__=Publish, event=(published_event(kinds), ...))
         self._adapter: TypeAdapter[AnyCommand] = TypeAdapter(
             Annotated[Ping | Subscribe | Unsubscribe | Auth | publish | PresenceCommand, Field(discriminator="type")],
-            config=ConfigDict(hide_input_in_errors=True),  # it may be a token
+            config=ConfigDict(hide_input_in_errors=True),  # the input may be a token
         )
 
     def parse(self, text: str) -> AnyCommand:
-        """The command in one text frame. Raises `CommandError` for anything else, and echoes no part of it."""
+        """The command in one text frame. Raises `CommandError` for anything else, without quoting it."""
         try:
             value = from_json(text, allow_inf_nan=False)
         except ValueError:

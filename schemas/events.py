@@ -1,4 +1,4 @@
-"""Events as publishers send them and as clients receive them."""
+"""Events as published and as delivered."""
 
 import json
 import re
@@ -17,7 +17,7 @@ from schemas.rooms import ID_PATTERN, SUBJECT_PATTERN, RoomKinds, documented
 
 
 class EventType(StrEnum):
-    """The event types known by name; any other well-formed one may be published too."""
+    """The known event types; any other well-formed one may be published too."""
 
     AGENT_STARTED = "agent.started"
     AGENT_STOPPED = "agent.stopped"
@@ -48,7 +48,7 @@ class EventType(StrEnum):
 
 # `ping` is a command, and what `BroadcastManager.ping_all` sends.
 RESERVED_TYPES: Final = frozenset({"ping", *(message.name for message in Message.__subclasses__())})
-"""Types of the gateway's own frames: a client must be able to trust that only the gateway sent them."""
+"""Types of the gateway's own frames, which no publisher may use: clients trust that they are from the gateway."""
 
 MAX_TYPE_LENGTH: Final = 64
 _known_types: Final = frozenset(EventType)
@@ -78,9 +78,9 @@ Subject = Annotated[str, Field(json_schema_extra=documented(SUBJECT_PATTERN))]
 
 
 class PublishedEvent(BaseModel):
-    """One event as `POST /events` and the `publish` command take it; `published_event` adds the ids of rooms.
+    """The event of `POST /events` and the `publish` command; `published_event` adds the ids of rooms.
 
-    The ids' grammar is not a matter of shape: `RoomKinds.route` judges it, so that the answer can be `room_invalid`.
+    Ids are checked by `RoomKinds.route` and not by the model, so that the error can be `room_invalid`.
     """
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, hide_input_in_errors=True)
@@ -105,9 +105,10 @@ def published_event(kinds: RoomKinds) -> type[PublishedEvent]:
 
 
 def timestamp_of(value: object) -> str:
-    """A `datetime` with a time zone, or RFC 3339 text, as RFC 3339 in UTC. Raises `ValueError` for anything else."""
+    """The timestamp as RFC 3339 in UTC, from a `datetime` with a time zone or RFC 3339 text. Raises `ValueError` for
+    anything else."""
     if isinstance(value, str):
-        # `fromisoformat` reads more of ISO 8601 than RFC 3339 has: dates alone, weeks, times without a zone.
+        # `fromisoformat` accepts more of ISO 8601 than RFC 3339: dates only, weeks, times without a zone.
         if _rfc3339_text(value) is None:
             raise ValueError(f"timestamp: pass RFC 3339 text such as 2026-01-15T10:30:00Z, not {value[:40]!r}")
         value = datetime.fromisoformat(value.upper())
@@ -122,23 +123,23 @@ _rfc3339_text = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:[
 
 
 class NotFinite(ValueError):
-    """A number that JSON has no text for, NaN or infinity, or one beyond the range of a double, which readers take for
-    infinity: `1e400`, and an integer of 400 digits as well."""
+    """A number that JSON cannot write (NaN, infinity), or one beyond the range of a double, which readers take for
+    infinity: `1e400`, or an integer of 400 digits."""
 
     def __init__(self) -> None:
         super().__init__("a number is not finite, or is beyond the range of a double")
 
 
 def encode_event(fields: Mapping[str, Any]) -> bytes:
-    """An event's JSON object, absent fields left out.
+    """An event's JSON object, without absent fields.
 
-    Dates, UUIDs, enums, sets and dataclasses, as bus events carry them, are written the way pydantic writes them.
-    Raises `NotFinite` for NaN, infinity, and a number beyond the range of a double; `ValueError` for what JSON cannot
-    hold: a lone surrogate, a class that pydantic does not know, an object within itself.
+    Dates, UUIDs, enums, sets and dataclasses are written as pydantic writes them. Raises `NotFinite` for NaN, infinity,
+    and a number beyond the range of a double; `ValueError` for values that JSON cannot hold: a lone surrogate, a class
+    unknown to pydantic, a recursive object.
     """
     try:
         body = to_json(fields, inf_nan_mode="constants")
-    except Exception as error:  # PydanticSerializationError, RecursionError, UnicodeEncodeError: one answer for all
+    except Exception as error:  # PydanticSerializationError, RecursionError, UnicodeEncodeError
         raise ValueError(f"the event cannot be written as JSON: {error}") from error
     if (b"Infinity" in body or b"NaN" in body) and not _is_json(body):
         raise NotFinite
@@ -148,13 +149,13 @@ def encode_event(fields: Mapping[str, Any]) -> bytes:
 
 
 _LONG: Final = 309
-"""Digits of the largest double: fewer are always within its range."""
+"""The digits of the largest double: fewer are always in its range."""
 _ZEROS: Final = bytes.maketrans(b"123456789", 9 * b"0")
 
 
 def _may_overflow(body: bytes) -> bool:
-    """Whether there are `_LONG` digits in a row. In such a run stand 11 of every 28th byte, which are looked at first:
-    a text of 64 KiB is then searched in 5 us instead of 60."""
+    """Whether there are `_LONG` digits in a row. Every 28th byte is checked first, of which such a run has 11: 64 KiB
+    then take 5 us instead of 60."""
     return 11 * b"0" in body[::28].translate(_ZEROS) and _LONG * b"0" in body.translate(_ZEROS)
 
 
@@ -165,7 +166,7 @@ def _require_double(digits: str) -> int:
 
 
 def _is_json(body: bytes) -> bool:
-    """Whether the word stands in a text only."""
+    """Whether the word occurs in texts only."""
     try:
         from_json(body, allow_inf_nan=False)
     except ValueError:
@@ -174,17 +175,17 @@ def _is_json(body: bytes) -> bool:
 
 
 def decode_event(payload: bytes) -> dict[str, Any]:
-    """The fields of an event's JSON object, as a log brought it."""
+    """The fields of an event's JSON object from a log."""
     event: dict[str, Any] = from_json(payload)
     return event
 
 
 def rfc3339(seconds: float) -> str:
-    """Seconds since the epoch as RFC 3339 in UTC, milliseconds, ending in Z."""
+    """Seconds since the epoch as RFC 3339 in UTC, with milliseconds and Z."""
     return _milliseconds(int(seconds * 1000))
 
 
-# On the way of every event, and events come many to a millisecond.
+# Cached: called for every event, with many in a millisecond.
 @lru_cache(maxsize=64)
 def _milliseconds(count: int) -> str:
     whole, rest = divmod(count, 1000)

@@ -1,4 +1,4 @@
-"""Validation errors as one line of text, for the sender of what was validated."""
+"""Validation errors as one line of text, for the sender of the input."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -7,9 +7,9 @@ _SHOWN: Final = 3
 
 
 def describe(faults: Sequence[Mapping[str, Any]], *, outer: int = 0) -> str:
-    """The first three of pydantic's errors by field; what was sent is not repeated.
+    """The first three of pydantic's errors by field; the input is not quoted.
 
-    `outer` is how many parts of each location come before the sender's own fields: a union's tag, or the word `body`.
+    `outer` is the number of parts of each location before the sender's own fields: a union's tag, or the word `body`.
     """
     lines = [f"{_path(fault['loc'], outer)}{fault['msg'].removeprefix('Value error, ')}" for fault in faults[:_SHOWN]]
     if len(faults) > _SHOWN:
@@ -18,7 +18,7 @@ def describe(faults: Sequence[Mapping[str, Any]], *, outer: int = 0) -> str:
 
 
 def _path(location: Sequence[int | str], outer: int) -> str:
-    # A field's name may be the sender's own words where it is an unknown one: keep it short and printable.
+    # The name of an unknown field is input: keep it short and printable.
     words = [str(part)[:40] for part in location[outer:] or location]
     path = ".".join(word if word.isprintable() else "?" for word in words)
     return f"{path}: " if path else ""

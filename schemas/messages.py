@@ -1,4 +1,4 @@
-"""Messages of the gateway itself over the WebSocket: one model for the `data` of each frame."""
+"""Messages of the gateway over the WebSocket: one model for the `data` of each frame."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -29,7 +29,7 @@ class Message(BaseModel):
         return None
 
     def encode(self, timestamp: str, id: str | int | None = None) -> bytes:
-        """The whole frame as JSON. `id` is the command's that this answers, echoed beside `type`."""
+        """The whole frame as JSON. `id` is that of the answered command, echoed beside `type`."""
         frame: dict[str, Any] = {"type": self.name}
         if id is not None:
             frame["id"] = id
@@ -51,8 +51,8 @@ class EstablishedLimits(BaseModel):
 
 
 class Established(Message):
-    """`ping_interval` is the seconds between the gateway's WebSocket pings; None where the server that it runs under
-    sends them, or none at all."""
+    """The first frame. `ping_interval` is the seconds between the gateway's WebSocket pings (keepalive); None if it
+    sends none."""
 
     name = "connection.established"
 
@@ -107,7 +107,7 @@ class SubscriptionRevoked(Message):
 
 @dataclass(frozen=True, slots=True)
 class UserPresence:
-    """One user and how many connections it has in the room."""
+    """A user and the number of its connections in the room."""
 
     user_id: str
     connections: int
@@ -127,7 +127,7 @@ class Presence(Message):
 
 
 class PresenceJoined(Message):
-    """A user's first connection has come into the room."""
+    """A user's first connection has joined the room."""
 
     name = "presence.joined"
 
@@ -136,7 +136,7 @@ class PresenceJoined(Message):
 
 
 class PresenceLeft(Message):
-    """A user's last connection has left the room, some seconds ago."""
+    """A user's last connection left the room some seconds ago."""
 
     name = "presence.left"
 

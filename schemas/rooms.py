@@ -1,4 +1,4 @@
-"""The grammar of room names, of the patterns that grant them, and of the ids in both."""
+"""The grammar of room names, room patterns and ids."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple, SupportsIndex
 from uuid import UUID
 
 MAX_PATTERNS: Final = 128
-"""Of rooms, in the grants of one token."""
+"""Maximum room patterns of one token."""
 
 TENANT_ROOM: Final = "tenant"
 """The room that every event of a tenant is routed to."""
@@ -22,15 +22,15 @@ _subject = re.compile(SUBJECT_PATTERN).fullmatch
 _kind = re.compile(r"[a-z][a-z0-9]{0,31}").fullmatch
 
 MEMBER_REMOVED: Final = ".member.removed"
-"""How the types of events end that take a room from a user."""
+"""The suffix of event types that revoke a room from a user."""
 
 _TAKEN: Final = frozenset({"user", "tenant", "event"})
-"""Words that are no kind: rooms of their own, and `event_id`, the field that is every event's cursor."""
+"""Reserved words: `user` and `tenant` are rooms, and `event_id` is the cursor of every event."""
 
 _MAX_NUMBER: Final = 10**64
 
 _ROUTES: Final = 4096
-"""Routes that are remembered, by each of two ways of asking: about 1 kB each."""
+"""Maximum cached routes, for each of two caches: about 1 kB each."""
 
 ID_GRAMMAR: Final = "at most 64 letters, digits, _ and -, a letter or digit first"
 
@@ -51,21 +51,21 @@ def user_room(user_id: str) -> str:
 
 
 class IdInvalid(ValueError):
-    """The id in the field `name` of an event cannot stand in a room name."""
+    """The id in the field `name` of an event is not valid in a room name."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"{name} cannot stand in a room name")
+        super().__init__(f"{name}: not valid in a room name")
         self.name = name
 
 
 class Route(NamedTuple):
-    """Where an event goes because of its ids: `rooms`, with `tenant` last. `fields` are the ids in its frame."""
+    """The rooms of an event by its ids: `rooms`, with `tenant` last. `fields` are the ids in its frame."""
 
     rooms: tuple[str, ...]
     fields: Mapping[str, int | str]
 
     def removal_room(self, type: str) -> str | None:
-        """The room that an event of this type takes from a user: `K:<id>` for `K.member.removed`; None for others."""
+        """The room that an event of this type revokes from a user: `K:<id>` for `K.member.removed`; None for others."""
         if not type.endswith(MEMBER_REMOVED):
             return None
         kind = type.removesuffix(MEMBER_REMOVED)
@@ -77,21 +77,21 @@ class RoomKinds:
     """The kinds of room of one gateway, such as `circle` and `project`, beside `user` and `tenant`. Immutable.
 
     For each kind K there are rooms `K:<id>`, patterns `K:*`, the field `K_id` of events, and events `K.member.removed`;
-    `fields` are the names of these fields, in the order of `names`. `grammar` tells people what a room is, and
+    `fields` are the names of these fields, in the order of `names`. `grammar` describes a room for people, and
     `pattern` is a regular expression for it.
     """
 
     __slots__ = ("_is_pattern", "_is_room", "_named", "fields", "grammar", "names", "pattern", "route")
 
     def __init__(self, names: Iterable[str]) -> None:
-        """Raises `ValueError` for words that cannot name a kind."""
+        """Raises `ValueError` for invalid names."""
         self.names: Final = tuple(names)
         if not self.names:
             raise ValueError("names no kind of room; name one at least, such as circle")
         if wrong := next((name for name in self.names if not _kind(name)), None):
             raise ValueError(f"{wrong[:40]!a} cannot name a kind of room: write at most 32 letters a-z and digits")
         if taken := next((name for name in self.names if name in _TAKEN), None):
-            raise ValueError(f"{taken} cannot name a kind of room: the gateway has that word already")
+            raise ValueError(f"{taken} cannot name a kind of room: it is a reserved word; choose another")
         if len(set(self.names)) < len(self.names):
             raise ValueError("names a kind of room twice")
         self.fields: Final = tuple(f"{name}_id" for name in self.names)
@@ -104,8 +104,8 @@ class RoomKinds:
         self._is_room = re.compile(self.pattern).fullmatch
         patterns = rf"(?:{words}):(?:{ID_PATTERN}|\*)|user:(?:{SUBJECT_PATTERN}|\*)|{TENANT_ROOM}"
         self._is_pattern = re.compile(patterns).fullmatch
-        # On the way of every event, and most go to the rooms of one before: the window then holds each name once. By
-        # type as well, since True equals 1 and is another text.
+        # Cached: every event is routed, most to rooms of an earlier one, and the window then has each name once. Typed,
+        # since True equals 1 but is another text.
         remembered = lru_cache(maxsize=_ROUTES, typed=True)
         self.route: Final = remembered(self._find)
         """`route(user_id, *ids)`: ids in the order of `fields`, None where there is none. Raises `IdInvalid`."""
@@ -123,16 +123,16 @@ class RoomKinds:
         return self._is_pattern(text) is not None
 
     def invalid(self, rooms: Iterable[str]) -> list[str]:
-        """Those of `rooms` that name no room."""
+        """The invalid names among `rooms`."""
         return [room for room in rooms if self._is_room(room) is None]
 
     def route_of(self, user_id: object, ids: Mapping[str, object]) -> Route:
-        """`route` for ids as code of this process passes them, by the names of `fields`. Raises `IdInvalid`,
-        `ValueError` as `id_of` does, and `TypeError` for a name that no kind has."""
+        """The `route` for ids of in-process code, by the names of `fields`. Raises `IdInvalid`, `ValueError` as `id_of`
+        does, and `TypeError` for the name of an unknown kind."""
         try:
             return self._named(user_id, **ids)
         except TypeError:
-            # Another type, such as a list, cannot be looked up; what is wrong with it is said all the same.
+            # A value that is not hashable, such as a list, gets its error message without the cache.
             return self._find_named(user_id, **ids)
 
     def _find(self, user_id: str | None, *ids: int | str | None) -> Route:
@@ -140,7 +140,7 @@ class RoomKinds:
         fields: dict[str, int | str] = {}
         for name, id in zip(self.fields, ids, strict=True):
             if id is not None:
-                # A longer integer has over 64 digits, and one of thousands of them is dear to print.
+                # A longer integer has over 64 digits; one of thousands of digits is expensive to print.
                 if not (0 <= id < _MAX_NUMBER if isinstance(id, int) else _id(id)):
                     raise IdInvalid(name)
                 fields[name] = id
@@ -157,15 +157,15 @@ class RoomKinds:
         ordered = [id_of(name, ids.pop(name)) if name in ids else None for name in self.fields]
         if ids:
             kinds = ", ".join(self.names)
-            raise TypeError(f"{min(ids)} is the id of no room; the kinds of room here are {kinds}")
+            raise TypeError(f"{min(ids)}: no such kind of room; the kinds here are {kinds}")
         return self._find(None if user_id is None else str(id_of("user_id", user_id)), *ordered)
 
 
 def id_of(name: str, value: object) -> int | str | None:
-    """The id in `value` as code of this process passes it: text, an integer (also of NumPy or an `IntEnum`), a UUID.
+    """The id in a value of in-process code: text, an integer (also of NumPy or an `IntEnum`), a UUID.
 
-    Raises `ValueError`, which names the field, for anything else; whether the id can stand in a room name is for
-    `RoomKinds.route` to say.
+    Raises `ValueError`, which names the field, for anything else; `RoomKinds.route` checks whether the id is valid in a
+    room name.
     """
     kind = value.__class__
     if value is None or kind is str or kind is int:
@@ -173,7 +173,7 @@ def id_of(name: str, value: object) -> int | str | None:
     if isinstance(value, UUID):
         return str(value)
     if isinstance(value, str):
-        return str.__str__(value)  # a member of an enum may have another text of its own
+        return str.__str__(value)  # a str enum may override `__str__`
     if not isinstance(value, bool) and isinstance(value, SupportsIndex):
         return index(value)
     raise ValueError(f"{name}: pass a str, an int or a UUID, not {kind.__name__}")
@@ -183,5 +183,5 @@ DEFAULT_KINDS: Final = RoomKinds(("circle", "project"))
 
 
 def documented(pattern: str) -> dict[str, Any]:
-    """`json_schema_extra` for a text that is judged elsewhere: the grammar, for readers of the schema."""
+    """`json_schema_extra` with the grammar of a text that is validated elsewhere, for readers of the schema."""
     return {"pattern": f"^(?:{pattern})$"}

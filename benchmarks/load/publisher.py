@@ -26,7 +26,7 @@ class Publisher(Protocol):
         """Read the answers that have come, and raise PublishFailed where one is a refusal."""
 
     def close(self) -> None:
-        """Let go of the server."""
+        """Close the connection to the server."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,7 +46,7 @@ class Receiver(Protocol):
         """Read from a connection, or leave it unread."""
 
     def feed(self, index: int, data: bytes) -> None:
-        """Count what somebody else read from a connection."""
+        """Count bytes that other code read from a connection."""
 
     def reset(self, unit: int) -> None:
         """Count from 0 again, in units of so many bytes, or messages; forget the latencies."""
@@ -130,7 +130,7 @@ class CReceiver:
 
 
 class _Counted:
-    """What the receiver in Python knows of one connection."""
+    """The counts of one connection in the Python receiver."""
 
     __slots__ = ("frames", "payload", "rest", "sampled", "socket", "tail")
 

@@ -1,4 +1,4 @@
-"""What a peer is: something that can be started, connected to and published to."""
+"""The interface of a peer: a server that can be started, connected to and published to."""
 
 import importlib.metadata
 import os
@@ -27,9 +27,9 @@ class Peer(Protocol):
     """
 
     name: str
-    """As `--peers` takes it."""
+    """The name for `--peers`."""
     title: str
-    """As tables show it, with where its events are published from."""
+    """The title in tables, with the place of its publisher."""
     unit_is_message: bool
     """Whether every event is a WebSocket message of its own; else events are counted by their bytes."""
     has_rooms: bool

@@ -39,7 +39,7 @@ class OnRedis(ABC):
 
     @contextlib.contextmanager
     def start(self, core: int) -> Iterator[Server]:
-        """As one server: the first node."""
+        """The first node, for workloads with one server."""
         with self.cluster(core) as cluster:
             yield cluster.nodes[0]
 

@@ -19,7 +19,7 @@ from benchmarks.process import Server, free_port
 TENANT: Final = "bench"
 ROOMS: Final = ("circle:*", "project:*")
 REFUSAL: Final = b'"code":'
-"""What is in every answer that refuses an event, in a batch too."""
+"""A text in every answer that refuses an event, also in a batch."""
 
 _secret = secrets.token_urlsafe(48)
 _issuer = TokenIssuer(KeyRing([hmac_key(_secret)]), "gathering-gateway", "gathering-gateway")

@@ -75,7 +75,7 @@ class Nchan:
             config = Path(folder, "nginx.conf")
             config.write_text(_CONFIG.format(module=self._module(), folder=folder, port=port))
             command = ["nginx", "-p", folder, "-c", str(config)]
-            # The worker does not end with a master that is killed, only with one that is told to.
+            # The worker does not end with a master that is killed, only with one that is signalled.
             with Server(command, port, core, end_signal=signal.SIGTERM) as server:
                 yield server
 

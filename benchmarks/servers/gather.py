@@ -20,7 +20,7 @@ def now() -> str:
 
 
 class ConnectionManager:
-    """Sends to all clients concurrently: a task for each, and JSON anew for each."""
+    """Sends to all clients concurrently: a task and a JSON encoding for each."""
 
     def __init__(self) -> None:
         self.active_connections: dict[WebSocket, dict[str, Any]] = {}

@@ -3,7 +3,7 @@
 Clients connect 64 at a time, each subscribing to one room of 1,000 as it comes. For the gateway each has a token of its
 own, which is verified; the peers verify none. CPU is that of 2,000 after 1,000 that warm the server up. Memory
 is the growth of the server's proportional set size from there to 9,000 connections, once it is idle, divided by their
-number; socket buffers are the kernel's and in nobody's figure.
+number; socket buffers are the kernel's and in no figure.
 """
 
 import contextlib

@@ -28,7 +28,7 @@ SATURATED: Final = {
     "200 bytes, saturated, 64 a turn": (213, 64, (128, 256)),
     "2 kB, saturated, 16 a turn": (2_000, 16, (32, 64)),
 }
-"""Of each case the payload, the events of one order, and the numbers of events under way to try."""
+"""The cases: payload, events of one order, and the numbers of concurrent events to try."""
 
 
 def run(bench: Bench, peer: Peer) -> Iterator[Figure]:

@@ -1,4 +1,4 @@
-"""Ingest: events accepted into the log while nobody is connected, events of 250 bytes in 500 rooms.
+"""Ingest: events accepted into the log without connected clients, events of 250 bytes in 500 rooms.
 
 In process, 200,000 events are ordered in one go and published one after the other in turns of 100, through
 `Gateway.publish` or through the EventBus and its bridge. Over HTTP one kept connection carries requests of 1, 16, 100
@@ -77,7 +77,7 @@ def _over_http(server: Server, size: int, seconds: float) -> int:
 
 
 def suits(peer: Peer) -> bool:
-    """The peers keep no log of what nobody listens to, and what the one on Redis costs is a workload of its own."""
+    """Not for peers: they keep no log without listeners; the cost of the one on Redis is measured by `nodes`."""
     return peer.name.startswith("gateway") and peer.name != "gateway-redis"
 
 

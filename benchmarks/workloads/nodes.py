@@ -110,7 +110,7 @@ class _Weights:
     redis: Sequence[Meter]
 
     def figures(self, case: str, events: int, listeners: int) -> Iterator[Figure]:
-        """What `events` cost that had so many listeners each; how busy both cores were."""
+        """The cost of `events` with `listeners` each; the load of both cores."""
         wall, nodes = self.nodes[0].wall, sum(meter.server for meter in self.nodes)
         for meter in self.redis:
             yield Figure(case, "redis", meter.server / events * 1e6)

@@ -16,9 +16,9 @@ Every write of `offset` and of `replay` is in this file, in a transition that ha
     start_replay    | LIVE, BEHIND     | REPLAYING         | rooms were joined whose earlier events are owed
     advance         | BEHIND           | BEHIND            | a batch of what is owed leaves
                     | REPLAYING        | REPLAYING, BEHIND | likewise; BEHIND once it is all of the replay
-    abandon_replay  | REPLAYING        | BEHIND            | the log has let go of what is left of the replay
+    abandon_replay  | REPLAYING        | BEHIND            | the rest of the replay was trimmed from the log
     reach_head      | BEHIND           | LIVE              | nothing more is owed
-    jump_to_head    | any              | LIVE              | the log has let go of what is owed, or was reset
+    jump_to_head    | any              | LIVE              | owed entries were trimmed from the log, or it was reset
 
 A connection begins LIVE, in no room. Until it is `established`, which its first frame makes it, its commands are kept
 in `pending_commands`; so are those that change rooms while it is REPLAYING.

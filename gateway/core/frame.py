@@ -136,7 +136,7 @@ class Batch:
 
     @property
     def deflated(self) -> bytes:
-        """As `wire`, for connections with permessage-deflate; compressed once, on first use."""
+        """The `wire` for connections with permessage-deflate; compressed once, on first use."""
         if self._deflated is None:
             self._deflated = b"".join([frame.deflated for frame in self.frames])
         return self._deflated

@@ -27,8 +27,8 @@ class MarkSchedule:
         return before
 
     def take_due(self, connections: Iterable[Connection], now: float, before: float) -> list[Connection]:
-        """Those of `connections` that are due a mark at `now`, which they are taken to get; `before` is the time of the
-        tick before. Costs O(connections)."""
+        """The connections that are due a mark at `now`, which counts as sent; `before` is the time of the previous
+        tick. O(connections)."""
         due: list[Connection] = []
         for connection in connections:
             if connection.sent != connection.sent_at_tick and connection.quiet_since != MARK_OWED:

@@ -136,7 +136,7 @@ class LogContract(LogWindowContract, LogRoomsContract):
         async with self.opened(Bounds(max_events=4)) as subject:
             log = subject.log
             assert (log.appended("acme"), await log.size("acme")) == (0, (0, 0))
-            for tenant in ("acme", "carol"):  # which nobody follows
+            for tenant in ("acme", "carol"):  # not followed
                 await subject.append(tenant, 5)
                 for _ in range(2):
                     await log.append(tenant, draft(5, key="k"))
@@ -161,7 +161,7 @@ class LogContract(LogWindowContract, LogRoomsContract):
             assert len(subject.delivered) == 2
 
     async def test_same_key_at_once_is_appended_once(self) -> None:
-        """Of many concurrent appends with one key, one is appended and the others are its duplicates."""
+        """One of many concurrent appends with one key is appended, and the others are its duplicates."""
         async with self.opened() as subject:
             receipts = await asyncio.gather(*(subject.log.append("acme", draft(1, key="k")) for _ in range(20)))
             assert len({receipt.event_id for receipt in receipts}) == 1

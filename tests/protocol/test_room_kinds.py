@@ -81,7 +81,7 @@ async def test_an_id_of_no_kind_is_refused(gate: RunningGateway) -> None:
     async with gate.client(gate.token(rooms=ROOMS)) as client:
         refused = await client.ask(type="publish", event=event)
         assert (refused["data"]["code"], "project_id" in refused["data"]["message"]) == ("bad_message", True)
-    with pytest.raises(TypeError, match="project_id is the id of no room; the kinds of room here are team, board"):
+    with pytest.raises(TypeError, match="project_id: no such kind of room; the kinds here are team, board"):
         await gate.service.gateway.publish("acme", "task.created", {}, project_id=1)
 
 

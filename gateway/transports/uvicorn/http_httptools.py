@@ -11,8 +11,8 @@ from gateway.transports.uvicorn.handshake import TOO_OLD, head_fault, write_requ
 from gateway.transports.uvicorn.upgrade import EARLY, Upgrade
 
 PIECE: Final = 2 * 1024
-"""Bytes that are parsed before the next check for a complete request: the parser cannot be told to stop behind one, and
-the requests in the same piece are queued with all their headers."""
+"""Bytes that are parsed before the next check for a complete request: the parser cannot stop behind one, and the
+requests in the same piece are queued with all their headers."""
 
 INVALID: Final = "Invalid HTTP request received."
 _TOO_EARLY: Final = "A WebSocket is opened once the request before it has been answered."

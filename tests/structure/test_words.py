@@ -1,0 +1,93 @@
+"""The language of the code and the documents: standard terms, one name for one class, no riddles."""
+
+import ast
+import io
+import re
+import tokenize
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.documentation.pages import PAGES, ROOT, name_of
+
+PACKAGES: Final = ("gateway", "auth", "schemas", "benchmarks")
+
+_OPENINGS: Final = re.compile(
+    r"(?:Who|Whoever|Whom|Whose|What|Whatever|Nobody|Somebody|Anybody|Everybody|Those|Nothing|It|That|Of|As|And|Though)\b"
+)
+"""The first words of sentences without a noun. A docstring begins with what the thing is or does."""
+
+_WORDS: Final = {
+    r"(?i)\bwho(?:m)?ever\b": "name the actor",
+    r"(?i)\b(?:no|some|any)body\b": "name the actor: a client, a node, an administrator",
+    r"\b[Tt]old\b(?! apart)": "notified, reported, called, published",
+    r"(?i)\banew\b": "again",
+    r"(?i)\bfor ever\b": "without end, or the bound that is missing",
+    r"(?i)\blet(?:s|ting)? go of\b": "release, drop, trim",
+    r"(?i)\bcomes? round\b": "the interval or the turn",
+    r"(?<![Tt]here )\b(?:is|are) none\b": "is not one; or None",
+    r"(?i)\bin vain\b": "without a result",
+}
+"""Words that stand for an actor, an action or a bound without naming it, and what to write instead."""
+
+
+def modules() -> Iterator[Path]:
+    for package in PACKAGES:
+        yield from sorted((ROOT / package).rglob("*.py"))
+
+
+def docstrings(path: Path) -> Iterator[tuple[int, str]]:
+    """The docstrings of a module, those of constants and attributes included, by line."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        body = getattr(node, "body", None)
+        for statement in body if isinstance(body, list) else ():
+            value = getattr(statement, "value", None)
+            if isinstance(statement, ast.Expr) and isinstance(value, ast.Constant) and isinstance(value.value, str):
+                yield statement.lineno, value.value
+
+
+def comments(path: Path) -> Iterator[tuple[int, str]]:
+    for token in tokenize.generate_tokens(io.StringIO(path.read_text()).readline):
+        if token.type == tokenize.COMMENT:
+            yield token.start[0], token.string
+
+
+def test_docstrings_open_with_a_noun_or_a_verb() -> None:
+    """The first line says what the thing is or does, with the standard term; a relative clause has its noun."""
+    wrong = [
+        f"{name_of(path)}:{line}: {text.splitlines()[0]}"
+        for path in modules()
+        for line, text in docstrings(path)
+        if _OPENINGS.match(text)
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("word", _WORDS, ids=list(_WORDS.values()))
+def test_prose_names_actors_and_actions(word: str) -> None:
+    """In docstrings, comments and documents."""
+    wrong = [
+        f"{name_of(path)}:{line}: {' '.join(text.split())[:100]}"
+        for path in modules()
+        for line, text in (*docstrings(path), *comments(path))
+        if re.search(word, text)
+    ]
+    for page in PAGES:
+        lines = enumerate(page.read_text().splitlines(), 1)
+        wrong += [f"{name_of(page)}:{number}: {line[:100]}" for number, line in lines if re.search(word, line)]
+    assert wrong == []
+
+
+def test_class_names_are_unique() -> None:
+    """A name that is searched for leads to one class."""
+    names = Counter(
+        node.name
+        for path in modules()
+        if path.relative_to(ROOT).parts[0] != "benchmarks"
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ClassDef)
+    )
+    assert [name for name, count in names.items() if count > 1] == []
