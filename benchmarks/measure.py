@@ -218,7 +218,7 @@ def session(
     """`peer` with `clients` connections, the n-th of them in `rooms(n)`.
 
     The last `slow` of them have next to no receive buffer and are not sampled; they are read like the others until
-    somebody stops it.
+    the caller stops them.
     """
     with peer.start(bench.cores.server) as server:
         with contextlib.closing(bench.receivers.make(clients)) as receiver, Fleet(server.port, receiver) as fleet:
