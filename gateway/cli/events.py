@@ -42,7 +42,7 @@ def follow(url: str, token: str, rooms: Sequence[str], since: str | None, path: 
                     yield item.frame
                 elif item.reason == "cursor_invalid" and not begun and since is not None:
                     raise ClientError("cursor_invalid: --since: not a cursor of this gateway; leave it out")
-                elif item.reason != "not_recovered":  # of which the change to live has told
+                elif item.reason != "not_recovered":  # reported by the change to live
                     _report(_GAP)
     except GatewayError as error:
         raise ClientError(str(error)) from None

@@ -75,7 +75,7 @@ def test_prose_names_actors_and_actions(word: str) -> None:
         for line, text in (*docstrings(path), *comments(path))
         if re.search(word, text)
     ]
-    for page in PAGES:
+    for page in (page for page in PAGES if ROOT / "clients" not in page.parents):
         lines = enumerate(page.read_text().splitlines(), 1)
         wrong += [f"{name_of(page)}:{number}: {line[:100]}" for number, line in lines if re.search(word, line)]
     assert wrong == []
