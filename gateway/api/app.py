@@ -3,11 +3,11 @@
 from fastapi import FastAPI, HTTPException, Request, Response
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
-from gateway import __version__
 from gateway.api.authentication import SecretsMiddleware
 from gateway.api.pages import pages_router
 from gateway.api.problems import problem, problem_for
 from gateway.api.router import create_router
+from gateway.core.version import VERSION
 from gateway.service.factory import Service, create_service
 from schemas.codes import ErrorCode
 
@@ -17,7 +17,7 @@ def create_app(service: Service | None = None) -> FastAPI:
     service = service or create_service()
     app = FastAPI(
         title="The gathering gateway",
-        version=__version__,
+        version=VERSION,
         summary="One tenant, one log; one client, one cursor.",
         docs_url=None,  # FastAPI's page loads scripts from a CDN
         redoc_url=None,

@@ -8,10 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
-from gateway import __version__
 from gateway.cli.errors import ClientError, configured, fail
 from gateway.cli.token import token_app
 from gateway.core.connect_request import WEBSOCKET_PATH
+from gateway.core.version import VERSION
 from gateway.service.config import ConfigError, load_settings
 from gateway.service.factory import create_service, require_shared_log, setting_warnings, try_log
 
@@ -29,7 +29,7 @@ app.add_typer(token_app, name="token")
 
 def _print_version(asked: bool) -> None:
     if asked:
-        print(f"gathering-gateway {__version__}")
+        print(f"gathering-gateway {VERSION}")
         raise typer.Exit
 
 

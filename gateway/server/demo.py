@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any, Final
 
-from gateway.engine.gateway import Gateway
-from gateway.engine.tasks import TaskSet
+from gateway.service.factory import Service
 from schemas.events import EventType
 from schemas.rooms import RoomKinds
 
@@ -64,66 +63,67 @@ _WORDS: Final = (
 
 
 @asynccontextmanager
-async def demo_traffic(gateway: Gateway, pause: float = 0.35) -> AsyncIterator[None]:
+async def demo_traffic(service: Service, pause: float = 0.35) -> AsyncIterator[None]:
     """A context in which events of both tenants are published, each tenant's about every `pause` seconds."""
-    tasks = TaskSet()
-    for tenant in TENANTS:
-        tasks.spawn(_work(gateway, tenant, pause))
+    tasks = [asyncio.create_task(_work(service, tenant, pause)) for tenant in TENANTS]
     try:
         yield
     finally:
-        await tasks.cancel()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _work(gateway: Gateway, tenant: DemoTenant, pause: float) -> None:
+async def _work(service: Service, tenant: DemoTenant, pause: float) -> None:
     chance = random.Random(tenant.tenant)  # noqa: S311 - not a secret; reproducible
     for number in range(len(tenant.agents)):
-        await _tell(gateway, tenant, number, EventType.AGENT_STARTED, {"name": tenant.agents[number]}, chance)
+        await _publish(service, tenant, number, EventType.AGENT_STARTED, {"name": tenant.agents[number]}, chance)
     open_tasks: list[tuple[int, int, str]] = []
     for task_id in count(chance.randrange(100, 200)):
         agent, title = chance.randrange(len(tenant.agents)), chance.choice(tenant.work)
         open_tasks.append((task_id, agent, title))
         task = {"task_id": task_id, "title": title, "agent": tenant.agents[agent]}
-        await _tell(gateway, tenant, agent, EventType.TASK_CREATED, task, chance)
+        await _publish(service, tenant, agent, EventType.TASK_CREATED, task, chance)
         await asyncio.sleep(pause * chance.uniform(0.4, 1.6))
-        await _tell(gateway, tenant, agent, EventType.TASK_STARTED, task, chance)
+        await _publish(service, tenant, agent, EventType.TASK_STARTED, task, chance)
         for _ in range(chance.randrange(3)):
             await asyncio.sleep(pause * chance.uniform(0.2, 1.4))
-            await _chatter(gateway, tenant, agent, chance)
+            await _chatter(service, tenant, agent, chance)
         if len(open_tasks) > chance.randrange(4):
-            await _end(gateway, tenant, open_tasks.pop(0), chance)
+            await _end(service, tenant, open_tasks.pop(0), chance)
         await asyncio.sleep(pause * chance.uniform(0.4, 1.6))
 
 
-async def _chatter(gateway: Gateway, tenant: DemoTenant, agent: int, chance: random.Random) -> None:
+async def _chatter(service: Service, tenant: DemoTenant, agent: int, chance: random.Random) -> None:
     name = tenant.agents[agent]
     if chance.random() < 0.5:
         tool = {"agent": name, "tool": chance.choice(_TOOLS), "ms": chance.randrange(20, 900)}
-        await _tell(gateway, tenant, agent, EventType.AGENT_TOOL_EXECUTED, tool, chance)
+        await _publish(service, tenant, agent, EventType.AGENT_TOOL_EXECUTED, tool, chance)
     elif chance.random() < 0.7:
         said = {"from": name, "text": chance.choice(_WORDS)}
-        await _tell(gateway, tenant, agent, EventType.CONVERSATION_MESSAGE, said, chance)
+        await _publish(service, tenant, agent, EventType.CONVERSATION_MESSAGE, said, chance)
     else:
         memory = {"agent": name, "about": chance.choice(tenant.work)}
-        await _tell(gateway, tenant, agent, EventType.MEMORY_CREATED, memory, chance)
+        await _publish(service, tenant, agent, EventType.MEMORY_CREATED, memory, chance)
 
 
-async def _end(gateway: Gateway, tenant: DemoTenant, task: tuple[int, int, str], chance: random.Random) -> None:
+async def _end(service: Service, tenant: DemoTenant, task: tuple[int, int, str], chance: random.Random) -> None:
     task_id, agent, title = task
     outcome: dict[str, Any] = {"task_id": task_id, "title": title, "agent": tenant.agents[agent]}
     if chance.random() < 0.15:
         outcome["error"] = "the source did not answer"
-        await _tell(gateway, tenant, agent, EventType.TASK_FAILED, outcome, chance)
+        await _publish(service, tenant, agent, EventType.TASK_FAILED, outcome, chance)
     else:
         outcome["seconds"] = round(chance.uniform(0.4, 9.0), 1)
-        await _tell(gateway, tenant, agent, EventType.TASK_COMPLETED, outcome, chance)
+        await _publish(service, tenant, agent, EventType.TASK_COMPLETED, outcome, chance)
 
 
-async def _tell(
-    gateway: Gateway, tenant: DemoTenant, agent: int, kind: EventType, data: Mapping[str, Any], chance: random.Random
+async def _publish(
+    service: Service, tenant: DemoTenant, agent: int, kind: EventType, data: Mapping[str, Any], chance: random.Random
 ) -> None:
     # An agent belongs to one circle; every second event has a project too, if there is a second kind of room.
     circle = tenant.circles[agent % len(tenant.circles)]
     project = chance.choice(tenant.projects) if chance.random() < 0.5 else None
+    gateway = service.gateway
     ids: dict[str, Any] = dict(zip(gateway.kinds.fields, (circle, project), strict=False))
     await gateway.publish(tenant.tenant, kind, data, source_agent_id=agent + 1, **ids)

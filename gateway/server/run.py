@@ -154,7 +154,7 @@ def _with_demo(app: FastAPI, service: Service) -> None:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[Any]:
-        async with inner(app) as state, demo_traffic(service.gateway):
+        async with inner(app) as state, demo_traffic(service):
             yield state
 
     app.router.lifespan_context = lifespan

@@ -287,5 +287,5 @@ async def test_development_mode_has_rooms_of_the_configured_kinds(
         assert json.dumps({"team_id": 1})[1:-1] in printed
         async with gate.client(gate.token(rooms=["team:*"]), "&rooms=team:1,team:2") as client:
             await client.next("subscribed")
-            async with demo_traffic(gate.service.gateway, 0.01):
+            async with demo_traffic(gate.service, 0.01):
                 assert (await client.next("agent.started"))["team_id"] in (1, 2)

@@ -120,7 +120,7 @@ LONG = {
 """Modules that are one list of like things, and would not be easier to read in two files; lines at most."""
 MAX_FAN_OUT = 25
 MAX_PLACES = 20
-MAX_EDGES = 62
+MAX_EDGES = 60
 MAX_DEPTH = 11
 
 
