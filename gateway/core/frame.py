@@ -126,13 +126,9 @@ class Batch:
         self.count = len(frames)
         self.first = first
         self.last = last
-        self.wire = self._encode()
+        self.wire = frames[0].wire if self.count == 1 else b"".join([frame.wire for frame in frames])
         self._deflated: bytes | None = None
         self._event_stream: bytes | memoryview | None = None
-
-    def _encode(self) -> bytes:
-        frames = self.frames
-        return frames[0].wire if self.count == 1 else b"".join([frame.wire for frame in frames])
 
     @property
     def deflated(self) -> bytes:
@@ -156,13 +152,14 @@ class Batch:
 
 
 class EventStreamBatch(Batch):
-    """The same as `wire` for connections that are event streams: what writes `wire` to sockets serves them too."""
+    """A batch for event streams: its `wire` is in their encoding, so that a `BatchWriter` serves them as it is."""
 
     __slots__ = ()
 
-    def _encode(self) -> bytes:
-        return b"".join([frame.event_stream for frame in self.frames])
-
-    @property
-    def event_stream(self) -> bytes | memoryview:
-        return self.wire
+    def __init__(self, frames: Sequence[Frame], first: int = 0, last: int = 0) -> None:
+        self.frames = frames
+        self.count = len(frames)
+        self.first = first
+        self.last = last
+        self.wire = self._event_stream = b"".join([frame.event_stream for frame in frames])
+        self._deflated = None

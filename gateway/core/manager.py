@@ -151,12 +151,17 @@ class ConnectionManager:
             yield from index.connections.values()
 
 
-def _batches(index: TenantIndex, entries: Sequence[Entry]) -> Iterator[tuple[Batch, Iterable[Connection]]]:
-    """What is written to which connections: each connection once."""
+def _batches(index: TenantIndex, entries: Sequence[Entry]) -> Iterable[tuple[Batch, Iterable[Connection]]]:
+    """The batches of the entries with their recipients, each connection once."""
+    found: list[tuple[Batch, Iterable[Connection]]] = []
     for mask, connections in _audiences(index, entries):
         chosen = [entry for i, entry in enumerate(entries) if mask >> i & 1]
         frames, first, last = [entry.frame for entry in chosen], chosen[0].offset, chosen[-1].offset
-        yield from batches(frames, first, last, connections, index.streams)
+        if index.streams:
+            found += batches(frames, first, last, connections, index.streams)
+        else:
+            found.append((Batch(frames, first, last), connections))
+    return found
 
 
 def batches(
@@ -166,16 +171,12 @@ def batches(
     connections: Iterable[Connection],
     streams: Mapping[Connection, None],
 ) -> Iterator[tuple[Batch, Iterable[Connection]]]:
-    """The batches of these frames, each with those of `connections` that take it; `streams` are event streams. Where
-    there are none, nothing is encoded for them and no connection is looked at."""
-    if not streams:
-        yield Batch(frames, first, last), connections
-        return
-    to_streams = [connection for connection in connections if connection in streams]
+    """The batches of these frames, one for each encoding, with those of `connections` that take it; `streams` are the
+    tenant's event streams. O(connections)."""
     others = [connection for connection in connections if connection not in streams]
     if others:
         yield Batch(frames, first, last), others
-    if to_streams:
+    if to_streams := [connection for connection in connections if connection in streams]:
         yield EventStreamBatch(frames, first, last), to_streams
 
 
