@@ -62,6 +62,12 @@ class Proxy:
     def heal(self) -> None:
         self._open.set()
 
+    def strand(self) -> None:
+        """Nothing gets through any more on the connections that are open, and nobody is told; new ones work."""
+        self._open.clear()
+        self._open = asyncio.Event()
+        self._open.set()
+
     def reset(self) -> None:
         """End every connection with a TCP RST."""
         for sock in self._sockets:
@@ -106,11 +112,12 @@ class Proxy:
         self._writers.add(writer)
         self.opened += 1
         with suppress(OSError, asyncio.CancelledError):
-            await self._open.wait()
+            gate = self._open
+            await gate.wait()
             there_reader, there = await asyncio.open_connection("127.0.0.1", self.target)
             lose(there.get_extra_info("socket"), self._loss)
             self._writers.add(there)
-            ways = (self._carry(reader, there, False), self._carry(there_reader, writer, True))
+            ways = (self._carry(reader, there, gate, False), self._carry(there_reader, writer, gate, True))
             carrying = [asyncio.create_task(way) for way in ways]
             try:
                 await asyncio.wait(carrying, return_when=asyncio.FIRST_COMPLETED)
@@ -124,7 +131,9 @@ class Proxy:
         self._writers.discard(writer)
         self._tasks.discard(task)
 
-    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, answers: bool) -> None:
+    async def _carry(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, gate: asyncio.Event, answers: bool
+    ) -> None:
         """Bytes in order, each `latency` late, however many are on their way."""
         loop = asyncio.get_running_loop()
         line: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(64)
@@ -141,7 +150,7 @@ class Proxy:
                 if not data:
                     return
                 await asyncio.sleep(due - loop.time())
-                await self._open.wait()
+                await gate.wait()
                 if self.rate:
                     await asyncio.sleep(len(data) / self.rate)
                 if not (answers and self.swallow and _PUSHED in data):

@@ -15,10 +15,15 @@ SUBPROTOCOL: Final = Subprotocol("gateway.v1")
 USER_AGENT: Final = f"gathering-gateway-client/{VERSION}"
 MAX_FRAME: Final = 16 * 1024 * 1024
 CLOSE_TIMEOUT: Final = 1.0
+KEEPALIVE: Final = 20.0
+"""Seconds between two pings, and then for the answer: a network that is gone tells nobody."""
+
 
 _wire_logger = logging.getLogger("gathering_client.websockets")
 # At DEBUG, websockets logs the headers of the handshake, and the token is one.
 _wire_logger.setLevel(logging.INFO)
+# Its synchronous face logs a traceback for a network that is gone, which is reported as the loss that it is.
+_wire_logger.addFilter(lambda record: record.msg != "keepalive ping failed")
 
 
 class Options(TypedDict):
@@ -30,12 +35,14 @@ class Options(TypedDict):
     compression: None
     open_timeout: float
     close_timeout: float
+    ping_interval: float
+    ping_timeout: float
     max_size: int
     logger: logging.Logger
     ssl: SSLContext | None
 
 
-def options(token: str, ssl: SSLContext | None) -> Options:
+def options(token: str, ssl: SSLContext | None, keepalive: float = KEEPALIVE) -> Options:
     """The token goes into a header: a URL ends up in more places."""
     return {
         "subprotocols": [SUBPROTOCOL],
@@ -44,6 +51,8 @@ def options(token: str, ssl: SSLContext | None) -> Options:
         "compression": None,
         "open_timeout": OPEN_TIMEOUT,
         "close_timeout": CLOSE_TIMEOUT,
+        "ping_interval": keepalive,
+        "ping_timeout": keepalive,
         "max_size": MAX_FRAME,
         "logger": _wire_logger,
         "ssl": ssl,

@@ -53,7 +53,8 @@ class Closed(GatewayError):
     """The gateway closed the connection for good. `close_code` is 4400 (malformed messages) or 4403 (forbidden)."""
 
     def __init__(self, close_code: int, reason: str) -> None:
-        super().__init__(reason or "closed", f"the gateway closed the connection with {close_code}")
+        code = "bad_message" if close_code == 4400 else "forbidden"
+        super().__init__(code, f"the gateway closed the connection with {close_code} {reason}")
         self.args = (close_code, reason)  # for pickle
         self.close_code = close_code
         self.reason = reason

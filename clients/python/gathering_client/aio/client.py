@@ -12,6 +12,7 @@ from urllib.parse import quote
 from gathering_client.address import WEBSOCKET_PATH, Address
 from gathering_client.aio.commands import CommandConnection
 from gathering_client.aio.subscription import ItemsSubscription, Subscription, TokenFunction, token_of
+from gathering_client.dialing import KEEPALIVE
 from gathering_client.drafts import MAX_BATCH, Attempts, Draft, Receipt, draft_of, results_of
 from gathering_client.errors import GatewayError, Refused, TokenRefused
 from gathering_client.events import Cursor, D, Event, EventType, Gap, S, Snapshot
@@ -31,19 +32,21 @@ def connect(
     websocket_path: str = WEBSOCKET_PATH,
     ssl: SSLContext | None = None,
     timeout: float = 10.0,
+    keepalive: float = KEEPALIVE,
     publish_over: Literal["http", "websocket"] = "http",
 ) -> "Client":
     """A client of the gateway at `url`, such as `https://gateway.example.com`, to be used with `async with`.
 
     `token` is a string, or a function that returns one, or a coroutine function; it is called for a fresh token before
     the one at hand expires, and where the gateway refused that. `client_id` is a label for people. `timeout` is in
-    seconds, for each HTTP request. Nothing is sent yet: the first event that is asked for or published opens a
+    seconds, for each HTTP request; `keepalive` the seconds between two pings of a WebSocket, and for the answer to one.
+    Nothing is sent yet: the first event that is asked for or published opens a
     connection.
 
     `publish` goes over HTTP, in a thread, at the publisher's rate; `publish_over="websocket"` sends commands over a
     WebSocket, at their lower rate, for where HTTP does not get through.
     """
-    return Client(Address.of(url, websocket_path), token, client_id, ssl, timeout, publish_over)
+    return Client(Address.of(url, websocket_path), token, client_id, ssl, timeout, keepalive, publish_over)
 
 
 class Client:
@@ -56,12 +59,14 @@ class Client:
         client_id: str | None,
         ssl: SSLContext | None,
         timeout: float,
+        keepalive: float,
         publish_over: Literal["http", "websocket"],
     ) -> None:
         self._address = address
         self._token = token
         self._client_id = client_id
         self._ssl = ssl
+        self._keepalive = keepalive
         self._tokens = TokenCache(None if callable(token) else token)
         self._pool = HttpPool(Http(address, timeout, ssl))
         self._commands = (
@@ -146,7 +151,7 @@ class Client:
         self, stream: Stream, load: Callable[[Cursor], Awaitable[Any]] | None, on_state: OnState | None
     ) -> "Subscription[Any]":
         made: Subscription[Any] = Subscription(
-            stream, self._ssl, self._token, load, on_state, self._subscriptions.discard
+            stream, self._ssl, self._keepalive, self._token, load, on_state, self._subscriptions.discard
         )
         self._subscriptions.add(made)
         return made

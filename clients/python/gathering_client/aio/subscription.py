@@ -41,6 +41,7 @@ class Subscription(Generic[T]):
         self,
         stream: Stream,
         ssl: SSLContext | None,
+        keepalive: float,
         token: str | TokenFunction,
         load: Callable[[Cursor], Awaitable[Any]] | None,
         on_state: OnState | None,
@@ -48,6 +49,7 @@ class Subscription(Generic[T]):
     ) -> None:
         self._stream = stream
         self._ssl = ssl
+        self._keepalive = keepalive
         self._token = token
         self._load = load
         self._on_state = on_state
@@ -127,7 +129,7 @@ class Subscription(Generic[T]):
 
     async def _open(self, url: str, token: str) -> None:
         try:
-            self._websocket = await AsyncDial(url, **options(token, self._ssl))
+            self._websocket = await AsyncDial(url, **options(token, self._ssl, self._keepalive))
         except (OSError, WebSocketException, TimeoutError) as error:
             self._stream.failed(f"{error or type(error).__name__}", time.monotonic(), status_of(error))
         else:

@@ -9,6 +9,7 @@ from typing import Any, Self, overload
 from urllib.parse import quote
 
 from gathering_client.address import WEBSOCKET_PATH, Address
+from gathering_client.dialing import KEEPALIVE
 from gathering_client.drafts import MAX_BATCH, Attempts, Draft, Receipt, draft_of, results_of
 from gathering_client.errors import GatewayError, Refused, TokenRefused
 from gathering_client.events import Cursor, D, Event, EventType, Gap, S, Snapshot
@@ -27,10 +28,11 @@ def connect(
     websocket_path: str = WEBSOCKET_PATH,
     ssl: SSLContext | None = None,
     timeout: float = 10.0,
+    keepalive: float = KEEPALIVE,
 ) -> "Client":
     """A client of the gateway at `url`; see `gathering_client.connect`. It may be used by several threads, and by
     processes that are forked from this one; each subscription by one thread."""
-    return Client(Address.of(url, websocket_path), token, client_id, ssl, timeout)
+    return Client(Address.of(url, websocket_path), token, client_id, ssl, timeout, keepalive)
 
 
 class Client:
@@ -43,11 +45,13 @@ class Client:
         client_id: str | None,
         ssl: SSLContext | None,
         timeout: float,
+        keepalive: float,
     ) -> None:
         self._address = address
         self._token = token
         self._client_id = client_id
         self._ssl = ssl
+        self._keepalive = keepalive
         self._tokens = TokenCache(None if callable(token) else token)
         self._pool = HttpPool(Http(address, timeout, ssl))
         self._subscriptions: set[Subscription[Any]] = set()
@@ -115,7 +119,7 @@ class Client:
         self, stream: Stream, load: Callable[[Cursor], Any] | None, on_state: OnState | None
     ) -> "Subscription[Any]":
         made: Subscription[Any] = Subscription(
-            stream, self._ssl, self._token, load, on_state, self._subscriptions.discard
+            stream, self._ssl, self._keepalive, self._token, load, on_state, self._subscriptions.discard
         )
         self._subscriptions.add(made)
         return made

@@ -38,6 +38,7 @@ class Subscription(Generic[T]):
         self,
         stream: Stream,
         ssl: SSLContext | None,
+        keepalive: float,
         token: str | TokenFunction,
         load: Callable[[Cursor], Any] | None,
         on_state: OnState | None,
@@ -45,6 +46,7 @@ class Subscription(Generic[T]):
     ) -> None:
         self._stream = stream
         self._ssl = ssl
+        self._keepalive = keepalive
         self._token = token
         self._load = load
         self._on_state = on_state
@@ -114,7 +116,7 @@ class Subscription(Generic[T]):
     def _open(self, url: str, token: str) -> None:
         try:
             # Entered and then closed by `close`, which is all that leaving it would do.
-            self._websocket = dial(url, **options(token, self._ssl)).__enter__()
+            self._websocket = dial(url, **options(token, self._ssl, self._keepalive)).__enter__()
         except (OSError, WebSocketException, TimeoutError) as error:
             self._stream.failed(f"{error or type(error).__name__}", time.monotonic(), status_of(error))
         else:

@@ -1,0 +1,28 @@
+"""The shared scenarios with each client library: faults of networks, gateways, tokens and machines."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.clients.scenarios import SCENARIOS, play
+
+PYTHON = [sys.executable, "-m", "tests.clients.python_driver"]
+
+SOCKETS = {"drop", "restart", "crash", "expiry and refresh", "revoked", "load", "freeze", "half-open"}
+"""What depends on the driver of the socket too. The rest is the core's, which both faces of the Python client have."""
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario["name"].replace(" ", "-"))
+async def test_python_with_asyncio(scenario: dict[str, Any], tmp_path: Path) -> None:
+    await play(scenario, [*PYTHON, "asyncio"], tmp_path)
+
+
+@pytest.mark.parametrize(
+    "scenario",
+    [one for one in SCENARIOS if one["name"] in SOCKETS],
+    ids=lambda scenario: scenario["name"].replace(" ", "-"),
+)
+async def test_python_without_asyncio(scenario: dict[str, Any], tmp_path: Path) -> None:
+    await play(scenario, [*PYTHON, "sync"], tmp_path)
