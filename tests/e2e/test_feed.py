@@ -55,6 +55,25 @@ async def test_a_paused_feed_stands_and_loses_nothing(browser: Browser, demo: Ga
         assert rows == received[received.index(rows[0]) : received.index(rows[-1]) + 1]
 
 
+async def test_earlier_events_are_loaded_below_the_others(browser: Browser, demo: GatewayProcess) -> None:
+    """Those from before the page, newest first, until there are none."""
+    acme = (await tenants(demo))["acme"]
+    before = await publish(demo, acme["token"], 20, circle_id=1)
+    async with visiting(browser, f"{demo.url}/") as visit:
+        pane = visit.pane("acme")
+        await expect(pane.get_by_test_id("feed-row").nth(1)).to_be_attached()
+        assert not set(before) & set(await visit.received("acme"))
+        await pane.get_by_test_id("feed-earlier").click()
+        await visit.receives("acme", before[-1])
+        await expect(pane.locator(f'[data-event-id="{before[0]}"]')).to_be_attached()
+        rows = "(feed) => [...feed.children].map((row) => [row.dataset.eventId, row.dataset.at])"
+        shown: list[list[str]] = await pane.get_by_test_id("feed").evaluate(rows)
+        assert [at for _, at in shown] == sorted((at for _, at in shown), reverse=True)
+        ids = [event_id for event_id, _ in shown]
+        assert ids[ids.index(before[-1]) :][:20] == before[::-1]
+        await expect(pane.get_by_test_id("count-duplicates")).to_have_text("0")
+
+
 async def test_a_filtered_feed_shows_what_has_the_text(browser: Browser, demo: GatewayProcess) -> None:
     """In its type, its rooms or its summary; those that come later too, and all again without a filter."""
     acme = (await tenants(demo))["acme"]

@@ -1,4 +1,4 @@
-/** The feed of a pane: events, newest first, filtered and paused; each opens as JSON. */
+/** The feed of a pane: events by their time, newest first, filtered and paused; each opens as JSON. */
 
 import { element } from './element.js';
 import { kindOf, roomsOf, summary } from './tally.js';
@@ -19,19 +19,23 @@ export function eventRow(event) {
   details.addEventListener('toggle', () => {
     details.append(element('pre', { 'data-testid': 'feed-json' }, JSON.stringify(event, null, 2)));
   }, { once: true });
-  const row = element('li', { 'data-testid': 'feed-row', 'data-event-id': event.event_id, 'data-type': event.type });
+  const row = element('li', {
+    'data-testid': 'feed-row', 'data-event-id': event.event_id, 'data-type': event.type, 'data-at': event.timestamp,
+  });
   row.append(details);
   return row;
 }
 
 export class Feed {
   #list;
+  #rows = ROWS;
   #pause;
   #fresh = []; // rows that are not in the list yet, as functions that make them
   #own = new Set();
   #painting = false;
   #paused = false;
   #wanted = '';
+  #newest = ''; // the time of the newest event: a gap is after it
   #onPaint;
 
   /** @param {HTMLElement} list @param {HTMLInputElement} filter @param {HTMLButtonElement} pause
@@ -50,8 +54,12 @@ export class Feed {
   add(event) { this.#add((calm) => this.#row(event, calm)); }
 
   addGap(reason) {
-    this.#add(() => element('li', { class: 'gap', 'data-testid': 'feed-gap' }, `Events are missing here (${reason})`));
+    this.#add(() => element('li', { class: 'gap', 'data-testid': 'feed-gap', 'data-at': this.#newest },
+      `Events are missing here (${reason})`));
   }
+
+  /** Keeps so many rows more: older ones are to come. */
+  makeRoom(count) { this.#rows += count; }
 
   /** Marks an event that this page published, whether it has arrived yet or not. */
   mark(eventId) {
@@ -61,7 +69,7 @@ export class Feed {
 
   #add(row) {
     this.#fresh.push(row);
-    if (this.#fresh.length > ROWS) this.#fresh.shift();
+    if (this.#fresh.length > this.#rows) this.#fresh.shift();
     if (this.#paused) this.#label();
     if (this.#painting) return;
     this.#painting = true;
@@ -71,16 +79,14 @@ export class Feed {
   #paint() {
     this.#painting = false;
     if (this.#paused) return;
-    const rows = document.createDocumentFragment();
     const calm = this.#fresh.length > 3; // in a burst, to let rows appear softly costs much and tells nothing
-    for (const make of this.#fresh.reverse()) {
+    for (const make of this.#fresh) {
       const row = make(calm);
       this.#sift(row);
-      rows.append(row);
+      this.#place(row);
     }
     this.#fresh = [];
-    this.#list.prepend(rows);
-    while (this.#list.childElementCount > ROWS) this.#list.lastElementChild.remove();
+    while (this.#list.childElementCount > this.#rows) this.#list.lastElementChild.remove();
     this.#onPaint();
   }
 
@@ -89,6 +95,14 @@ export class Feed {
     row.classList.toggle('new', !calm);
     row.classList.toggle('own', this.#own.has(event.event_id));
     return row;
+  }
+
+  /** Puts a row on top; one that was asked for from before goes below those that are newer. */
+  #place(row) {
+    let below = this.#list.firstElementChild;
+    while (below && row.dataset.at < below.dataset.at) below = below.nextElementSibling;
+    this.#list.insertBefore(row, below);
+    if (row.dataset.at > this.#newest) this.#newest = row.dataset.at;
   }
 
   /** Hides a row that lacks the text; never a gap. */

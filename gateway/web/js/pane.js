@@ -9,6 +9,7 @@ import { KINDS, Tally, kindOf } from './tally.js';
 
 const RECEIVED = 5_000;
 const ARRIVED = 500; // events that are looked up by their id: what this page has published a moment ago
+const EARLIER = 100; // events that are loaded at once from before this page
 const CUT_FOR = 4_000; // long enough to miss something
 const STALE_AFTER = 20_000; // longer than the gateway's marks are apart
 const ROOMS_CHANGE = new Set(['subscription.revoked', 'authenticated', 'unsubscribed']);
@@ -56,6 +57,7 @@ export class Pane {
     this.#chart = new RateChart(pane.querySelector('canvas'), KINDS);
     this.#feed = new Feed(this.#parts.feed, this.#parts.filter, this.#parts.pause, () => this.#showReceived());
     this.#parts.join.addEventListener('submit', (submitted) => this.#joinTyped(submitted));
+    this.#parts.earlier.addEventListener('click', () => this.#loadEarlier());
     this.#parts.cut.addEventListener('click', () => this.#cut());
     this.#parts.foreign.addEventListener('click', () => this.tryForeign());
     this.#showRooms([]);
@@ -213,6 +215,21 @@ export class Pane {
     }
     this.#showRooms(this.client.rooms);
     return true;
+  }
+
+  /** Asks for what was in its rooms before this connection joined them. */
+  async #loadEarlier() {
+    const { earlier } = this.#parts;
+    earlier.disabled = true;
+    this.#feed.makeRoom(EARLIER);
+    try {
+      const { replayed } = await this.client.subscribe(this.client.rooms, { history: EARLIER });
+      this.#show('earlier', replayed ? 'Earlier' : 'Nothing earlier');
+    } catch (error) {
+      this.#say('refusal', `${error.code}: ${error.message}`, 'bad');
+    } finally {
+      earlier.disabled = false;
+    }
   }
 
   #say(part, text, tone = '') {
