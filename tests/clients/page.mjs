@@ -1,16 +1,20 @@
 /**
- * A page around the browser client, for tests: `node page.mjs OPTIONS` tells on standard output, as one JSON array a
+ * A page around the JavaScript client, for tests: `node page.mjs OPTIONS` tells on standard output, as one JSON array a
  * line, what the client calls back; each line of standard input is `[method, ...arguments]` to call.
  *
  * OPTIONS are those of `connect`, and `cuts`: `[[kind, n], …]` cuts the connection within the n-th callback of that kind
- * and connection, counted anew for each entry.
+ * and connection, counted anew for each entry; `tokens`, which a function gives one after the other.
+ *
+ * A room that is opened with `load` is a page with a snapshot: it asks for one by `["load", [room, n, cursor]]`, gets it by
+ * `["loaded", n, snapshot]` or `["failed", n]`, and keeps its numbers as an application would: a snapshot replaces them,
+ * an event adds its own unless it is there. `["numbers", [room, numbers]]` tells them after each change.
  */
 
 import { createInterface } from 'node:readline';
 
 import { connect } from '../../gateway/web/js/client.js';
 
-const { cuts = [], ...options } = JSON.parse(process.argv[2]);
+const { cuts = [], tokens, ...options } = JSON.parse(process.argv[2]);
 let count = 0;
 
 const tell = (kind, value) => {
@@ -26,17 +30,52 @@ const tell = (kind, value) => {
 const client = connect({
   random: () => 0,
   ...options,
+  ...(tokens && { token: async () => tokens.shift() }),
   onEvent: (event) => tell('event', [event.event_id, event.data.n]),
   onGap: ({ reason }) => tell('gap', reason),
-  onSubscribed: ({ rooms, recovered, replayed }) => tell('subscribed', [rooms, recovered, replayed]),
   onState: ({ state, reason }) => tell('state', [state, reason]),
   onError: ({ code, message }) => tell('error', [code, message]),
-  onFrame: ({ type, data }) => type.startsWith('presence.') && tell(type, data),
+  onFrame: ({ type, data }) => {
+    if (type === 'subscribed') tell('subscribed', [data.rooms, data.recovered, data.replayed]);
+    if (type === 'stream.mark') tell('mark', data.cursor);
+  },
 });
+
+const rooms = new Map();
+const loads = [];
+
+const methods = {
+  open(name, { load, state, presence } = {}) {
+    let numbers = [];
+    const show = (changed) => { numbers = changed; tell('numbers', [name, numbers]); };
+    rooms.set(name, client.room(name, {
+      load: load && ((cursor) => new Promise((resolve, reject) => tell('load', [name, loads.push({ resolve, reject }) - 1, cursor]))),
+      onLoad: show,
+      state,
+      onItems: (items) => tell('items', [name, Object.fromEntries([...items].map(([key, { data }]) => [key, data]))]),
+      onPresence: presence && ((users) => tell('users', [name, users])),
+      onEvent: ({ data: { n } }) => load && !numbers.includes(n) && show([...numbers, n]),
+      onGap: ({ reason }) => tell('room gap', [name, reason]),
+      onState: ({ state: now, reason }) => tell('room', [name, now, reason]),
+    }));
+  },
+  loaded: (index, snapshot) => loads[index].resolve(snapshot),
+  failed: (index) => loads[index].reject(new Error('the application is down')),
+  leave(name) {
+    rooms.get(name).close();
+    rooms.delete(name);
+  },
+  publish: (event) => client.publish(event).then(
+    (published) => tell('published', published), ({ code }) => tell('not published', code),
+  ),
+  show: () => tell('show', {
+    rooms: client.rooms, cursor: client.cursor, duplicates: client.duplicates, freshness: client.freshness,
+  }),
+  cut: (ms) => client.cut(ms),
+};
 
 for await (const line of createInterface({ input: process.stdin })) {
   const [name, ...given] = JSON.parse(line);
-  if (name === 'show') tell('show', { rooms: client.rooms, cursor: client.cursor, duplicates: client.duplicates });
-  else Promise.resolve(client[name](...given)).then(() => tell('done', name), ({ code }) => tell('refused', [name, code]));
+  methods[name](...given);
 }
 client.close();

@@ -17,7 +17,8 @@ from textwrap import dedent
 from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-PAGES: Final = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md")), ROOT / "clients/python/README.md"]
+PATTERNS: Final = ("*.md", "docs/*.md", "clients/*/README.md")
+PAGES: Final = [path for pattern in PATTERNS for path in sorted(ROOT.glob(pattern))]
 
 _FENCE: Final = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.DOTALL | re.MULTILINE)
 _COMMENT: Final = re.compile(r"<!-- (example|not run): (.+?) -->\n *$")

@@ -198,6 +198,22 @@ async def test_javascript_client(gate: RunningGateway, shell: Shell) -> None:
         assert await line_of(page) == "task.created { n: 1 }\n"
 
 
+@needs_websocket
+async def test_javascript_room(gate: RunningGateway, shell: Shell) -> None:
+    """A snapshot, and the events behind it."""
+    shutil.copy(ROOT / "gateway/web/js/client.js", shell.home / "client.js")
+    (shell.home / "package.json").write_text('{"type": "module"}')
+    answers = f"{{ text: async () => '{gate.token()}', json: async () => [{{ id: 1, done: false }}] }}"
+    code = example("board-page.js").replace(DEV_URL.removeprefix("http://"), gate.url.removeprefix("http://"))
+    more = "\nclient.room('circle:7', { onEvent: () => console.log('now', [...tasks]) });\n"
+    (shell.home / "board-page.js").write_text(f"const fetch = async () => ({answers});\n{code}{more}")
+    async with shell.running("exec node --no-warnings --experimental-websocket board-page.js") as page:
+        assert "loading" in await line_of(page)
+        assert await line_of(page) == "live [ [ 1, false ] ]\n"
+        await gate.service.gateway.publish("acme", "task.completed", {"task": 1}, circle_id=7)
+        assert await line_of(page) == "now [ [ 1, true ] ]\n"
+
+
 async def test_a_token_is_inspected(gate: RunningGateway, shell: Shell) -> None:
     """With the gateway's settings in the environment."""
     output = await shell.run(example("inspect"), TOKEN=gate.token(), GATEWAY_JWT_SECRET=SECRET)

@@ -1,53 +1,43 @@
-/** The client: one connection, and what an application asks of it. */
+/** The client: one connection, the rooms that an application follows by it, and what it publishes. */
 
+import { publish } from './publisher.js';
 import { Session } from './session.js';
-import type { AnyEvents, Draft, Frame, How, Options, State } from './types.js';
+import type {
+  AnyEvents, Draft, Frame, Freshness, Options, Presence, Published, Room, RoomOptions, State, StateChange, Tell,
+} from './types.js';
 
 /** Connects at once; `new GatewayClient(options)` waits for `open()`. */
 export const connect = <E extends object = AnyEvents>(options: Options<E>): GatewayClient<E> =>
   new GatewayClient<E>(options).open();
 
 export class GatewayClient<E extends object = AnyEvents> {
-  /** Events that `onEvent` was given. */
-  received = 0;
-  /** Losses that `onGap` was told. */
-  gaps = 0;
-  #options: Options<AnyEvents>;
+  /** The last change of `state`. */
+  change: StateChange = { state: 'closed', attempt: 0 };
+  #options: Options;
   #session: Session;
+  #observers = new Set<(change: StateChange) => void>();
 
   constructor(options: Options<E>) {
-    this.#options = options as unknown as Options<AnyEvents>;
-    this.#session = new Session(this.#options, {
-      state: (change) => this.#tell('onState', change),
-      event: (event) => {
-        this.received += 1;
-        this.#tell('onEvent', event);
-      },
-      gap: (reason) => {
-        this.gaps += 1;
-        this.#tell('onGap', { reason });
-      },
-      joined: (rooms, { recovered, replayed = 0 }) => this.#tell('onSubscribed', { rooms, recovered, replayed }),
-      lost: () => {},
-      frame: (frame) => this.#tell('onFrame', frame),
-      current: () => {},
-      error: (error) => this.#tell('onError', error),
-    });
+    this.#options = options as unknown as Options;
+    this.#session = new Session(this.#options, (name, value) => this.#tell(name, value));
+    for (const name of options.rooms ?? []) this.room(name);
   }
 
-  get state(): State { return this.#session.state; }
+  get state(): State { return this.change.state; }
 
   /** `data` of the last `connection.established`. */
   get session(): Frame['data'] | undefined { return this.#session.data; }
 
-  /** Where a later connection goes on: everything up to here was handled. Save it to resume in another page. */
-  get cursor(): string | undefined { return this.#session.resume.cursor; }
+  /** Everything up to here was handled. Save it to resume in another page. */
+  get cursor(): string | undefined { return this.#session.rooms.position; }
 
-  /** The rooms that a reconnect will ask for. */
-  get rooms(): string[] { return [...this.#session.resume.rooms]; }
+  /** The rooms that are followed. */
+  get rooms(): string[] { return this.#session.rooms.names; }
 
-  /** Events that came twice on one connection: none, or the gateway has a fault. */
-  get duplicates(): number { return this.#session.resume.duplicates; }
+  /** Events that came twice on one connection: none, or the gateway has a fault. They are not handed on. */
+  get duplicates(): number { return this.#session.rooms.duplicates; }
+
+  get freshness(): Freshness { return this.#session.fresh.read(this.state === 'live', this.#options.staleAfter ?? 40_000); }
 
   /** Connects; after `close()`, connects again and resumes. */
   open(): this {
@@ -55,33 +45,71 @@ export class GatewayClient<E extends object = AnyEvents> {
     return this;
   }
 
-  /** Ends the connection for good; `cursor` stays, so `open()` can resume. */
+  /** Ends the connection for good; rooms and cursor stay, so `open()` can resume. */
   close(reason?: string): void { this.#session.close(reason); }
 
   /** Loses the socket as a bad network would and comes back after `ms`: to watch a resume. */
   cut(ms = 0): void {
-    if (this.state !== 'closed') this.#session.retry({ reason: 'cut by hand', delay: ms });
+    if (this.state !== 'closed') this.#session.retry('cut by hand', undefined, ms);
   }
 
-  /** All rooms or none. Once it is answered, a replay (`since`, `history`, `state`) survives a lost connection. */
-  subscribe(rooms: Iterable<string>, how: How = {}): Promise<Frame['data']> { return this.#session.subscribe(rooms, how); }
-
-  /** All rooms or none. */
-  unsubscribe(rooms: readonly string[]): Promise<Frame['data']> { return this.#session.unsubscribe(rooms); }
-
-  /** Resolves once the event is in the log. */
-  publish(event: Draft<E>): Promise<{ event_id: string; duplicate: boolean }> {
-    return this.#session.command('publish', { event }) as Promise<{ event_id: string; duplicate: boolean }>;
+  /** Follows a room, on the one connection, until `close()` of what this returns. */
+  room<S>(name: string, options: RoomOptions<E, S> = {}): Room<E> {
+    const [record, listener] = this.#session.rooms.open(name, options as unknown as RoomOptions);
+    const room = {
+      name,
+      get state() { return listener.state; },
+      get items() { return record.snapshot; },
+      reload: () => {
+        if (listener.options.load) listener.reload(0);
+        if (listener.options.state) this.#session.rooms.reload(record);
+      },
+      close: () => this.#session.rooms.close(record, listener),
+    };
+    return room as unknown as Room<E>;
   }
 
-  presence(room: string): Promise<Frame['data']> { return this.#session.command('presence', { room }); }
+  /** Resolves once the event is in the log: once, even if it had to be sent again. Rejects with `GatewayError` where it
+   *  was refused, or within a minute where the gateway could not be reached. */
+  publish(event: Draft<E>): Promise<Published> {
+    return publish(event, {
+      send: (draft) => this.#session.command('publish', { event: draft }),
+      whenLive: (ms) => this.#whenLive(ms),
+      random: () => this.#session.random(),
+    });
+  }
 
-  #tell(name: 'onState' | 'onEvent' | 'onGap' | 'onSubscribed' | 'onFrame' | 'onError', value: unknown): void {
+  /** Who is in a room now. */
+  presence(room: string): Promise<Presence> { return this.#session.command('presence', { room }) as Promise<Presence>; }
+
+  /** Calls `observer` with each change of `state`; returns what ends it. */
+  observe(observer: (change: StateChange) => void): () => void {
+    this.#observers.add(observer);
+    return () => { this.#observers.delete(observer); };
+  }
+
+  #whenLive(ms: number): Promise<boolean> {
+    return new Promise((resolve) => {
+      const look = () => {
+        if (this.state !== 'live' && this.state !== 'closed') return;
+        stop();
+        clearTimeout(timer);
+        resolve(this.state === 'live');
+      };
+      const stop = this.observe(look);
+      const timer = setTimeout(() => { stop(); resolve(false); }, ms);
+      look();
+    });
+  }
+
+  #tell(name: Parameters<Tell>[0], value: unknown): void {
+    if (name === 'onState') this.change = value as StateChange;
     try {
       (this.#options[name] as ((value: unknown) => void) | undefined)?.(value);
     } catch (error) {
       if (name === 'onError') console.error(error);
       else this.#tell('onError', error);
     }
+    if (name === 'onState') for (const observer of [...this.#observers]) observer(value as StateChange);
   }
 }

@@ -2,7 +2,7 @@
 
 import { GatewayError } from './errors.js';
 import { now, Timers } from './timing.js';
-import type { Frame, Options } from './types.js';
+import type { Frame, Options, Tell } from './types.js';
 
 const AHEAD = 15_000; // where `token.expiring` does not come
 const AGAIN = 5_000; // after a function that failed
@@ -18,7 +18,7 @@ export class Token {
   constructor(
     private source: Options['token'],
     private renew: (token: string) => Promise<Frame['data']>,
-    private failed: (error: Error) => void,
+    private tell: Tell,
   ) {}
 
   /** The one that is still good, or a fresh one. */
@@ -58,7 +58,7 @@ export class Token {
       this.#held = token;
     } catch (error) {
       if (connection !== this.#connection) return;
-      this.failed(error as Error);
+      this.tell('onError', error);
       // The function failed, not the token: there is still time.
       if (!(error instanceof GatewayError)) this.#timers.set('renew', AGAIN, () => this.refresh());
     }

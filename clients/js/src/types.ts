@@ -67,26 +67,78 @@ export interface Frame {
 }
 
 export interface Gap {
-  /** `history_trimmed`, `log_reset`, `not_recovered`, `cursor_invalid`, `overflow`. */
+  /** `history_trimmed`, `log_reset`, `not_recovered`, `cursor_invalid`, or `overflow`: more came than can wait for a
+   *  snapshot. */
   reason: string;
 }
 
-export interface Subscribed {
-  rooms: string[];
-  /** true: nothing is missing. false: something is, and `onGap` is called too. null: there was nothing to resume. */
-  recovered: boolean | null;
-  replayed: number;
+/** The newest whole value of each item of a room, as events; in the order of their last changes. They stand by their key;
+ *  one that other rooms share, by its key and their names (`status project:5`). */
+export type Items<E extends object = AnyEvents> = ReadonlyMap<string, GatewayEvent<E>>;
+
+/** `joining`: the gateway has not answered yet. `loading`: a snapshot is awaited, the first or after a gap. `live`: all is
+ *  there. `closed`: by hand, or refused, or revoked: see the reason. */
+export type RoomState = 'joining' | 'loading' | 'live' | 'closed';
+
+export interface RoomStateChange {
+  state: RoomState;
+  /** Of `closed`, where it was not by hand: a code of the protocol, or why it was revoked. */
+  reason?: string | undefined;
+  /** The gateway's words, where it refused. */
+  message?: string | undefined;
 }
 
-/** How to subscribe: from which place on, with how much of the past. */
-export interface How {
-  since?: string;
-  /** The newest events, at most 100. */
-  history?: number;
-  /** The newest value of each item. */
+export interface RoomOptions<E extends object = AnyEvents, S = any> {
+  /** Loads what the room's page shows, as of `cursor` or later; its events after that are handed on when it has. Called
+   *  again after each gap, with jitter, and with backoff where it fails. `signal` ends one that was overtaken. */
+  load?: (cursor: string, signal: AbortSignal) => S | Promise<S>;
+  /** Gets what `load` resolved to, unless a newer load has begun. Replace all that the page shows by it. */
+  onLoad?: (snapshot: S) => void;
+  /** Keeps the room's items: the gateway gives their newest values, and again after each gap. */
   state?: boolean;
-  /** Tell who joins and leaves. */
-  presence?: boolean;
+  /** All items, after any of them has changed. */
+  onItems?: (items: Items<E>) => void;
+  /** Each event of the room, once, in log order, from when it is joined on. */
+  onEvent?: (event: GatewayEvent<E>) => void;
+  /** Events of the room were lost. `load` and `state` mend it; without them, load the state anew. */
+  onGap?: (gap: Gap) => void;
+  onState?: (change: RoomStateChange) => void;
+  /** The users in the room, at first and after each change. */
+  onPresence?: (users: string[]) => void;
+}
+
+/** A room as one part of the application follows it. */
+export interface Room<E extends object = AnyEvents> {
+  readonly name: string;
+  readonly state: RoomState;
+  /** With `state: true`; the same object until one changes. */
+  readonly items: Items<E>;
+  /** Loads anew, as after a gap. */
+  reload(): void;
+  /** The room is left when nobody follows it any more. */
+  close(): void;
+}
+
+export interface Presence {
+  room: string;
+  users: { user_id: string; connections: number }[];
+  connections: number;
+}
+
+export interface Published {
+  event_id: string;
+  /** It was in the log already, by its `idempotency_key`. */
+  duplicate: boolean;
+}
+
+/** How current the client is, by the gateway's clock. */
+export interface Freshness {
+  /** Everything up to then has come. */
+  asOf: Date | undefined;
+  /** Milliseconds since. */
+  age: number | undefined;
+  /** Not connected, or no news for longer than `staleAfter`, or the gateway has lost touch with its log. */
+  stale: boolean;
 }
 
 /** A WebSocket's constructor: the browser's, Node's from 22 on, or that of the package `ws`. */
@@ -110,26 +162,30 @@ export interface Options<E extends object = AnyEvents> {
   url: string | URL;
   /** A function is called again for a fresh one. Without any, the browser's cookies authenticate. */
   token?: string | (() => string | Promise<string>);
-  /** `subprotocol` (default): in no URL. `ticket`: exchanged for a one-time ticket by `POST /tickets`. `query`. */
-  tokenIn?: 'subprotocol' | 'ticket' | 'query';
+  /** `subprotocol` (default): in no URL. `query`: where a proxy drops subprotocols. */
+  tokenIn?: 'subprotocol' | 'query';
   /** A label for people, at most 64 characters. */
   clientId?: string;
   /** Where there is no global one, as in Node 20: `import { WebSocket } from 'ws'`. */
   WebSocket?: WebSocketConstructor;
-  /** Rooms for `onEvent`, joined now and after each reconnect; `*` stands for all that the token names outright. */
+  /** Rooms to join for `onEvent`, besides those of `room()`. */
   rooms?: Iterable<string>;
   /** A cursor to resume from, such as `client.cursor` that an earlier page saved. */
   since?: string;
-  /** Each event of every room, once, in log order. Synchronous: when it returns, the event counts as handled. */
+  /** Each event of every room, once. Synchronous: when it returns, the event counts as handled. */
   onEvent?: (event: GatewayEvent<E>) => void;
-  /** Events were lost: load the state anew. Called before any later event. */
+  /** Events of some room were lost. Called before any later event. */
   onGap?: (gap: Gap) => void;
   onState?: (change: StateChange) => void;
-  onSubscribed?: (data: Subscribed) => void;
   /** Refusals and failures that no promise reports, and what callbacks throw. */
   onError?: (error: Error | GatewayError) => void;
   /** Each frame that is not an event. */
   onFrame?: (frame: Frame) => void;
+  /** Milliseconds without news after which `freshness.stale` is true; 40,000 unless given. */
+  staleAfter?: number;
   /** In place of `Math.random`, for tests. */
   random?: () => number;
 }
+
+/** Calls a callback of the options; internal. */
+export type Tell = (name: 'onState' | 'onEvent' | 'onGap' | 'onFrame' | 'onError', value: unknown) => void;

@@ -2,20 +2,14 @@
 
 // src/codes.ts
 var CLOSE_CODES = {
-  1006: ["backoff", "connection lost"],
-  1007: ["backoff", "text that is not UTF-8"],
-  1009: ["backoff", "message too large"],
-  1011: ["backoff", "internal error"],
-  1012: ["slot", "the gateway restarts"],
-  1013: ["backoff", "the gateway is full"],
-  4400: ["never", "bad messages"],
-  4401: ["fresh_token", "token refused"],
-  4403: ["never", "forbidden"],
-  4408: ["backoff", "read too slowly"],
-  4409: ["backoff", "too many connections of this user"],
-  4429: ["backoff", "sent too much"]
+  1012: "slot",
+  4400: "never",
+  4401: "fresh_token",
+  4403: "never"
 };
 var UNHURRIED = /* @__PURE__ */ new Set([1012, 1013, 4409, 4429]);
+var PASSING = /^(disconnected|timeout|rate_limited|broker_unavailable|internal_error)$/;
+var FINAL = /^(scope_missing|too_many_rooms|room_invalid|bad_message)$/;
 
 // src/errors.ts
 var GatewayError = class extends Error {
@@ -52,213 +46,549 @@ var Timers = class {
   }
 };
 
+// src/publisher.ts
+var RETRY_FOR = 6e4;
+var freshKey = () => [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(36)).join("-");
+async function publish(draft, link) {
+  const event = { idempotency_key: freshKey(), ...draft };
+  const until = now() + RETRY_FOR;
+  for (let attempt = 0; ; attempt += 1) {
+    if (!await link.whenLive(until - now())) throw disconnected();
+    try {
+      return await link.send(event);
+    } catch (error) {
+      const { code, retry_after = 0 } = error;
+      const wait = code === "disconnected" ? 0 : retry_after * 1e3 + backoff(attempt, () => link.random());
+      if (!PASSING.test(code) || now() + wait >= until) throw error;
+      if (wait) await new Promise((resolve) => setTimeout(resolve, wait));
+    }
+  }
+}
+
 // src/commands.ts
 var REPLY_DEADLINE = 1e4;
 var Commands = class {
-  /** `send` puts the text on the wire; false where there is none. While `busy`, replies may be held up by a replay. */
-  constructor(send, busy) {
+  /** `send` puts the text on the wire; false where there is none. Replies may be held up by a replay. */
+  constructor(send, rooms) {
     this.send = send;
-    this.busy = busy;
+    this.rooms = rooms;
   }
   send;
-  busy;
+  rooms;
   #last = 0;
   #pending = /* @__PURE__ */ new Map();
   #timers = new Timers();
-  ask(type, fields, more = {}) {
-    return new Promise((resolve, reject) => {
-      const id = ++this.#last;
-      if (!this.send(JSON.stringify({ type, id, ...fields }))) return reject(disconnected());
-      this.#pending.set(id, { resolve, reject, ...more });
-      const wait = () => this.#timers.set(id, REPLY_DEADLINE, () => {
-        if (this.busy()) return wait();
-        this.take(id).reject(new GatewayError({ code: "timeout", message: `no reply to ${type}` }));
-      });
-      wait();
+  ask(type, fields, done, failed) {
+    const id = ++this.#last;
+    if (!this.send(JSON.stringify({ type, id, ...fields }))) return failed(disconnected());
+    this.#pending.set(id, [done, failed]);
+    const wait = () => this.#timers.set(id, REPLY_DEADLINE, () => {
+      if (this.rooms.replaying) wait();
+      else this.settle(id, void 0, new GatewayError({ code: "timeout", message: `no reply to ${type}` }));
     });
+    wait();
   }
-  /** The command that a reply with this `id` answers; it waits no more. */
-  take(id) {
+  /** The command `id` was answered, with an error or without. False where there is none of that id. */
+  settle(id, data = {}, error) {
     const pending = this.#pending.get(id);
-    if (pending) this.#timers.clear(id);
+    if (!pending) return false;
+    this.#timers.clear(id);
     this.#pending.delete(id);
-    return pending;
+    if (error) pending[1](error);
+    else pending[0](data);
+    return true;
   }
-  /** Rejects all: no reply will come. */
+  /** No reply will come to any. */
   fail() {
-    for (const id of [...this.#pending.keys()]) this.take(id).reject(disconnected());
+    for (const id of [...this.#pending.keys()]) this.settle(id, void 0, disconnected());
   }
 };
 
 // src/dial.ts
-var ROOMS_IN_URL = 2e3;
-var fitsUrl = (rooms) => rooms.join().length <= ROOMS_IN_URL;
-var absolute = (url) => new URL(url, globalThis.location?.href);
-function route(url, path) {
-  const found = new URL(`../${path}`, absolute(url));
-  found.protocol = found.protocol.replace("ws", "http");
-  found.search = "";
-  return found;
-}
-async function ticketFor(url, token) {
-  const reply = await fetch(route(url, "tickets"), { method: "POST", headers: { Authorization: `Bearer ${token}` } });
-  const body = await reply.json();
-  if (reply.ok) return body.ticket;
-  throw new GatewayError({
-    code: body.code,
-    message: body.detail ?? body.title,
-    retry_after: Number(reply.headers.get("Retry-After"))
-  });
-}
-function dial({ url, tokenIn, WebSocket = globalThis.WebSocket }, query, token) {
-  if (!WebSocket) {
-    throw new Error("this platform has no WebSocket; install the package ws and pass { WebSocket } from 'ws', or use Node 22");
-  }
-  const target = absolute(url);
-  target.protocol = target.protocol.replace("http", "ws");
-  const protocols = [];
-  if (token && tokenIn === "query") query = { ...query, token };
-  else if (token && tokenIn !== "ticket") protocols.push("gateway.v1", `gateway.bearer.${token}`);
-  for (const [name, value] of Object.entries(query)) if (value) target.searchParams.set(name, value);
-  return new WebSocket(target.href, protocols);
+function dial(options, query, token) {
+  const Constructor = options.WebSocket ?? globalThis.WebSocket;
+  if (!Constructor) throw new Error("no WebSocket here: use Node 22, or install ws and pass { WebSocket } from 'ws'");
+  const url = new URL(options.url, globalThis.location?.href);
+  url.protocol = url.protocol.replace("http", "ws");
+  const inQuery = options.tokenIn === "query";
+  const all = { ...query, client_id: options.clientId, token: inQuery ? token : void 0 };
+  for (const [name, value] of Object.entries(all)) if (value) url.searchParams.set(name, value);
+  return new Constructor(url.href, token && !inQuery ? ["gateway.v1", `gateway.bearer.${token}`] : []);
 }
 
-// src/resume.ts
+// src/freshness.ts
+var FreshnessClock = class {
+  /** The gateway's clock minus ours; of the frame that was on its way the shortest. */
+  #ahead = -Infinity;
+  #asOf = -Infinity;
+  #degraded = false;
+  /** A new connection may be to a node with another clock. */
+  reset() {
+    this.#ahead = -Infinity;
+    this.#degraded = false;
+  }
+  /** A frame of the gateway's own, which carries the time when it was sent. */
+  frame(type, timestamp) {
+    this.#ahead = Math.max(this.#ahead, Date.parse(timestamp) - now());
+    if (type === "stream.degraded" || type === "stream.restored") this.#degraded = type === "stream.degraded";
+  }
+  /** Everything up to `timestamp` has come. An event may have a time of its publisher's, ahead of the clock. */
+  current(timestamp) {
+    this.#asOf = Math.max(this.#asOf, Math.min(Date.parse(timestamp), now() + this.#ahead));
+  }
+  read(live, staleAfter) {
+    if (this.#asOf === -Infinity) return { asOf: void 0, age: void 0, stale: true };
+    const age = Math.max(0, now() + this.#ahead - this.#asOf);
+    return { asOf: new Date(this.#asOf), age, stale: !live || this.#degraded || age > staleAfter };
+  }
+};
+
+// src/items.ts
+var MOST = 1e4;
+function roomsOf(event) {
+  const rooms = [];
+  for (const [name, id] of Object.entries(event)) {
+    const kind = /^(?!event_)([a-z][a-z0-9]*)_id$/.exec(name)?.[1];
+    if (kind && id != null) rooms.push(`${kind}:${id}`);
+  }
+  return rooms;
+}
+function applyTo(items, event, room) {
+  const id = [event.key, ...roomsOf(event).filter((name) => name !== room)].join(" ");
+  const before = items.get(id);
+  items.delete(id);
+  if (event.op === "delete") return;
+  if (event.op === "append" && before) {
+    const data = { ...before.data };
+    for (const [name, value] of Object.entries(event.data)) {
+      const old = data[name];
+      data[name] = typeof old === "string" && typeof value === "string" ? old + value : value;
+    }
+    event = { ...event, data };
+  }
+  items.set(id, event.op === "append" ? { ...event, op: "set" } : event);
+  if (items.size > MOST) items.delete(items.keys().next().value);
+}
+
+// src/room.ts
+var SPREAD = 5e3;
+var HELD = 1e4;
+var Listener = class {
+  state = "joining";
+  options;
+  #source;
+  #held;
+  #abort;
+  #attempt = 0;
+  #timers = new Timers();
+  constructor(options, source) {
+    this.options = options;
+    this.#source = source;
+  }
+  /** The gateway sends the room's events from now on, and its items have come. */
+  ready() {
+    if (this.state === "live" || this.#abort) return;
+    if (this.options.load) this.#load();
+    else this.#become("live");
+  }
+  event(event) {
+    if (!this.#held) {
+      if (this.state === "live") this.tell("onEvent", event);
+    } else if (this.#held.push(event) > HELD) {
+      this.gap("overflow");
+    }
+  }
+  gap(reason) {
+    this.tell("onGap", { reason });
+    if (this.state === "closed") return;
+    if (this.options.load) this.reload(this.#source.random() * SPREAD);
+    else if (this.options.state) this.#become("loading");
+  }
+  /** Loads the snapshot in `delay` milliseconds. What comes until then is in it, so it is dropped. */
+  reload(delay) {
+    this.#stop();
+    this.#abort = new AbortController();
+    this.#become("loading");
+    this.#timers.set("load", delay, () => this.#load());
+  }
+  close(reason, message) {
+    if (this.state === "closed") return;
+    this.#stop();
+    this.#become("closed", reason, message);
+  }
+  tell(name, value) {
+    try {
+      this.options[name]?.(value);
+    } catch (error) {
+      this.#source.error(error);
+    }
+  }
+  async #load() {
+    const abort = this.#abort = new AbortController();
+    this.#held = [];
+    if (this.state !== "loading") this.#become("loading");
+    try {
+      const snapshot = await this.options.load(this.#source.position, abort.signal);
+      if (abort.signal.aborted) return;
+      this.#attempt = 0;
+      this.tell("onLoad", snapshot);
+      for (const event of this.#held ?? []) if (!abort.signal.aborted) this.tell("onEvent", event);
+      if (abort.signal.aborted) return;
+      this.#abort = this.#held = void 0;
+      this.#become("live");
+    } catch (error) {
+      if (abort.signal.aborted) return;
+      this.#source.error(error);
+      this.reload(backoff(this.#attempt++, () => this.#source.random()));
+    }
+  }
+  #stop() {
+    this.#abort?.abort();
+    this.#abort = this.#held = void 0;
+    this.#timers.clear();
+  }
+  #become(state, reason, message) {
+    this.state = state;
+    this.tell("onState", { state, reason, message });
+  }
+};
+var RoomRecord = class {
+  constructor(name) {
+    this.name = name;
+  }
+  name;
+  listeners = /* @__PURE__ */ new Set();
+  /** What asks for it on this connection, until that is answered; of state, until all of it has come. */
+  asked;
+  /** The gateway has this connection in it. */
+  on = false;
+  /** A later connection resumes it with the others. */
+  kept = false;
+  /** Its items have to be asked for. */
+  owed = false;
+  items;
+  /** Those that take the place of `items` when all of them have come. */
+  next;
+  /** Who is in it, where that is watched on this connection. */
+  users;
+  #copy;
+  #told = false;
+  /** The items as they are now; the same object until they change. */
+  get snapshot() {
+    return this.#copy ??= new Map(this.items);
+  }
+  /** Tells of changed items, once for all that came at once. */
+  changed() {
+    this.#copy = void 0;
+    if (this.#told) return;
+    this.#told = true;
+    queueMicrotask(() => {
+      this.#told = false;
+      for (const each of this.listeners) if (each.state === "live") each.tell("onItems", this.snapshot);
+    });
+  }
+  get watched() {
+    return [...this.listeners].some(({ options }) => options.onPresence);
+  }
+  present() {
+    for (const each of this.listeners) each.tell("onPresence", [...this.users]);
+  }
+  ready() {
+    for (const each of [...this.listeners]) {
+      if (each.state !== "live" && this.items) this.changed();
+      each.ready();
+    }
+  }
+};
+
+// src/rooms.ts
 var REMEMBERED = 5e3;
+var ROOMS_IN_URL = 2e3;
 var MARKS = /* @__PURE__ */ new Set(["stream.mark", "stream.gap", "pong", "server.draining"]);
-var Resume = class {
-  rooms;
-  /** Rooms whose presence is told. */
-  watched = /* @__PURE__ */ new Set();
-  /** Rooms whose items are kept. */
-  stateful = /* @__PURE__ */ new Set();
-  /** Up to here everything of our rooms was handled, save what open replays owe. */
-  position;
-  /** The number of the attempt to connect; whatever belongs to an older one is ignored. */
-  connection = 0;
-  /** Our rooms on this connection, from `position` on. */
-  base;
-  /** Of commands; a new connection asks for them again. */
-  open = [];
-  /** Whose events come now: the gateway gives one replay after another. */
-  current;
-  leaving = /* @__PURE__ */ new Set();
-  duplicates = 0;
-  // the gateway promises none; counted so that a page can show it
-  #own = "";
-  #seen = /* @__PURE__ */ new Map();
+var Rooms = class {
   // event_id: the connection that brought it
-  constructor(rooms = [], since) {
-    this.rooms = new Set(rooms);
+  constructor(host, tell, since) {
+    this.tell = tell;
+    this.#host = host;
     this.position = since;
   }
-  /** Where a later connection goes on; while an older part of the log is replayed, the place there. */
-  get cursor() {
-    return this.open.find(({ how }) => how.since)?.how.since ?? this.position;
+  tell;
+  /** Everything of our rooms up to here was handled, save what is owed of state. */
+  position;
+  duplicates = 0;
+  // the gateway promises none; counted so that a page can show it
+  #host;
+  #rooms = /* @__PURE__ */ new Map();
+  #own = "";
+  #head = "";
+  #connection = 0;
+  #live = false;
+  /** The rooms that were kept, from `position` on, as this connection asks for them. */
+  #base;
+  #inUrl = false;
+  /** Whose events come now: the gateway gives one replay after another. */
+  #replay;
+  #scheduled = false;
+  #seen = /* @__PURE__ */ new Map();
+  get names() {
+    return [...this.#rooms.values()].filter(({ listeners }) => listeners.size).map(({ name }) => name);
   }
-  /** What the URL asked for, until it is answered by a frame without `id`. */
-  get unanswered() {
-    return this.base?.inUrl && !this.resumed ? this.base : void 0;
+  /** A replay is under way, and replies may have to wait for it. */
+  get replaying() {
+    return this.#replay !== void 0;
   }
-  /** Whether our rooms were joined on this connection, so that what comes now follows `position`. */
-  get resumed() {
-    return this.base === void 0 || this.base.left !== void 0;
+  random() {
+    return this.#host.random();
   }
-  /** What a new connection asks for first; `inUrl` where its URL does. */
-  begin(fits) {
-    const later = new Set(this.open.flatMap(({ fresh, how: how2 }) => how2.since && fresh || []));
-    const rooms = [...this.rooms].filter((room) => !later.has(room));
-    const inUrl = fits(rooms);
-    const how = { since: this.position };
-    if (this.position && this.stateful.size) how.state = true;
-    this.base = rooms.length || this.position ? { rooms, how, again: true, inUrl } : void 0;
-    return this.base;
+  error(error) {
+    this.tell("onError", error);
   }
-  /** The connection is established. */
-  establish(userId, head) {
-    this.#own = `user:${userId}`;
-    this.position ??= head;
+  // ---- by the application
+  open(name, options) {
+    let room = this.#rooms.get(name);
+    if (!room) this.#rooms.set(name, room = new RoomRecord(name));
+    const listener = new Listener(options, this);
+    room.listeners.add(listener);
+    if (options.state && !room.items) this.#wantState(room);
+    this.#sync();
+    return [room, listener];
   }
-  /** Answered: these rooms are joined. */
-  answered(rooms, data, replay) {
-    this.settle();
-    const others = rooms.filter((room) => room !== this.#own);
-    if (replay) {
-      replay.fresh ??= others.filter((room) => !this.rooms.has(room));
-      replay.left = (data.replayed ?? 0) + (data.items ?? 0);
-      if (replay.left) this.current = replay;
-      const { presence, state } = replay.how;
-      if (presence !== void 0) for (const room of others) this.watched[presence ? "add" : "delete"](room);
-      if (state && replay !== this.base) for (const room of others) this.stateful.add(room);
-      this.#keep(replay);
+  close(room, listener) {
+    listener.close();
+    room.listeners.delete(listener);
+    this.#sync();
+  }
+  /** Asks for the room's items anew. */
+  reload(room) {
+    this.#wantState(room);
+    this.#sync();
+  }
+  #wantState(room) {
+    room.items ??= /* @__PURE__ */ new Map();
+    room.next = void 0;
+    room.owed = true;
+    room.asked = void 0;
+  }
+  // ---- by the connection
+  /** What a new connection asks for in its URL. */
+  begin() {
+    this.#connection += 1;
+    const rooms = [...this.#rooms.values()].filter(({ listeners, kept, owed }) => listeners.size && (kept || !owed));
+    const base = { rooms, how: { since: this.position } };
+    if (this.position && rooms.some(({ items, owed }) => items && !owed)) base.how.state = true;
+    for (const room of rooms) room.asked = base;
+    this.#base = rooms.length || this.position ? base : void 0;
+    const names = rooms.map(({ name }) => name).join();
+    this.#inUrl = names.length <= ROOMS_IN_URL;
+    return { since: this.position, state: base.how.state && "1", rooms: this.#inUrl ? names : void 0 };
+  }
+  established({ user_id, cursor }) {
+    this.#live = true;
+    this.#own = `user:${user_id}`;
+    this.#head = cursor;
+    this.position ??= cursor;
+    if (this.#base && !this.#inUrl) this.#ask(this.#base);
+    this.#sync();
+  }
+  /** The connection has ended. What it was asked is to be asked again. */
+  lost() {
+    this.#live = false;
+    this.#replay = this.#base = void 0;
+    for (const room of this.#rooms.values()) {
+      room.on = false;
+      room.asked = room.next = room.users = void 0;
     }
-    this.join(others);
-    if (replay?.inUrl) {
-      this.rooms.delete("*");
-      if (!replay.left && data.recovered !== null) this.position = data.cursor;
-    }
   }
-  /** Its rooms without those that were left or refused. */
-  still({ rooms }) {
-    return rooms.filter((room) => this.rooms.has(room) || room === this.#own);
-  }
-  /** The gateway has us in these rooms. Those that an `unsubscribe` on its way names are left, unless it is refused. */
-  join(rooms) {
-    for (const room of rooms) {
-      const leave = [...this.leaving].find((each) => each.rooms.includes(room));
-      (leave?.left ?? this.rooms).add(room);
-    }
-  }
-  lose(rooms) {
-    for (const room of rooms) for (const set of [this.rooms, this.watched, this.stateful]) set.delete(room);
-  }
-  /** An event has come, of the replay `current` or live. Returns whether the page is to get it. */
-  isNew(eventId) {
-    const before = this.#seen.get(eventId);
-    if (before === this.connection) this.duplicates += 1;
-    this.#seen.set(eventId, this.connection);
+  event(event) {
+    const { event_id: id, key } = event;
+    const replay = this.#replay;
+    const before = this.#seen.get(id);
+    this.#seen.set(id, this.#connection);
     if (this.#seen.size > REMEMBERED) this.#seen.delete(this.#seen.keys().next().value);
-    return !this.current?.again || before === void 0 || before === this.connection;
-  }
-  /** An event of `replay`, or live, was handled. While an older part is replayed, or our rooms are not joined yet, it
-   *  must not carry our place past what is still owed. Returns whether it moved our place. */
-  handled(eventId, replay) {
-    const moves = this.resumed && (!replay || replay === this.base);
-    if (moves) this.position = eventId;
-    if (replay) {
-      replay.how.since = eventId;
-      replay.left -= 1;
-      if (replay.left === 0) this.settle();
+    let ofState = false;
+    for (const name of [...roomsOf(event), "tenant"]) {
+      const room = this.#rooms.get(name);
+      if (room?.next && key) {
+        ofState = true;
+        applyTo(room.next, event, name);
+      } else if (room && before === void 0) {
+        if (room.items && key) {
+          applyTo(room.items, event, name);
+          room.changed();
+        }
+        for (const each of [...room.listeners]) each.event(event);
+      }
     }
-    return moves;
+    if (before === void 0) this.tell("onEvent", event);
+    else if (before === this.#connection && !ofState) this.duplicates += 1;
+    if (this.#resumed && (!replay || replay === this.#base)) {
+      this.position = id;
+      this.#host.fresh.current(event.timestamp);
+    }
+    if (replay && (replay.left -= 1) === 0) this.#settle();
   }
-  /** Everything up to the frame's cursor was given to this connection, or given up. */
-  mark({ type, data }) {
+  /** Any other frame. */
+  frame({ type, data, id }) {
+    if (type === "subscribed" && id === void 0 && this.#unanswered) this.#answered(this.#base, data);
+    else if (type === "subscription.revoked") this.#drop(data.rooms, data.reason);
+    else if (type === "authenticated") this.#drop(data.dropped ?? [], "token");
+    else if (type === "stream.gap") this.#gap(data.reason, this.#rooms.values());
+    else if (type === "presence.joined" || type === "presence.left") {
+      const room = this.#rooms.get(data.room);
+      room?.users?.[type === "presence.joined" ? "add" : "delete"](data.user_id);
+      room?.present();
+    }
     if (!MARKS.has(type) || !data.cursor) return;
-    this.settle();
-    if (this.resumed) this.position = data.cursor;
+    this.#settle();
+    if (!this.#resumed) return;
+    this.position = data.cursor;
+    if (data.as_of) this.#host.fresh.current(data.as_of);
   }
-  /** All events of the replay that was answered last have come. */
-  settle() {
-    const replay = this.current;
-    this.current = void 0;
-    if (replay) this.end(replay);
+  /** An `error` that answers no command: whether it refuses what the URL asked for. */
+  refuse(error) {
+    const refused = this.#live && this.#unanswered;
+    if (refused) this.#refused(this.#base, error);
+    return refused;
   }
-  end(replay) {
-    replay.left = 0;
-    this.#keep(replay);
+  // ---- replays
+  /** Whether our rooms were joined on this connection, so that what comes now follows `position`. */
+  get #resumed() {
+    return this.#base === void 0 || this.#base.left !== void 0;
   }
-  /** Puts the replay of a command among those that are open, or takes it out. */
-  #keep(replay) {
-    if (replay !== this.base) {
-      const others = this.open.filter((other) => other !== replay);
-      this.open = replay.left ? [...others, replay] : others;
+  /** Whether the frame is still to come, without `id`, that answers the URL. */
+  get #unanswered() {
+    return this.#inUrl && !this.#resumed;
+  }
+  #ask(replay) {
+    const rooms = replay.rooms.map(({ name }) => name);
+    const failed = (error) => {
+      if (error.code !== "disconnected") this.#refused(replay, error);
+    };
+    this.#host.ask("subscribe", { rooms, ...replay.how }, (data) => this.#answered(replay, data), failed);
+  }
+  #answered(replay, data) {
+    this.#settle();
+    replay.left = (data.replayed ?? 0) + (data.items ?? 0);
+    if (replay === this.#base && this.#inUrl && !replay.left && data.recovered !== null) this.position = data.cursor;
+    for (const room of replay.rooms) {
+      room.on = true;
+      if (room.asked !== replay) continue;
+      if (room.owed && replay !== this.#base) room.next = /* @__PURE__ */ new Map();
+      else room.asked = void 0;
     }
-    if (!replay.left) replay.done?.();
+    this.#replay = replay;
+    if (data.recovered === false) this.#gap("not_recovered", replay.rooms);
+    for (const room of replay.rooms) this.#complete(room);
+    if (!replay.left) this.#settle();
+    this.#sync();
   }
-  /** What the page loads anew, or gets again by joining anew, is not to be taken for known. */
-  forget() {
+  /** All of the replay that was answered last has come. */
+  #settle() {
+    const replay = this.#replay;
+    this.#replay = void 0;
+    for (const room of replay?.rooms ?? []) {
+      if (room.asked !== replay) continue;
+      room.owed = false;
+      room.asked = void 0;
+      room.items = room.next;
+      room.next = void 0;
+      room.changed();
+      this.#complete(room);
+    }
+    if (replay) this.#sync();
+  }
+  /** Follows the room from here on, if nothing of its state is owed. At once: the next frame may be an event of it. */
+  #complete(room) {
+    if (room.owed) return;
+    room.kept = true;
+    room.ready();
+  }
+  /** All or nothing: one room that is not ours would cost us the others, so ask again without it. */
+  #refused(replay, error) {
+    const { code, message, rooms = [] } = error;
+    const { how } = replay;
+    const base = replay === this.#base;
+    const before = replay.rooms.length;
+    this.#inUrl &&= !base;
+    this.error(error);
+    this.#drop(rooms, code, message);
+    replay.rooms = replay.rooms.filter((room) => this.#rooms.get(room.name) === room);
+    if (code === "cursor_invalid" && how.since) {
+      if (base) this.position = this.#head;
+      how.since = void 0;
+      this.#gap(code, replay.rooms);
+    } else if (replay.rooms.length === before) {
+      if (!rooms.length && !FINAL.test(code)) return this.#host.retry(`not subscribed: ${code}`);
+      this.#drop(replay.rooms.splice(0).map(({ name }) => name), code, message);
+    }
+    if (!base) for (const room of replay.rooms) room.asked = void 0;
+    else if (replay.rooms.length) return this.#ask(replay);
+    else replay.left = 0;
+    this.#sync();
+  }
+  #gap(reason, rooms) {
     this.#seen.clear();
+    this.tell("onGap", { reason });
+    for (const room of [...rooms]) {
+      if (room.items) this.#wantState(room);
+      room.users = void 0;
+      for (const each of [...room.listeners]) each.gap(reason);
+    }
+    this.#sync();
+  }
+  /** The gateway does not have us in these rooms, and will not. */
+  #drop(rooms, reason, message) {
+    for (const name of rooms) {
+      const room = this.#rooms.get(name);
+      this.#rooms.delete(name);
+      for (const each of room?.listeners ?? []) each.close(reason, message);
+    }
+  }
+  // ---- joining and leaving
+  /** Brings the gateway's rooms in line with those that are wanted, soon: together for all that change at once. */
+  #sync() {
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    queueMicrotask(() => {
+      this.#scheduled = false;
+      if (this.#live && this.#resumed) this.#reconcile();
+    });
+  }
+  #reconcile() {
+    const leave = [];
+    const watch = [];
+    const plain = { rooms: [], how: {} };
+    const state = { rooms: [], how: { state: true } };
+    for (const room of this.#rooms.values()) {
+      const { name, on, owed } = room;
+      if (!room.listeners.size) {
+        if (room.asked) continue;
+        this.#rooms.delete(name);
+        if (on && name !== this.#own) leave.push(name);
+      } else if (!room.asked && (owed || !on)) {
+        room.asked = owed ? state : plain;
+        room.asked.rooms.push(room);
+      } else if (on && !owed) {
+        room.ready();
+        if (!room.users && room.watched) watch.push(room);
+      }
+    }
+    if (leave.length) this.#command("unsubscribe", { rooms: leave });
+    for (const replay of [plain, state]) if (replay.rooms.length) this.#ask(replay);
+    if (watch.length) this.#command("subscribe", { rooms: watch.map(({ name }) => name), presence: true });
+    for (const room of watch) {
+      room.users = /* @__PURE__ */ new Set();
+      this.#command("presence", { room: room.name }, ({ users }) => {
+        room.users = new Set(users.map((user) => user.user_id));
+        room.present();
+      });
+    }
+  }
+  #command(type, fields, done = () => {
+  }) {
+    this.#host.ask(type, fields, done, (error) => {
+      if (error.code !== "disconnected") this.error(error);
+    });
   }
 };
 
@@ -267,14 +597,14 @@ var AHEAD = 15e3;
 var AGAIN = 5e3;
 var Token = class {
   /** `renew` shows a fresh one to the gateway, on the open connection. */
-  constructor(source, renew, failed) {
+  constructor(source, renew, tell) {
     this.source = source;
     this.renew = renew;
-    this.failed = failed;
+    this.tell = tell;
   }
   source;
   renew;
-  failed;
+  tell;
   #held;
   #until = Infinity;
   #refused = false;
@@ -315,7 +645,7 @@ var Token = class {
       this.#held = token;
     } catch (error) {
       if (connection !== this.#connection) return;
-      this.failed(error);
+      this.tell("onError", error);
       if (!(error instanceof GatewayError)) this.#timers.set("renew", AGAIN, () => this.refresh());
     }
   }
@@ -330,19 +660,20 @@ var Token = class {
 var STABLE_AFTER = 1e4;
 var OPEN_DEADLINE = 1e4;
 var ANSWER_DEADLINE = 1e4;
-var FINAL = /* @__PURE__ */ new Set(["scope_missing", "too_many_rooms"]);
 var Session = class {
   state = "closed";
   /** `data` of the last `connection.established`. */
   data;
-  resume;
-  random;
+  rooms;
+  fresh = new FreshnessClock();
   #options;
   #tell;
   #socket;
   #commands;
   #token;
   #timers = new Timers();
+  #dialled = 0;
+  // number of the attempt; what belongs to an older one is ignored
   #attempt = 0;
   #frames = 0;
   #liveAt = Infinity;
@@ -351,17 +682,19 @@ var Session = class {
   #notBefore = 0;
   // when an `error` told us to try again
   #hasty = true;
-  constructor(options, listener) {
+  constructor(options, tell) {
     this.#options = options;
-    this.#tell = listener;
-    this.random = options.random ?? Math.random;
-    this.resume = new Resume(options.rooms, options.since);
-    this.#token = new Token(options.token, (token) => this.command("auth", { token }), (error) => this.#tell.error(error));
+    this.#tell = tell;
+    this.rooms = new Rooms(this, tell, options.since);
+    this.#token = new Token(options.token, (token) => this.command("auth", { token }), tell);
     this.#commands = new Commands((text) => {
       if (this.#socket?.readyState !== 1) return false;
       this.#socket.send(text);
       return true;
-    }, () => this.resume.current !== void 0);
+    }, this.rooms);
+  }
+  random() {
+    return (this.#options.random ?? Math.random)();
   }
   open() {
     if (this.state !== "closed") return;
@@ -377,95 +710,74 @@ var Session = class {
     this.#become("closed", { reason, code });
   }
   /** Loses the socket, and comes back: after `delay` milliseconds, else at its slot or with backoff. */
-  retry({ reason, code, delay }) {
+  retry(reason, code, delay) {
     const at = now();
     if (at - this.#liveAt >= STABLE_AFTER) this.#attempt = 0;
     const slot = this.#slotAt > at ? this.#slotAt - at : void 0;
-    const wait = delay ?? slot ?? Math.max(0, this.#notBefore - at) + backoff(this.#attempt, this.random);
+    const wait = delay ?? slot ?? Math.max(0, this.#notBefore - at) + backoff(this.#attempt, () => this.random());
     this.#attempt += 1;
     this.#hasty = delay === void 0 && slot === void 0 && this.#notBefore <= at && !UNHURRIED.has(code);
     this.#detach();
     this.#become("reconnecting", { reason, code, retryAt: Date.now() + wait });
     this.#timers.set("retry", wait, () => this.#dial());
   }
-  // ---- commands
+  /** Calls `done` or `failed` synchronously with the reply. */
+  ask(...command) {
+    this.#commands.ask(...command);
+  }
   command(type, fields = {}) {
-    return this.#commands.ask(type, fields);
-  }
-  subscribe(rooms, how, done) {
-    return this.#ask({ rooms: [...rooms], how: { ...how }, done });
-  }
-  unsubscribe(rooms) {
-    const resume = this.resume;
-    const leave = { rooms, left: new Set(rooms.filter((room) => resume.rooms.delete(room))) };
-    resume.leaving.add(leave);
-    return this.#commands.ask("unsubscribe", { rooms }, { leave }).finally(() => resume.leaving.delete(leave));
-  }
-  #ask(replay) {
-    return this.#commands.ask("subscribe", { rooms: replay.rooms, ...replay.how }, { replay });
+    return new Promise((resolve, reject) => this.ask(type, fields, resolve, reject));
   }
   // ---- connecting
   async #dial() {
-    const { resume } = this;
-    const dialled = ++resume.connection;
-    const { url, clientId, tokenIn } = this.#options;
+    const dialled = ++this.#dialled;
     this.#timers.clear();
-    this.#timers.set("open", OPEN_DEADLINE, () => this.retry({ reason: "no answer from the gateway" }));
+    this.#timers.set("open", OPEN_DEADLINE, () => this.retry("no answer from the gateway"));
     this.#become("connecting");
-    let token;
-    let ticket;
     try {
-      token = await this.#token.get();
-      if (token && tokenIn === "ticket" && dialled === resume.connection) ticket = await ticketFor(url, token);
+      const token = await this.#token.get();
+      if (dialled !== this.#dialled) return;
+      if (!token && this.#options.token != null) return this.close("token_missing", 4401);
+      try {
+        const socket = this.#socket = dial(this.#options, this.rooms.begin(), token);
+        socket.onmessage = ({ data }) => this.#receive(data);
+        socket.onclose = ({ code, reason }) => this.#closed(code, String(reason));
+        socket.onerror = () => this.#closed(1006, "");
+      } catch (error) {
+        this.#tell("onError", error);
+        this.close(error.message);
+      }
     } catch (error) {
-      if (dialled !== resume.connection) return;
-      this.#tell.error(error);
-      return this.#refusedTicket(error);
+      if (dialled !== this.#dialled) return;
+      this.#tell("onError", error);
+      this.retry("no token to be had");
     }
-    if (dialled !== resume.connection) return;
-    if (!token && this.#options.token != null) return this.close("token_missing", 4401);
-    const base = resume.begin(fitsUrl);
-    const asked = base?.inUrl ? base.rooms.join() : void 0;
-    const query = { client_id: clientId, since: resume.position, rooms: asked, state: base?.how.state ? "1" : void 0, ticket };
-    try {
-      const socket = this.#socket = dial(this.#options, query, token);
-      socket.onmessage = ({ data }) => this.#receive(data);
-      socket.onclose = ({ code, reason }) => this.#closed(code, String(reason));
-      socket.onerror = () => {
-      };
-    } catch (error) {
-      this.#tell.error(error);
-      this.close(error.message);
-    }
-  }
-  /** No token or ticket came: from a function or a gateway that fails, or for a token that is refused. */
-  #refusedTicket({ code, retry_after }) {
-    if (code?.startsWith("token_")) return this.#closed(4401, code);
-    if (retry_after) this.#notBefore = now() + retry_after * 1e3;
-    this.retry({ reason: "no token to be had" });
   }
   #closed(code, reason) {
-    const [rule, words] = CLOSE_CODES[code] ?? ["backoff", `closed with ${code}`];
-    const change = { code, reason: reason || words };
-    if (rule === "never" || rule === "fresh_token" && !this.#token.mayRenew(reason)) return this.close(change.reason, code);
-    this.retry(change);
+    const rule = CLOSE_CODES[code];
+    reason ||= `closed with ${code}`;
+    if (rule === "never" || rule === "fresh_token" && !this.#token.mayRenew(reason)) this.close(reason, code);
+    else this.retry(reason, code);
   }
   /** Lets go of the socket at once: a dead network may take minutes to report its close. Frames that still come are
    *  not handled, so the cursor does not count them, so they will be replayed. */
   #detach() {
-    this.resume.connection += 1;
+    this.#dialled += 1;
     this.#timers.clear();
     this.#liveAt = Infinity;
     this.#slotAt = this.#notBefore = 0;
-    this.resume.current = void 0;
     const socket = this.#socket;
     this.#socket = void 0;
     if (socket) {
       socket.onmessage = socket.onclose = null;
+      socket.onerror = () => {
+      };
       socket.close();
     }
-    this.#commands.fail();
     this.#token.stop();
+    this.fresh.reset();
+    this.rooms.lost();
+    this.#commands.fail();
   }
   #listen(how) {
     for (const type of ["online", "offline", "pageshow"]) globalThis[how]?.(type, this.#wake);
@@ -483,96 +795,34 @@ var Session = class {
     try {
       frame = JSON.parse(text);
     } catch {
-      return this.retry({ reason: "unreadable frame" });
+      return this.retry("unreadable frame");
     }
     if (frame.event_id === void 0) this.#control(frame);
-    else this.#event(frame);
-  }
-  #event(event) {
-    const { resume } = this;
-    const replay = resume.current;
-    if (resume.isNew(event.event_id)) this.#tell.event(event);
-    if (resume.handled(event.event_id, replay)) this.#tell.current(event.timestamp);
+    else this.rooms.event(frame);
   }
   #control(frame) {
-    const { resume } = this;
-    const { type, data = {}, id } = frame;
-    const pending = this.#commands.take(id);
-    if (pending?.leave) resume.leaving.delete(pending.leave);
+    const { type, data = {}, id, timestamp } = frame;
     if (type === "connection.established") this.#established(frame);
-    else if (type === "subscribed") this.#subscribed(data, id === void 0 ? resume.unanswered : pending?.replay);
-    else if (type === "unsubscribed") {
-      resume.settle();
-      resume.lose(data.rooms);
-      resume.forget();
-    } else if (type === "authenticated") {
-      this.#lose(data.dropped ?? [], "token");
-      this.#token.expires(data.expires_at, frame.timestamp);
-    } else if (type === "subscription.revoked") this.#lose(data.rooms, data.reason);
+    else if (type === "authenticated") this.#token.expires(data.expires_at, timestamp);
     else if (type === "token.expiring") this.#token.refresh();
     else if (type === "server.draining") this.#slotAt = now() + data.reconnect_after_ms;
-    else if (type === "stream.gap") this.#gap(data.reason);
-    resume.mark(frame);
-    this.#tell.frame(frame);
-    if (data.as_of && data.cursor) this.#tell.current(data.as_of);
-    if (type !== "error") return pending?.resolve(data);
+    this.fresh.frame(type, timestamp);
+    this.rooms.frame(frame);
+    this.#tell("onFrame", frame);
+    if (type !== "error") return void this.#commands.settle(id, data);
     const error = new GatewayError(data);
-    if (data.retry_after) this.#notBefore = now() + data.retry_after * 1e3;
-    if (pending?.leave) resume.join([...pending.leave.left].filter((room) => !data.rooms?.includes(room)));
-    if (pending) pending.reject(error);
-    else if (id === void 0 && resume.unanswered && this.state === "live") this.#refused(resume.base, error);
-    else this.#tell.error(error);
+    if (error.retry_after) this.#notBefore = now() + error.retry_after * 1e3;
+    if (!this.#commands.settle(id, data, error) && !this.rooms.refuse(error)) this.#tell("onError", error);
   }
-  #established({ data, timestamp }) {
-    const { resume } = this;
+  #established(frame) {
+    this.data = frame.data;
     this.#timers.clear("open");
-    this.data = data;
     this.#token.accepted();
+    this.#token.expires(frame.data.expires_at, frame.timestamp);
     this.#liveAt = now();
-    resume.establish(data.user_id, data.cursor);
-    this.#token.expires(data.expires_at, timestamp);
-    if (resume.base && !resume.base.inUrl) this.#askAgain(resume.base);
-    for (const replay of [...resume.open]) this.#askAgain(replay);
-    if (resume.watched.size) this.#askAgain({ rooms: [...resume.watched], how: { presence: true } });
     this.#beat();
+    this.rooms.established(frame.data);
     this.#become("live");
-  }
-  #subscribed(data, replay) {
-    this.resume.answered(data.rooms, data, replay);
-    if (data.recovered === false) this.#gap("not_recovered", data.rooms);
-    this.#tell.joined(data.rooms, data);
-  }
-  #gap(reason, rooms) {
-    this.resume.forget();
-    this.#tell.gap(reason, rooms);
-  }
-  #lose(rooms, reason) {
-    this.resume.lose(rooms);
-    if (rooms.length) this.#tell.lost(rooms, reason);
-  }
-  // ---- asking again
-  #askAgain(replay) {
-    Object.assign(replay, { again: true, left: void 0, rooms: this.resume.still(replay) });
-    if (!replay.rooms.length) return this.resume.end(replay);
-    this.#ask(replay).catch((error) => error.code === "disconnected" || this.#refused(replay, error));
-  }
-  /** All or nothing: one room that is no longer ours would cost us the others, so ask again without it. */
-  #refused(replay, error) {
-    const { resume } = this;
-    const { code, rooms = [] } = error;
-    this.#tell.error(error);
-    this.#lose(rooms, code);
-    if (code === "cursor_invalid" && replay.how.since) {
-      replay.how.since = void 0;
-      this.#gap(code, replay.rooms);
-      if (replay === resume.base) resume.position = this.data.cursor;
-    } else if (resume.still(replay).length === replay.rooms.length) {
-      if (rooms.length || FINAL.has(code)) return resume.end(replay);
-      return this.retry({ reason: `not subscribed: ${code}` });
-    }
-    if (replay.rooms.includes("*")) return this.retry({ reason: code, delay: 0 });
-    replay.inUrl = false;
-    this.#askAgain(replay);
   }
   // ---- heartbeat
   /** The page cannot see the protocol's own pings, and a dead network says nothing: ask, and go when nobody answers. */
@@ -585,99 +835,127 @@ var Session = class {
     });
     this.#timers.set("beat", deadline, () => {
       if (this.#frames > frames) this.#beat();
-      else this.retry({ reason: "the gateway stopped answering" });
+      else this.retry("the gateway stopped answering");
     });
   }
   #become(state, detail = {}) {
     this.state = state;
-    this.#tell.state({ state, attempt: this.#attempt, ...detail });
+    this.#tell("onState", { state, attempt: this.#attempt, ...detail });
   }
 };
 
 // src/client.ts
 var connect = (options) => new GatewayClient(options).open();
 var GatewayClient = class {
-  /** Events that `onEvent` was given. */
-  received = 0;
-  /** Losses that `onGap` was told. */
-  gaps = 0;
+  /** The last change of `state`. */
+  change = { state: "closed", attempt: 0 };
   #options;
   #session;
+  #observers = /* @__PURE__ */ new Set();
   constructor(options) {
     this.#options = options;
-    this.#session = new Session(this.#options, {
-      state: (change) => this.#tell("onState", change),
-      event: (event) => {
-        this.received += 1;
-        this.#tell("onEvent", event);
-      },
-      gap: (reason) => {
-        this.gaps += 1;
-        this.#tell("onGap", { reason });
-      },
-      joined: (rooms, { recovered, replayed = 0 }) => this.#tell("onSubscribed", { rooms, recovered, replayed }),
-      lost: () => {
-      },
-      frame: (frame) => this.#tell("onFrame", frame),
-      current: () => {
-      },
-      error: (error) => this.#tell("onError", error)
-    });
+    this.#session = new Session(this.#options, (name, value) => this.#tell(name, value));
+    for (const name of options.rooms ?? []) this.room(name);
   }
   get state() {
-    return this.#session.state;
+    return this.change.state;
   }
   /** `data` of the last `connection.established`. */
   get session() {
     return this.#session.data;
   }
-  /** Where a later connection goes on: everything up to here was handled. Save it to resume in another page. */
+  /** Everything up to here was handled. Save it to resume in another page. */
   get cursor() {
-    return this.#session.resume.cursor;
+    return this.#session.rooms.position;
   }
-  /** The rooms that a reconnect will ask for. */
+  /** The rooms that are followed. */
   get rooms() {
-    return [...this.#session.resume.rooms];
+    return this.#session.rooms.names;
   }
-  /** Events that came twice on one connection: none, or the gateway has a fault. */
+  /** Events that came twice on one connection: none, or the gateway has a fault. They are not handed on. */
   get duplicates() {
-    return this.#session.resume.duplicates;
+    return this.#session.rooms.duplicates;
+  }
+  get freshness() {
+    return this.#session.fresh.read(this.state === "live", this.#options.staleAfter ?? 4e4);
   }
   /** Connects; after `close()`, connects again and resumes. */
   open() {
     this.#session.open();
     return this;
   }
-  /** Ends the connection for good; `cursor` stays, so `open()` can resume. */
+  /** Ends the connection for good; rooms and cursor stay, so `open()` can resume. */
   close(reason) {
     this.#session.close(reason);
   }
   /** Loses the socket as a bad network would and comes back after `ms`: to watch a resume. */
   cut(ms = 0) {
-    if (this.state !== "closed") this.#session.retry({ reason: "cut by hand", delay: ms });
+    if (this.state !== "closed") this.#session.retry("cut by hand", void 0, ms);
   }
-  /** All rooms or none. Once it is answered, a replay (`since`, `history`, `state`) survives a lost connection. */
-  subscribe(rooms, how = {}) {
-    return this.#session.subscribe(rooms, how);
+  /** Follows a room, on the one connection, until `close()` of what this returns. */
+  room(name, options = {}) {
+    const [record, listener] = this.#session.rooms.open(name, options);
+    const room = {
+      name,
+      get state() {
+        return listener.state;
+      },
+      get items() {
+        return record.snapshot;
+      },
+      reload: () => {
+        if (listener.options.load) listener.reload(0);
+        if (listener.options.state) this.#session.rooms.reload(record);
+      },
+      close: () => this.#session.rooms.close(record, listener)
+    };
+    return room;
   }
-  /** All rooms or none. */
-  unsubscribe(rooms) {
-    return this.#session.unsubscribe(rooms);
-  }
-  /** Resolves once the event is in the log. */
+  /** Resolves once the event is in the log: once, even if it had to be sent again. Rejects with `GatewayError` where it
+   *  was refused, or within a minute where the gateway could not be reached. */
   publish(event) {
-    return this.#session.command("publish", { event });
+    return publish(event, {
+      send: (draft) => this.#session.command("publish", { event: draft }),
+      whenLive: (ms) => this.#whenLive(ms),
+      random: () => this.#session.random()
+    });
   }
+  /** Who is in a room now. */
   presence(room) {
     return this.#session.command("presence", { room });
   }
+  /** Calls `observer` with each change of `state`; returns what ends it. */
+  observe(observer) {
+    this.#observers.add(observer);
+    return () => {
+      this.#observers.delete(observer);
+    };
+  }
+  #whenLive(ms) {
+    return new Promise((resolve) => {
+      const look = () => {
+        if (this.state !== "live" && this.state !== "closed") return;
+        stop();
+        clearTimeout(timer);
+        resolve(this.state === "live");
+      };
+      const stop = this.observe(look);
+      const timer = setTimeout(() => {
+        stop();
+        resolve(false);
+      }, ms);
+      look();
+    });
+  }
   #tell(name, value) {
+    if (name === "onState") this.change = value;
     try {
       this.#options[name]?.(value);
     } catch (error) {
       if (name === "onError") console.error(error);
       else this.#tell("onError", error);
     }
+    if (name === "onState") for (const observer of [...this.#observers]) observer(value);
   }
 };
 export {

@@ -30,6 +30,8 @@ export class Pane {
   #arrived = new Map(); // event_id: the event
   #awaited = new Map(); // event_id: what is called with it
   #lostAt = 0;
+  #gaps = 0;
+  #joined = new Map(); // name: the room of the client
 
   /**
    * @param {HTMLElement} parent
@@ -64,18 +66,18 @@ export class Pane {
     this.client = connect({
       url: grant.url,
       token: grant.token,
-      rooms: grant.rooms,
       clientId: 'dashboard',
       onEvent: (event) => this.#event(event),
       onState: (change) => this.#state(change),
-      onSubscribed: (data) => this.#subscribed(data),
       onGap: ({ reason }) => this.#gap(reason),
       onError: (error) => this.#say('refusal', `${error.code ?? error.name}: ${error.message}`, 'bad'),
       onFrame: (frame) => {
         this.#freshness.frame(frame, Date.now());
         if (ROOMS_CHANGE.has(frame.type)) this.#showRooms(this.client.rooms);
+        if (frame.type === 'subscribed') this.#subscribed(frame.data);
       },
     });
+    for (const room of grant.rooms) this.#join(room);
     this.#tick();
     setInterval(() => this.#tick(), 250);
   }
@@ -84,12 +86,9 @@ export class Pane {
   async tryForeign() {
     const room = this.grant.foreign_room;
     this.#say('refusal', `Asking for ${room} …`);
-    try {
-      await this.client.subscribe([room]);
-      this.#say('refusal', `${room} was NOT refused. That should not happen.`, 'bad');
-    } catch (error) {
-      this.#say('refusal', `Refused, ${error.code}: ${error.message}`, 'bad');
-    }
+    const { state, reason, message } = await this.#join(room);
+    if (state === 'closed') this.#say('refusal', `Refused, ${reason}: ${message}`, 'bad');
+    else this.#say('refusal', `${room} was NOT refused. That should not happen.`, 'bad');
   }
 
   /** Marks an event that this page published. @param {(event: object) => void} onArrival  called once it is here */
@@ -114,6 +113,7 @@ export class Pane {
   }
 
   #gap(reason) {
+    this.#gaps += 1;
     this.#say('resume', `A gap: events are missing here (${reason}).`, 'bad');
     this.#feed.addGap(reason);
   }
@@ -164,9 +164,10 @@ export class Pane {
     this.#show('rate', this.#tally.rate(now).toFixed(1));
     this.#show('agents', whole.format(this.#tally.agents(now)));
     for (const name of ['open', 'completed', 'failed']) this.#show(name, whole.format(this.#tally[name]));
-    this.#show('duplicates', whole.format(this.client?.duplicates ?? 0));
-    this.#show('gaps', whole.format(this.client?.gaps ?? 0));
-    for (const name of ['duplicates', 'gaps']) this.#parts[name].dataset.tone = this.client?.[name] ? 'bad' : '';
+    for (const [name, count] of [['duplicates', this.client?.duplicates ?? 0], ['gaps', this.#gaps]]) {
+      this.#show(name, whole.format(count));
+      this.#parts[name].dataset.tone = count ? 'bad' : '';
+    }
     this.#showReceived();
     this.#showAge(now);
   }
@@ -193,7 +194,7 @@ export class Pane {
       const label = on ? 'joined: click to leave' : 'left: click to join';
       const button = element('button', { type: 'button', class: on ? 'chip on' : 'chip', title: label }, room);
       button.setAttribute('aria-pressed', on);
-      button.addEventListener('click', () => this.#change(on ? 'unsubscribe' : 'subscribe', room));
+      button.addEventListener('click', () => (on ? this.#leave(room) : this.#join(room)));
       return element('li', {}, button);
     }));
     if (focused) [...this.#parts.rooms.querySelectorAll('button')].find((one) => one.textContent === focused)?.focus();
@@ -202,19 +203,25 @@ export class Pane {
   async #joinTyped(submitted) {
     submitted.preventDefault();
     const { room } = submitted.target.elements;
-    if (await this.#change('subscribe', room.value.trim())) room.value = '';
+    if ((await this.#join(room.value.trim())).state === 'live') room.value = '';
   }
 
-  /** Joins or leaves a room; whether the gateway let it. */
-  async #change(how, room) {
-    try {
-      await this.client[how]([room]);
-    } catch (error) {
-      this.#say('refusal', `${error.code}: ${error.message}`, 'bad');
-      return false;
-    }
+  /** Joins a room. Resolves to the change of its state: `live`, or `closed` where the gateway refused it. */
+  #join(name) {
+    this.#joined.get(name)?.close();
+    return new Promise((resolve) => {
+      this.#joined.set(name, this.client.room(name, {
+        onState: (change) => {
+          if (change.state === 'closed') this.#joined.delete(name);
+          resolve(change);
+        },
+      }));
+    });
+  }
+
+  #leave(name) {
+    this.#joined.get(name)?.close();
     this.#showRooms(this.client.rooms);
-    return true;
   }
 
   /** Asks for what was in its rooms before this connection joined them. */

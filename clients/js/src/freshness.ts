@@ -1,0 +1,34 @@
+/** Freshness: as of when everything has come, and how long ago that is, by the gateway's clock alone. */
+
+import { now } from './timing.js';
+import type { Freshness } from './types.js';
+
+export class FreshnessClock {
+  /** The gateway's clock minus ours; of the frame that was on its way the shortest. */
+  #ahead = -Infinity;
+  #asOf = -Infinity;
+  #degraded = false;
+
+  /** A new connection may be to a node with another clock. */
+  reset(): void {
+    this.#ahead = -Infinity;
+    this.#degraded = false;
+  }
+
+  /** A frame of the gateway's own, which carries the time when it was sent. */
+  frame(type: string, timestamp: string): void {
+    this.#ahead = Math.max(this.#ahead, Date.parse(timestamp) - now());
+    if (type === 'stream.degraded' || type === 'stream.restored') this.#degraded = type === 'stream.degraded';
+  }
+
+  /** Everything up to `timestamp` has come. An event may have a time of its publisher's, ahead of the clock. */
+  current(timestamp: string): void {
+    this.#asOf = Math.max(this.#asOf, Math.min(Date.parse(timestamp), now() + this.#ahead));
+  }
+
+  read(live: boolean, staleAfter: number): Freshness {
+    if (this.#asOf === -Infinity) return { asOf: undefined, age: undefined, stale: true };
+    const age = Math.max(0, now() + this.#ahead - this.#asOf);
+    return { asOf: new Date(this.#asOf), age, stale: !live || this.#degraded || age > staleAfter };
+  }
+}

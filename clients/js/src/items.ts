@@ -1,0 +1,34 @@
+/** Items: what keyed events set, append to and delete, as a map of their newest whole values. */
+
+import type { GatewayEvent } from './types.js';
+
+const MOST = 10_000; // as many as the gateway keeps; those that changed first go first
+
+/** The rooms that an event's ids name, as the gateway routes it. */
+export function roomsOf(event: object): string[] {
+  const rooms: string[] = [];
+  for (const [name, id] of Object.entries(event)) {
+    const kind = /^(?!event_)([a-z][a-z0-9]*)_id$/.exec(name)?.[1]; // not `source_agent_id`
+    if (kind && id != null) rooms.push(`${kind}:${id}`);
+  }
+  return rooms;
+}
+
+/** Applies a keyed event to the items of `room`. They stand by their key; those that other rooms share, by their key and
+ *  the names of these, since a key names another item there. */
+export function applyTo(items: Map<string, GatewayEvent>, event: GatewayEvent, room: string): void {
+  const id = [event.key, ...roomsOf(event).filter((name) => name !== room)].join(' ');
+  const before = items.get(id);
+  items.delete(id); // set anew, so that the oldest change is first
+  if (event.op === 'delete') return;
+  if (event.op === 'append' && before) {
+    const data: Record<string, unknown> = { ...before.data };
+    for (const [name, value] of Object.entries(event.data)) {
+      const old = data[name];
+      data[name] = typeof old === 'string' && typeof value === 'string' ? old + value : value;
+    }
+    event = { ...event, data };
+  }
+  items.set(id, event.op === 'append' ? { ...event, op: 'set' } : event);
+  if (items.size > MOST) items.delete(items.keys().next().value!);
+}

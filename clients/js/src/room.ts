@@ -1,0 +1,154 @@
+/** One listener of a room: loads its snapshot at a cursor, then hands on what came after. */
+
+import { backoff, Timers } from './timing.js';
+import type { Gap, GatewayEvent, Items, RoomOptions, RoomState, RoomStateChange } from './types.js';
+
+const SPREAD = 5_000; // after a gap, which many clients may have had at once
+const HELD = 10_000; // events that wait for a snapshot
+
+/** What a listener needs of its client. */
+export interface Source {
+  /** Everything up to here has come. */
+  readonly position: string | undefined;
+  random(): number;
+  error(error: unknown): void;
+}
+
+/** While a snapshot is loaded, events wait for it. One that was overtaken by a gap is not applied; so what it says never
+ *  stands over a newer event. */
+export class Listener {
+  state: RoomState = 'joining';
+  readonly options: RoomOptions;
+  #source: Source;
+  #held: GatewayEvent[] | undefined;
+  #abort: AbortController | undefined;
+  #attempt = 0;
+  #timers = new Timers();
+
+  constructor(options: RoomOptions, source: Source) {
+    this.options = options;
+    this.#source = source;
+  }
+
+  /** The gateway sends the room's events from now on, and its items have come. */
+  ready(): void {
+    if (this.state === 'live' || this.#abort) return;
+    if (this.options.load) this.#load();
+    else this.#become('live');
+  }
+
+  event(event: GatewayEvent): void {
+    if (!this.#held) {
+      if (this.state === 'live') this.tell('onEvent', event);
+    } else if (this.#held.push(event) > HELD) {
+      this.gap('overflow');
+    }
+  }
+
+  gap(reason: string): void {
+    this.tell('onGap', { reason } satisfies Gap);
+    if (this.state === 'closed') return;
+    if (this.options.load) this.reload(this.#source.random() * SPREAD);
+    else if (this.options.state) this.#become('loading');
+  }
+
+  /** Loads the snapshot in `delay` milliseconds. What comes until then is in it, so it is dropped. */
+  reload(delay: number): void {
+    this.#stop();
+    this.#abort = new AbortController();
+    this.#become('loading');
+    this.#timers.set('load', delay, () => this.#load());
+  }
+
+  close(reason?: string, message?: string): void {
+    if (this.state === 'closed') return;
+    this.#stop();
+    this.#become('closed', reason, message);
+  }
+
+  tell(name: 'onEvent' | 'onGap' | 'onState' | 'onLoad' | 'onItems' | 'onPresence', value: unknown): void {
+    try {
+      (this.options[name] as ((value: unknown) => void) | undefined)?.(value);
+    } catch (error) {
+      this.#source.error(error);
+    }
+  }
+
+  async #load(): Promise<void> {
+    const abort = this.#abort = new AbortController();
+    this.#held = [];
+    if (this.state !== 'loading') this.#become('loading');
+    try {
+      const snapshot = await this.options.load!(this.#source.position!, abort.signal);
+      if (abort.signal.aborted) return;
+      this.#attempt = 0;
+      this.tell('onLoad', snapshot);
+      for (const event of this.#held ?? []) if (!abort.signal.aborted) this.tell('onEvent', event);
+      if (abort.signal.aborted) return; // by a handler
+      this.#abort = this.#held = undefined;
+      this.#become('live');
+    } catch (error) {
+      if (abort.signal.aborted) return;
+      this.#source.error(error);
+      this.reload(backoff(this.#attempt++, () => this.#source.random()));
+    }
+  }
+
+  #stop(): void {
+    this.#abort?.abort();
+    this.#abort = this.#held = undefined;
+    this.#timers.clear();
+  }
+
+  #become(state: RoomState, reason?: string, message?: string): void {
+    this.state = state;
+    this.tell('onState', { state, reason, message } satisfies RoomStateChange);
+  }
+}
+
+/** A room with its listeners, and how far it has come. */
+export class RoomRecord {
+  readonly listeners = new Set<Listener>();
+  /** What asks for it on this connection, until that is answered; of state, until all of it has come. */
+  asked: object | undefined;
+  /** The gateway has this connection in it. */
+  on = false;
+  /** A later connection resumes it with the others. */
+  kept = false;
+  /** Its items have to be asked for. */
+  owed = false;
+  items: Map<string, GatewayEvent> | undefined;
+  /** Those that take the place of `items` when all of them have come. */
+  next: Map<string, GatewayEvent> | undefined;
+  /** Who is in it, where that is watched on this connection. */
+  users: Set<string> | undefined;
+  #copy: Items | undefined;
+  #told = false;
+
+  constructor(readonly name: string) {}
+
+  /** The items as they are now; the same object until they change. */
+  get snapshot(): Items { return this.#copy ??= new Map(this.items); }
+
+  /** Tells of changed items, once for all that came at once. */
+  changed(): void {
+    this.#copy = undefined;
+    if (this.#told) return;
+    this.#told = true;
+    queueMicrotask(() => {
+      this.#told = false;
+      for (const each of this.listeners) if (each.state === 'live') each.tell('onItems', this.snapshot);
+    });
+  }
+
+  get watched(): boolean { return [...this.listeners].some(({ options }) => options.onPresence); }
+
+  present(): void { for (const each of this.listeners) each.tell('onPresence', [...this.users!]); }
+
+  ready(): void {
+    for (const each of [...this.listeners]) {
+      if (each.state !== 'live' && this.items) this.changed();
+      each.ready();
+    }
+  }
+}

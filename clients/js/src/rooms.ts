@@ -1,0 +1,334 @@
+/** The rooms of a client: which it is in, up to where it has everything, and what replays still owe.
+ *
+ *  There is one cursor, `position`. It is the last event that was handled, or the last mark. It stands still while the
+ *  state of a room is replayed: an event's id would carry it past what is still owed. */
+
+import { FINAL } from './codes.js';
+import type { GatewayError } from './errors.js';
+import { applyTo, roomsOf } from './items.js';
+import { Listener, RoomRecord, type Source } from './room.js';
+import type { Frame, GatewayEvent, RoomOptions, Tell } from './types.js';
+
+const REMEMBERED = 5_000; // event_ids
+const ROOMS_IN_URL = 2_000; // characters; a request line stays under the usual 8 KiB
+const MARKS = new Set(['stream.mark', 'stream.gap', 'pong', 'server.draining']); // whose `cursor` is a place of ours
+
+/** A part of the log that was asked for. */
+interface Replay {
+  rooms: RoomRecord[];
+  how: { since?: string; state?: true };
+  /** Events to come; undefined while it is not answered. */
+  left?: number;
+}
+
+/** What the rooms need of their connection. */
+export interface Host {
+  /** Calls `done` or `failed` synchronously with the reply. */
+  ask(type: string, fields: object, done: (data: Frame['data']) => void, failed: (error: GatewayError) => void): void;
+  /** Connect anew, later. */
+  retry(reason: string): void;
+  random(): number;
+  readonly fresh: { current(asOf: string): void };
+}
+
+export class Rooms implements Source {
+  /** Everything of our rooms up to here was handled, save what is owed of state. */
+  position: string | undefined;
+  duplicates = 0; // the gateway promises none; counted so that a page can show it
+  #host: Host;
+  #rooms = new Map<string, RoomRecord>();
+  #own = '';
+  #head = '';
+  #connection = 0;
+  #live = false;
+  /** The rooms that were kept, from `position` on, as this connection asks for them. */
+  #base: Replay | undefined;
+  #inUrl = false;
+  /** Whose events come now: the gateway gives one replay after another. */
+  #replay: Replay | undefined;
+  #scheduled = false;
+  #seen = new Map<string, number>(); // event_id: the connection that brought it
+
+  constructor(host: Host, private tell: Tell, since: string | undefined) {
+    this.#host = host;
+    this.position = since;
+  }
+
+  get names(): string[] { return [...this.#rooms.values()].filter(({ listeners }) => listeners.size).map(({ name }) => name); }
+
+  /** A replay is under way, and replies may have to wait for it. */
+  get replaying(): boolean { return this.#replay !== undefined; }
+
+  random(): number { return this.#host.random(); }
+
+  error(error: unknown): void { this.tell('onError', error); }
+
+  // ---- by the application
+
+  open(name: string, options: RoomOptions): [RoomRecord, Listener] {
+    let room = this.#rooms.get(name);
+    if (!room) this.#rooms.set(name, room = new RoomRecord(name));
+    const listener = new Listener(options, this);
+    room.listeners.add(listener);
+    if (options.state && !room.items) this.#wantState(room);
+    this.#sync();
+    return [room, listener];
+  }
+
+  close(room: RoomRecord, listener: Listener): void {
+    listener.close();
+    room.listeners.delete(listener);
+    this.#sync();
+  }
+
+  /** Asks for the room's items anew. */
+  reload(room: RoomRecord): void {
+    this.#wantState(room);
+    this.#sync();
+  }
+
+  #wantState(room: RoomRecord): void {
+    room.items ??= new Map();
+    room.next = undefined;
+    room.owed = true;
+    room.asked = undefined;
+  }
+
+  // ---- by the connection
+
+  /** What a new connection asks for in its URL. */
+  begin(): { rooms?: string; since?: string; state?: string } {
+    this.#connection += 1;
+    const rooms = [...this.#rooms.values()].filter(({ listeners, kept, owed }) => listeners.size && (kept || !owed));
+    const base: Replay = { rooms, how: { since: this.position } };
+    if (this.position && rooms.some(({ items, owed }) => items && !owed)) base.how.state = true;
+    for (const room of rooms) room.asked = base;
+    this.#base = rooms.length || this.position ? base : undefined;
+    const names = rooms.map(({ name }) => name).join();
+    this.#inUrl = names.length <= ROOMS_IN_URL;
+    // `since` resumes the user's own room too, which needs no subscribing.
+    return { since: this.position, state: base.how.state && '1', rooms: this.#inUrl ? names : undefined };
+  }
+
+  established({ user_id, cursor }: Frame['data']): void {
+    this.#live = true;
+    this.#own = `user:${user_id}`;
+    this.#head = cursor;
+    this.position ??= cursor; // resuming: ours is older, and the replay is still to come
+    if (this.#base && !this.#inUrl) this.#ask(this.#base);
+    this.#sync();
+  }
+
+  /** The connection has ended. What it was asked is to be asked again. */
+  lost(): void {
+    this.#live = false;
+    this.#replay = this.#base = undefined;
+    for (const room of this.#rooms.values()) {
+      room.on = false;
+      room.asked = room.next = room.users = undefined;
+    }
+  }
+
+  event(event: GatewayEvent): void {
+    const { event_id: id, key } = event;
+    const replay = this.#replay;
+    const before = this.#seen.get(id);
+    this.#seen.set(id, this.#connection);
+    if (this.#seen.size > REMEMBERED) this.#seen.delete(this.#seen.keys().next().value!);
+    let ofState = false;
+    for (const name of [...roomsOf(event), 'tenant']) {
+      const room = this.#rooms.get(name);
+      if (room?.next && key) { // the newest value of an item, whether its pieces were seen or not
+        ofState = true;
+        applyTo(room.next, event, name);
+      } else if (room && before === undefined) {
+        if (room.items && key) {
+          applyTo(room.items, event, name);
+          room.changed();
+        }
+        for (const each of [...room.listeners]) each.event(event);
+      }
+    }
+    if (before === undefined) this.tell('onEvent', event);
+    else if (before === this.#connection && !ofState) this.duplicates += 1;
+    // Only now: had the page died in a handler, the event would be replayed.
+    if (this.#resumed && (!replay || replay === this.#base)) {
+      this.position = id;
+      this.#host.fresh.current(event.timestamp);
+    }
+    if (replay && (replay.left! -= 1) === 0) this.#settle();
+  }
+
+  /** Any other frame. */
+  frame({ type, data, id }: Frame): void {
+    if (type === 'subscribed' && id === undefined && this.#unanswered) this.#answered(this.#base!, data);
+    else if (type === 'subscription.revoked') this.#drop(data.rooms, data.reason);
+    else if (type === 'authenticated') this.#drop(data.dropped ?? [], 'token');
+    else if (type === 'stream.gap') this.#gap(data.reason, this.#rooms.values());
+    else if (type === 'presence.joined' || type === 'presence.left') {
+      const room = this.#rooms.get(data.room);
+      room?.users?.[type === 'presence.joined' ? 'add' : 'delete'](data.user_id);
+      room?.present();
+    }
+    if (!MARKS.has(type) || !data.cursor) return;
+    // Everything up to the cursor was given to this connection, or given up.
+    this.#settle();
+    if (!this.#resumed) return;
+    this.position = data.cursor;
+    if (data.as_of) this.#host.fresh.current(data.as_of);
+  }
+
+  /** An `error` that answers no command: whether it refuses what the URL asked for. */
+  refuse(error: GatewayError): boolean {
+    const refused = this.#live && this.#unanswered;
+    if (refused) this.#refused(this.#base!, error);
+    return refused;
+  }
+
+  // ---- replays
+
+  /** Whether our rooms were joined on this connection, so that what comes now follows `position`. */
+  get #resumed(): boolean { return this.#base === undefined || this.#base.left !== undefined; }
+
+  /** Whether the frame is still to come, without `id`, that answers the URL. */
+  get #unanswered(): boolean { return this.#inUrl && !this.#resumed; }
+
+  #ask(replay: Replay): void {
+    const rooms = replay.rooms.map(({ name }) => name);
+    const failed = (error: GatewayError) => { if (error.code !== 'disconnected') this.#refused(replay, error); };
+    this.#host.ask('subscribe', { rooms, ...replay.how }, (data) => this.#answered(replay, data), failed);
+  }
+
+  #answered(replay: Replay, data: Frame['data']): void {
+    this.#settle(); // one after another: what was answered before has come
+    replay.left = (data.replayed ?? 0) + (data.items ?? 0);
+    // `cursor` is the log's head. With a replay still to come, its events are what moves our place. Nor can the head be
+    // ours after a command, where replies overtake the events that the gateway still owes to a slow reader.
+    if (replay === this.#base && this.#inUrl && !replay.left && data.recovered !== null) this.position = data.cursor;
+    for (const room of replay.rooms) {
+      room.on = true;
+      if (room.asked !== replay) continue; // it was asked anew meanwhile
+      if (room.owed && replay !== this.#base) room.next = new Map();
+      else room.asked = undefined;
+    }
+    this.#replay = replay;
+    if (data.recovered === false) this.#gap('not_recovered', replay.rooms); // the reply does not say why
+    for (const room of replay.rooms) this.#complete(room);
+    if (!replay.left) this.#settle();
+    this.#sync();
+  }
+
+  /** All of the replay that was answered last has come. */
+  #settle(): void {
+    const replay = this.#replay;
+    this.#replay = undefined;
+    for (const room of replay?.rooms ?? []) {
+      if (room.asked !== replay) continue; // of the base; or it was asked anew meanwhile
+      room.owed = false;
+      room.asked = undefined;
+      room.items = room.next;
+      room.next = undefined;
+      room.changed();
+      this.#complete(room);
+    }
+    if (replay) this.#sync();
+  }
+
+  /** Follows the room from here on, if nothing of its state is owed. At once: the next frame may be an event of it. */
+  #complete(room: RoomRecord): void {
+    if (room.owed) return;
+    room.kept = true;
+    room.ready();
+  }
+
+  /** All or nothing: one room that is not ours would cost us the others, so ask again without it. */
+  #refused(replay: Replay, error: GatewayError): void {
+    const { code, message, rooms = [] } = error;
+    const { how } = replay;
+    const base = replay === this.#base;
+    const before = replay.rooms.length;
+    this.#inUrl &&= !base;
+    this.error(error);
+    this.#drop(rooms, code, message);
+    replay.rooms = replay.rooms.filter((room) => this.#rooms.get(room.name) === room);
+    if (code === 'cursor_invalid' && how.since) {
+      if (base) this.position = this.#head;
+      how.since = undefined;
+      this.#gap(code, replay.rooms);
+    } else if (replay.rooms.length === before) {
+      if (!rooms.length && !FINAL.test(code)) return this.#host.retry(`not subscribed: ${code}`);
+      this.#drop(replay.rooms.splice(0).map(({ name }) => name), code, message);
+    }
+    if (!base) for (const room of replay.rooms) room.asked = undefined;
+    else if (replay.rooms.length) return this.#ask(replay);
+    else replay.left = 0;
+    this.#sync();
+  }
+
+  #gap(reason: string, rooms: Iterable<RoomRecord>): void {
+    this.#seen.clear(); // what is loaded anew is not to be taken for known
+    this.tell('onGap', { reason });
+    for (const room of [...rooms]) {
+      if (room.items) this.#wantState(room);
+      room.users = undefined;
+      for (const each of [...room.listeners]) each.gap(reason);
+    }
+    this.#sync();
+  }
+
+  /** The gateway does not have us in these rooms, and will not. */
+  #drop(rooms: readonly string[], reason: string, message?: string): void {
+    for (const name of rooms) {
+      const room = this.#rooms.get(name);
+      this.#rooms.delete(name);
+      for (const each of room?.listeners ?? []) each.close(reason, message);
+    }
+  }
+
+  // ---- joining and leaving
+
+  /** Brings the gateway's rooms in line with those that are wanted, soon: together for all that change at once. */
+  #sync(): void {
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    queueMicrotask(() => {
+      this.#scheduled = false;
+      if (this.#live && this.#resumed) this.#reconcile();
+    });
+  }
+
+  #reconcile(): void {
+    const leave: string[] = [];
+    const watch: RoomRecord[] = [];
+    const plain: Replay = { rooms: [], how: {} };
+    const state: Replay = { rooms: [], how: { state: true } };
+    for (const room of this.#rooms.values()) {
+      const { name, on, owed } = room;
+      if (!room.listeners.size) {
+        if (room.asked) continue; // its answer comes first
+        this.#rooms.delete(name);
+        if (on && name !== this.#own) leave.push(name);
+      } else if (!room.asked && (owed || !on)) {
+        room.asked = owed ? state : plain;
+        (room.asked as Replay).rooms.push(room);
+      } else if (on && !owed) {
+        room.ready();
+        if (!room.users && room.watched) watch.push(room);
+      }
+    }
+    if (leave.length) this.#command('unsubscribe', { rooms: leave });
+    for (const replay of [plain, state]) if (replay.rooms.length) this.#ask(replay);
+    if (watch.length) this.#command('subscribe', { rooms: watch.map(({ name }) => name), presence: true });
+    for (const room of watch) {
+      room.users = new Set();
+      this.#command('presence', { room: room.name }, ({ users }) => {
+        room.users = new Set(users.map((user: { user_id: string }) => user.user_id));
+        room.present();
+      });
+    }
+  }
+
+  #command(type: string, fields: object, done: (data: Frame['data']) => void = () => {}): void {
+    this.#host.ask(type, fields, done, (error) => { if (error.code !== 'disconnected') this.error(error); });
+  }
+}

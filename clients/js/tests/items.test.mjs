@@ -1,0 +1,159 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+
+import { FakeSocket, live, reconnect, settle } from './fake.mjs';
+
+const socket = () => FakeSocket.last;
+
+function item(id, key, data, more = {}) {
+  socket().frame('gauge', data, { event_id: id, circle_id: 7, key, ...more });
+}
+
+const shown = (items) => Object.fromEntries([...items].map(([key, { data }]) => [key, data]));
+
+/** A room whose state was asked for. */
+async function stateful(options = {}) {
+  const told = [];
+  const client = await live({ rooms: [] });
+  const room = client.room('circle:7', {
+    state: true, onItems: (items) => told.push(shown(items)), onEvent: ({ event_id }) => told.push(event_id),
+    onState: ({ state }) => told.push(state), ...options,
+  });
+  await settle();
+  return { client, room, told };
+}
+
+/** One whose two items have come. */
+async function filled(options) {
+  const given = await stateful(options);
+  socket().reply('subscribed', { items: 2, replayed: 0 });
+  item('evt_1', 'a', { text: 'x' });
+  item('evt_2', 'b', { n: 1 });
+  await settle();
+  given.told.length = 0;
+  return given;
+}
+
+describe('items', () => {
+  test('are those of the gateway, once all have come', async () => {
+    const { client, room, told } = await stateful();
+    assert.deepEqual(socket().asked().map(({ rooms, state }) => [rooms, state]), [[['circle:7'], true]]);
+    socket().reply('subscribed', { items: 2, replayed: 0 });
+    item('evt_1', 'a', { n: 1 });
+    assert.deepEqual([room.items.size, client.cursor], [0, 'head']);
+    item('evt_2', 'b', { n: 1 });
+    await settle();
+    assert.deepEqual(told, ['live', { a: { n: 1 }, b: { n: 1 } }]);
+    assert.equal(client.cursor, 'head', 'older than what other rooms gave');
+    item('evt_9', 'a', { n: 2 });
+    assert.equal(client.cursor, 'evt_9');
+  });
+
+  test('are set, appended to and deleted by what comes', async () => {
+    const { room, told } = await filled();
+    const before = room.items;
+    item('evt_3', 'a', { text: 'y', n: 1 }, { op: 'append' });
+    item('evt_4', 'b', {}, { op: 'delete' });
+    item('evt_5', 'c', { text: 'z' }, { op: 'append' });
+    assert.deepEqual(shown(room.items), { a: { text: 'xy', n: 1 }, c: { text: 'z' } });
+    assert.equal(room.items.get('a').op, 'set');
+    assert.deepEqual(shown(before), { a: { text: 'x' }, b: { n: 1 } }, 'the old ones are as they were');
+    assert.equal(room.items, room.items, 'the same until one changes');
+    await settle();
+    assert.deepEqual(told, ['evt_3', 'evt_4', 'evt_5', { a: { text: 'xy', n: 1 }, c: { text: 'z' } }], 'told once');
+  });
+
+  test('of one key in several rooms are several', async () => {
+    const { room } = await filled();
+    item('evt_3', 'a', { n: 5 }, { project_id: 5, user_id: 'ada' });
+    assert.deepEqual([...room.items.keys()], ['a', 'b', 'a project:5 user:ada']);
+  });
+
+  test('whose replay is cut short are asked for anew', async () => {
+    const { room } = await stateful();
+    socket().reply('subscribed', { items: 2, replayed: 0 });
+    item('evt_1', 'a', { n: 1 });
+    await reconnect();
+    assert.equal(socket().param('rooms'), null);
+    socket().frame('subscribed', { rooms: ['user:ada'], recovered: true, replayed: 0, cursor: 'evt_20' });
+    await settle();
+    assert.equal(socket().asked()[0].state, true);
+    socket().reply('subscribed', { items: 1, replayed: 0 });
+    item('evt_2', 'b', { n: 2 });
+    assert.deepEqual(shown(room.items), { b: { n: 2 } });
+  });
+
+  test('are resumed with the other rooms, state and all, when they have come', async () => {
+    const { room, told } = await filled();
+    item('evt_3', 'a', { text: 'new' });
+    await reconnect();
+    assert.deepEqual([socket().param('rooms'), socket().param('since'), socket().param('state')], ['circle:7', 'evt_3', '1']);
+    socket().subscribed({ recovered: true, items: 1, replayed: 0 });
+    item('evt_5', 'b', { n: 7 });
+    await settle();
+    assert.deepEqual(socket().asked(), []);
+    assert.deepEqual(shown(room.items), { a: { text: 'new' }, b: { n: 7 } });
+    assert.equal(told.at(-2), 'evt_5');
+  });
+
+  test('are asked for anew after a gap; the old ones stand until the new are all there', async () => {
+    const { room, told } = await filled();
+    socket().frame('stream.gap', { reason: 'log_reset', cursor: 'evt_5' });
+    await settle();
+    assert.deepEqual([room.state, socket().asked().length], ['loading', 2]);
+    socket().reply('subscribed', { items: 1, replayed: 0 });
+    assert.deepEqual([...room.items.keys()], ['a', 'b']);
+    item('evt_6', 'c', { n: 1 });
+    await settle();
+    assert.deepEqual([shown(room.items), told], [{ c: { n: 1 } }, ['loading', 'live', { c: { n: 1 } }]]);
+  });
+
+  test('of a replay that a gap has cut short do not count', async () => {
+    const { room } = await stateful();
+    socket().reply('subscribed', { items: 2, replayed: 0 });
+    item('evt_1', 'a', { n: 1 });
+    socket().frame('stream.gap', { reason: 'history_trimmed', cursor: 'evt_5' });
+    await settle();
+    assert.equal(room.state, 'loading');
+    socket().reply('subscribed', { items: 0, replayed: 0 });
+    assert.deepEqual([room.items.size, room.state], [0, 'live']);
+  });
+
+  test('end with a mark, where fewer come than were announced', async () => {
+    const { client, room } = await stateful();
+    socket().reply('subscribed', { items: 5, replayed: 0 });
+    item('evt_1', 'a', { n: 1 });
+    socket().frame('stream.mark', { cursor: 'evt_9', as_of: new Date().toISOString() });
+    assert.deepEqual([shown(room.items), room.state, client.cursor], [{ a: { n: 1 } }, 'live', 'evt_9']);
+  });
+
+  test('of a room that is followed already are asked for; its events go on', async () => {
+    const events = [];
+    const client = await live({ rooms: [] });
+    client.room('circle:7', { onEvent: ({ event_id }) => events.push(event_id) });
+    await settle();
+    socket().reply('subscribed');
+    item('evt_1', 'a', { text: 'x' }, { op: 'append' });
+    const room = client.room('circle:7', { state: true });
+    await settle();
+    assert.deepEqual(socket().asked('unsubscribe'), []);
+    socket().reply('subscribed', { items: 1, replayed: 0 });
+    item('evt_1', 'a', { text: 'whole x' }, { op: 'set' });
+    item('evt_2', 'a', { text: '!' }, { op: 'append' });
+    assert.deepEqual([shown(room.items), events, client.duplicates], [{ a: { text: 'whole x!' } }, ['evt_1', 'evt_2'], 0]);
+  });
+
+  test('are there at once for the next that asks', async () => {
+    const { client } = await filled();
+    const told = [];
+    const room = client.room('circle:7', { state: true, onItems: (items) => told.push([...items.keys()]) });
+    await settle();
+    assert.deepEqual([room.state, told, socket().asked().length], ['live', [['a', 'b']], 1]);
+  });
+
+  test('are no more than the gateway keeps', async () => {
+    const { room } = await filled();
+    for (let i = 0; i < 10_000; i += 1) item(`evt_x${i}`, `k${i}`, {});
+    assert.deepEqual([room.items.size, room.items.has('a'), room.items.has('k0')], [10_000, false, true]);
+  });
+});

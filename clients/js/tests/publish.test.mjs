@@ -1,0 +1,85 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+
+import { FakeSocket, live, pass, settle, start } from './fake.mjs';
+
+const socket = () => FakeSocket.last;
+const draft = { type: 'task.created', data: { n: 1 }, circle_id: 1 };
+const published = () => socket().reply('published', { event_id: 'evt_1', duplicate: false }, 'publish');
+
+describe('publish', () => {
+  test('resolves when the event is in the log', async () => {
+    const client = await live();
+    const reply = client.publish(draft);
+    await settle();
+    const [{ event }] = socket().asked('publish');
+    assert.deepEqual({ ...event, idempotency_key: '' }, { ...draft, idempotency_key: '' });
+    assert.ok(event.idempotency_key.length > 20 && event.idempotency_key.length <= 128);
+    published();
+    assert.equal((await reply).event_id, 'evt_1');
+  });
+
+  test('waits for the connection, and keeps the order', async () => {
+    const client = await start();
+    for (const n of [1, 2, 3]) client.publish({ ...draft, data: { n } }).catch(() => {});
+    await settle();
+    assert.deepEqual(socket().sent, []);
+    socket().established();
+    await settle();
+    assert.deepEqual(socket().asked('publish').map(({ event }) => event.data.n), [1, 2, 3]);
+  });
+
+  test('is sent again, with the same key, where the connection broke before the answer', async () => {
+    const client = await live();
+    const reply = client.publish(draft);
+    await settle();
+    const [first] = socket().asked('publish');
+    socket().drop();
+    await pass(20_000);
+    socket().established();
+    await settle();
+    assert.deepEqual(socket().asked('publish')[0].event, first.event);
+    published();
+    await reply;
+  });
+
+  test('is sent again after an error that passes, not before its retry_after', async () => {
+    const client = await live();
+    const reply = client.publish({ ...draft, idempotency_key: 'mine' });
+    await settle();
+    socket().reply('error', { code: 'rate_limited', message: 'slower', retry_after: 3 }, 'publish');
+    await settle();
+    await pass(3_500);
+    assert.equal(socket().asked('publish').length, 1);
+    await pass(500);
+    assert.deepEqual(socket().asked('publish').map(({ event }) => event.idempotency_key), ['mine', 'mine']);
+    published();
+    await reply;
+  });
+
+  test('rejects with what no later attempt would change', async () => {
+    const client = await live();
+    const reply = client.publish(draft);
+    await settle();
+    socket().reply('error', { code: 'room_forbidden', message: 'no', rooms: ['circle:1'] }, 'publish');
+    await assert.rejects(reply, { code: 'room_forbidden', rooms: ['circle:1'] });
+  });
+
+  test('gives up after a minute, while the key is still known', async () => {
+    const client = await start();
+    const reply = client.publish(draft);
+    reply.catch(() => {});
+    await pass(59_999);
+    assert.equal(client.state === 'closed', false);
+    await pass(1);
+    await assert.rejects(reply, { code: 'disconnected' });
+  });
+
+  test('gives up where the client is closed for good', async () => {
+    const client = await start();
+    const reply = client.publish(draft);
+    await settle();
+    socket().drop(4401, 'token_revoked');
+    await assert.rejects(reply, { code: 'disconnected' });
+  });
+});

@@ -1,0 +1,240 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+
+import { FakeSocket, live, pass, reconnect, seen, settle, start } from './fake.mjs';
+
+const socket = () => FakeSocket.last;
+
+/** A room that notes what its listener is told. */
+function follow(client, name, options = {}) {
+  const told = [];
+  const room = client.room(name, {
+    onEvent: (event) => told.push(event.event_id),
+    onState: ({ state, reason }) => told.push(reason ? `${state}: ${reason}` : state),
+    onGap: ({ reason }) => told.push(`gap: ${reason}`),
+    ...options,
+  });
+  return { room, told };
+}
+
+describe('a room', () => {
+  test('opened at once is joined by the URL', async () => {
+    const client = await start({ rooms: [] });
+    const { told } = follow(client, 'circle:7');
+    await settle();
+    assert.equal(socket().param('rooms'), null, 'this one came too late for it');
+    const early = await start({ rooms: ['circle:7'] });
+    assert.equal(socket().param('rooms'), 'circle:7');
+    assert.deepEqual([told, early.rooms], [[], ['circle:7']]);
+  });
+
+  test('opened later is joined by command, with others in one', async () => {
+    const client = await live();
+    const one = follow(client, 'circle:7');
+    const two = follow(client, 'circle:8');
+    await settle();
+    assert.deepEqual(socket().asked().map(({ rooms }) => rooms), [['circle:7', 'circle:8']]);
+    socket().event('evt_0', { circle_id: 7 }); // by another room, before it is joined
+    socket().reply('subscribed');
+    socket().event('evt_1', { circle_id: 7 }); // with no turn of the loop between
+    socket().event('evt_2', { circle_id: 7, project_id: 5 });
+    assert.deepEqual(one.told, ['live', 'evt_1', 'evt_2']);
+    assert.deepEqual(two.told, ['live']);
+  });
+
+  test('is joined once however many follow it, and left with the last', async () => {
+    const client = await live();
+    const [one, two] = [follow(client, 'circle:1'), follow(client, 'circle:1')];
+    await settle();
+    assert.deepEqual([socket().asked(), one.told, two.told], [[], ['live'], ['live']]);
+    one.room.close();
+    await settle();
+    socket().event('evt_1');
+    assert.deepEqual([one.told, two.told], [['live', 'closed'], ['live', 'evt_1']]);
+    assert.deepEqual(socket().asked('unsubscribe'), []);
+    const other = follow(client, 'circle:8');
+    await settle();
+    socket().reply('subscribed');
+    other.room.close();
+    await settle();
+    assert.deepEqual(socket().asked('unsubscribe').map(({ rooms }) => rooms), [['circle:8']]);
+    await reconnect();
+    assert.equal(socket().param('rooms'), 'circle:1,project:5');
+  });
+
+  test('closed and opened again at once changes nothing at the gateway', async () => {
+    const client = await live({ rooms: [] });
+    follow(client, 'circle:7').room.close();
+    const { told } = follow(client, 'circle:7');
+    await settle();
+    assert.equal(socket().asked().length, 1);
+    socket().reply('subscribed');
+    assert.deepEqual(told, ['live']);
+    assert.deepEqual(socket().asked('unsubscribe'), []);
+  });
+
+  test('closed before its answer is left after it', async () => {
+    const client = await live();
+    const { room } = follow(client, 'circle:8');
+    await settle();
+    room.close();
+    await settle();
+    assert.deepEqual(socket().asked('unsubscribe'), []);
+    socket().reply('subscribed');
+    await settle();
+    assert.deepEqual(socket().asked('unsubscribe').map(({ rooms }) => rooms), [['circle:8']]);
+    assert.deepEqual(client.rooms, ['circle:1', 'project:5']);
+  });
+
+  test('that is refused says so, and costs the others nothing', async () => {
+    const client = await live();
+    const [bad, good] = [follow(client, 'circle:9'), follow(client, 'circle:8')];
+    await settle();
+    socket().reply('error', { code: 'room_forbidden', message: 'not granted', rooms: ['circle:9'] });
+    await settle();
+    assert.deepEqual(bad.told, ['closed: room_forbidden']);
+    assert.deepEqual(socket().asked().at(-1).rooms, ['circle:8']);
+    socket().reply('subscribed');
+    assert.deepEqual(good.told, ['live']);
+    assert.equal(seen.errors[0].code, 'room_forbidden');
+    await reconnect();
+    assert.equal(socket().param('rooms'), 'circle:1,project:5,circle:8');
+  });
+
+  test('that is revoked says so', async () => {
+    const client = await live();
+    const { told } = follow(client, 'project:5');
+    await settle();
+    socket().frame('subscription.revoked', { rooms: ['project:5'], reason: 'project.member.removed' });
+    assert.deepEqual(told, ['live', 'closed: project.member.removed']);
+    await reconnect();
+    assert.equal(socket().param('rooms'), 'circle:1');
+  });
+
+  test('that a fresh token does not grant says so', async () => {
+    const client = await live();
+    const { told } = follow(client, 'project:5');
+    await settle();
+    socket().frame('authenticated', { expires_at: '2030-01-01T00:00:00Z', dropped: ['project:5'] });
+    assert.deepEqual(told, ['live', 'closed: token']);
+  });
+
+  test('asked for on a connection that broke is asked for on the next', async () => {
+    const client = await live();
+    const { told } = follow(client, 'circle:7');
+    await settle();
+    await reconnect();
+    assert.equal(socket().param('rooms'), 'circle:1,project:5,circle:7');
+    socket().subscribed({ recovered: true, replayed: 1 });
+    socket().event('evt_1', { circle_id: 7 });
+    assert.deepEqual(told, ['live', 'evt_1']);
+  });
+
+  test('that the gateway cannot answer for now is asked for on a later connection', async () => {
+    const client = await live();
+    follow(client, 'circle:7');
+    await settle();
+    socket().reply('error', { code: 'broker_unavailable', message: 'no log', retry_after: 1 });
+    assert.equal(client.state, 'reconnecting');
+    await pass(20_000);
+    assert.equal(socket().param('rooms'), 'circle:1,project:5,circle:7');
+  });
+
+  test('of many, beyond what a URL carries, is resumed by command', async () => {
+    const rooms = Array.from({ length: 99 }, (_, i) => `circle:${'x'.repeat(40)}${i}`);
+    const client = await start({ rooms, since: 'evt_7' });
+    assert.equal(socket().param('rooms'), null);
+    socket().established();
+    assert.deepEqual([socket().sent[0].since, socket().sent[0].rooms], ['evt_7', rooms]);
+    assert.equal(socket().param('since'), 'evt_7', 'for the own user room');
+    socket().frame('subscribed', { rooms: ['user:ada'], cursor: 'head', recovered: true, replayed: 0 });
+    socket().event('evt_user', { user_id: 'ada' }); // live, while the replay is still to come
+    assert.equal(client.cursor, 'evt_7');
+    socket().reply('subscribed', { recovered: true, replayed: 1 });
+    socket().event('evt_8');
+    assert.equal(client.cursor, 'evt_8');
+  });
+
+  test('of all events is `tenant`', async () => {
+    const client = await live({ rooms: ['tenant'] });
+    const { told } = follow(client, 'tenant');
+    await settle();
+    socket().event('evt_1', {});
+    socket().event('evt_2', { circle_id: 4 });
+    assert.deepEqual(told, ['live', 'evt_1', 'evt_2']);
+  });
+
+  test('closed by a handler gets nothing more', async () => {
+    const client = await live();
+    let room;
+    const told = [];
+    room = client.room('circle:1', { onEvent: ({ event_id }) => { told.push(event_id); room.close(); } });
+    await settle();
+    socket().event('evt_1');
+    socket().event('evt_2');
+    assert.deepEqual(told, ['evt_1']);
+  });
+});
+
+describe('the cursor of marks', () => {
+  for (const type of ['stream.mark', 'pong', 'server.draining', 'stream.gap']) {
+    test(`of ${type} is a place to resume from`, async () => {
+      const client = await live();
+      socket().event('evt_5');
+      socket().frame(type, { cursor: 'evt_9', reason: 'history_trimmed', reconnect_after_ms: 0 });
+      assert.equal(client.cursor, 'evt_9');
+      await reconnect();
+      assert.equal(socket().param('since'), 'evt_9');
+    });
+  }
+
+  test('is not ours before the rooms are joined', async () => {
+    const client = await start({ since: 'evt_1' });
+    socket().established();
+    socket().frame('stream.mark', { cursor: 'evt_9' });
+    assert.equal(client.cursor, 'evt_1');
+  });
+});
+
+describe('a gap', () => {
+  test('is told to every room of the connection', async () => {
+    const client = await live();
+    const { told } = follow(client, 'circle:1');
+    await settle();
+    socket().frame('stream.gap', { reason: 'history_trimmed', cursor: 'evt_9' });
+    socket().event('evt_10');
+    assert.deepEqual(told, ['live', 'gap: history_trimmed', 'evt_10']);
+    assert.equal(seen.gaps.length, 1);
+  });
+
+  test('of a resume that could not give all is told before what it gives', async () => {
+    const client = await live();
+    const { told } = follow(client, 'circle:1');
+    await settle();
+    await reconnect();
+    socket().subscribed({ recovered: false, replayed: 1 });
+    socket().event('evt_7');
+    assert.deepEqual(told, ['live', 'gap: not_recovered', 'evt_7']);
+  });
+});
+
+describe('presence', () => {
+  test('is who is there at first, then who comes and goes; asked for again on each connection', async () => {
+    const client = await live();
+    const told = [];
+    client.room('circle:1', { onPresence: (users) => told.push(users.join()) });
+    await settle();
+    assert.deepEqual(socket().asked().map(({ rooms, presence }) => [rooms, presence]), [[['circle:1'], true]]);
+    socket().reply('presence', { room: 'circle:1', users: [{ user_id: 'ada' }, { user_id: 'bob' }] }, 'presence');
+    socket().frame('presence.joined', { room: 'circle:1', user_id: 'cy' });
+    socket().frame('presence.left', { room: 'circle:1', user_id: 'bob' });
+    socket().frame('presence.left', { room: 'circle:2', user_id: 'ada' });
+    assert.deepEqual(told, ['ada,bob', 'ada,bob,cy', 'ada,cy']);
+    await reconnect();
+    socket().subscribed({ recovered: true });
+    await settle();
+    assert.deepEqual(socket().asked()[0].presence, true);
+    socket().reply('presence', { room: 'circle:1', users: [{ user_id: 'ada' }] }, 'presence');
+    assert.equal(told.at(-1), 'ada');
+  });
+});
