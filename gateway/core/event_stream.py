@@ -3,20 +3,20 @@
 from typing import Final
 
 PATH: Final = "/events/stream"
-"""Where event streams are, under whatever prefix."""
+"""The path of event streams, after the prefix of the router."""
 
 MEDIA_TYPE: Final = "text/event-stream; charset=utf-8"
 
 COMMENT: Final = b":\n\n"
-"""What a client ignores, and what keeps it and the proxies on the way from taking the stream for dead."""
+"""A comment: clients ignore it, and proxies see that the stream is alive."""
 
 MAX_SILENCE: Final = 15.0
-"""Seconds within which something is written: proxies cut off what is silent for 30 or 60 of them."""
+"""Seconds without a write, at most: proxies cut off responses that are silent for 30 or 60."""
 
 
 def block(payload: bytes | None, *, id: str | None = None, event: str | None = None, retry: int | None = None) -> bytes:
-    """One block. `payload` is in one line, as JSON is; without it the block dispatches nothing and only sets the id
-    that the client resumes from, or the milliseconds after which it reconnects."""
+    """One block. `payload` has no line break, as compact JSON; a block without it dispatches no event, and only sets the
+    id that the client resumes from, or the milliseconds after which it reconnects."""
     if event is None and retry is None and payload is not None:  # as each event is
         return b"data: %b\n\n" % payload if id is None else b"id: %b\ndata: %b\n\n" % (id.encode(), payload)
     lines = [] if retry is None else [b"retry: %d\n" % retry]

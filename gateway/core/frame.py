@@ -65,8 +65,8 @@ class Frame:
 
     @property
     def event_stream(self) -> bytes:
-        """The block of an event stream. Not kept: a batch keeps its own, and a window of them would be twice as large.
-        An event is not named, since a page gets what has a name only if it listens to that name."""
+        """The block in an event stream. Not cached: batches cache it, and a window would take twice the memory. It has
+        no `event:` field, since `EventSource` dispatches a named event only to listeners of that name."""
         return event_stream.block(self.payload, id=self.event_id)
 
     def __len__(self) -> int:
@@ -74,8 +74,8 @@ class Frame:
 
 
 class MessageFrame(Frame):
-    """One of the gateway's own frames. In an event stream it has a `name`; there `event_id` is the cursor that a client
-    resumes from, if it moves that, and `retry` milliseconds until it is to come back, if it sets them."""
+    """One of the gateway's own frames. In an event stream it has a `name`, and optionally the cursor to resume from as
+    `event_id`, and the milliseconds until the client reconnects as `retry`."""
 
     __slots__ = ("name", "retry")
 
@@ -90,7 +90,7 @@ class MessageFrame(Frame):
 
 
 class MarkFrame(Frame):
-    """A mark: in an event stream its cursor alone, which a browser keeps and no script sees."""
+    """A mark: in an event stream its cursor alone, which moves `Last-Event-ID` and is not dispatched."""
 
     __slots__ = ()
 
@@ -139,7 +139,7 @@ class Batch:
 
     @property
     def event_stream(self) -> bytes | memoryview:
-        """As `wire`, for event streams; encoded once for all of them, when first asked for."""
+        """The frames as blocks of an event stream, concatenated; encoded once, on first use."""
         if self._event_stream is None:
             self._event_stream = b"".join([frame.event_stream for frame in self.frames])
         return self._event_stream

@@ -36,8 +36,8 @@ class Transport(Protocol):
 
     @property
     def kind(self) -> Kind:
-        """What its client speaks. One of the kind `sse` writes the `event_stream` of a batch, one of the kind
-        `websocket` its frames; what is written to the descriptor is a batch's `wire`, of the kind's own batches."""
+        """The protocol of its client. A `websocket` writes the frames of a batch, an `sse` its `event_stream`. Direct
+        writes are the `wire` of a `Batch` for the former, of an `EventStreamBatch` for the latter."""
 
     @property
     def pings(self) -> bool:

@@ -59,8 +59,8 @@ class Drain:
         Each client is notified of its slot at once, served until then, and closed in it; one that is behind has until
         the end to catch up. With 0 seconds there are no slots: `stop` closes all connections.
 
-        Event streams are served until the last slot; their own counts from their end. An `EventSource` cannot be told
-        anything at its close, and one that reconnects to a node that still drains gets 503 and never tries again.
+        Event streams are served until the last slot, and the time to their own slot counts from there: an `EventSource`
+        that reconnects to a node that still drains gets 503, and never tries again.
         """
         self.announce()
         started = self._timer()

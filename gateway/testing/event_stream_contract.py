@@ -8,7 +8,7 @@ from gateway.testing.transport_contract import TransportContract
 
 
 class EventStreamContract(TransportContract):
-    """What `Transport` promises, with clients of event streams; `serving` yields an `http://` address."""
+    """The guarantees of `Transport`, with clients of event streams; `serving` yields an `http://` address."""
 
     async def dial(self, url: str) -> Client:
         client = await EventStreamClient.open(url)
@@ -22,7 +22,7 @@ class EventStreamContract(TransportContract):
         await asyncio.sleep(0.1)
 
     async def test_client_is_heard(self) -> None:
-        """A client has nothing to say: the host is told of no text, its request included."""
+        """A client sends no messages: the host receives no text, the request included."""
         async with self.peer() as peer:
             assert peer.write("one")
             assert await peer.read(1) == ["one"]

@@ -29,7 +29,7 @@ class TransportContract(ABC):
         return await dial(url)
 
     def told(self, code: int, reason: str) -> tuple[int | None, str | None]:
-        """The part of a close code and reason that clients are told."""
+        """The close code and reason as clients get them."""
         return code, reason
 
     async def expect_heard(self, peer: Peer, text: str) -> None:

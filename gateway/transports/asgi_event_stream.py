@@ -16,13 +16,13 @@ from gateway.transports.hand_over import HAND_OVER, HandOver
 from schemas.codes import CloseCode
 
 HEADERS: Final = {"content-type": MEDIA_TYPE, "cache-control": "no-store", "x-accel-buffering": "no"}
-"""Of a response that is an event stream. The last one is for nginx, which would hold back what is written."""
+"""The headers of an event stream. The last one turns off the buffering of nginx."""
 
 RETRY_MILLISECONDS: Final = (2_000, 5_000)
-"""How long a client waits before it reconnects, each another while: or all would come back at once."""
+"""The delay of a reconnect, drawn for each client, so that not all come back at once."""
 
 WATCH_SECONDS: Final = MAX_SILENCE / 2 - 0.5
-"""Seconds between two looks at whether anything was written."""
+"""Seconds between two checks for silence."""
 
 
 class AsgiEventStream(AsgiWriter[bytes | memoryview]):
@@ -42,7 +42,7 @@ class AsgiEventStream(AsgiWriter[bytes | memoryview]):
         return {"type": "http.response.body", "body": b"", "more_body": False}
 
     def comment(self) -> None:
-        """Write a comment, unless something is waiting to be written anyway."""
+        """Write a comment, unless other bytes are pending."""
         if not self._pending and self._closing is None:
             self._pending.append(COMMENT)
             self._size += len(COMMENT)
@@ -64,7 +64,7 @@ async def serve_event_stream(
     retry = random.randint(*RETRY_MILLISECONDS)  # noqa: S311 - spreads clients, keeps no secret
     try:
         await send({"type": "http.response.start", "status": 200, "headers": [*headers], HAND_OVER: offer})
-        # Some middleware holds the start back until the first bytes come.
+        # Some middleware delays the start until the first bytes of the body.
         await send({"type": "http.response.body", "body": block(None, retry=retry), "more_body": True})
     except BaseException:
         host.on_transport_closed(connection)

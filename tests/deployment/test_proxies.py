@@ -14,6 +14,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from tests.documentation.pages import example
+from tests.support.event_streams import streaming
 from tests.support.inprocess import RunningGateway, running
 from tests.support.pauses import until
 from tests.support.ports import ReservedPort
@@ -91,7 +92,8 @@ def logged(folder: Path) -> str:
 
 @pytest.mark.parametrize("proxy", PROXIES, ids=lambda proxy: proxy.program)
 async def test_a_proxy_passes_what_the_gateway_needs_and_logs_no_token(proxy: Proxy, tmp_path: Path) -> None:
-    """WebSockets, the client's address and its `Host` with the port; and a URL's token is in none of its files."""
+    """WebSockets, event streams without delay, the client's address and its `Host` with the port; and a URL's token is
+    in none of its files."""
     if proxy.path is None:
         pytest.skip(f"needs {proxy.program}")
     async with running(settings_for(trusted_proxies=("127.0.0.1",))) as gate:
@@ -105,6 +107,12 @@ async def test_a_proxy_passes_what_the_gateway_needs_and_logs_no_token(proxy: Pr
                 assert connection.address == "127.0.0.2"
                 await gate.service.gateway.publish("acme", "task.created", {}, circle_id=7)
                 await client.next("task.created")
+            async with streaming(through, "?rooms=circle:7", token) as stream:
+                assert stream.client.headers["content-type"] == "text/event-stream; charset=utf-8"
+                await stream.next("subscribed")
+                for n in range(3):  # each at once, not once a buffer is full
+                    await gate.publish(circle_id=7, data={"n": n})
+                    assert (await stream.next(seconds=2.0))["data"] == {"n": n}
             with pytest.raises(InvalidStatus):
                 async with connect(f"{through.ws_url}?token={token}", origin="http://127.0.0.1:1"):  # type: ignore[arg-type]
                     pass

@@ -71,6 +71,27 @@ async def test_publish_with_curl(shell: Shell, settings: str) -> None:
 
 
 @needs("curl")
+async def test_follow_with_curl(gate: RunningGateway, shell: Shell, settings: str) -> None:
+    """Blocks come as they are written; a later one goes on where it ended."""
+
+    async def read(code: str, **variables: str) -> dict[str, str]:
+        """The last block of a stream, once it has an event."""
+        async with shell.running(settings + code, **variables) as curl:
+            block: dict[str, str] = {}
+            while not block.get("data", "").startswith('{"type":"task.completed"'):
+                name, _, value = (await line_of(curl)).rstrip("\n").partition(": ")
+                block = {**block, name: value} if name else {}
+            return block
+
+    reading = asyncio.create_task(read(example("curl stream")))
+    await until(in_room(gate, "circle:7"), PATIENCE)
+    seen = await gate.publish(circle_id=7)
+    assert (await reading)["id"] == seen
+    missed = await gate.publish(circle_id=7)
+    assert (await read(example("curl resume"), CURSOR=seen))["id"] == missed
+
+
+@needs("curl")
 async def test_publish_again_with_curl(shell: Shell, settings: str) -> None:
     """The answer has the form shown; sent again, it is the duplicate that the idempotency key makes of it."""
     code = example("curl publish")

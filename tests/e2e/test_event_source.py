@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser, Page
 
+from tests.documentation.pages import example
 from tests.support.clients import http
 from tests.support.inprocess import running
 from tests.support.pauses import until
@@ -81,6 +82,42 @@ async def following(browser: Browser, url: str, query: str) -> AsyncIterator[Fol
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Clients reconnect soon."""
     monkeypatch.setattr("gateway.transports.asgi_event_stream.RETRY_MILLISECONDS", (50, 100))
+
+
+async def test_the_page_of_the_documents(browser: Browser) -> None:
+    """It gets the events of its rooms, and is told of a loss."""
+    async with running() as gate:
+        context = await browser.new_context()
+        try:
+            page = await context.new_page()
+            await page.goto(f"{gate.url}/healthz")
+            await page.evaluate(
+                """async ([code, token]) => {
+                  const { follow } = await import(`data:text/javascript,${encodeURIComponent(code)}`);
+                  window.seen = [];
+                  follow(token, (event) => seen.push(event.event_id), () => seen.push('loss'));
+                }""",
+                [example("stream.js"), gate.token()],
+            )
+            await until(lambda: gate.service.gateway.manager.of("acme").rooms.get("project:5"))
+            ids = [await gate.publish(circle_id=7), await gate.publish(project_id=5)]
+
+            async def seen() -> list[str]:
+                found: list[str] = await page.evaluate("seen")
+                return found
+
+            async def both() -> bool:
+                return await seen() == ids
+
+            await until(both)
+            gate.service.gateway.log_status.on_reset("acme")
+
+            async def told() -> bool:
+                return await seen() == [*ids, "loss"]
+
+            await until(told)
+        finally:
+            await context.close()
 
 
 async def test_it_resumes_from_a_mark_that_no_script_saw(browser: Browser, quick: None) -> None:

@@ -216,7 +216,7 @@ class ConnectionGuard(H11Protocol if TYPE_CHECKING else object):  # type: ignore
     # ---- event streams
 
     def _application(self, scope: Any, application: Any) -> Any:
-        """What answers a request: `application`, with a way to the socket where it is for an event stream."""
+        """The application for a request: with a hand-over of the socket where the request is for an event stream."""
         if self._endpoint is None or not scope["path"].endswith(PATH):
             return application
 

@@ -38,7 +38,7 @@ class GuardedH11(ConnectionGuard, H11Protocol):
 
     @property
     def app(self) -> Any:
-        """What uvicorn calls with the request that it has just read."""
+        """The application that uvicorn calls with the request that it has read."""
         return self._application(self.scope, self._app)
 
     @app.setter
