@@ -79,7 +79,13 @@ export class GatewayClient<E extends object = AnyEvents> {
     });
   }
 
-  /** Who is in a room now. */
+  /** Asks for the newest `count` events, at most 100, from before the rooms were joined. They come as events, though they
+   *  are older than others that came. Resolves to how many will: `replayed`. */
+  history(count: number): Promise<{ replayed: number }> {
+    return this.#session.rooms.history(count) as Promise<{ replayed: number }>;
+  }
+
+  /** The users in a room now. */
   presence(room: string): Promise<Presence> { return this.#session.command('presence', { room }) as Promise<Presence>; }
 
   /** Calls `observer` with each change of `state`; returns what ends it. */

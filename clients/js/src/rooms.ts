@@ -87,6 +87,16 @@ export class Rooms implements Source {
     this.#sync();
   }
 
+  /** Asks for the newest events of the joined rooms from before they were joined. Not asked for again where the connection
+   *  is lost before all have come. */
+  history(count: number): Promise<Frame['data']> {
+    const rooms = [...this.#rooms.values()].filter(({ on }) => on).map(({ name }) => name);
+    return new Promise((resolve, reject) => this.#host.ask('subscribe', { rooms, history: count }, (data) => {
+      this.#answered({ rooms: [], how: {} }, data);
+      resolve(data);
+    }, reject));
+  }
+
   #wantState(room: RoomRecord): void {
     room.items ??= new Map();
     room.next = undefined;

@@ -238,3 +238,30 @@ describe('presence', () => {
     assert.equal(told.at(-1), 'ada');
   });
 });
+
+describe('history', () => {
+  test('brings what was before, and moves no cursor', async () => {
+    const client = await live();
+    const { told } = follow(client, 'circle:1');
+    await settle();
+    socket().event('evt_5');
+    const reply = client.history(2);
+    assert.deepEqual(socket().asked().at(-1), { type: 'subscribe', id: 1, rooms: ['circle:1', 'project:5'], history: 2 });
+    socket().reply('subscribed', { replayed: 2, cursor: 'evt_5' });
+    assert.equal((await reply).replayed, 2);
+    socket().event('evt_1');
+    socket().event('evt_2');
+    assert.equal(client.cursor, 'evt_5');
+    socket().event('evt_6');
+    assert.equal(client.cursor, 'evt_6');
+    assert.deepEqual(told, ['live', 'evt_5', 'evt_1', 'evt_2', 'evt_6']);
+  });
+
+  test('rejects where it is refused', async () => {
+    const client = await live();
+    const reply = client.history(1_000);
+    socket().reply('error', { code: 'bad_message', message: 'at most 100' });
+    await assert.rejects(reply, { code: 'bad_message' });
+    assert.deepEqual([client.rooms.length, seen.errors], [2, []]);
+  });
+});

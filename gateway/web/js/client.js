@@ -363,6 +363,15 @@ var Rooms = class {
     this.#wantState(room);
     this.#sync();
   }
+  /** Asks for the newest events of the joined rooms from before they were joined. Not asked for again where the connection
+   *  is lost before all have come. */
+  history(count) {
+    const rooms = [...this.#rooms.values()].filter(({ on }) => on).map(({ name }) => name);
+    return new Promise((resolve, reject) => this.#host.ask("subscribe", { rooms, history: count }, (data) => {
+      this.#answered({ rooms: [], how: {} }, data);
+      resolve(data);
+    }, reject));
+  }
   #wantState(room) {
     room.items ??= /* @__PURE__ */ new Map();
     room.next = void 0;
@@ -920,7 +929,12 @@ var GatewayClient = class {
       random: () => this.#session.random()
     });
   }
-  /** Who is in a room now. */
+  /** Asks for the newest `count` events, at most 100, from before the rooms were joined. They come as events, though they
+   *  are older than others that came. Resolves to how many will: `replayed`. */
+  history(count) {
+    return this.#session.rooms.history(count);
+  }
+  /** The users in a room now. */
   presence(room) {
     return this.#session.command("presence", { room });
   }

@@ -230,7 +230,7 @@ export class Pane {
     earlier.disabled = true;
     this.#feed.makeRoom(EARLIER);
     try {
-      const { replayed } = await this.client.subscribe(this.client.rooms, { history: EARLIER });
+      const { replayed } = await this.client.history(EARLIER);
       this.#show('earlier', replayed ? 'Earlier' : 'Nothing earlier');
     } catch (error) {
       this.#say('refusal', `${error.code}: ${error.message}`, 'bad');
