@@ -15,8 +15,8 @@ MAX_SILENCE: Final = 15.0
 
 
 def block(payload: bytes | None, *, id: str | None = None, event: str | None = None, retry: int | None = None) -> bytes:
-    """One block. `payload` has no line break, as compact JSON; a block without it dispatches no event, and only sets the
-    id that the client resumes from, or the milliseconds after which it reconnects."""
+    """One block. `payload` has no line break, as compact JSON. A block without it dispatches no event: it sets the id
+    to resume from, or the milliseconds after which to reconnect."""
     if event is None and retry is None and payload is not None:  # as each event is
         return b"data: %b\n\n" % payload if id is None else b"id: %b\ndata: %b\n\n" % (id.encode(), payload)
     lines = [] if retry is None else [b"retry: %d\n" % retry]
