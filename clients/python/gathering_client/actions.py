@@ -1,6 +1,6 @@
-"""What a driver has to do for a stream, and what it reports.
+"""Actions of a driver for a stream, and the reports that follow them.
 
-A driver asks `next_action` what to do, does it, and reports with the method that stands beside it:
+A driver calls `next_action`, performs the action, and reports with the method in the last column:
 
     action    | to do                                       | report
     ----------+---------------------------------------------+------------------------------------------------
@@ -11,8 +11,8 @@ A driver asks `next_action` what to do, does it, and reports with the method tha
     Load      | call the application's function             | loaded
     Close     | close the WebSocket                         |
     Wait      | wait                                        |
-    Tell      | log, and tell the application               |
-    Yield     | hand the item to the application            |
+    Tell      | log, and notify the application             |
+    Yield     | yield the item to the application           |
 """
 
 from dataclasses import dataclass, field
@@ -23,7 +23,7 @@ from gathering_client.events import Cursor, Event, Gap, Mark, Snapshot
 
 @dataclass(frozen=True, slots=True)
 class GetToken:
-    """Call the function; `renew` where the connection goes on with the old token meanwhile."""
+    """Call the token function; `renew` while the connection continues with the old token."""
 
     renew: bool
 
@@ -61,8 +61,8 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class StateChange:
-    """What a subscription is doing now, and why. `retry_in` are the seconds until the next attempt; `recovered` is of a
-    stream that goes on: None at the first time, False where events were lost."""
+    """A change of a subscription's connection, with its reason and close code. `retry_in` is the seconds until the next
+    attempt; `recovered` comes with `live`: None for a new stream, False if events were lost."""
 
     state: Literal["connecting", "live", "reconnecting", "closed"]
     reason: str = ""

@@ -1,4 +1,4 @@
-"""Address of a gateway: one URL for people, and from it those of its WebSocket and its HTTP API."""
+"""Address of a gateway: the URLs of its WebSocket and its HTTP API, from one URL."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -10,7 +10,7 @@ _SECURE: Final = {"http": False, "ws": False, "https": True, "wss": True}
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """`path` is the prefix under which the gateway is served, without a slash at its end; often empty."""
+    """A gateway's address. `path` is the prefix under which it is served, without a trailing slash; often empty."""
 
     host: str
     port: int
@@ -20,7 +20,7 @@ class Address:
 
     @classmethod
     def of(cls, url: str, websocket_path: str = WEBSOCKET_PATH) -> "Address":
-        """Raises `ValueError`."""
+        """The address in a URL. Raises `ValueError`."""
         parts = urlsplit(url)
         secure = _SECURE.get(parts.scheme)
         if secure is None or not parts.hostname:

@@ -1,4 +1,4 @@
-"""Reconnect delays: full jitter, what the gateway asked for, and the slot of a drain."""
+"""Reconnect delays: full jitter, `retry_after`, and drain slots."""
 
 from collections.abc import Callable
 from typing import Final
@@ -8,13 +8,14 @@ LONGEST_PAUSE: Final = 20.0
 """Bounds of the backoff, in seconds; it doubles in between."""
 
 STABLE: Final = 10.0
-"""Seconds after which a connection counts as a success, and the backoff is reset."""
+"""Seconds after which a connection counts as stable and resets the backoff."""
 
 
 class Backoff:
-    """When to come back, over all connections of a client. Times are seconds of any one clock; `chance` is from 0 to 1.
+    """The reconnect delay over all connections of a client. Times are seconds of a monotonic clock; `chance` returns a
+    number from 0 to 1.
 
-    Full jitter (a uniform share of the whole pause), so that clients that lost one node do not come back in one wave.
+    Full jitter (a uniform share of the whole pause), so that the clients of a lost node do not return as a herd.
     """
 
     def __init__(self, chance: Callable[[], float]) -> None:
@@ -28,15 +29,15 @@ class Backoff:
         self._established = now
 
     def not_before(self, when: float) -> None:
-        """What an error asked for with `retry_after`."""
+        """Set the earliest time of the next attempt, from `retry_after` of an error."""
         self._not_before = max(self._not_before, when)
 
     def slot(self, when: float) -> None:
-        """When a node that drains wants this client back, at the next node."""
+        """Set the time of the next attempt, from `reconnect_after_ms` of a draining node."""
         self._slot = when
 
     def lost(self, now: float) -> float:
-        """The connection or attempt ended: how many seconds to wait. What was asked for counts once."""
+        """The seconds to wait after a connection or attempt ended. Clears slot and earliest time."""
         if self._established is not None and now - self._established >= STABLE:
             self._attempt = 0
         if self._slot is not None:

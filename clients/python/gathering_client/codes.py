@@ -1,4 +1,4 @@
-"""Retry rules of the wire protocol: whether to come back after a close code, or to repeat after an error code."""
+"""Retry rules of the wire protocol, by close code and by error code."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -6,7 +6,7 @@ from typing import Final
 
 
 class Retry(StrEnum):
-    """Whether to try again, when, and with what."""
+    """Whether to retry, when, and with which token and cursor."""
 
     NEVER = "never"
     """The same attempt would be refused again."""
@@ -18,7 +18,7 @@ class Retry(StrEnum):
     """At `reconnect_after_ms` of `server.draining`; as BACKOFF where none came."""
 
     FRESH_TOKEN = "fresh_token"  # noqa: S105 - a word of the protocol
-    """With another token, and once only until one is accepted."""
+    """With another token, once until one is accepted."""
 
     WITHOUT_CURSOR = "without_cursor"
     """Without `since`: what came before is lost."""
@@ -63,5 +63,5 @@ def retry_after_close(code: int, reason: str) -> Retry:
 
 
 def retry_after_error(code: str) -> Retry:
-    """The rule for a command or request that was answered with this error code."""
+    """The rule for a command or request with this error code."""
     return ERROR_RULES.get(code, Retry.NEVER)

@@ -1,4 +1,4 @@
-"""Opening of WebSockets with the websockets library, as both faces do it."""
+"""Handshakes by the websockets library, for both faces."""
 
 import logging
 from ssl import SSLContext
@@ -16,13 +16,13 @@ USER_AGENT: Final = f"gathering-gateway-client/{VERSION}"
 MAX_FRAME: Final = 16 * 1024 * 1024
 CLOSE_TIMEOUT: Final = 1.0
 KEEPALIVE: Final = 20.0
-"""Seconds between two pings, and then for the answer: a network that is gone tells nobody."""
+"""Seconds between two pings, and for the pong: a half-open connection is found within twice as much."""
 
 
 _wire_logger = logging.getLogger("gathering_client.websockets")
 # At DEBUG, websockets logs the headers of the handshake, and the token is one.
 _wire_logger.setLevel(logging.INFO)
-# Its synchronous face logs a traceback for a network that is gone, which is reported as the loss that it is.
+# Its synchronous face logs a traceback for a half-open connection, which this package reports as a lost one.
 _wire_logger.addFilter(lambda record: record.msg != "keepalive ping failed")
 
 
@@ -43,7 +43,7 @@ class Options(TypedDict):
 
 
 def options(token: str, ssl: SSLContext | None, keepalive: float = KEEPALIVE) -> Options:
-    """The token goes into a header: a URL ends up in more places."""
+    """The options of a handshake. The token is in a header, since URLs are logged in more places."""
     return {
         "subprotocols": [SUBPROTOCOL],
         "additional_headers": {"Authorization": f"Bearer {token}"},
@@ -60,18 +60,18 @@ def options(token: str, ssl: SSLContext | None, keepalive: float = KEEPALIVE) ->
 
 
 class AsyncDial(websockets.asyncio.client.connect):
-    """Follows no redirect: before websockets 17 it would take the token to another host. (The synchronous one follows
-    none before 17 either, and from 17 on leaves the token out.)"""
+    """A handshake without redirects: before websockets 17, a redirect would send the token to another host. (Its
+    synchronous `connect` follows redirects from 17 on only, without the token.)"""
 
     def process_redirect(self, exc: Exception) -> Exception | str:
         return exc
 
 
 def status_of(error: Exception) -> int | None:
-    """The HTTP status of a handshake that was not answered with 101."""
+    """The HTTP status of a failed handshake, or None without a response."""
     return error.response.status_code if isinstance(error, InvalidStatus) else None
 
 
 def close_of(error: Any) -> tuple[int | None, str]:
-    """Code and reason of the gateway's close frame in a `ConnectionClosed`; None where there was none."""
+    """Code and reason of the close frame in a `ConnectionClosed`; None without a close frame."""
     return (None, "") if error.rcvd is None else (error.rcvd.code, error.rcvd.reason)

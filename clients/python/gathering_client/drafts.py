@@ -1,4 +1,4 @@
-"""Events to be published: drafts, their receipts, and when to send one again."""
+"""Drafts of events, their receipts, and the retries of a request."""
 
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -10,10 +10,10 @@ from gathering_client.errors import GatewayError, Refused, TokenRefused, Unreach
 from gathering_client.events import Cursor, EventType
 
 MAX_BATCH: Final = 1_000
-"""Events that the gateway takes in one request."""
+"""Events per request that the gateway accepts."""
 
 KEY_LIFETIME: Final = 120.0
-"""Seconds for which the gateway remembers an idempotency key at least: to send again later could deliver twice."""
+"""Seconds for which the gateway remembers an idempotency key at least; a later retry could deliver twice."""
 
 _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 5.0
@@ -25,10 +25,10 @@ def _new_key() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """An event to be published. `ids` are those of rooms of other kinds, such as `{"team_id": 7}`.
+    """An event to be published. `ids` are for rooms of other kinds, such as `{"team_id": 7}`.
 
-    The idempotency key is made with the draft, so a draft that is sent twice is delivered once. A draft can be pickled:
-    a task queue that runs its task again should make the draft before, or give a key that stays the same.
+    The idempotency key belongs to the draft, so a draft that is sent twice is delivered once. A draft can be pickled.
+    In a task that may run again, pass the draft as an argument, or set a key that stays the same.
     """
 
     type: str
@@ -46,7 +46,7 @@ class Draft:
     idempotency_key: str = field(default_factory=_new_key)
 
     def body(self) -> dict[str, Any]:
-        """The JSON object of the request, without what is absent."""
+        """The JSON object of the request, without absent fields."""
         names = (
             "circle_id",
             "project_id",
@@ -64,7 +64,7 @@ class Draft:
 
 
 def draft_of(event: "Draft | str | EventType[Any]", data: Any, fields: Mapping[str, Any]) -> Draft:
-    """The draft in the arguments of `publish`: one as it stands, or a type with its data and fields."""
+    """The draft from the arguments of `publish`: a draft, or a type with its data and fields."""
     if isinstance(event, Draft):
         if data is not None or fields:
             raise TypeError("a Draft has its data and fields already")
@@ -75,14 +75,14 @@ def draft_of(event: "Draft | str | EventType[Any]", data: Any, fields: Mapping[s
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """The event is in the log. `duplicate` where an earlier attempt had put it there."""
+    """The confirmation that an event is in the log; `duplicate` if an earlier attempt had appended it."""
 
     event_id: Cursor
     duplicate: bool
 
 
 class Attempts:
-    """When to send the same request again: after what passes, with full jitter, until `patience` seconds are over."""
+    """The retries of one request: after temporary errors, with full jitter, for `patience` seconds."""
 
     def __init__(self, patience: float, now: float, chance: Callable[[], float]) -> None:
         if not 0 <= patience < KEY_LIFETIME:
@@ -95,7 +95,7 @@ class Attempts:
         self._renewed = False
 
     def wait_after(self, error: GatewayError, now: float, refreshable: bool) -> float:
-        """Seconds to wait before the next attempt. Raises the error where another attempt would not help."""
+        """The seconds to wait before the next attempt. Raises the error if a retry would not help."""
         if isinstance(error, Unreachable):
             rule = Retry.BACKOFF
         else:
@@ -109,7 +109,7 @@ class Attempts:
         return wait
 
     def again(self, results: Mapping[int, "Receipt | Refused"], now: float) -> tuple[list[int], float]:
-        """Of the results of a batch, the numbers of those events that are to be sent again, and the seconds to wait."""
+        """The indexes of the events of a batch to send again, and the seconds to wait before."""
         left = [number for number, result in results.items() if _passes(result)]
         if not left:
             return [], 0.0
@@ -123,7 +123,7 @@ class Attempts:
 
 
 def _asked(error: object) -> float:
-    """What the gateway asked for with `retry_after`."""
+    """The seconds of `retry_after`; 0 without it."""
     asked: float | None = error.retry_after if isinstance(error, Refused) else None
     return 0.0 if asked is None else asked
 
@@ -133,13 +133,13 @@ def _passes(result: "Receipt | Refused") -> bool:
 
 
 def refusal(code: str, message: str, more: Mapping[str, Any], status: int | None = None) -> Refused:
-    """The error in an `error` frame, a problem document, or the result of a batch."""
+    """The error of an `error` frame, a problem document, or a batch result."""
     kind = TokenRefused if code.startswith("token_") else Refused
     return kind(code, message, more.get("rooms", ()), more.get("retry_after"), status)
 
 
 def results_of(drafts: Sequence[Draft], results: Sequence[Mapping[str, Any]]) -> list[Receipt | Refused]:
-    """What became of each draft of a batch."""
+    """The outcomes of a batch, in the order of its drafts."""
     if len(drafts) != len(results):
         raise Unreachable("unreachable", "the answer to the batch has another length")
     return [

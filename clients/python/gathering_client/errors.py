@@ -1,10 +1,11 @@
-"""Errors that end a subscription or a call. What passes by itself, such as a lost connection, is none of them."""
+"""Errors that end a subscription or a call. Temporary faults, such as a lost connection, are retried instead."""
 
 from collections.abc import Iterable
 
 
 class GatewayError(Exception):
-    """Base of all errors here. `code` is a word of the gateway's protocol, or `unreachable`. All can be pickled."""
+    """Base of all errors of this package. `code` is an error code of the protocol, or `unreachable`. All can be
+    pickled."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(code, message)
@@ -16,13 +17,13 @@ class GatewayError(Exception):
 
 
 class Unreachable(GatewayError):
-    """No gateway answered: a wrong address, or one that is away for longer than the caller wanted to wait."""
+    """No gateway answered: a wrong address, or an outage longer than the caller's patience."""
 
 
 class Refused(GatewayError):
-    """The gateway's refusal of a command or request, which would be refused again.
+    """A refusal by the gateway that a retry would meet again.
 
-    `rooms` are those that were refused, where the error names any; `retry_after` are seconds; `status` is that of HTTP.
+    `rooms` are the refused rooms, where the error names any; `retry_after` is in seconds; `status` is the HTTP status.
     """
 
     def __init__(
@@ -40,17 +41,17 @@ class Refused(GatewayError):
 
 
 class TokenRefused(Refused):
-    """The gateway does not take the token, and there is no fresher one. Raised by a `token` function, it ends the
-    subscription; anything else that the function raises is tried again."""
+    """The gateway does not accept the token, and no fresher one is available. A `token` function may raise it to end
+    the subscription; after any other exception of the function, the client retries."""
 
 
 class RoomsRevoked(Refused):
-    """`rooms` are not followed any more: the user was removed from them, or a fresh token does not grant them. Nothing
-    before that is missing: subscribe to the others with `since=subscription.cursor`."""
+    """The loss of `rooms` during a subscription: the user was removed from them, or a fresh token does not grant them.
+    The events up to then are complete: subscribe to the other rooms with `since=subscription.cursor`."""
 
 
 class Closed(GatewayError):
-    """The gateway closed the connection for good. `close_code` is 4400 (malformed messages) or 4403 (forbidden)."""
+    """A final close by the gateway. `close_code` is 4400 (malformed messages) or 4403 (forbidden)."""
 
     def __init__(self, close_code: int, reason: str) -> None:
         code = "bad_message" if close_code == 4400 else "forbidden"

@@ -1,25 +1,25 @@
-"""What a subscription yields: events, gaps, snapshots."""
+"""The items that a subscription yields: events, gaps, snapshots."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, NewType, TypeGuard, TypeVar
 
 Cursor = NewType("Cursor", str)
-"""A place in the tenant's log, opaque: a string to be stored, pickled and given as `since`."""
+"""An opaque position in the tenant's log: a string that can be stored, pickled and passed as `since`."""
 
 D = TypeVar("D")
 S = TypeVar("S")
 
 TENANT_ROOM = "tenant"
 _NO_ROOMS = frozenset({"source_agent_id", "event_id"})
-"""Fields that end in `_id` and name no room."""
+"""Fields that end in `_id` and do not name a room."""
 
 
 @dataclass(frozen=True, slots=True)
 class Event(Generic[D]):
-    """An event. `data` is as published; `id` is also the cursor of a client that has handled it; `timestamp` is
-    RFC 3339. `rooms` are those that it was routed to. `key` and `op` are there for keyed events (`op` is then one of
-    `set`, `append`, `delete`). `frame` is the whole JSON object, with members that this release does not know."""
+    """An event. `data` is as published; `id` is also the cursor after it; `timestamp` is RFC 3339; `rooms` are the
+    rooms that it was routed to. Keyed events have a `key`, and an `op` of `set`, `append` or `delete`. `frame` is the
+    whole JSON object, including members that this release does not know."""
 
     type: str
     data: D
@@ -32,7 +32,7 @@ class Event(Generic[D]):
 
     @classmethod
     def of(cls, frame: Mapping[str, Any]) -> "Event[Any]":
-        """The event in a frame that has an `event_id`."""
+        """The event of a frame with an `event_id`."""
         key = frame.get("key")
         return Event(
             frame["type"],
@@ -47,7 +47,7 @@ class Event(Generic[D]):
 
     @property
     def traceparent(self) -> str | None:
-        """The publisher's trace context (W3C), where there is one."""
+        """The publisher's W3C trace context, or None."""
         value: str | None = self.frame.get("traceparent")
         return value
 
@@ -64,11 +64,11 @@ def rooms_of(frame: Mapping[str, Any]) -> frozenset[str]:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Events were lost: load the state that you show anew. It comes before any later event.
+    """A loss of events: reload the state that you show. Yielded before any later event.
 
-    `reason` is `history_trimmed`, `log_reset` (the gateway's log began anew), `not_recovered` (found out when the
-    client came back), `cursor_invalid` (`since` is of another gateway, or of an older one's keys), or
-    `state_incomplete` (items of the state that follows were pushed out by its bounds).
+    `reason` is `history_trimmed`, `log_reset` (the log started again), `not_recovered` (found at a reconnect),
+    `cursor_invalid` (`since` belongs to another log, or to other keys), or `state_incomplete` (the gateway's bounds
+    have trimmed items of the state that follows).
     """
 
     reason: str
@@ -77,8 +77,8 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot(Generic[S]):
-    """What the `load` function returned: the state to begin with, or to begin anew with after a gap. The events that
-    follow are those after `cursor`, which was taken before the function was called."""
+    """The state that the `load` function returned, at the beginning and again after a gap. The events after `cursor`
+    follow; it was taken before the function was called."""
 
     value: S
     cursor: Cursor
@@ -86,21 +86,21 @@ class Snapshot(Generic[S]):
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """Everything up to here was given. `as_of` is the gateway's time at which this was known to be the log's head."""
+    """The end of a replay. `as_of` is the gateway's time at which this was the log's head, where that is known."""
 
     as_of: str | None
 
 
 class EventType(Generic[D]):
-    """The name of an event type and the type of its `data`, such as a `TypedDict` that `gateway contract types` prints:
-    `is_in` narrows an event for the type checker, and `publish` takes it in place of a name."""
+    """The name of an event type and the type of its `data`, such as a `TypedDict`: `is_in` narrows an event for the
+    type checker, and `publish` accepts it in place of the name."""
 
     def __init__(self, name: str, data: type[D]) -> None:
         self.name = name
         self.data = data
 
     def is_in(self, item: object) -> TypeGuard[Event[D]]:
-        """Whether this is an event of the type. The data itself is not examined: the gateway does that at publish."""
+        """Whether the item is an event of this type. The data is not validated."""
         return isinstance(item, Event) and item.type == self.name
 
     def __repr__(self) -> str:

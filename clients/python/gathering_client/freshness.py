@@ -1,4 +1,4 @@
-"""Freshness of a subscription: as of when it has everything, and whether that can be relied on."""
+"""Freshness of a subscription: up to which time it is complete."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -9,10 +9,10 @@ STALE_AFTER: Final = 45.0
 
 @dataclass(frozen=True, slots=True)
 class Freshness:
-    """`as_of` is the gateway's time (RFC 3339) up to which the stream was last known to be complete; `age` the seconds
-    since that was learned, by this machine's monotonic clock, so that a wrong wall clock does not matter; both are None
-    before the first mark. `connected` is False while reconnecting; `degraded` is True while the gateway's log does not
-    answer."""
+    """The freshness of a subscription. `as_of` is the gateway's time (RFC 3339) up to which the stream was last known
+    to be complete, and `age` the seconds since then by this machine's monotonic clock, so that wall clocks do not
+    matter; both are None before the first mark. `connected` is False while reconnecting; `degraded` is True while the
+    gateway's log does not answer."""
 
     as_of: str | None
     age: float | None
@@ -21,5 +21,5 @@ class Freshness:
 
     @property
     def stale(self) -> bool:
-        """Whether what is shown may lack events."""
+        """Whether events may be missing from what is shown."""
         return not self.connected or self.degraded or self.age is None or self.age > STALE_AFTER

@@ -1,7 +1,7 @@
-"""HTTP requests to a gateway over kept connections, for any number of threads and after a fork.
+"""HTTP requests to a gateway over persistent connections, thread-safe and fork-safe.
 
-The standard library's `http.client`: it is maintained with Python, and brings TLS and chunked answers. For asyncio
-these calls run in a thread; a parser of our own would be one more thing to keep secure.
+Built on `http.client` of the standard library, which is maintained with Python and handles TLS and chunked responses.
+In asyncio the requests run in a thread: an HTTP parser for asyncio would be one more to keep secure.
 """
 
 import json
@@ -19,12 +19,12 @@ from gathering_client.drafts import refusal
 from gathering_client.errors import GatewayError, Unreachable
 
 MAX_IDLE: Final = 16
-"""Connections that are kept for the next request."""
+"""Idle connections that are kept for later requests."""
 
 
 @dataclass(frozen=True, slots=True)
 class Http:
-    """What each request needs."""
+    """Address, timeout in seconds and TLS context of the requests."""
 
     address: Address
     timeout: float
@@ -39,8 +39,8 @@ class Http:
 
 
 class HttpPool:
-    """Requests over kept connections. Thread-safe. A process that was forked begins with none: two processes on one
-    connection would read each other's answers."""
+    """A pool of persistent connections. Thread-safe. A forked process starts with an empty pool: two processes on one
+    connection would read each other's responses."""
 
     def __init__(self, http: Http) -> None:
         self._http = http
@@ -49,13 +49,13 @@ class HttpPool:
         self._pid = os.getpid()
 
     def request(self, method: str, path: str, token: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """The JSON object of the answer. Raises `Refused` for a refusal, `Unreachable` where there was no answer."""
+        """The JSON object of the response. Raises `Refused` for a refusal, `Unreachable` without a response."""
         while True:
             connection, kept = self._take()
             try:
                 return self._ask(connection, method, path, token, body)
             except (HTTPException, OSError) as error:
-                # A kept one the gateway may have closed meanwhile; then another is needed, and nothing is wrong.
+                # The gateway may have closed an idle connection: retry on another one.
                 if not kept or isinstance(error, TimeoutError):
                     reason = f"no answer from {self._http.address}: {error or type(error).__name__}"
                     raise Unreachable("unreachable", reason) from None
@@ -79,7 +79,7 @@ class HttpPool:
         return _object(answer.status, text, answer.headers.get("Retry-After"))
 
     def _take(self) -> tuple[HTTPConnection, bool]:
-        """A connection, and whether it was kept."""
+        """A connection, and whether it came from the pool."""
         with self._lock:
             if self._pid != os.getpid():
                 self._pid, self._idle = os.getpid(), []
@@ -111,6 +111,6 @@ def _object(status: int, text: bytes, retry_after: str | None) -> dict[str, Any]
             more.setdefault("retry_after", float(retry_after))
         error: GatewayError = refusal(more["code"], more["detail"], more, status)
     except (ValueError, TypeError, KeyError):
-        # Not the gateway's: a proxy before it, or something else at this address.
+        # From a proxy, or from another server at this address
         error = Unreachable("unreachable", f"the answer is HTTP {status} and not the gateway's")
     raise error

@@ -1,4 +1,4 @@
-"""Items: the newest value of each key, kept from the state that the gateway gives and the keyed events that follow."""
+"""Items: the newest value of each key, from the gateway's state and the keyed events after it."""
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -9,8 +9,8 @@ from gathering_client.events import Cursor, Event, Gap, Mark, Snapshot
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """What a key names in the rooms of its events: `status` of circle 1 and `status` of circle 2 are two items. `data`
-    is the whole value; `id` and `timestamp` are of its newest event."""
+    """An item: a key together with the rooms of its events, so `status` of circle 1 and `status` of circle 2 are two.
+    `data` is the whole value; `id` and `timestamp` are those of its newest event."""
 
     key: str
     rooms: frozenset[str]
@@ -20,12 +20,12 @@ class Item:
 
 
 class Items(Collection[Item]):
-    """The items of a subscription, in the order of their last change. One view that is brought up to date: copy what
-    has to stay (`list(items)`).
+    """The items of a subscription, in the order of their last change: one view that is updated; copy it with
+    `list(items)`.
 
-    `complete` once all of them have come, and again after a loss, which begins anew; until then nobody is shown it.
-    `missing` where the gateway's bounds have pushed some out of its state. Its size is that of the state, which the
-    gateway bounds; the value of an item is bounded there as well.
+    `complete` is False until all items were received, and again after a gap; an incomplete view is not yielded.
+    `missing` is True if the gateway's bounds have trimmed items. The size is that of the gateway's state, which is
+    bounded in items and in bytes.
     """
 
     def __init__(self) -> None:
@@ -44,14 +44,14 @@ class Items(Collection[Item]):
         return any(item.key == key or item == key for item in self)
 
     def __getitem__(self, key: str) -> Item:
-        """The item of this key, the one that changed last if there are several. Raises `KeyError`."""
+        """The item with this key; of several, the one that changed last. Raises `KeyError`."""
         for item in reversed(self._items.values()):
             if item.key == key:
                 return item
         raise KeyError(key)
 
     def take(self, item: Event[Any] | Gap | Mark | Snapshot[Any]) -> bool:
-        """Bring it up to date with what the stream yields; whether there is something new to show."""
+        """Apply an item of the stream; returns whether the view is complete and has changed."""
         if isinstance(item, Gap):
             self._items.clear()
             self.complete = False

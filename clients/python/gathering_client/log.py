@@ -1,4 +1,4 @@
-"""Reports of state changes: to the application, and to the logger `gathering_client`."""
+"""Reports of connection changes to the application and to the logger `gathering_client`."""
 
 import logging
 from collections.abc import Callable

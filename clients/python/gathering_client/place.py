@@ -1,21 +1,21 @@
-"""Place of a subscription in the log: what to ask for when it connects, and the cursor to resume from.
+"""Place of a subscription in the log: the parameters of the next connection, and the cursor to resume from.
 
-A connection has one subscription, that of its URL (or, for `history`, of its one command), so all that comes is one
-stream in log order. The last event's id is then the place, amid a replay too: nothing that is owed is older.
+A connection has one subscription, made by its URL (or, for `history`, by its one command), so its events are one stream
+in log order. Hence the id of the last event is the cursor to resume from, during a replay too.
 """
 
 from collections.abc import Mapping
 from typing import Any, Final
 
 MARKS: Final = frozenset({"stream.mark", "stream.gap", "pong", "server.draining"})
-"""Frames whose `cursor` says that all before it was given to this connection, or given up."""
+"""Frames whose `cursor` is a position up to which the connection has received all events, or was notified of a gap."""
 
 
 class Place:
-    """Where a subscription goes on, over all its connections. Its size does not depend on the events.
+    """The position of a subscription over all its connections. Constant size.
 
-    `since` is None until anything was given: until then the same is asked for anew. `replaying` from the beginning of a
-    connection until nothing from before is owed.
+    `since` is None until something was received: until then each connection requests the same again. `replaying` is
+    True from the beginning of a connection to the end of its replay.
     """
 
     def __init__(self, since: str | None, state: bool, history: int) -> None:
@@ -28,21 +28,21 @@ class Place:
 
     @property
     def history(self) -> int:
-        """How many events to ask for by a command in place of the URL."""
+        """The number of past events to request by a command, with the rooms left out of the URL; 0 for none."""
         return self._history if self.since is None else 0
 
     def query(self) -> dict[str, str]:
-        """The parameters of the URL beside the rooms."""
+        """The URL parameters besides the rooms."""
         self.replaying = True
         self._left = None
         return ({"since": self.since} if self.since is not None else {}) | ({"state": "1"} if self._state else {})
 
-    def anew(self) -> None:
-        """Forget the place: the caller loads its state anew, and what the log still has is in it."""
+    def restart(self) -> None:
+        """Drop the position: the state that is loaded next contains all earlier events."""
         self.since = None
 
     def from_head(self) -> None:
-        """The cursor was refused: go on from the log's head as it was then."""
+        """Continue from the log's head at the last connect: the cursor was refused."""
         self.since = self._head
 
     def established(self, cursor: str) -> None:
@@ -53,7 +53,7 @@ class Place:
     def subscribed(self, data: Mapping[str, Any]) -> None:
         self._left = data["replayed"] + data.get("items", 0)
         if not self._left:
-            # Nothing up to the head is still to come; so the place of quiet rooms moves on too.
+            # No event up to the head is owed, so the cursor of quiet rooms advances too.
             self.since = data["cursor"]
             self.replaying = False
 

@@ -1,4 +1,4 @@
-"""Token of a client over all its connections: the one that it was given, or those that a function returns."""
+"""Token of a client over all its connections: a fixed one, or those of a token function."""
 
 import json
 from datetime import datetime
@@ -13,7 +13,7 @@ MAX_TOKEN: Final = 4_096
 
 
 def checked_token(text: object) -> str:
-    """The token, where it can be one. Raises `TokenRefused`, without the text."""
+    """The token, if its form is valid. Raises `TokenRefused`, without the text."""
     if not isinstance(text, str) or not text:
         raise TokenRefused("token_missing", "a token is needed")
     if not (len(text) <= MAX_TOKEN and text.isascii() and text.isprintable() and " " not in text):
@@ -22,28 +22,30 @@ def checked_token(text: object) -> str:
 
 
 class Session:
-    """`token` is None where a function has to be asked; what it returned is used until it expires or is refused.
+    """The token of a client. `token` is None with a token function, whose result is used until it expires or is
+    refused.
 
-    When that is follows from the gateway's own clock, and is then counted by the caller's: neither has to be right.
+    The lifetime is the difference of two times of the gateway's clock, counted on the caller's monotonic clock, so
+    neither wall clock has to be right.
     """
 
     def __init__(self, token: str | None) -> None:
         self.refreshable = token is None
         self.answered = False
-        """Whether a gateway has ever taken a connection."""
+        """Whether a gateway has accepted a connection before."""
         self._token = None if token is None else checked_token(token)
         self._pending: str | None = None
         self._expires: float | None = None
         self._refused = False
 
     def token(self, now: float) -> str | None:
-        """The token to connect with; None where the function has to be asked for one."""
+        """The token to connect with; None if the token function has to be called."""
         if self.refreshable and self._expires is not None and now >= self._expires:
             self._token = self._expires = None
         return self._token
 
     def take(self, text: object, connected: bool) -> str | None:
-        """Take the function's token; returns the command that renews the connection's, where there is one. Raises
+        """Store the function's result; returns the command that renews the token of an open connection. Raises
         `TokenRefused`."""
         token = checked_token(text)
         if not connected:
@@ -59,16 +61,16 @@ class Session:
         self._expire(expires_at, timestamp, now)
 
     def renewed(self, expires_at: str, timestamp: str, now: float) -> None:
-        """The gateway took the pending token."""
+        """Use the pending token, which the gateway has accepted."""
         self._token, self._pending = self._pending or self._token, None
         self._expire(expires_at, timestamp, now)
 
     def renewal_refused(self) -> None:
-        """The connection goes on with the token it has."""
+        """Drop the pending token; the connection continues with its own."""
         self._pending = None
 
     def refuse(self) -> bool:
-        """The gateway refused the token. Whether to try again: with a fresh one, once until one is taken."""
+        """Drop a refused token; returns whether to retry with a fresh one, which is once until one is accepted."""
         if not self.refreshable or self._refused:
             return False
         self._refused = True

@@ -1,7 +1,7 @@
 """The state machine of a subscription over all its connections, without any I/O.
 
-A driver asks `next_action` what to do (`gathering_client.actions` has the table), does it, and reports. Once the
-subscription has ended, `next_action` raises why. Times are seconds of any one clock that does not go back.
+A driver performs the actions of `next_action` and reports their results; `gathering_client.actions` has the table. Once
+the subscription has ended, `next_action` raises the error. Times are seconds of a monotonic clock.
 """
 
 import json
@@ -32,25 +32,25 @@ from gathering_client.place import MARKS, Place
 from gathering_client.session import AUTH_ID, Session
 
 OPEN_TIMEOUT: Final = 10.0
-"""Seconds from the WebSocket's handshake to the reply to the URL's rooms."""
+"""Seconds from the handshake to the `subscribed` frame."""
 
 RELOAD_SPREAD: Final = 3.0
-"""Seconds over which clients that lost events together spread the loading of their state."""
+"""Jitter in seconds before the state is loaded after a gap, since many clients may have the same gap."""
 
 MAX_QUERY: Final = 7_500
-"""Characters: the gateway takes a request line of 8 KiB."""
+"""Characters; the gateway accepts a request line of 8 KiB."""
 
 ALL_ROOMS: Final = "*"
-"""In place of rooms: all that the token names outright."""
+"""In place of rooms: all rooms that the token grants by name."""
 
 
 class Stream:
-    """One subscription. `url` is that of the WebSocket, without a query; `token` is None where a function has to be
-    asked. With `loads` a `Snapshot` stands for every gap; with `marks` the end of every replay is yielded as a `Mark`.
-    `patient` is False where the first attempt has to find a gateway.
+    """One subscription. `url` is the WebSocket's, without a query; `token` is None if the driver has a token function.
+    With `loads` a `Snapshot` replaces every gap; with `marks` the end of every replay is yielded as a `Mark`. With
+    `patient` False, the first attempt must reach a gateway.
 
-    What a frame brings waits here only until the driver has asked for it, and only then it reads on: a slow application
-    is slowed down at the socket, and keeps its place in the gateway's log.
+    The items of a frame are yielded before the next frame is read, so nothing is buffered: a slow application exerts
+    backpressure on the socket, and the gateway keeps its place in the log.
     """
 
     def __init__(
@@ -98,10 +98,10 @@ class Stream:
         self._as_of_at: float | None = None
         self._do(Tell(StateChange("connecting")))
 
-    # ---- what to do
+    # ---- actions
 
     def next_action(self, now: float) -> Action:
-        """The next thing to do. Raises the error that has ended the subscription."""
+        """The next action. Raises the error that has ended the subscription."""
         while self._actions:
             action, cursor = self._actions.popleft()
             self.cursor = None if cursor is None else Cursor(cursor)
@@ -131,10 +131,10 @@ class Stream:
         age = None if self._as_of_at is None else now - self._as_of_at
         return Freshness(self._as_of, age, self._subscribed, self._degraded)
 
-    # ---- what came of it
+    # ---- reports
 
     def token(self, text: object) -> None:
-        """The function returned a token, for the next connection or for this one."""
+        """Use the token function's result, for the next connection or to renew this one's."""
         try:
             command = self._session.take(text, self._connected)
         except TokenRefused as error:
@@ -144,7 +144,7 @@ class Stream:
                 self._do(Send(command))
 
     def token_failed(self, error: Exception, now: float) -> None:
-        """The function raised. A connection goes on with the token that it has, until that expires."""
+        """Handle an exception of the token function. An open connection continues with its token until that expires."""
         if isinstance(error, GatewayError):
             self._fail(error)
         elif not self._connected:
@@ -155,7 +155,7 @@ class Stream:
         self._deadline = now + OPEN_TIMEOUT
 
     def failed(self, reason: str, now: float, status: int | None = None) -> None:
-        """The WebSocket could not be opened; `status` where the answer was no 101."""
+        """Handle a WebSocket that could not be opened; `status` is the HTTP status, where there was a response."""
         final = status is not None and 400 <= status < 500 and status not in (408, 425, 429)
         if not self._session.answered and (final or not self._patient):
             self._fail(Unreachable("unreachable", f"no gateway at {self.url}: {reason}"))
@@ -163,16 +163,16 @@ class Stream:
             self._lost(reason, None, now)
 
     def timed_out(self, now: float) -> None:
-        """Nothing came within the time of `Read`."""
+        """Handle the timeout of a `Read`."""
         self._lost("no answer from the gateway", None, now)
 
     def loaded(self, value: object, cursor: Cursor) -> None:
-        """The application's function returned; the events after `cursor` follow."""
+        """Yield the application's state; the events after `cursor` follow."""
         self._loaded = True
         self._do(Yield(Snapshot(value, cursor)))
 
     def closed(self, code: int | None, reason: str, now: float) -> None:
-        """The WebSocket ended, with a close frame or (None) without."""
+        """Handle the end of the WebSocket; `code` is None without a close frame."""
         code = NO_CLOSE if code is None else code
         rule = retry_after_close(code, reason)
         if rule is Retry.NEVER:
@@ -183,7 +183,7 @@ class Stream:
             self._lost(reason or f"closed with {code}", code, now)
 
     def received(self, text: str | bytes, now: float) -> None:
-        """A frame came."""
+        """Handle a frame."""
         try:
             frame = json.loads(text)
             if "event_id" in frame:
@@ -191,19 +191,19 @@ class Stream:
             else:
                 self._on_control(frame["type"], frame["data"], frame, now)
         except (ValueError, KeyError, TypeError, AttributeError):
-            # To skip it would be a silent gap.
+            # Skipping it would be a silent gap.
             self._lost("unreadable frame", None, now)
 
     # ---- frames
 
     def _on_event(self, frame: Mapping[str, Any]) -> None:
-        if not self._subscribed:  # of the user's own room, and later than all that is still to come
+        if not self._subscribed:  # from the user's own room, and later than the replay
             self._early.append(frame)
             return
         event = Event.of(frame)
         replaying = self._place.replaying
         self._place.event(event.id)
-        # The user's own room comes unasked.
+        # Every connection receives the user's own room.
         asked = ALL_ROOMS in self._rooms or not self._rooms.isdisjoint(event.rooms)
         self._do(Yield(event) if asked else None)
         self._caught_up(replaying)
@@ -272,30 +272,30 @@ class Stream:
         if id == AUTH_ID:
             self._session.renewal_refused()
         elif rule is Retry.BACKOFF:
-            self._backoff.not_before(now + data.get("retry_after", 0.0))  # the close follows, and says more
+            self._backoff.not_before(now + data.get("retry_after", 0.0))  # a close follows
         elif rule is Retry.WITHOUT_CURSOR and self._place.since is not None:
             self._on_cursor_refused(now)
-        elif rule is not Retry.FRESH_TOKEN:  # after which the close follows, too
+        elif rule is not Retry.FRESH_TOKEN:  # also followed by a close
             kind = TokenRefused if code == "token_revoked" else Refused
             self._fail(kind(code, data["message"], data.get("rooms", ()), data.get("retry_after")))
 
     # ---- losses
 
     def _on_cursor_refused(self, now: float) -> None:
-        """The cursor is of another log, or of other keys: what came before is lost. The rooms were not joined."""
+        """Handle a cursor of another log or other keys: earlier events are lost, and the rooms were not joined."""
         self._place.from_head()
         self._gap("cursor_invalid", now)
         if self._connected:
             self._lost("the gateway does not know the cursor", None, now)
 
     def _gap(self, reason: str, now: float) -> None:
-        """Events were lost. With a loader or with state the stream begins anew: what comes then is newer than all that
-        is still to come on this connection."""
+        """Report a gap. With a loader or with state, start over on a new connection: the loaded state contains the
+        events that this connection still owes."""
         if not self._loads:
             self._do(Yield(Gap(reason, None if self._state else self._here)))
         if self._loads or self._state:
             self._loaded = False
-            self._place.anew()
+            self._place.restart()
             wait = self._chance() * RELOAD_SPREAD
             self._drop()
             self._due = now + wait
@@ -318,19 +318,19 @@ class Stream:
         self._connected = self._subscribed = self._degraded = False
         self._early.clear()
 
-    # ---- what the application gets
+    # ---- the queue of actions
 
     @property
     def _here(self) -> Cursor | None:
         return None if self._place.since is None else Cursor(self._place.since)
 
     def _do(self, action: Action | None) -> None:
-        """Have this done, after which the application's cursor is the place as it is now."""
+        """Queue an action; once it is taken, the application's cursor is the current place."""
         here = self._place.since if self._loaded or not self._loads else None
         self._actions.append((action, here))
 
     def _caught_up(self, replaying: bool) -> None:
-        """After a frame: where it was the last of a replay, go on with what was kept back, and say so."""
+        """After the last frame of a replay: handle the events that were held back, and yield the mark."""
         if replaying and self._connected and not self._place.replaying:
             early, self._early = self._early, []
             for frame in early:

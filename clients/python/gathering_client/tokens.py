@@ -1,4 +1,4 @@
-"""The token of HTTP requests: fixed, or a function's, used until the gateway refuses it."""
+"""Token of HTTP requests: a fixed one, or that of a token function until the gateway refuses it."""
 
 import threading
 
@@ -6,7 +6,7 @@ from gathering_client.session import checked_token
 
 
 class TokenCache:
-    """Thread-safe. `fixed` is None where a function is asked; what it returned is given to `keep`."""
+    """The current token. Thread-safe. `fixed` is None with a token function, whose results are stored by `keep`."""
 
     def __init__(self, fixed: str | None) -> None:
         self.refreshable = fixed is None
@@ -18,12 +18,12 @@ class TokenCache:
         return self._token
 
     def keep(self, token: object) -> str:
-        """Raises `TokenRefused` for what is no token."""
+        """Store a token. Raises `TokenRefused` if its form is not valid."""
         self._token = checked_token(token)
         return self._token
 
     def discard(self, token: str) -> None:
-        """The gateway refused this one; another thread may have a fresh one already."""
+        """Drop a refused token, unless another thread has replaced it."""
         with self._lock:
             if self.refreshable and self._token == token:
                 self._token = None

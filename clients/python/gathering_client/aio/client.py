@@ -37,20 +37,19 @@ def connect(
 ) -> "Client":
     """A client of the gateway at `url`, such as `https://gateway.example.com`, to be used with `async with`.
 
-    `token` is a string, or a function that returns one, or a coroutine function; it is called for a fresh token before
-    the one at hand expires, and where the gateway refused that. `client_id` is a label for people. `timeout` is in
+    `token` is a string, or a function (or coroutine function) that returns one; it is called again before the token
+    expires, and after the gateway has refused it. `client_id` is a label for people. `timeout` is in
     seconds, for each HTTP request; `keepalive` the seconds between two pings of a WebSocket, and for the answer to one.
-    Nothing is sent yet: the first event that is asked for or published opens a
-    connection.
+    Nothing is sent before the first subscription or request.
 
-    `publish` goes over HTTP, in a thread, at the publisher's rate; `publish_over="websocket"` sends commands over a
-    WebSocket, at their lower rate, for where HTTP does not get through.
+    `publish` goes over HTTP, in a thread; `publish_over="websocket"` uses commands on a WebSocket instead, at the
+    lower rate limit of commands.
     """
     return Client(Address.of(url, websocket_path), token, client_id, ssl, timeout, keepalive, publish_over)
 
 
 class Client:
-    """A user of a gateway. Leaving its `async with` ends its subscriptions."""
+    """A client of a gateway. Leaving its `async with` closes its subscriptions."""
 
     def __init__(
         self,
@@ -121,24 +120,26 @@ class Client:
         patient: bool = True,
         on_state: OnState | None = None,
     ) -> "Subscription[Any]":
-        """The events of rooms, in the order of the tenant's log; `"*"` stands for all that the token names outright.
+        """The events of rooms, in the order of the tenant's log; `"*"` stands for all rooms that the token grants by
+        name.
 
-        Begins after the cursor `since`, with the latest `history` events, or with the `state` of keyed events; else
-        with what comes from now on. It comes back by itself when the connection breaks, and goes on where it was. Where
-        events were lost it yields a `Gap` before any later one.
+        Starts after the cursor `since`, with the latest `history` events, with the `state` of keyed events, or with the
+        next event. Reconnects and resumes after a disconnect. Yields a `Gap` for lost events, before any later event.
 
         With `load` it yields a `Snapshot` first: it takes a cursor, awaits `load(cursor)`, which reads the state from
-        your database, and goes on with the events after the cursor. After a loss it does so again, in place of a `Gap`.
+        your database, and continues with the events after the cursor. It does so again after a loss, in place of a
+        `Gap`.
 
-        `patient` is False to raise `Unreachable` where the first attempt finds no gateway. `on_state` is told of every
-        change of the connection. Raises `GatewayError` where coming back would not help. Each subscription has a
-        connection of its own: put rooms that are read together into one.
+        With `patient` False it raises `Unreachable` if the first attempt reaches no gateway. `on_state` is called with
+        every change of the connection. Raises `GatewayError` if a reconnect would not help. Each subscription has its
+        own connection: put rooms that are read together into one.
         """
         stream = self._stream(rooms, patient, since=since, state=state, history=history, loads=load is not None)
         return self._follow(stream, load, on_state)
 
     def items(self, *rooms: str, patient: bool = True, on_state: OnState | None = None) -> "ItemsSubscription":
-        """The items of rooms: yields them once all have come, and again after each change. A loss begins them anew."""
+        """The items of rooms: yields the view once it is complete, and after each change. After a loss it is loaded
+        again."""
         return ItemsSubscription(self._follow(self._stream(rooms, patient, state=True, marks=True), None, on_state))
 
     def _stream(self, rooms: tuple[str, ...], patient: bool, **options: Any) -> Stream:
@@ -174,8 +175,8 @@ class Client:
     ) -> Receipt:
         """Publish one event: a type, its data, and the fields of `Draft` (`circle_id=7`); or a draft.
 
-        It is in the log when this returns. What passes is tried again for `patience` seconds, with the same idempotency
-        key, so that it is delivered once. Raises `GatewayError`; after `Unreachable` it may be in the log or not.
+        The event is in the log when this returns. Temporary errors are retried for `patience` seconds with the same
+        idempotency key, so that it is delivered once. Raises `GatewayError`; after `Unreachable` it may be in the log.
         """
         body = draft_of(event, data, fields).body()
         if self._commands is not None:
@@ -186,8 +187,8 @@ class Client:
         return Receipt(Cursor(answer["event_id"]), answer["duplicate"])
 
     async def publish_batch(self, drafts: Iterable[Draft], *, patience: float = 30.0) -> list[Receipt | Refused]:
-        """Publish many events with few requests, over HTTP. The result of each stands at its place; a refusal of one is
-        none of the others. What is sent again because of a rate comes after the others of the same request."""
+        """Publish many events with few requests, over HTTP. Returns the result of each, in order; each is accepted or
+        refused by itself. Events that are retried after a rate limit are appended after the others of their request."""
         waiting = list(drafts)
         outcome: list[Receipt | Refused] = []
         for start in range(0, len(waiting), MAX_BATCH):
@@ -208,7 +209,7 @@ class Client:
         return [outcome[number] for number in range(len(drafts))]
 
     async def presence(self, room: str) -> dict[str, int]:
-        """The users in the room, each with its number of connections."""
+        """The users in a room, with their numbers of connections."""
         answer = await self._request("GET", f"/rooms/{quote(room, safe=':')}/presence", None, 0.0)
         return {user["user_id"]: user["connections"] for user in answer["users"]}
 

@@ -1,5 +1,5 @@
-"""Commands over a WebSocket of their own, from any number of tasks: their replies must not wait behind the events of a
-subscription that reads slowly."""
+"""Commands on a WebSocket of their own, from any number of tasks: replies must not wait behind the events of a slow
+subscription."""
 
 import asyncio
 import itertools
@@ -20,7 +20,8 @@ REPLY_TIMEOUT: Final = 10.0
 
 
 class CommandConnection:
-    """Opened by the first command, and again by the first after it was lost. `token` is awaited for each connection."""
+    """A connection for commands. The first command opens it, and the first after a loss opens it again; `token` is
+    awaited for each connection."""
 
     def __init__(self, url: str, ssl: SSLContext | None, token: Callable[[], Awaitable[str]]) -> None:
         self._url = url
@@ -70,7 +71,7 @@ class CommandConnection:
         return websocket
 
     async def _established(self, websocket: ClientConnection) -> None:
-        """Read up to the first frame of a connection that was let in."""
+        """Read up to `connection.established`. Raises the reason of a refusal."""
         refused: Refused | None = None
         try:
             while (frame := json.loads(await websocket.recv()))["type"] != "connection.established":
@@ -108,7 +109,7 @@ class CommandConnection:
 
 
 def _why(code: int | None, reason: str, refused: Refused | None) -> GatewayError:
-    """What a close means for the commands that it leaves without a reply."""
+    """The error of commands without a reply, by the close of their connection."""
     rule = Retry.BACKOFF if code is None else retry_after_close(code, reason)
     if code == 4401:
         return TokenRefused(reason or "token_invalid", "the gateway does not take the token")

@@ -30,11 +30,11 @@ async def token_of(token: str | TokenFunction) -> str:
 
 
 class Subscription(Generic[T]):
-    """An asynchronous iterator over what a stream yields, on a connection of its own that reading it drives: there is
-    no task and no queue. A slow reader is caught up from the gateway's log.
+    """An asynchronous iterator over the items of a stream, with its own connection, which iterating drives: there is no
+    task and no queue. A slow reader is caught up from the gateway's log.
 
-    Iterating opens the connection, and opens it again when it breaks. It can be cancelled anywhere (a timeout around
-    `anext`) and then gone on with. `async with` it, or close it, to end it before its client.
+    Iterating connects, and reconnects after a disconnect. It can be cancelled at any time (such as by a timeout around
+    `anext`) and continued. Close it, or use `async with`, to end it before its client.
     """
 
     def __init__(
@@ -71,13 +71,13 @@ class Subscription(Generic[T]):
 
     @property
     def cursor(self) -> Cursor | None:
-        """The place after the last item that was yielded, and after the quiet that followed it: store it when you have
-        handled the item, and give it as `since` next time. None where a snapshot or the state is still to come."""
+        """The position after the last item, including the marks after it: store it once you have handled the item, and
+        pass it as `since` next time. None before a snapshot or the state was received."""
         return self._stream.cursor
 
     @property
     def freshness(self) -> Freshness:
-        """As of when everything has come."""
+        """The freshness of the stream, as of the last frame that was read."""
         return self._stream.freshness(time.monotonic())
 
     async def close(self) -> None:
@@ -92,7 +92,7 @@ class Subscription(Generic[T]):
 
     async def __anext__(self) -> T:
         if self._reading:
-            raise RuntimeError("another task reads this subscription: make one for each")
+            raise RuntimeError("another task iterates this subscription: open one for each task")
         self._reading = True
         try:
             return await self._next()
@@ -137,7 +137,7 @@ class Subscription(Generic[T]):
 
     async def _read(self, timeout: float | None) -> None:
         websocket = self._websocket
-        if websocket is None:  # closed by another task, or a cancelled attempt to
+        if websocket is None:  # closed by another task
             self._stream.closed(None, "", time.monotonic())
             return
         try:
@@ -155,7 +155,7 @@ class Subscription(Generic[T]):
             try:
                 await self._websocket.send(text)
             except ConnectionClosed:
-                return  # reading will tell
+                return  # the next read reports it
 
     async def _get_token(self) -> None:
         try:
@@ -165,7 +165,7 @@ class Subscription(Generic[T]):
 
 
 class ItemsSubscription:
-    """An asynchronous iterator over `Items`: always the same view, each time that it has changed and is complete."""
+    """An asynchronous iterator over `Items`: the same view after each change, while it is complete."""
 
     def __init__(self, subscription: Subscription[Any]) -> None:
         self._subscription = subscription

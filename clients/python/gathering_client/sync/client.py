@@ -30,13 +30,13 @@ def connect(
     timeout: float = 10.0,
     keepalive: float = KEEPALIVE,
 ) -> "Client":
-    """A client of the gateway at `url`; see `gathering_client.connect`. It may be used by several threads, and by
-    processes that are forked from this one; each subscription by one thread."""
+    """A client of the gateway at `url`; see `gathering_client.connect`. It may be shared by threads and used in forked
+    processes; a subscription belongs to one thread."""
     return Client(Address.of(url, websocket_path), token, client_id, ssl, timeout, keepalive)
 
 
 class Client:
-    """A user of a gateway. Nothing is connected until it is needed; closing it ends its subscriptions."""
+    """A client of a gateway. It connects at the first use; closing it closes its subscriptions."""
 
     def __init__(
         self,
@@ -166,7 +166,7 @@ class Client:
         return [outcome[number] for number in range(len(drafts))]
 
     def presence(self, room: str) -> dict[str, int]:
-        """The users in the room, each with its number of connections."""
+        """The users in a room, with their numbers of connections."""
         answer = self._request("GET", f"/rooms/{quote(room, safe=':')}/presence", None, 0.0)
         return {user["user_id"]: user["connections"] for user in answer["users"]}
 

@@ -29,9 +29,10 @@ def token_of(token: str | TokenFunction) -> str:
 
 
 class Subscription(Generic[T]):
-    """An iterator over what a stream yields, on a connection of its own that reading it drives: there is no thread.
+    """An iterator over the items of a stream, with its own connection, which iterating drives: there is no task and no
+    queue.
 
-    Iterating opens the connection, and opens it again when it breaks. A loop that was left can be gone on with.
+    Iterating connects, and reconnects after a disconnect. After a `break`, a new loop continues after the last item.
     """
 
     def __init__(
@@ -67,7 +68,7 @@ class Subscription(Generic[T]):
 
     @property
     def cursor(self) -> Cursor | None:
-        """The place after the last item; see `gathering_client.Subscription.cursor`."""
+        """The position after the last item; see `gathering_client.Subscription.cursor`."""
         return self._stream.cursor
 
     @property
@@ -75,7 +76,7 @@ class Subscription(Generic[T]):
         return self._stream.freshness(time.monotonic())
 
     def close(self) -> None:
-        """End it, from this or any other thread."""
+        """Close it, from any thread."""
         self._ended.set()
         self._disconnect()
         self._on_closed(self)
@@ -115,7 +116,7 @@ class Subscription(Generic[T]):
 
     def _open(self, url: str, token: str) -> None:
         try:
-            # Entered and then closed by `close`, which is all that leaving it would do.
+            # Entered, since websockets 17 requires it; `close` does what leaving the context would do.
             self._websocket = dial(url, **options(token, self._ssl, self._keepalive)).__enter__()
         except (OSError, WebSocketException, TimeoutError) as error:
             self._stream.failed(f"{error or type(error).__name__}", time.monotonic(), status_of(error))
@@ -124,7 +125,7 @@ class Subscription(Generic[T]):
 
     def _read(self, timeout: float | None) -> None:
         websocket = self._websocket
-        if websocket is None:  # another thread closed it
+        if websocket is None:  # closed by another thread
             self._stream.closed(None, "", time.monotonic())
             return
         try:
@@ -141,7 +142,7 @@ class Subscription(Generic[T]):
             try:
                 self._websocket.send(text)
             except ConnectionClosed:
-                return  # reading will tell
+                return  # the next read reports it
 
     def _get_token(self) -> None:
         try:
@@ -151,7 +152,7 @@ class Subscription(Generic[T]):
 
 
 class ItemsSubscription:
-    """An iterator over `Items`, each time that they have changed and are complete; always the same view."""
+    """An iterator over `Items`: the same view after each change, while it is complete."""
 
     def __init__(self, subscription: Subscription[Any]) -> None:
         self._subscription = subscription

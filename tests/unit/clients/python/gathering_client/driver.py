@@ -106,5 +106,5 @@ class ScriptedDriver:
 
     @property
     def query(self) -> str:
-        """That of the newest connection, without the rooms."""
+        """The query of the newest connection, without the rooms."""
         return self.opened[-1].partition("?")[2].removeprefix("rooms=circle:1").removeprefix("&")

@@ -79,7 +79,7 @@ def test_a_pong_of_a_connection_that_is_behind_has_no_cursor() -> None:
 
 
 def test_the_events_of_the_users_own_room_move_the_place_and_are_not_yielded() -> None:
-    """It was not asked for."""
+    """Every connection receives them, asked or not."""
     driver = ScriptedDriver()
     private = event_frame(1, user_id="ada")
     del private["circle_id"]
@@ -147,7 +147,7 @@ def test_a_gap_comes_before_any_later_event() -> None:
 
 
 def test_a_cursor_that_the_gateway_does_not_know_is_a_gap() -> None:
-    """It goes on from the head as it was then, so that nothing is lost besides."""
+    """The stream continues from the head as of then, so that nothing else is lost."""
     driver = ScriptedDriver(since="nonsense")
     driver.receive(established("evt_5"), error("cursor_invalid"))
     assert [item.reason for item in driver.yielded if isinstance(item, Gap)] == ["cursor_invalid"]
@@ -168,7 +168,7 @@ def test_the_state_begins_anew_after_a_gap() -> None:
 
 
 def test_a_state_that_is_not_complete_is_a_gap() -> None:
-    """Told before its items; it is not asked for again, which would change nothing."""
+    """It comes before the items. The state is not requested again, which would change nothing."""
     driver = ScriptedDriver(state=True)
     driver.begin(subscribed(None, 0, items=1, complete=False), event_frame(1, key="k"))
     assert driver.numbers == [Gap("state_incomplete", None), 1]
@@ -179,7 +179,7 @@ def test_a_state_that_is_not_complete_is_a_gap() -> None:
 
 
 def test_the_application_loads_its_state_after_a_cursor_was_taken() -> None:
-    """And gets the events after it, over a lost connection too."""
+    """The events after the cursor follow, over a lost connection too."""
     driver = ScriptedDriver(loads=True)
     driver.receive(established("evt_4"))
     assert driver.loads == []
@@ -214,7 +214,7 @@ def test_it_is_loaded_again_after_every_gap(how: str) -> None:
 
 
 def test_a_token_is_renewed_before_it_expires() -> None:
-    """And the one that was taken then is used for the next connection, until it expires by the gateway's clock."""
+    """The accepted one is used for the next connection, until it expires by the gateway's clock."""
     driver = ScriptedDriver(token=None)
     driver.begin()
     driver.receive(control_frame("token.expiring", expires_at="2026-01-15T10:31:00Z"))
@@ -399,7 +399,7 @@ def test_a_frame_that_cannot_be_read_is_a_lost_connection(text: str) -> None:
     [(None, True, False), (None, False, True), (404, True, True), (502, True, False), (429, True, False)],
 )
 def test_an_address_without_a_gateway(status: int | None, patient: bool, ends: bool) -> None:
-    """It may be away for a moment. An answer of somebody else is final, and so is none for who has no patience."""
+    """Outages are waited out. A response of another server is final, and without `patient` a refused connection is."""
     driver = ScriptedDriver(patient=patient)
     driver.stream.next_action(driver.now)
     driver.stream.failed("why", driver.now, status)
@@ -411,7 +411,7 @@ def test_an_address_without_a_gateway(status: int | None, patient: bool, ends: b
 
 
 def test_an_address_where_a_gateway_was_may_answer_anything() -> None:
-    """As a proxy does during a deployment."""
+    """A proxy may answer so during a deployment."""
     driver = ScriptedDriver(patient=False)
     driver.begin()
     driver.stream.failed("HTTP 404", driver.now, 404)
@@ -477,7 +477,7 @@ def test_more_rooms_than_a_url_takes_are_a_value_error() -> None:
 
 
 def test_a_token_is_in_no_repr() -> None:
-    """Of the actions that carry one."""
+    """The actions that carry one hide it."""
     driver = ScriptedDriver(token="a-secret-token")
     driver.stream.next_action(driver.now)
     assert "a-secret" not in repr(driver.stream.next_action(driver.now))

@@ -31,7 +31,7 @@ class Gateway:
         self.logs = [self.log]
         """The one of each epoch."""
         self.wire: list[dict[str, Any]] = []
-        """What was written and not read."""
+        """Frames that were written and not read."""
 
     def cursor(self, place: int) -> str:
         return f"evt_{self.epoch}:{place}"
@@ -64,7 +64,7 @@ class Gateway:
             self.wire.append(self.frame(len(self.log) - 1))
 
     def reset(self, connected: bool) -> None:
-        """A new epoch; who is connected is told."""
+        """Begin an epoch; a connected client gets `stream.gap`."""
         self.epoch += 1
         self.log = []
         self.logs.append(self.log)
@@ -93,7 +93,7 @@ class Following:
         self.gateway.publish(circle, self.driver.connected)
 
     def receive(self, count: int) -> None:
-        while count and self.gateway.wire:  # which a new connection begins anew
+        while count and self.gateway.wire:  # a new connection has its own
             self.driver.receive(self.gateway.wire.pop(0))
             self._settle()
             count -= 1
