@@ -159,3 +159,4 @@ async def test_subscribe_takes_a_path(tmp_path: Path) -> None:
             await asyncio.to_thread(process.line, "connected to")
             await gate.service.gateway.publish("acme", "task.created", {}, circle_id=1)
             await asyncio.to_thread(process.line, "task.created")
+            await asyncio.to_thread(process.stop)  # it waits for the gateway's goodbye, which is on this loop
