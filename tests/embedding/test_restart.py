@@ -63,6 +63,7 @@ def test_in_memory(caplog: pytest.LogCaptureFixture) -> None:
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
+@pytest.mark.timing  # Redis answers each command within a second, or a warning says that it did not
 def test_on_redis(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Connections to Redis belong to an event loop, so each start makes its own."""
 

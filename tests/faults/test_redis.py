@@ -125,6 +125,7 @@ async def test_a_key_of_an_ended_epoch_is_no_duplicate(tmp_path: Path, prefix: s
 # ---- Redis or the network stands still
 
 
+@pytest.mark.timing
 @long_and_short(4.5, 10.0)
 async def test_f4_stalled(server: RedisServer, prefix: str, seconds: float, caplog: pytest.LogCaptureFixture) -> None:
     """Publishers are told within 2 s and clients within 5 s, whose sockets stay; then all goes on, nothing missing and

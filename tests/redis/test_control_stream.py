@@ -126,6 +126,7 @@ async def test_node_that_was_stopped_goes_on_where_it_was(
     assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []
 
 
+@pytest.mark.timing
 async def test_flood_of_one_tenant_delays_no_other(server: RedisServer, prefix: str) -> None:
     """While a tenant removes members as fast as it can, another tenant's revocation is on every node within 2 s, and
     commands are answered within 250 ms."""

@@ -53,10 +53,7 @@ async def served(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Gate
 
 async def flood(served: GatewayProcess, client: RawClient, chunk: bytes) -> tuple[int, int]:
     """Send `chunk` until the server takes no more; returns the bytes taken and the growth of its memory."""
-    before = served.rss
-    growing = asyncio.create_task(served.growth(2.5, before))
-    sent = await client.flood(chunk, FLOOD, 2.0)
-    return sent, await growing
+    return await served.growth_during(client.flood(chunk, FLOOD, 2.0))
 
 
 async def test_pings_that_are_never_read_end_after_a_burst(served: GatewayProcess) -> None:
@@ -217,15 +214,16 @@ async def test_a_compressed_bomb_is_told_1009(served: GatewayProcess) -> None:
     deflate = zlib.compressobj(9, zlib.DEFLATED, -15)
     bomb = (deflate.compress(b"\0" * 64 * MIB) + deflate.flush(zlib.Z_SYNC_FLUSH))[:-4]
     assert len(bomb) < 70_000
-    before = served.rss
-    growing = asyncio.create_task(served.growth(2.0, before))
-    async with healthy(served):
+
+    async def send() -> None:
         for _ in range(20):
             extension = "Sec-WebSocket-Extensions: permessage-deflate"
             async with open_raw(served.port, token(), "", extension) as client:
                 await client.send(frame(TEXT, bomb[:60_000], rsv=4, mask=MASK))
                 assert await client.close_code() == 1009
-    growth = await growing
+
+    async with healthy(served):
+        _, growth = await served.growth_during(send())
     assert growth < 5 * MIB, f"{growth / MIB:.1f} MiB"
 
 

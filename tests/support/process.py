@@ -9,11 +9,11 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Final, Self
+from typing import IO, Any, Final, Self, TypeVar
 
 import httpx
 import psutil
@@ -26,6 +26,8 @@ from tests.support.tokens import token
 
 PATIENCE: Final = 20.0
 """Seconds after which a test gives up; far more than anything here takes."""
+
+T = TypeVar("T")
 
 MIB: Final = 1024 * 1024
 
@@ -298,6 +300,15 @@ class GatewayProcess(Process):
     def sockets(self) -> int:
         """Connections that it has, its listener not among them."""
         return sum(bool(connection.raddr) for connection in self.usage.net_connections("tcp"))
+
+    async def growth_during(self, work: Awaitable[T]) -> tuple[T, int]:
+        """What the work results in, and the most that its memory grows until half a second afterwards."""
+        before = self.rss
+        working = asyncio.ensure_future(work)
+        most = 0
+        while not working.done():
+            most = max(most, await self.growth(0.02, before))
+        return working.result(), max(most, await self.growth(0.5, before))
 
     async def growth(self, seconds: float, before: int) -> int:
         """The most that its memory grows over `before` within `seconds`."""

@@ -225,6 +225,7 @@ async def test_issuer_that_is_down_at_first_is_met_later(server: JwksServer) -> 
         await until(lambda: knows(keys, RSA_KEY.kid, "RS256"))
 
 
+@pytest.mark.timing
 @pytest.mark.usefixtures("hasty")
 async def test_failures_are_ever_further_apart(server: JwksServer) -> None:
     """A failing issuer is not hammered: each pause is about twice the one before, up to the interval."""
