@@ -15,13 +15,13 @@ class EventStreamContract(TransportContract):
         assert client.status == 200
         return client
 
-    def told(self, code: int, reason: str) -> tuple[int | None, str | None]:
-        return None, None  # the stream ends, and that is all
+    def expected_close(self, code: int, reason: str) -> tuple[int | None, str | None]:
+        return None, None  # the stream ends without a close code
 
-    async def expect_heard(self, peer: Peer, text: str) -> None:
+    async def expect_received(self, peer: Peer, text: str) -> None:
         await asyncio.sleep(0.1)
 
-    async def test_client_is_heard(self) -> None:
+    async def test_client_frames_are_received(self) -> None:
         """A client sends no messages: the host receives no text, the request included."""
         async with self.peer() as peer:
             assert peer.write("one")

@@ -93,21 +93,21 @@ class SharedClusterContract(SharedControlContract):
             watcher.nodes.members.watch("acme")
             expected: list[tuple[str, PresenceChange]] = []
 
-            async def told(*changes: PresenceChange) -> None:
+            async def changed(*changes: PresenceChange) -> None:
                 expected.extend(("acme", change) for change in changes)
                 await until(lambda: len(watcher.changes) >= len(expected), SOON)
                 assert watcher.changes == expected
 
             two.put(member("con_2", "bob", "circle:1"))
-            await told(PresenceChange("circle:1", "bob", True))
+            await changed(PresenceChange("circle:1", "bob", True))
             one.put(member("con_3", "bob", "circle:1"))  # a second connection of the same user
             await until(lambda: len(watcher.known()) == 3, SOON)
             two.put(member("con_2", "bob", "circle:2"))
-            await told(PresenceChange("circle:2", "bob", True))
+            await changed(PresenceChange("circle:2", "bob", True))
             one.remove("con_3")
-            await told(PresenceChange("circle:1", "bob", False))
+            await changed(PresenceChange("circle:1", "bob", False))
             one.remove("con_1")
-            await told(PresenceChange("circle:1", "ada", False))
+            await changed(PresenceChange("circle:1", "ada", False))
 
     async def test_first_read_reports_no_change(self) -> None:
         """A watcher gets no changes for the members of the first read."""

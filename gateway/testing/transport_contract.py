@@ -28,12 +28,12 @@ class TransportContract(ABC):
         """A client of the server."""
         return await dial(url)
 
-    def told(self, code: int, reason: str) -> tuple[int | None, str | None]:
+    def expected_close(self, code: int, reason: str) -> tuple[int | None, str | None]:
         """The close code and reason as clients get them."""
         return code, reason
 
-    async def expect_heard(self, peer: Peer, text: str) -> None:
-        """Wait until the host has a text of the client, which is the first."""
+    async def expect_received(self, peer: Peer, text: str) -> None:
+        """Send the first text of the client, and wait until the host has received it."""
         await peer.client.send(text)
         await until(lambda: peer.host.texts == [text])
 
@@ -131,7 +131,7 @@ class TransportContract(ABC):
                 if not past:  # but the client's kernel may take more
                     await asyncio.sleep(0.1)
                     past = peer.transport.fd is not None
-            await self.expect_heard(peer, "anybody there?")
+            await self.expect_received(peer, "anybody there?")
             assert peer.transport.fd is None
             assert await peer.read(len(texts)) == texts
             await until(lambda: (peer.transport.fd is not None) == had)
@@ -274,7 +274,7 @@ class TransportContract(ABC):
             texts = [str(n) for n in range(200)]
             peer.write(*texts)
             peer.transport.close(4401, "token_expired")
-            assert await peer.read_to_end() == (texts, *self.told(4401, "token_expired"))
+            assert await peer.read_to_end() == (texts, *self.expected_close(4401, "token_expired"))
             await until(lambda: peer.connection in peer.host.gone)
 
     async def test_close_of_a_full_transport_comes_after_what_was_written(self) -> None:
@@ -282,7 +282,7 @@ class TransportContract(ABC):
         async with self.peer() as peer:
             texts = await peer.stuff(self.capacity)
             peer.transport.close(1012, "restart")
-            assert await peer.read_to_end() == (texts, *self.told(1012, "restart"))
+            assert await peer.read_to_end() == (texts, *self.expected_close(1012, "restart"))
 
     async def test_close_aborts_after_its_deadline(self) -> None:
         """A client that reads nothing is aborted `CLOSE_SECONDS` after `close`; then the host is called."""
@@ -296,7 +296,7 @@ class TransportContract(ABC):
         async with self.peer() as peer:
             peer.transport.close(4401, "token_expired")
             peer.transport.close(1011, "internal_error")
-            assert await peer.read_to_end() == ([], *self.told(4401, "token_expired"))
+            assert await peer.read_to_end() == ([], *self.expected_close(4401, "token_expired"))
             peer.transport.close(1011, "internal_error")
             peer.transport.abort()
 
@@ -306,7 +306,7 @@ class TransportContract(ABC):
             peer.write("before")
             peer.transport.close(4401, "token_revoked")
             peer.write("after")
-            assert await peer.read_to_end() == (["before"], *self.told(4401, "token_revoked"))
+            assert await peer.read_to_end() == (["before"], *self.expected_close(4401, "token_revoked"))
             await until(lambda: peer.connection in peer.host.gone)
             peer.write("long after")
 
