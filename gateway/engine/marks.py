@@ -106,9 +106,8 @@ class Marks:
         as_of = self._as_of(tenant)
         if as_of is None:
             return
-        # A slice may have waited a few iterations of the loop, in which some were closed.
-        due = [each for each in schedule.take_due(connections, now, before) if self._connections.is_open(each)]
-        if due:
+        # Of a slice that has waited some connections may have closed: their transports ignore what is written.
+        if due := schedule.take_due(connections, now, before):
             window, streams = self._log.window(tenant), self._connections.manager.of(tenant).streams
             mark = messages.Mark(cursor=window.cursor, as_of=as_of)
             frame = MarkFrame(mark.encode(rfc3339(self._connections.clock())), mark.cursor)
