@@ -80,12 +80,17 @@ class HttpPool:
 
     def _take(self) -> tuple[HTTPConnection, bool]:
         """A connection, and whether it came from the pool."""
+        if self._pid != os.getpid():
+            self._begin_after_fork()
         with self._lock:
-            if self._pid != os.getpid():
-                self._pid, self._idle = os.getpid(), []
             if self._idle:
                 return self._idle.pop(), True
         return self._http.connection(), False
+
+    def _begin_after_fork(self) -> None:
+        # Another thread of the parent may have held the lock. Closing ends the copies only, without a TLS alert.
+        self._pid, self._lock = os.getpid(), threading.Lock()
+        self.close()
 
     def _give_back(self, connection: HTTPConnection, ended: bool) -> None:
         with self._lock:

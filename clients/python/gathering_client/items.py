@@ -40,15 +40,18 @@ class Items(Collection[Item]):
     def __iter__(self) -> Iterator[Item]:
         return iter(self._items.values())
 
-    def __contains__(self, key: object) -> bool:
-        return any(item.key == key or item == key for item in self)
+    def __contains__(self, item: object) -> bool:
+        return item in self._items.values()
+
+    def get(self, key: str) -> Item | None:
+        """The item with this key, or None; of several, the one that changed last."""
+        return next((item for item in reversed(self._items.values()) if item.key == key), None)
 
     def __getitem__(self, key: str) -> Item:
-        """The item with this key; of several, the one that changed last. Raises `KeyError`."""
-        for item in reversed(self._items.values()):
-            if item.key == key:
-                return item
-        raise KeyError(key)
+        """As `get`. Raises `KeyError`."""
+        if (item := self.get(key)) is None:
+            raise KeyError(key)
+        return item
 
     def take(self, item: Event[Any] | Gap | Mark | Snapshot[Any]) -> bool:
         """Apply an item of the stream; returns whether the view is complete and has changed."""
