@@ -48,7 +48,7 @@ class Items(Collection[Item]):
         return next((item for item in reversed(self._items.values()) if item.key == key), None)
 
     def __getitem__(self, key: str) -> Item:
-        """As `get`. Raises `KeyError`."""
+        """The item with this key, as by `get`. Raises `KeyError`."""
         if (item := self.get(key)) is None:
             raise KeyError(key)
         return item
