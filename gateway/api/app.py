@@ -4,6 +4,7 @@ from fastapi import FastAPI, HTTPException, Request, Response
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from gateway.api.authentication import SecretsMiddleware
+from gateway.api.fast_path import FastPath, FastPathMiddleware
 from gateway.api.pages import pages_router
 from gateway.api.problems import problem, problem_for
 from gateway.api.router import create_router
@@ -26,6 +27,7 @@ def create_app(service: Service | None = None) -> FastAPI:
     app.include_router(create_router(service))
     app.include_router(pages_router(service.settings.websocket_paths[0]))
     app.add_middleware(SecretsMiddleware)
+    app.add_middleware(FastPathMiddleware, fast_path=FastPath(service))
     app.add_exception_handler(StarletteHTTPException, _http_problem)
     app.add_exception_handler(Exception, _internal_problem)
     app.state.service = service

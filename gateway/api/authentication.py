@@ -1,6 +1,6 @@
 """Authentication of requests: credentials are removed from the scope, and verified."""
 
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from fastapi import Request
 from fastapi.openapi.models import HTTPBearer
@@ -14,6 +14,8 @@ from gateway.core.client_request import client_request
 from gateway.core.credentials import Secrets, bearer_tokens, redact_query, require_single_token, tickets_from
 from gateway.core.headers import Headers, Query, group_headers, parse_query
 from gateway.service.factory import Service
+
+R = TypeVar("R", bound=ProblemRoute)
 
 _TAKEN: Final = "gateway.tokens"
 _TICKETS: Final = "gateway.tickets"
@@ -41,6 +43,11 @@ def extract_tokens(scope: Scope) -> Secrets:
         scope["query_string"] = redact_query(scope["query_string"])
     tokens: Secrets = scope[_TAKEN]
     return tokens
+
+
+def is_redacted(scope: Scope) -> bool:
+    """Whether the credentials were removed from the scope of the request."""
+    return _TAKEN in scope
 
 
 def extract_tickets(scope: Scope) -> Secrets:
@@ -92,7 +99,7 @@ async def _ask_application(service: Service, scope: Scope) -> Identity | None:
     return await authentication.identify(client_request(headers, query_of(scope), address))
 
 
-def authenticated_route(service: Service, route: type[ProblemRoute], *scopes: str) -> type[ProblemRoute]:
+def authenticated_route(service: Service, route: type[R], *scopes: str) -> type[R]:
     """The route class with authentication before the body is read; a caller without any of `scopes` is refused."""
 
     async def guard(request: Request) -> None:

@@ -13,8 +13,9 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.routing import BaseRoute, Match, Route
 
 from gateway.api.authentication import SecretsMiddleware
+from gateway.api.fast_path import FastPathMiddleware
 
-_HTTP_ONLY: Final = (CORSMiddleware, GZipMiddleware, SecretsMiddleware)
+_HTTP_ONLY: Final = (CORSMiddleware, GZipMiddleware, SecretsMiddleware, FastPathMiddleware)
 """Middleware that ignores WebSockets, or does only what the transport does itself."""
 
 

@@ -1,5 +1,6 @@
 """Errors as problem documents (RFC 9457), with the protocol's error codes."""
 
+from collections.abc import Sequence
 from http import HTTPStatus
 from math import ceil
 from time import time
@@ -10,7 +11,10 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
 from auth.errors import AuthError
+from gateway.api.client import Scope, address_of, identity_of
+from gateway.core.addresses import Proxy
 from gateway.core.errors import ConnectionRefused, GatewayError, RateLimited
+from gateway.telemetry import log_events
 from schemas.admin import Problem
 from schemas.codes import ERROR_RULES, ErrorCode
 from schemas.faults import describe
@@ -85,6 +89,12 @@ def problem_for(error: Exception) -> Response:
         answer.headers.update(error.headers or {})  # such as `Allow`, required with 405 (RFC 9110 section 15.5.6)
         return answer
     raise error
+
+
+def log_refusal(scope: Scope, path: str, proxies: Sequence[Proxy], error: AuthError | GatewayError) -> None:
+    """Log the refusal of a request to the route `path`, or of one event of its batch."""
+    address, identity = address_of(scope, proxies), identity_of(scope)
+    log_events.request_refused(address, scope["method"], path, error, status_of(error), identity)
 
 
 def limit_met(request: Request) -> RateLimited:

@@ -1,9 +1,9 @@
 """Route classes with HTTP semantics: problem documents, HEAD, 405 with `Allow`, 415, bounded bodies."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
@@ -13,45 +13,60 @@ from starlette.routing import Match
 from starlette.types import Receive, Scope, Send
 
 from auth.errors import AuthError
-from gateway.api.client import address_of, identity_of
+from gateway.api.client import identity_of
 from gateway.api.cors import CrossOriginRoute
-from gateway.api.problems import BodyError, limit_met, problem, problem_for, status_of
+from gateway.api.problems import BodyError, limit_met, log_refusal, problem, problem_for
 from gateway.core.addresses import Proxy
 from gateway.core.errors import GatewayError
 from gateway.engine.ingest import PARSED_BYTES, IngestScheduler
 from gateway.engine.lifecycle import Lifecycle
 from gateway.service.factory import Service
-from gateway.telemetry import log_events
+from gateway.transports.uvicorn.endpoint import BODY_DEADLINE_KEY
 from schemas.codes import ErrorCode
 
 BODY_SECONDS: Final = 30
+MAX_BODY: Final = 1024 * 1024
+MAX_BATCH_BODY: Final = 16 * 1024 * 1024
+"""Less than a thousand events of maximum size, which would be 64 MiB."""
 
 HEAD: Final = "gateway.head"
 """In the scope of a request that is answered as GET, without the body."""
 
 
+async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
+    """The body of a request, of at most `limit` bytes and within `BODY_SECONDS`. Raises `BodyError`."""
+    if BODY_DEADLINE_KEY in scope.get("state", ()):
+        return await _read(receive, limit)  # without a timer for each request, which takes as long as reading it
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            return await _read(receive, limit)
+    except TimeoutError:
+        raise BodyError(408, ErrorCode.BAD_MESSAGE, f"the body took more than {BODY_SECONDS} s") from None
+
+
+async def _read(receive: Receive, limit: int) -> bytes:
+    chunks, size, more = [], 0, True
+    while more:
+        message = await receive()
+        if message["type"] != "http.request":
+            raise BodyError(400, ErrorCode.BAD_MESSAGE, "the connection was closed before the end of the body")
+        chunk, more = message.get("body", b""), message.get("more_body", False)
+        size += len(chunk)
+        if size > limit:
+            raise BodyError(413, ErrorCode.MESSAGE_TOO_LARGE, f"a body has at most {limit} bytes", limit)
+        chunks.append(chunk)
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
 class BoundedRequest(Request):
     """A request whose body has a size limit and a deadline, and whose JSON is strict (RFC 8259: no NaN)."""
 
-    max_body = 1024 * 1024
+    max_body = MAX_BODY
 
     async def body(self) -> bytes:
         if not hasattr(self, "_body"):
-            try:
-                async with asyncio.timeout(BODY_SECONDS):
-                    self._body = b"".join([chunk async for chunk in self._bounded()])
-            except TimeoutError:
-                raise BodyError(408, ErrorCode.BAD_MESSAGE, f"the body took more than {BODY_SECONDS} s") from None
+            self._body = await read_body(self.scope, self.receive, self.max_body)
         return self._body
-
-    async def _bounded(self) -> AsyncIterator[bytes]:
-        size = 0
-        async for chunk in self.stream():
-            size += len(chunk)
-            if size > self.max_body:
-                message = f"a body has at most {self.max_body} bytes"
-                raise BodyError(413, ErrorCode.MESSAGE_TOO_LARGE, message, self.max_body)
-            yield chunk
 
     async def json(self) -> Any:
         try:
@@ -63,7 +78,7 @@ class BoundedRequest(Request):
 class BatchRequest(BoundedRequest):
     """The request of a batch, with a limit of its own: a thousand events of maximum size would be 64 MiB."""
 
-    max_body = 16 * 1024 * 1024
+    max_body = MAX_BATCH_BODY
     turn: Callable[[int], Awaitable[None]]
     """A wait for the tenant's turn before the body is parsed: that takes 50 ms at its largest, and many may come at
     once."""
@@ -87,15 +102,19 @@ class MethodRoute(APIRoute):
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         methods = self.methods or set()
         if scope["method"] in methods:
-            await super().handle(scope, receive, send)
+            await self.serve(scope, receive, send)
         elif self._is_head(scope):
             # The server omits the body, by its own scope.
-            await super().handle({**scope, "method": "GET", HEAD: True}, receive, send)
+            await self.serve({**scope, "method": "GET", HEAD: True}, receive, send)
         else:
             allowed = sorted(methods | ({"HEAD"} if "GET" in methods else set()))
             answer = problem(405, ErrorCode.NOT_FOUND, f"use one of the methods {', '.join(allowed)}")
             answer.headers["Allow"] = ", ".join(allowed)
             await answer(scope, receive, send)
+
+    async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request with one of the route's methods."""
+        await super().handle(scope, receive, send)
 
 
 class ProblemRoute(CrossOriginRoute, MethodRoute):
@@ -111,7 +130,7 @@ class ProblemRoute(CrossOriginRoute, MethodRoute):
     """The check before the body is read, so that the body of a refused request takes no memory."""
 
     @classmethod
-    def of(cls, service: Service) -> "type[ProblemRoute]":
+    def of(cls, service: Service) -> type[Self]:
         """The route class for a gateway: starts it at the first request where no lifespan ran, and sends CORS headers
         for its origins."""
         gateway = service.gateway
@@ -143,8 +162,7 @@ class ProblemRoute(CrossOriginRoute, MethodRoute):
         return BoundedRequest(request.scope, request.receive)
 
     def _refuse(self, request: Request, error: AuthError | GatewayError) -> Response:
-        address, identity = address_of(request.scope, self.proxies), identity_of(request.scope)
-        log_events.request_refused(address, request.method, self.path_format, error, status_of(error), identity)
+        log_refusal(request.scope, self.path_format, self.proxies, error)
         return problem_for(error)
 
 
@@ -154,7 +172,7 @@ class BatchRoute(ProblemRoute):
     ingest: IngestScheduler
 
     @classmethod
-    def of(cls, service: Service) -> "type[ProblemRoute]":
+    def of(cls, service: Service) -> type[Self]:
         gateway = service.gateway
         publishing = gateway.publishing
         return type(cls.__name__, (super().of(service),), {"ingest": publishing.ingest})

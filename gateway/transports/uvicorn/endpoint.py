@@ -14,6 +14,9 @@ from gateway.core.origin import OriginPolicy
 STATE_KEY: Final = "gateway.endpoint"
 """The endpoint's key in the application's lifespan state."""
 
+BODY_DEADLINE_KEY: Final = "gateway.body_deadline"
+"""In the lifespan state of a server that closes connections whose request body takes more than this many seconds."""
+
 _BUCKETS: Final = 20
 
 MAX_LAG: Final = 0.5

@@ -16,7 +16,7 @@ from gateway.core.event_stream import PATH
 from gateway.core.headers import group_headers
 from gateway.telemetry import log_events
 from gateway.transports.hand_over import HAND_OVER, HandOver
-from gateway.transports.uvicorn.endpoint import STATE_KEY, Endpoint
+from gateway.transports.uvicorn.endpoint import BODY_DEADLINE_KEY, STATE_KEY, Endpoint
 from gateway.transports.uvicorn.event_stream import EventStreamTransport
 from gateway.transports.uvicorn.handshake import offers_websocket, write_request
 from gateway.transports.uvicorn.sockets import abort_with_rst, acked_bytes, peer_of, unacked_bytes
@@ -71,6 +71,7 @@ class ConnectionGuard(H11Protocol if TYPE_CHECKING else object):  # type: ignore
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
+        self.app_state[BODY_DEADLINE_KEY] = BODY_SECONDS
         self._endpoint = self.app_state.get(STATE_KEY)
         if self._endpoint is not None:
             self._endpoint.add(self)

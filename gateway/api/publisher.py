@@ -1,0 +1,102 @@
+"""Publishing for HTTP requests: one event, or a batch whose events are validated separately."""
+
+import logging
+from collections import deque
+from collections.abc import Awaitable, Sequence
+from typing import Any, Final
+
+from pydantic import ValidationError
+from starlette.types import Scope
+
+from auth.errors import AuthError
+from auth.identity import Identity
+from gateway.api.problems import log_refusal
+from gateway.core.errors import GatewayError, LogUnavailable
+from gateway.core.log import Receipt
+from gateway.service.factory import Service
+from schemas.codes import ErrorCode
+from schemas.events import PublishedEvent, published_event
+from schemas.faults import describe
+
+EVENTS_PATH: Final = "/events"
+BATCH_PATH: Final = "/events/batch"
+PUBLISHERS: Final = ("publish", "admin")
+"""The scopes for publishing: one of them is required."""
+
+_AHEAD: Final = 200
+"""Concurrent appends of a batch: as many as the log takes in one round trip, and not its whole queue."""
+
+Result = dict[str, Any]
+"""An `EventAnswer` or an `EventFailure` as plain data: instances of the models take longer to make than to encode."""
+
+UnderWay = tuple[Awaitable[Receipt], tuple[str, ...]] | Result
+
+logger = logging.getLogger("gateway.api")
+
+
+class HttpPublisher:
+    """Publisher of the events in HTTP requests, which are validated by `model`."""
+
+    def __init__(self, service: Service) -> None:
+        gateway = service.gateway
+        self.model = published_event(gateway.kinds)
+        self._publishing = gateway.publishing
+        self._proxies = service.settings.proxies
+
+    async def publish(self, identity: Identity, event: PublishedEvent) -> Result:
+        """Append one event to the log. Raises `AuthError`, `GatewayError`."""
+        return await _answer(*self._append(identity, event))
+
+    async def publish_batch(self, scope: Scope, identity: Identity, events: Sequence[Any]) -> list[Result]:
+        """Append the events in the body of the request `scope`; the results are in their order. Raises `GatewayError`
+        where the batch would have to wait too long for its turn."""
+        under_way: deque[UnderWay] = deque()
+        results: list[Result] = []
+        async with self._publishing.ingest.batch(identity.tenant, events) as slices:
+            async for some in slices:
+                # Concurrent appends: a remote log takes many in one round trip.
+                under_way += [self._try_append(scope, identity, item) for item in some]
+                while len(under_way) > _AHEAD:
+                    results.append(await _result(under_way.popleft()))
+            results += [await _result(sent) for sent in under_way]
+        late = LogUnavailable("the event was not accepted: the events before it took too long; send it again later")
+        results += [_failure(late)] * (len(events) - len(results))
+        return results
+
+    def _append(self, identity: Identity, event: PublishedEvent) -> tuple[Awaitable[Receipt], tuple[str, ...]]:
+        tenant, draft = self._publishing.draft(identity, event)
+        return self._publishing.append(tenant, draft), draft.rooms
+
+    def _try_append(self, scope: Scope, identity: Identity, item: Any) -> UnderWay:
+        try:
+            return self._append(identity, self.model.model_validate(item))
+        except Exception as error:
+            if isinstance(error, AuthError | GatewayError):
+                log_refusal(scope, BATCH_PATH, self._proxies, error)
+            return _failure(error)
+
+
+async def _result(sent: UnderWay) -> Result:
+    try:
+        return sent if isinstance(sent, dict) else await _answer(*sent)
+    except Exception as error:
+        # Other events are in the log, and the publisher must get their results.
+        return _failure(error)
+
+
+async def _answer(appended: Awaitable[Receipt], rooms: tuple[str, ...]) -> Result:
+    receipt = await appended
+    return {"event_id": receipt.event_id, "duplicate": receipt.duplicate, "rooms": rooms}
+
+
+def _failure(error: Exception) -> Result:
+    """The result of an event that was not appended."""
+    code, message = ErrorCode.INTERNAL_ERROR, "internal error; the event may not have been published"
+    if isinstance(error, ValidationError):
+        faults = error.errors(include_input=False, include_url=False, include_context=False)
+        code, message = ErrorCode.BAD_MESSAGE, describe(faults)
+    elif isinstance(error, GatewayError | AuthError):
+        code, message = error.code, str(error)
+    else:
+        logger.error("publishing an event of a batch failed", exc_info=error)
+    return {"error": {"code": code, "message": message}}
