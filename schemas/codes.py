@@ -94,7 +94,7 @@ class CloseRule:
 
 ERROR_RULES: Final[Mapping[str, ErrorRule]] = {
     ErrorCode.BAD_MESSAGE: ErrorRule(
-        (422, 400, 408, 415, 426), Retry.NEVER, "correct the request; `detail` names the fields"
+        (422, 400, 403, 408, 415, 426), Retry.NEVER, "correct the request; `detail` names the fields"
     ),
     ErrorCode.UNKNOWN_TYPE: ErrorRule((), Retry.NEVER, "use one of the commands that the message lists"),
     ErrorCode.MESSAGE_TOO_LARGE: ErrorRule((413,), Retry.NEVER, "send less"),

@@ -50,23 +50,39 @@ class EventStreamClient:
 
     @classmethod
     async def open(
-        cls, url: str, headers: Mapping[str, str] | None = None, method: str = "GET", version: str = "1.1"
+        cls,
+        url: str,
+        headers: Mapping[str, str] | None = None,
+        method: str = "GET",
+        version: str = "1.1",
+        behind: str = "",
     ) -> Self:
-        """Send a request, and return once the head of its answer is here."""
+        """Send a request, and `behind` it at once; return when the head of its answer is here."""
+        client = cls(await small_socket(url))
+        await client.ask(url, headers, method, version, behind)
+        return client
+
+    async def ask(
+        self,
+        url: str,
+        headers: Mapping[str, str] | None = None,
+        method: str = "GET",
+        version: str = "1.1",
+        behind: str = "",
+    ) -> None:
+        """The same on the connection that is open."""
         host, _, path = url.removeprefix("http://").partition("/")
         lines = [f"{method} /{path} HTTP/{version}", f"Host: {host}"]
         lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
-        client = cls(await small_socket(url))
-        await client.send("\r\n".join([*lines, "", ""]))
-        while b"\r\n\r\n" not in client._raw:
-            await client._receive()
-        head, _, client._raw = client._raw.partition(b"\r\n\r\n")
+        await self.send("\r\n".join([*lines, "", ""]) + behind)
+        while b"\r\n\r\n" not in self._raw:
+            await self._receive()
+        head, _, self._raw = self._raw.partition(b"\r\n\r\n")
         first, *rest = head.decode("latin-1").split("\r\n")
-        client.status = int(first.split(" ")[1])
+        self.status = int(first.split(" ")[1])
         pairs = (line.partition(":") for line in rest)
-        client.headers = {name.lower(): value.strip() for name, _, value in pairs}
-        client._chunked = method != "HEAD" and client.headers.get("transfer-encoding") == "chunked"
-        return client
+        self.headers = {name.lower(): value.strip() for name, _, value in pairs}
+        self._chunked = method != "HEAD" and self.headers.get("transfer-encoding") == "chunked"
 
     @property
     def transport(self) -> Self:

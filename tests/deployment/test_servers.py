@@ -18,6 +18,7 @@ from websockets.typing import Subprotocol
 
 from tests.deployment.servers import COLUMNS, PER_USER, ROWS, Server, serving
 from tests.support.clients import Client
+from tests.support.event_streams import streaming
 from tests.support.raw_client import handshake, raw
 
 CLOSES, SENDS_ON, NOT_UTF8, PINGS, SILENT, UNREAD, SHUTDOWN = COLUMNS
@@ -76,6 +77,31 @@ async def keeps_order_and_resumes(server: Server) -> None:
         assert [(await client.next("a.b"))["event_id"] for _ in ids[100:]] == ids[100:]
 
 
+async def follows_an_event_stream(server: Server) -> None:
+    """Events each at once, from a cursor the rest; refusals are answers of their own; HEAD ends."""
+    async with server.api() as api:
+
+        async def publish(n: int) -> str:
+            answer = await api.post("/events", json={"type": "a.b", "data": {"n": n}, "circle_id": 5})
+            event_id: str = answer.json()["event_id"]
+            return event_id
+
+        first = await publish(0)
+        async with streaming(server, "?rooms=circle:5", server.token("reader")) as stream:
+            assert stream.client.headers["content-type"] == "text/event-stream; charset=utf-8"
+            await stream.next("subscribed")
+            ids = []
+            for n in range(5):
+                ids.append(await publish(n))
+                assert (await stream.next())["event_id"] == ids[-1]
+        async with streaming(server, "?rooms=circle:5", server.token("reader"), Last_Event_ID=first) as stream:
+            assert (await stream.next("subscribed"))["data"]["replayed"] == 5
+            assert [(await stream.next())["event_id"] for _ in ids] == ids
+        assert (await api.head("/events/stream?rooms=circle:5")).status_code == 200
+        refused = await api.get("/events/stream?rooms=nonsense")
+        assert (refused.status_code, refused.headers["content-type"]) == (422, "application/problem+json")
+
+
 async def answers_http(server: Server) -> None:
     async with server.api() as api:
         assert (await api.get("/readyz")).json() == {"status": "ready"}
@@ -88,6 +114,7 @@ HOLDS: Final[list[Callable[[Server], Coroutine[Any, Any, None]]]] = [
     lets_in_by_every_credential,
     refuses_a_foreign_origin,
     keeps_order_and_resumes,
+    follows_an_event_stream,
     answers_http,
 ]
 
