@@ -44,5 +44,5 @@ async def server(tmp_path: Path) -> AsyncIterator[RedisServer]:
 
 @pytest.fixture
 def prefix() -> str:
-    """What the keys of this test begin with."""
+    """The prefix of this test's Redis keys."""
     return secrets.token_hex(4)

@@ -54,7 +54,7 @@ def test_messages_are_counted_however_they_are_cut(
 
 
 def test_units_are_counted_across_messages(receiver: Receiver, peers: tuple[socket.socket, socket.socket]) -> None:
-    """As nats-server sends them: 2.5 events of 4 bytes, then 1.5."""
+    """Chunks as nats-server sends them: 2.5 events of 4 bytes, then 1.5."""
     ours, theirs = peers
     receiver.watch(receiver.add(ours, sampled=False), True)
     receiver.reset(4)

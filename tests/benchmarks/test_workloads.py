@@ -1,4 +1,4 @@
-"""Who is in which room, and so how many deliveries a benchmark expects."""
+"""The membership of rooms in each workload, and the deliveries that a benchmark expects from it."""
 
 from collections import Counter
 

@@ -1,4 +1,4 @@
-"""The JavaScript client in a process of its own, and what it was told."""
+"""The JavaScript client in a process of its own, and the messages it reports."""
 
 import asyncio
 import json
@@ -15,7 +15,7 @@ PATIENCE: Final = 40.0
 
 
 class Page:
-    """A client in a process of its own, and what it was told so far."""
+    """A client in a process of its own, and its reports so far."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.process = process
@@ -46,7 +46,7 @@ class Page:
             raise AssertionError(f"in vain; the page was told {self.told[-60:]}") from None
 
     async def nth(self, kind: str, index: int) -> Any:
-        """What it is told for the n-th time, however long that takes."""
+        """The n-th report of a kind; waits for it without a limit."""
         async with self._news:
             await self._news.wait_for(lambda: len(self.of(kind)) > index)
         return self.of(kind)[index]

@@ -222,7 +222,7 @@ async def _running(command: Sequence[str], given: dict[str, Any], issue: Callabl
 
 
 async def client_is_well(client: Client) -> None:
-    """It runs, or has said why it does not."""
+    """The client runs, or has reported why it stopped."""
     assert client.process.returncode is None or client.lines[-1][0] == "ended", client.lines
 
 

@@ -1,5 +1,5 @@
-"""The JavaScript client, run by Node, keeps the promise at a real gateway: connections that break in the middle of
-replays cost no event, bring none twice, and are not told as a gap."""
+"""Recovery of the JavaScript client, run by Node, with a real gateway: connections that break during a replay lose no
+event, deliver none twice, and report no gap."""
 
 import asyncio
 import random
@@ -31,7 +31,7 @@ async def test_a_resume_that_is_cut_short_makes_progress(gate: RunningGateway) -
 
 
 async def test_a_room_that_was_left_before_the_answer_came_is_left(gate: RunningGateway) -> None:
-    """It is not among `rooms`, and no reconnect brings it back."""
+    """The room is not among `rooms`, and a reconnect does not bring it back."""
     async with page(gate, rooms=["circle:7"]) as client:
         await client.subscribed("circle:7")
         client.call("open", "circle:8")
@@ -46,7 +46,7 @@ async def test_a_room_that_was_left_before_the_answer_came_is_left(gate: Running
 
 
 async def test_a_refused_room_costs_the_others_nothing(gate: RunningGateway) -> None:
-    """It is closed with the reason; those that were asked for with it are joined."""
+    """The refused room is closed with the reason; the others of the same request are joined."""
     token = gate.token(rooms=["circle:7", "circle:8"])
     async with page(gate, token=token, rooms=["circle:7"]) as client:
         await client.subscribed("circle:7")
@@ -58,7 +58,7 @@ async def test_a_refused_room_costs_the_others_nothing(gate: RunningGateway) -> 
 
 
 async def test_presence_is_asked_for_again_after_a_reconnect(gate: RunningGateway) -> None:
-    """Who is there at first, and who comes on the new connection."""
+    """Members of the room at first, and on the new connection."""
     async with page(gate) as client:
         client.call("open", "circle:7", {"presence": True})
         await client.until(lambda: ["circle:7", ["ada"]] in client.of("users"))
@@ -92,9 +92,9 @@ async def test_a_storm_of_resets_on_redis(server: RedisServer, prefix: str) -> N
 
 
 async def storm(gate: RunningGateway, chance: random.Random) -> None:
-    """The network breaks again and again while the page follows rooms and joins others, events go on, and it publishes:
-    of each room it gets every event from when it was in it, in order, each once, and is told of no gap; and what it
-    publishes is in the log once."""
+    """Recovery under network failures while the page follows and joins rooms and publishes, and events go on: of each
+    room it gets every event since it joined, in order, each once, without a gap; and each of its events is in the log
+    once."""
     start = await publish(gate, ["first"], circle_id=0)
     sent: dict[int, list[str]] = {circle: named(f"{circle}:old", 30) for circle in range(4)}
     for circle, numbers in sent.items():

@@ -34,7 +34,7 @@ async def test_a_token_that_expired_is_replaced_once(gate: RunningGateway) -> No
 
 
 async def test_a_revoked_user_is_not_tried_again(gate: RunningGateway) -> None:
-    """It ends, and no fresh token is asked for."""
+    """The client ends, and asks for no fresh token."""
     async with page(gate, tokens=[gate.token(), gate.token()], rooms=["circle:1"]) as client:
         await client.subscribed("circle:1")
         await gate.service.gateway.administration.revoke_user("acme", "ada")

@@ -22,8 +22,8 @@ pytestmark = needs_websocket
 
 
 class Application:
-    """What a page follows: for each room its numbers, kept before they are published; and snapshots of them, which take
-    up to `slowness` seconds and fail at random."""
+    """The state that a page follows: for each room its numbers, stored before they are published; and snapshots of
+    them, which take up to `slowness` seconds and fail at random."""
 
     def __init__(self, gate: RunningGateway, client: Page, chance: random.Random, slowness: float) -> None:
         self.rooms: defaultdict[str, list[str]] = defaultdict(list)
@@ -53,7 +53,7 @@ class Application:
         self._client.call("loaded", index, snapshot)
 
     def shown(self, room: str) -> list[str]:
-        """What the page shows of a room at last."""
+        """The state of a room that the page shows in the end."""
         return next((numbers for name, numbers in reversed(self._client.of("numbers")) if name == room), [])
 
     def assert_no_step_back(self) -> None:
@@ -115,7 +115,7 @@ async def test_a_storm_with_gaps(seed: int) -> None:
 
 
 async def test_a_log_that_was_lost_is_loaded_anew(tmp_path: Path) -> None:
-    """A gateway that starts again with an empty log: the page is told, and asks for a snapshot."""
+    """A gateway restarted with an empty log: the page gets a gap, and requests a snapshot."""
     async with GatewayProcess(tmp_path) as served, page_at(served.port, token=token()) as client:
         client.call("open", "circle:1", {"load": True})
         room, first, _ = await client.nth("load", 0)

@@ -30,7 +30,7 @@ def test_the_committed_file_is_what_the_sources_build() -> None:
 
 
 def test_the_lock_names_no_registry() -> None:
-    """It would hold on one machine only."""
+    """A registry in the lock would bind it to one machine."""
     lock = json.loads((PACKAGE / "package-lock.json").read_text())
     assert not [name for name, each in lock["packages"].items() if "resolved" in each]
     manifest = json.loads((PACKAGE / "package.json").read_text())

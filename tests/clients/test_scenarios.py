@@ -11,7 +11,8 @@ from tests.clients.scenarios import SCENARIOS, play
 PYTHON = [sys.executable, "-m", "tests.clients.python_driver"]
 
 SOCKETS = {"drop", "restart", "crash", "expiry and refresh", "revoked", "load", "freeze", "half-open"}
-"""What depends on the driver of the socket too. The rest is the core's, which both faces of the Python client have."""
+"""The scenarios that depend on the driver of the socket too. The others test the core, which both faces of the Python
+client share."""
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario["name"].replace(" ", "-"))

@@ -31,8 +31,8 @@ async def test_mark_of_one_node_is_the_place_at_another(server: RedisServer, pre
 
 
 async def test_no_mark_is_of_a_time_that_the_node_cannot_know(server: RedisServer, prefix: str) -> None:
-    """While Redis does not answer, what is still said is as of before; then nothing is. Once it answers again marks go
-    on, and the end of a replay that came meanwhile is told."""
+    """While Redis does not answer, marks keep the time of the last answer, then stop. Once it answers they go on, and a
+    replay that ended meanwhile is reported."""
     async with stage(server.url, prefix=prefix, mark_interval=0.5) as nodes:
         (gate,) = nodes.gates
         start = (await gate.service.gateway.publish(TENANT, "task.created", {"n": 1}, circle_id=1)).event_id

@@ -47,7 +47,7 @@ async def admin(gate: RunningGateway, path: str, **parameters: Any) -> Any:
 
 
 async def test_the_command_counts_the_connections_of_all_nodes(server: RedisServer) -> None:
-    """Whichever node is asked, over either way, though nobody watches."""
+    """Any node, over HTTP and WebSocket, also without watchers."""
     async with gates(server, 3) as (one, two, three), AsyncExitStack() as stack:
         for gate, user in ((one, "ada"), (two, "ada"), (two, "bob"), (three, "ada")):
             await stack.enter_async_context(gate.client(gate.token(user), "&rooms=circle:1"))
@@ -73,7 +73,7 @@ async def test_watchers_hear_of_who_is_on_other_nodes(server: RedisServer) -> No
             assert await news(ada, 2) == ("joined", "circle:1", "bob")
             async with one.client(one.token("bob"), "&rooms=circle:1") as here:
                 await here.next("subscribed")
-                # Asked by another one, or the answers would hide what the watcher is told.
+                # # Asked through another node, or the replies would hide the notifications.
                 await until_equal(lambda: present(here), {"ada": 1, "bob": 2, "zoe": 1}, 2)
             await ada.quiet(1.0)
         assert await news(ada, 2) == ("left", "circle:1", "bob")
@@ -88,7 +88,8 @@ async def test_watchers_hear_of_who_is_on_other_nodes(server: RedisServer) -> No
 
 
 async def test_who_moves_to_another_node_was_never_away(server: RedisServer) -> None:
-    """A rolling restart, or a load balancer: nobody is told, as long as the grace is longer than nodes take."""
+    """A rolling restart, or a load balancer: watchers get no notification, as long as the grace period exceeds the time
+    between nodes."""
     async with gates(server, grace=3.0) as (one, two), one.client(one.token("ada")) as ada:
         await watch(ada)
         async with AsyncExitStack() as stack:
@@ -216,7 +217,7 @@ async def test_an_administrator_closes_a_connection_wherever_it_is(server: Redis
 
 @pytest.mark.parametrize("tenant", ["acme-1", "acm", "Acme"])
 async def test_tenants_that_look_alike_never_meet(server: RedisServer, tenant: str) -> None:
-    """On other nodes neither: not told, not counted, not listed."""
+    """Nor on other nodes: users of one are not notified, counted or listed for the other."""
     async with gates(server) as (one, two), one.client(one.token("ada")) as ada:
         await watch(ada)
         other = two.token("bob", tenant=tenant)
@@ -258,8 +259,8 @@ async def test_totals_count_each_thing_once_and_whatever_node_is_asked(server: R
 
 
 async def test_without_redis_each_node_answers_what_it_knows(server: RedisServer) -> None:
-    """`partial` says so, nothing is a 500, nobody waits long; and it is repaired by itself, without telling anybody of
-    people who were there all the time."""
+    """The answer has `partial`, is no 500 and comes without delay; presence recovers by itself, without notifications
+    about users who were present all the time."""
     async with (
         gates(server, grace=3.0) as (one, two),
         one.client(one.token("ada"), "&rooms=circle:1") as ada,
@@ -292,7 +293,7 @@ async def test_without_redis_each_node_answers_what_it_knows(server: RedisServer
 
 
 async def test_an_idle_gateway_asks_redis_little(server: RedisServer) -> None:
-    """Nothing for tenants that nobody watches, and one command for each poll of one that somebody does."""
+    """No commands for tenants without watchers, and one for each poll of a tenant with some."""
     async with gates(server, 1) as (one,), one.client(one.token("ada")) as ada:
 
         async def commands(seconds: float) -> int:

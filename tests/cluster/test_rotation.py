@@ -69,7 +69,7 @@ async def test_a_secret_is_rotated_node_by_node(
 async def test_an_event_has_one_id_on_all_nodes_where_the_cursor_key_stays(
     server: RedisServer, prefix: str, step: int
 ) -> None:
-    """For clients that know by it what they have, and for whoever publishes again under an idempotency key."""
+    """For clients that deduplicate by id, and for publishers that retry with an idempotency key."""
     before, after = ({**STEPS[at], **PINNED} for at in (step, step + 1))
     async with pair(server, prefix, before, after) as gates:
         ids = []

@@ -18,7 +18,7 @@ from tests.support.redis import RedisServer, executable, executables, redis_serv
 from tests.support.redis_logs import shorten
 
 QUERY = "decode_responses=true&protocol=3&socket_timeout=60&socket_connect_timeout=60&retry_on_timeout=true"
-"""What somebody's address might say, and may not change."""
+"""Redis URL parameters, and those that are refused."""
 
 
 class TestRedisNodes(SharedClusterContract):
@@ -99,7 +99,7 @@ class TestRedisNodes(SharedClusterContract):
         await self.server.ask("FLUSHALL")
 
     async def test_changes_that_are_no_longer_kept_are_made_good(self) -> None:
-        """Where what changed since the last look was trimmed, all is read anew."""
+        """Where changes since the last read were trimmed, the whole state is read again."""
         async with self.open() as one, self.join(one) as two:
             first, second, third = (member(f"con_{n}", "ada", "circle:1") for n in range(3))
             one.put(first)

@@ -19,7 +19,8 @@ class TestSingleNode(ClusterContract):
 
 
 async def test_keeping_costs_what_has_run_out() -> None:
-    """And not what is kept: looks at ten thousand that are kept, while one more comes and goes."""
+    """The cost depends on expired entries, not on stored ones: ten thousand stay while one more is added and
+    expires."""
     clock = Clock()
     cluster = LocalCluster(clock)
     for n in range(10_000):

@@ -24,7 +24,7 @@ _TABLE: Final = [
 ]
 COLUMNS: Final = _TABLE[0][1:]
 ROWS: Final = {row[0]: dict(zip(COLUMNS, row[1:], strict=True)) for row in _TABLE[2:]}
-"""What the page says of each server, by column."""
+"""The values of the page's table for each server, by column."""
 
 COMMANDS: Final = dict(zip(ROWS, example("asgi servers").splitlines(), strict=True))
 
@@ -69,7 +69,7 @@ class Server(RunningGateway):
         self._process = process
 
     def written(self) -> str:
-        """What it has written to stdout and stderr."""
+        """The output of a server on stdout and stderr."""
         return self._process.output + self._process.log
 
     def api(self, scope: str = "subscribe publish") -> httpx.AsyncClient:

@@ -213,8 +213,8 @@ async def text_that_is_no_utf8(server: Server) -> str:
 
 
 async def pings(server: Server, seconds: float) -> tuple[bool, float | None, str]:
-    """Of a client that answers none: whether any comes, what the first frame told of them, and what has become of it
-    after so long."""
+    """Keepalive of a client that answers no ping: whether pings arrive, what the first frame says of them, and the
+    state of the connection after the timeout."""
     received, ended = b"", False
     async with raw(server.port) as client:
         await client.send(handshake(f"/ws/dashboard?token={server.token('silent')}"))

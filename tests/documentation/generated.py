@@ -65,14 +65,14 @@ def closes(_: str) -> Iterator[str]:
 
 
 def usage(command: str) -> Iterator[str]:
-    """What `COMMAND --help` prints."""
+    """The output of `COMMAND --help`."""
     words = command.split()[1:]
     shown = CliRunner().invoke(app, [*words, "--help"], prog_name="gateway", env={"COLUMNS": "80"}, color=False)
     yield from ("```text", shown.output.strip(), "```")
 
 
 def tree(folder: str) -> Iterator[str]:
-    """What `ls -R FOLDER` prints in a fresh clone."""
+    """The output of `ls -R FOLDER` in a fresh clone."""
     yield "```text"
     folders = [path for path in sorted((ROOT / folder).rglob("*")) if path.is_dir() and path.name != "__pycache__"]
     for number, path in enumerate([ROOT / folder, *folders]):

@@ -55,7 +55,7 @@ class Shell:
         )
 
     async def run(self, code: str, **environment: str) -> str:
-        """What the lines print; they must succeed."""
+        """The output of the lines; they must succeed."""
         process = await self.start(code, **environment)
         async with asyncio.timeout(50):
             output, errors = await process.communicate()

@@ -25,7 +25,7 @@ LONGEST_SHUTDOWN: Final = DEFAULTS.shutdown_delay_seconds + DEFAULTS.drain_secon
 
 
 def test_compose_waits_for_the_drain() -> None:
-    """And Redis does not evict."""
+    """Stop grace period and drain; and Redis does not evict."""
     services = yaml.safe_load(example("compose.yaml"))["services"]
     assert float(services["gateway"]["stop_grace_period"].removesuffix("s")) > LONGEST_SHUTDOWN
     assert "noeviction" in services["redis"]["command"]
@@ -51,7 +51,7 @@ def test_kubernetes_waits_for_the_drain() -> None:
 
 
 def copied(dockerfile: str, target: Path) -> None:
-    """What the image copies from the clone, in a folder of its own."""
+    """The files that the image copies from the clone, in a folder of their own."""
     for line in re.findall(r"^COPY (?!--from)(.*)$", dockerfile, re.MULTILINE):
         *names, folder = line.split()
         for name in names:

@@ -65,7 +65,7 @@ async def test_two_terminals(gate: RunningGateway, shell: Shell, settings: str) 
 
 @needs("curl")
 async def test_publish_with_curl(shell: Shell, settings: str) -> None:
-    """It is accepted."""
+    """The event is accepted."""
     answer = json.loads(await shell.run(settings + example("curl")))
     assert answer["rooms"] == ["circle:7", "tenant"]
 
@@ -145,7 +145,7 @@ async def test_python_listener(gate: RunningGateway, shell: Shell) -> None:
 
 
 async def test_fastapi_application(shell: Shell) -> None:
-    """A gateway within somebody's application: code of its own publishes."""
+    """A gateway embedded in a FastAPI application, with event handlers that publish."""
     (shell.home / "shop.py").write_text(example("shop.py"))
     async with application(shell, example("uvicorn")) as theirs, theirs.client(query="&rooms=circle:7") as client:
         await client.next("subscribed")

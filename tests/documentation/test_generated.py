@@ -10,5 +10,5 @@ from tests.documentation.pages import PAGES, name_of
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_generated_parts_are_as_the_code_has_them(page: Path) -> None:
-    """`python3 dev.py docs` writes them anew."""
+    """`python3 dev.py docs` writes them again."""
     assert page.read_text() == refreshed(page), "run: python3 dev.py docs"

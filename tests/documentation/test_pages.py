@@ -159,7 +159,7 @@ def test_the_front_page_is_short() -> None:
 
 
 def test_what_is_said_to_be_missing_is_missing() -> None:
-    """Whoever adds a route that the protocol's page calls planned finds this, and mends the page."""
+    """A route that the protocol's page lists as planned does not exist yet; adding it means changing the page."""
     page = (ROOT / "docs/protocol.md").read_text().partition("## Not there yet")[2]
     routes = create_app(create_service(settings_for())).openapi()["paths"]
     for path in re.findall(r"`(?:GET|POST) (/[\w/{}.]*)", page):

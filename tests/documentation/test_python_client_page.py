@@ -33,7 +33,7 @@ async def program(shell: Shell, name: str, code: str, **variables: str) -> Async
 
 
 async def test_follow(gate: RunningGateway, shell: Shell) -> None:
-    """It prints the typed event, comes back by itself and gets what it missed."""
+    """The program prints the typed event, reconnects by itself and gets the missed events."""
     async with program(shell, "follow.py", example("follow.py")) as follower:
         await gate.publish(circle_id=7, data={"title": "one"})
         assert await line_of(follower) == "one\n"
@@ -79,7 +79,7 @@ async def test_load(gate: RunningGateway, shell: Shell) -> None:
 
 
 async def test_worker(gate: RunningGateway, shell: Shell) -> None:
-    """It publishes one event and a batch, and reads them back."""
+    """The program publishes one event and a batch, and reads them back."""
     (shell.home / "publisher.py").write_text(example("publisher.py"))
     variables = {"GATEWAY_URL": gate.url, "GATEWAY_TOKEN": gate.token()}
     lines = (await shell.run(f"{sys.executable} publisher.py", **variables)).splitlines()

@@ -1,4 +1,4 @@
-"""What pages quote of programs is what these say: messages of the runbook, options of the browser client."""
+"""Quotations in pages match the programs: messages of the runbook, options of the browser client."""
 
 import re
 
@@ -13,7 +13,7 @@ def joined(text: str) -> str:
 
 
 def test_the_runbook_quotes_messages_that_exist() -> None:
-    """Those of a start that fails: each part between dots of omission stands in the code."""
+    """Messages of a failed start: each part between ellipses stands in the code."""
     page = (ROOT / "docs/operations.md").read_text()
     table = page.partition("## It does not start")[2].partition("\n## ")[0]
     quoted = [quote for row in table.splitlines()[3:] for quote in re.findall(r"`([^`]+)`", row.partition(" | ")[0])]
@@ -25,7 +25,7 @@ def test_the_runbook_quotes_messages_that_exist() -> None:
 
 
 def test_each_option_of_the_browser_client_is_on_its_page() -> None:
-    """Those of its type that are not for tests."""
+    """The options of its type, without those for tests."""
     source = (ROOT / "clients/js/src/types.ts").read_text()
     options = source.partition("export interface Options")[2].partition("\n}")[0]
     names = re.findall(r"(?<!for tests\. \*/\n)^  (\w+)\??:", options, re.MULTILINE)

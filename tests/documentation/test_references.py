@@ -17,7 +17,7 @@ _PRIVATE: Final = {
     "a ticket": r"(?i)\bissue #?\d",
     "the project's beginning": r"\b[Tt]he seed\b|\bseed's\b",
 }
-"""What a stranger cannot look up, and how it is written."""
+"""References to things that readers cannot look up, as patterns."""
 
 _PAGE: Final = re.compile(r"(?<![\w/.:*-])([\w./-]*\w\.md)\b(?!\w)")
 _THIS: Final = Path(__file__)

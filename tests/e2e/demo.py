@@ -1,4 +1,4 @@
-"""What the browser tests ask of the gateway beside the page."""
+"""Requests to the gateway that the browser tests make beside the page."""
 
 import asyncio
 import subprocess
@@ -9,7 +9,7 @@ from tests.support.process import PATIENCE, GatewayProcess
 
 
 async def run(process: GatewayProcess, *command: str, variables: Mapping[str, str] | None = None) -> str:
-    """What a command in the gateway's directory and environment prints; it must succeed."""
+    """The output of a command in the gateway's directory and environment; it must succeed."""
     done = await asyncio.to_thread(
         subprocess.run,
         command,
@@ -25,7 +25,7 @@ async def run(process: GatewayProcess, *command: str, variables: Mapping[str, st
 
 
 async def tenants(process: GatewayProcess) -> dict[str, dict[str, Any]]:
-    """What the page is given in development mode, by tenant: `token`, `rooms`, `foreign_room` and more."""
+    """The data that the page gets in development mode, by tenant: `token`, `rooms`, `foreign_room` and more."""
     async with process.api() as api:
         answer = await api.post("/dev/session", json={})
     answer.raise_for_status()

@@ -23,7 +23,7 @@ ASK = """async ([url, token]) => {
 
 
 async def test_a_page_of_an_allowed_origin_gets_a_ticket_and_connects(browser: Browser) -> None:
-    """And reads of a refusal when to come back; a page of another origin reads nothing."""
+    """The page also reads the `retry_after` of a refusal; a page of another origin reads nothing."""
     async with running() as pages, running() as strangers:
         origin = f"http://127.0.0.1:{pages.port}"
         async with running(settings_for(allowed_origins=(origin,), tickets_per_minute=1)) as gate:

@@ -85,7 +85,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_the_page_of_the_documents(browser: Browser) -> None:
-    """It gets the events of its rooms, and is told of a loss."""
+    """The page gets the events of its rooms, and a notice of a gap."""
     async with running() as gate:
         context = await browser.new_context()
         try:
@@ -151,7 +151,7 @@ async def test_it_resumes_from_a_mark_that_no_script_saw(browser: Browser, quick
 
 
 async def test_it_survives_a_restart_with_nothing_missing(browser: Browser, tmp_path: Path) -> None:
-    """It is told its slot, reads on until it is sent away, and comes back once the node is there again."""
+    """The stream gets its slot, is served until then, and reconnects once the node is back."""
     async with (
         redis_server(tmp_path / "redis") as redis,
         GatewayProcess(

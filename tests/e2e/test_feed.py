@@ -56,7 +56,7 @@ async def test_a_paused_feed_stands_and_loses_nothing(browser: Browser, demo: Ga
 
 
 async def test_earlier_events_are_loaded_below_the_others(browser: Browser, demo: GatewayProcess) -> None:
-    """Those from before the page, newest first, until there are none."""
+    """The history from before the page's connection, newest first, until its end."""
     acme = (await tenants(demo))["acme"]
     before = await publish(demo, acme["token"], 20, circle_id=1)
     async with visiting(browser, f"{demo.url}/") as visit:
@@ -92,7 +92,7 @@ async def test_a_filtered_feed_shows_what_has_the_text(browser: Browser, demo: G
 
 
 async def test_rooms_are_left_and_joined_again(browser: Browser, demo: GatewayProcess) -> None:
-    """What was left brings nothing, also after a reconnect; a refused room says why."""
+    """A room that was left brings no events, also after a reconnect; a refused room shows the reason."""
     acme = (await tenants(demo))["acme"]
     async with visiting(browser, f"{demo.url}/") as visit:
         await visit.is_live("acme")

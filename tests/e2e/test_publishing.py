@@ -39,7 +39,7 @@ async def next_accepted(visit: Visit, before: str) -> str:
 
 
 async def copied(visit: Visit, what: str) -> str:
-    """What the button puts where Ctrl+V takes from."""
+    """The text that the button puts on the clipboard."""
     field = visit.page.get_by_test_id("publish-data")
     before = await field.input_value()
     await field.fill("what another test left there")
@@ -80,7 +80,7 @@ async def test_an_event_of_the_form_comes_to_its_own_tenants_pane_only(browser: 
 
 
 async def test_a_refused_event_shows_its_code(browser: Browser, demo: GatewayProcess) -> None:
-    """And what is no event is not even sent."""
+    """Text that is not an event is not sent at all."""
     async with visiting(browser, f"{demo.url}/", expected=REFUSED_IN_CONSOLE) as visit:
         result = visit.page.get_by_test_id("publish-result")
         await visit.publish("acme", circle="9", project="")

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 async def test_the_page_shows_what_the_application_publishes(browser: Browser, tmp_path: Path) -> None:
-    """As the page says: install, write two files, run, post."""
+    """The page's steps: install, write two files, run, post."""
     async with running() as gate:
         shell = Shell(gate, tmp_path)
         (tmp_path / "app.py").write_text(example("app.py"))

@@ -1,4 +1,4 @@
-"""`/docs` shows the whole interface and needs nobody else for it."""
+"""`/docs` shows the whole API, without resources from other hosts."""
 
 from typing import Any
 

@@ -151,5 +151,5 @@ async def test_a_restarted_server_is_found_again_and_its_empty_log_told(
                 assert received == seen.part(received)
             await expect(visit.pane("acme").get_by_test_id("count-duplicates")).to_have_text("0")
             await expect(visit.pane("acme").get_by_test_id("count-gaps")).to_have_text("1")
-            # Nobody reloaded the page, and its tokens were still good.
+            # # The page was not reloaded, and its tokens were still valid.
             assert [asked for asked in visit.requested if not asked.startswith("ws:")] == loaded

@@ -42,7 +42,7 @@ async def tell() -> None:
 
 
 async def test_the_browsers_cookie_connects(browser: Browser, tmp_path: Path) -> None:
-    """A user logs in and is told what happens in the circle that it is a member of."""
+    """A user logs in and gets the events of its circle."""
     async with running() as gate:
         shell = Shell(gate, tmp_path)
         (tmp_path / "board.py").write_text(example("board.py"))

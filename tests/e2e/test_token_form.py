@@ -40,7 +40,7 @@ async def served(chromium: Path, tmp_path_factory: pytest.TempPathFactory) -> As
 
 
 async def token_for(served: GatewayProcess, *options: str) -> str:
-    """What `gateway token` prints for ada of acme."""
+    """The output of `gateway token` for ada of acme."""
     return (
         await run(served, sys.executable, "-m", "gateway", "token", "--user", "ada", "--tenant", "acme", *options)
     ).strip()
