@@ -14,7 +14,7 @@ import { build } from 'esbuild';
 
 const here = fileURLToPath(new URL('.', import.meta.url));
 const page = fileURLToPath(new URL('../../gateway/web/js/client.js', import.meta.url));
-const entries = ['index'];
+const entries = ['index', 'react'];
 
 const bundle = (options) => build({
   absWorkingDir: here, bundle: true, target: 'es2022', charset: 'utf8', logLevel: 'warning', packages: 'external', ...options,

@@ -77,11 +77,12 @@ VALIDATORS: dict[str, Callable[[str], None]] = {
 }
 """By kind of block."""
 
-PROGRAMS = {"sh", "python", "js", "html", "nginx", "caddyfile", "haproxy", "dockerfile", "yaml"}
+PROGRAMS = {"sh", "python", "js", "html", "nginx", "caddyfile", "haproxy", "dockerfile", "yaml", "ts", "tsx"}
 ELSEWHERE = {
     "html": "tests/e2e/test_quick_start.py opens it",
     "text": "what a program prints",
     "dockerfile": "tests/documentation/test_containers.py builds and runs what it says",
+    **dict.fromkeys(("ts", "tsx"), "tests/clients/test_package_readme.py compiles and runs it"),
     **dict.fromkeys(("nginx", "caddyfile", "haproxy"), "tests/deployment/test_proxies.py runs it"),
 }
 

@@ -6,7 +6,6 @@ import type { GatewayError } from './errors.js';
 export type Id = number | string;
 
 /** Event types with the shape of their `data`: `interface Events { 'task.completed': { task: number } }`. */
-// eslint-disable-next-line -- any: without a map, data is what the application knows it to be
 export type AnyEvents = Record<string, Record<string, any>>;
 
 /** One event as it came. `key` and `op` stand in events of an item. */
@@ -60,7 +59,6 @@ export interface StateChange {
 /** Any frame of the gateway that is no event. */
 export interface Frame {
   type: string;
-  // eslint-disable-next-line -- any: each type has its own
   data: Record<string, any>;
   timestamp: string;
   id?: number | string;
@@ -147,11 +145,8 @@ export type WebSocketConstructor = new (url: string, protocols?: string[]) => So
 /** What the client uses of a WebSocket; a transport of another kind has the same. */
 export interface Socket {
   readonly readyState: number;
-  // eslint-disable-next-line -- any: each library has its own event class
   onmessage: ((event: any) => void) | null;
-  // eslint-disable-next-line
   onclose: ((event: any) => void) | null;
-  // eslint-disable-next-line
   onerror: ((event: any) => void) | null;
   send(text: string): void;
   close(): void;
