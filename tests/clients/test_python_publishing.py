@@ -177,7 +177,7 @@ with connect(sys.argv[1], token=sys.argv[2]) as client:
 
 
 async def test_a_forked_process_has_connections_of_its_own(gate: RunningGateway, network: Proxy) -> None:
-    """As in a worker of Celery or gunicorn, which inherits the client that was made at import; no warning is caused."""
+    """A worker of Celery or gunicorn inherits the client that was made at import; no warning is caused."""
     pipe = asyncio.subprocess.PIPE
     command = [sys.executable, "-X", "dev", "-c", FORKING, url_of(network), gate.token()]
     process = await asyncio.create_subprocess_exec(*command, env=environment(), stdout=pipe, stderr=pipe)

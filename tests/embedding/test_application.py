@@ -1,5 +1,5 @@
-"""A gateway within somebody's own FastAPI application, and under somebody's own uvicorn: the transport for any ASGI
-server, no exception handlers of ours, no middleware of ours."""
+"""A gateway embedded in a FastAPI application, under plain uvicorn: the transport for any ASGI server, without the
+gateway's own exception handlers and middleware."""
 
 import asyncio
 import logging
@@ -41,7 +41,7 @@ class Embedded(RunningGateway):
 
 @asynccontextmanager
 async def served(application: FastAPI, **options: Any) -> AsyncIterator[int]:
-    """Serve under uvicorn as anybody runs it; the port."""
+    """Serve under plain uvicorn; yields the port."""
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(application, **options))
@@ -59,7 +59,7 @@ async def served(application: FastAPI, **options: Any) -> AsyncIterator[int]:
 
 @asynccontextmanager
 async def embedded(settings: Settings | None = None, prefix: str = "/rt", **options: Any) -> AsyncIterator[Embedded]:
-    """What the README shows, under uvicorn as anybody runs it."""
+    """The example of the README, under plain uvicorn."""
     lives = []
 
     @asynccontextmanager
@@ -129,7 +129,7 @@ async def test_errors_are_problem_documents_without_handlers_of_ours() -> None:
 
 
 async def test_the_limit_on_issuing_holds_there_too() -> None:
-    """It hangs on the route, not on the application."""
+    """The limit belongs to the route, not to the application."""
     async with embedded(settings_for(tokens_per_minute=1)) as gate:
         async with http(gate, gate.token(scope="admin subscribe")) as api:
             body = {"user_id": "bob", "rooms": []}
@@ -216,7 +216,7 @@ async def test_what_comes_after_the_close_was_decided_changes_nothing_there_eith
 
 
 async def test_a_client_that_reads_nothing_delays_nobody_there_either() -> None:
-    """It is given up after its time; the others hear everything meanwhile."""
+    """The slow consumer is aborted after its time; the others get everything meanwhile."""
     async with embedded(settings_for(stall_seconds=0.3)) as gate, gate.client(query="&rooms=circle:1") as reader:
         await reader.next("subscribed")
         small = socket.socket()

@@ -40,7 +40,7 @@ def api(gate: RunningGateway, session: str | None = "a", **headers: str) -> http
 @both_transports
 @pytest.mark.parametrize("kind", ["plain", "coroutine"])
 async def test_a_session_connects(transport: str, kind: str) -> None:
-    """As its user, with its grants; events come as ever, and the `rooms` of the URL are joined."""
+    """The session gets its user and grants; events arrive, and the `rooms` of the URL are joined."""
     async with application(transport, getattr(Sessions(), kind)) as gate:
         async with established(gate, query="?rooms=circle:1&client_id=desk") as ada:
             data = ada.established["data"]
@@ -173,7 +173,7 @@ WRONG: list[Any] = [
 
 @pytest.mark.parametrize("answer", WRONG, ids=range(len(WRONG)))
 async def test_what_is_no_identity_is_refused(answer: Any, caplog: pytest.LogCaptureFixture) -> None:
-    """And told to the developer, in the log."""
+    """The log explains it to the developer."""
     async with application(authenticate=Sessions(a=answer).plain) as gate:
         async with client(gate) as ada:
             assert await ada.closed() == (1011, "internal_error")
@@ -193,7 +193,7 @@ async def test_ids_of_databases_are_taken() -> None:
 @both_transports
 @pytest.mark.parametrize("kind", ["plain", "coroutine"])
 async def test_an_answer_that_takes_long_delays_nobody_else(transport: str, kind: str) -> None:
-    """Those who are connected are served meanwhile; so are those who come."""
+    """Connected clients and new ones are served meanwhile."""
     released, thread_released = asyncio.Event(), threading.Event()
 
     def plain(request: ClientRequest) -> SessionIdentity:
@@ -266,7 +266,7 @@ async def test_a_client_that_goes_meanwhile_leaves_nothing(transport: str) -> No
 
 @both_transports
 async def test_an_address_over_its_limit_is_refused_before_the_application_is_asked(transport: str) -> None:
-    """It costs the application nothing."""
+    """The application is not called."""
     sessions = Sessions()
     async with application(transport, sessions.coroutine, handshakes_per_minute=2) as gate:
         for _ in range(2):
@@ -402,7 +402,7 @@ async def test_a_session_counts_over_http() -> None:
 
 
 async def test_a_page_of_another_origin_cannot_use_the_session() -> None:
-    """Browsers send cookies whoever asks: a WebSocket is refused (403), a request needs a token."""
+    """Browsers send cookies with requests of any page: a WebSocket is refused (403), a request needs a token."""
     sessions = Sessions()
     mine, theirs = "https://app.example.com", "https://evil.example"
     async with application(authenticate=sessions.plain, allowed_origins=(mine,)) as gate:

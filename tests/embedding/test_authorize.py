@@ -19,7 +19,7 @@ both_transports = pytest.mark.parametrize("transport", TRANSPORTS)
 
 
 class Membership:
-    """Who is in which rooms, as a database would have it. `asked` are the questions, `error` is raised."""
+    """The rooms of each user, as in a database. `asked` are the questions, `error` is raised."""
 
     def __init__(self, *rooms: str) -> None:
         self.rooms = set(rooms)
@@ -69,7 +69,7 @@ async def test_rooms_are_joined_that_the_application_allows(transport: str, kind
 
 
 async def test_the_application_narrows_and_is_not_asked_what_is_refused_anyway() -> None:
-    """What is no room, or beyond the patterns, is refused before; the user's own room takes nobody's permission."""
+    """A malformed room, or one beyond the patterns, is refused before; the user's own room needs no permission."""
     membership = Membership("project:1", "circle:1")
     async with application(authenticate=Sessions().plain, authorize=membership.plain) as gate:
         async with established(gate) as ada:
@@ -183,7 +183,7 @@ async def test_what_is_no_collection_of_rooms_refuses(answer: Any) -> None:
 
 
 async def test_rooms_that_were_not_asked_for_are_not_joined() -> None:
-    """Whatever it answers besides."""
+    """The answer may name other rooms."""
     async with application(
         authenticate=Sessions().plain, authorize=lambda identity, rooms: {*rooms, "circle:9"}
     ) as gate:
@@ -260,7 +260,7 @@ async def test_what_happens_meanwhile_counts() -> None:
 
 @both_transports
 async def test_it_is_asked_again_with_a_fresh_token(transport: str) -> None:
-    """The rooms that it no longer allows are left, and the client is told; the others go on."""
+    """Rooms that it no longer allows are left, with a notice to the client; the others stay."""
     membership = Membership("circle:1", "circle:2")
     async with application(transport, Sessions().plain, membership.coroutine) as gate:
         async with established(gate, query="?rooms=circle:1,circle:2") as ada:

@@ -1,4 +1,4 @@
-"""What the application that embeds a gateway puts before its WebSocket holds with `--ws SocketTransport` as without."""
+"""Middleware of the embedding application applies to its WebSocket, with `--ws SocketTransport` as without."""
 
 import asyncio
 import logging
@@ -54,7 +54,7 @@ class OfficeOfRequests(BaseHTTPMiddleware):
 
 
 async def timed(request: Request, call_next: Callable[[Request], Any]) -> Response:
-    """What `@app.middleware("http")` is mostly used for."""
+    """A typical use of `@app.middleware("http")`: timing."""
     response: Response = await call_next(request)
     response.headers["x-timed"] = "yes"
     return response
@@ -179,7 +179,8 @@ async def test_with_nothing_before_it_the_gateway_has_the_socket(name: str, capl
 
 @pytest.mark.parametrize("name", OBSTACLES)
 async def test_what_stands_before_it_holds(name: str, caplog: pytest.LogCaptureFixture) -> None:
-    """It lets in and refuses as ever; one warning says what the short cut would have bypassed."""
+    """The middleware admits and refuses with either transport; one warning says what the direct transport would have
+    bypassed."""
     make, told = OBSTACLES[name]
     async with socket_served(make) as gate:
         for _ in range(2):

@@ -51,7 +51,7 @@ async def without_lifespan(way: str, settings: Settings | None = None) -> AsyncI
 
 @pytest.mark.parametrize("way", WAYS)
 async def test_an_expired_token_gets_nothing_more(way: str) -> None:
-    """What falls due is looked at, as everywhere."""
+    """Deadlines are checked as in a service started by a lifespan."""
     async with without_lifespan(way) as gate, gate.client(gate.token(expires_in=2), "&rooms=circle:1") as client:
         await client.next("subscribed")
         await gate.service.gateway.publish("acme", "order.done", {"n": 1}, circle_id=1)
@@ -63,7 +63,7 @@ async def test_an_expired_token_gets_nothing_more(way: str) -> None:
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("first", ["/readyz", "/healthz", "/.well-known/jwks.json", "/rooms/tenant/presence"])
 async def test_any_route_starts_it(way: str, first: str, caplog: pytest.LogCaptureFixture) -> None:
-    """It is then ready, and one line says how to do it better."""
+    """The gateway is then ready, and one log line recommends the lifespan."""
     async with without_lifespan(way) as gate, httpx.AsyncClient(trust_env=False) as api:
         headers = {"Authorization": f"Bearer {gate.token()}"}
         answers = await asyncio.gather(*(api.get(gate.url + first, headers=headers) for _ in range(5)))
@@ -75,7 +75,7 @@ async def test_any_route_starts_it(way: str, first: str, caplog: pytest.LogCaptu
 
 
 async def test_code_of_the_process_starts_it() -> None:
-    """Whatever comes first is the first use: also an event that is published."""
+    """The first use may also be an event that is published."""
     service = create_service(settings_for())
     receipt = await service.gateway.publish("acme", "order.done", {}, circle_id=1)
     assert service.gateway.ready
@@ -84,7 +84,7 @@ async def test_code_of_the_process_starts_it() -> None:
 
 
 async def test_a_lifespan_of_ones_own_is_as_good() -> None:
-    """`service.running()`, for whoever mounts the application: nothing is left to the first use then."""
+    """`service.running()`, for applications that mount the gateway: it is started before the first use."""
     service = create_service(settings_for())
 
     @asynccontextmanager
@@ -105,7 +105,7 @@ async def test_a_lifespan_of_ones_own_is_as_good() -> None:
 
 
 async def test_the_routers_lifespan_within_ones_own_stops_nothing_early() -> None:
-    """Who began it ends it."""
+    """The outermost lifespan ends the service."""
     service = create_service(settings_for())
     async with service.running():
         async with served(create_app(service)):

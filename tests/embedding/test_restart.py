@@ -18,7 +18,7 @@ from tests.support.settings import SECRET, environment, settings_for
 
 
 async def use(service: Service, since: str | None) -> str:
-    """Everything that waits for something, or is told later, works; returns a cursor to go on from."""
+    """Use features with tasks and timers; returns a cursor to resume from."""
     async with running(service=service) as gate:
         await until(lambda: service.gateway.ready, 5.0)
         query = "&rooms=circle:1" + (f"&since={since}" if since else "")
@@ -38,7 +38,7 @@ async def use(service: Service, since: str | None) -> str:
 
 
 async def follow(gate: RunningGateway, client: Client) -> None:
-    """Presence, of which the leaving is told by a timer, and a ticket."""
+    """Presence, whose leave notice comes from a timer, and a ticket."""
     gate.service.gateway.presence.grace = 0.2
     answer = await client.ask(type="presence", room="circle:1")
     assert answer["data"]["connections"] == 1
@@ -92,7 +92,7 @@ asyncio.run(main())
 
 
 async def test_two_processes_that_were_forked_are_two_nodes(server: RedisServer, tmp_path: Path) -> None:
-    """As `gunicorn --preload` makes them: the service is as old as the first process, and each starts it."""
+    """Workers as of `gunicorn --preload`: the service is created in the first process, and each starts it."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", FORKED),
         cwd=tmp_path,

@@ -79,7 +79,7 @@ async def test_a_thread_publishes_and_has_the_receipt(gate: RunningGateway) -> N
 
 
 async def test_on_its_own_event_loop_it_says_to_await(gate: RunningGateway) -> None:
-    """To wait there for the result would block everything for ever."""
+    """Waiting there for the result would be a deadlock."""
     with pytest.raises(WrongEventLoop, match="await"):
         gate.service.gateway.publish_threadsafe("acme", "order.done", {})
     with pytest.raises(WrongEventLoop, match="await"):
@@ -143,7 +143,8 @@ def shop(service: Service) -> FastAPI:
 
 
 async def test_a_plain_route_publishes() -> None:
-    """Which FastAPI runs in a thread: the wrong way fails at once and silences nobody, the right way delivers."""
+    """FastAPI runs a plain route in a thread: the wrong call fails at once and blocks nothing, the right one
+    delivers."""
     service = create_service(settings_for())
     async with served(shop(service)) as port, httpx.AsyncClient(trust_env=False) as api:
         gate = RunningGateway(service, port)

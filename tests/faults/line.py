@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from tests.support.raw_client import CLOSE, PING, PONG, TEXT, close_frame, frame, handshake
 
 decoded: Callable[[bytes], dict[str, Any]] = lru_cache(4_096)(json.loads)
-"""Equal bytes are one object for all clients that get them; nobody may change it."""
+"""Equal bytes are one immutable object for all clients that receive them."""
 
 
 class Line(asyncio.Protocol):

@@ -11,7 +11,7 @@ from typing import Any
 
 _NEW_NET = 0x40000000
 _SERVER, _CLIENT = "10.203.77.1", "10.203.77.2"
-"""Of two namespaces with nothing in them but a link between the two."""
+"""The addresses of two namespaces with nothing in them but a link between the two."""
 
 
 class VethLink:
@@ -76,7 +76,8 @@ def _quietly(*command: str) -> None:
 
 
 def _within(namespace: str, make: Callable[[], socket.socket]) -> socket.socket:
-    """What `make` makes belongs to the namespace, whoever uses it then; the thread that enters it ends with that."""
+    """The result of `make`, called in a thread inside the namespace: it belongs to the namespace on any thread; this
+    one ends with the call."""
     made: list[Any] = []
 
     def work() -> None:

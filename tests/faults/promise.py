@@ -50,10 +50,8 @@ def token(
 
 
 class ResumingClient(Reader):
-    """A client as a good one is: follows its rooms, and comes back with its cursor, to the next of `urls` each time.
-
-    `frames` are those of all its connections; `recovered: false` counts as a gap that was told.
-    """
+    """A client that follows its rooms and resumes with its cursor, each time at the next of `urls`. `frames` are those
+    of all its connections; `recovered: false` counts as a reported gap."""
 
     def __init__(
         self, urls: Sequence[str], *, start: int = 0, tenant: str = TENANT, rooms: str = "tenant", wait: float = 0.05
@@ -62,7 +60,7 @@ class ResumingClient(Reader):
         self.came = array("d")
         """When each of `events` came."""
         self.returns: list[tuple[bool | None, int, float]] = []
-        """Of each return: recovered, replayed, seconds since the connection was lost."""
+        """For each reconnect: recovered, replayed, seconds since the connection was lost."""
         self.losses: list[float] = []
         """When it was lost, each time."""
         self.closes: list[int] = []
@@ -131,8 +129,8 @@ class ResumingClient(Reader):
         return [frame for frame in self.frames if "event_id" in frame]
 
     def delays(self, start: float = 0.0, end: float = float("inf"), but: Container[int] = ()) -> list[float]:
-        """Of the events that came in this time, except for those numbered in `but`: how long after they were first
-        published."""
+        """The delivery delays of the events of this period, except for those numbered in `but`, since their first
+        publish."""
         return [
             at - frame["data"]["at"]
             for frame, at in zip(self.events, self.came, strict=True)
@@ -178,7 +176,7 @@ class Publisher:
     def __init__(self, urls: Sequence[str], rate: float = 100.0, fields: dict[str, Any] | None = None) -> None:
         self.acked: dict[int, str] = {}
         self.again: set[int] = set()
-        """What had to be published more than once."""
+        """The events that had to be published more than once."""
         self._urls = urls
         self._at = 0
         self._count = max(1, round(rate / 20))

@@ -19,7 +19,7 @@ class Outcome:
 
 
 class _Client(asyncio.Protocol):
-    """Done once it was told that it is recovered and got as many events as it is owed."""
+    """A client that is done once it has been recovered and has all events that it is owed."""
 
     def __init__(self, target: str, owed: int, done: "asyncio.Future[None]") -> None:
         self.data = b""

@@ -27,7 +27,7 @@ RESET = struct.pack("ii", 1, 0)
 
 
 class Baseline:
-    """What a gateway in this process had before, to be had again afterwards."""
+    """The resources of a gateway in this process before the test, to be compared afterwards."""
 
     def __init__(self, gate: RunningGateway) -> None:
         self._gate = gate
@@ -193,7 +193,7 @@ async def test_clients_behind_a_cut_link_at_a_usual_interval() -> None:
 
 
 async def test_clients_behind_a_proxy_that_takes_and_drops() -> None:
-    """F13: the kernel acknowledges what is sent, and nobody reads it: only the missing pong tells."""
+    """F13: the kernel acknowledges all data, and no process reads it: only the missing pong shows it."""
     interval = 0.7
     async with running(settings_for(ping_interval=interval)) as gate, AsyncExitStack() as stack:
         baseline = Baseline(gate)

@@ -103,7 +103,7 @@ async def test_tokens_are_judged_by_the_wall_clock() -> None:
         clock.offset = -4.0
         async with gate.client(token) as client:
             assert client.established["data"]["tenant"] == TENANT
-            # The clock goes back while it is connected: it stays, and is not for ever.
+            # # The clock goes back while it is connected: it stays connected, and expires.
             clock.offset = -3_600.0
             await asyncio.sleep(1.1)
             assert (await client.ask(type="ping"))["type"] == "pong"
@@ -156,7 +156,7 @@ async def test_revocations_and_removals_survive_a_jump(engine: str, server: Redi
 async def test_a_connection_to_be_closed_is_closed_by_a_node_whose_clock_is_wrong(
     server: RedisServer, prefix: str
 ) -> None:
-    """What another node tells it concerns it, whatever day it takes this to be."""
+    """A control message applies, whatever date the receiving node has."""
     wrong, right = AdjustableClock(), AdjustableClock()
     shared: dict[str, Any] = {"log_url": server.url, "redis_prefix": prefix}
     async with gate_by(wrong, **shared) as one, gate_by(right, **shared) as other:

@@ -1,4 +1,4 @@
-"""A node that is told to end under load (F16): all its clients go on at another, and nothing is lost."""
+"""The drain of a node under load (F16): all its clients resume at another node, without a loss."""
 
 import asyncio
 import signal
@@ -66,7 +66,7 @@ async def never_reads(node: GatewayProcess) -> socket.socket:
 
 
 async def ready_once_told(node: GatewayProcess, followers: list[ResumingClient]) -> int:
-    """What `/readyz` answers as soon as one of them is told to leave."""
+    """The answer of `/readyz` as soon as one client has been notified of its slot."""
     async with httpx.AsyncClient(trust_env=False, timeout=5) as client:
         await client.get(f"{node.url}/healthz")  # or connecting would take its time when it is due
         await until(lambda: any(follower_slots(follower) for follower in followers))
@@ -74,7 +74,7 @@ async def ready_once_told(node: GatewayProcess, followers: list[ResumingClient])
 
 
 async def test_node_ends_under_load(tmp_path: Path, server: RedisServer, prefix: str) -> None:
-    """F16: not ready before anybody is sent away, slots of their own, and every event at the other node."""
+    """F16: not ready before the first client is closed, a slot for each client, and every event at the other node."""
     await drained(tmp_path, server, prefix, clients=60, rate=50, drain=3)
 
 

@@ -26,7 +26,7 @@ def elsewhere(lab: GatewayLab) -> str:
 
 @pytest.fixture
 async def following(lab: GatewayLab, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[asyncio.Future[None]]:
-    """What a command with a cursor waits for."""
+    """Wait until a command with this cursor would run."""
     made: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     monkeypatch.setattr(lab.gateway.log, "follow", lambda _, since: None if since is None else asyncio.shield(made))
     yield made
@@ -35,8 +35,8 @@ async def following(lab: GatewayLab, monkeypatch: pytest.MonkeyPatch) -> AsyncIt
 
 
 async def test_fan_out_that_fails_costs_no_other_tenant_its_events(lab: GatewayLab) -> None:
-    """Those that it was for are closed (1011), since it is unknown who has got what, and resume; the others, whose
-    events were pending with it, get them."""
+    """Its recipients are closed (1011), since it is unknown which got what, and resume; the others, whose events were
+    pending with it, get them."""
 
     class Rooms(dict[str, Any]):
         broken = True

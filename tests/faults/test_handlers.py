@@ -64,7 +64,7 @@ FAULTS: dict[str, tuple[Callable[[RunningGateway], tuple[Any, str]], dict[str, A
 
 
 async def gone_with_1011(client: Client) -> None:
-    """It is closed, and told nothing of the fault."""
+    """The connection is closed with 1011, without details of the fault."""
     told = ""
     with suppress(ConnectionClosed):
         while True:
@@ -101,7 +101,7 @@ async def _goes_on(gate: RunningGateway, other: Client) -> None:
 
 
 async def test_fault_of_an_append_is_answered(gate: RunningGateway, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The publisher has to know; its connection is none the worse for it."""
+    """The publisher gets an error, and its connection stays open."""
     async with gate.client() as client:
         with monkeypatch.context() as patch:
             patch.setattr(gate.service.gateway.log, "append", broken_later)
@@ -127,7 +127,7 @@ async def test_fault_at_the_beginning_leaves_nothing_behind(
 async def test_fault_of_a_deferred_command_ends_that_connection(
     gate: RunningGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A command that waited for the end of a replay fails on nobody's watch, and yet is not passed over."""
+    """A command that was deferred to the end of a replay fails outside its handler, and is still handled."""
     gateway = gate.service.gateway
     first = await gateway.publish(TENANT, "task.created", {"n": 0}, circle_id=1)
     for n in range(700):  # more than leaves at once, at 500 a second
@@ -146,7 +146,7 @@ async def test_fault_of_a_deferred_command_ends_that_connection(
 async def test_fault_while_catching_up_ends_that_connection(
     gate: RunningGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who is behind would wait for ever, with a gap that nobody tells."""
+    """A client that is behind would otherwise wait without end, with an unreported gap."""
     gateway = gate.service.gateway
     first = await gateway.publish(TENANT, "task.created", {"n": 0}, circle_id=2)
     for n in range(700):

@@ -55,7 +55,7 @@ async def crash(
 
 
 def _delays(followers: list[ResumingClient], again: set[int], spells: Iterable[tuple[float, float]]) -> list[float]:
-    """Of each of the spells, those of the followers that lost no connection in it."""
+    """For each period, the delays of the followers that lost no connection in it."""
     return [
         delay
         for start, end in spells
@@ -78,7 +78,7 @@ async def test_nodes_killed_for_a_minute(tmp_path: Path, server: RedisServer, pr
 
 
 async def stop_for_a_while(folder: Path, *, clients: int, rate: float, interval: float) -> None:
-    """Twice, for two intervals and more: whoever the time counted against would be given up."""
+    """Stop the process twice, for two intervals and more: a client charged with that time would be aborted."""
     async with gateway_processes(folder, 1, ping_interval=interval, stall_seconds=interval) as (node,):
         async with following([node.ws_url], clients, 30.0) as followers, publishing([node.url], rate) as publisher:
             for _ in range(2):
@@ -94,7 +94,8 @@ async def stop_for_a_while(folder: Path, *, clients: int, rate: float, interval:
 
 
 async def test_node_stopped_for_two_seconds(tmp_path: Path) -> None:
-    """F22: the time that the node itself did not run is nobody's silence: no client is given up, and none has a gap."""
+    """F22: the time that the node itself did not run is not the clients' silence: none is aborted, and none has a
+    gap."""
     await stop_for_a_while(tmp_path, clients=20, rate=100, interval=1.0)
 
 

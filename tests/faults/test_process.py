@@ -1,4 +1,4 @@
-"""What a process may lack: a place for its log lines (F19), descriptors (F21), good settings, Redis (F26)."""
+"""Missing resources of a process: space for its log lines (F19), descriptors (F21), valid settings, Redis (F26)."""
 
 import asyncio
 import fcntl
@@ -56,7 +56,7 @@ async def slowest(node: GatewayProcess, during: "asyncio.Task[None]") -> float:
 @pytest.mark.timing
 @pytest.mark.parametrize("place", ["full", "pipe"])
 async def test_log_lines_that_nobody_takes(place: str, tmp_path: Path) -> None:
-    """F19: a full disk, and a pipe that nobody reads: the loop goes on, and the node ends when it is told to."""
+    """F19: a full disk, and a pipe without a reader: the loop keeps running, and the node ends on SIGTERM."""
     node = GatewayProcess(tmp_path)
     reading, writing = os.pipe()
     fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4_096)

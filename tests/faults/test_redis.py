@@ -34,10 +34,10 @@ LONG = pytest.mark.timeout(180)
 
 
 async def recovered(gate: RunningGateway, cursor: str) -> bool:
-    """What a client that comes back with `cursor` is told."""
+    """The outcome of resuming from `cursor`."""
     async with gate.client(query=f"&rooms=tenant&since={cursor}") as client:
         answer = await client.next("subscribed")
-        client.websocket.transport.abort()  # or it would wait for its goodbye behind events that nobody reads
+        client.websocket.transport.abort()  # # or its close frame would wait behind events that are not read
         return bool(answer["data"]["recovered"])
 
 
@@ -49,7 +49,7 @@ def one_reset(reader: Reader) -> bool:
 
 
 async def test_f2_killed_without_persistence(server: RedisServer, prefix: str) -> None:
-    """Everybody is told of a reset, once; cursors of the old log are told too, and no offset stands for two events."""
+    """Each client gets one reset; cursors of the old log do too, and no offset stands for two events."""
     async with stage(server.url, server.url, prefix=prefix) as nodes:
         publisher = Publisher(nodes.gates)
         await publisher.more(100)
@@ -76,8 +76,8 @@ async def test_f2_killed_without_persistence(server: RedisServer, prefix: str) -
 
 @pytest.mark.parametrize("trusted", [True, False])
 async def test_f3_killed_with_persistence(tmp_path: Path, prefix: str, trusted: bool) -> None:
-    """With a disk that has every command, and trusted, nothing is lost and cursors stay good. Else the log begins
-    anew: what came back may lack its end."""
+    """With every command on disk, and trusted, nothing is lost and cursors stay valid. Otherwise the log begins a new
+    epoch: the restored data may lack its end."""
     fsync = "always" if trusted else "everysec"
     async with redis_server(tmp_path / "redis", appendonly="yes", appendfsync=fsync) as server:
         async with stage(server.url, server.url, prefix=prefix, redis_trust_restarts=trusted) as nodes:
@@ -116,7 +116,7 @@ async def test_a_key_of_an_ended_epoch_is_no_duplicate(tmp_path: Path, prefix: s
                     again = answers[-1].json()
                     assert (again["duplicate"], again["event_id"] == first["event_id"]) == (False, False)
                     frame = await client.next()
-                    while frame["type"] != "order.paid":  # the gap of the log's new epoch, and what else it is told
+                    while frame["type"] != "order.paid":  # # the gap of the log's new epoch, and other notices
                         frame = await client.next()
                     assert frame["event_id"] == again["event_id"]
                     assert (await api.post("/events", json=event)).json() == {**again, "duplicate": True}
@@ -128,8 +128,8 @@ async def test_a_key_of_an_ended_epoch_is_no_duplicate(tmp_path: Path, prefix: s
 @pytest.mark.timing
 @long_and_short(4.5, 10.0)
 async def test_f4_stalled(server: RedisServer, prefix: str, seconds: float, caplog: pytest.LogCaptureFixture) -> None:
-    """Publishers are told within 2 s and clients within 5 s, whose sockets stay; then all goes on, nothing missing and
-    nothing twice."""
+    """Publishers get an error within 2 s and clients a notice within 5 s, with open sockets; then all goes on, without
+    a loss or a duplicate."""
     async with stage(server.url, server.url, prefix=prefix) as nodes:
         publisher = Publisher(nodes.gates)
         await publisher.more(50)
@@ -213,8 +213,8 @@ async def test_f6_slow_and_broken_network(server: RedisServer, prefix: str, how:
 
 
 async def test_f7_lagging_replica_promoted(tmp_path: Path, prefix: str) -> None:
-    """A replica that lacks the last 50 acknowledged events takes over, and would give out their offsets again: the log
-    begins anew, everybody is told, and no client takes a new event for one that it has seen."""
+    """A replica that lacks the last 50 acknowledged events is promoted, and would assign their offsets again: the log
+    begins a new epoch, each client gets a reset, and none takes a new event for one that it has seen."""
     async with AsyncExitStack() as stack:
         primary = await stack.enter_async_context(redis_server(tmp_path / "one"))
         replica = await stack.enter_async_context(redis_server(tmp_path / "two", repl_ping_replica_period="1"))
@@ -333,7 +333,7 @@ async def test_f9_channel_killed_under_load(
 
 @pytest.mark.parametrize("what", ["all", "log", "meta"])
 async def test_f10_lost_mid_flow(server: RedisServer, prefix: str, what: str) -> None:
-    """Everything, the stream or what is known of it is gone, as after FLUSHALL or an eviction: a reset, told once."""
+    """Everything, the stream or its metadata is gone, as after FLUSHALL or an eviction: one reset."""
     async with stage(server.url, server.url, prefix=prefix) as nodes:
         publisher = Publisher(nodes.gates)
         await publisher.more(60)
@@ -347,8 +347,8 @@ async def test_f10_lost_mid_flow(server: RedisServer, prefix: str, what: str) ->
 
 @pytest.mark.parametrize("policy", ["allkeys-lru", "allkeys-random"])
 async def test_f10_evicted(tmp_path: Path, prefix: str, policy: str) -> None:
-    """A Redis that is short of memory, and told to make room as a cache does: what other tenants publish drives a
-    tenant's log out while it is in use. Its clients are told, and none misses anything without a word."""
+    """A Redis that is short of memory, with a cache's eviction policy: other tenants' events evict a tenant's log while
+    it is in use. Its clients get a gap, and none misses an event silently."""
     options: Any = {"maxmemory": "4mb", "maxmemory_policy": policy, "maxmemory_samples": "64"}
     async with redis_server(tmp_path / "redis", **options) as server:
         async with stage(server.url, server.url, prefix=prefix) as nodes:
@@ -370,7 +370,7 @@ async def test_f10_evicted(tmp_path: Path, prefix: str, policy: str) -> None:
 
 
 async def _press(nodes: Stage, seconds: float) -> int:
-    """Publish for other tenants until the readers have been told of a reset; returns how many events that took."""
+    """Publish for other tenants until the readers have got a reset; returns how many events that took."""
     gateway = nodes.gates[0].service.gateway
     count, ends = 0, ran() + seconds
     while not all(reader.of("stream.gap") for reader in nodes.readers):
@@ -397,8 +397,8 @@ async def test_f10_end_lost_though_trusted(server: RedisServer, prefix: str) -> 
 
 @pytest.mark.parametrize("how", ["hole", "garbage", "foreign", "string"])
 async def test_f10_meddled_with(server: RedisServer, prefix: str, how: str) -> None:
-    """Somebody else has deleted from the stream, or written to it: what is missing is told, and the tenant's log goes
-    on."""
+    """Another program has deleted from the stream, or written to it: missing events are reported as a gap, and the
+    tenant's log goes on."""
     async with stage(server.url, prefix=prefix) as nodes:
         stream, meta = f"{prefix}:{{{TENANT}}}:log", f"{prefix}:{{{TENANT}}}:meta"
         gateway, reader = nodes.gates[0].service.gateway, nodes.readers[0]
@@ -435,8 +435,8 @@ def _entry(n: int) -> bytes:
 
 
 async def test_f11_garbage_on_the_channel(server: RedisServer, prefix: str, caplog: pytest.LogCaptureFixture) -> None:
-    """What is no entry is dropped, counted, and said once; what pretends to be one is looked up and not found. None of
-    it is delivered, and no task ends of it."""
+    """Invalid messages are dropped, counted, and logged once; a forged entry is looked up and not found. None of it is
+    delivered, and no task ends because of it."""
     async with stage(server.url, server.url, prefix=prefix) as nodes:
         publisher = Publisher(nodes.gates)
         await publisher.more(20)
@@ -483,8 +483,7 @@ async def test_f11_garbage_on_the_channel(server: RedisServer, prefix: str, capl
 
 @pytest.mark.parametrize("count", [1_000, pytest.param(5_000, marks=[pytest.mark.chaos, LONG])])
 async def test_f24_cancel_storm(server: RedisServer, prefix: str, count: int) -> None:
-    """Publishers and followers are cancelled at random points: nobody gets the answer to another's question, and what
-    was answered is true."""
+    """Publishers and followers are cancelled at random points: each answer reaches its own question, and is true."""
     seed = random.randrange(1 << 32)
     print(f"seed {seed}")
     chance = random.Random(seed)

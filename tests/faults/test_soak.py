@@ -1,4 +1,4 @@
-"""What does not show in a moment: memory under pressure (F20), and growth over time (F27)."""
+"""Slow faults: memory under pressure (F20), and growth over time (F27)."""
 
 import asyncio
 import random

@@ -19,7 +19,8 @@ from tests.model.world import MAX_EVENTS, NEVER, Client, FakeTransport, Subscrip
 LONG = os.environ.get("HYPOTHESIS_PROFILE") == "long"
 
 OLD, NOBODYS, FOREIGN = 100, 101, 102
-"""Cursors of an earlier life of the log, of nobody and of another tenant; other numbers are events before the head."""
+"""Cursors of an earlier epoch of the log, invalid ones and those of another tenant; other numbers are events before the
+head."""
 
 TENANTS = ("acme", "bolt")
 USERS = ("ada", "bob")
@@ -201,7 +202,7 @@ class GatewayMachine(RuleBasedStateMachine):
             self._speak_after_the_end(gone[-1 - which % len(gone)], rooms)
 
     def _speak_after_the_end(self, client: Client, rooms: list[str]) -> None:
-        """What a client had sent before it heard that it was sent away does nothing."""
+        """Commands sent by a client before it learned of its close have no effect."""
         self.world.turn(2)  # what others publish is in the log
         heads = {tenant: self.world.head(tenant) for tenant in TENANTS}
         client.send(None, type="subscribe", rooms=rooms)
@@ -276,7 +277,7 @@ class GatewayMachine(RuleBasedStateMachine):
         return clients[which % len(clients)]
 
     def _others(self, client: Client, rooms: list[str]) -> list[str]:
-        """As many rooms as `rooms`, that the client is in none of."""
+        """Random rooms that the client is not in, as many as `rooms`."""
         new = [room for room in dict.fromkeys(ROOMS) if room not in client.rooms and client.token.may_follow(room)]
         return new[: len(rooms)] or rooms
 
@@ -316,7 +317,7 @@ class ThrottledMachine(GatewayMachine):
     ],
 )
 def test_promise(machine: type[GatewayMachine], examples: int, batch_bytes: int, scan: int) -> None:
-    """Nothing foreign, nothing twice, nothing missing, in log order; counts right, and every gap told before any later
+    """No foreign event, no duplicate, no loss, in log order; right counts, and every gap reported before any later
     event."""
     bounded = settings(
         max_examples=examples * 30 if LONG else examples,

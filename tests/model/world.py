@@ -1,8 +1,6 @@
-"""What the gateway promises, as dictionaries of lists, and clients that hold every frame they get against it.
-
-Nothing here looks at how the gateway keeps its promise: events are counted in the order in which the log told of them,
-and each client has a list of the events that it is still owed. A frame is judged when it is written.
-"""
+"""The model of the gateway's guarantees, as dictionaries of lists, and clients that compare every frame with it. It
+knows nothing of the implementation: events are counted in the order of the log's notifications, and each client has a
+list of the events that it is still owed. A frame is judged when it is written."""
 
 import asyncio
 import json
@@ -38,7 +36,7 @@ NEVER = ("evt_" + "A" * 28, "nonsense")
 
 
 class Loop(asyncio.SelectorEventLoop):
-    """An event loop that runs a turn when it is told to, at the time of a clock that stands still."""
+    """An event loop that runs one iteration per call, at the time of a clock that stands still."""
 
     def __init__(self, clock: Clock) -> None:
         self._now = clock
@@ -143,7 +141,7 @@ class Tap:
 
 
 class TappedLog(MemoryLog):
-    """A log that also tells the world: of each entry before anybody else hears of it, and of what appends return."""
+    """A log that also reports to the world: each entry before other listeners get it, and the results of appends."""
 
     def __init__(self, world: "World") -> None:
         super().__init__((CURSOR_KEY,), Bounds(MAX_EVENTS, 1 << 30, MAX_SECONDS), world.clock, world.clock)
@@ -229,7 +227,7 @@ class World:
             self.turn(4)
 
     def settle(self) -> None:
-        """Let everybody read all there is; then nobody may be owed anything."""
+        """Let every client read all there is; then none may be owed anything."""
         for _ in range(400):
             for client in self.open_clients():
                 self.call(client.transport.drain)
@@ -245,7 +243,7 @@ class World:
 
     @contextmanager
     def judging(self) -> Iterator[None]:
-        """What fails within is told by `check`: the gateway must not be where an assertion ends."""
+        """Failed assertions inside are raised by `check`: the gateway would catch them."""
         try:
             yield
         except Exception as error:
@@ -288,7 +286,7 @@ class World:
                 self.trimmed[tenant] = n + 1
 
     def appended(self, tenant: str, draft: Draft, receipt: Receipt | None, count: int) -> None:
-        """What an append answered, None for a conflict; there were `count` events before it."""
+        """Record the result of an append, None for a conflict; there were `count` events before it."""
         with self.judging():
             new = self.head(tenant) - count
             if receipt is not None:
@@ -380,7 +378,7 @@ class World:
     # ---- the end
 
     def end(self) -> None:
-        """Everybody leaves; then the gateway holds nothing of them."""
+        """Disconnect every client; then the gateway holds nothing of them."""
         self.settle()
         for client in self.open_clients():
             self.call(client.vanish)
@@ -460,17 +458,17 @@ class Client:
     rooms: dict[str, set[int]] = field(default_factory=dict)
     """Each room that it is in, and the events that this room has brought it or will bring it."""
     owed: dict[int, set[str]] = field(default_factory=dict)
-    """What it has not got yet, and the rooms by which it is to get it."""
+    """The events that it is owed, and the rooms by which it is to get each."""
     sent: dict[int, Any] = field(default_factory=dict)
     unasked: deque[Subscription | Refusal] = field(default_factory=deque)
-    """What connecting is answered with, beside `connection.established`."""
+    """The answers to connecting, beside `connection.established`."""
     lagging: bool = False
     """Whether its transport or its rate, or a replay, is a reason for it to be behind."""
     mark_owed: bool = False
     """Whether a replay is open: until the next mark."""
     left_amid_replay: bool = False
-    """Whether it has lost a room, by a token or a removal, while a replay was under way: what then was owed by it alone
-    may be told as lost."""
+    """Whether it has lost a room, by a token or a removal, during a replay: events owed by that room alone may then be
+    reported as lost."""
     replay: tuple[int, dict[str, set[int]]] = (0, {})
     """The last event of the newest replay, and what its rooms had brought before it."""
     last_seen: str | None = None

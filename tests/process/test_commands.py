@@ -97,7 +97,7 @@ def test_token_refuses_what_would_be_refused_later(options: str, tmp_path: Path)
 
 
 def test_token_without_a_secret_says_which_setting(tmp_path: Path) -> None:
-    """As `serve` does."""
+    """The message is that of `serve`."""
     done = invoke("token", "--user", "ada", "--tenant", "acme", cwd=tmp_path)
     assert (done.exit_code != 0, done.stdout) == (True, "")
     assert "GATEWAY_JWT_SECRET" in done.stderr
@@ -108,7 +108,7 @@ def test_token_without_a_secret_says_which_setting(tmp_path: Path) -> None:
 
 
 def test_publish_prints_the_events_id_and_nothing_else(server: Server) -> None:
-    """And the event is there, its circle a number."""
+    """The event is in the log, its circle a number."""
     event_id = server.publish("--type", "task.completed", "--circle", "71", "--data", '{"n": 1}')
     assert event_id.startswith("evt_")
     options = ["--type", "x.y", "--circle", "007", "--project", "p", "--user", "ada"]
@@ -155,7 +155,7 @@ def connected(server: Server, *options: str) -> list[str]:
 
 
 def test_subscribe_prints_events_as_json_lines_until_interrupted(server: Server) -> None:
-    """And nothing else; what was missed comes first where `--since` says so, and Ctrl-C is no fault."""
+    """Missed events come first with `--since`, and Ctrl-C is not an error."""
     start = server.publish("--type", "task.started", "--circle", "72")
     missed = server.publish("--type", "task.completed", "--circle", "72", "--data", '{"ü": 1}')
     server.publish("--type", "task.completed", "--circle", "73")
@@ -187,7 +187,7 @@ BAD_SUBSCRIBING = [
 def test_subscribe_ends_with_one_line_where_coming_back_would_not_help(
     options: list[str], word: str, server: Server
 ) -> None:
-    """A refused room, cursor or token, and an address where nobody answers."""
+    """A refused room, cursor or token, and an address where no server listens."""
     done = invoke("subscribe", *options, cwd=server.folder, env=server.env)
     assert (done.exit_code != 0, done.stdout) == (True, "")
     assert len(done.stderr.splitlines()) == 1, done.stderr
@@ -196,7 +196,7 @@ def test_subscribe_ends_with_one_line_where_coming_back_would_not_help(
 
 
 def test_subscribe_ends_quietly_when_nobody_reads_on(server: Server) -> None:
-    """As in `gateway subscribe … | head -1`."""
+    """The case of `gateway subscribe … | head -1`."""
     start = server.publish("--type", "task.started", "--circle", "74")
     with started(*connected(server, "circle:74", "--since", start), cwd=server.folder) as process:
         server.publish("--type", "task.completed", "--circle", "74")

@@ -1,4 +1,4 @@
-"""Ending `gateway serve`: who is told what, what still works, how long it takes and with what status."""
+"""Ending `gateway serve`: notices to clients, what still works, the duration and the exit status."""
 
 import asyncio
 import signal
@@ -30,7 +30,8 @@ async def newcomer(node: GatewayProcess) -> Client:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_each_client_gets_a_slot_of_its_own_and_is_closed_in_it(tmp_path: Path, number: signal.Signals) -> None:
-    """Spread over the time, told at once, 1012; and the process ends with 0 when the last one has gone."""
+    """Slots are spread over the time, notified at once, closed with 1012; and the process ends with 0 when the last
+    client has gone."""
     async with GatewayProcess(tmp_path, drain_seconds=2) as node, recording_clients(node, 20) as clients:
         told_to = node.send_signal(number)
         await all_closed(clients)
@@ -41,7 +42,7 @@ async def test_each_client_gets_a_slot_of_its_own_and_is_closed_in_it(tmp_path: 
     to_come = [client.slot for client in clients if client.slot > 1]
     assert len(set(to_come)) == len(to_come)
     for place, client in enumerate(clients):
-        # One in each tenth of a second. It was told after the drain began, and its slot is less by that time.
+        # # One in each tenth of a second. It was notified after the drain began, and its slot is less by that time.
         passed = (client.draining_at - told_to) * 1_000
         assert place * 100 - passed - 1 <= client.slot <= place * 100 + 51
         assert client.draining_at - told_to < SLACK
@@ -52,7 +53,7 @@ async def test_each_client_gets_a_slot_of_its_own_and_is_closed_in_it(tmp_path: 
 
 
 async def test_readiness_goes_first_and_nobody_new_is_taken(tmp_path: Path) -> None:
-    """By the time that a client is told, `/readyz` says 503; the process still answers, and sends newcomers on."""
+    """By the time that a client is notified, `/readyz` says 503; the process still answers, and refuses new clients."""
     async with GatewayProcess(tmp_path, drain_seconds=20) as node, recording_clients(node, 2) as clients:
         assert (await node.get("/readyz")).status_code == 200
         node.send_signal()
@@ -74,7 +75,7 @@ async def test_readiness_goes_first_and_nobody_new_is_taken(tmp_path: Path) -> N
 
 
 async def test_publishing_goes_on_and_is_delivered(tmp_path: Path) -> None:
-    """Whoever is still there gets what is published during the drain: a 202 is in the log."""
+    """Connected clients get events published during the drain: a 202 is in the log."""
     async with GatewayProcess(tmp_path, drain_seconds=6) as node, recording_clients(node, 3) as clients:
         assert (await publish(node, 0)).status_code == 202
         node.send_signal()
@@ -109,7 +110,8 @@ async def test_who_is_behind_gets_what_was_appended_before_it_is_closed(tmp_path
 
 
 async def test_a_client_that_never_reads_holds_nobody_up(tmp_path: Path) -> None:
-    """Behind for ever, with everything full; and one that is owed nothing but does not answer the close."""
+    """A client that is always behind, with all buffers full; and one that is owed nothing but does not answer the
+    close."""
     async with GatewayProcess(tmp_path, drain_seconds=1, stall_seconds=60, events_per_second=0) as node:
         loop = asyncio.get_running_loop()
         stuck = []
@@ -141,7 +143,7 @@ async def test_a_client_that_never_reads_holds_nobody_up(tmp_path: Path) -> None
 
 
 async def test_a_request_that_never_ends_holds_nobody_up(tmp_path: Path) -> None:
-    """Of whose body the rest does not come."""
+    """The rest of its body never comes."""
     async with GatewayProcess(tmp_path, drain_seconds=0) as node:
         _, writer = await asyncio.open_connection("127.0.0.1", node.port)
         head = f"POST /events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token()}\r\nContent-Length: 999\r\n\r\n{{"
@@ -169,7 +171,7 @@ async def test_a_second_signal_ends_it_at_once(tmp_path: Path, second: signal.Si
 
 
 async def test_with_0_seconds_all_are_closed_at_once(tmp_path: Path) -> None:
-    """And told no slot: each comes back by its own backoff."""
+    """Clients get no slot: each reconnects by its own backoff."""
     async with GatewayProcess(tmp_path, drain_seconds=0) as node, recording_clients(node, 3) as clients:
         told_to = node.send_signal()
         await all_closed(clients)

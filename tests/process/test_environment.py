@@ -1,4 +1,4 @@
-"""The environment: whose variables are read, and what is said about those that nobody reads."""
+"""The environment: which variables are read, and messages about unknown ones."""
 
 import logging
 import os
@@ -32,12 +32,13 @@ LINKS = {
     "GATEWAY_REDIS_PORT": "tcp://10.96.12.4:6379",
     "GATEWAY_REDIS_PORT_6379_TCP": "tcp://10.96.12.4:6379",
 }
-"""What Kubernetes sets beside Services called `gateway` and `gateway-redis`, without the first's own GATEWAY_PORT."""
+"""The variables that Kubernetes sets beside Services called `gateway` and `gateway-redis`, without the first's own
+GATEWAY_PORT."""
 
 
 @pytest.fixture(autouse=True)
 def _nothing_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No variable and no `.env` of whoever runs the tests."""
+    """No variables and no `.env` of the developer who runs the tests."""
     for name in [name for name in os.environ if name.startswith("GATEWAY_")]:
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
@@ -47,7 +48,7 @@ def _nothing_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def test_an_empty_variable_is_an_unset_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Of every setting, in the environment and in `.env`: containers pass on empty what nobody set."""
+    """Every setting, in the environment and in `.env`: containers pass on unset variables as empty ones."""
     unset = load_settings()
     for name in type(unset).model_fields:
         monkeypatch.setenv(f"GATEWAY_{name.upper()}", "")
@@ -57,7 +58,7 @@ def test_an_empty_variable_is_an_unset_one(monkeypatch: pytest.MonkeyPatch, tmp_
 
 
 def test_an_empty_host_does_not_open_the_gateway_to_the_network(tmp_path: Path) -> None:
-    """It listens where it does without the variable, and not on every interface."""
+    """The server listens where it does without the variable, and not on every interface."""
     with GatewayProcess(tmp_path, host="", port="") as process:
         assert process.line(r"Listening on http://(\S+):\d+") == "127.0.0.1"
 
@@ -69,7 +70,7 @@ def test_an_empty_option_is_refused() -> None:
 
 
 def test_the_commands_take_an_empty_url_for_none(tmp_path: Path) -> None:
-    """As the settings do."""
+    """The commands read it as the settings do."""
     done = invoke("publish", "--type", "x", cwd=tmp_path, env={"GATEWAY_URL": "", "GATEWAY_TOKEN": "a.b.c"})
     assert "127.0.0.1:8000" in done.stderr
 
@@ -81,7 +82,8 @@ def test_the_commands_take_an_empty_url_for_none(tmp_path: Path) -> None:
 def test_the_port_of_a_service_link_is_passed_over_and_named(
     address: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
-    """It is nobody's choice: a port that somebody set would stand in its place. With what to do about it."""
+    """The value is not a setting: an administrator's own port would replace it. The message says what to do about
+    it."""
     monkeypatch.setenv("GATEWAY_PORT", address)
     assert load_settings().port == 8000
     (line,) = caplog.messages
@@ -95,7 +97,7 @@ def test_the_port_of_a_service_link_is_passed_over_and_named(
 def test_service_links_neither_break_nor_are_reported(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """They are no settings that somebody mistyped."""
+    """Service links are not misspelt settings."""
     unset = load_settings()
     for name, value in LINKS.items():
         monkeypatch.setenv(name, value)
@@ -202,7 +204,7 @@ def wrong_env(tmp_path: Path, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["encoding", "failing"])
 def test_an_unreadable_file_is_one_clear_line(kind: str, tmp_path: Path) -> None:
-    """That names it; nothing of its content."""
+    """The line names the file, without its content."""
     wrong_env(tmp_path, kind)
     for command in (["check"], ["serve"], ["token", "--user", "ada", "--tenant", "acme"]):
         done = invoke(*command, cwd=tmp_path, env=KEY)
@@ -214,7 +216,7 @@ def test_an_unreadable_file_is_one_clear_line(kind: str, tmp_path: Path) -> None
 
 
 def test_a_file_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
-    """As editors on Windows write it; its first setting would be passed over in silence."""
+    """Editors on Windows write one; the first setting would be ignored silently."""
     (tmp_path / ".env").write_text("GATEWAY_PORT=8001\n", encoding="utf-8-sig")
     assert load_settings().port == 8001
 
@@ -257,7 +259,7 @@ def test_the_processes_that_a_server_was_asked_for(
 
 @pytest.mark.parametrize("variables", [{}, {"WEB_CONCURRENCY": "2"}], ids=["--workers", "WEB_CONCURRENCY"])
 def test_several_processes_are_refused_on_the_log_in_memory(variables: dict[str, str], tmp_path: Path) -> None:
-    """Each would have a log of its own. The server ends, and does not start them for ever."""
+    """Each process would have a log of its own. The server ends, and does not restart them without end."""
     command = ["gateway.app:app", "--port", "0", *([] if variables else ["--workers", "2"])]
     done = run(*command, cwd=tmp_path, env={**KEY, **variables}, module="uvicorn")
     assert done.returncode is not None
@@ -278,7 +280,7 @@ def test_check_refuses_several_workers_on_the_log_in_memory(tmp_path: Path) -> N
 
 
 async def test_check_tries_redis(tmp_path: Path) -> None:
-    """It connects, and the password is right; several workers may share that log."""
+    """The URL connects, and the password is right; several workers may share that log."""
     async with redis(tmp_path / "redis") as server:
         await server.ask("CONFIG", "SET", "requirepass", "a-canary")
         address = f"127.0.0.1:{server.port}"
@@ -314,7 +316,8 @@ async def test_check_says_that_a_replica_takes_no_writes(tmp_path: Path) -> None
 
 
 def test_check_says_that_nobody_answers(tmp_path: Path) -> None:
-    """In one line, within seconds: at a port where nobody listens, at a name that there is not, at what is no Redis."""
+    """One line, within seconds: at a port where no server listens, at a name that does not exist, at a server that is
+    not Redis."""
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
@@ -347,7 +350,7 @@ ORIGINS = [
 
 @pytest.mark.parametrize("origin", ORIGINS)
 def test_an_origin_that_no_browser_sends_is_refused(origin: str, tmp_path: Path) -> None:
-    """It would let nobody in, and nothing would say why. `gateway check` and `serve` say it."""
+    """The origin would never match, without a message. `gateway check` and `serve` say it."""
     for command in ("check", "serve"):
         done = invoke(command, cwd=tmp_path, env={**KEY, "GATEWAY_ALLOWED_ORIGINS": f"https://good.example,{origin}"})
         assert (done.exit_code, done.stdout) == (2, "")

@@ -89,7 +89,7 @@ async def test_a_network_that_breaks_again_and_again(gate: RunningGateway, tmp_p
             if n % 10 == 5:
                 (before,) = members(gate)
                 network.reset()
-                # Not until nobody is there: it may be back at once.
+                # # Not before the server is gone: the client may be back at once.
                 await until(lambda: before not in members(gate), PATIENCE)  # noqa: B023
             await publish(gate, n)
         await until(lambda: sent[-1] in numbers(process), PATIENCE)

@@ -38,7 +38,8 @@ def send(port: int, request: bytes) -> None:
 
 @pytest.mark.parametrize("name", UNAUTHENTICATED)
 def test_a_flood_of_strangers_writes_little(name: str, tmp_path: Path) -> None:
-    """Whatever they send, 300 requests cost less than 40 kB (2.4 MB before), and a line says how many were left out."""
+    """For any kind of request, 300 of them cost less than 40 kB (2.4 MB before), and a line says how many were left
+    out."""
     with GatewayProcess(tmp_path) as process:
         before, begun = sum(map(len, process.err)), time.monotonic()
         for _ in range(300):
@@ -80,7 +81,7 @@ def test_the_level_counts_for_the_gateway_and_for_uvicorn(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("name", ["GATEWAY_LOG_LEVEL", "GATEWAY_LOG_FORMAT"])
 def test_a_wrong_setting_is_one_line_that_names_the_right_ones(name: str, tmp_path: Path) -> None:
-    """And stops it at once."""
+    """The message stops the start at once."""
     done = invoke("serve", cwd=tmp_path, env={"GATEWAY_JWT_SECRET": SECRET, name: "loud"})
     assert done.exit_code != 0
     assert done.stderr.startswith(f"gateway: {name}: ")

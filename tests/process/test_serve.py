@@ -55,7 +55,7 @@ def test_a_missing_or_weak_secret_stops_it_with_one_line(command: str, secret: s
 
 
 def test_development_mode_is_for_loopback_only(tmp_path: Path) -> None:
-    """It hands out tokens; one line says so, wherever the address came from, and no key is made."""
+    """The mode issues tokens; one line says so for any source of the address, and no key is made."""
     done = run("serve", "--dev", "--host", "0.0.0.0", cwd=tmp_path)  # noqa: S104 - what is refused
     assert done.returncode != 0
     assert "loopback" in only_line(done.stderr)
@@ -69,7 +69,7 @@ def test_development_mode_is_for_loopback_only(tmp_path: Path) -> None:
 
 
 def test_a_key_that_others_can_read_is_refused(tmp_path: Path) -> None:
-    """It may have been read."""
+    """The key may have been read."""
     (tmp_path / ".gateway-dev").mkdir()
     key = tmp_path / ".gateway-dev" / "secret"
     key.write_text(SECRET)
@@ -120,7 +120,7 @@ def banner_of(process: Process) -> str:
 
 
 def commands_of(banner: str) -> tuple[list[str], list[str]]:
-    """What the banner has typed first in another terminal, and then the commands to choose from."""
+    """The commands of the banner: the first one for another terminal, and then those to choose from."""
     lines = [line.strip() for line in banner.splitlines() if line.startswith("    ")]
     return [line for line in lines if line.startswith((". ", "export "))], [
         line for line in lines if not line.startswith((". ", "export "))
@@ -203,7 +203,7 @@ def test_development_mode_keeps_its_key_and_so_its_tokens(tmp_path: Path) -> Non
 
 
 def test_demo_traffic_flows_for_two_tenants(tmp_path: Path) -> None:
-    """Believable events within moments, without anybody publishing."""
+    """Plausible events within moments, without a publisher."""
     with started("serve", "--dev", "--demo", "--port", "0", cwd=tmp_path) as process:
         port = process.line(r"Dashboard +http://127\.0\.0\.1:(\d+)/")
         url = f"http://127.0.0.1:{port}"
@@ -218,7 +218,7 @@ def test_demo_traffic_flows_for_two_tenants(tmp_path: Path) -> None:
 
 
 def test_the_session_of_the_page_is_for_this_machine_only(tmp_path: Path) -> None:
-    """Not for another page's script, nor for a name that somebody's DNS points here."""
+    """Neither another page's script nor a name that an attacker's DNS points here gets it."""
     with started("serve", "--dev", "--port", "0", cwd=tmp_path) as process:
         port = process.line(r"Dashboard +http://127\.0\.0\.1:(\d+)/")
         url = f"http://127.0.0.1:{port}/dev/session"

@@ -354,7 +354,7 @@ class Subject:
         return repr(sent)
 
     def kept(self) -> str:
-        """What the logs of the tenants have."""
+        """The events in the tenants' logs."""
         kept: list[Any] = []
         for tenant in ("acme", "globex"):
             window = self.service.gateway.log.window(tenant)

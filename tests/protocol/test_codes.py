@@ -143,7 +143,7 @@ async def test_each_error_code_can_be_met(gate: RunningGateway, code: ErrorCode)
 async def test_an_internal_error_closes_one_connection_with_1011(
     gate: RunningGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The others go on, and nothing of the fault is told."""
+    """The others go on, and the close has no details of the fault."""
     receive = Gateway.receive
 
     def fail(self: Gateway, connection: Any, text: str) -> None:
@@ -160,7 +160,7 @@ async def test_an_internal_error_closes_one_connection_with_1011(
 
 
 async def test_a_restart_closes_with_1012() -> None:
-    """Every client is told to come back."""
+    """Every client gets the code for reconnecting."""
     async with running() as gate, gate.client() as client:
         await gate.service.gateway.stop()
         assert (await client.closed())[0] == 1012

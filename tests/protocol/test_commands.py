@@ -21,7 +21,7 @@ def error_of(frame: dict[str, Any]) -> str:
 
 @pytest.mark.parametrize("id", ["a", "", "x" * 64, "ü", 0, -5, 2**63, 10**63 - 1])
 async def test_replies_and_errors_echo_the_commands_id(gate: RunningGateway, id: str | int) -> None:
-    """As a string or an integer, whatever the reply; a command without one gets a reply without one."""
+    """The id may be a string or an integer, in any reply; a command without one gets a reply without one."""
     async with gate.client() as client:
         for command in (
             {"type": "ping"},
@@ -46,7 +46,7 @@ async def test_replies_and_errors_echo_the_commands_id(gate: RunningGateway, id:
 
 
 async def test_an_id_that_is_none_is_refused(gate: RunningGateway) -> None:
-    """And not echoed: it may be anything, and long."""
+    """The id is not echoed: it may be anything, and long."""
     async with gate.client() as client:
         ids: list[Any] = ["x" * 65, 10**63, 1.5, True, [], {}]
         for id in ids:
@@ -183,8 +183,9 @@ async def test_unsubscribe_is_all_or_nothing_and_names_the_rooms_not_joined(gate
 
 
 async def test_rooms_change_between_events_and_never_within_a_turn_of_the_loop(gate: RunningGateway) -> None:
-    """An event reaches who was in its room when it was accepted, and nobody twice, also where the command comes before
-    the event has left: the same turn of the loop, which a socket meets once in a thousand times."""
+    """An event reaches the members of its room at the time when it was accepted, each once, also where the command
+    comes before the event has left: the same iteration of the event loop, which a socket meets once in a thousand
+    times."""
     gateway = gate.service.gateway
     async with gate.client(query="&rooms=circle:1") as client:
         await client.next("subscribed")

@@ -111,7 +111,7 @@ async def test_pages_of_other_origins_do_not(way: Any, origin: str) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 async def test_without_a_list_only_the_own_origin_may(way: Any) -> None:
-    """As with WebSockets; and a request that names no origin, or two, is no page's."""
+    """The rule of WebSockets; and a request with no origin, or two, is not a page's."""
     async with way() as gate:
         own = f"http://127.0.0.1:{gate.port}"
         assert allowed(await preflight(gate, own, "/tickets")) == own
@@ -131,7 +131,7 @@ async def test_any_origin_means_any() -> None:
 
 
 async def test_a_cache_keeps_answers_of_origins_apart() -> None:
-    """Also of what anybody may have."""
+    """`Vary` is also on answers that any origin may have."""
     async with app(allowed_origins=(GOOD,)) as gate:
         for origin in (GOOD, EVIL, None):
             async with api(gate, origin) as client:

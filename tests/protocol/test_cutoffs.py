@@ -1,5 +1,5 @@
-"""Revocations and removals reach every token from before them, and none from after: whatever the issuer's clock says,
-whoever the issuer is."""
+"""Revocations and removals reach every token issued before them, and none issued after: for any issuer and any clock of
+the issuer."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -39,7 +39,7 @@ class Setting:
     sign: Callable[..., str]
 
     def token(self, user_id: str = "ada", ahead: float = 0.0, **more: Any) -> str:
-        """Issued now by somebody whose clock is ahead, and who knows nothing of revocations."""
+        """A token issued now, by an issuer whose clock is ahead and that knows nothing of revocations."""
         return self.sign(user_id=user_id, now=self.clock() + ahead, **more)
 
     async def end(self, how: str, user_id: str = "ada") -> None:
@@ -146,7 +146,7 @@ async def test_token_that_the_gateway_issues_after_it_is_good(how: str) -> None:
 @pytest.mark.parametrize("issuer", ["own", "provider"])
 @pytest.mark.parametrize("how", ["user", "tenant", "removed"])
 async def test_token_that_somebody_signs_a_second_after_it_is_good(issuer: str, how: str) -> None:
-    """With a clock that is right, or behind by less than that: nobody has to wait until leeways are over."""
+    """The issuer's clock is right, or behind by less than that: a new token works without waiting for the leeway."""
     async with setting(issuer) as it:
         await it.end(how)
         await it.clock.advance(1.0)
@@ -158,7 +158,7 @@ async def test_token_that_somebody_signs_a_second_after_it_is_good(issuer: str, 
 
 @pytest.mark.parametrize("log_ahead", [-3.0, 3.0, 86_400.0])
 async def test_removal_goes_by_the_clock_that_tokens_are_accepted_by(log_ahead: float) -> None:
-    """And not by that of the log, which dates its events by another: as Redis does."""
+    """The clock of the log, which dates its events by another (Redis), is not used."""
     async with setting("provider", log_ahead) as it:
         before = it.token(), it.token("bob", ahead=2.0)
         for user_id in ("ada", "bob"):

@@ -22,7 +22,7 @@ WAYS = ["socket", "h11", "asgi", "embedded"]
 
 @asynccontextmanager
 async def serving(way: str, **settings: Any) -> AsyncIterator[RunningGateway]:
-    """As `gateway serve` with each HTTP parser, under uvicorn as it comes, and within another application."""
+    """Serve as `gateway serve` with each HTTP parser, under plain uvicorn, and within another application."""
     values = settings_for(**settings)
     if way == "embedded":
         async with embedded(values, log_level="warning") as gate:
@@ -58,7 +58,7 @@ async def refused(gate: RunningGateway, query: str = "", **more: Any) -> tuple[i
 
 
 async def test_the_head_says_what_proxies_and_browsers_need(gate: RunningGateway) -> None:
-    """Its media type, that nobody keeps or holds it back, and no encoding."""
+    """Its media type, no caching or buffering, and no encoding."""
     async with asking(gate, "?rooms=circle:1", Accept_Encoding="gzip, br") as client:
         assert client.status == 200
         assert client.headers["content-type"] == "text/event-stream; charset=utf-8"
@@ -125,7 +125,7 @@ async def test_rooms_may_be_those_of_the_token(gate: RunningGateway) -> None:
 
 
 async def test_the_header_goes_before_the_parameters_in_their_order(gate: RunningGateway) -> None:
-    """`Last-Event-ID`, `last_event_id`, `lastEventId`, `since`; an empty one is none."""
+    """`Last-Event-ID`, `last_event_id`, `lastEventId`, `since`; an empty one is ignored."""
     ids = [await gate.publish(circle_id=1) for _ in range(6)]
     places = [("last_event_id", ids[1]), ("lastEventId", ids[2]), ("since", ids[3])]
     for begin in range(3):
@@ -141,7 +141,7 @@ async def test_the_header_goes_before_the_parameters_in_their_order(gate: Runnin
 
 
 async def test_the_first_id_is_the_head_where_nothing_is_owed(gate: RunningGateway) -> None:
-    """Though events of other rooms came since."""
+    """Events of other rooms came since."""
     start = await gate.publish(circle_id=1)
     head = await gate.publish(circle_id=2)
     async with streaming(gate, "?rooms=circle:1", Last_Event_ID=start) as stream:
@@ -185,7 +185,7 @@ async def test_a_place_that_is_no_longer_kept_is_told() -> None:
 
 
 async def test_history_without_a_place_has_no_first_id(gate: RunningGateway) -> None:
-    """It would be ahead of what is owed, and lose that at the next drop; with nothing owed it is the head."""
+    """The id would be ahead of what is owed, and lose that at the next drop; with nothing owed it is the head."""
     ids = [await gate.publish(circle_id=1) for _ in range(6)]
     async with streaming(gate, "?rooms=circle:1&history=3") as stream:
         assert stream.established.id is None
@@ -228,7 +228,7 @@ async def test_a_refusal_is_an_answer_before_any_stream(gate: RunningGateway) ->
 
 
 async def test_limits_of_connections() -> None:
-    """Of a user or an address 429, of a tenant 503, with `Retry-After`; WebSockets count too."""
+    """The limit of a user or an address is 429, of a tenant 503, with `Retry-After`; WebSockets count too."""
     for way in ("socket", "asgi"):
         async with serving(way, max_connections_per_user=2, max_connections_per_tenant=3) as gate:
             async with AsyncExitStack() as stack:
@@ -274,7 +274,7 @@ async def test_a_revoked_client_must_not_come_back(gate: RunningGateway) -> None
 
 
 async def test_pages_of_other_origins(gate: RunningGateway) -> None:
-    """As for the WebSocket: a page of another origin may not connect. One of the gateway's own may."""
+    """The rule of the WebSocket: a page of another origin may not connect; one of the gateway's own may."""
     assert (await refused(gate, Origin="https://evil.example"))[0] == 403
     async with streaming(gate, Origin=gate.url.removesuffix("/rt")) as stream:
         assert stream.client.headers["access-control-allow-origin"] == gate.url.removesuffix("/rt")
@@ -325,7 +325,7 @@ async def test_a_client_that_goes_is_forgotten(gate: RunningGateway) -> None:
 
 
 async def test_a_slow_client_is_caught_up_and_others_are_not_held_up(gate: RunningGateway) -> None:
-    """It falls behind, and gets everything in order once it reads."""
+    """The slow consumer falls behind, and gets everything in order once it reads."""
     async with streaming(gate, "?rooms=circle:1") as slow, streaming(gate, "?rooms=circle:1") as other:
         await slow.next("subscribed")
         await other.next("subscribed")
@@ -383,7 +383,7 @@ async def test_something_is_written_within_15_seconds(monkeypatch: pytest.Monkey
 
 @pytest.mark.parametrize("way", WAYS)
 async def test_a_mark_is_an_id_alone(way: str) -> None:
-    """It comes at the end of a replay, moves the place to resume from, and dispatches nothing."""
+    """The mark comes at the end of a replay, advances the position to resume from, and dispatches nothing."""
     async with serving(way, mark_interval=15) as gate:
         ids = [await gate.publish(circle_id=1) for _ in range(3)]
         head = await gate.publish(circle_id=2)
@@ -394,7 +394,7 @@ async def test_a_mark_is_an_id_alone(way: str) -> None:
 
 
 async def test_a_quiet_stream_gets_marks() -> None:
-    """As a WebSocket does; beside one, each in its form."""
+    """The rule of a WebSocket; beside one, each gets marks in its own form."""
     for way in ("socket", "asgi"):
         async with serving(way, mark_interval=1) as gate, gate.client(query="&rooms=circle:1") as client:
             async with streaming(gate, "?rooms=circle:1") as stream:
@@ -409,7 +409,7 @@ async def test_a_quiet_stream_gets_marks() -> None:
 
 
 async def test_a_drain_tells_each_stream_its_slot_and_ends_it() -> None:
-    """As `retry:` of its last block: a browser comes back at it, after this node has ended."""
+    """The slot is the `retry:` of its last block: a browser reconnects at it, after this node has ended."""
     for way in ("socket", "asgi"):
         async with serving(way) as gate, AsyncExitStack() as stack:
             streams = [await stack.enter_async_context(streaming(gate, "?rooms=circle:1")) for _ in range(4)]
@@ -435,7 +435,7 @@ async def test_a_drain_tells_each_stream_its_slot_and_ends_it() -> None:
 
 
 async def test_head_answers_the_headers_and_ends(gate: RunningGateway) -> None:
-    """Nothing is opened; the connection goes on. Refusals are those of GET."""
+    """No stream is opened; the connection goes on. Refusals are those of GET."""
     sent = {"Authorization": f"Bearer {gate.token()}"}
     client = await EventStreamClient.open(f"{gate.url}/events/stream?rooms=circle:1", sent, method="HEAD")
     assert client.status == 200

@@ -82,7 +82,7 @@ async def serving(*makers: Callable[[Service], Any]) -> AsyncIterator[list[Subje
 @settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.too_slow, HealthCheck.large_base_example])
 @given(st.lists(steps, min_size=15, max_size=30))
 def test_it_answers_as_fastapi_does(steps: Sequence[Any]) -> None:
-    """Whatever comes: the same answers and lines, and in the end the same events in the log."""
+    """For any request the same answers and log lines, and in the end the same events in the log."""
 
     async def compare() -> None:
         async with serving(by_fastapi, create_app, embedded) as subjects:
@@ -250,7 +250,7 @@ async def test_an_application_that_authenticates_is_asked() -> None:
 
 
 async def test_a_mounted_application_answers_under_its_path() -> None:
-    """And not at the same path elsewhere."""
+    """The same path elsewhere is not its."""
 
     def mounted(service: Service) -> FastAPI:
         app = FastAPI()
@@ -267,7 +267,7 @@ async def test_a_mounted_application_answers_under_its_path() -> None:
 
 
 async def slow_body(gate: RunningGateway) -> bytes:
-    """What a client is answered that announces a body and sends none of it."""
+    """The answer to a client that announces a body and sends none of it."""
     async with raw(gate.port) as client:
         head = f"POST /events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {gate.token()}\r\n"
         await client.send(f"{head}Content-Type: application/json\r\nContent-Length: 9\r\n\r\n".encode())

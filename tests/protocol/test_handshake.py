@@ -102,7 +102,7 @@ async def test_a_star_where_the_token_names_no_room(gate: RunningGateway) -> Non
 
 
 async def test_a_star_takes_the_scope_that_its_rooms_take(gate: RunningGateway) -> None:
-    """As if they had been asked for by name; and it counts against the limit of rooms."""
+    """The rule of rooms that are named; and it counts against the limit of rooms."""
     async with gate.client(gate.token(rooms=["circle:7"], scope="publish"), "&rooms=*") as client:
         assert (await client.next("error"))["data"]["code"] == "scope_missing"
     async with gate.client(gate.token(rooms=[f"circle:{n}" for n in range(101)]), "&rooms=*") as client:
@@ -123,7 +123,7 @@ async def test_a_star_leaves_out_rooms_that_the_user_was_removed_from(gate: Runn
 async def test_refused_rooms_in_the_query_leave_the_connection_open_without_them(
     gate: RunningGateway, rooms: str, code: str
 ) -> None:
-    """All or nothing, told by an `error` that names them; the connection itself was let in."""
+    """All or nothing, with an `error` that names them; the connection itself was admitted."""
     async with gate.client(query=f"&rooms={rooms}") as client:
         assert client.established["data"]["subscribed"] == ["user:ada"]
         error = (await client.next("error"))["data"]
@@ -229,7 +229,7 @@ async def test_only_pages_of_the_same_origin_may_connect_by_default(gate: Runnin
 
 async def test_a_list_of_origins_is_the_whole_list(  # an empty one means same origin
 ) -> None:
-    """Those in it may connect, with scheme and port as listed, and the gateway's own only where it is listed too."""
+    """Origins in it may connect, with scheme and port as listed, and the gateway's own only where it is listed too."""
     allowed = ("https://app.example", "http://localhost:3000")
     async with running(settings_for(allowed_origins=allowed)) as gate:
         for origin in (*allowed, "HTTPS://APP.example"):

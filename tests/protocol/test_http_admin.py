@@ -38,14 +38,14 @@ async def test_an_issued_token_is_good_for_what_was_asked(gate: RunningGateway) 
 
 
 async def test_a_token_is_issued_for_subscribing_unless_said_otherwise(gate: RunningGateway) -> None:
-    """And for the longest life of a user's token, or the issuer's remaining one."""
+    """The lifetime is the longest of a user's token, or the issuer's remaining one."""
     async with http(gate, gate.token("root", scope=ADMIN, expires_in=86_000)) as api:
         answer = (await api.post("/admin/tokens", json={"user_id": "bob", "rooms": []})).json()
         assert (answer["scope"], answer["expires_in"]) == ("subscribe", 3_600)
 
 
 async def test_an_issued_token_has_its_issuers_rate(gate: RunningGateway) -> None:
-    """What limits a holder limits the tokens that it has issued, and those that these have issued."""
+    """The limit of a holder also limits the tokens that it has issued, and those that these have issued."""
     token = gate.token("root", scope=ADMIN, rate=3)
     for _ in range(2):
         async with http(gate, token) as api:
@@ -94,7 +94,7 @@ ISSUING: list[tuple[str, dict[str, Any], int, str]] = [
 
 
 async def test_nobody_issues_what_they_do_not_hold(gate: RunningGateway) -> None:
-    """Nor what could not be accepted: 403 for what is not theirs, 422 for what is nobody's."""
+    """Nor tokens that would not be accepted: 403 for grants beyond the issuer's own, 422 for invalid ones."""
     for scope, change, status, code in ISSUING:
         async with http(gate, gate.token("root", scope=scope, rooms=["circle:1"], expires_in=3_600)) as api:
             body = {"user_id": "bob", "rooms": ["circle:1"], **change}
@@ -107,7 +107,7 @@ async def test_nobody_issues_what_they_do_not_hold(gate: RunningGateway) -> None
 
 
 async def test_a_lifetime_beyond_the_issuers_own_is_cut_to_it(gate: RunningGateway) -> None:
-    """And `expires_in` says so."""
+    """`expires_in` says so."""
     clock = Clock(time.time())
     async with running(service=service_with(clock=clock)) as timed:
         issuer = timed.token("root", scope=ADMIN, expires_in=600, now=clock())
@@ -118,7 +118,7 @@ async def test_a_lifetime_beyond_the_issuers_own_is_cut_to_it(gate: RunningGatew
 
 
 async def test_platform_issues_for_every_tenant(gate: RunningGateway) -> None:
-    """What it holds itself, that is."""
+    """The rule of its own grants holds too."""
     async with http(gate, gate.token("root", tenant="ops", scope="subscribe platform")) as api:
         answer = await api.post("/admin/tokens", json={"user_id": "bob", "tenant": "globex", "rooms": ["circle:1"]})
     assert answer.status_code == 201
@@ -217,7 +217,7 @@ async def test_stats_tell_of_one_tenant(gate: RunningGateway) -> None:
 
 
 async def test_connections_and_rooms_are_listed(gate: RunningGateway) -> None:
-    """Who is there since when, and in which rooms; rooms with how many connections and users."""
+    """Connections with their start and rooms; rooms with their counts of connections and users."""
     async with (
         gate.client(query="&client_id=desk&rooms=circle:1") as client,
         gate.client() as other,
@@ -264,7 +264,7 @@ async def test_lists_are_paged(gate: RunningGateway) -> None:
 
 @pytest.mark.parametrize("path", ["/admin/stats", "/admin/connections", "/admin/rooms"])
 async def test_what_administrators_see_is_for_them(gate: RunningGateway, path: str) -> None:
-    """Of their own tenant; of others only for the platform."""
+    """Administrators see their own tenant; others only with the scope of the platform."""
     async with gate.client(), http(gate, gate.token(scope="subscribe publish")) as api:
         assert_problem(await api.get(path), 403, "scope_missing")
     async with gate.client(), http(gate, gate.token(tenant="globex", scope="admin")) as api:
@@ -275,7 +275,8 @@ async def test_what_administrators_see_is_for_them(gate: RunningGateway, path: s
 
 
 async def test_an_administrator_closes_one_connection(gate: RunningGateway) -> None:
-    """204, and the client is told with 4403; of another tenant's it does not even learn that they exist."""
+    """The answer is 204, and the client is closed with 4403; for a connection of another tenant, the answer does not
+    say that it exists."""
     async with gate.client() as client, gate.client() as spared:
         path = f"/admin/connections/{client.established['data']['connection_id']}"
         async with http(gate, gate.token("bob")) as api:

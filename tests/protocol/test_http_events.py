@@ -339,7 +339,7 @@ async def head_judged(
 @pytest.mark.parametrize("path", ["/events", "/events/batch"])
 @pytest.mark.parametrize("death", ["revoked", "expired"])
 async def test_a_token_that_dies_while_the_body_comes_publishes_nothing(path: str, death: str) -> None:
-    """It was good when the head came, and is judged again when the body has."""
+    """The token was valid when the head came, and is verified again when the body has come."""
     ahead = 0.0
     async with running(service=service_with(lambda: time.time() + ahead)) as gate:
         body = json.dumps({"events": [EVENT]} if path.endswith("batch") else EVENT).encode()

@@ -60,7 +60,7 @@ async def test_head_is_taken_wherever_get_is(gate: RunningGateway, api: httpx.As
 
 
 async def test_the_description_of_the_interface_has_no_head(gate: RunningGateway) -> None:
-    """It would say everything twice."""
+    """HEAD would be in it for every GET."""
     assert not any("HEAD" in methods for _, methods in routes(gate.service))
 
 
@@ -98,7 +98,7 @@ async def test_nothing_is_redirected(api: httpx.AsyncClient, path: str) -> None:
     ],
 )  # fmt: skip
 async def test_a_body_of_another_type_is_415(api: httpx.AsyncClient, kind: str | None, status: int) -> None:
-    """And not 422: the client's body is fine, what it says of it is not."""
+    """The status is not 422: the client's body is valid, its media type is not."""
     headers = {} if kind is None else {"Content-Type": kind}
     answer = await api.post("/events", content=b'{"type": "a.b", "data": {}, "circle_id": 7}', headers=headers)
     assert answer.status_code == status, answer.text

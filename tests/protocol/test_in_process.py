@@ -62,7 +62,7 @@ async def test_a_uuid_names_a_room(gate: RunningGateway) -> None:
 @pytest.mark.parametrize("value", [True, 1.0, b"7", ["7"], object()])
 @pytest.mark.parametrize("name", ["circle_id", "project_id", "user_id", "source_agent_id"])
 async def test_other_ids_are_refused_by_name(gate: RunningGateway, name: str, value: Any) -> None:
-    """Nothing is appended, and the error says which argument and what it may be."""
+    """No event is appended, and the error names the argument and the rule."""
     with pytest.raises(ValueError, match=f"{name}: pass a str, an int or a UUID, not {type(value).__name__}"):
         await gate.service.gateway.publish("acme", "task.created", {}, **{name: value})
     assert gate.service.gateway.log.window("acme").head == 0
@@ -104,7 +104,7 @@ async def test_other_timestamps_are_refused(gate: RunningGateway, value: Any) ->
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 async def test_numbers_that_are_not_finite_are_refused(gate: RunningGateway, value: float) -> None:
-    """As everywhere else: JSON has no text for them."""
+    """JSON has no text for them."""
     with pytest.raises(ValueError, match="not finite"):
         await gate.service.gateway.publish("acme", "task.created", {"value": [value]})
     assert (await published(gate, {"text": "NaN Infinity"}))["data"] == {"text": "NaN Infinity"}

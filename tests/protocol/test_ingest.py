@@ -64,7 +64,7 @@ async def test_small_batches_share_an_iteration() -> None:
 
 
 async def test_batches_of_a_tenant_wait_in_order_and_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Beyond those under way they are refused after a while, whole; one that was cancelled is in nobody's way."""
+    """Beyond those under way they are refused as a whole after a time limit; a cancelled one delays no other."""
     monkeypatch.setattr(ingest, "MAX_WAIT", 0.1)
     scheduler, free = IngestScheduler(), asyncio.Event()
 
@@ -156,7 +156,7 @@ class StalledLog(MemoryLog):
 
 
 async def test_a_batch_is_answered_in_time_where_the_log_stalls() -> None:
-    """What was sent is told of as the log says; what was not is told not to be accepted, and not tried any more."""
+    """Events that were sent have the log's answer; the others are reported as not accepted, and not tried any more."""
     log = StalledLog(300)
     async with running(service=service_with(log=log)) as gate, http(gate, gate.token(scope="publish")) as api:
         begun = time.monotonic()

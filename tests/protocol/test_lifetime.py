@@ -26,7 +26,7 @@ async def test_an_expiring_token_is_told_once_and_ahead() -> None:
         warning = await client.next("token.expiring")
         assert warning["data"] == {"expires_at": client.established["data"]["expires_at"]}
         await clock.advance(50)
-        # Another client's warning shows that the gateway has looked again and told this one nothing more.
+        # # Another client's warning shows that the gateway has checked again and sent this one nothing more.
         async with gate.client(gate.token("bob", now=clock() - 550, expires_in=600)) as bob:
             await bob.next("token.expiring")
         await fence(client)
@@ -35,7 +35,7 @@ async def test_an_expiring_token_is_told_once_and_ahead() -> None:
 
 
 async def test_the_same_token_again_is_no_news() -> None:
-    """Who shows it after the warning is not warned a second time, and is closed when it ends; one that ends sooner
+    """A client that shows it after the warning gets no second one, and is closed when it ends; a token that ends sooner
     counts at once."""
     async with clocked() as (gate, clock):
         token = gate.token(now=clock(), expires_in=600)
@@ -118,7 +118,7 @@ async def test_auth_without_the_scope_drops_all_rooms_but_the_own(gate: RunningG
 
 
 async def test_auth_can_widen_the_grants(gate: RunningGateway) -> None:
-    """What was forbidden before is allowed from then on."""
+    """A room that was forbidden before is allowed from then on."""
     async with gate.client(gate.token(rooms=[])) as client:
         assert (await client.ask(type="subscribe", rooms=["circle:1"]))["data"]["code"] == "room_forbidden"
         await client.ask(type="auth", token=gate.token(rooms=["circle:1"]))

@@ -55,7 +55,7 @@ async def test_events_over_the_publish_rate_are_refused_with_when_to_come_back()
 
 
 async def test_code_of_this_process_has_no_publish_rate() -> None:
-    """It is trusted, and a limit of 0 is none for others either."""
+    """The code is trusted; and a limit of 0 means no limit."""
     async with timed(publish_per_second=1, publish_burst=1) as (gate, _):
         for _ in range(10):
             await gate.publish(circle_id=1)
@@ -102,7 +102,7 @@ async def test_commands_over_the_rate_are_refused_with_when_to_come_back() -> No
 
 
 async def test_a_refused_command_did_nothing() -> None:
-    """What is over the rate is not run later either."""
+    """A command over the rate is not run later either."""
     async with timed(commands_per_second=1, command_burst=1) as (gate, timer), gate.client() as client:
         await client.ask(type="ping")
         assert (await client.ask(type="subscribe", rooms=["circle:1"]))["data"]["code"] == "rate_limited"
@@ -158,14 +158,14 @@ async def test_one_clients_rate_is_not_anothers() -> None:
 
 
 async def test_zero_is_no_limit_on_commands() -> None:
-    """As for every limit."""
+    """Zero means the same for every limit."""
     async with timed(commands_per_second=0, command_burst=1) as (gate, _), gate.client() as client:
         for _ in range(100):
             assert (await client.ask(type="ping"))["type"] == "pong"
 
 
 async def test_repeated_malformed_messages_are_closed_with_4400() -> None:
-    """Ten in a row; a good command between them starts the count anew."""
+    """Ten in a row; a valid command between them resets the count."""
     async with timed() as (gate, _), gate.client() as client:
         for _ in range(9):
             await client.websocket.send("nonsense")
@@ -226,7 +226,7 @@ async def test_handshakes_of_one_address_are_limited() -> None:
         data = await refused(gate)
         assert (data["code"], data["limit"], data["closed"][0]) == ("rate_limited", 4, 4429)
         assert data["retry_after"] == pytest.approx(15, abs=0.002)
-        # A refusal costs nothing: whoever waits as long as it was told gets in.
+        # # A refusal costs nothing: a client that waits for `retry_after` gets in.
         await timer.advance(14.9)
         assert (await refused(gate))["retry_after"] == pytest.approx(0.1, abs=0.002)
         await timer.advance(0.102)
@@ -249,7 +249,7 @@ async def test_connections_of_one_user_are_limited() -> None:
 
 
 async def test_connections_of_one_address_are_limited() -> None:
-    """1013 with `retry_after`, whoever's they are, and a place is free again when one leaves."""
+    """1013 with `retry_after`, for any users, and a place is free again when one leaves."""
     async with timed(max_connections_per_address=2) as (gate, _):
         async with gate.client(), gate.client(gate.token("bob", "globex")) as leaver:
             data = await refused(gate, gate.token("carl"))
@@ -272,7 +272,7 @@ async def test_connections_of_one_tenant_are_limited() -> None:
 
 
 async def test_zero_is_no_limit_on_connections() -> None:
-    """Of an address, a user or a tenant."""
+    """The limits of an address, a user and a tenant."""
     nothing = dict.fromkeys(
         ("max_connections_per_user", "max_connections_per_address", "max_connections_per_tenant"), 0
     )
@@ -361,7 +361,7 @@ async def test_limits_count_the_address_behind_the_proxy() -> None:
 
 
 async def test_an_ipv6_64_is_one_address() -> None:
-    """Within it a client can move at will; the next /64 is somebody else."""
+    """A client may move within it at will; the next /64 is another client."""
     values = {"max_connections_per_address": 1, "trusted_proxies": ("127.0.0.1",)}
 
     def of(address: str) -> list[tuple[str, str]]:
@@ -476,7 +476,7 @@ async def test_a_path_parameter_is_no_way_around_the_limit() -> None:
 
 
 async def test_two_gateways_in_one_process_count_apart() -> None:
-    """Nothing of the limits is global."""
+    """No limit has global state."""
     for _ in range(2):
         async with timed(tokens_per_minute=1) as (gate, _):
             async with http(gate, gate.token("root", scope="admin subscribe")) as api:

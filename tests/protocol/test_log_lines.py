@@ -31,7 +31,7 @@ def lines(caplog: pytest.LogCaptureFixture, logger: str) -> list[dict[str, Any]]
 async def test_a_refused_token_is_logged_with_the_reason(
     gate: RunningGateway, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Of any route; who it was where the token was good once."""
+    """The line is the same for any route, with the user where the token was valid once."""
     good, event = gate.token(), {"type": "a", "data": {}, "circle_id": 1}
     async with http(gate) as client:
         assert (await client.post("/events", json=event)).status_code == 401
@@ -81,7 +81,7 @@ async def test_a_request_beyond_the_grants_or_the_rate_is_logged(caplog: pytest.
 
 
 async def test_a_refused_event_of_a_batch_is_logged(gate: RunningGateway, caplog: pytest.LogCaptureFixture) -> None:
-    """As if it had come alone: the answer to the batch is 202."""
+    """The line is that of a single event: the answer to the batch is 202."""
     events = [{"type": "a", "data": {}, "circle_id": 1}, {"type": "a", "data": {}, "user_id": "bob"}, {"type": "A"}]
     async with http(gate, gate.token()) as client:
         assert (await client.post("/events/batch", json={"events": events})).status_code == 202
@@ -94,7 +94,7 @@ async def test_a_refused_event_of_a_batch_is_logged(gate: RunningGateway, caplog
 
 
 async def test_what_administrators_do_is_audited(gate: RunningGateway, caplog: pytest.LogCaptureFixture) -> None:
-    """Who, by which token, and to what: never a token."""
+    """The line has the user, the token's id, the action and its target, and never a token."""
     token = gate.token("root", scope=ADMIN, rooms=["circle:*"])
     root = gate.service.gateway.connections.verify(token)
     async with gate.client(gate.token("eve")) as eve, http(gate, token) as client:

@@ -24,14 +24,15 @@ CHECKS = (
     "allow_header_conformance",
     "ignored_auth",
 )
-"""Not `positive_data_acceptance`: what a token may not hold, or nobody may publish, is more than a schema can say."""
+"""All checks but `positive_data_acceptance`: the rules of a token's contents and reserved event types are more than a
+schema can say."""
 
 # Of the other phases one sends the document's own examples, and one follows links, of which there are none.
 THOROUGH, BRIEF = "--phases=coverage,fuzzing", "--phases=fuzzing"
 
 
 async def schemathesis(url: str, token: str | None, folder: Path, phases: str) -> tuple[int | None, str]:
-    """What it ends with, and what it says: with a failure the request to repeat it by, the token left out."""
+    """The exit status and output; with a failure the request to repeat it by, without the token."""
     command = [sys.executable, "-m", "schemathesis.cli", "run", f"{url}/openapi.json", f"--checks={','.join(CHECKS)}"]
     command += ["--generation-deterministic", "--continue-on-failure", "--no-shrink", "--no-color", phases]
     command += ["--max-examples=5", "--suppress-health-check=all"]
@@ -70,7 +71,7 @@ TENANT = {
     "POST /tickets",
     "GET /rooms/{room}/presence",
 }
-# Nobody is connected whom `DELETE /admin/connections/{id}` could close.
+# # No connection is open that `DELETE /admin/connections/{id}` could close.
 PLATFORM = {
     *TENANT,
     "POST /admin/tokens",
@@ -89,8 +90,8 @@ PLATFORM = {
     ids=["platform", "tenant", "nobody"],
 )
 async def test_every_answer_is_documented(scope: str, phases: str, within_reach: set[str], tmp_path: Path) -> None:
-    """No 500, no other status, header, media type or shape than the document has, and no traceback, whoever asks. What
-    is within the asker's reach was reached, and nothing else."""
+    """No 500, no status, header, media type or shape beyond the document, and no traceback, for any caller. Each
+    caller's requests succeed within its grants, and only there."""
     async with attacked_gateway() as attacked:
         token = attacked.gate.token("root", scope=scope) if scope else None
         ended, said = await schemathesis(attacked.gate.url, token, tmp_path, phases)

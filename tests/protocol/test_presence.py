@@ -24,7 +24,8 @@ async def watch(client: Client, *rooms: str) -> None:
 
 
 async def test_the_command_tells_who_is_in_a_room(gate: RunningGateway) -> None:
-    """By user, with how many connections; the asker need not be in it. Nobody is nobody."""
+    """The answer has users with their counts of connections; the asker need not be in the room. An empty room has no
+    users."""
     async with (
         gate.client(gate.token("ada"), "&rooms=circle:1"),
         gate.client(gate.token("ada"), "&rooms=circle:1,circle:2") as ada,
@@ -181,7 +182,7 @@ async def test_a_flapping_client_floods_nobody(gate: RunningGateway) -> None:
 
 
 async def test_who_asked_during_the_grace_hears_of_the_return(gate: RunningGateway) -> None:
-    """It was told that the user is not there; for who did not ask, nothing happened."""
+    """The asker had an answer without the user; for the others nothing changed."""
     with_grace(gate, 2.0)
     async with gate.client(gate.token("ada")) as ada, gate.client(gate.token("eve")) as eve:
         await watch(ada)
@@ -216,7 +217,7 @@ async def test_watching_ends_with_the_room_or_by_saying_so(gate: RunningGateway)
 
 @pytest.mark.parametrize("tenant", ["acme-1", "acm", "Acme", "acme_"])
 async def test_tenants_that_look_alike_never_meet(gate: RunningGateway, tenant: str) -> None:
-    """The same user and room of another tenant: neither told nor counted, over either way."""
+    """The same user and room of another tenant: neither in notices nor in counts, over WebSocket and HTTP."""
     async with gate.client(gate.token("ada")) as ada:
         await watch(ada)
         other = gate.token("bob", tenant=tenant)

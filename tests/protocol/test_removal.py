@@ -79,7 +79,7 @@ async def test_a_removal_concerns_its_user_room_and_tenant_only(gate: RunningGat
 
 
 async def test_a_removal_without_a_user_is_an_event_like_any_other(gate: RunningGateway) -> None:
-    """Data that names nobody, or in no form that a user has, removes nobody and harms nobody."""
+    """Data without a user, or in no form that a user has, removes no member and raises no error."""
     async with gate.client(query="&rooms=circle:7") as ada:
         await ada.next("subscribed")
         for data in ({}, {"user_id": None}, {"user_id": ["ada"]}, {"user_id": "no one"}, {"user_id": True}):
@@ -90,7 +90,7 @@ async def test_a_removal_without_a_user_is_an_event_like_any_other(gate: Running
 
 @pytest.mark.parametrize("kind", ["circle.member.removed", "project.member.removed", "team.member.removed"])
 async def test_a_removal_from_outside_takes_admin(gate: RunningGateway, kind: str) -> None:
-    """It is policy: with `publish` alone it is refused over HTTP, in a batch and over the socket."""
+    """A removal is policy: with `publish` alone it is refused over HTTP, in a batch and over the socket."""
     event = {**REMOVAL, "type": kind, "project_id": 7}
     async with (
         gate.client(gate.token("ada"), "&rooms=circle:7,project:7") as ada,
@@ -126,8 +126,7 @@ async def test_a_removal_published_again_under_its_key_has_no_second_effect() ->
 
 
 async def test_one_time_counts_for_a_removal() -> None:
-    """That of its place in the log, here and in the message to other nodes: the one does not take what the other
-    leaves."""
+    """The time of its place in the log, here and in the control message to other nodes: both end the same tokens."""
     sent: list[ControlMessage] = []
 
     class Cluster(LocalCluster):
@@ -165,7 +164,7 @@ async def test_a_user_who_is_removed_from_many_rooms_signs_in_again(
 
 
 async def test_removals_of_users_who_are_not_here_leave_as_other_events_do() -> None:
-    """Together: what is pending is written ahead of a removal only where somebody is taken from the room."""
+    """Several in one write: pending events are written ahead of a removal only where a user leaves the room."""
     batches: list[int] = []
 
     def count(batch: Batch, connections: Mapping[int, Connection]) -> None:

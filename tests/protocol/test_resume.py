@@ -49,7 +49,7 @@ async def test_the_cursor_of_the_first_frame_is_a_place_to_resume_from(gate: Run
 
 
 async def test_replay_is_filtered_by_the_rooms_and_each_event_comes_once(gate: RunningGateway) -> None:
-    """Of the log only what is in the rooms; what is in two of them once."""
+    """Only events of the rooms; an event in two of them comes once."""
     start = await gate.publish()
     wanted = [
         await gate.publish(circle_id=1),
@@ -129,7 +129,7 @@ async def test_quiet_room_of_a_busy_tenant_is_recovered() -> None:
 
 
 async def test_the_window_is_bounded_by_bytes_too() -> None:
-    """A few large events push the small old ones out, and that is told."""
+    """A few large events trim the small old ones, and the gap is reported."""
     async with running(settings_for(log_max_bytes=4_096)) as gate:
         start = await gate.publish(circle_id=1)
         for _ in range(5):
@@ -272,7 +272,7 @@ async def test_resume_at_connect_includes_the_own_user_room(gate: RunningGateway
 
 
 async def test_a_resume_at_connect_with_refused_rooms_still_brings_the_users_own(gate: RunningGateway) -> None:
-    """The grants may have shrunk meanwhile: that is told, and the cursor is not wasted."""
+    """The grants may have shrunk meanwhile: the refusal is reported, and the cursor is still used."""
     last = await gate.publish()
     own = await gate.publish(user_id="ada", circle_id=1)
     await gate.publish(circle_id=1)
@@ -284,7 +284,7 @@ async def test_a_resume_at_connect_with_refused_rooms_still_brings_the_users_own
 
 
 async def test_an_invalid_cursor_at_connect_subscribes_to_nothing(gate: RunningGateway) -> None:
-    """Told with `cursor_invalid`; the connection stays, with the user's own room live."""
+    """The error is `cursor_invalid`; the connection stays, with the user's own room live."""
     foreign = await gate.publish("globex", circle_id=1)
     async with gate.client(query=f"&rooms=circle:1&since={foreign}") as client:
         assert client.established["data"]["subscribed"] == ["user:ada"]
@@ -296,7 +296,7 @@ async def test_an_invalid_cursor_at_connect_subscribes_to_nothing(gate: RunningG
 
 
 async def test_a_cursor_and_rooms_in_the_url_that_are_both_no_good(gate: RunningGateway) -> None:
-    """The rooms are told of, nothing is resumed, and the connection stays, with the user's own room live."""
+    """The rooms are refused, nothing is resumed, and the connection stays, with the user's own room live."""
     for query, code in (("&rooms=nonsense", "room_invalid"), ("&rooms=user:bob", "room_forbidden")):
         async with gate.client(query=f"{query}&since=junk") as client:
             assert (await client.next("error"))["data"]["code"] == code
@@ -323,7 +323,7 @@ async def test_after_a_restart_an_old_cursor_is_a_reset_log_not_an_error() -> No
 
 
 async def test_a_new_secret_keeps_the_cursors_of_the_old_one_known() -> None:
-    """After a rotation a client that returns is told of a reset; only with the old key forgotten it is an error."""
+    """After a rotation a client that resumes gets a reset; only without the old key it is an error."""
     new = "another-secret-of-tests-0123456789-abcdefghijklmnop"
     async with running() as gate:
         cursor = await gate.publish(circle_id=1)

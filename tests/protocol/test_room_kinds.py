@@ -74,7 +74,7 @@ async def test_a_number_and_its_text_are_one_id(gate: RunningGateway) -> None:
 
 
 async def test_an_id_of_no_kind_is_refused(gate: RunningGateway) -> None:
-    """Of a kind that is configured elsewhere too: nothing is routed by it."""
+    """A kind of another gateway is unknown too: nothing is routed by it."""
     event = {"type": "task.created", "data": {}, "project_id": 1}
     async with http(gate, gate.token(rooms=ROOMS)) as api:
         assert "project_id" in assert_problem(await api.post("/events", json=event), 422, "bad_message")["detail"]
@@ -97,7 +97,7 @@ async def test_an_id_that_cannot_stand_in_a_name_is_refused(gate: RunningGateway
 
 
 async def test_publishing_takes_a_grant_of_each_room_named(gate: RunningGateway) -> None:
-    """Of any kind."""
+    """The rule holds for any kind."""
     async with http(gate, gate.token(rooms=["team:7"])) as api:
         for ids, rooms in (({"team_id": 7}, None), ({"team_id": 7, "board_id": 3}, ["board:3"])):
             answer = await api.post("/events", json={"type": "task.created", "data": {}, **ids})
@@ -152,7 +152,7 @@ async def test_a_removal_takes_the_room_of_each_kind(gate: RunningGateway, kind:
 
 @pytest.mark.parametrize("type", ["user.member.removed", "project.member.removed", "tenant.member.removed"])
 async def test_a_removal_from_no_room_takes_none(gate: RunningGateway, type: str) -> None:
-    """Of a kind that is not configured, or that has no members."""
+    """The kind is not configured, or has no members."""
     async with gate.client(gate.token(rooms=["user:*", *ROOMS]), "&rooms=user:bob,tenant,team:1") as client:
         await client.next("subscribed")
         await gate.service.gateway.publish("acme", type, {"user_id": "ada"}, user_id="bob", team_id=1)
@@ -175,7 +175,7 @@ async def test_administrators_issue_what_the_kinds_are(gate: RunningGateway) -> 
 
 
 async def test_a_token_of_other_kinds_is_not_taken(gate: RunningGateway) -> None:
-    """As it grants what this gateway cannot read."""
+    """The token has grants that this gateway cannot read."""
     elsewhere = RunningGateway(create_service(settings_for()), gate.port).token(rooms=["project:1"])
     async with http(gate, elsewhere) as api:
         assert_problem(await api.get("/rooms/team:1/presence"), 401, "token_invalid")
@@ -185,7 +185,7 @@ async def test_a_token_of_other_kinds_is_not_taken(gate: RunningGateway) -> None
 
 
 async def test_two_gateways_of_one_process_have_each_their_own_kinds(gate: RunningGateway) -> None:
-    """What one takes, the other refuses."""
+    """An event that one accepts, the other refuses."""
     async with running(settings_for()) as other:
         await gate.service.gateway.publish("acme", "task.created", {}, team_id=1)
         await other.service.gateway.publish("acme", "task.created", {}, project_id=1)

@@ -103,7 +103,7 @@ async def test_rooms_of_one_name_in_two_tenants_are_two_rooms(gate: RunningGatew
 
 
 async def test_an_event_is_a_frame(gate: RunningGateway) -> None:
-    """Its fields at the top level, numbers as numbers, absent ones left out, and the tenant not told."""
+    """The fields are at the top level, numbers as numbers, absent ones left out, without the tenant."""
     async with gate.client() as client:
         await client.ask(type="subscribe", rooms=["tenant"])
         whole = {"type": "task.completed", "data": {"ü": [1, None]}, "source_agent_id": 123, "circle_id": 1}
@@ -205,7 +205,7 @@ BAD_IDS: list[dict[str, Any]] = [
 
 
 async def test_an_id_that_cannot_stand_in_a_room_name_is_refused(gate: RunningGateway) -> None:
-    """It would make a room that nobody can subscribe to, or one that means another."""
+    """The id would make a room that no client can subscribe to, or one that means another."""
     async with http(gate, gate.token(scope="admin")) as api:
         for fields in BAD_IDS:
             event = {"type": "task.completed", "data": {}, **fields}

@@ -122,7 +122,7 @@ async def test_of_two_at_once_exactly_one_wins(gate: RunningGateway, attempts: i
 
 
 async def test_an_unknown_ticket_is_refused(gate: RunningGateway) -> None:
-    """As invalid, whatever it looks like; an empty one is none."""
+    """The error is `token_invalid` for any text; an empty ticket counts as absent."""
     for unknown in ("A" * 32, "A" * 5000, "x", "%00", "%ff%fe", "a.b.c", gate.token()):
         assert await outcome(gate, f"ticket={unknown}") == INVALID, unknown
     assert await outcome(gate, "ticket=") == (4401, "token_missing")
@@ -150,7 +150,7 @@ async def test_a_ticket_of_a_token_revoked_meanwhile_is_refused(gate: RunningGat
 
 
 async def test_a_ticket_of_a_token_expired_meanwhile_is_refused() -> None:
-    """And a connection by ticket ends when the token does."""
+    """A connection by ticket ends when the token does."""
     clock = Clock(time.time())
     async with gate_with(clock=clock) as gate:
         token = gate.token(now=clock(), expires_in=20)
@@ -187,7 +187,7 @@ async def test_a_ticket_beside_a_token_has_to_agree_with_it(gate: RunningGateway
 
 
 async def test_a_ticket_is_no_credential_over_http(gate: RunningGateway) -> None:
-    """It buys a connection, not another ticket."""
+    """A ticket is for a connection, not for another ticket."""
     ticket = await ticket_of(gate)
     async with http(gate) as api:
         assert_problem(await api.post("/tickets", params={"ticket": ticket}), 401, "token_missing")
@@ -212,7 +212,7 @@ async def test_asking_and_trying_are_limited() -> None:
 
 
 class SlowNode(LocalCluster):
-    """Whose answers come when they are let."""
+    """A node whose answers come when the test releases them."""
 
     def __init__(self) -> None:
         super().__init__()
