@@ -18,7 +18,7 @@ from tests.support.redis import RedisServer, executable, executables, redis_serv
 from tests.support.redis_logs import shorten
 
 QUERY = "decode_responses=true&protocol=3&socket_timeout=60&socket_connect_timeout=60&retry_on_timeout=true"
-"""Redis URL parameters, and those that are refused."""
+"""Options of a Redis URL that the driver overrides."""
 
 
 class TestRedisNodes(SharedClusterContract):

@@ -58,7 +58,7 @@ async def test_messages_are_dropped_by_the_clock_of_redis(server: RedisServer, p
 
 
 async def test_what_cannot_be_read_is_passed_over(server: RedisServer, prefix: str) -> None:
-    """Whatever stands in the stream, the rest of it is heard."""
+    """Invalid entries of the stream are skipped; the rest is read."""
     good = json.loads(encode(revoked("bob")))
     strange: list[Any] = [[], {}, None, 7, "x", good[:-1], [*good, 1], ["other", *good[1:]], [good[0], 5, *good[2:]]]
     strange += [[*good[:2], ["bob"], *good[3:]], [*good[:4], "now", *good[5:]], [*good[:6], None], [*good[:6], True, 1]]

@@ -1,4 +1,4 @@
-"""What a client is told that connects while Redis does not answer."""
+"""Answers to clients that connect while Redis does not answer."""
 
 import pytest
 
@@ -27,7 +27,7 @@ async def test_who_connects_meanwhile_is_told_as_the_others_were(server: RedisSe
                 frames = [await later.next(timeout=10)]
                 while frames[-1]["type"] != "stream.restored":
                     frames.append(await later.next(timeout=10))
-                # A Redis that lost its memory is a gap, which is told by itself.
+                # # A Redis that lost its memory is a gap, which is reported separately.
                 assert {frame["type"] for frame in frames[:-1]} <= {"stream.gap"}
                 assert frames[-1]["data"] == told["data"]
         await until(lambda: bool(before.of("stream.restored")), 5.0)

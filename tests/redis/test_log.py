@@ -1,4 +1,4 @@
-"""What the engine does with what nobody thinks of: stalls, cancelled callers, scripts that are gone, refusals."""
+"""Rare cases of the engine: stalls, cancelled callers, missing scripts, refusals."""
 
 import asyncio
 import datetime
@@ -63,7 +63,7 @@ async def test_each_call_is_answered_in_time_while_redis_stalls(server: RedisSer
         await asyncio.gather(*tasks)
         assert max(waits) < 2.0
         server.go_on()
-        # What waits for ever is nothing.
+        # # No call waits without a limit.
         assert isinstance(subject.log, RedisLog)
         writer = subject.log.writer
         await until(lambda: writer.idle)
@@ -148,7 +148,7 @@ async def test_stop_answers_what_waits(server: RedisServer, prefix: str) -> None
 
 @pytest.mark.parametrize("answer", [None, [], [b"appended"], [b"appended", b"zz", 1, b"1"], 7, {}])
 async def test_answer_that_is_none_ends_nothing(server: RedisServer, prefix: str, answer: Any) -> None:
-    """What a script should never say fails the event that it was about, and no other."""
+    """An invalid answer of a script fails its event, and no other."""
     async with redis_log(server.url, prefix=prefix) as subject:
         await subject.follow("acme")
         log = subject.log
@@ -226,7 +226,7 @@ async def test_scripts_that_the_server_forgot(server: RedisServer, prefix: str) 
 
 
 async def test_part_of_a_batch_may_fail(server: RedisServer, prefix: str) -> None:
-    """Of events sent together, those that Redis refuses are refused, and the others are in the log."""
+    """In a batch, the events that Redis refuses are refused, and the others are in the log."""
     async with redis_log(server.url, prefix=prefix) as subject:
         await subject.follow("acme", "bolt")
         await server.ask("SET", f"{prefix}:{{bolt}}:meta", "of another kind")
@@ -272,7 +272,7 @@ async def test_following_many_while_redis_stalls(server: RedisServer, prefix: st
 
 
 async def test_offset_of_another_epoch_is_another_offset(server: RedisServer, prefix: str) -> None:
-    """What comes on the channel at the very next offset, but in another epoch, is not taken for the next entry."""
+    """A notification with the very next offset, but in another epoch, is not taken for the next entry."""
     async with redis_log(server.url, prefix=prefix) as subject:
         await subject.follow("acme")
         await subject.append("acme", 3)
@@ -345,7 +345,7 @@ async def test_a_clock_that_is_wrong_drops_nothing_early(server: RedisServer, pr
 
 @pytest.mark.parametrize("refusal", ["readonly", "memory"])
 async def test_redis_that_takes_no_writes(server: RedisServer, prefix: str, refusal: str) -> None:
-    """It answers, and yet no event gets through: readiness is false, and true again when it is over."""
+    """Redis answers, and accepts no writes: readiness is false, and true again when it is over."""
     async with redis_server(Path(server.folder) / "other") as other, redis_log(server.url, prefix=prefix) as subject:
         await subject.append("acme", 1)
         if refusal == "readonly":
@@ -368,7 +368,7 @@ ACL = (
     " +xadd +xlen +xrange +xrevrange +xdel +zadd +zcard +zpopmin +zrevrange +zscore"
     " +publish +subscribe +unsubscribe +ping +client|setinfo"
 )
-"""What the log needs; docs/scaling.md adds what the cluster driver needs."""
+"""The commands that the log needs; docs/scaling.md adds those of the cluster driver."""
 
 
 async def test_least_privilege(server: RedisServer, prefix: str, caplog: pytest.LogCaptureFixture) -> None:
@@ -436,7 +436,7 @@ def _certificate(folder: Path) -> None:
 
 
 async def test_query_of_the_address_has_not_the_last_word(server: RedisServer, prefix: str) -> None:
-    """What the engine leans on cannot be set otherwise in the address: retries, time limits, protocol, decoding."""
+    """Options that the engine depends on cannot be changed in the URL: retries, time limits, protocol, decoding."""
     query = "decode_responses=true&protocol=3&socket_timeout=60&socket_connect_timeout=60&retry_on_timeout=true"
     async with redis_log(f"{server.url}?{query}", prefix=prefix) as subject:
         await subject.follow("acme")

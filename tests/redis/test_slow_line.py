@@ -34,8 +34,8 @@ async def _followed(subject: LogUnderTest, tenant: str, head: int) -> float:
 async def test_node_behind_a_slow_line_advances(
     server: RedisServer, prefix: str, tenants: int, events: int, rate: int
 ) -> None:
-    """It has read all of its tenants in about the time that the bytes need: also where the pages of all of them, one
-    page, or (the second time) one event takes longer than Redis has for an answer."""
+    """The node has read all of its tenants in about the time that the bytes need: also where the pages of all of them,
+    one page, or (the second time) one event takes longer than the time limit of Redis commands."""
     size = 50_000
     async with redis_log(server.url, prefix=prefix) as near:
         for tenant in range(tenants):
@@ -66,8 +66,8 @@ async def _never(seconds: float) -> None:
 
 @pytest.mark.parametrize("far_reads", [True, False])
 async def test_members_get_over_a_slow_line(server: RedisServer, prefix: str, far_reads: bool) -> None:
-    """Of tenants whose members take longer than Redis has for an answer, each by itself; read there, or written there.
-    Nobody is said to have left meanwhile."""
+    """The members of each tenant take longer than the time limit of Redis commands, read or written. No leave is
+    reported meanwhile."""
     rooms = tuple(f"circle:{n}" for n in range(20))
     async with (
         proxied(server.port) as network,
@@ -123,8 +123,8 @@ async def test_what_is_said_not_to_be_accepted_is_not_in_the_log(server: RedisSe
 
 
 def test_batch_limit_finds_what_the_line_carries() -> None:
-    """Whatever its throughput, after a few round trips one carries a good part of what its time allows, and none of
-    them is too long for ever."""
+    """For any throughput, after a few round trips a batch uses a good part of its time limit, and none exceeds it
+    permanently."""
     for throughput in (1_000, 30_000, 1_000_000, 100_000_000):
         limit = BatchLimit(4_096, 4_194_304, 1.0, 30.0)
         misses = 0

@@ -1,4 +1,4 @@
-"""What the hostile tests share: everything logged, HTTP by hand, and one gateway for many cases."""
+"""Helpers of the hostile tests: complete logs, HTTP by hand, and one gateway for many cases."""
 
 import json
 import logging
@@ -17,7 +17,7 @@ MARK = "hOsTiLe"
 """In hostile input wherever there is room for it: no message may repeat it."""
 
 CLIENT_LOGGERS = ("websockets.client",)
-"""Of this process's clients, not of the gateway."""
+"""Loggers of this process's clients, not of the gateway."""
 
 
 class Watch:
@@ -31,7 +31,7 @@ class Watch:
         return "\n".join(formatter.format(record) for record in self.records)
 
     def faults(self) -> list[str]:
-        """What no input may bring about: an error, or a traceback at any level."""
+        """Faults in the log: errors, or tracebacks at any level. No input may cause one."""
         return [
             logging.Formatter().format(record)
             for record in self.records
@@ -140,7 +140,7 @@ def refused(frame: dict[str, Any], code: str) -> None:
 
 
 def empty(gate: RunningGateway, but: int = 0) -> None:
-    """Nothing is left of clients that have gone; `but` connections are still there."""
+    """No state of closed clients is left; `but` connections are still open."""
     gateway = gate.service.gateway
     for index in gateway.manager.indexes():
         known = set(index.connections.values())

@@ -45,7 +45,7 @@ def token(secret: str = SECRET, lifetime: int = 600, **claims: Any) -> str:
 
 @dataclass
 class Hidden:
-    """What must come out nowhere."""
+    """Secrets that must not appear in any output."""
 
     tokens: dict[str, str]
     others: list[str] = field(default_factory=lambda: [SECRET, PREVIOUS, PLAIN, TICKET])

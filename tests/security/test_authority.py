@@ -1,4 +1,4 @@
-"""Authority (A1): a token of one tenant reaches nothing of another's, and nobody gets more than they hold."""
+"""Authority (A1): a token of one tenant gives no access to another, and no token more than its grants."""
 
 import json
 import time
@@ -28,7 +28,7 @@ def jti(token: str) -> str:
 
 
 def requests() -> Iterator[tuple[str, str, str, Any, str]]:
-    """What mallory of globex asks of acme: scope held, method, target, body, code of the refusal."""
+    """Requests of mallory of globex to acme: scope held, method, target, body, code of the refusal."""
     for target in ("stats", "connections", "rooms"):
         yield "subscribe publish admin", "GET", f"/admin/{target}?tenant=acme", None, "scope_missing"
         yield "subscribe publish", "GET", f"/admin/{target}", None, "scope_missing"
@@ -163,7 +163,7 @@ async def test_introspecting_and_revoking_a_foreign_token(attacked: AttackedGate
 async def test_keys_that_could_collide(
     attacked: AttackedGateway, ours: tuple[str, str], theirs: tuple[str, str]
 ) -> None:
-    """Revoking (tenant, user) and publishing to it concern nobody else, however the two could be joined."""
+    """Revoking (tenant, user) and publishing to it reach no other user, however the two names could be joined."""
     mine = holder(attacked, "subscribe publish admin", *ours)
     async with (
         attacked.gate.client(mine) as near,
@@ -182,7 +182,7 @@ async def test_keys_that_could_collide(
 
 
 async def test_revoked_issuer(attacked: AttackedGateway) -> None:
-    """Whose own token was revoked issues, revokes, inspects and publishes no more, and is out at once."""
+    """A holder of a revoked token issues, revokes, inspects and publishes no more, and is closed at once."""
     admin = holder(attacked, "subscribe publish admin", "initech", "root")
     async with attacked.gate.client(admin) as root:
         answer = await attacked.http("POST", "/admin/tokens/revoke", {"jti": jti(admin)}, token=admin)

@@ -99,7 +99,7 @@ async def test_a_message_in_tiny_fragments_ends_at_the_64th(served: GatewayProce
 
 
 async def test_64_fragments_are_too_many_and_63_are_not(served: GatewayProcess) -> None:
-    """And a message of 63 is understood."""
+    """A message of 63 fragments is received."""
     ping = b'{"type": "ping"}'
     for count, good in ((63, True), (64, True), (65, False)):
         async with open_raw(served.port, token()) as client:
@@ -153,7 +153,7 @@ async def test_a_client_that_stops_reading_is_aborted_and_costs_little(served: G
 
 
 async def test_a_client_that_never_answers_the_close_frame_is_gone_in_2_s(served: GatewayProcess) -> None:
-    """It is sent away for its messages, reads why, and stays; the server does not wait for it."""
+    """The client gets the close code for its messages, and stays; the server does not wait for it."""
     async with open_raw(served.port, token()) as client:
         await client.send(frame(BINARY) * 12)
         assert await client.close_code() == 4400
@@ -161,7 +161,7 @@ async def test_a_client_that_never_answers_the_close_frame_is_gone_in_2_s(served
 
 
 async def test_whoever_is_refused_and_does_not_go_is_gone_in_2_s(served: GatewayProcess) -> None:
-    """A bad token is told 4401; a connection that then floods costs nothing more."""
+    """An invalid token is closed with 4401; a connection that then floods costs nothing more."""
     async with healthy(served), raw(served.port) as client:
         await client.send(handshake("/ws/dashboard?token=bad"))
         assert (await client.head()).startswith("HTTP/1.1 101 ")
@@ -239,7 +239,7 @@ async def test_invalid_utf_8_is_1007_without_a_traceback(served: GatewayProcess)
 
 
 async def test_a_drip_of_bytes_is_understood(served: GatewayProcess) -> None:
-    """A frame that comes byte by byte is a frame; nobody waits for it but its sender."""
+    """A frame that comes byte by byte is a frame, and delays only its sender."""
     async with healthy(served), open_raw(served.port, token()) as client:
         for byte in command(type="ping", id="drip"):
             await client.send(bytes((byte,)))

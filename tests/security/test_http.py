@@ -48,7 +48,7 @@ async def test_json_under_another_name(attacked: AttackedGateway, kind: str, pat
 
 
 def bodies() -> Iterator[tuple[str, bytes]]:
-    """What is no JSON."""
+    """Bodies that are not JSON."""
     yield "empty braces cut off", b"{"
     yield "a word", MARK.encode()
     yield "form", f"type=task.created&data={MARK}".encode()
@@ -220,7 +220,7 @@ PATHS = [
 
 @pytest.mark.parametrize("path", PATHS)
 async def test_path_tricks(attacked: AttackedGateway, path: str) -> None:
-    """Nothing is there, and nobody's file is read."""
+    """The answer is 404, and no file is read."""
     for token in (None, admin(attacked)):
         answer = await attacked.http("GET", path, token=token)
         assert answer.status in (404, 405, 426 if "dashboard" in path else 404), answer
@@ -263,7 +263,7 @@ async def test_connection_that_is_none(attacked: AttackedGateway, id: str) -> No
 
 @pytest.mark.parametrize("tenant", ["a%20b", "..", "a:b", "%00", "*", "a%0a", "%D0%B0cme", "acme%20", "-"])
 async def test_platform_asks_for_a_tenant_that_cannot_be(attacked: AttackedGateway, tenant: str) -> None:
-    """Who administers every tenant is told that this is none, and nothing is kept of it."""
+    """An administrator of every tenant gets `tenant_invalid`, and no state is created."""
     platform = attacked.gate.token("root", scope="platform")
     before = set(attacked.gate.service.gateway.manager.tenants())
     for path in ("/admin/stats", "/admin/connections", "/admin/rooms"):
@@ -311,7 +311,7 @@ async def test_label_that_people_could_not_read(attacked: AttackedGateway, label
     ],
 )
 async def test_raw_requests(attacked: AttackedGateway, sent: bytes) -> None:
-    """Whatever a socket can carry gets an answer below 500 or an end, and the next client is served."""
+    """Any bytes get an answer below 500 or a close, and the next client is served."""
     async with raw(attacked.gate.port) as connection:
         await connection.send(sent + request("GET", "/healthz", {"Connection": "close"}))
         said = await connection.rest()

@@ -1,4 +1,4 @@
-"""Nothing about tenant A reaches a connection of tenant B, whatever the two and their rooms are called."""
+"""Tenant isolation: nothing about tenant A reaches a connection of tenant B, with any names of tenants and rooms."""
 
 import asyncio
 from typing import Any
@@ -128,7 +128,7 @@ async def live(tenants: list[str], clients: list[tuple[int, str, list[str]]], ev
 
 
 def foreign_cursors(lab: GatewayLab, tenants: list[str], clients: list[Any], tapes: list[FakeTransport]) -> None:
-    """A cursor of one tenant is none of another's."""
+    """A cursor of one tenant is invalid for another."""
     for tenant, name, _ in clients[:3]:
         for (other, *_), seen in zip(clients, tapes, strict=True):
             for event in seen.events[:1]:
@@ -140,7 +140,7 @@ def foreign_cursors(lab: GatewayLab, tenants: list[str], clients: list[Any], tap
 
 
 def revocation(lab: GatewayLab, tenants: list[str], clients: list[Any], tapes: list[FakeTransport]) -> None:
-    """Revoking the first client's user ends that user of that tenant and nobody else."""
+    """Revoking the first client's user ends that user of that tenant and no other."""
     tenant, name, _ = clients[0]
     lab.revoke(user=name, tenant=tenants[tenant])
     for (whose, who, _), tape in zip(clients, tapes, strict=True):

@@ -1,4 +1,4 @@
-"""Nothing tells: secrets sent through every way in, and searched for in everything that came out."""
+"""Leaks of secrets: sent through every input, and searched for in all output."""
 
 import asyncio
 import logging

@@ -233,7 +233,7 @@ async def test_fragments_count_together(attacked: AttackedGateway) -> None:
 
 
 async def test_ten_malformed_in_a_row_end_it(attacked: AttackedGateway) -> None:
-    """Repeated malformed messages are 4400; a good one in between starts the count anew."""
+    """Repeated malformed messages are closed with 4400; a valid one in between resets the count."""
     async with attacked.gate.client() as client:
         for _ in range(9):
             await client.websocket.send(MARK)
@@ -247,7 +247,7 @@ async def test_ten_malformed_in_a_row_end_it(attacked: AttackedGateway) -> None:
 
 
 async def test_nothing_is_done_for_who_was_sent_away(attacked: AttackedGateway) -> None:
-    """What a client had sent before it noticed that it is closed counts for nothing."""
+    """Commands sent by a client before it noticed its close have no effect."""
     gateway = attacked.gate.service.gateway
     head = gateway.log.window("acme").head
     async with attacked.gate.client() as client:
@@ -309,7 +309,7 @@ async def test_odd_but_good_id(attacked: AttackedGateway, id: str | int) -> None
     ids=lambda data: str(data)[:24],
 )
 async def test_odd_but_good_data(attacked: AttackedGateway, data: dict[str, Any]) -> None:
-    """Whatever JSON can hold arrives as it was, and only in `data`."""
+    """Any JSON arrives unchanged, and only in `data`."""
     async with attacked.gate.client(query="&rooms=circle:7") as client:
         await client.next("subscribed")
         await client.send(type="publish", event=event(data=data))
@@ -342,7 +342,7 @@ async def test_id_that_no_room_can_have(attacked: AttackedGateway, circle: int |
 
 
 async def cursors(attacked: AttackedGateway) -> list[str]:
-    """Cursors that are none of this tenant."""
+    """Cursors that are invalid for this tenant."""
     service = attacked.gate.service
     own, other = (service.gateway.log.window(tenant).cursors for tenant in ("acme", "globex"))
     epoch = service.gateway.log.window("acme").epoch
@@ -366,7 +366,7 @@ async def test_forged_cursor(attacked: AttackedGateway) -> None:
 
 
 async def test_forged_cursor_in_the_handshake(attacked: AttackedGateway) -> None:
-    """The client is let in, told `cursor_invalid`, and in no room but its own."""
+    """The client is admitted with `cursor_invalid`, and is in no room but its own."""
     for cursor in ("evt_1", "x", "evt_" + "A" * 28, "%00", "%F0%9F%98%80", "evt_" + MARK * 4):
         async with attacked.gate.client(query=f"&rooms=circle:7&since={cursor}") as client:
             refused(await client.next(), "cursor_invalid")
@@ -483,5 +483,5 @@ async def flood(client: Client, count: int) -> None:
 
 
 async def test_nothing_is_left(attacked: AttackedGateway) -> None:
-    """After all of that nobody is in any index, and no task is left."""
+    """After all of that the indexes are empty, and no task is left."""
     await gone(attacked.gate)

@@ -1,4 +1,4 @@
-"""Authority that ends in the middle of something: nothing after it, and nobody else notices."""
+"""Authority that ends during an operation: no frame after it, and no effect on other clients."""
 
 import asyncio
 import json
@@ -39,7 +39,7 @@ def ended(tape: FakeTransport, word: str) -> None:
 
 
 async def test_revoked_before_connecting(lab: GatewayLab) -> None:
-    """The token is good and revoked: told so, and not one frame more."""
+    """A valid token that is revoked: the close says so, without any frame before it."""
     token, jti = issued(lab, "ada")
     lab.revoke(jti)
     connection, tape = lab.connect(token, rooms="circle:7")
@@ -179,7 +179,7 @@ async def test_client_leaves_while_its_publish_is_under_way(lab: GatewayLab, mon
 
 @pytest.mark.parametrize("seconds", [0, 1])
 async def test_expired(lab: GatewayLab, seconds: int) -> None:
-    """At `exp` it is over: told ahead, closed at the next look, nothing after; who refreshed in time stays."""
+    """Expiry at `exp`: warned ahead, closed at the next check, nothing after; a client that refreshed in time stays."""
     connection, tape = lab.join(lab.token(expires_in=100), rooms="circle:7")
     staying, kept = lab.join(lab.token(expires_in=100), rooms="circle:7")
     lab.expire(76)
@@ -213,7 +213,8 @@ async def test_refresh_in_the_last_moment(lab: GatewayLab) -> None:
 async def test_nothing_is_told_of_the_end_before_the_first_frame(
     lab: GatewayLab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A connection that waits for its log is told once it has begun, and closed when its token ends though it waits."""
+    """A connection that waits for its log is warned after its first frame, and closed when its token ends while it
+    waits."""
     following: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     monkeypatch.setattr(lab.gateway.log, "follow", lambda tenant, since: asyncio.shield(following))
     _, tape = lab.join(lab.token(expires_in=40))
@@ -276,7 +277,7 @@ async def test_refresh_with_a_token_from_before_the_cutoff(lab: GatewayLab) -> N
 
 
 async def test_narrowed_while_replaying(lab: GatewayLab) -> None:
-    """A refresh without a room ends what was still owed of it, and what waits to be joined is judged anew."""
+    """A refresh without a room ends what was still owed of it, and waiting joins are checked again."""
     await lab.happen(300, filler="x" * 2000)
     await lab.happen(5, circle=8)
     window = lab.gateway.log.window("acme")
@@ -330,7 +331,7 @@ async def test_broken_transport_hurts_nobody(lab: GatewayLab) -> None:
     ],
 )
 async def test_limits_under_simultaneous_connects(limits: dict[str, int], code: int) -> None:
-    """Thirty at once for three places: three get in, the others are told why; a place that is left is free again."""
+    """Thirty at once for three places: three get in, the others get the reason; a freed place can be used again."""
     async with attacked_gateway(**limits) as attacked:
         token = attacked.gate.token()
 

@@ -125,7 +125,7 @@ async def test_no_room(attacked: AttackedGateway, name: str) -> None:
 
 @pytest.mark.parametrize("name", [p for p in NAMES[1::3] if p.values[0] and "," not in str(p.values[0])])
 async def test_no_room_in_the_handshake(attacked: AttackedGateway, name: str) -> None:
-    """The client is let in, told `room_invalid`, and in no room but its own."""
+    """The client is admitted with `room_invalid`, and is in no room but its own."""
     async with attacked.gate.client(query=f"&rooms=circle:7,{quote(name, safe='')}") as client:
         assert client.established["data"]["subscribed"] == ["user:ada"]
         refused(await client.next(), "room_invalid")

@@ -84,7 +84,7 @@ def silent(text: str, token: str) -> None:
 
 @pytest.mark.parametrize("token", dealt(fits_query, 0))
 async def test_websocket_query(attacked: AttackedGateway, token: str) -> None:
-    """Closed with 4401 and one word, having been told nothing."""
+    """The connection is closed with 4401 and one word, without any frame."""
     query = quote(token, safe="", errors="surrogatepass")
     async with connect(f"{attacked.gate.ws_url}?token={query}", compression=None) as websocket:
         code, reason = await Client(websocket).closed()
@@ -146,7 +146,7 @@ EXPIRED = forge.forge(forge.claims(iat=forge.NOW - 100, exp=forge.NOW))
 
 
 async def test_expired(attacked: AttackedGateway) -> None:
-    """What was good says so, everywhere."""
+    """An expired valid token has its own code on every route."""
     async with connect(f"{attacked.gate.ws_url}?token={EXPIRED}", compression=None) as websocket:
         assert await Client(websocket).closed() == (4401, "token_expired")
     problem(await attacked.http("GET", "/admin/stats", token=EXPIRED), 401, "token_expired")

@@ -57,7 +57,7 @@ def installs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Installs:
 
 
 def test_each_command_installs_what_it_lacks(installs: Installs, tmp_path: Path) -> None:
-    """`run` a part, `test` the rest; whoever has everything can run."""
+    """`run` needs a part, `test` the rest; a complete installation runs both."""
     assert installs("run") == ["requirements-run.lock"]
     assert installs("run") == []
     assert installs("all") == ["requirements.lock"]
@@ -86,7 +86,7 @@ def test_an_installation_that_failed_is_tried_again(
 
 
 def test_each_test_is_run_in_one_step_of_two() -> None:
-    """Those with a limit in time by themselves; a selection of one's own is not divided."""
+    """Tests with a time limit run in a step of their own; a selection of the caller's is not divided."""
     parallel, timing = (command for name, command in dev.test_steps(["-k", "rooms"]).items() if "pytest" in name)
     assert parallel[-4:] == ["-m", "not timing and not chaos", "-k", "rooms"]
     assert timing == ["pytest", "-n", "0", "-m", "timing and not chaos", "-k", "rooms"]
@@ -108,7 +108,7 @@ def test_each_test_is_run_in_one_step_of_two() -> None:
 def test_a_step_that_failed_once_has_failed(
     statuses: list[int], ends_with: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Nothing is run again, and each step stands in the summary."""
+    """No step is run again, and each stands in the summary."""
     ran = []
 
     def step(name: str, command: list[str]) -> tuple[int, float]:

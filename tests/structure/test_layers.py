@@ -58,7 +58,7 @@ DRIVERS = {
     "pydantic_core": ("schemas", "gateway.api", "gateway.embedding.broadcast_manager"),
     "pydantic_settings": ("gateway.service.config",),
 }
-"""Who may import what of others; what is not named here nobody may."""
+"""The allowed imports of each folder; all others are forbidden."""
 
 PURE = {
     "__future__",
@@ -84,7 +84,7 @@ PURE = {
     "urllib.parse",
     "zlib",
 }
-"""Of the standard library, what knows no clock, chance, loop, file or socket."""
+"""Modules of the standard library without clock, randomness, event loop, file or socket."""
 
 IMPURE = {
     "asyncio",
@@ -105,7 +105,7 @@ IMPURE = {
     "time",
     "urllib.request",
 }
-"""What tokens and schemas, which may draw a `jti` and read JSON, have no use for."""
+"""Further modules for tokens and schemas, which may draw a `jti` and read JSON."""
 
 ENGINES = {
     *("gateway.logs.memory", "gateway.logs.redis"),
@@ -173,7 +173,7 @@ def standard(name: str) -> bool:
 
 
 def test_every_module_has_its_place_and_every_place_a_module() -> None:
-    """Whoever adds a module says where it belongs; whoever removes one, too."""
+    """The table names exactly the modules that exist."""
     assert {place(name) for name in modules()} == set(LEVELS)
 
 
@@ -200,7 +200,7 @@ def test_the_reading_order_names_each_module_after_what_it_uses(package: str) ->
 
 
 def test_the_documents_show_the_tree() -> None:
-    """`python3 dev.py docs` writes it anew."""
+    """`python3 dev.py docs` writes it again."""
     page = ROOT / "docs/architecture.md"
     assert page.read_text() == refreshed(page), "run: python3 dev.py docs"
 
@@ -257,7 +257,7 @@ def reached(name: str) -> set[str]:
 
 
 def test_each_driver_is_imported_where_it_belongs() -> None:
-    """And what is no driver of ours is not imported at all."""
+    """A third-party package without a place in the table is not imported at all."""
     wrong = []
     for name in modules():
         for other, line in imports(name):
@@ -280,7 +280,7 @@ def test_the_core_is_pure() -> None:
 
 
 def test_the_core_has_no_coroutines_and_opens_nothing() -> None:
-    """It is called, and answers. The seam of the log alone has functions that wait, for others to write."""
+    """The core is called, and answers. Only the protocol of the log has coroutine functions, implemented elsewhere."""
     for name, tree in modules().items():
         if within(name, ("gateway.core",)):
             for node in ast.walk(tree):
@@ -290,7 +290,7 @@ def test_the_core_has_no_coroutines_and_opens_nothing() -> None:
 
 
 def test_tokens_and_schemas_do_no_input_or_output() -> None:
-    """Verifying asks nobody and reads no clock (`now` is an argument)."""
+    """Verification makes no request and reads no clock (`now` is an argument)."""
     wrong = [
         f"{name}:{line} imports {other}"
         for name in modules()
@@ -375,8 +375,8 @@ FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 def test_the_parts_of_the_engine_hand_few_callbacks_down() -> None:
-    """Parts are built on finished parts, so that hardly any has to be told whom to call: what a constructor takes that
-    is called, and attributes that are set from outside. Clocks, and chance, are no callbacks."""
+    """Parts are built on finished parts, so that few need callbacks: constructor parameters that are called, and
+    attributes that are set from outside. Clocks and random numbers do not count."""
     found = []
     for name, tree in modules().items():
         if within(name, ("gateway.engine",)):
@@ -396,7 +396,7 @@ def is_callback(annotation: ast.expr) -> bool:
 
 
 def test_the_http_side_reaches_into_no_part_of_the_engine() -> None:
-    """It calls the gateway, or one of its parts, and nothing behind them: no chain of more than two names has the
+    """The API calls the gateway, or one of its parts, and nothing behind them: no chain of more than two names has the
     gateway in it."""
     wrong = []
     for name, tree in modules().items():
@@ -411,8 +411,8 @@ def test_the_http_side_reaches_into_no_part_of_the_engine() -> None:
 
 
 def test_the_state_machine_is_in_one_file() -> None:
-    """LIVE, BEHIND and REPLAYING are told by `offset` and `replay`: nothing but the named transitions of
-    `gateway.core.connection` sets them, and its docstring has each."""
+    """The states LIVE, BEHIND and REPLAYING follow from `offset` and `replay`: only the named transitions of
+    `gateway.core.connection` set them, and its docstring has each."""
     state = "gateway.core.connection"
     wrong = [
         f"{name}:{node.lineno} sets {node.attr}"

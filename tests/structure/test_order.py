@@ -46,7 +46,7 @@ def test_the_unit_tests_mirror_the_source() -> None:
 
 
 def test_no_test_module_imports_from_another() -> None:
-    """What several need is a helper of their folder, or of `tests.support`."""
+    """A helper of several modules belongs to their folder, or to `tests.support`."""
     wrong = []
     for path, tree in sources().items():
         for node in ast.walk(tree):
@@ -90,6 +90,6 @@ def is_patch(function: ast.expr) -> bool:
 
 
 def test_few_lines_use_what_is_private_to_the_product() -> None:
-    """Those that count the work of a data structure, above all."""
+    """The exceptions count the work of a data structure, above all."""
     found = [f"{path}:{line}" for path, tree in sources().items() for line in sorted({*private_lines(tree)})]
     assert len(found) <= MAX_PRIVATE_LINES, found

@@ -7,7 +7,7 @@ from tests.support.inprocess import RunningGateway
 
 
 async def received(gate: RunningGateway, bus: Any, events: list[Any], room: str = "tenant") -> list[dict[str, Any]]:
-    """What a client of `acme` in `room` gets when the bus publishes these events one after the other."""
+    """The frames of a client of `acme` in `room` when the bus publishes these events one after the other."""
     async with gate.client() as client:
         await client.ask(type="subscribe", rooms=[room])
         for event in events:

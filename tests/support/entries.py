@@ -28,7 +28,7 @@ def window(rooms: Iterable[Sequence[str]] = (), bounds: Bounds | None = None) ->
 
 
 def nowhere(batch: Batch, direct: Mapping[int, Connection]) -> None:
-    """Writes to descriptors, where nobody has one."""
+    """Direct writes, where no connection has a descriptor."""
     assert not direct
 
 

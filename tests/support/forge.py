@@ -121,7 +121,7 @@ def sha256(data: bytes) -> bytes:
 
 
 def of_length(length: int) -> str:
-    """A good token of exactly `length` characters: a claim nobody reads fills it, blanks in the header the last few."""
+    """A valid token of exactly `length` characters, padded by an unknown claim and by blanks in the header."""
     for blanks in range(4):
         head = json.dumps(header()) + " " * blanks
         for filler in range(length * 3 // 4):

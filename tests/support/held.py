@@ -1,4 +1,4 @@
-"""What an object holds, for tests that nothing grows."""
+"""The size of an object's contents, for tests of leaks."""
 
 import pickle
 

@@ -104,7 +104,7 @@ async def serving(server: uvicorn.Server, listener: socket.socket) -> AsyncItera
 
 @asynccontextmanager
 async def served(application: Any, **options: Any) -> AsyncIterator[int]:
-    """Serve an application under uvicorn as anybody runs it; the port."""
+    """Serve an application under plain uvicorn; yields the port."""
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     async with serving(uvicorn.Server(uvicorn.Config(application, **options)), listener) as port:
@@ -123,7 +123,7 @@ class EmbeddedGateway(RunningGateway):
 async def embedded(
     settings: Settings | None = None, prefix: str = "/rt", **options: Any
 ) -> AsyncIterator[EmbeddedGateway]:
-    """A gateway in another application, under uvicorn as anybody runs it."""
+    """A gateway in another application, under plain uvicorn."""
     lives = []
 
     @asynccontextmanager

@@ -1,4 +1,4 @@
-"""An issuer's JWKS endpoint that can be told how to misbehave."""
+"""An issuer's JWKS endpoint with faults on request."""
 
 import json
 import threading

@@ -55,7 +55,7 @@ class GatewayLab:
             await self.gateway.publish(tenant, "task.created", {"n": n, **data}, circle_id=circle)
 
     def revoke(self, jti: str | None = None, user: str | None = None, tenant: str = "acme") -> int:
-        """As `POST /admin/tokens/revoke` does."""
+        """Revoke as `POST /admin/tokens/revoke` does."""
         revocation = self.gateway.revocation
         if jti is not None:
             return revocation.apply(revocation.cutoff("token_revoked", tenant, jti))

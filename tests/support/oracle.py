@@ -47,7 +47,7 @@ class Reader:
         return [frame["event_id"] for frame in self.frames if "event_id" in frame]
 
     def taken(self, begun: dict[int, float]) -> list[float]:
-        """Of all events: seconds from `begun`, by number, until they came."""
+        """The delivery delay of each event, by number, in seconds from `begun`."""
         return [frame["_at"] - begun[frame["data"]["n"]] for frame in self.frames if "event_id" in frame]
 
     def of(self, *kinds: str) -> list[dict[str, Any]]:
@@ -140,8 +140,8 @@ class Stage:
 
 
 def hold(acked: dict[int, str], reader: Reader, *, gaps: bool) -> None:
-    """No duplicate, nothing out of order, no two ids for one event, and nothing missing without being told before any
-    later event."""
+    """No duplicate, no event out of order, no two ids for one event, and none missing without a gap before any later
+    event."""
     numbers, ids = reader.numbers, reader.ids
     assert len(ids) == len(set(ids)), "an event came twice"
     told = reader.of(*GAPS)

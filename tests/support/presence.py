@@ -1,4 +1,4 @@
-"""What the tests of presence share."""
+"""Helpers of the presence tests."""
 
 import asyncio
 import time
@@ -10,7 +10,7 @@ from tests.support.inprocess import RunningGateway
 
 
 async def present(client: Client, room: str = "circle:1") -> dict[str, int]:
-    """Who is in the room, by user, as the command says; what comes before its answer is passed over."""
+    """The members of the room by user, by the presence command; frames before its answer are skipped."""
     answer = await client.ask(type="presence", room=room)
     assert answer["type"] == "presence", answer
     data = answer["data"]
@@ -20,7 +20,7 @@ async def present(client: Client, room: str = "circle:1") -> dict[str, int]:
 
 
 async def news(client: Client, timeout: float = 5.0) -> tuple[str, str, str]:
-    """What comes next: joined or left, the room, the user."""
+    """The next notification: joined or left, the room, the user."""
     frame = await client.next(timeout=timeout)
     assert frame["type"] in ("presence.joined", "presence.left"), frame
     assert set(frame["data"]) == {"room", "user_id"}

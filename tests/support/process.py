@@ -32,7 +32,7 @@ T = TypeVar("T")
 MIB: Final = 1024 * 1024
 
 FAULTS: Final = re.compile(r"Traceback|\bERROR\b|\"level\": ?\"error\"|Task exception|eyJ[\w-]+\.eyJ")
-"""What no gateway may write to its log, whatever is done to it: a fault of its own, or a token."""
+"""Lines that no gateway may write to its log under any input: a fault of its own, or a token."""
 
 _SERVE: Final = ("-m", "gateway", "serve")
 _BARE: Final = (
@@ -110,12 +110,12 @@ class Process:
 
     @property
     def output(self) -> str:
-        """What it has written to stdout."""
+        """The output on stdout."""
         return self._out.read_text()
 
     @property
     def log(self) -> str:
-        """What it has written to stderr."""
+        """The output on stderr."""
         return self._err.read_text()
 
     @property
@@ -175,12 +175,10 @@ class Process:
 
 
 class GatewayProcess(Process):
-    """`gateway serve` with these options and settings, without limits unless they are given: the one way to start it.
-
-    A context manager, with `async` or without: it is ready once entered, and on the way out it is told to end, and must
-    do so with status 0 and nothing in its log that `FAULTS` names. It keeps its port when it is started again. With
-    `bare` it has no uvloop and no httptools; `variables` are those of its environment that are no settings.
-    """
+    """A process of `gateway serve` with these options and settings, without limits unless they are given: the one way
+    to start it. A context manager, with `async` or without: it is ready once entered, and on exit it gets SIGTERM, and
+    must end with status 0 and without log lines that `FAULTS` names. It keeps its port when it is started again. With
+    `bare` it has no uvloop and no httptools; `variables` are those of its environment that are not settings."""
 
     def __init__(
         self,
@@ -302,7 +300,7 @@ class GatewayProcess(Process):
         return sum(bool(connection.raddr) for connection in self.usage.net_connections("tcp"))
 
     async def growth_during(self, work: Awaitable[T]) -> tuple[T, int]:
-        """What the work results in, and the most that its memory grows until half a second afterwards."""
+        """The result of the work, and the largest growth of its memory until half a second afterwards."""
         before = self.rss
         working = asyncio.ensure_future(work)
         most = 0

@@ -13,11 +13,10 @@ _ATTACH_FILTER = 26  # SO_ATTACH_FILTER, which the socket module does not name
 
 
 def lose(sock: socket.socket, share: float) -> None:
-    """Have the kernel drop this share of the segments that come for the socket, before its TCP sees them: they are not
-    acknowledged, and the other end has to send them again. Sockets that a listener accepts inherit it.
-
-    A program of the classic BPF, for which nobody has to be root: load a random number (`SKF_AD_RANDOM`), keep all of
-    the packet where it is not below the share, else nothing."""
+    """Have the kernel drop this share of the segments that arrive for the socket, before its TCP sees them: they are
+    not acknowledged, and the other end sends them again. Accepted sockets inherit it from their listener. A program of
+    the classic BPF, which needs no root: load a random number (`SKF_AD_RANDOM`), keep all of the packet where it is not
+    below the share, else nothing."""
     load, keep_all, keep_none = (0x20, 0, 0, 0xFFFFF038), (0x06, 0, 0, 0xFFFFFFFF), (0x06, 0, 0, 0)
     program = (load, (0x35, 0, 1, int(share * (1 << 32))), keep_all, keep_none)
     code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in program))
@@ -56,14 +55,14 @@ class Proxy:
         return f"redis://127.0.0.1:{self.port}"
 
     def partition(self) -> None:
-        """Nothing gets through any more, and nobody is told: connections stay open, new ones get no answer."""
+        """Forward nothing any more, without closing: connections stay open, new ones get no answer."""
         self._open.clear()
 
     def heal(self) -> None:
         self._open.set()
 
     def strand(self) -> None:
-        """Nothing gets through any more on the connections that are open, and nobody is told; new ones work."""
+        """Forward nothing any more on the open connections, without closing them; new ones work."""
         self._open.clear()
         self._open = asyncio.Event()
         self._open.set()
@@ -88,7 +87,7 @@ class Proxy:
 
     @property
     def _sockets(self) -> list[socket.socket]:
-        """Of the connections that neither end has closed yet."""
+        """The sockets of connections that neither end has closed yet."""
         sockets = [writer.get_extra_info("socket") for writer in self._writers]
         return [sock for sock in sockets if sock is not None and sock.fileno() >= 0]
 

@@ -136,7 +136,7 @@ class RawClient:
         return sent
 
     async def some(self, most: int = 65_536, timeout: float = PATIENCE) -> bytes:
-        """What is there, at least a byte; b"" where the server has ended the connection."""
+        """The available bytes, at least one; b"" where the server has ended the connection."""
         async with asyncio.timeout(timeout):
             data = await self._loop.sock_recv(self.sock, most)
         self.received += len(data)
@@ -226,7 +226,7 @@ class RawClient:
         return None
 
     async def rest(self, timeout: float = PATIENCE) -> bytes:
-        """What comes until the server ends the connection, in whichever way."""
+        """The bytes until the server ends the connection, in any way."""
         data, self._buffer = self._buffer, b""
         with suppress(ConnectionError):
             async with asyncio.timeout(timeout):

@@ -54,7 +54,7 @@ class RecordingClient:
 
     @property
     def ids(self) -> list[str]:
-        """Of all events, in order."""
+        """The ids of all events, in order."""
         return [frame["event_id"] for frame in self.frames if "event_id" in frame]
 
     async def until(self, event_id: str) -> None:

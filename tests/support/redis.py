@@ -88,7 +88,7 @@ class RedisServer:
             return False
 
     async def ask(self, *command: Any, **options: Any) -> Any:
-        """What Redis says to one command, on a connection of its own."""
+        """The answer of Redis to one command, on a connection of its own."""
         async with Redis.from_url(self.url, socket_timeout=5, **options) as client:
             return await client.execute_command(*command)  # type: ignore[no-untyped-call]
 

@@ -14,7 +14,7 @@ from tests.support.redis import RedisServer
 
 @asynccontextmanager
 async def redis_log(url: str, bounds: Bounds | None = None, **options: Any) -> AsyncIterator[LogUnderTest]:
-    """A running log and what its listener was told; no time passes for it but real time."""
+    """A running log and the calls of its listener; in real time."""
     log = RedisLog(url, (CURSOR_KEY,), bounds, **options)
 
     async def wait(seconds: float) -> None:

@@ -9,7 +9,7 @@ from auth.tokens import IssuedToken, TokenIssuer
 from tests.support.settings import SECRET
 
 ISSUER: Final = TokenIssuer(KeyRing([hmac_key(SECRET.encode())]), "gathering-gateway", "gathering-gateway")
-"""That of every gateway with `SECRET`."""
+"""The token issuer of every gateway with `SECRET`."""
 
 
 def issue(

@@ -8,8 +8,8 @@ from gateway.core.transport import Kind
 
 
 class FakeTransport:
-    """A `Transport` that keeps what it is given. Full after `capacity` frames, or while `full` is set, until it is
-    told otherwise; `ended` is how it was closed, `late` counts frames that came after that."""
+    """A `Transport` that records its writes. Full after `capacity` frames, or while `full` is set, until it is reset;
+    `ended` is how it was closed, `late` counts frames that came after that."""
 
     kind: Kind = "websocket"
     pings = True
