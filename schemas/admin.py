@@ -172,6 +172,25 @@ class Stats(_Page):
     next: str | None
 
 
+class RoomStatePage(BaseModel):
+    """`GET /rooms/{room}/state`. `items` are events, each with the whole value; `as_of` is null while the node cannot
+    know where the log's head is."""
+
+    cursor: str
+    as_of: str | None
+    complete: bool
+    items: list[dict[str, Any]]
+    next: str | None
+
+
+class RoomEventsPage(BaseModel):
+    """`GET /rooms/{room}/events`. `recovered` is null where no `since` was given."""
+
+    cursor: str
+    recovered: bool | None
+    events: list[dict[str, Any]]
+
+
 class Problem(BaseModel):
     """A problem document (RFC 9457); `code` is one of `schemas.codes.ErrorCode`."""
 

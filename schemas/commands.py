@@ -33,13 +33,15 @@ class Ping(_Command):
 
 
 class Subscribe(_Command):
-    """The command to join rooms. `presence: true` also subscribes to `presence.joined` and `presence.left` of these
-    rooms, until they are left or subscribed to again with `false`; without the field that stays unchanged."""
+    """The command to join rooms. `state: true` asks for the newest value of each item of these rooms, with `since` of
+    the changed ones. `presence: true` also subscribes to `presence.joined` and `presence.left` of these rooms, until
+    they are left or subscribed to again with `false`; without the field that stays unchanged."""
 
     type: Literal["subscribe"]
     rooms: RoomNames
     since: str | None = None
     history: Annotated[int, Field(ge=0, le=MAX_HISTORY)] = 0
+    state: bool = False
     presence: bool | None = None
 
 

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from functools import lru_cache
 from math import isinf
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model, model_validator
 from pydantic_core import from_json, to_json
 
 from schemas.messages import Message
@@ -73,6 +73,24 @@ def _check_type(name: str) -> str:
     return name
 
 
+KEY_PATTERN: Final = r"[A-Za-z0-9._:/@|-]{1,128}"
+_key = re.compile(KEY_PATTERN).fullmatch
+Op = Literal["set", "append", "delete"]
+"""The change of an item: `data` is its whole new value; texts in `data` are put behind those that it has,
+and everything else replaces; it ends."""
+
+OPS: Final[tuple[Op, ...]] = ("set", "append", "delete")
+
+
+def change_error(key: str | None, op: str | None) -> str | None:
+    """The problem with `key` and `op` of an event, or None."""
+    if key is None:
+        return None if op is None else "op: name the item by `key` as well"
+    if _key(key) is None:
+        return "key: 1 to 128 letters, digits and . _ : / @ | -"
+    return None if op is None or op in OPS else f"op: one of {', '.join(OPS)}"
+
+
 Id = Annotated[str, Field(json_schema_extra=documented(ID_PATTERN))]
 Subject = Annotated[str, Field(json_schema_extra=documented(SUBJECT_PATTERN))]
 
@@ -95,6 +113,18 @@ class PublishedEvent(BaseModel):
     user_id: Subject | None = Field(None, description=f"a token's `sub`: {SUBJECT_PATTERN}")
     tenant: Id | None = Field(None, description="only for the scope `platform`; else the token's own")
     idempotency_key: Annotated[str, Field(min_length=1, max_length=128)] | None = None
+    key: str | None = Field(
+        None,
+        description="names, with the rooms, the item that the event changes; who catches up gets its newest value",
+        json_schema_extra=documented(KEY_PATTERN),
+    )
+    op: Op | None = Field(None, description="what the event does to the item, `set` unless given")
+
+    @model_validator(mode="after")
+    def _check_change(self) -> Self:
+        if problem := change_error(self.key, self.op):
+            raise ValueError(problem)
+        return self
 
 
 def published_event(kinds: RoomKinds) -> type[PublishedEvent]:
@@ -172,6 +202,11 @@ def _is_json(body: bytes) -> bool:
     except ValueError:
         return False
     return True
+
+
+def json_size(value: Any) -> int:
+    """The bytes of `value` as JSON, which `encode_event` or `decode_event` has let pass before."""
+    return len(to_json(value, inf_nan_mode="constants"))
 
 
 def decode_event(payload: bytes) -> dict[str, Any]:

@@ -77,6 +77,14 @@ class Subscribed(Message):
     replayed: int
 
 
+class SubscribedWithState(Subscribed):
+    """The reply where `state` was asked for: `items` come beside the events that are `replayed`. It is not `complete`
+    where the bounds of state have cost items of these rooms that would have come."""
+
+    items: int
+    complete: bool
+
+
 class Unsubscribed(Message):
     name = "unsubscribed"
 

@@ -84,6 +84,7 @@ def event_stream_router(service: Service) -> APIRouter:
         rooms: Annotated[str, Query(description="rooms, separated by commas; `*` for all that the token names")] = "",
         since: Annotated[str | None, Query(description="a cursor; the header Last-Event-ID goes before it")] = None,
         history: Annotated[str, Query(description="at most so many events from before, 0 to 100")] = "0",
+        state: Annotated[str, Query(description="1 for the newest value of each item of the rooms")] = "0",
     ) -> Response:
         """Follow rooms by Server-Sent Events: the events of the WebSocket, for `EventSource` and `curl -N`."""
         scope = request.scope

@@ -14,6 +14,7 @@ from gateway.api.events import events_router
 from gateway.api.health import ops_router
 from gateway.api.presence import presence_router
 from gateway.api.rate_limits import RouteLimiter
+from gateway.api.rooms import rooms_router
 from gateway.api.tickets import tickets_router
 from gateway.api.tokens import tokens_router
 from gateway.api.websocket import websocket_router
@@ -50,6 +51,7 @@ def create_router(service: Service, prefix: str = "") -> APIRouter:
         tokens_router(service, limited),
         tickets_router(service, limited),
         presence_router(service),
+        rooms_router(service),
         admin_router(service, limited),
         ops_router(service),
         sockets,  # last, so that an HTTP route at a path of the WebSocket gets its GET requests

@@ -1,9 +1,14 @@
-"""Catch-up from the log: one mechanism for resume, history and slow consumers. The state transitions are in
-`connection`."""
+"""Catch-up from the log: one mechanism for resume, history, state and slow consumers. The state transitions are in
+`connection`.
+
+Catch-up runs in rounds, each up to its horizon, the head as it was when the round began. Of an item that changed more
+than once by then a round brings only the newest version at or below the horizon, at that version's place and as a whole
+value. So each round brings every changed item once, however fast others change, and ids stay in log order.
+"""
 
 from collections.abc import Iterable, Mapping
 from enum import Enum
-from typing import Final
+from typing import Final, NamedTuple
 
 from gateway.core.connection import Connection, Replay
 from gateway.core.frame import Batch, Frame
@@ -26,43 +31,61 @@ class Progress(Enum):
     GAP = "an entry that is owed is gone from the log: skip_gap, say where the connection goes on, and call again"
 
 
-def start_replay(connection: Connection, window: Window, rooms: list[str], since: int) -> tuple[int, int]:
-    """Start the replay of entries in `rooms`, new to the connection, after the offset `since`. Returns the number of
-    events owed, and of entries examined.
+class Owed(NamedTuple):
+    """The size of a replay: its events, those of them that are items, and the number of entries examined."""
+
+    events: int
+    items: int
+    examined: int
+
+
+def start_replay(
+    connection: Connection, window: Window, rooms: list[str], since: int, state: bool = False, reported: int = 0
+) -> Owed:
+    """Start the replay of entries in `rooms`, new to the connection, after the offset `since`; with `state` also of the
+    items of these rooms that changed last before. Of what comes after the replay only entries after `reported` count.
 
     `send_next_batch` then writes them and the entries after them. Call it before the rooms are joined, and not during
     an earlier replay. An event that another room of the connection brought, or will bring, does not count and is not
     written twice. O(rooms log window + entries owed + entries skipped only because of another room).
     """
-    until = window.head if connection.offset is None else connection.offset
-    wanted = Replay(dict.fromkeys(rooms, since), since, until, dict(connection.rooms))
-    owed = examined = first = last = within = 0
-    for offset in window.candidates(_spans(wanted.rooms, wanted.seen, since, window.head)):
+    head = window.head
+    until = head if connection.offset is None else connection.offset
+    seen = dict(connection.rooms)
+    wanted = Replay(dict.fromkeys(rooms, since), 0 if state else since, until, seen, state=state)
+    events = items = examined = first = last = within = 0
+    for offset in _candidates(window, wanted, wanted.offset, head):
         examined += 1
-        if wanted.wants(window[offset]):
-            owed += 1
+        entry = window[offset]
+        if wanted.wants(entry) and not 0 < entry.superseded_by <= head and not until < offset <= reported:
+            events += 1
+            items += entry.item is not None
             if offset <= until:
                 first, last = first or offset, offset
                 within += 1
+    if events:
+        _end_round(connection, window)
+        connection.begin_round(window.horizons.hold(head))
     if last:
         # Only from the first of them to the last: nothing else need be looked at.
-        connection.start_replay(Replay(wanted.rooms, first - 1, last, wanted.seen, within), until)
-    return owed, examined
+        replay = Replay(wanted.rooms, first - 1, last, seen, within, state, window.losses)
+        connection.start_replay(replay, until)
+    return Owed(events, items, examined)
 
 
 def history_start(connection: Connection, window: Window, rooms: list[str], count: int) -> tuple[int, int]:
     """The offset after which there are at most `count` events to replay, and the number of entries examined. O(rooms
     log window + entries found), as `start_replay`."""
-    oldest = window.first - 1
     found = examined = 0
-    replay = Replay(dict.fromkeys(rooms, oldest), oldest, window.head, connection.rooms)
-    for offset in window.candidates(_spans(replay.rooms, replay.seen, oldest, window.head), newest_first=True):
+    replay = Replay(dict.fromkeys(rooms, 0), 0, window.head, connection.rooms)
+    for offset in _candidates(window, replay, 0, window.head, newest_first=True):
         examined += 1
-        if replay.wants(window[offset]):
+        entry = window[offset]
+        if replay.wants(entry) and not entry.superseded_by:
             found += 1
             if found == count:
                 return offset - 1, examined
-    return oldest, examined
+    return 0, examined
 
 
 def _spans(rooms: Mapping[str, int], seen: Mapping[str, int], after: int, until: int) -> Spans:
@@ -85,6 +108,7 @@ def drop_room(connection: Connection, room: str) -> None:
 def skip_gap(connection: Connection, window: Window) -> None:
     """Skip entries that are trimmed: the rest of a replay, or everything up to the head."""
     if connection.replay is None or connection.offset is None or window.misses(connection.rooms, connection.offset):
+        _end_round(connection, window)
         connection.jump_to_head(window.head)
     else:
         connection.abandon_replay()
@@ -94,15 +118,16 @@ def send_next_batch(connection: Connection, window: Window, now: float) -> Progr
     """Write one batch of the entries owed, and advance the connection; `now` is for its rate limit."""
     if connection.offset is None:
         return Progress.LIVE
-    allowance = connection.allowance(now)
     replay = connection.replay
+    if replay is None and connection.offset >= window.head:
+        return _reach_head(connection, window)
+    allowance = connection.allowance(now)
+    horizon = _go_on(connection, window, now)
     source, reached, until = (
-        (connection, connection.offset, window.head) if replay is None else (replay, replay.offset, replay.until)
+        (connection, connection.offset, horizon) if replay is None else (replay, replay.offset, replay.until)
     )
-    kept = max(reached, min(window.first - 1, until))
-    if kept > reached and window.misses(source.rooms, reached) and not _has_all(window, source, kept):
+    if window.misses(source.rooms, reached) if replay is None else _has_lost(window, replay, horizon):
         return Progress.GAP
-    reached = kept
     frames: list[Frame] = []
     size = 0
     for examined, offset in enumerate(_candidates(window, source, reached, until)):
@@ -110,32 +135,75 @@ def send_next_batch(connection: Connection, window: Window, now: float) -> Progr
             break
         reached = offset
         entry = window[offset]
-        if source.wants(entry):
-            frames.append(entry.frame)
-            size += len(entry.frame)
+        if source.wants(entry) and not 0 < entry.superseded_by <= horizon:
+            frame = entry.frame if entry.item is None else entry.item.frame_at(offset, entry.event_id)
+            frames.append(frame)
+            size += len(frame)
     else:
         reached = until
     connection.advance(reached, len(frames))
+    if connection.replay is None and connection.offset >= horizon:
+        _end_round(connection, window)
     if frames and not connection.transport.write(Batch(frames)):
         return Progress.FULL
     if connection.replay is not None or connection.offset < window.head:
         return Progress.THROTTLED if len(frames) >= allowance else Progress.MORE
+    return _reach_head(connection, window)
+
+
+def _reach_head(connection: Connection, window: Window) -> Progress:
+    _end_round(connection, window)
     connection.reach_head()
     return Progress.LIVE
 
 
-def _has_all(window: Window, source: Connection | Replay, after: int) -> bool:
-    """Whether all owed entries are in the window although its rooms have lost some: other rooms have brought those
-    already."""
-    if not isinstance(source, Replay):
+def _go_on(connection: Connection, window: Window, now: float) -> int:
+    """The horizon of the connection's round; of a new one where it has none."""
+    horizons, offset = window.horizons, connection.offset or 0
+    before = connection.horizon or horizons.take(offset, window.head)
+    horizon = horizons.renew(before, window.head, now)
+    connection.begin_round(horizon)
+    if horizon != before and connection.replay is not None:
+        # Some of it comes later in the round: at the place of a newer version.
+        connection.replay.owed = _count(window, connection.replay, horizon)
+    return horizon
+
+
+def _end_round(connection: Connection, window: Window) -> None:
+    if connection.horizon:
+        window.end_round(connection.horizon)
+        connection.begin_round(0)
+
+
+def _has_lost(window: Window, replay: Replay, horizon: int) -> bool:
+    """Whether some of what the replay owes is gone. That its rooms have lost entries does not say so: other rooms may
+    have brought those already."""
+    if window.losses == replay.losses:
         return False
-    offsets = _candidates(window, source, after, source.until)
-    return sum(source.wants(window[offset]) for offset in offsets) == source.owed
+    replay.losses = window.losses
+    lost = replay.state or window.misses(replay.rooms, replay.offset)
+    return lost and _count(window, replay, horizon) != replay.owed
 
 
-def _candidates(window: Window, source: Connection | Replay, after: int, until: int) -> Iterable[int]:
+def _count(window: Window, replay: Replay, horizon: int) -> int:
+    """The number of events left of a replay."""
+    entries = map(window.__getitem__, _candidates(window, replay, replay.offset, replay.until))
+    return sum(replay.wants(entry) and not 0 < entry.superseded_by <= horizon for entry in entries)
+
+
+def _candidates(
+    window: Window, source: Connection | Replay, after: int, until: int, newest_first: bool = False
+) -> Iterable[int]:
     """Offsets above `after` that include all entries that `source` wants. A few are examined one by one; many are
     looked up by room, so that a quiet room is not charged for a busy tenant."""
-    if until - after <= len(source.rooms):
-        return range(after + 1, until + 1)
-    return window.candidates(_spans(source.rooms, source.seen if isinstance(source, Replay) else {}, after, until))
+    rooms = source.rooms
+    if until - after <= len(rooms) and not newest_first:
+        return window.kept(after, until)
+    if not isinstance(source, Replay):
+        return window.candidates(_spans(rooms, {}, after, until))
+    plain = _spans(rooms, source.seen, after, until)
+    if not window.keyed:
+        return window.candidates(plain, newest_first)
+    # The pieces of an item that were delivered need not be the whole of it.
+    items = _spans(dict.fromkeys(rooms, 0) if source.state else rooms, {}, after, until)
+    return window.candidates(plain, newest_first, items)

@@ -40,6 +40,7 @@ class ConnectRequest:
     headers: Headers = field(default_factory=dict, repr=False)
     query: Query = field(default_factory=list, repr=False)
     history: int = 0
+    state: bool = False
     identity: Identity | None = None
     admitted: bool = False
     failure: AuthError | GatewayError | None = None
@@ -104,6 +105,7 @@ def read_connect_request(
         client_id=first.get("client_id"),
         rooms=tuple(dict.fromkeys(rooms)),
         since=first.get("since"),
+        state=first.get("state") in ("1", "true"),
         subprotocol=SUBPROTOCOL if SUBPROTOCOL in list_values(headers, b"sec-websocket-protocol") else None,
         address=address,
         tickets=tickets,

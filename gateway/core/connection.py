@@ -47,16 +47,26 @@ MARK_OWED: Final = float("-inf")
 @dataclass(slots=True, eq=False)
 class Replay:
     """A part of the log that is owed to a connection before its own offset counts again: entries of `rooms` after
-    `offset` and up to `until`, except those that rooms in `seen` brought already; `owed` events in all."""
+    `offset` and up to `until`, except those that rooms in `seen` brought already; `owed` events in all. With `state`
+    also the items of `rooms`, whenever they changed and whatever was delivered of them. `losses` is the window's count
+    of lost entries when `owed` was counted."""
 
     rooms: dict[str, int]
     offset: int
     until: int
     seen: dict[str, int]
     owed: int = 0
+    state: bool = False
+    losses: int = 0
 
     def wants(self, entry: Entry) -> bool:
-        return follows(self.rooms, entry) and not follows(self.seen, entry)
+        item = entry.item
+        if item is None:
+            return follows(self.rooms, entry) and not follows(self.seen, entry)
+        if self.state and item.op != "delete":
+            return any(room in self.rooms for room in entry.rooms)
+        # A room that was joined after the first piece of a text has brought only the later pieces.
+        return follows(self.rooms, entry) and not follows(self.seen, entry, item.base)
 
 
 class Connection:
@@ -64,9 +74,10 @@ class Connection:
 
     `offset` is the position up to which everything was written or skipped; None at the head of the log. At most `rate`
     events a second are written (0: no limit), with a burst of as many after a quiet second. `rooms` maps each room to
-    the offset after which its events are for this connection. `catch_up_scheduled` is true while its next batch waits
-    for a timer or a turn, and not for its transport. `sent_at_tick` and `quiet_since` belong to the mark schedule:
-    `sent` as of its last tick, plus the replies since; and since when no event or mark has come.
+    the offset after which its events are for this connection. `horizon` is the end of its round of catch-up, 0 where
+    none has begun. `catch_up_scheduled` is true while its next batch waits for a timer or a turn, and not for its
+    transport. `sent_at_tick` and `quiet_since` belong to the mark schedule: `sent` as of its last tick, plus the
+    replies since; and since when no event or mark has come.
     """
 
     __slots__ = (
@@ -80,6 +91,7 @@ class Connection:
         "command_tat",
         "connected_at",
         "established",
+        "horizon",
         "id",
         "identity",
         "malformed_streak",
@@ -115,6 +127,7 @@ class Connection:
         self.rooms: dict[str, int] = {}
         self.offset: int | None = None
         self.replay: Replay | None = None
+        self.horizon = 0
         self.pending_commands: tuple[AnyCommand, ...] = ()
         self.catch_up_scheduled = False
         self.established = False
@@ -186,6 +199,10 @@ class Connection:
         else:
             self.replay = None
 
+    def begin_round(self, horizon: int) -> None:
+        """A round of catch-up goes up to `horizon`; 0 where one has ended."""
+        self.horizon = horizon
+
     def abandon_replay(self) -> None:
         """Drop the rest of the replay. The rooms go back to what was delivered, so that a client that asks for the
         dropped part again gets what is still in the log."""
@@ -208,6 +225,7 @@ class Connection:
         if self.offset is not None:
             self.reach_head()
         self.replay = None
+        self.horizon = 0
         for room in self.rooms:
             self.rooms[room] = head
 
@@ -237,9 +255,10 @@ class Connection:
         return follows(self.rooms, entry)
 
 
-def follows(rooms: dict[str, int], entry: Entry) -> bool:
-    """Whether `rooms` has one of the entry's rooms, joined before the entry."""
+def follows(rooms: dict[str, int], entry: Entry, offset: int = 0) -> bool:
+    """Whether `rooms` has one of the entry's rooms, joined before the entry, or before `offset`."""
+    offset = offset or entry.offset
     for room in entry.rooms:  # noqa: SIM110 - a generator costs twice as much, for every entry that is replayed
-        if rooms.get(room, entry.offset) < entry.offset:
+        if rooms.get(room, offset) < offset:
             return True
     return False

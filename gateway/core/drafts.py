@@ -5,12 +5,14 @@ from typing import Any, Final
 
 from gateway.core.cursor import CURSOR_LENGTH
 from gateway.core.errors import GatewayError
+from gateway.core.items import Change
 from gateway.core.log import Draft, payload_of
 from gateway.core.window import Removal
 from schemas.codes import ErrorCode
-from schemas.events import encode_event
+from schemas.events import Op, encode_event
 from schemas.rooms import Route, is_subject
 
+_PLAIN: Final = frozenset({str, int, bool, type(None)})
 _ADDED: Final = len(payload_of(b"{}", CURSOR_LENGTH * "x", "")) - len(b"{}")
 """Bytes that the log adds to an event's frame, without the timestamp's digits."""
 
@@ -24,20 +26,30 @@ def draft_of(
     timestamp: str,
     key: str | None,
     max_bytes: int,
+    item_key: str | None = None,
+    op: Op | None = None,
 ) -> Draft:
-    """The draft of an event, routed and encoded once; `key` is a `scoped_key`. Raises `GatewayError` where its frame
-    would be over `max_bytes`, `ValueError` for data that JSON cannot hold, `NotFinite` among it."""
+    """The draft of an event, routed and encoded once; `key` is a `scoped_key`, `item_key` and `op` those of a keyed
+    event. Raises `GatewayError` where its frame would be over `max_bytes`, `ValueError` for data that JSON cannot hold,
+    `NotFinite` among it."""
     # A plain str is encoded three times faster than a str enum, whose own `__str__` may differ.
     fields: dict[str, Any] = {"type": str.__str__(type), "data": data}
     if source_agent_id is not None:
         fields["source_agent_id"] = source_agent_id
     fields.update(route.fields)
+    change = None
+    if item_key is not None:
+        fields["key"] = item_key
+        if op is not None:
+            fields["op"] = op
+        plain = op == "append" and all(value.__class__ in _PLAIN for value in data.values())
+        change = Change(item_key, op or "set", data if plain else None)
     body = encode_event(fields)
     if len(body) + _ADDED + len(timestamp) > max_bytes:
         message = f"an event has at most {max_bytes} bytes, its event_id and timestamp included"
         raise GatewayError(ErrorCode.MESSAGE_TOO_LARGE, message, limit=max_bytes)
     room = route.removal_room(type)
-    return Draft(route.rooms, body, timestamp, key, None if room is None else _removal(data, room))
+    return Draft(route.rooms, body, timestamp, key, None if room is None else _removal(data, room), change)
 
 
 def _removal(data: Mapping[str, Any], room: str) -> Removal | None:

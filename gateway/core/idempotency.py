@@ -61,6 +61,10 @@ class IdempotencyWindow:
         self._generations[0][key] = (offset << _MILLISECONDS_BITS | int(at * 1_000)) << 64 | fingerprint
         return None
 
+    def release(self, key: str) -> None:
+        """Forget a key that was claimed just now: its event was refused."""
+        del self._generations[0][key]
+
     def sweep(self, now: float) -> None:
         if now - self._turned_at >= self._length:
             self._turn(now)

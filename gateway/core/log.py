@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from gateway.core.items import Change
 from gateway.core.window import Entry, Removal, Window
 
 
@@ -27,14 +28,15 @@ class LogListener(Protocol):
 @dataclass(slots=True, eq=False)
 class Draft:
     """An event to be appended: its rooms, its JSON object without `event_id` and `timestamp` (which differ between
-    retries), the timestamp (RFC 3339), the publisher's idempotency key, and a removal. Not frozen, for the reason given
-    at `Entry`."""
+    retries), the timestamp (RFC 3339), the publisher's idempotency key, a removal, and the change of an item. Not
+    frozen, for the reason given at `Entry`."""
 
     rooms: tuple[str, ...]
     body: bytes
     timestamp: str
     key: str | None = None
     removal: Removal | None = None
+    change: Change | None = None
 
 
 @dataclass(slots=True)
@@ -60,8 +62,8 @@ class Log(Protocol):
     - Appends of one tenant get offsets 1, 2, 3 and on without a hole, in the order in which they were accepted; tenants
       are isolated from each other.
     - `on_entry` is called with each entry of a followed tenant exactly once, in order, whichever node appended it,
-      after the entry is in the window; on the appending node before `append` returns. The entry has the rooms and the
-      removal of its draft.
+      after the entry is in the window; on the appending node before `append` returns. The entry has the rooms, the
+      removal and the change of its draft.
     - An event that `append` returned a receipt for is in the log; for any other there was an error, within 2 seconds.
     - The same key within 120 seconds returns the receipt of the first append, marked `duplicate`, and appends nothing;
       with another body it raises `IdempotencyConflict` and appends nothing. Keys end with their epoch.
@@ -69,6 +71,9 @@ class Log(Protocol):
     - The window is within its bounds after every append, and reports what it lacks, on every node alike: after a
       position a room lacks an entry if one of its own was trimmed there, and only then, as long as its last trimmed
       entry is remembered; beyond that the room is reported to lack one.
+    - The newest version of an item is kept, beyond the window too, within the bounds of state, with its whole value.
+      Superseded versions take no place, and a room does not lack them. An `append` that would make an item larger than
+      `MAX_ITEM_BYTES` raises `ItemTooLarge` and appends nothing.
     - After a loss of entries the epoch is another one.
     """
 
@@ -87,7 +92,7 @@ class Log(Protocol):
 
     def append(self, tenant: str, draft: Draft) -> Awaitable[Receipt]:
         """Append an event, in the order of the calls if they are also awaited in it. Raises `IdempotencyConflict`,
-        `RateLimited`, `LogUnavailable` when awaited."""
+        `RateLimited`, `ItemTooLarge`, `LogUnavailable` when awaited."""
 
     def follow(self, tenant: str, since: str | None = None) -> Awaitable[None] | None:
         """Subscribe this node to a tenant's log, at least up to the cursor `since`, which may be from another node.

@@ -1,7 +1,7 @@
 """The room index of a window: the offsets of each room's entries, so that a replay costs what it returns."""
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from heapq import merge
 from typing import Final
 
@@ -14,13 +14,34 @@ _COMPACT: Final = 64
 
 
 class _Offsets:
-    """Ascending offsets: a queue with binary search, which a `deque` does not have (its middle is O(n))."""
+    """Ascending offsets: a queue with binary search, which a `deque` does not have (its middle is O(n)). `gone` of
+    those from `start` on are removed and not yet deleted."""
 
-    __slots__ = ("items", "start")
+    __slots__ = ("gone", "items", "start")
 
     def __init__(self) -> None:
         self.items: list[int] = []
         self.start = 0
+        self.gone = 0
+
+    def remove(self, offset: int, kept: Container[int]) -> bool:
+        """Remove an offset, which is in `kept` no more; whether it was the last."""
+        items, start = self.items, self.start
+        if items[start] == offset:
+            start += 1
+            while self.gone and items[start] not in kept:
+                start += 1
+                self.gone -= 1
+            self.start = start
+        else:
+            self.gone += 1
+        useless = start + self.gone
+        if useless == len(items):
+            return True
+        if useless >= _COMPACT and useless * 2 > len(items):
+            self.items = [one for one in items[start:] if one in kept] if self.gone else items[start:]
+            self.start = self.gone = 0
+        return False
 
     def between(self, after: int, until: int) -> range:
         """The indexes in `items` of the offsets above `after`, up to `until`."""
@@ -29,9 +50,9 @@ class _Offsets:
 
 
 class RoomIndex:
-    """The offsets of a window's entries by room, except for the tenant room, which has all of them.
+    """The offsets of a window's entries by room.
 
-    Memory is O(entries times rooms of each). `add` and `drop_first` are O(rooms of the entry), amortised. `candidates`
+    Memory is O(entries times rooms of each). `add` and `remove` are O(rooms of the entry), amortised. `candidates`
     is O(rooms times log entries), plus O(log rooms) for each offset taken.
     """
 
@@ -43,49 +64,48 @@ class RoomIndex:
     def add(self, rooms: Iterable[str], offset: int) -> None:
         """Add an entry at the end of the window."""
         for room in rooms:
-            if room != TENANT_ROOM:
-                offsets = self.rooms.get(room)
-                if offsets is None:
-                    offsets = self.rooms[room] = _Offsets()
-                offsets.items.append(offset)
+            offsets = self.rooms.get(room)
+            if offsets is None:
+                offsets = self.rooms[room] = _Offsets()
+            offsets.items.append(offset)
 
-    def drop_first(self, rooms: Iterable[str]) -> None:
-        """Remove the first entry of the window."""
+    def remove(self, rooms: Iterable[str], offset: int, kept: Container[int]) -> None:
+        """Remove an entry of the window; `kept` are the offsets of the others."""
         for room in rooms:
-            if room != TENANT_ROOM:
-                offsets = self.rooms[room]
-                offsets.start = start = offsets.start + 1
-                if start == len(offsets.items):
-                    del self.rooms[room]
-                elif start >= _COMPACT and start * 2 > len(offsets.items):
-                    del offsets.items[:start]
-                    offsets.start = 0
+            if self.rooms[room].remove(offset, kept):
+                del self.rooms[room]
 
-    def candidates(self, spans: Spans, kept: range, newest_first: bool = False) -> Iterable[int]:
+    def candidates(self, spans: Spans, kept: Container[int], newest_first: bool = False) -> Iterable[int]:
         """Offsets, ascending or newest first, that include each entry in `spans` once, and few others. `kept` are the
         offsets of the whole window, which must not change while the result is consumed."""
-        if not spans:
+        tenant = self.rooms.get(TENANT_ROOM)
+        if not spans or tenant is None:
             return ()
         step = -1 if newest_first else 1
         low, high = min(after for after, _ in spans.values()), max(until for _, until in spans.values())
-        every = range(max(low + 1, kept.start), min(high + 1, kept.stop))
-        runs: list[Iterable[int]] = []
+        every = tenant.between(low, high)
+        runs: list[tuple[_Offsets, range]] = []
         count = 0
         # Entries of the tenant room are not looked up in other rooms again.
         whole, end = spans.get(TENANT_ROOM, (high, high))
-        if end > whole:
-            tail = every[max(whole + 1 - every.start, 0) :]
-            runs.append(tail[::step])
+        if end > whole and (tail := tenant.between(whole, high)):
+            runs.append((tenant, tail))
             count = len(tail)
         for room, (after, until) in spans.items():
-            offsets = self.rooms.get(room)
+            offsets = None if room == TENANT_ROOM else self.rooms.get(room)
             if offsets is not None and (found := offsets.between(after, min(until, whole))):
-                runs.append(map(offsets.items.__getitem__, found[::step]))
+                runs.append((offsets, found))
                 count += len(found)
-        if len(runs) == 1:
-            return runs[0]
         # Merging costs three times as much per offset as examining every entry.
-        return every[::step] if count * 3 > len(every) else _each_once(merge(*runs, reverse=newest_first))
+        if len(runs) > 1 and count * 3 > len(every):
+            runs = [(tenant, every)]
+        chains = [_kept(offsets, found[::step], kept) for offsets, found in runs]
+        return chains[0] if len(chains) == 1 else _each_once(merge(*chains, reverse=newest_first))
+
+
+def _kept(offsets: _Offsets, indexes: range, kept: Container[int]) -> Iterable[int]:
+    found = map(offsets.items.__getitem__, indexes)
+    return filter(kept.__contains__, found) if offsets.gone else found
 
 
 def _each_once(offsets: Iterable[int]) -> Iterator[int]:

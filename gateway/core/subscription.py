@@ -1,6 +1,7 @@
 """Subscribe and unsubscribe: grants, the position to start from, and the replay owed."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from auth.identity import require_subscribe
 from gateway.core.catch_up import drop_room, history_start, start_replay
@@ -9,7 +10,7 @@ from gateway.core.errors import GatewayError
 from gateway.core.manager import ConnectionManager
 from gateway.core.window import Window
 from schemas.codes import ErrorCode
-from schemas.messages import Subscribed, Unsubscribed
+from schemas.messages import Subscribed, SubscribedWithState, Unsubscribed
 from schemas.rooms import RoomKinds, user_room
 
 
@@ -20,9 +21,11 @@ def subscribe(
     rooms: Sequence[str],
     since: str | None,
     history: int = 0,
+    state: bool = False,
 ) -> tuple[Subscribed, int]:
     """Join `rooms`, which passed `check_rooms`, and owe their entries after `since`, as far as the window has them, or
-    else the latest `history` events. Returns the reply, and the number of log entries examined.
+    else the latest `history` events and, with `state`, the newest value of each item. Returns the reply, and the number
+    of log entries examined.
 
     The connection may be behind afterwards: the caller writes the reply and then advances it. Raises `CursorInvalid`
     before any room is joined. `window` must hold all entries that were delivered, and no others.
@@ -30,22 +33,32 @@ def subscribe(
     rooms = list(dict.fromkeys(rooms))
     recovered: bool | None = None
     after = window.head
-    examined = 0
+    examined = reported = 0
+    everything = state and since is None
     if since is not None:
         position = window.cursors.decode(since)
         recovered = window.gap(position, rooms) is None
-        # A cursor of an earlier epoch: all entries of this one are newer. `recovered` reports what is gone; no gap is
-        # to be reported for it again.
-        after = max(window.first - 1, min(position.offset, after) if position.epoch == window.epoch else 0)
+        # A cursor of an earlier epoch: all entries of this one are newer.
+        after = min(position.offset, after) if position.epoch == window.epoch else 0
+        if connection.offset is not None and not recovered:
+            # `recovered` reports what is gone from where the connection still has to go; no gap is reported for it.
+            reported = max(map(window.trimmed.of, rooms))
     elif history:
         after, examined = history_start(connection, window, rooms, history)
-    replayed, more = start_replay(connection, window, rooms, after)
+    if everything and connection.offset is not None:
+        after = min(after, connection.offset)  # it is there that the connection goes on, in the new rooms as well
+    owed = start_replay(connection, window, rooms, after, everything, reported)
     for room in rooms:
-        manager.join(connection, room, min(after, connection.rooms.get(room, after)))
-    if since is not None or history:
+        joined = connection.rooms.get(room)
+        manager.join(connection, room, max(after, reported) if joined is None else min(after, joined))
+    if since is not None or history or state:
         connection.owe_mark()
-    answer = Subscribed(rooms=tuple(rooms), cursor=window.cursor, recovered=recovered, replayed=replayed)
-    return answer, examined + more
+    fields: dict[str, Any] = {"rooms": tuple(rooms), "cursor": window.cursor, "recovered": recovered}
+    if not state:
+        return Subscribed(**fields, replayed=owed.events), examined + owed.examined
+    complete = all(window.pushed_out.of(room) <= (0 if everything else after) for room in rooms)
+    items, replayed = owed.items, owed.events - owed.items
+    return SubscribedWithState(**fields, replayed=replayed, items=items, complete=complete), examined + owed.examined
 
 
 def require_rooms(kinds: RoomKinds, rooms: Sequence[str]) -> None:

@@ -1,14 +1,16 @@
-"""The window: the recent part of one tenant's log, without holes, bounded by count, bytes and age."""
+"""The kept part of one tenant's log: its window, bounded by count, bytes and age, and its state."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from heapq import merge
+from typing import Any, Final, Literal
 
 from gateway.core.cursor import Cursors, Position
 from gateway.core.frame import Frame
+from gateway.core.horizons import Horizons
+from gateway.core.items import Change, Item, ItemStore
 from gateway.core.room_index import RoomIndex, Spans
 from gateway.core.trimmed_rooms import TrimmedRooms
-from schemas.rooms import TENANT_ROOM
 
 Gap = Literal["history_trimmed", "log_reset"]
 
@@ -16,21 +18,27 @@ Removal = tuple[str, str]
 """The id of a user, and the room that is revoked from the user."""
 
 
+_PLACES: Final = 64
+
+
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """The bounds of a window: entries, bytes of their frames, seconds; and the number of rooms whose last trimmed entry
-    is remembered."""
+    """The bounds of a log: entries of its window, bytes of their frames, seconds; the number of rooms whose last lost
+    entry is remembered; items of its state, and bytes of their values."""
 
     max_events: int = 10_000
     max_bytes: int = 16 * 1024 * 1024
     max_seconds: float = 3_600.0
     max_trimmed_rooms: int = 4_096
+    max_items: int = 10_000
+    max_item_bytes: int = 16 * 1024 * 1024
 
 
 @dataclass(slots=True, eq=False)
 class Entry:
     """One event of the log; only its window changes it. `rooms` are those it is routed to, `at` is seconds since the
-    epoch; `removal` is the user and the room that the event revokes.
+    epoch; `removal` is the user and the room that the event revokes; `change` is what a keyed event does to `item`,
+    which is None once that is lost; `superseded_by` is the offset of the item's next version.
 
     Not frozen, as values are elsewhere: a frozen dataclass takes a microsecond longer to make, for every event.
     """
@@ -41,13 +49,39 @@ class Entry:
     frame: Frame
     at: float
     removal: Removal | None = None
+    change: Change | None = None
+    item: Item | None = None
+    superseded_by: int = 0
 
 
 class Window:
-    """The newest entries of one tenant's log, at consecutive offsets `first` to `head`, and the last trimmed entry of
-    each room."""
+    """The kept part of one tenant's log up to `head`, and the last lost entry of each room.
 
-    __slots__ = ("_entries", "_rooms", "_trimmed", "bounds", "bytes", "cursors", "epoch", "first", "head")
+
+    From `first` on that is every entry but the superseded ones: those of an item that has a newer version go at once.
+    Of what is before, only the newest version of each item is kept, as state. The `places` of superseded entries that
+    a round of catch-up still needs are kept besides, without their frames; at most as many as entries.
+    """
+
+    __slots__ = (
+        "_count",
+        "_entries",
+        "_keyed",
+        "_places",
+        "_purge_at",
+        "_rooms",
+        "bounds",
+        "bytes",
+        "cursors",
+        "epoch",
+        "first",
+        "head",
+        "horizons",
+        "items",
+        "losses",
+        "pushed_out",
+        "trimmed",
+    )
 
     def __init__(
         self,
@@ -56,34 +90,96 @@ class Window:
         bounds: Bounds,
         head: int = 0,
         trimmed: TrimmedRooms | None = None,
+        pushed_out: TrimmedRooms | None = None,
     ) -> None:
-        """An empty window after `head`; `trimmed` has the trimmed entries up to there, by default all of them
-        unknown."""
+        """An empty window after `head`; `trimmed` has the lost entries up to there, by default all of them unknown;
+        `pushed_out` the items lost to the bounds of state."""
         self.epoch = epoch
         self.cursors = cursors
         self.head = head
         self.first = head + 1
         self.bytes = 0
         self.bounds = bounds
+        self.items = ItemStore(bounds.max_items, bounds.max_item_bytes)
+        self.horizons = Horizons()
+        self.losses = 0
+        self.trimmed = TrimmedRooms(bounds.max_trimmed_rooms, head) if trimmed is None else trimmed
+        self.pushed_out = TrimmedRooms(bounds.max_trimmed_rooms) if pushed_out is None else pushed_out
+        self._count = 0
         self._entries: dict[int, Entry] = {}
         self._rooms = RoomIndex()
-        self._trimmed = TrimmedRooms(bounds.max_trimmed_rooms, head) if trimmed is None else trimmed
+        self._keyed = RoomIndex()
+        self._places: list[int] = []
+        self._purge_at = _PLACES
 
     def __len__(self) -> int:
-        return len(self._entries)
+        """How many entries from `first` on are not superseded."""
+        return self._count
 
-    def append(self, entry: Entry) -> None:
-        """Append `entry` at the head, and trim from the other end. Its offset must be `head + 1`."""
+    def append(self, entry: Entry, value: dict[str, Any] | None = None) -> None:
+        """Append `entry` at the head, and trim from the other end. Its offset must be `head + 1`. `value` is its item's
+        whole value, where it is known."""
         if entry.offset != self.head + 1:
             raise ValueError(f"offset {entry.offset} does not follow {self.head}")
         self._entries[entry.offset] = entry
         self.head = entry.offset
         self.bytes += len(entry.frame.wire)
-        self._rooms.add(entry.rooms, entry.offset)
+        self._count += 1
+        if entry.change is None:
+            self._rooms.add(entry.rooms, entry.offset)
+        else:
+            self._keyed.add(entry.rooms, entry.offset)
+            self._change(entry, entry.change, value)
         bounds = self.bounds
         # A single event over the bytes stays until the next one: an accepted event can be delivered.
-        while len(self._entries) > bounds.max_events or (self.bytes > bounds.max_bytes and self.first < self.head):
+        while self._count > bounds.max_events or (self.bytes > bounds.max_bytes and self._count > 1):
             self._drop_first()
+
+    def _change(self, entry: Entry, change: Change, value: dict[str, Any] | None) -> None:
+        entry.item, before = self.items.change(entry.offset, entry.rooms, entry.frame, change, value)
+        old = self._entries.get(before)
+        if old is not None:
+            old.superseded_by = entry.offset
+            if before >= self.first:
+                self._count -= 1
+                self.bytes -= len(old.frame.wire)
+            if self.horizons.newest >= before:
+                old.frame = entry.frame  # its own is of no use
+                self._places.append(before)
+                if len(self._places) >= self._purge_at:
+                    self._purge()
+            else:
+                self._remove(old)
+            if before == self.first:
+                self._find_first()
+        while (item := self.items.take_over()) is not None:
+            self._push_out(item)
+
+    def _push_out(self, item: Item) -> None:
+        """Drop an item from the state, for its bounds. In the window its newest version stays, as a plain event."""
+        entry = self._entries[item.newest]
+        self.pushed_out.record(item.rooms, item.newest)
+        if item.newest >= self.first:
+            frame = item.frame_at(entry.offset, entry.event_id)
+            self.bytes += len(frame.wire) - len(entry.frame.wire)
+            entry.frame, entry.item = frame, None
+        else:
+            self._lose(entry)
+        for offset in self._places:
+            if (place := self._entries[offset]).item is item:
+                place.superseded_by = 1  # by anything, for every round
+
+    def skip(self, offset: int) -> None:
+        """Advance the head to before `offset`: all entries up to there are superseded, or known to be lost."""
+        self.head = offset - 1
+        self._find_first()
+
+    def lose(self, trimmed: TrimmedRooms) -> None:
+        """Entries after the head are lost as well, as `trimmed` has it: no earlier event is kept any more."""
+        while self.first <= self.head:
+            self._drop_first()
+        self.trimmed.merge(trimmed)
+        self.losses += 1
 
     def sweep(self, now: float) -> None:
         """Drop entries older than `max_seconds`."""
@@ -97,20 +193,85 @@ class Window:
             entry.at += seconds
 
     def _drop_first(self) -> None:
-        entry = self._entries.pop(self.first)
+        """Trim the first entry of the window, which must not be empty; the newest version of an item becomes state."""
+        entry = self._entries[self.first]
         self.bytes -= len(entry.frame.wire)
+        self._count -= 1
         self.first += 1
-        self._rooms.drop_first(entry.rooms)
-        self._trimmed.record(entry.rooms, entry.offset)
+        self._find_first()
+        item = entry.item
+        if item is None:
+            self._lose(entry)
+        elif item.op == "delete":
+            self.items.forget_ended(item)
+            self._lose(entry)
+
+    def _find_first(self) -> None:
+        """Pass over what is superseded. O(1) for each offset there ever was."""
+        entries = self._entries
+        while self.first <= self.head and ((entry := entries.get(self.first)) is None or entry.superseded_by):
+            self.first += 1
+
+    def _lose(self, entry: Entry) -> None:
+        self._remove(entry)
+        self.trimmed.record(entry.rooms, entry.offset)
+        self.losses += 1
+
+    def _remove(self, entry: Entry) -> None:
+        del self._entries[entry.offset]
+        index = self._rooms if entry.change is None else self._keyed
+        index.remove(entry.rooms, entry.offset, self._entries)
+
+    # ---- rounds of catch-up
+
+    def end_round(self, horizon: int) -> None:
+        """A round of catch-up up to `horizon` has ended, or was given up."""
+        self.horizons.release(horizon)
+        if self._places and not self.horizons.newest:
+            self._purge()
+
+    def _purge(self) -> None:
+        """Drop the places that no round needs any more: O(places), amortised over those that were added."""
+        self.horizons.expire()
+        while True:
+            needed = []
+            for offset in self._places:
+                entry = self._entries[offset]
+                if self.horizons.need(offset, entry.superseded_by):
+                    needed.append(offset)
+                else:
+                    self._remove(entry)
+            self._places = needed
+            if len(needed) <= self.bounds.max_events:
+                break
+            self.horizons.release_oldest()
+        self._purge_at = max(_PLACES, 2 * len(needed))
+
+    # ---- reading
 
     def __getitem__(self, offset: int) -> Entry:
-        """The entry at `offset`, which must be from `first` to `head`."""
+        """The entry at `offset`, which must be kept, as those from `candidates` are."""
         return self._entries[offset]
 
-    def candidates(self, spans: Spans, newest_first: bool = False) -> Iterable[int]:
-        """Offsets, ascending or newest first, that include each entry in `spans` once; the window must not change while
-        they are consumed. Costs a search by room, plus what is taken."""
-        return self._rooms.candidates(spans, range(self.first, self.head + 1), newest_first)
+    @property
+    def keyed(self) -> bool:
+        """Whether there are entries of keyed events."""
+        return bool(self._keyed.rooms)
+
+    def candidates(self, spans: Spans, newest_first: bool = False, keyed: Spans | None = None) -> Iterable[int]:
+        """Offsets, ascending or newest first, that include each entry in `spans` once, and each keyed one in `keyed`,
+        by default `spans`; the window must not change while they are consumed. Costs a search by room, plus what is
+        taken."""
+        plain = self._rooms.candidates(spans, self._entries, newest_first)
+        if not self._keyed.rooms:
+            return plain
+        items = self._keyed.candidates(spans if keyed is None else keyed, self._entries, newest_first)
+        return merge(plain, items, reverse=newest_first)
+
+    def kept(self, after: int, until: int) -> Iterable[int]:
+        """The offsets of all entries above `after`, up to `until`. O(until - after)."""
+        entries = self._entries
+        return [offset for offset in range(after + 1, until + 1) if offset in entries]
 
     @property
     def cursor(self) -> str:
@@ -129,10 +290,7 @@ class Window:
         return "history_trimmed" if missing else None
 
     def misses(self, rooms: Mapping[str, int], after: int) -> bool:
-        """Whether an entry after the offset `after` was trimmed from one of `rooms`, each from its offset on. O(rooms),
-        or O(1) where nothing after it was trimmed."""
-        gone = self.first - 1
-        return after < gone and any(
-            (gone if room == TENANT_ROOM else min(self._trimmed.of(room), gone)) > max(joined, after)
-            for room, joined in rooms.items()
-        )
+        """Whether an entry after the offset `after` was lost from one of `rooms`, each from its offset on. O(rooms), or
+        O(1) where nothing after it was lost."""
+        trimmed = self.trimmed
+        return after < trimmed.newest and any(trimmed.of(room) > max(joined, after) for room, joined in rooms.items())

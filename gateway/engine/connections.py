@@ -191,6 +191,12 @@ class Connections:
 
     # ---- sweeps
 
+    def keep_followed(self, tenant: str) -> None:
+        """Count a tenant without connections as one that has just become idle: its log is being read."""
+        if not self.manager.of(tenant).connections:
+            self._idle_since.pop(tenant, None)
+            self._idle_since[tenant] = self.timer()
+
     def take_idle(self, seconds: float) -> list[str]:
         """The tenants without a connection for `seconds`, each once."""
         latest = self.timer() - seconds

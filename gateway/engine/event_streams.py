@@ -105,13 +105,13 @@ class EventStreams:
         self._delivery.flush()
         subscriptions, own = self._subscriptions, user_room(connection.identity.user_id)
         window = self._log.window(connection.identity.tenant)
-        history = stream.request.history
+        history, state = stream.request.history, stream.request.state
         connection.established = True
         self._connections.manager.join(connection, own, window.head)
         since, gap = self._place(window, stream.request.since)
         # With a place to resume from, the user's own room is resumed too.
         rooms = stream.rooms if stream.request.since is None else (own, *stream.rooms)
-        answer = subscriptions.join(connection, rooms, since, history) if rooms or stream.request.rooms else None
+        answer = subscriptions.join(connection, rooms, since, history, state) if rooms or stream.request.rooms else None
         if gap is not None and answer is not None:
             answer = answer.model_copy(update={"recovered": False})
         self._write_established(connection, window, tuple(dict.fromkeys((own, *rooms))), since)
@@ -137,7 +137,7 @@ class EventStreams:
         self, connection: Connection, window: Window, subscribed: tuple[str, ...], since: str | None
     ) -> None:
         """The first block. Its id is the place to resume from as things are: an id ahead of what is owed would lose
-        that at the next drop, so there is none where all that is owed is history."""
+        that at the next drop, so there is none where all that is owed is history and state."""
         message = connection_established(connection, window.cursor, subscribed, self._connections.limits)
         cursor = window.cursor if connection.live else since
         payload = message.encode(rfc3339(self._connections.clock()))

@@ -32,6 +32,7 @@ from gateway.engine.marks import Marks
 from gateway.engine.presence import PresenceService
 from gateway.engine.publishing import Publishing
 from gateway.engine.revocation import RevocationService
+from gateway.engine.room_reader import RoomReader
 from gateway.engine.subscriptions import Subscriptions
 from gateway.engine.tasks import TaskSet
 from gateway.engine.tickets import Tickets
@@ -76,6 +77,7 @@ class Gateway(Host):
         self.tickets = Tickets(self.cluster)
         self.authentication = Authentication(self.connections, self.drain, self.tickets, access, self.tasks)
         self.administration = Administration(self.connections, self.revocation, self.cluster.members, log)
+        self.rooms = RoomReader(self.connections, log, self.marks, access)
         self.subscriptions = Subscriptions(
             self.connections, self.delivery, self.presence, log, self.log_status, self.marks, access, self.tasks
         )

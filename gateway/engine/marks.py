@@ -60,7 +60,7 @@ class Marks:
     def pong(self, connection: Connection) -> messages.Pong:
         """The reply to `ping`: what a mark would say. `as_of` also where the connection is owed something; neither
         where the head of the log is not known."""
-        as_of = self._as_of(connection.identity.tenant)
+        as_of = self.as_of(connection.identity.tenant)
         return messages.Pong(as_of=as_of, cursor=None if as_of is None else self.cursor(connection))
 
     def send_owed(self, connection: Connection) -> None:
@@ -103,7 +103,7 @@ class Marks:
         self, tenant: str, connections: list[Connection], schedule: MarkSchedule, now: float, before: float
     ) -> None:
         """Write a mark to those of a tenant's connections that are due one. No delivery may be pending."""
-        as_of = self._as_of(tenant)
+        as_of = self.as_of(tenant)
         if as_of is None:
             return
         # Of a slice that has waited some connections may have closed: their transports ignore what is written.
@@ -114,7 +114,7 @@ class Marks:
             for batch, recipients in batches((frame,), window.head, window.head, due, streams):
                 self._delivery.write_at_head(batch, recipients)
 
-    def _as_of(self, tenant: str) -> str | None:
+    def as_of(self, tenant: str) -> str | None:
         """When the head of this node's window was last known to be the head of the log; None while that is unknown."""
         staleness = self._log.staleness(tenant)
         return None if staleness is None else rfc3339(self._connections.clock() - staleness)

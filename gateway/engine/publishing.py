@@ -21,7 +21,9 @@ from gateway.engine.revocation import RevocationService
 from schemas.codes import ErrorCode
 from schemas.events import (
     NotFinite,
+    Op,
     PublishedEvent,
+    change_error,
     event_type_error,
     rfc3339,
     timestamp_of,
@@ -69,20 +71,25 @@ class Publishing:
         source_agent_id: int | str | UUID | None = None,
         timestamp: datetime | str | None = None,
         key: str | None = None,
+        item_key: str | None = None,
+        op: Op | None = None,
         **ids: int | str | UUID | None,
     ) -> Receipt:
         """Append an event of in-process code, which is trusted for every tenant and has no rate limit.
 
         `ids` are those of its rooms, such as `circle_id=7`, at most one for each configured kind. `timestamp` is a
-        `datetime` with a time zone or RFC 3339 text, by default now; `key` is the idempotency key. Raises
-        `GatewayError` where the log refuses; `ValueError` for an invalid tenant, type, id or timestamp, and for data
-        that JSON cannot hold; `TypeError` for an id of an unknown kind of room; `WrongEventLoop` on another event loop
-        than the gateway's.
+        `datetime` with a time zone or RFC 3339 text, by default now; `key` is the idempotency key; `item_key` and `op`
+        are `key` and `op` of the protocol: the item that a keyed event changes, and how. Raises `GatewayError` where
+        the log refuses; `ValueError` for an invalid tenant, type, id, timestamp, key or op, and for data that JSON
+        cannot hold; `TypeError` for an id of an unknown kind of room; `WrongEventLoop` on another event loop than the
+        gateway's.
         """
         if self._lifecycle.loop is not asyncio.get_running_loop():
             await self._lifecycle.ensure_running()
         source_agent_id = id_of("source_agent_id", source_agent_id)
         if problem := event_type_error(type):
+            raise ValueError(problem)
+        if problem := change_error(item_key, op):
             raise ValueError(problem)
         if not is_id(tenant):
             raise IdInvalid("tenant")
@@ -97,6 +104,8 @@ class Publishing:
             timestamp=rfc3339(self._clock()) if timestamp is None else timestamp_of(timestamp),
             key=scoped_key(_IN_PROCESS, key),
             max_bytes=self._limits.message_bytes,
+            item_key=item_key,
+            op=op,
         )
         return await self.append(tenant, draft)
 
@@ -119,6 +128,8 @@ class Publishing:
                 timestamp=rfc3339(self._clock()),
                 key=scoped_key("/".join(principal), event.idempotency_key),
                 max_bytes=self._limits.message_bytes,
+                item_key=event.key,
+                op=event.op,
             )
         except IdInvalid as error:
             raise GatewayError(ErrorCode.ROOM_INVALID, f"{error}; {self._kinds.grammar}") from None

@@ -134,7 +134,7 @@ class Subscriptions:
             log_events.command_refused(connection, refused)
             self._connections.reply(connection, error_reply(refused))
         if rooms or (request.rooms and refused is None):  # `*` may stand for no room, and is answered too
-            self._enter(connection, rooms, request.since)
+            self._enter(connection, rooms, request.since, state=request.state)
 
     # ---- changes
 
@@ -167,7 +167,9 @@ class Subscriptions:
             self._connections.reply(connection, left, command.id)
             return
         self._check_rooms(connection, command.rooms)
-        self._enter(connection, command.rooms, command.since, command.history, command.presence, command.id)
+        self._enter(
+            connection, command.rooms, command.since, command.history, command.presence, command.id, command.state
+        )
 
     def _enter(
         self,
@@ -177,11 +179,12 @@ class Subscriptions:
         history: int = 0,
         presence: bool | None = None,
         id: str | int | None = None,
+        state: bool = False,
     ) -> None:
         """Join rooms that passed the checks, and reply as to the command `subscribe`; no replay may be pending. Raises
         `CursorInvalid`."""
         was_live = connection.live
-        answer = self.join(connection, rooms, since, history)
+        answer = self.join(connection, rooms, since, history, state)
         if presence:
             self._presence.watch(connection, answer.rooms)
         elif presence is False:
@@ -190,13 +193,13 @@ class Subscriptions:
         self.catch_up(connection, was_live)
 
     def join(
-        self, connection: Connection, rooms: Sequence[str], since: str | None, history: int = 0
+        self, connection: Connection, rooms: Sequence[str], since: str | None, history: int = 0, state: bool = False
     ) -> messages.Subscribed:
         """Join rooms that passed the checks, and make their earlier events owed; no replay may be pending. Returns the
         reply, which is to be written before `catch_up`. Raises `CursorInvalid`."""
         window = self._log.window(connection.identity.tenant)
         manager = self._connections.manager
-        answer, examined = subscription.subscribe(manager, window, connection, rooms, since, history)
+        answer, examined = subscription.subscribe(manager, window, connection, rooms, since, history, state)
         self._connections.charge(connection, examined)
         if answer.recovered is False:
             log_events.stream_gap(connection, "not_recovered")

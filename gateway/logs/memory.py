@@ -8,6 +8,7 @@ from typing import Final
 from gateway.core.cursor import EPOCH_BYTES, Cursors
 from gateway.core.frame import Frame
 from gateway.core.idempotency import IdempotencyWindow
+from gateway.core.items import ItemTooLarge
 from gateway.core.log import Draft, LogListener, LogSize, Receipt, payload_of
 from gateway.core.window import Bounds, Entry, Window
 
@@ -66,9 +67,16 @@ class MemoryLog:
             known = keys.claim(draft.key, draft.body, offset, now, self._timer())
             if known is not None:
                 return Receipt(window.cursors.encode(self._epoch, known.offset), duplicate=True, at=known.at)
+        if draft.change is not None:
+            try:
+                window.items.require_room(draft.rooms, draft.change, draft.body)
+            except ItemTooLarge:
+                if draft.key is not None:
+                    keys.release(draft.key)
+                raise
         event_id = window.cursors.encode(self._epoch, offset)
         frame = Frame(payload_of(draft.body, event_id, draft.timestamp), event_id)
-        entry = Entry(offset, event_id, draft.rooms, frame, now, draft.removal)
+        entry = Entry(offset, event_id, draft.rooms, frame, now, draft.removal, draft.change)
         window.append(entry)
         if self._listener is not None:
             self._listener.on_entry(tenant, entry)

@@ -157,6 +157,8 @@ class Settings(BaseSettings):
         default=120, ge=1, description="a younger event is dropped only when count or bytes force it"
     )
     log_max_seconds: int = Field(default=3_600, ge=1, description="an older event is dropped")
+    state_max_items: int = Field(default=10_000, ge=1, description="items whose newest value a tenant's log keeps")
+    state_max_bytes: int = Field(default=16 * 1024 * 1024, ge=1, description="bytes of these values")
 
     max_connections_per_user: Count = Field(default=30, description="connections of one user")
     max_connections_per_address: Count = Field(

@@ -156,7 +156,13 @@ def token_verifier(settings: Settings, keyring: KeyRing, external: ExternalIssue
 
 def _log(settings: Settings, keys: tuple[bytes, ...], clock: Callable[[], float], timer: Callable[[], float]) -> Log:
     seconds = max(settings.log_min_seconds, settings.log_max_seconds)
-    bounds = Bounds(settings.log_max_events, settings.log_max_bytes, seconds)
+    bounds = Bounds(
+        settings.log_max_events,
+        settings.log_max_bytes,
+        seconds,
+        max_items=settings.state_max_items,
+        max_item_bytes=settings.state_max_bytes,
+    )
     scheme = settings.log_url.partition(":")[0]
     if scheme == "memory":
         return MemoryLog(keys, bounds, clock, timer)

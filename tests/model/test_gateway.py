@@ -4,7 +4,6 @@ coming back; several clients of two tenants, one turn of the event loop at a tim
 `HYPOTHESIS_PROFILE=long pytest tests/model` looks further: other examples each time, and thirty times as many.
 """
 
-import os
 from contextlib import suppress
 from unittest.mock import patch
 
@@ -14,9 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
 from gateway.core.errors import IdempotencyConflict
-from tests.model.world import MAX_EVENTS, NEVER, Client, FakeTransport, Subscription, Token, World
-
-LONG = os.environ.get("HYPOTHESIS_PROFILE") == "long"
+from tests.model.world import EVERYTHING, LONG, MAX_EVENTS, NEVER, Client, FakeTransport, Subscription, Token, World
 
 OLD, NOBODYS, FOREIGN = 100, 101, 102
 """Cursors of an earlier epoch of the log, invalid ones and those of another tenant; other numbers are events before the
@@ -24,7 +21,6 @@ head."""
 
 TENANTS = ("acme", "bolt")
 USERS = ("ada", "bob")
-EVERYTHING = ("circle:*", "project:*", "user:*", "tenant")
 PATTERNS = (*[EVERYTHING] * 4, ("circle:1", "project:1"), ("circle:1", "circle:2"), ("tenant",), ())
 ROOMS = ("circle:1", "circle:1", "project:1", "project:1", "circle:2", "tenant", "user:ada", "user:bob")
 MAX_OPEN = 5

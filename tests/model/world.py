@@ -4,6 +4,7 @@ list of the events that it is still owed. A frame is judged when it is written."
 
 import asyncio
 import json
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -26,6 +27,10 @@ from gateway.logs.memory import MemoryLog
 from gateway.testing import CURSOR_KEY, Clock, draft
 from schemas.codes import CloseCode
 from schemas.events import rfc3339
+
+LONG = os.environ.get("HYPOTHESIS_PROFILE") == "long"
+
+EVERYTHING = ("circle:*", "project:*", "user:*", "tenant")
 
 MAX_EVENTS = 12
 MAX_SECONDS = 150.0
@@ -143,8 +148,9 @@ class Tap:
 class TappedLog(MemoryLog):
     """A log that also reports to the world: each entry before other listeners get it, and the results of appends."""
 
-    def __init__(self, world: "World") -> None:
-        super().__init__((CURSOR_KEY,), Bounds(MAX_EVENTS, 1 << 30, MAX_SECONDS), world.clock, world.clock)
+    def __init__(self, world: "World", max_items: int) -> None:
+        bounds = Bounds(MAX_EVENTS, 1 << 30, MAX_SECONDS, max_items=max_items)
+        super().__init__((CURSOR_KEY,), bounds, world.clock, world.clock)
         self._world = world
 
     def attach(self, listener: LogListener) -> None:
@@ -166,9 +172,9 @@ class TappedLog(MemoryLog):
 
 
 class World:
-    """A gateway and all that is outside of it."""
+    """A gateway and all that is outside of it; its log keeps the state of `max_items` items."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_items: int = 10_000) -> None:
         self.clock = Clock()
         self.loop = Loop(self.clock)
         self.failures: list[BaseException] = []
@@ -181,7 +187,7 @@ class World:
         self.tokens: list[Token] = []
         keyring = KeyRing([hmac_key(b"a secret of the model, 0123456789")])
         self.issuer = TokenIssuer(keyring, "model", "model")
-        self.log = TappedLog(self)
+        self.log = TappedLog(self, max_items)
         limits = Limits(commands_per_second=0, events_per_second=0, connections=ConnectionLimits(0, 0, 0, 0))
         self.gateway = Gateway(
             self.log,

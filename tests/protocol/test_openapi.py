@@ -69,7 +69,9 @@ TENANT = {
     "POST /events",
     "POST /events/batch",
     "POST /tickets",
+    "GET /rooms/{room}/events",
     "GET /rooms/{room}/presence",
+    "GET /rooms/{room}/state",
 }
 # # No connection is open that `DELETE /admin/connections/{id}` could close.
 PLATFORM = {

@@ -13,6 +13,7 @@ from redis.exceptions import ResponseError
 
 from gateway.core.cursor import EPOCH_BYTES, Cursors
 from gateway.core.errors import IdempotencyConflict, LogUnavailable
+from gateway.core.items import KeyedEventsUnsupported
 from gateway.core.log import Draft, LogListener, LogSize, Receipt
 from gateway.core.trimmed_rooms import TrimmedRooms
 from gateway.core.window import Bounds, Window
@@ -108,6 +109,8 @@ class RedisLog:
 
     def append(self, tenant: str, draft: Draft) -> Awaitable[Receipt]:
         """Queue the event at the call, not at the `await`: a caller's concurrent appends keep their order."""
+        if draft.change is not None:
+            raise KeyedEventsUnsupported
         return self.writer.append(tenant, draft)
 
     def appended(self, tenant: str) -> int:

@@ -1,0 +1,179 @@
+"""Items: what keyed events set, append to and delete, and the newest value of each (log compaction)."""
+
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, NamedTuple
+
+from gateway.core.errors import GatewayError
+from gateway.core.frame import Frame
+from schemas.codes import ErrorCode
+from schemas.events import Op, decode_event, encode_event, json_size
+
+MAX_ITEM_BYTES: Final = 64 * 1024
+"""The limit of an item's `data` as JSON."""
+
+
+class Change(NamedTuple):
+    """The change of the item that `key` names in an event's rooms. `data` is that of an `append`, where it is at hand
+    and JSON has the same values."""
+
+    key: str
+    op: Op
+    data: Mapping[str, Any] | None = None
+
+
+class ItemTooLarge(GatewayError):
+    """An `append` would make its item larger than an item may be."""
+
+    def __init__(self) -> None:
+        message = f"an item has at most {MAX_ITEM_BYTES} bytes of data: set it anew, or append to another key"
+        super().__init__(ErrorCode.MESSAGE_TOO_LARGE, message, limit=MAX_ITEM_BYTES)
+
+
+class KeyedEventsUnsupported(GatewayError):
+    """A keyed event for a log engine without items."""
+
+    def __init__(self) -> None:
+        super().__init__(ErrorCode.BAD_MESSAGE, "key: this log takes no keyed events; publish without `key` and `op`")
+
+
+class Item:
+    """The newest value of what a key names in `rooms`: the event at the offset `newest`, in place of whose data is the
+    whole `value` where texts were appended. It is whole from the offset `base` on, the last `set`. `size` is of the
+    data, in bytes, or a little more; 0 for an item that has ended."""
+
+    __slots__ = ("_framed", "base", "frame", "key", "newest", "op", "rooms", "size", "value")
+
+    def __init__(self, key: str, rooms: tuple[str, ...]) -> None:
+        self.key = key
+        self.rooms = rooms
+        self.newest = self.base = self.size = 0
+        self.op: Op = "set"
+        self.frame: Frame
+        self.value: dict[str, Any] | None = None
+        self._framed: tuple[int, Frame] | None = None
+
+    def change(self, offset: int, frame: Frame, change: Change, value: dict[str, Any] | None) -> None:
+        """Take the event at `offset`; `value` is what it makes of the item, where that is known."""
+        if change.op == "append" and self.op != "delete" and self.newest:
+            if value is None:
+                data = change.data
+                self.append(decode_event(frame.payload)["data"] if data is None else data)
+            else:
+                self.value, self.size = value, json_size(value)
+        else:
+            self.value, self.base = value, offset
+            self.size = 0 if change.op == "delete" else len(frame)
+        self.newest, self.op, self.frame, self._framed = offset, change.op, frame, None
+
+    def append(self, data: Mapping[str, Any]) -> None:
+        """Put texts behind those that the item has, and replace or add the rest. Costs O(the item's texts)."""
+        value = self.value
+        if value is None:
+            value = self.value = self.whole()
+            self.size = json_size(value)
+        for name, new in data.items():
+            old = value.get(name)
+            if isinstance(new, str) and isinstance(old, str):
+                value[name] = old + new
+                self.size += json_size(new) - 2
+            else:
+                added = json_size(name) + 1 + bool(value) if name not in value else -json_size(old)
+                self.size += json_size(new) + added
+                value[name] = new
+
+    def whole(self) -> dict[str, Any]:
+        """The item's `data`."""
+        if self.value is not None:
+            return self.value
+        data: dict[str, Any] = decode_event(self.frame.payload)["data"]
+        return data
+
+    def frame_at(self, offset: int, event_id: str) -> Frame:
+        """The newest value as one whole `set`, or the `delete`, for the place and with the id of one of its versions.
+        Made once for all who get it there, until the item changes."""
+        if self.op != "append" and offset == self.newest:
+            return self.frame
+        if self._framed is None or self._framed[0] != offset:
+            event = decode_event(self.frame.payload)
+            event["event_id"] = event_id
+            if self.op == "append":
+                event["op"] = "set"
+                if self.value is not None:
+                    event["data"] = self.value
+            self._framed = (offset, Frame(encode_event(event), event_id))
+        return self._framed[1]
+
+
+class ItemStore:
+    """The items of one tenant. At most `max_items` have a value, of `max_bytes` in all: `take_over` takes the one whose
+    change is the oldest. Of those that have ended there are as many as events that say so are kept.
+
+    All is O(1), but that an `append` costs O(texts of its item), a copy of at most 64 KiB.
+    """
+
+    __slots__ = ("_ended", "_items", "bytes", "max_bytes", "max_items")
+
+    def __init__(self, max_items: int, max_bytes: int) -> None:
+        self.max_items = max_items
+        self.max_bytes = max_bytes
+        self.bytes = 0
+        self._items: OrderedDict[tuple[str, tuple[str, ...]], Item] = OrderedDict()
+        self._ended: dict[tuple[str, tuple[str, ...]], Item] = {}
+
+    def __len__(self) -> int:
+        """How many have a value."""
+        return len(self._items)
+
+    def __iter__(self) -> Iterator[Item]:
+        """The items that have a value, in the order of their newest changes."""
+        return iter(self._items.values())
+
+    def get(self, key: str, rooms: tuple[str, ...]) -> Item | None:
+        """The item, if it has a value."""
+        return self._items.get((key, rooms))
+
+    def require_room(self, rooms: tuple[str, ...], change: Change, body: bytes) -> None:
+        """Raise `ItemTooLarge` where an `append`, the event `body`, would make the item too large."""
+        item = self._items.get((change.key, rooms))
+        if change.op != "append" or item is None or item.size + len(body) <= MAX_ITEM_BYTES:
+            return
+        trial = Item(change.key, rooms)
+        trial.value = dict(item.whole())
+        trial.size = json_size(trial.value) if item.value is None else item.size
+        trial.append(decode_event(body)["data"])
+        if trial.size > MAX_ITEM_BYTES:
+            raise ItemTooLarge
+
+    def change(
+        self, offset: int, rooms: tuple[str, ...], frame: Frame, change: Change, value: dict[str, Any] | None
+    ) -> tuple[Item, int]:
+        """Apply the event at `offset`, the newest; returns its item, and where that was changed before, or 0. `value`
+        is the item's value with this change, where it is known."""
+        id = (change.key, rooms)
+        item = self._items.get(id)
+        if item is None:
+            item = self._ended.pop(id, None) or Item(change.key, rooms)
+        before, size = item.newest, item.size
+        item.change(offset, frame, change, value)
+        self.bytes += item.size - size
+        if change.op == "delete":
+            self._items.pop(id, None)
+            self._ended[id] = item
+        else:
+            self._items[id] = item
+            self._items.move_to_end(id)
+        return item, before
+
+    def take_over(self) -> Item | None:
+        """Forget the item whose change is the oldest and return it; None where all are within the bounds."""
+        if len(self._items) <= self.max_items and self.bytes <= self.max_bytes:
+            return None
+        _, item = self._items.popitem(last=False)
+        self.bytes -= item.size
+        return item
+
+    def forget_ended(self, item: Item) -> None:
+        """The event is gone that says that the item has ended."""
+        if self._ended.get((item.key, item.rooms)) is item:
+            del self._ended[item.key, item.rooms]

@@ -1,0 +1,201 @@
+"""Rounds of catch-up: what a client that is slower than its items change gets of them."""
+
+import json
+from itertools import pairwise
+from typing import Any
+from unittest.mock import patch
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.core.catch_up import Progress, send_next_batch, start_replay
+from gateway.core.cursor import Cursors
+from gateway.core.frame import Frame
+from gateway.core.items import Change
+from gateway.core.manager import ConnectionManager
+from gateway.core.window import Bounds, Entry, Window
+from schemas.events import Op, encode_event
+from tests.support.entries import EPOCH, connection
+from tests.support.transports import FakeTransport
+
+ROOMS = ("circle:1", "tenant")
+
+
+class Keyed:
+    """A window of keyed and plain events; each event's id is its offset."""
+
+    def __init__(self, bounds: Bounds | None = None) -> None:
+        self.window = Window(EPOCH, Cursors((b"k" * 32,), "acme"), bounds or Bounds())
+        self.values: dict[str, str] = {}
+        self.versions: dict[str, list[int]] = {}
+        self.plain: list[int] = []
+
+    def publish(self, key: str | None, op: Op = "set", rooms: tuple[str, ...] = ROOMS) -> int:
+        """An event whose text is its offset in brackets."""
+        offset = self.window.head + 1
+        text = f"[{offset}]"
+        fields = {"type": "t", "data": {"text": text}, "event_id": str(offset)}
+        if key is None:
+            self.plain.append(offset)
+        else:
+            self.versions.setdefault(key, []).append(offset)
+            fields |= {"key": key, "op": op}
+            self.values[key] = self.values.get(key, "") + text if op == "append" else text
+            if op == "delete":
+                del self.values[key]
+        change = None if key is None else Change(key, op)
+        self.window.append(Entry(offset, str(offset), rooms, Frame(encode_event(fields)), 0.0, None, change))
+        return offset
+
+    def places(self, after: int, horizon: int) -> list[int]:
+        """What a round brings by the rule, each at its place."""
+        newest = [max((o for o in offsets if o <= horizon), default=0) for offsets in self.versions.values()]
+        return sorted(o for o in [*newest, *self.plain] if after < o <= horizon)
+
+
+class Follower:
+    """A client that shows the newest of each item, by what it gets."""
+
+    def __init__(self, keyed: Keyed, *rooms: str) -> None:
+        self.keyed = keyed
+        self.connection, self.sheet = connection(ConnectionManager(), dict.fromkeys(rooms, 0))
+        self.shown: dict[str, str] = {}
+        self.seen: list[tuple[int, str | None]] = []
+        self._read = 0
+
+    def step(self, count: int) -> Progress:
+        """At most so many events, all of them small."""
+        with patch("gateway.core.catch_up.BATCH_BYTES", count * 60):
+            progress = send_next_batch(self.connection, self.keyed.window, 0.0)
+        self.read()
+        return progress
+
+    def read(self) -> None:
+        for payload in self.sheet.payloads[self._read :]:
+            event = json.loads(payload)
+            key = event.get("key")
+            self.seen.append((int(event["event_id"]), key))
+            assert event.get("op") != "append", "catch-up brings whole values"
+            if event.get("op") == "delete":
+                self.shown.pop(key, None)
+            elif key is not None:
+                self.shown[key] = event["data"]["text"]
+        self._read = len(self.sheet.payloads)
+
+    def finish(self) -> None:
+        for _ in range(10_000):
+            if self.step(10) is Progress.LIVE:
+                return
+        raise AssertionError("it never comes to an end")
+
+
+keys = st.sampled_from((None, "a", "b", "c", "d"))
+ops: st.SearchStrategy[Op] = st.sampled_from(("set", "append", "append", "delete"))
+steps = st.lists(st.tuples(keys, ops) | st.integers(1, 4), max_size=80)
+
+
+@given(steps, st.integers(1, 3))
+def test_rounds_bring_what_the_rule_says(script: list[tuple[str | None, Op] | int], slow: int) -> None:
+    """Each round ends at the head as it was when it began, and brings every item once, at the place of its newest
+    version by then, and every plain event; in the end the newest of each is shown, and nothing else is kept."""
+    keyed = Keyed()
+    client = Follower(keyed, "circle:1")
+    client.connection.fall_behind(0)
+    rounds: list[int] = []
+    began = 0
+    for step in script:
+        if isinstance(step, int):
+            for _ in range(step):
+                if not client.connection.horizon and client.connection.offset != keyed.window.head:
+                    began = client.connection.offset or 0
+                    rounds.append(keyed.window.head)
+                client.step(slow)
+                if client.connection.live:
+                    client.connection.fall_behind(keyed.window.head)
+                if not client.connection.horizon and rounds:
+                    got = [offset for offset, _ in client.seen if began < offset <= rounds[-1]]
+                    assert got == keyed.places(began, rounds[-1])
+        else:
+            keyed.publish(*step)
+    client.finish()
+    assert client.shown == keyed.values
+    assert all(a < b for (a, _), (b, _) in pairwise(client.seen))
+    kept = {offset for offset in range(1, keyed.window.head + 1) if list(keyed.window.kept(offset - 1, offset))}
+    assert kept == {*keyed.plain, *(offsets[-1] for offsets in keyed.versions.values())}
+
+
+def test_no_item_starves() -> None:
+    """100 items that change 10 times a second each, to a client of 20 events a second: it gets them evenly, each within
+    two passes of the others, though nearly all versions are gone when it comes to them."""
+    keyed = Keyed(Bounds(max_events=150))
+    client = Follower(keyed, "circle:1")
+    names = [f"gauge:{n}" for n in range(100)]
+    client.connection.fall_behind(0)
+    for second in range(60):
+        for n in range(1_000):
+            # Some always right before the others: those come last in each round.
+            keyed.publish(names[n * 7 % 100 if second % 2 else n % 100])
+            if n % 50 == 49:
+                client.step(1)
+    counts = [sum(key == name for _, key in client.seen) for name in names]
+    assert sum(counts) >= 60 * 20
+    assert max(counts) - min(counts) <= 2
+    assert min(counts) >= 60 * 20 // 100 - 2
+    assert len(keyed.window) <= 150
+
+
+def test_places_that_rounds_need_are_few() -> None:
+    """Clients that never go on cost no more than the window has entries; those whose places had to go get every item
+    all the same."""
+    keyed = Keyed(Bounds(max_events=200))
+    clients = []
+    for n in range(3_000):
+        keyed.publish(f"gauge:{n % 100}")
+        if n % 20 == 19:
+            client = Follower(keyed, "circle:1")
+            client.connection.fall_behind(0)
+            client.step(1)
+            clients.append(client)
+    kept = sum(1 for _ in keyed.window.kept(0, keyed.window.head))
+    assert kept <= 100 + 2 * 200
+    for client in clients:
+        client.finish()
+        assert client.shown == keyed.values
+    keyed.publish("gauge:1")
+    assert sum(1 for _ in keyed.window.kept(0, keyed.window.head)) == 100
+
+
+def test_state_is_each_item_once_at_the_place_of_its_last_change() -> None:
+    """With what `since` or `history` asks for between them; an item that has ended is none."""
+    keyed = Keyed(Bounds(max_events=3))
+    script: list[tuple[str | None, Op]] = [("a", "set"), ("b", "set"), (None, "set"), ("a", "append")]
+    for key, op in (*script, ("c", "set"), ("c", "delete")):
+        keyed.publish(key, op)
+    client = Follower(keyed)
+    assert start_replay(client.connection, keyed.window, ["circle:1"], 6, state=True)[:2] == (2, 2)
+    client.finish()
+    assert client.seen == [(2, "b"), (4, "a")]
+    assert client.shown == {"a": "[1][4]", "b": "[2]"}
+    other = Follower(keyed)
+    assert start_replay(other.connection, keyed.window, ["circle:1"], 3)[:2] == (2, 2)
+    other.finish()
+    assert other.seen == [(4, "a"), (6, "c")]
+
+
+def test_text_that_was_seen_in_part_comes_as_a_whole() -> None:
+    """A client that has got the last pieces by another room gets all of the text with this one."""
+    keyed = Keyed()
+    both = ("circle:1", "project:1", "tenant")
+    keyed.publish("a", "set", both)
+    keyed.publish("a", "append", both)
+    keyed.publish("b", "append", both)
+    manager = ConnectionManager()
+    one, sheet = connection(manager, {"project:1": 1})
+    assert start_replay(one, keyed.window, ["circle:1"], 0)[0] == 1
+    while send_next_batch(one, keyed.window, 0.0) is not Progress.LIVE:
+        pass
+    assert [(event["event_id"], event["data"]["text"]) for event in _events(sheet)] == [("2", "[1][2]")]
+
+
+def _events(sheet: FakeTransport) -> list[dict[str, Any]]:
+    return [json.loads(payload) for payload in sheet.payloads]
