@@ -5,12 +5,10 @@ Only refusals of the log, of rates and of grants are answered here as well.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any, ClassVar, Final, TypeVar
+from typing import ClassVar, Final
 
 from fastapi.datastructures import DefaultPlaceholder
 from fastapi.routing import APIRoute
-from pydantic import BaseModel
 from pydantic_core import from_json, to_json
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -19,14 +17,12 @@ from auth.identity import Identity
 from gateway.api.authentication import is_redacted
 from gateway.api.client import set_identity
 from gateway.api.problems import log_refusal, problem_for
-from gateway.api.publisher import BATCH_PATH, EVENTS_PATH, PUBLISHERS, HttpPublisher
+from gateway.api.publisher import BATCH_PATH, EVENTS_PATH, HttpPublisher, Result
 from gateway.api.routes import MAX_BATCH_BODY, MAX_BODY, ProblemRoute, read_body
 from gateway.core.errors import GatewayError
 from gateway.engine.ingest import PARSED_BYTES
 from gateway.service.factory import Service
 from schemas.admin import EventBatch
-
-Model = TypeVar("Model", bound=BaseModel)
 
 _JSON: Final = frozenset(
     (
@@ -55,19 +51,18 @@ class FastPath:
         publishing = gateway.publishing
         self._ingest = publishing.ingest
         self._proxies = service.settings.proxies
-        self._publish_by_path: dict[str, tuple[int, Callable[[Scope, Identity, bytes], Awaitable[Any]]]] = {
-            EVENTS_PATH: (MAX_BODY, self._publish),
-            BATCH_PATH: (MAX_BATCH_BODY, self._publish_batch),
-        }
 
     async def attempt(self, path: str, scope: Scope, receive: Receive, send: Send) -> Receive | None:
         """Answer a POST to the route `path` and return None; or return the `receive` with which FastAPI handles it."""
-        if path not in self._publish_by_path or (identity := self._sender(scope)) is None:
+        if path not in (EVENTS_PATH, BATCH_PATH) or (identity := self._sender(scope)) is None:
             return receive
-        limit, publish = self._publish_by_path[path]
         try:
-            body = await read_body(scope, receive, limit)
-            result = await publish(scope, identity, body)
+            if path == EVENTS_PATH:
+                body = await read_body(scope, receive, MAX_BODY)
+                result = await self._publish(identity, body)
+            else:
+                body = await read_body(scope, receive, MAX_BATCH_BODY)
+                result = await self._publish_batch(scope, identity, body)
         except Exception as error:
             if isinstance(error, AuthError | GatewayError):
                 log_refusal(scope, path, self._proxies, error)
@@ -81,17 +76,19 @@ class FastPath:
         await send({"type": "http.response.body", "body": content})
         return None
 
-    async def _publish(self, scope: Scope, identity: Identity, body: bytes) -> Any:
-        event = _read(self._publisher.model, body)
-        if event is None:
+    async def _publish(self, identity: Identity, body: bytes) -> Result | None:
+        try:
+            event = self._publisher.validate(from_json(body, allow_inf_nan=False))
+        except ValueError:
             return None
         # Again: the token may have ended while the body was received.
         return await self._publisher.publish(self._connections.revalidate(identity), event)
 
-    async def _publish_batch(self, scope: Scope, identity: Identity, body: bytes) -> Any:
+    async def _publish_batch(self, scope: Scope, identity: Identity, body: bytes) -> dict[str, list[Result]] | None:
         await self._ingest.turn(identity.tenant, len(body) // PARSED_BYTES)
-        batch = _read(EventBatch, body)
-        if batch is None:
+        try:
+            batch = EventBatch.model_validate(from_json(body, allow_inf_nan=False))
+        except ValueError:
             return None
         identity = self._connections.revalidate(identity)
         return {"results": await self._publisher.publish_batch(scope, identity, batch.events)}
@@ -124,7 +121,7 @@ class FastPath:
             identity = self._authentication.verify(credentials[7:].decode("latin-1").strip())
         except AuthError:
             return None
-        if not any(identity.has_scope(scope) for scope in PUBLISHERS):
+        if not (identity.has_scope("publish") or identity.has_scope("admin")):
             return None
         set_identity(scope, identity)
         return identity
@@ -172,14 +169,6 @@ def _serves_as_declared(route: APIRoute, scope: Scope) -> bool:
         return False
     limit = getattr(declared, "max_body_size", None)  # of newer releases
     return not declared.dependencies and limit is None and isinstance(declared.response_class, DefaultPlaceholder)
-
-
-def _read(model: type[Model], body: bytes) -> Model | None:
-    """The content of a body; None where it is invalid."""
-    try:
-        return model.model_validate(from_json(body, allow_inf_nan=False))
-    except ValueError:
-        return None
 
 
 def _again(body: bytes, receive: Receive) -> Receive:

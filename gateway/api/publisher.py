@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Awaitable, Sequence
 from typing import Any, Final
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 from starlette.types import Scope
 
 from auth.errors import AuthError
@@ -35,17 +35,20 @@ logger = logging.getLogger("gateway.api")
 
 
 class HttpPublisher:
-    """Publisher of the events in HTTP requests, which are validated by `model`."""
+    """Publisher of the events in HTTP requests. `model` is an event's model; `validate` makes an instance of parsed
+    JSON, or raises `ValidationError`."""
 
     def __init__(self, service: Service) -> None:
         gateway = service.gateway
         self.model = published_event(gateway.kinds)
+        self.validate = TypeAdapter(self.model).validator.validate_python
         self._publishing = gateway.publishing
         self._proxies = service.settings.proxies
 
     async def publish(self, identity: Identity, event: PublishedEvent) -> Result:
         """Append one event to the log. Raises `AuthError`, `GatewayError`."""
-        return await _answer(*self._append(identity, event))
+        tenant, draft = self._publishing.draft(identity, event)
+        return _answer(await self._publishing.append(tenant, draft), draft.rooms)
 
     async def publish_batch(self, scope: Scope, identity: Identity, events: Sequence[Any]) -> list[Result]:
         """Append the events in the body of the request `scope`; the results are in their order. Raises `GatewayError`
@@ -63,13 +66,10 @@ class HttpPublisher:
         results += [_failure(late)] * (len(events) - len(results))
         return results
 
-    def _append(self, identity: Identity, event: PublishedEvent) -> tuple[Awaitable[Receipt], tuple[str, ...]]:
-        tenant, draft = self._publishing.draft(identity, event)
-        return self._publishing.append(tenant, draft), draft.rooms
-
     def _try_append(self, scope: Scope, identity: Identity, item: Any) -> UnderWay:
         try:
-            return self._append(identity, self.model.model_validate(item))
+            tenant, draft = self._publishing.draft(identity, self.validate(item))
+            return self._publishing.append(tenant, draft), draft.rooms
         except Exception as error:
             if isinstance(error, AuthError | GatewayError):
                 log_refusal(scope, BATCH_PATH, self._proxies, error)
@@ -77,15 +77,17 @@ class HttpPublisher:
 
 
 async def _result(sent: UnderWay) -> Result:
+    if isinstance(sent, dict):
+        return sent
+    appended, rooms = sent
     try:
-        return sent if isinstance(sent, dict) else await _answer(*sent)
+        return _answer(await appended, rooms)
     except Exception as error:
         # Other events are in the log, and the publisher must get their results.
         return _failure(error)
 
 
-async def _answer(appended: Awaitable[Receipt], rooms: tuple[str, ...]) -> Result:
-    receipt = await appended
+def _answer(receipt: Receipt, rooms: tuple[str, ...]) -> Result:
     return {"event_id": receipt.event_id, "duplicate": receipt.duplicate, "rooms": rooms}
 
 

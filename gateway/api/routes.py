@@ -45,17 +45,19 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
 
 
 async def _read(receive: Receive, limit: int) -> bytes:
-    chunks, size, more = [], 0, True
-    while more:
+    chunks: list[bytes] = []
+    size = 0
+    while True:
         message = await receive()
         if message["type"] != "http.request":
             raise BodyError(400, ErrorCode.BAD_MESSAGE, "the connection was closed before the end of the body")
-        chunk, more = message.get("body", b""), message.get("more_body", False)
+        chunk: bytes = message.get("body", b"")
         size += len(chunk)
         if size > limit:
             raise BodyError(413, ErrorCode.MESSAGE_TOO_LARGE, f"a body has at most {limit} bytes", limit)
+        if not message.get("more_body", False):
+            return b"".join((*chunks, chunk)) if chunks else chunk
         chunks.append(chunk)
-    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
 class BoundedRequest(Request):

@@ -118,7 +118,7 @@ class Publishing:
             raise RateLimited(f"at most {limit:g} events a second may be published by one user", wait, limit)
         tenant = identity.tenant if event.tenant is None else event.tenant
         try:
-            if not is_id(tenant):
+            if event.tenant is not None and not is_id(tenant):
                 raise IdInvalid("tenant")
             draft = draft_of(
                 event.type,
