@@ -6,18 +6,20 @@ import type { Freshness } from './types.js';
 export class FreshnessClock {
   /** The gateway's clock minus ours; of the frame that was on its way the shortest. */
   #ahead = -Infinity;
+  #reset = false;
   #asOf = -Infinity;
   #degraded = false;
 
-  /** A new connection may be to a node with another clock. */
+  /** The next connection may be to a node with another clock. Until its first frame the age goes by the old one. */
   reset(): void {
-    this.#ahead = -Infinity;
+    this.#reset = true;
     this.#degraded = false;
   }
 
   /** A frame of the gateway's own, which carries the time when it was sent. */
   frame(type: string, timestamp: string): void {
-    this.#ahead = Math.max(this.#ahead, Date.parse(timestamp) - now());
+    this.#ahead = Math.max(this.#reset ? -Infinity : this.#ahead, Date.parse(timestamp) - now());
+    this.#reset = false;
     if (type === 'stream.degraded' || type === 'stream.restored') this.#degraded = type === 'stream.degraded';
   }
 

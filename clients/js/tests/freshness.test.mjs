@@ -61,6 +61,8 @@ test('a lost connection and a log that does not answer make it stale', async () 
   assert.equal(client.freshness.stale, false);
   socket().drop();
   assert.deepEqual([client.freshness.stale, client.freshness.asOf], [true, new Date(at(8))]);
+  await pass(400);
+  assert.equal(client.freshness.age, 3_400);
   await reconnect();
   assert.equal(client.state, 'live');
 });

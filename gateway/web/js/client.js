@@ -120,16 +120,18 @@ function dial(options, query, token) {
 var FreshnessClock = class {
   /** The gateway's clock minus ours; of the frame that was on its way the shortest. */
   #ahead = -Infinity;
+  #reset = false;
   #asOf = -Infinity;
   #degraded = false;
-  /** A new connection may be to a node with another clock. */
+  /** The next connection may be to a node with another clock. Until its first frame the age goes by the old one. */
   reset() {
-    this.#ahead = -Infinity;
+    this.#reset = true;
     this.#degraded = false;
   }
   /** A frame of the gateway's own, which carries the time when it was sent. */
   frame(type, timestamp) {
-    this.#ahead = Math.max(this.#ahead, Date.parse(timestamp) - now());
+    this.#ahead = Math.max(this.#reset ? -Infinity : this.#ahead, Date.parse(timestamp) - now());
+    this.#reset = false;
     if (type === "stream.degraded" || type === "stream.restored") this.#degraded = type === "stream.degraded";
   }
   /** Everything up to `timestamp` has come. An event may have a time of its publisher's, ahead of the clock. */
