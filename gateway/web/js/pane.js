@@ -4,14 +4,12 @@ import { RateChart } from './chart.js';
 import { connect } from './client.js';
 import { element } from './element.js';
 import { Feed } from './feed.js';
-import { Freshness } from './freshness.js';
 import { KINDS, Tally, kindOf } from './tally.js';
 
 const RECEIVED = 5_000;
 const ARRIVED = 500; // events that are looked up by their id: what this page has published a moment ago
 const EARLIER = 100; // events that are loaded at once from before this page
 const CUT_FOR = 4_000; // long enough to miss something
-const STALE_AFTER = 20_000; // longer than the gateway's marks are apart
 const ROOMS_CHANGE = new Set(['subscription.revoked', 'authenticated', 'unsubscribed']);
 
 const clock = new Intl.DateTimeFormat(undefined, { timeStyle: 'medium', hourCycle: 'h23' });
@@ -25,7 +23,6 @@ export class Pane {
   #tally = new Tally();
   #chart;
   #connection = { state: 'connecting' };
-  #freshness = new Freshness();
   #feed;
   #arrived = new Map(); // event_id: the event
   #awaited = new Map(); // event_id: what is called with it
@@ -67,12 +64,12 @@ export class Pane {
       url: grant.url,
       token: grant.token,
       clientId: 'dashboard',
+      staleAfter: 20_000, // longer than the gateway's marks are apart
       onEvent: (event) => this.#event(event),
       onState: (change) => this.#state(change),
       onGap: ({ reason }) => this.#gap(reason),
       onError: (error) => this.#say('refusal', `${error.code ?? error.name}: ${error.message}`, 'bad'),
       onFrame: (frame) => {
-        this.#freshness.frame(frame, Date.now());
         if (ROOMS_CHANGE.has(frame.type)) this.#showRooms(this.client.rooms);
         if (frame.type === 'subscribed') this.#subscribed(frame.data);
       },
@@ -100,7 +97,7 @@ export class Pane {
 
   #event(event) {
     const now = Date.now();
-    const at = this.#freshness.event(event, now); // its own time: after a resume what was missed is of then
+    const at = this.#timeOf(event, now); // after a resume what was missed is of then
     this.received.push(event.event_id);
     if (this.received.length > RECEIVED) this.received.shift();
     this.#arrived.set(event.event_id, event);
@@ -110,6 +107,13 @@ export class Pane {
     this.#feed.add(event);
     this.#awaited.get(event.event_id)?.(event);
     this.#awaited.delete(event.event_id);
+  }
+
+  /** When an event happened, by this page's clock, from which the gateway's may differ. */
+  #timeOf({ timestamp }, now) {
+    const { asOf, age } = this.client.freshness;
+    const ahead = asOf ? asOf.getTime() + age - now : 0;
+    return Math.min(now, Date.parse(timestamp) - ahead);
   }
 
   #gap(reason) {
@@ -169,7 +173,7 @@ export class Pane {
       this.#parts[name].dataset.tone = count ? 'bad' : '';
     }
     this.#showReceived();
-    this.#showAge(now);
+    this.#showAge();
   }
 
   #showReceived() {
@@ -177,12 +181,12 @@ export class Pane {
     this.#show('cursor', shortened(this.client?.cursor));
   }
 
-  /** Silence with a young mark is a quiet room; with an old one, nobody knows. */
-  #showAge(now) {
-    const age = this.#freshness.age(now);
-    if (age === undefined) return;
-    this.#show('asOf', `complete as of ${clock.format(new Date(this.#freshness.asOf))}, ${Math.floor(age / 1000)} s ago`);
-    this.#parts.asOf.dataset.tone = age > STALE_AFTER ? 'wait' : '';
+  /** Silence with a young mark is a quiet room; with an old one, it may be anything. */
+  #showAge() {
+    const { asOf, age, stale } = this.client?.freshness ?? {};
+    if (!asOf) return;
+    this.#show('asOf', `complete as of ${clock.format(asOf)}, ${Math.floor(age / 1000)} s ago`);
+    this.#parts.asOf.dataset.tone = stale ? 'wait' : '';
   }
 
   /** A button for each room: those of the token, and those that were joined. */
