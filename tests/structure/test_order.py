@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 TESTS = Path(__file__).parents[1]
@@ -16,6 +17,7 @@ OTHERS = {"_set_running_loop", "_log_destroy_pending", "_wait_tasks_to_complete"
 PRIVATE = re.compile(r"(?:[\w.]+\.)?_[A-Za-z]\w*")
 
 
+@cache
 def sources() -> dict[Path, ast.Module]:
     return {path.relative_to(TESTS): ast.parse(path.read_text()) for path in sorted(TESTS.rglob("*.py"))}
 
