@@ -105,20 +105,25 @@ class EventStreams:
         self._delivery.flush()
         subscriptions, own = self._subscriptions, user_room(connection.identity.user_id)
         window = self._log.window(connection.identity.tenant)
-        history, state = stream.request.history, stream.request.state
+        since, gap = self._place(window, stream.request.since)
+        history, state = 0 if gap else stream.request.history, stream.request.state
         connection.established = True
         self._connections.manager.join(connection, own, window.head)
-        since, gap = self._place(window, stream.request.since)
         # With a place to resume from, the user's own room is resumed too.
         rooms = stream.rooms if stream.request.since is None else (own, *stream.rooms)
         answer = subscriptions.join(connection, rooms, since, history, state) if rooms or stream.request.rooms else None
         if gap is not None and answer is not None:
             answer = answer.model_copy(update={"recovered": False})
-        self._write_established(connection, window, tuple(dict.fromkeys((own, *rooms))), since)
+        # The id is the cursor to resume from as things are: one ahead of what is owed would lose that at the next drop,
+        # so there is none where all that is owed is history and state.
+        cursor = window.cursor if connection.live else since
+        subscribed = tuple(dict.fromkeys((own, *rooms)))
+        established = connection_established(connection, window.cursor, subscribed, self._connections.limits)
+        self._write(connection, established, cursor)
         self._log_status.send_current(connection)
         if gap is not None:
             log_events.stream_gap(connection, gap.reason)
-            self._connections.reply(connection, gap)
+            self._write(connection, gap, cursor)
         if answer is not None:
             self._connections.reply(connection, answer)
         subscriptions.catch_up(connection, was_live=True)
@@ -133,13 +138,8 @@ class EventStreams:
             return None, messages.StreamGap(reason="log_reset", cursor=window.cursor)
         return since, None
 
-    def _write_established(
-        self, connection: Connection, window: Window, subscribed: tuple[str, ...], since: str | None
-    ) -> None:
-        """The first block. Its id is the place to resume from as things are: an id ahead of what is owed would lose
-        that at the next drop, so there is none where all that is owed is history and state."""
-        message = connection_established(connection, window.cursor, subscribed, self._connections.limits)
-        cursor = window.cursor if connection.live else since
+    def _write(self, connection: Connection, message: messages.Message, cursor: str | None) -> None:
+        """Write a block with `cursor` as its id."""
         payload = message.encode(rfc3339(self._connections.clock()))
         connection.count_reply()
         connection.transport.write(Batch((MessageFrame(payload, message.name, cursor),)))

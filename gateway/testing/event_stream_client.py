@@ -59,7 +59,11 @@ class EventStreamClient:
     ) -> Self:
         """Send a request, and `behind` it at once; return when the head of its answer is here."""
         client = cls(await small_socket(url))
-        await client.ask(url, headers, method, version, behind)
+        try:
+            await client.ask(url, headers, method, version, behind)
+        except BaseException:
+            await client.close()
+            raise
         return client
 
     async def ask(

@@ -198,6 +198,35 @@ async def test_history_without_a_place_has_no_first_id(gate: RunningGateway) -> 
         assert (await stream.next("subscribed"))["data"]["replayed"] == 1
 
 
+@pytest.mark.parametrize("way", ["socket", "asgi"])
+async def test_state_comes_before_what_is_live(way: str) -> None:
+    """Each item once, without a first id; a client that drops in between resumes from the id of the last item that it
+    got. The mark at the end gives the place of the head."""
+    async with serving(way, mark_interval=15) as gate:
+        for n in range(3):
+            for key in ("a", "b"):
+                await gate.publish(circle_id=1, data={"n": n}, key=key)
+        head = await gate.publish(circle_id=2)
+        async with streaming(gate, "?rooms=circle:1&state=1") as stream:
+            assert stream.established.id is None
+            answer = (await stream.next("subscribed"))["data"]
+            assert (answer["items"], answer["complete"], answer["recovered"]) == (2, True, None)
+            items = [await stream.block() for _ in range(2)]
+            assert [json.loads(item.data or "")["key"] for item in items] == ["a", "b"]
+            assert all(json.loads(item.data or "")["data"] == {"n": 2} for item in items)
+            assert (await stream.block()).raw == f"id: {head}"
+        async with streaming(gate, "?rooms=circle:1&state=1", Last_Event_ID=items[0].id or "") as stream:
+            assert stream.established.id == items[0].id
+            await stream.next("subscribed")
+            assert (await stream.block()).id == items[1].id
+        async with streaming(gate, "?rooms=circle:1&state=1", Last_Event_ID="rubbish") as stream:
+            gap = await stream.block()
+            assert (stream.established.id, gap.event, gap.id) == (None, "stream.gap", None)
+            assert (await stream.next("subscribed"))["data"]["items"] == 2
+        async with streaming(gate, "?rooms=circle:3&state=1") as stream:
+            assert stream.established.id == head
+
+
 # ---- refusals
 
 

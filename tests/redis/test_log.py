@@ -23,6 +23,7 @@ from gateway.logs.redis import writer as writer_module
 from gateway.redis.keys import KeySpace
 from gateway.testing import RecordingListener, draft
 from schemas.rooms import TENANT_ROOM
+from tests.support.event_streams import asking
 from tests.support.inprocess import running
 from tests.support.pauses import until
 from tests.support.ports import ReservedPort
@@ -241,8 +242,8 @@ async def test_part_of_a_batch_may_fail(server: RedisServer, prefix: str) -> Non
 
 
 async def test_connecting_while_redis_is_away(server: RedisServer, prefix: str) -> None:
-    """A client of a tenant that this node knows nothing of is sent away within 2 s, to come back (1013); killed and
-    stalled."""
+    """A client of a tenant that this node knows nothing of is sent away within 2 s, to come back (1013, or 503 where
+    it asks for an event stream); killed and stalled."""
     async with running(settings_for(log_url=server.url, redis_prefix=prefix)) as gate:
         for fault in (server.stall, server.kill):
             fault()
@@ -251,6 +252,11 @@ async def test_connecting_while_redis_is_away(server: RedisServer, prefix: str) 
             async with connect(f"{gate.ws_url}?token={gate.token(tenant=tenant)}") as websocket:
                 await websocket.wait_closed()
                 assert (websocket.close_code, websocket.close_reason) == (1013, "broker_unavailable")
+            assert time.monotonic() - begun < 2.2
+            begun = time.monotonic()
+            async with asking(gate, "", gate.token(tenant=f"{tenant}-too")) as client:
+                assert client.status == 503
+                assert int(client.headers["retry-after"]) >= 1
             assert time.monotonic() - begun < 2.2
             server.go_on()
 
