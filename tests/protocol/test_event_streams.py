@@ -205,7 +205,7 @@ async def test_state_comes_before_what_is_live(way: str) -> None:
     async with serving(way, mark_interval=15) as gate:
         for n in range(3):
             for key in ("a", "b"):
-                await gate.publish(circle_id=1, data={"n": n}, key=key)
+                await gate.publish(circle_id=1, data={"n": n}, item_key=key)
         head = await gate.publish(circle_id=2)
         async with streaming(gate, "?rooms=circle:1&state=1") as stream:
             assert stream.established.id is None
