@@ -1,4 +1,4 @@
-"""Items of the JavaScript client at a real gateway: with `state` a page has the newest value of each, whatever breaks."""
+"""Items of the JavaScript client at a real gateway: with `state` a page has the newest value of each."""
 
 import asyncio
 import random
