@@ -78,6 +78,15 @@ async def test_load(gate: RunningGateway, shell: Shell) -> None:
         assert await line_of(loading) == "['from your database', 'new']\n"
 
 
+async def test_items(gate: RunningGateway, shell: Shell) -> None:
+    """The state from before, and each change."""
+    await gate.publish(circle_id=7, data={"value": 1}, item_key="a")
+    async with program(shell, "items.py", example("items.py")) as items:
+        assert await line_of(items) == "{'a': {'value': 1}}\n"
+        await gate.publish(circle_id=7, data={"value": 2}, item_key="b")
+        assert await line_of(items) == "{'a': {'value': 1}, 'b': {'value': 2}}\n"
+
+
 async def test_worker(gate: RunningGateway, shell: Shell) -> None:
     """The program publishes one event and a batch, and reads them back."""
     (shell.home / "publisher.py").write_text(example("publisher.py"))
@@ -108,6 +117,7 @@ def test_the_type_checker_takes_the_programs_and_shows_a_gap_that_is_forgotten(t
         "follow.py": example("follow.py"),
         "resume.py": example("resume.py"),
         "load.py": example("load.py"),
+        "items.py": example("items.py"),
         "publisher.py": example("publisher.py"),
     }
     for name, code in programs.items():

@@ -14,13 +14,13 @@ MARKS: Final = frozenset({"stream.mark", "stream.gap", "pong", "server.draining"
 class Place:
     """The position of a subscription over all its connections. Constant size.
 
-    `since` is None until something was received: until then each connection requests the same again. `replaying` is
-    True from the beginning of a connection to the end of its replay.
+    `since` is None until something was received: until then each connection requests the same again. `resuming` is
+    True for a connection that was opened with a cursor, and `replaying` until its replay has ended.
     """
 
     def __init__(self, since: str | None, state: bool, history: int) -> None:
         self.since = since
-        self.replaying = False
+        self.resuming = self.replaying = False
         self._state = state
         self._history = history
         self._head: str | None = None
@@ -34,6 +34,7 @@ class Place:
     def query(self) -> dict[str, str]:
         """The URL parameters besides the rooms."""
         self.replaying = True
+        self.resuming = self.since is not None
         self._left = None
         return ({"since": self.since} if self.since is not None else {}) | ({"state": "1"} if self._state else {})
 

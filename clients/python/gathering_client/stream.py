@@ -244,8 +244,8 @@ class Stream:
         self._do(Tell(StateChange("live", recovered=recovered)))
         if recovered is False:
             self._gap("not_recovered", now)
-        elif self._state and data.get("complete") is False:
-            self._do(Yield(Gap("state_incomplete", self._here)))
+        elif data.get("complete") is False:
+            self._on_state_incomplete(now)
         self._caught_up(replaying)
 
     def _on_mark(self, kind: str, data: Mapping[str, Any], now: float) -> None:
@@ -287,6 +287,14 @@ class Stream:
         self._gap("cursor_invalid", now)
         if self._connected:
             self._lost("the gateway does not know the cursor", None, now)
+
+    def _on_state_incomplete(self, now: float) -> None:
+        """Report that items of the state were trimmed. A resumed stream would lack their changes; a new one begins with
+        all items that are left."""
+        if self._place.resuming:
+            self._gap("state_incomplete", now)
+        else:
+            self._do(Yield(Gap("state_incomplete", None)))
 
     def _gap(self, reason: str, now: float) -> None:
         """Report a gap. With a loader or with state, start over on a new connection: the loaded state contains the

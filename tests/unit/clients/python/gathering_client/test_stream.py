@@ -175,6 +175,18 @@ def test_a_state_that_is_not_complete_is_a_gap() -> None:
     assert len(driver.opened) == 1
 
 
+def test_a_state_that_was_trimmed_meanwhile_is_loaded_whole() -> None:
+    """What the resumed stream brings would leave out items that changed while the client was away."""
+    driver = ScriptedDriver(state=True)
+    driver.begin(subscribed(None, 0, items=1, complete=True), event_frame(1, key="k"), mark("evt_1"))
+    driver.close()
+    driver.begin(subscribed(True, 0, items=1, complete=False))
+    assert driver.numbers == [1, Gap("state_incomplete", None)]
+    assert driver.query == "state=1"
+    driver.begin(subscribed(None, 0, items=1, complete=False), event_frame(2, key="k"))
+    assert driver.numbers[2:] == [Gap("state_incomplete", None), 2]
+
+
 # ---- load
 
 
