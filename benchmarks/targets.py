@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from benchmarks.report import Results, spread_text
-from benchmarks.stats import Spread
+from benchmarks.stats import Spread, ratios
+from benchmarks.workloads import dashboards, publish
 
 _SATURATED: Final = "200 bytes, saturated, 16 a turn"
 
@@ -51,6 +52,14 @@ def _fanout(case: str, other: str) -> Callable[[Results], Spread | None]:
     return _beside("fanout", case, "deliveries", other)
 
 
+def _batches_beside_process(results: Results) -> Spread | None:
+    """Events per CPU-second over HTTP, divided by those in process, round by round."""
+    over_http = results.values.get(("ingest", "`POST /events/batch` of 100", "gateway-http", "deliveries"), {})
+    in_process = results.values.get(("ingest", "in process", "gateway", "deliveries"), {})
+    both = sorted(over_http.keys() & in_process.keys())
+    return ratios([over_http[round] for round in both], [in_process[round] for round in both])
+
+
 TARGETS: Final = (
     Target("paced fan-out beside the bare send loop", 0.75, False, "{:.2f}", _fanout("200 bytes, paced", "floor")),
     Target("saturated fan-out beside nats-server", 2.0, False, "{:.1f}", _fanout(_SATURATED, "nats")),
@@ -93,6 +102,27 @@ TARGETS: Final = (
         False,
         "{:,.0f}",
         _of("ingest", "`POST /events/batch` of 100", "deliveries", "gateway-http"),
+    ),
+    Target(
+        "HTTP ingest in batches of 100, beside in-process ingest",
+        0.60,
+        False,
+        "{:.2f}",
+        _batches_beside_process,
+    ),
+    Target(
+        "CPU of `POST /events`, token verified, beside a bare ASGI echo",
+        2.5,
+        True,
+        "{:.2f}",
+        _of("publish", publish.CASE, "ratio", "gateway-http"),
+    ),
+    Target(
+        "p99 of dashboards published by single POSTs, beside in-process publishing",
+        1.5,
+        True,
+        "{:.2f}",
+        lambda results: results.ratio("dashboards", dashboards.CASE, "p99", "gateway-http", "gateway"),
     ),
     Target(
         "healthy clients' p99 with 10 % slow readers, times that with none",

@@ -11,7 +11,7 @@ from auth.keys import KeyRing, hmac_key
 from auth.tokens import TokenIssuer
 from benchmarks.frames import upgrade
 from benchmarks.load.fleet import Dialogue
-from benchmarks.load.publisher import LinePublisher, Publisher, SocketPublisher, batch
+from benchmarks.load.publisher import LinePublisher, Order, Publisher, SocketPublisher, batch, compact, post
 from benchmarks.peers.base import package_version, printed, python_server
 from benchmarks.peers.cluster import OnRedis, redis_server
 from benchmarks.process import Server, free_port
@@ -72,11 +72,17 @@ class _Gateway:
 
 
 class _Served(_Gateway):
-    """`gateway serve`; events come in batches by `POST /events/batch` on one connection that stays open."""
+    """`gateway serve`; events come by `POST /events`, or in batches, on one kept connection."""
 
     def publisher(self, server: Server) -> Publisher:
         headers = batch_headers()
-        return SocketPublisher(server.port, lambda order: batch(order, headers), refusal=REFUSAL)
+
+        def encode(order: Order) -> bytes:
+            if order.count == 1:
+                return post("/events", compact(order.event()), headers)
+            return batch(order, headers)
+
+        return SocketPublisher(server.port, encode, refusal=REFUSAL)
 
     def _serve(self, core: int, **settings: str) -> Server:
         port = free_port()

@@ -1,12 +1,24 @@
 """The workloads, a module each: its docstring is the method that a report prints."""
 
 from benchmarks.report import Workload
-from benchmarks.workloads import connect, dashboards, fanout, growth, ingest, marks, nodes, slow, streams, stuck
+from benchmarks.workloads import (
+    connect,
+    dashboards,
+    fanout,
+    growth,
+    ingest,
+    marks,
+    nodes,
+    publish,
+    slow,
+    streams,
+    stuck,
+)
 
 __all__ = ["all_workloads"]
 
 
 def all_workloads() -> list[Workload]:
     """Every workload, in the order in which they run."""
-    modules = (fanout, connect, marks, streams, dashboards, ingest, nodes, slow, stuck, growth)
+    modules = (fanout, connect, marks, streams, dashboards, ingest, publish, nodes, slow, stuck, growth)
     return [module.WORKLOAD for module in modules]

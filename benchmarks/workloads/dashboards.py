@@ -19,7 +19,7 @@ PROJECTS: Final = 500
 RATE: Final = 500
 SECONDS: Final = 10.0
 SIZE: Final = 250
-_CASE: Final = "500 events/s to 50 of 5,000 connections each"
+CASE: Final = "500 events/s to 50 of 5,000 connections each"
 
 
 def rooms_of(number: int) -> list[str]:
@@ -65,11 +65,11 @@ def run(bench: Bench, peer: Peer) -> Iterator[Figure]:
             count = s.steady(bench.seconds(SECONDS), RATE, pad, chosen)
             deliveries = sum(members[chosen[i % len(chosen)]] for i in range(count))
             s.await_count(deliveries)
-        yield from meter.figures(_CASE, deliveries)
+        yield from meter.figures(CASE, deliveries)
         latencies = s.receiver.latencies()
         assert len(latencies) == deliveries, f"{len(latencies)} latencies of {deliveries} deliveries"
         for share in (50, 99, 99.9):
-            yield Figure(_CASE, f"p{share}", percentile(latencies, share / 100) * 1e3)
+            yield Figure(CASE, f"p{share}", percentile(latencies, share / 100) * 1e3)
 
 
 WORKLOAD: Final = Workload(
