@@ -4,8 +4,8 @@ the JavaScript client too.
     python3 dev.py run [ARGS]     serve in development mode with demo traffic; ARGS go to `gateway serve`
     python3 dev.py test [ARGS]    every check and test; ARGS go to pytest
     python3 dev.py bench [ARGS]   the benchmarks; ARGS go to them
-    python3 dev.py docs           write the generated parts of the documentation anew
-    python3 dev.py lock [ARGS]    write both locks anew; `--upgrade` takes the newest releases
+    python3 dev.py docs           write the generated parts of the documentation
+    python3 dev.py lock [ARGS]    write both locks; `--upgrade` takes the newest releases
     python3 dev.py setup          only set up, for all of these; `run` alone installs less
 
 The same with make: `make test ARGS="-k rooms"`; `make run PYTHON=python3.13` chooses the Python.
@@ -31,7 +31,7 @@ PYTHON = VENV / "bin" / "python"
 STAMP = VENV / "dev.stamp"
 LOCK = ROOT / "requirements.lock"
 LOCKS = {"run": ROOT / "requirements-run.lock", "all": LOCK}
-"""What to install for `run`, and for everything; the first is a part of the second."""
+"""The locks for `run` and for everything; the first is a part of the second."""
 _SIZES = {"run": "20 MB", "all": "100 MB"}
 
 

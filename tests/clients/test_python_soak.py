@@ -22,7 +22,7 @@ PATIENCE = 60.0
 
 
 class Witness:
-    """What one subscription yielded: runs of numbers, a new one after each gap or snapshot."""
+    """The items of one subscription: runs of numbers, a new one after each gap or snapshot."""
 
     def __init__(self) -> None:
         self.runs: list[list[int]] = [[]]

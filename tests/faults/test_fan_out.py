@@ -26,7 +26,7 @@ def elsewhere(lab: GatewayLab) -> str:
 
 @pytest.fixture
 async def following(lab: GatewayLab, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[asyncio.Future[None]]:
-    """Wait until a command with this cursor would run."""
+    """The future that commands with a cursor wait for."""
     made: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     monkeypatch.setattr(lab.gateway.log, "follow", lambda _, since: None if since is None else asyncio.shield(made))
     yield made

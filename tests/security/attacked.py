@@ -14,7 +14,7 @@ from tests.support.raw_client import Answer, raw, request
 from tests.support.settings import settings_for
 
 MARK = "hOsTiLe"
-"""In hostile input wherever there is room for it: no message may repeat it."""
+"""A marker in hostile input, wherever there is room for it: no message may repeat it."""
 
 CLIENT_LOGGERS = ("websockets.client",)
 """Loggers of this process's clients, not of the gateway."""

@@ -55,7 +55,7 @@ def test_it_needs_nothing_but_websockets() -> None:
 
 
 def test_it_has_the_floors_of_the_gateway() -> None:
-    """Whose distribution contains it: the same releases of websockets and of Python."""
+    """The minimum versions of websockets and of Python are the same in both distributions."""
     ours = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     theirs = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
     assert set(theirs["dependencies"]) <= set(ours["dependencies"])
@@ -64,7 +64,7 @@ def test_it_has_the_floors_of_the_gateway() -> None:
 
 
 def test_the_core_is_pure() -> None:
-    """It is called, and answers; time comes in as an argument."""
+    """The core does no input or output; time is an argument."""
     modules = {path.stem for path in PACKAGE.glob("*.py")}
     assert modules >= CORE
     for name in CORE:
@@ -92,7 +92,7 @@ def test_the_wheel_has_all_of_it(tmp_path: Path) -> None:
 
 
 def test_both_faces_have_the_same_names() -> None:
-    """Of what is public, with the same arguments but for the way to publish."""
+    """The public names and their arguments are the same, but for the way to publish."""
     import inspect
 
     from gathering_client import aio, sync

@@ -14,7 +14,7 @@ import pytest
 
 from tests.documentation.pages import PAGES, ROOT, name_of
 
-PACKAGES: Final = ("gateway", "auth", "schemas", "benchmarks", "clients/python")
+PACKAGES: Final = ("gateway", "auth", "schemas", "benchmarks", "clients/python", "tests")
 
 _OPENINGS: Final = re.compile(
     r"(?:Who|Whoever|Whom|Whose|What|Whatever|Nobody|Somebody|Anybody|Everybody|Those|Nothing|It|That|Of|As|And|Though)\b"
@@ -38,6 +38,7 @@ _WORDS: Final = {
 def modules() -> Iterator[Path]:
     for package in PACKAGES:
         yield from sorted((ROOT / package).rglob("*.py"))
+    yield ROOT / "dev.py"
 
 
 @cache
@@ -90,7 +91,7 @@ def test_class_names_are_unique() -> None:
     names = Counter(
         node.name
         for path in modules()
-        if path.relative_to(ROOT).parts[0] not in ("benchmarks", "clients")
+        if path.relative_to(ROOT).parts[0] not in ("benchmarks", "clients", "tests")
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.ClassDef)
     )

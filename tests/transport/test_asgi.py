@@ -1,4 +1,4 @@
-"""What leaves through ASGI's `send`, and how a connection ends when it is cancelled."""
+"""The messages on ASGI's `send`, and the end of a connection by cancellation."""
 
 import asyncio
 from typing import Any
@@ -70,7 +70,7 @@ class Fussy(Sent):
 
 
 async def test_a_close_that_the_server_refuses_does_not_leave_the_connection_open() -> None:
-    """The application fails, which every server ends a connection for; the host is told at once."""
+    """The application raises, for which every server ends a connection; the host is called at once."""
     host = RecordingHost()
     transport = AsgiTransport(Fussy(), 5.0)
     connection = host.connect(ConnectRequest(Secrets(), None, (), None, None, "1.2.3.4"), transport)

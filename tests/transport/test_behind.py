@@ -30,7 +30,7 @@ from tests.transport.slow import BIG, connection_of, events, fall_behind, publis
 
 
 async def test_a_slow_reader_gets_every_event_in_order_and_is_live_again() -> None:
-    """What it has yet to read, ten times what its transport holds, waits in the log and not in memory of its own."""
+    """The unread events, ten times what its transport holds, wait in the log and not in memory of the connection."""
     async with unlimited() as gate, slow(gate) as client:
         ids = await fall_behind(gate) + await publish(gate, 1_500)
         connection = connection_of(gate)
@@ -46,7 +46,7 @@ async def test_a_slow_reader_gets_every_event_in_order_and_is_live_again() -> No
 
 @pytest.mark.timing
 async def test_a_reader_of_1_kb_a_second_is_not_taken_for_one_that_stopped(tmp_path: Path) -> None:
-    """It stays, behind for three times as long as a client may read nothing; then it reads the rest, in order."""
+    """The connection stays, behind for three times the stall timeout; then it gets the rest, in order."""
     async with GatewayProcess(tmp_path, stall_seconds=3.0, ping_interval=1.0) as served:
         async with opened(served.port, token(), "&rooms=circle:load", receive_buffer=2_048) as client:
             await served.publish([{"number": number, **BIG} for number in range(400)], circle_id="load")
@@ -98,7 +98,7 @@ async def test_one_that_takes_and_answers_nothing_is_gone_though_events_come() -
 
 
 async def test_a_full_one_is_not_read_from() -> None:
-    """Who does not read its answers is not asked for more: its commands wait in its own kernel until it reads."""
+    """Backpressure: commands of a client that does not read its replies wait in its own kernel until it reads."""
     async with unlimited() as gate, slow(gate) as client:
         ids = await fall_behind(gate)
         connection = connection_of(gate)
@@ -112,7 +112,7 @@ async def test_a_full_one_is_not_read_from() -> None:
 
 
 async def test_the_rest_of_a_large_event_fills_a_transport() -> None:
-    """What the kernel leaves of it may be more than a transport holds: the next one waits in the log."""
+    """The rest after a short write may be more than a transport holds: the next event waits in the log."""
     async with unlimited(max_message_bytes=4 * 1024 * 1024) as gate, slow(gate) as client:
         ids = []
         for _ in range(5):
@@ -139,7 +139,7 @@ async def test_one_that_stops_is_gone_and_comes_back_to_what_it_missed() -> None
 
 
 async def test_who_falls_out_of_the_window_is_told_before_anything_later() -> None:
-    """What was written before comes first, in order; then `stream.gap` with a cursor; then everything after that."""
+    """Earlier events come first, in order; then `stream.gap` with a cursor; then everything after that."""
     async with unlimited(log_max_events=100) as gate, slow(gate) as client:
         ids = await fall_behind(gate) + await publish(gate, 300)
         before: list[str] = []
@@ -154,7 +154,7 @@ async def test_who_falls_out_of_the_window_is_told_before_anything_later() -> No
 
 
 async def test_what_other_rooms_have_lost_is_no_gap_to_one_that_is_behind() -> None:
-    """All that is gone after its place was of a room that it is not in: it is caught up, and told of nothing."""
+    """All trimmed entries after its offset were of another room: it is caught up, without a gap."""
     async with unlimited(log_max_events=100) as gate, slow(gate) as client:
         connection, ids = connection_of(gate), []
         while connection.live:
@@ -439,7 +439,8 @@ async def test_a_replay_of_many_batches_goes_over_into_what_is_new(how: str) -> 
 
 
 async def test_a_replay_that_falls_out_of_the_window_is_a_gap() -> None:
-    """Promised by `recovered: true` and then overtaken by the log: told, before anything later."""
+    """A replay that was promised by `recovered: true` and then trimmed from the log: the gap comes before any later
+    event."""
     async with unlimited(log_max_events=500) as gate:
         (start,) = await publish(gate, 1)
         ids = await publish(gate, 400)
@@ -494,8 +495,8 @@ async def revoke(gate: RunningGateway) -> None:
 
 
 async def test_loss_that_the_reply_has_told_is_not_told_again() -> None:
-    """Of one that is behind and joins a room whose events are gone since its cursor: `recovered: false`, and then all
-    that the reply has counted."""
+    """The connection is behind and joins a room whose events are gone since its cursor: `recovered: false`, and then
+    all that the reply has counted."""
     lab = GatewayLab(log_max_events=10)
     await lab.gateway.start()
     try:

@@ -55,7 +55,7 @@ async def test_each_is_what_it_says(stock: bool) -> None:
 
 
 async def test_the_first_frame_tells_the_pings_that_come(stock: bool) -> None:
-    """Of the gateway's own the interval; null where pings are the server's, of which ASGI tells nothing."""
+    """The interval of the gateway's own pings; null where the server sends them, since ASGI does not report them."""
     async with running(settings_for(ping_interval=7), stock=stock) as gate, gate.client() as client:
         assert client.established["data"]["ping_interval"] == (None if stock else 7)
 
@@ -83,7 +83,7 @@ async def test_limits_refuse_with_their_codes(stock: bool) -> None:
 
 
 async def test_a_wrong_origin_is_403_before_anything_is_accepted(stock: bool) -> None:
-    """And the right one is let in, as is a client that says none."""
+    """The right origin is admitted, as is a client without one."""
     async with running(settings_for(allowed_origins="https://good.example"), stock=stock) as gate:
         async with gate.client(origin="https://good.example"), gate.client():
             pass
@@ -126,7 +126,8 @@ async def test_a_star_joins_the_rooms_that_the_token_names(stock: bool) -> None:
 
 
 async def test_only_trusted_proxies_tell_a_clients_address(stock: bool) -> None:
-    """`X-Forwarded-For` of anybody is nothing; of a trusted one the last address that is not a proxy's."""
+    """`X-Forwarded-For` of other clients is ignored; of a trusted proxy the last address counts that is not a
+    proxy's."""
     headers = {"X-Forwarded-For": "6.6.6.6, 9.9.9.9"}
     for proxies, address in (("", "127.0.0.1"), ("127.0.0.0/8", "9.9.9.9")):
         async with running(settings_for(trusted_proxies=proxies), stock=stock) as gate:

@@ -75,7 +75,7 @@ def beginning(gate: RunningGateway) -> str:
 
 
 async def test_a_slow_reader_gets_it_compressed_too() -> None:
-    """What is caught up from the log is what was sent live: all of it compressed, in order."""
+    """Events from the log are compressed like live ones, in order."""
     async with unlimited(compression=True) as gate:
         async with opened(gate.port, gate.token(), "&rooms=circle:1", DEFLATE, receive_buffer=4_096) as client:
             await wire(client)
@@ -90,7 +90,7 @@ async def test_a_slow_reader_gets_it_compressed_too() -> None:
 
 
 async def test_nobody_gets_it_where_it_is_off() -> None:
-    """As it is by default."""
+    """Compression is off by default."""
     async with unlimited() as gate, opened(gate.port, gate.token(), "&rooms=circle:1", DEFLATE) as client:
         await wire(client)
         await publish(gate, 1, LONG)

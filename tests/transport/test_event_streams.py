@@ -97,7 +97,7 @@ async def test_a_connection_that_answered_before_becomes_a_stream(gate: RunningG
 async def test_the_access_log_has_the_request_without_its_token(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As uvicorn writes it for other responses."""
+    """The line is uvicorn's, as for other responses."""
     async with running() as gate:
         logger = logging.getLogger("uvicorn.access")
         monkeypatch.setattr(logger, "propagate", True)  # which uvicorn turns off where no access log is wanted
@@ -182,7 +182,7 @@ def test_the_head_takes_no_header_that_is_none(header: tuple[bytes, bytes]) -> N
 
 
 def test_the_head_has_a_framing_of_its_own() -> None:
-    """Whatever the application says of it."""
+    """The application's own framing headers are dropped."""
     headers = [
         (b"Content-Length", b"3"),
         (b"transfer-encoding", b"chunked"),

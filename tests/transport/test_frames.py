@@ -30,7 +30,7 @@ ASKED = frame(TEXT, PING_TEXT)
 
 @dataclass(frozen=True)
 class Case:
-    """What is sent, and the close code that it gets; None where a ping after it is answered as ever."""
+    """The bytes sent, and the close code in return; None where a ping after them is answered."""
 
     name: str
     sent: bytes
@@ -179,7 +179,7 @@ async def test_frames_that_come_in_any_pieces_are_the_same(served: GatewayProces
 
 
 async def test_a_client_that_half_closes_is_let_go(served: GatewayProcess) -> None:
-    """FIN without a close frame: nobody can send a command any more, so the connection ends."""
+    """After FIN without a close frame no command can come any more, so the connection ends."""
     async with opened(served.port, token()) as client:
         client.sock.shutdown(socket.SHUT_WR)
         with suppress(ConnectionError):
@@ -189,7 +189,7 @@ async def test_a_client_that_half_closes_is_let_go(served: GatewayProcess) -> No
 async def test_a_client_that_answers_no_ping_is_gone_after_two_intervals(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    """And one that answers, with a pong or with anything, is not."""
+    """A client that answers, by a pong or any frame, stays."""
     async with GatewayProcess(tmp_path_factory.mktemp("pings"), ping_interval=0.5) as served:
         async with opened(served.port, token()) as mute, opened(served.port, token()) as talker:
             for _ in range(3):

@@ -1,4 +1,4 @@
-"""What clients leave behind: nothing, however they go."""
+"""Leaks: no memory, task or descriptor of a client is left, for any kind of disconnect."""
 
 import asyncio
 import gc
@@ -33,7 +33,7 @@ def endpoint_of(gate: RunningGateway) -> Endpoint:
 
 
 def state(gate: RunningGateway) -> dict[str, int]:
-    """Whatever could grow."""
+    """All state that could grow."""
     gateway = gate.service.gateway
     return {
         "connections": len(list(gateway.manager.connections())),
@@ -96,8 +96,8 @@ async def publish_forever(gate: RunningGateway) -> None:
 
 @pytest.mark.parametrize("http", [FirstRequest, GuardedHttpTools, GuardedH11])
 async def test_nothing_of_a_client_waits_for_the_collector(http: type, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What lived through two looks for cycles waits for the third kind, which comes each minute or later: so there are
-    no cycles. What parsed the request, and so has the token, goes while the client is still there."""
+    """No reference cycles: an object that survives two generations of the garbage collector waits for the third, which
+    runs each minute or later. The HTTP parser, and so the token, goes while the client is still connected."""
     monkeypatch.setattr("gateway.server.run.HttpProtocol", http)
 
     def alive(*kinds: type) -> int:
@@ -124,7 +124,7 @@ async def test_nothing_of_a_client_waits_for_the_collector(http: type, monkeypat
                 assert await refused.head()
                 await refused.send(close_frame(1000))
                 await refused.rest()
-            # All but the one that was looked after last, which is let go of when the next one is.
+            # # All but the one that was served last, which is released when the next one is.
             await until(lambda: alive(http) == before[0] and alive(WebSocketTransport, Connection) <= before[1] + 1)
             await until(lambda: alive(Protocol) <= before[2] + 1)
     finally:
@@ -132,7 +132,7 @@ async def test_nothing_of_a_client_waits_for_the_collector(http: type, monkeypat
 
 
 async def test_memory_and_descriptors_of_the_process_come_back(tmp_path: Path) -> None:
-    """Of `gateway serve`: 300 clients twice; the second time costs under 2 MiB, and every descriptor is free again."""
+    """In `gateway serve`: 300 clients twice; the second time costs under 2 MiB, and every descriptor is free again."""
     async with GatewayProcess(tmp_path) as served:
 
         async def visit() -> None:

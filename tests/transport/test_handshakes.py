@@ -127,7 +127,7 @@ CASES = [
 ]
 
 BARE = {"bare line feeds": 101, "a folded header": 101, "@ before the path": 404}
-"""What is answered without httptools instead: h11 is lax."""
+"""Requests that are answered differently without httptools: h11 is lax."""
 
 
 @pytest.mark.parametrize("pieces", [1, 2])
@@ -206,8 +206,8 @@ async def test_frames_before_the_answer_do_no_harm(served: GatewayProcess) -> No
 
 
 async def test_two_requests_in_one_piece_are_not_one(served: GatewayProcess) -> None:
-    """A handshake behind a request that is not answered yet is none: neither gets anything of the other. Behind one
-    that is, it is."""
+    """A handshake behind a request without an answer yet is refused: neither gets anything of the other. Behind an
+    answered one it is accepted."""
     plain = f"GET {TARGET} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
     for second in (handshake(TARGET), handshake("/admin/stats"), handshake("/", without=("host",))):
         async with raw(served.port) as client:
@@ -228,7 +228,7 @@ async def test_two_requests_in_one_piece_are_not_one(served: GatewayProcess) -> 
 async def test_what_stands_behind_a_handshake_elsewhere_is_refused_with_it(
     served: GatewayProcess, behind: bytes
 ) -> None:
-    """It is refused as it would be alone."""
+    """The bytes behind the handshake are refused as they would be alone."""
     async with raw(served.port) as client:
         await client.send(handshake(f"/ws/dashboards?token={GOOD}") + behind)
         assert (await client.head()).startswith("HTTP/1.1 404 ")
@@ -236,7 +236,7 @@ async def test_what_stands_behind_a_handshake_elsewhere_is_refused_with_it(
 
 
 async def test_no_handshake_has_left_a_trace_in_the_servers_output(served: GatewayProcess) -> None:
-    """Of all these no traceback, no error, no token."""
+    """No traceback, no error, no token in the output."""
     for case in CASES:
         async with raw(served.port) as client:
             await client.send(case.request)

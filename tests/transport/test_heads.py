@@ -200,7 +200,7 @@ async def test_what_was_refused_does_not_hold_up_the_end(tmp_path: Path) -> None
 
 
 async def test_who_has_asked_nothing_does_not_hold_up_the_end(tmp_path: Path) -> None:
-    """Neither those who went away without a word nor those who are still there: the server waits for nobody."""
+    """Neither clients that vanished nor those still connected delay the server's end."""
     async with GatewayProcess(tmp_path) as served:
         async with raw(served.port):
             pass

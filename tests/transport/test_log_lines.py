@@ -46,7 +46,7 @@ async def line(caplog: pytest.LogCaptureFixture) -> dict[str, Any]:
 
 
 def of(client: Client, **more: Any) -> dict[str, Any]:
-    """What a line says of a connection."""
+    """The fields of a connection in a log line."""
     data = client.established["data"]
     who = {"connection_id": data["connection_id"], "tenant": data["tenant"], "user_id": data["user_id"]}
     return {**who, "address": "127.0.0.1", **more}
@@ -76,7 +76,7 @@ TOKENS = {
 async def test_a_refused_client_is_logged_with_the_reason(
     name: str, stock: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Why a token is not taken, which its holder is not told."""
+    """The reason is in the log only: the close has only the code."""
     query, expected = TOKENS[name]
     async with running(settings_for(), stock=stock) as gate:
         good = gate.token()
@@ -241,7 +241,7 @@ async def stuck(gate: RunningGateway) -> AsyncIterator[socket.socket]:
 
 
 async def test_a_slow_consumer_is_logged(stock: bool, caplog: pytest.LogCaptureFixture) -> None:
-    """It reads nothing while data waits for it."""
+    """A slow consumer reads nothing while data waits for it."""
     async with running(settings_for(stall_seconds=0.3), stock=stock) as gate, stuck(gate):
         (connection,) = gate.service.gateway.manager.connections()
         for _ in range(150):
@@ -286,7 +286,7 @@ async def test_a_connection_that_fails_is_logged_with_its_traceback(
 
 
 async def test_a_gap_is_logged(stock: bool, caplog: pytest.LogCaptureFixture) -> None:
-    """What is not recovered, and a log that begins anew."""
+    """A resume without recovery, and a new epoch of the log."""
     async with running(settings_for(log_max_events=5), stock=stock) as gate:
         publish = gate.service.gateway.publish
         first = (await publish("acme", "task.created", {}, circle_id=1)).event_id

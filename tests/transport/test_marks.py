@@ -231,8 +231,7 @@ async def test_connection_that_is_behind_gets_none_and_one_when_it_has_all() -> 
 
 @pytest.mark.parametrize("interval", [0.3, 60.0])
 async def test_connection_over_its_rate_gets_none_until_it_has_all(interval: float) -> None:
-    """Of 30 events at once to one that may have 10 a second: the mark is the last thing that comes, and comes at once,
-    whatever the interval is."""
+    """The connection may have 10 events a second and gets 30: the mark comes last, and at once, for any interval."""
     async with marking(interval=interval) as gate:
         async with gate.client(gate.token(rate=10), "&rooms=circle:1") as client:
             await client.next("subscribed")
@@ -266,7 +265,7 @@ def only(gate: RunningGateway) -> Connection:
 
 
 async def test_draining_has_the_place(stock: bool) -> None:
-    """Of a connection that is live; it resumes from there at another node, or this one's next life."""
+    """The place of a live connection; it resumes from there at another node, or after this one's restart."""
     async with marking(stock) as gate, gate.client(query="&rooms=circle:1") as client:
         await client.next("subscribed")
         head = await gate.publish(circle_id=2)
@@ -276,7 +275,7 @@ async def test_draining_has_the_place(stock: bool) -> None:
 
 
 async def test_draining_has_no_place_for_one_that_is_behind() -> None:
-    """It would carry the client past what is owed to it."""
+    """The place would skip events that are owed to it."""
     async with unlimited() as gate, slow(gate) as client:
         ids = await fall_behind(gate)
         draining = asyncio.create_task(gate.service.gateway.drain.run(5.0))
@@ -291,7 +290,7 @@ async def test_draining_has_no_place_for_one_that_is_behind() -> None:
 
 
 async def test_mark_that_fills_the_transport_is_followed_by_what_comes_later() -> None:
-    """As with an event: the connection is behind at the mark's place, and misses nothing."""
+    """The rule of events: the connection is behind at the mark's place, and misses nothing."""
     lab = GatewayLab(mark_interval=0.2)
     await lab.gateway.start()
     try:

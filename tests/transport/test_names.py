@@ -57,7 +57,7 @@ async def app(scope: Any, receive: Any, send: Any) -> None: ...
 
 
 def expectations() -> dict[str, dict[str, bool]]:
-    """What is relied on, and whether it is so."""
+    """The private names of dependencies in use, and whether each exists."""
     state = ServerState()
     config = Config(app, lifespan="off")
     config.load()

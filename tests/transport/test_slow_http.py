@@ -101,7 +101,7 @@ async def test_a_slow_reader_gets_all_its_answers(served: GatewayProcess) -> Non
 
 
 async def test_an_idle_connection_ends_after_the_keep_alive(served: GatewayProcess) -> None:
-    """And not before; a silent one, without an answer to a question that it did not ask."""
+    """The connection does not end before; a silent one ends without a response."""
     async with raw(served.port) as client:
         for _ in range(2):
             await client.send(HEALTH)
@@ -113,7 +113,7 @@ async def test_an_idle_connection_ends_after_the_keep_alive(served: GatewayProce
 
 
 async def test_an_idle_connection_that_reads_nothing_ends_too(served: GatewayProcess) -> None:
-    """Though the kernel has taken everything that it was sent."""
+    """The kernel has taken everything that was sent to it."""
     async with raw(served.port, receive_buffer=4_096) as client:
         await client.send(LARGE)
         await client.gone(KEEP_ALIVE + 2.0)
@@ -132,7 +132,7 @@ async def test_part_of_a_further_request_is_no_way_to_stay(served: GatewayProces
 
 
 async def test_an_empty_line_is_no_way_to_stay(served: GatewayProcess) -> None:
-    """It is passed over, or refused; either way the connection ends with the keep-alive."""
+    """The line is ignored, or refused; either way the connection ends with the keep-alive."""
     async with raw(served.port) as client:
         await client.send(HEALTH + b"\r\n")
         await answer(client)
@@ -140,7 +140,7 @@ async def test_an_empty_line_is_no_way_to_stay(served: GatewayProcess) -> None:
 
 
 async def test_a_body_behind_its_refusal_does_not_end_the_connection(served: GatewayProcess) -> None:
-    """It is read away, and the next request has its keep-alive."""
+    """The body is discarded, and the next request has its keep-alive."""
     async with raw(served.port) as client:
         await client.send(b"POST /events HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n")
         assert b"token_missing" in await answer(client)
@@ -152,7 +152,7 @@ async def test_a_body_behind_its_refusal_does_not_end_the_connection(served: Gat
 
 
 async def test_who_resets_in_the_midst_of_its_requests_leaves_no_error(served: GatewayProcess) -> None:
-    """What was asked for and is not wanted any more is not written."""
+    """The responses are dropped."""
     publish = b"POST /events HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 2\r\n"
     publish += f"Authorization: Bearer {token()}\r\n\r\n".encode() + b"{}"
     for requests in (LARGE * 50, publish * 50, (publish + LARGE) * 20):

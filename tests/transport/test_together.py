@@ -90,7 +90,7 @@ def entries(gate: RunningGateway, count: int) -> list[Any]:
 
 
 async def test_one_event_does_not_wait_for_another(record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is written at the end of the turn that it came in, by no timer."""
+    """The event is written at the end of its iteration of the event loop, without a timer."""
     monkeypatch.setattr("gateway.engine.delivery.SLOW_FANOUT", 60.0)  # a pause of the machine would gather
     async with unlimited() as gate, opened(gate.port, gate.token(), "&rooms=circle:1"):
         ada = record(gate)
@@ -101,7 +101,7 @@ async def test_one_event_does_not_wait_for_another(record: Record, monkeypatch: 
 
 
 async def test_many_large_events_are_not_kept_for_the_turns_end(record: Record) -> None:
-    """What makes 64 KiB leaves as it comes: a turn that publishes much holds little."""
+    """Each 64 KiB are written at once: an iteration that publishes much holds little."""
     async with unlimited() as gate, opened(gate.port, gate.token(), "&rooms=circle:1"):
         ada = record(gate)
         await events(gate, 10, x="y" * 15_000)

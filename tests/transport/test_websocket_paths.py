@@ -85,7 +85,7 @@ async def test_a_path_percent_encoded_is_the_same_path() -> None:
 
 
 async def test_a_handshake_may_come_in_pieces_whatever_the_path() -> None:
-    """Byte by byte, the paths being told from one another only at the end."""
+    """The request comes byte by byte; the paths differ only at the end."""
     async with embedded(**SOCKET) as gate:
         for path in PATHS:
             async with raw(gate.port) as client:

@@ -1,4 +1,4 @@
-"""Who is looked after where no system tells what a client has taken: a Unix socket, another system, a sandbox."""
+"""Stall detection where the system does not report acknowledged bytes: a Unix socket, another system, a sandbox."""
 
 import asyncio
 import time
@@ -18,7 +18,7 @@ def dumb(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_a_slow_reader_stays() -> None:
-    """What the kernel still holds of it gets less, though nothing of what waits in the process moves for long."""
+    """The kernel's buffer shrinks, though the process's own does not for long."""
     async with unlimited(stall_seconds=1.0) as gate, slow(gate) as client:
         ids = await fall_behind(gate)
         connection = connection_of(gate)
@@ -53,7 +53,7 @@ class Socket:
 
 @pytest.mark.parametrize("drains", [True, False])
 async def test_what_looks_the_same_after_a_drain_is_not_the_same(drains: bool) -> None:
-    """Of what went past the transport meanwhile nothing is counted here, so the count may come out as it was."""
+    """Direct writes meanwhile are not counted here, so the count may be the same by chance."""
     host: Any = None
     endpoint = Endpoint(("/ws",), host, OriginPolicy(()), (), 1_000, 20.0, 10.0)
     writer, socket = SocketWriter(), Socket()

@@ -1,4 +1,4 @@
-"""What servers put into a WebSocket's scope."""
+"""The credentials in a WebSocket's ASGI scope."""
 
 from gateway.api.authentication import extract_tokens, headers_of
 
@@ -14,7 +14,7 @@ def test_subprotocols_are_read_where_the_server_tells_them() -> None:
 
 
 def test_a_request_has_the_headers_that_it_came_with() -> None:
-    """It has no subprotocols."""
+    """A request has no subprotocols."""
     assert headers_of({"headers": [(b"host", b"a"), (b"x", b"1"), (b"x", b"2")]}) == {
         b"host": [b"a"],
         b"x": [b"1", b"2"],

@@ -1,4 +1,4 @@
-"""Nobody has a token issued that holds more than their own."""
+"""Delegation: no holder gets a token issued with more than its own grants."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -136,7 +136,7 @@ ALLOWED: dict[str, tuple[Identity, dict[str, Any]]] = {
 
 @pytest.mark.parametrize(("of", "changed"), ALLOWED.values(), ids=ALLOWED.keys())
 def test_what_is_held_may_be_given(of: Identity, changed: dict[str, Any]) -> None:
-    """And comes back as asked."""
+    """The issued grants are those requested."""
     given_on = ask(of, **changed)
     asked: dict[str, Any] = {
         "rooms": ["circle:1"],
@@ -186,7 +186,7 @@ some_scopes = st.frozensets(st.sampled_from(SCOPES))
 def test_no_chain_of_delegations_gains_anything(
     scopes: frozenset[str], rooms: list[str], tenant: str, wanted: frozenset[str], asked: list[str], expires_in: int
 ) -> None:
-    """Whatever is asked of whomever: what comes out is in no respect more than the holder's own."""
+    """For any chain of requests, the result exceeds the holder's own grants in no respect."""
     giver = holder(scopes, rooms, NOW + 1000)
     try:
         out = ask(giver, tenant=tenant, scope=wanted, rooms=asked, expires_in=expires_in)

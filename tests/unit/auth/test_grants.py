@@ -18,7 +18,7 @@ patterns = rooms | st.sampled_from(["circle:*", "project:*", "user:*"])
 
 
 def matches(pattern: str, room: str) -> bool:
-    """What a pattern means, in the plainest words."""
+    """The meaning of a pattern, as a reference implementation."""
     kind, star, _ = pattern.partition(":*")
     return room.split(":")[0] == kind if star else room == pattern
 

@@ -1,4 +1,4 @@
-"""What an identity may follow, publish and administer."""
+"""The rooms that an identity may follow and publish to, and its scopes of administration."""
 
 from collections.abc import Iterable
 

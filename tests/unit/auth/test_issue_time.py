@@ -60,7 +60,7 @@ def other(iat: int, shown: float, **more: Any) -> Identity:
 
 @pytest.mark.parametrize("ahead", range(CLOCK_SKEW + 2))
 def test_what_is_accepted_is_cut_off(ahead: int) -> None:
-    """Whatever `iat` a token may say when it is shown, a cutoff after that ends it, and for good."""
+    """For any `iat` of a token shown before, a later cutoff ends it permanently."""
     now = NOW + 0.25
     if is_early(NOW + ahead, now):
         assert ahead > CLOCK_SKEW
@@ -75,7 +75,7 @@ def test_what_is_accepted_is_cut_off(ahead: int) -> None:
 
 @pytest.mark.parametrize("ahead", [1, 2, 5])
 def test_what_was_not_shown_is_cut_off_while_it_is_ahead(ahead: int) -> None:
-    """The clock of its issuer is ahead, so it may be from before; one of a right clock is none of these."""
+    """The clock of its issuer is ahead, so it may be from before; a token with a right clock and that `iat` is not."""
     cutoff = NOW + 0.5
     for later in (0.6, ahead - 0.01):
         assert is_cut_off(other(NOW + ahead, NOW + later), cutoff, cutoff, NOW + later)
@@ -84,7 +84,7 @@ def test_what_was_not_shown_is_cut_off_while_it_is_ahead(ahead: int) -> None:
 
 
 def test_another_issuers_token_of_the_same_second_ends_and_of_the_next_one_does_not() -> None:
-    """Nothing tells those of one second apart; from the next second on, and not 5 s later, users sign in again."""
+    """Tokens of the same second cannot be ordered; from the next second on, and not 5 s later, users sign in again."""
     cutoff = NOW + 0.2
     assert is_cut_off(other(NOW, NOW + 0.9), cutoff, cutoff, NOW + 0.9)
     for later in (1, 2, 30):
@@ -103,7 +103,7 @@ def test_own_token_of_the_same_second_is_told_by_the_cutoff_that_it_names() -> N
 
 @pytest.mark.parametrize("said", [2.0**33, "x", None, [1]])
 def test_another_issuer_names_no_cutoff(said: object) -> None:
-    """A claim of that name, whatever is in it, means nothing here and keeps nobody out."""
+    """A foreign claim of that name, with any value, has no effect."""
     holder = other(NOW, NOW + 0.5, cutoff=said)
     assert holder.cutoff == 0.0
     assert is_cut_off(holder, NOW + 0.2, NOW + 0.2, NOW + 0.5)

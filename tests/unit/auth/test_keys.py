@@ -51,7 +51,7 @@ def test_weak_secret_is_refused_and_not_shown(secret: str | bytes) -> None:
     "make", [lambda: secrets.token_bytes(32), lambda: secrets.token_hex(32), secrets.token_urlsafe]
 )
 def test_random_secret_is_taken(make: Any) -> None:
-    """Whatever the generator's alphabet, always."""
+    """The rule accepts random secrets of any alphabet, always."""
     for _ in range(200):
         assert hmac_key(make()).algorithm == "HS256"
 
@@ -143,7 +143,7 @@ def test_unusable_public_key_is_refused(data: bytes) -> None:
 
 
 def test_public_keys_do_not_sign() -> None:
-    """And those with a private half do."""
+    """Keys with a private half do."""
     assert [key.can_sign for key in (HMAC_KEY, RSA_KEY, EC_KEY, ED_KEY)] == [True] * 4
     assert not any(public_key(public_pem(private)).can_sign for private, _ in ASYMMETRIC)
 
@@ -162,7 +162,7 @@ def test_published_set_holds_public_members_only() -> None:
 
 
 def test_published_set_reads_back() -> None:
-    """What one gateway publishes another one takes, to verify and not to sign."""
+    """The set that one gateway publishes is accepted by another one, to verify and not to sign."""
     keys = keys_from_jwks(json.loads(json.dumps(RING.jwks())))
     assert [(key.kid, key.algorithm) for key in keys] == [(key.kid, key.algorithm) for _, key in ASYMMETRIC]
     assert not any(key.can_sign for key in keys)

@@ -92,7 +92,7 @@ def test_every_preset_has_a_token_of_its_own() -> None:
 
 @pytest.mark.parametrize("name", SHAPES)
 async def test_a_documented_token_is_taken(name: str, keys: JwksServer) -> None:
-    """Whatever else is in it: `typ: JWT` or none, lists as `aud`, header members, no `jti`, a day of life."""
+    """Other claims may be in it: `typ: JWT` or none, lists as `aud`, header members, no `jti`, a day of life."""
     shape = SHAPES[name]
     identity = (await service_of(shape, keys.url)).gateway.connections.verifier.verify(token(shape), NOW)
     assert (identity.user_id, identity.tenant) == (shape.user_id, shape.tenant)
@@ -127,13 +127,13 @@ async def test_a_preset_gives_nothing_away(name: str, keys: JwksServer) -> None:
 
 @pytest.mark.parametrize("provider", ["entra", "cognito", "clerk", "google"])
 def test_a_preset_asks_for_the_audience_where_every_deployment_has_its_own(provider: str) -> None:
-    """With a tenant's whole directory, or anybody, behind the same issuer."""
+    """Another audience is another application of the same issuer, or of any tenant of it."""
     with pytest.raises(ConfigError, match=r"^GATEWAY_EXTERNAL_AUDIENCE: "):
         create_service(settings_for(external_provider=provider, external_issuer="https://id.example.com"))
 
 
 def test_google_lets_in_the_domains_that_are_named_and_no_other_account() -> None:
-    """Anybody has one: without names it does not start."""
+    """Any person can have an account: without names it does not start."""
     with pytest.raises(ConfigError, match=r"^GATEWAY_EXTERNAL_TENANTS: .*example\.com=acme"):
         create_service(settings_for(external_provider="google", external_audience=("client",)))
 
@@ -147,7 +147,7 @@ async def test_google_accounts_without_a_domain_or_of_another_are_refused(keys: 
 
 
 async def test_supabase_takes_the_tenant_that_users_cannot_write(keys: JwksServer) -> None:
-    """And a weakness is named where the settings say otherwise."""
+    """The settings warn about a weaker choice."""
     service = await service_of(SUPABASE, keys.url)
     assert refusal(service, token(SUPABASE, app_metadata={"provider": "email"})) == "claim_tenant"
     careless = settings_of(SUPABASE, keys.url, external_tenant_claim="/user_metadata/tenant")
@@ -164,7 +164,7 @@ async def test_two_organizations_at_once_are_none(keys: JwksServer) -> None:
 
 
 def test_the_address_of_the_keys_follows_from_the_issuer() -> None:
-    """As each provider's discovery document says."""
+    """The discovery document of each provider has the same address."""
     expected = {
         "auth0": "https://my-domain.auth0.com/.well-known/jwks.json",
         "keycloak": "https://id.example.com/realms/acme/protocol/openid-connect/certs",
@@ -236,7 +236,7 @@ def test_a_shared_secret_signs_for_its_issuer_alone() -> None:
 
 
 async def test_the_defaults_are_for_tokens_that_carry_none(keys: JwksServer) -> None:
-    """Of the gateway's rooms and scopes: other words are another API's. The defaults take nothing away."""
+    """The gateway's own words for rooms and scopes: others belong to another API. The defaults remove nothing."""
     defaults: dict[str, Any] = {
         "external_default_rooms": ("tenant", "circle:*"),
         "external_default_scope": "publish subscribe",
@@ -306,7 +306,7 @@ async def test_tenants_are_those_that_are_named_renamed_where_asked(keys: JwksSe
     ],
 )
 async def test_what_is_wrong_is_named(changed: dict[str, Any], reason: str, keys: JwksServer) -> None:
-    """A word of a fixed set for the log; the caller is told nothing more than that it is not valid."""
+    """The reason for the log, of a fixed set; the caller learns only that the token is invalid."""
     service = await service_of(AUTH0, keys.url)
     assert refusal(service, token(AUTH0, **changed)) == reason
 
@@ -319,7 +319,7 @@ async def test_times_may_have_fractions(keys: JwksServer) -> None:
 
 
 async def test_a_token_ends_at_its_greatest_age(keys: JwksServer) -> None:
-    """Whatever `exp` says: the connection ends then too, since that is its identity's end."""
+    """The maximum age holds for any `exp`: the connection ends then too, since its identity does."""
     service = await service_of(AUTH0, keys.url, external_max_age=600)
     verify = service.gateway.connections.verifier.verify
     text = token(AUTH0, iat=NOW - 10, exp=NOW + 3_600)
@@ -330,7 +330,7 @@ async def test_a_token_ends_at_its_greatest_age(keys: JwksServer) -> None:
 
 
 async def test_the_longest_life_is_the_settings_before_the_presets(keys: JwksServer) -> None:
-    """And revocations are kept for as long."""
+    """Revocations are kept for as long."""
     service = await service_of(AUTH0, keys.url, external_max_lifetime=600)
     assert refusal(service, token(AUTH0)) == "lifetime"
     assert service.gateway.connections.verifier.verify(token(AUTH0, exp=NOW + 500), NOW)
@@ -394,7 +394,7 @@ values = st.recursive(
 @settings(deadline=None)
 @given(st.sampled_from(list(SHAPES.values())), st.data())
 def test_any_claims_are_mapped_or_refused(shape: Shape, data: st.DataObject) -> None:
-    """Whatever a provider writes in the place of a claim: nothing but a refusal with a known reason comes of it."""
+    """For any claims of a provider: an identity, or a refusal with a known reason."""
     made = external_issuer(settings_for(external_provider=shape.provider, **shape.settings))
     mapping = made.trusted[0].mapping
     assert mapping is not None
@@ -465,7 +465,7 @@ async def test_a_providers_token_connects_and_is_revoked_by_its_user(keys: JwksS
 
 @pytest.mark.parametrize("shape", [COGNITO, KEYCLOAK], ids=["cognito", "keycloak"])
 async def test_a_group_that_is_no_pattern_grants_nothing(shape: Shape, keys: JwksServer) -> None:
-    """Of all the groups or roles that a user is in."""
+    """The rule holds for each of the user's groups and roles."""
     service = await service_of(shape, keys.url)
     identity = service.gateway.connections.verifier.verify(token(shape), NOW)
     assert all(":" in pattern for pattern in identity.grants.patterns)

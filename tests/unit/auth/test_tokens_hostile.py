@@ -35,7 +35,7 @@ def expired() -> Iterator[tuple[str, Any]]:
 
 
 def expired_and_worse() -> Iterator[tuple[str, Any]]:
-    """Tokens that expired and were never good: whoever forges one learns nothing from its age."""
+    """Tokens that are expired and were never valid: an attacker learns nothing from the expiry."""
     past: dict[str, Any] = {"iat": NOW - 100, "exp": NOW - 1}
     yield "wrong key", forge(claims(**past), secret=bytes(range(32)))
     yield "signature stripped", forge(claims(**past)).rsplit(".", 1)[0] + "."
@@ -87,7 +87,7 @@ def test_token_that_was_good_is_expired(token: str) -> None:
 
 
 def test_no_token_is_missing() -> None:
-    """An empty token is none."""
+    """An empty token counts as missing."""
     assert type(refusal("")) is TokenMissing
 
 
@@ -98,7 +98,7 @@ def test_every_reason_is_met() -> None:
 
 
 def test_same_tokens_without_the_attack_are_good() -> None:
-    """What the tables change is what gets them refused: left alone, the helpers' tokens pass."""
+    """The refusals are caused by the tables' changes: unchanged, the helpers' tokens are accepted."""
     assert verifier().verify(forge(), NOW).user_id == "alice@example.org"
     assert verifier().verify(with_claim("exp", str(NOW + 60)), NOW).expires_at == NOW + 60
     assert verifier().verify(with_member("typ", '"at+jwt"'), NOW).tenant == "acme"

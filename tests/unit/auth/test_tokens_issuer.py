@@ -1,4 +1,4 @@
-"""What is issued is what is verified; what would not verify is not issued."""
+"""Round trip: issued tokens are verified; a token that would not be is not issued."""
 
 from typing import Any
 
@@ -95,7 +95,7 @@ def test_no_two_tokens_have_one_id() -> None:
 
 
 def test_token_stays_out_of_its_repr() -> None:
-    """What is logged by accident does not open doors."""
+    """A repr in a log by accident leaks no credential."""
     issued = issue()
     assert issued.access_token not in repr(issued)
     assert issued.access_token.split(".")[1] not in repr(issued)
@@ -129,7 +129,7 @@ def test_what_would_not_verify_is_not_issued(changed: dict[str, Any], error: typ
 
 
 def test_token_names_the_cutoff_that_it_comes_after() -> None:
-    """And says its own second all the same, so that its life is as long as was asked."""
+    """The token keeps its own second of issue, so that its life is as long as was asked."""
     issued = issue(now=NOW + 0.9, expires_in=60, cutoff=NOW + 0.8)
     identity = verifier().verify(issued.access_token, NOW + 0.9)
     assert (identity.issued_at, identity.expires_at, identity.cutoff) == (NOW, NOW + 60, NOW + 0.8)

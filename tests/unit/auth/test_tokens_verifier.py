@@ -1,4 +1,4 @@
-"""What the verifier takes, and whose keys it takes it by."""
+"""Verification of tokens, and the choice of the key."""
 
 import time
 from collections.abc import Sequence
@@ -227,7 +227,7 @@ def test_changed_token_is_invalid_or_the_same(changes: list[tuple[int, str]]) ->
 @settings(deadline=None)
 @given(st.text() | st.text("AQgw.-_=", max_size=60))
 def test_any_text_is_refused_by_an_auth_error(text: str) -> None:
-    """Nothing but a refusal comes of text that nobody signed."""
+    """Unsigned text raises no other exception."""
     with pytest.raises(TokenInvalid):
         verifier().verify(text or ".", NOW)
 

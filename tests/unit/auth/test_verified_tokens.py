@@ -101,7 +101,7 @@ def test_it_answers_as_the_verifier_does(steps: list[str | float | tuple[Key, ..
 
 @given(st.lists(st.sampled_from([*TOKENS, "user", "token", "tenant"]), max_size=30))
 def test_a_revocation_ends_a_token_that_is_known(steps: list[str]) -> None:
-    """It is judged with each request, by the identity that the cache gives, as by that of the verifier."""
+    """Revocations are checked with each request, for the cached identity as for the verifier's."""
     keys = Keys(HMAC_KEY, OLD_KEY)
     verifier, revocations = verifier_of(keys), Revocations()
     cache = VerifiedTokenCache(verifier.read)
@@ -165,7 +165,7 @@ def test_a_token_is_read_once_for_as_long_as_its_keys_are_the_same() -> None:
 
 
 def test_what_is_refused_is_not_kept() -> None:
-    """Of an expired token that was never good here nothing stays, and so of those that anybody can make up."""
+    """An expired token that was never valid here is not cached, and so no forged one is."""
     cache = VerifiedTokenCache(verifier_of(Keys(HMAC_KEY)).read)
     for token, error in ((forge(claims(exp=NOW)), TokenExpired), (forge(secret=bytes(32)), TokenInvalid)):
         with pytest.raises(error):

@@ -70,7 +70,7 @@ def test_a_good_token_is_explained(tmp_path: Path) -> None:
 @pytest.mark.parametrize("form", ["{}\n", "Bearer {}\n", '"{}"', "  {}  \n\n"])
 @pytest.mark.parametrize("argument", [(), ("-",)])
 def test_a_token_comes_from_standard_input_too(form: str, argument: tuple[str, ...], tmp_path: Path) -> None:
-    """As it was copied; so that it need not stand in a command line."""
+    """Standard input keeps the token out of the command line."""
     done = invoke("token", "inspect", *argument, cwd=tmp_path, env=KEY, input=form.format(token()))
     assert (done.exit_code, done.stdout.splitlines()[-1]) == (0, "accepted")
 
@@ -134,7 +134,7 @@ def test_a_tenant_that_is_not_listed_is_explained(tmp_path: Path) -> None:
 
 
 def test_claims_are_shown_of_a_token_that_is_refused(tmp_path: Path) -> None:
-    """And without any key configured: then only the gateway's own signature cannot be judged."""
+    """Keys are not needed: without them only the gateway's own signature cannot be verified."""
     done = invoke("token", "inspect", token(), cwd=tmp_path)
     assert done.exit_code == 1
     assert 'sub: "ada"' in done.stdout

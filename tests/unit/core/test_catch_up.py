@@ -26,8 +26,8 @@ def finish(one: Connection, held: Window, limit: int = 100) -> None:
 
 @given(memberships, st.lists(st.sets(st.sampled_from([A, B, "tenant"]), min_size=1), min_size=1, max_size=6))
 def test_who_has_a_socket_is_written_to_after_all_were_asked(rooms: list[list[str]], clients: list[set[str]]) -> None:
-    """Those that get the same entries share one batch, whose offsets are those of the log. It is written to all their
-    descriptors at once, and to no transport that has one; to the others it is written as ever."""
+    """Connections that get the same entries share one batch, whose offsets are those of the log. It is written to all
+    their descriptors at once, and to no transport that has one; to the others by `write`."""
     manager = ConnectionManager()
     made = [connection(manager, dict.fromkeys(joined, 0), id=str(n)) for n, joined in enumerate(clients)]
     for n, (_, sheet) in enumerate(made):
@@ -57,7 +57,7 @@ def test_who_has_a_socket_is_written_to_after_all_were_asked(rooms: list[list[st
 
 @given(memberships, st.lists(st.sets(st.sampled_from([A, B, "tenant"])), min_size=1, max_size=6))
 def test_each_gets_its_rooms_once_in_order(rooms: list[list[str]], clients: list[set[str]]) -> None:
-    """One turn's entries reach who is in any of their rooms, once, in log order, and nobody of another tenant."""
+    """The entries of one iteration reach the members of their rooms, once, in log order, and no other tenant."""
     manager = ConnectionManager()
     sheets = [(joined, connection(manager, dict.fromkeys(joined, 0), id=str(n))[1]) for n, joined in enumerate(clients)]
     foreign = connection(manager, {A: 0, B: 0, "tenant": 0}, tenant="bolt")[1]
@@ -69,8 +69,8 @@ def test_each_gets_its_rooms_once_in_order(rooms: list[list[str]], clients: list
 
 
 def test_a_fault_costs_those_whom_it_befell() -> None:
-    """One whose transport raises is told of, after everybody else got theirs; and where it cannot be known who was
-    written to, all of those."""
+    """A transport that raises is reported after all others have been written to; where the recipients are unknown, all
+    are reported."""
     manager = ConnectionManager()
     made = [connection(manager, {A: 0}, id=str(n)) for n in range(5)]
     for n in (3, 4):
@@ -90,7 +90,7 @@ def test_a_fault_costs_those_whom_it_befell() -> None:
 
 
 def test_nobody_new_is_found_in_an_empty_room() -> None:
-    """Who leaves leaves nothing behind in the index."""
+    """A connection that leaves is in no index any more."""
     manager = ConnectionManager()
     one, _ = connection(manager, {A: 0, B: 0})
     manager.leave(one, A)
@@ -127,7 +127,7 @@ def test_plan_of_who_is_behind_comes_before_the_rest() -> None:
 
 @given(memberships, st.integers(1, 10), st.integers(0, 40))
 def test_latest_finds_the_newest(rooms: list[list[str]], count: int, joined: int) -> None:
-    """After its offset lie the newest `count` events that the room would bring anew, or all that there are."""
+    """After its offset lie the newest `count` events that the room would bring, or all."""
     held = window(rooms, Bounds(max_events=25))
     manager = ConnectionManager()
     one, sheet = connection(manager, {A: joined})
@@ -143,7 +143,7 @@ def test_latest_finds_the_newest(rooms: list[list[str]], count: int, joined: int
 
 
 def test_advance_stops_where_the_transport_is_full() -> None:
-    """What was written counts as written; the connection goes on after it, and is live at the head."""
+    """Written events count; the connection goes on after them, and is live at the head."""
     held = window([[A]] * 5)
     one, sheet = connection(ConnectionManager(), {A: 0})
     one.fall_behind(0)
@@ -165,7 +165,7 @@ def behind_the_window(rooms: dict[str, int], place: int) -> tuple[Connection, Fa
 
 
 def test_gap_gives_up_and_goes_on_at_the_head() -> None:
-    """What has been let go of cannot be had; what was given up with it was brought by no room."""
+    """Trimmed entries cannot be had; the rest that is given up is in none of its rooms."""
     one, sheet, held = behind_the_window({A: 2}, 5)
     assert send_next_batch(one, held, 0.0) is Progress.GAP
     assert sheet.offsets == []

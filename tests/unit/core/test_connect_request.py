@@ -1,4 +1,4 @@
-"""What a client says when it connects, and what is never said again."""
+"""Data of a client's connect request, and its redaction in logs."""
 
 from ipaddress import ip_network
 from urllib.parse import parse_qsl, quote
@@ -162,7 +162,7 @@ def test_two_origins_are_none() -> None:
     ],
 )
 def test_client_address(peer: str, forwarded: list[str], address: str) -> None:
-    """What a trusted proxy says it saw, and nothing that stands left of it."""
+    """The client's address as the trusted proxy saw it, and nothing to the left of it."""
     headers = {b"x-forwarded-for": [value.encode() for value in forwarded]}
     assert client_address(peer, headers, [ip_network("10.0.0.0/8")]) == address
 
@@ -193,6 +193,6 @@ def test_names_are_quoted_as_parsers_read_them() -> None:
     ],
 )
 def test_a_proxy_on_a_unix_socket_has_no_address(peer: str, forwarded: list[str], address: str) -> None:
-    """It is trusted by the name `unix:`."""
+    """The proxy is trusted by the name `unix:`."""
     headers = {b"x-forwarded-for": [value.encode() for value in forwarded]}
     assert client_address(peer, headers, ["unix:", ip_network("10.0.0.0/8")]) == address

@@ -16,7 +16,7 @@ GOOD = Cursors((KEY,), "acme").encode(b"\x01" * EPOCH_BYTES, 41)
 
 @given(epochs, offsets, tenants)
 def test_round_trip(epoch: bytes, offset: int, tenant: str) -> None:
-    """What is encoded is decoded, by whoever has the key; the text fits a URL and a header as it is."""
+    """An encoded cursor is decoded with the same key; the text fits a URL and a header without escapes."""
     cursor = Cursors((KEY,), tenant).encode(epoch, offset)
     assert Cursors((KEY,), tenant).decode(cursor) == Position(epoch, offset)
     assert cursor.startswith("evt_")

@@ -1,4 +1,4 @@
-"""Who leaves when."""
+"""The order and times of a drain's slots."""
 
 import random
 
@@ -21,7 +21,7 @@ def test_slots_are_spread_evenly_over_the_time(count: int, seconds: float, seed:
 
 @pytest.mark.parametrize(("count", "seconds"), [(1, 10.0), (20, 1.0), (5_000, 10.0)])
 def test_no_two_fall_together(count: int, seconds: float) -> None:
-    """As the milliseconds that clients are told, up to 500 clients a second."""
+    """Distinct in milliseconds, as clients get them, up to 500 clients a second."""
     for seed in range(5):
         told = [milliseconds(slot) for slot in slots(count, seconds, random.Random(seed).random)]
         assert len(set(told)) == count
@@ -38,7 +38,7 @@ def test_nobody_is_nobody() -> None:
 
 
 def test_who_comes_too_late_is_spread_over_what_is_left() -> None:
-    """And not back before a restart can have been."""
+    """A late client does not reconnect before a restart can be over."""
     found = [reconnect_delay(8.0, random.Random(seed).random) for seed in range(200)]
     assert min(found) >= MIN_RECONNECT_SECONDS
     assert max(found) <= MIN_RECONNECT_SECONDS + 8.0

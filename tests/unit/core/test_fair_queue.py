@@ -10,7 +10,7 @@ pushes = st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 50)), max_siz
 
 @given(pushes, st.integers(1, 20), st.integers(1, 200))
 def test_each_tenants_items_come_in_order_and_once(items: list[tuple[str, int]], count: int, size: int) -> None:
-    """Whatever is taken at once, nothing is lost, and no more than was asked for comes: one item over the size."""
+    """For any size of a batch, no item is lost, and a batch exceeds its size by one item at most."""
     queue: FairQueue[tuple[str, int]] = FairQueue(1_000, 100_000, 100_000)
     weights = {}
     for n, (tenant, weight) in enumerate(items):
@@ -29,7 +29,7 @@ def test_each_tenants_items_come_in_order_and_once(items: list[tuple[str, int]],
 
 
 def test_a_tenant_with_a_long_line_delays_nobody() -> None:
-    """Whoever comes has its item in the next batch, or in the one after it."""
+    """The item of a new tenant is in the next batch, or in the one after it."""
     queue: FairQueue[str] = FairQueue(10_000, 1 << 30, 1 << 30)
     for n in range(10_000):
         queue.push("evil", f"evil{n}", 100)
@@ -42,7 +42,7 @@ def test_a_tenant_with_a_long_line_delays_nobody() -> None:
 
 
 def test_every_bound_is_the_tenants_own() -> None:
-    """Who has its fill is refused, and nobody else; where all have it together, who has more than its share."""
+    """A tenant at its bound is refused, and no other; at the bound of all together, the tenant over its share."""
     queue: FairQueue[int] = FairQueue(3, 100, 150)
     assert [queue.push("many", n, 1) for n in range(5)] == [True, True, True, False, False]
     assert [queue.push("large", n, 60) for n in range(3)] == [True, True, False]

@@ -38,7 +38,7 @@ def test_batch_is_its_frames_in_order(texts: list[str]) -> None:
 
 
 def test_batch_is_joined_once() -> None:
-    """Everybody who writes a batch writes the same bytes, and one frame is not copied."""
+    """Every writer of a batch writes the same bytes, and a single frame is not copied."""
     batch = Batch([Frame(b"one"), Frame(b"two")])
     assert batch.wire is batch.wire
     frame = Frame(b"alone")

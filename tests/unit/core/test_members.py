@@ -1,4 +1,4 @@
-"""What is known of other nodes, against dictionaries."""
+"""The members on other nodes, against dictionaries as a model."""
 
 from collections import Counter
 
@@ -33,7 +33,7 @@ steps = st.lists(
 
 @given(steps)
 def test_others_count_as_the_dictionaries_do(steps: list[Step]) -> None:
-    """Changes, wholes and ends of nodes in any order: who is where, how often, and what is told of it."""
+    """Changes, full reports and ends of nodes in any order: members, counts, and reported changes."""
     others = RemoteMembers()
     model: dict[str, dict[str, Member]] = {node: {} for node in NODES}
     told: set[tuple[str, str]] = set()
@@ -78,7 +78,7 @@ def test_what_is_over_leaves_nothing_behind() -> None:
 
 @given(st.text(max_size=64), st.text(max_size=64), st.lists(st.text(max_size=20)), st.none() | st.text(max_size=64))
 def test_records_come_back_as_they_were(id: str, user: str, rooms: list[str], client: str | None) -> None:
-    """Whatever separators and quotes are in the names."""
+    """Names may contain any separators and quotes."""
     one = member(f"con_{id}", user, *rooms, client=client)
     fields = {f"con_{id}".encode(): pack(one).encode(), b"con_gone": b"", VERSION: b"7", AFTER: b"6"}
     if id != "gone":

@@ -1,4 +1,4 @@
-"""What watchers of a room are told, against who is really in it."""
+"""The notifications of a room's watchers, against its real members."""
 
 from collections import defaultdict
 from itertools import pairwise
@@ -27,7 +27,7 @@ steps = st.lists(
 
 
 class World:
-    """A room, who is in it by the dictionary, and what each watcher believes from what it saw and was told."""
+    """A room, its members as a dictionary, and the view of each watcher from its snapshot and notifications."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -93,8 +93,8 @@ class World:
 )
 @settings(max_examples=300)
 def test_who_was_told_everything_knows_who_is_there(steps: list[tuple[str, object]]) -> None:
-    """Whatever came, went and flickered: once the grace of all is over, each watcher's picture is the truth, and before
-    that it lacks nobody who is there."""
+    """For any joins, leaves and flicker: once all grace periods are over, each watcher's view is exact, and before that
+    it lacks no present user."""
     world = World()
     for step in steps:
         world.do(step)
@@ -142,7 +142,7 @@ def watched(*watchers: str) -> PresenceFeed[str]:
 
 
 def test_nobody_is_told_of_what_was_before() -> None:
-    """Such as its own arrival, though the others have not been told of it yet."""
+    """A user's own join is one, though the others have not been notified of it yet."""
     room = watched("old")
     room.enter("ada")
     room.watch("new", 1.0)
@@ -171,7 +171,7 @@ def test_who_is_back_within_the_grace_was_never_away() -> None:
 
 
 def test_who_looked_in_between_is_told_of_the_return() -> None:
-    """It saw a room without the user, and would else never hear that there is one."""
+    """Its snapshot was without the user, and it would otherwise never learn of the return."""
     room = watched("before", "looks")
     room.enter("ada")
     room.take_notifications()
@@ -184,7 +184,7 @@ def test_who_looked_in_between_is_told_of_the_return() -> None:
 
 
 def test_who_never_left_is_not_said_to_have() -> None:
-    """Where what other nodes told was not known yet when the last connection here went."""
+    """The reports of other nodes were still unknown when the last connection here went."""
     room = watched("w")
     room.leave("ada", 1.0)
     room.expire_leaves(10.0, lambda user: user == "ada")

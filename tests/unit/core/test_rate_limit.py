@@ -38,7 +38,7 @@ def test_never_more_than_the_average_and_the_burst(
 
 @given(st.sampled_from([0.7, 3, 20, 333]), st.integers(1, 10), st.floats(1, 1e6))
 def test_who_waits_as_told_is_granted(per_second: float, burst: int, now: float) -> None:
-    """`retry_after`, as the client is told it, is long enough."""
+    """The `retry_after` of a refusal is long enough."""
     rate, due = RateLimiter(per_second, burst), 0.0
     wait = 0.0
     while not wait:
@@ -99,7 +99,7 @@ def test_sweeping_keyed_rates_costs_the_same_for_many() -> None:
 
 
 def test_population_counts_who_is_there() -> None:
-    """None is counted that has gone, and nobody's absence takes memory."""
+    """Absent keys are not counted, and take no memory."""
     population: ConnectionCounter[str] = ConnectionCounter()
     for key in "aab":
         population.add(key)

@@ -1,4 +1,4 @@
-"""What a revocation ends, what it leaves alone, and what keeping it costs."""
+"""The effects of revocations, and the cost of keeping them."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -49,7 +49,7 @@ def revoked(revocations: Revocations, *holders: Identity, now: float = NOW + 10.
 
 
 def test_nothing_is_revoked_at_first() -> None:
-    """And the next token names no cutoff."""
+    """The next token names no cutoff."""
     revocations = Revocations()
     revocations.check(identity(), NOW)
     assert revocations.newest_cutoff("acme", "bob") == 0
@@ -88,7 +88,7 @@ def test_revocation_ends_tokens_up_to_now_and_not_later_ones(kind: ControlKind) 
 
 
 def test_room_is_taken_from_tokens_up_to_now() -> None:
-    """From nobody else, and no other room; the next own token has it again."""
+    """Other users and rooms keep their access; the user's next token has the room again."""
     revocations = Revocations()
     revocations.add(bar("bob", "circle:1"), 0)
     revocations.add(bar("bob", "circle:2", NOW + 5.5), 0)
@@ -104,8 +104,8 @@ def test_room_is_taken_from_tokens_up_to_now() -> None:
 @pytest.mark.parametrize("kind", ["user_revoked", "tenant_revoked", "room_revoked"])
 @pytest.mark.parametrize("ahead", range(1, CLOCK_SKEW + 1))
 def test_shown_token_ends_though_its_clock_is_ahead(kind: ControlKind, ahead: int) -> None:
-    """For its whole life, and what is told to other nodes says how far the cutoff reaches. One that its issuer issues
-    afterwards, a second later by the same clock, is good."""
+    """The end is permanent, and the control message to other nodes says how far the cutoff reaches. A token that its
+    issuer issues afterwards, a second later by the same clock, is good."""
     revocations = Revocations()
     before = identity(issued_at=NOW + ahead)
     revocations.check(before, NOW + 0.1)
@@ -137,7 +137,7 @@ def test_told_again_a_cutoff_reaches_no_further() -> None:
 
 
 def test_shown_tokens_are_forgotten_in_time() -> None:
-    """Whoever shows fresh tokens all the time leaves no trace for longer than cutoffs are on their way."""
+    """A client that shows fresh tokens all the time takes no memory for longer than cutoffs take to arrive."""
     revocations = Revocations()
     sizes = []
     for n in range(1_000, 2_000):
@@ -202,7 +202,7 @@ def test_user_who_is_removed_from_too_many_rooms_is_revoked() -> None:
     assert revoked(revocations, identity(user_id="eve"), identity(cutoff=NOW + 3.5)) == [False, False]
     assert revocations.revoked_rooms(identity(), NOW + 10) == frozenset()
     assert revocations.count("acme") == 1
-    # Told again, by the log or by another node, a removal from before is the cutoff that took its place.
+    # # Repeated, by the log or by another node, an earlier removal is the cutoff that took its place.
     assert revocations.add(bar("bob", "circle:2", NOW + 2.5), 0)[0].kind == "user_revoked"
     assert revocations.add(bar("bob", "circle:2", NOW + 2.5), 0)[1] is False
     told, _ = revocations.add(bar("bob", "circle:2", NOW + 9.5), 0)
@@ -373,7 +373,7 @@ steps = st.one_of(
 @settings(deadline=None, max_examples=300)
 @given(st.lists(steps, max_size=40))
 def test_nothing_in_force_is_ever_forgotten(steps: list[tuple[Any, str, int, str]]) -> None:
-    """Whatever takes the place of what, whatever is swept: each token that a message in force ends is ended."""
+    """For any replacements and sweeps: each token that a message in force ends is ended."""
     revocations = Revocations(max_revoked_rooms=2, max_entries=4)
     told: list[ControlMessage] = []
     timer = 0.0
@@ -397,7 +397,7 @@ def test_nothing_in_force_is_ever_forgotten(steps: list[tuple[Any, str, int, str
 
 
 def test_wheel_is_shared_by_all_of_a_tenant() -> None:
-    """An entry has one deadline, the latest that was told."""
+    """An entry has one deadline, the latest that was set."""
     revocations = Revocations()
     for seconds in (100.0, 700.0, 300.0):
         revocations.add(message("user_revoked", "bob", NOW + seconds, seconds), 0)

@@ -51,7 +51,7 @@ spans = st.dictionaries(
 def test_candidates_are_the_entries_in_the_spans_and_few_others(
     rooms: list[list[str]], asked: dict[str, tuple[int, int]], max_events: int, newest_first: bool
 ) -> None:
-    """Each once and in order, whatever has been let go of. A span of the whole tenant ends where the longest does."""
+    """Each candidate once and in order, also after trimming. A span of the whole tenant ends where the longest does."""
     if "tenant" in asked:
         asked["tenant"] = (asked["tenant"][0], max(until for _, until in asked.values()))
     held = window(rooms, Bounds(max_events))
@@ -91,7 +91,7 @@ def test_history_of_rooms_that_it_follows_costs_nothing(rooms: list[str]) -> Non
 
 
 def test_history_costs_what_it_finds() -> None:
-    """Of a busy room as many as were asked for, of a quiet one as many as there are, however long the window is."""
+    """The cost is the number of events found, for any length of the window."""
     held = long_window()
     _, one, _ = in_rooms(circle_3=0)
     assert history_start(one, held, [BUSY], 100) == (LONG - 100, 100)

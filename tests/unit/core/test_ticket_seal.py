@@ -51,7 +51,7 @@ def test_other_text_is_refused(sealed: str) -> None:
 
 
 def test_a_ticket_is_192_random_bits_in_one_spelling() -> None:
-    """And nothing that is longer, shorter or in other letters is looked up at all."""
+    """Longer or shorter text, or another alphabet, is not looked up at all."""
     assert BYTES * 8 == 192
     assert all(is_ticket(ticket()) for _ in range(200))
     good = ticket()

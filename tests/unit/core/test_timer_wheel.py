@@ -14,7 +14,7 @@ steps = st.tuples(st.sampled_from(["set", "forget", "look"]), st.sampled_from("a
 
 @given(st.lists(steps, max_size=60))
 def test_agenda_against_a_dictionary(steps: list[tuple[str, str, float]]) -> None:
-    """Who is due is told once, within a second of the time that was set last."""
+    """Due keys are returned once, within a second of the time that was set last."""
     agenda: TimerWheel[str] = TimerWheel()
     model: dict[str, float] = {}
     now = 100.0
@@ -37,8 +37,8 @@ def test_agenda_against_a_dictionary(steps: list[tuple[str, str, float]]) -> Non
 
 
 def test_who_is_dealt_with_may_change_who_is_next() -> None:
-    """One that is forgotten, or set to later, while another is dealt with is not due; nor is anybody lost where
-    dealing with one fails."""
+    """A key that is removed, or set to later, during the processing of another is not due; nor is one lost where the
+    processing of another fails."""
     agenda: TimerWheel[str] = TimerWheel()
     for key in "abcd":
         agenda.set(key, 10.0 if key < "d" else 9.0)
@@ -51,7 +51,7 @@ def test_who_is_dealt_with_may_change_who_is_next() -> None:
     assert next(iter(agenda.due(40.0))) == "c"
     for key in "xyz":
         agenda.set(key, 50.0)
-    assert next(agenda.due(60.0)) == "x"  # and whoever asked comes no further
+    assert next(agenda.due(60.0)) == "x"  # # and the caller comes no further
     assert list(agenda.due(60.0)) == ["y", "z"]
 
 

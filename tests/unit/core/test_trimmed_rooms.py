@@ -1,4 +1,4 @@
-"""What a window remembers of its trimmed entries."""
+"""The record of a window's trimmed entries."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -40,8 +40,8 @@ steps = st.lists(
 
 @given(steps, st.lists(st.sampled_from((*ROOMS, "tenant")), min_size=1, max_size=3, unique=True))
 def test_gap_equals_a_model(steps: list[tuple[list[str], int] | float], asked: list[str]) -> None:
-    """Whatever is trimmed, by count, bytes and age: a position has a gap if and only if an entry of the rooms asked for
-    is gone after it."""
+    """For any trimming, by count, bytes and age: a position has a gap if and only if an entry of the rooms is gone
+    after it."""
     log = Logged(limit=100)
     for step in steps:
         if isinstance(step, float):

@@ -28,7 +28,7 @@ def test_bounds_hold_after_every_append(sizes: list[int], max_events: int, max_b
 
 @given(st.lists(st.floats(0, 10), max_size=30), st.lists(st.floats(0, 40), max_size=5))
 def test_sweep_lets_go_of_the_old(steps: list[float], looks: list[float]) -> None:
-    """What is older than the bound goes, from the oldest on."""
+    """Entries older than the bound are trimmed, from the oldest on."""
     held = window(bounds=Bounds(1_000, 1 << 30, 20.0))
     now, ats = 0.0, []
     for offset, step in enumerate(steps, 1):

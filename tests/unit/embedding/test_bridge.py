@@ -92,7 +92,7 @@ class OrderPaid:
 
 
 async def test_events_that_lack_attributes_are_forwarded(gate: RunningGateway) -> None:
-    """What is not there is left out, the time is now, and `data` is an empty object."""
+    """Missing attributes are left out, the time is now, and `data` is an empty object."""
     bus = PlainBus()
     bridge = setup_websocket_broadcasting(["order.paid"], bus=bus, gateway=gate.service.gateway, tenant="acme")
     events = [
@@ -113,7 +113,7 @@ async def test_events_that_lack_attributes_are_forwarded(gate: RunningGateway) -
 
 
 async def test_events_may_be_mappings(gate: RunningGateway) -> None:
-    """As they come from JSON."""
+    """Mappings as decoded from JSON."""
     bus = PlainBus()
     setup_websocket_broadcasting(bus=bus, gateway=gate.service.gateway)
     event = {"type": "task.completed", "tenant": "acme", "data": {"n": 1}, "project_id": 3, "id": "e-1"}
@@ -198,7 +198,7 @@ async def test_each_reason_is_counted_by_itself(gate: RunningGateway) -> None:
 
 
 async def test_a_filter_that_fails_drops_the_event(gate: RunningGateway) -> None:
-    """And not the bus."""
+    """The bus itself gets no exception."""
 
     def fails(event: Any) -> bool:
         raise LookupError("no such circle")

@@ -110,7 +110,8 @@ async def test_send_personal_sends_the_message_as_it_is() -> None:
 
 
 async def test_send_personal_drops_a_client_that_fails() -> None:
-    """False, gone from the list and closed; no other notices, and a close that fails too hurts nobody."""
+    """The result is False, and the client is removed and closed, without other notices; a close that fails too raises
+    nothing."""
     manager = ConnectionManager()
     (spared,) = await connected(manager, 1)
     broken = websocket(RuntimeError("gone"))
@@ -137,7 +138,7 @@ async def test_broadcast_reaches_all_and_adds_a_timestamp() -> None:
 
 
 async def test_broadcast_keeps_a_timestamp_that_is_there() -> None:
-    """It may be the event's own."""
+    """The timestamp may be the event's own."""
     manager = ConnectionManager()
     (one,) = await connected(manager, 1)
     await manager.broadcast({"type": "x", "timestamp": "2026-01-15T10:30:00Z"})
@@ -145,14 +146,14 @@ async def test_broadcast_keeps_a_timestamp_that_is_there() -> None:
 
 
 async def test_broadcast_to_nobody_is_none() -> None:
-    """And not counted."""
+    """The broadcast is not counted."""
     manager = ConnectionManager()
     assert await manager.broadcast({"type": "test"}) == 0
     assert manager.total_broadcasts == 0
 
 
 async def test_a_client_that_fails_costs_the_others_nothing() -> None:
-    """It is not counted, still listed when `broadcast` returns, and gone soon after."""
+    """The failed client is not counted, still listed when `broadcast` returns, and removed soon after."""
     manager = ConnectionManager()
     first, last = await connected(manager, 2)
     broken = websocket(RuntimeError("gone"))
@@ -229,7 +230,7 @@ async def test_ping_all_sends_a_ping() -> None:
 
 
 async def test_stats_tell_of_each_client() -> None:
-    """And can be written as JSON, for a page of statistics."""
+    """The statistics can be written as JSON."""
     manager = ConnectionManager()
     one, _ = await connected(manager, 2)
     await manager.send_personal({"type": "x"}, one)
@@ -258,7 +259,7 @@ async def test_a_hundred_clients_at_once() -> None:
 
 
 def test_the_process_has_one_manager() -> None:
-    """Of the class that is exported."""
+    """The manager has the exported class."""
     assert get_connection_manager() is get_connection_manager()
     assert isinstance(get_connection_manager(), ConnectionManager)
 

@@ -111,7 +111,7 @@ async def test_a_handler_that_raises_hurts_nobody_else(caplog: pytest.LogCapture
 
 
 async def test_a_filter_decides_for_its_own_handler() -> None:
-    """And for no other."""
+    """A filter has no effect on other handlers."""
     bus, ones, everything = EventBus(), list[Event](), list[Event]()
     bus.subscribe(DONE, ones.append, filter_fn=lambda event: event.circle_id == 1)
     bus.subscribe(DONE, everything.append)
@@ -215,7 +215,7 @@ async def test_the_tenant_may_be_a_constant_or_a_function_of_the_event(gate: Run
 
 
 async def test_a_bridge_never_raises_whatever_comes(gate: RunningGateway) -> None:
-    """It runs within somebody's bus, whose other handlers must not suffer for it."""
+    """The bus's other handlers still run."""
 
     def fails(event: Any) -> str:
         raise KeyError(event)
@@ -352,7 +352,7 @@ async def test_data_of_python_is_written_as_json(gate: RunningGateway) -> None:
 
 
 async def test_an_event_that_changes_after_it_was_published_is_delivered_as_it_was(gate: RunningGateway) -> None:
-    """It was written down at once."""
+    """The event is serialised at publish."""
     bus = EventBus()
     setup_websocket_broadcasting(bus=bus, gateway=gate.service.gateway)
     event = Event(DONE, {"n": 1}, tenant="acme")
@@ -375,7 +375,7 @@ async def test_custom_broadcasting_forwards_what_its_filter_lets_through(gate: R
 
 
 async def test_only_the_named_types_are_forwarded(gate: RunningGateway) -> None:
-    """Those given, instead of the default ones."""
+    """The given types replace the default ones."""
     bus = EventBus()
     setup_websocket_broadcasting([EventType.SYSTEM_ERROR], bus=bus, gateway=gate.service.gateway)
     events = [Event(EventType.SYSTEM_ERROR, tenant="acme"), Event(DONE, tenant="acme")]
@@ -455,7 +455,7 @@ async def test_another_systems_bus_is_bridged_with_the_default_events(gate: Runn
 
 
 async def test_another_systems_filter_and_tenant_by_function(gate: RunningGateway) -> None:
-    """As its own documentation has them: only circle 1, each circle of its tenant."""
+    """The examples of its own documentation: only circle 1, each circle of its tenant."""
     bus = TheirBus()
     setup_custom_broadcasting(
         TheirType.TASK_COMPLETED,
@@ -488,7 +488,7 @@ MOMENTS = [
 
 
 async def test_times_are_written_in_utc_a_naive_one_being_so(gate: RunningGateway) -> None:
-    """Whatever the zone of the machine."""
+    """The result is the same in any time zone of the machine."""
     bus = TheirBus()
     setup_websocket_broadcasting(bus=bus, gateway=gate.service.gateway, tenant="acme")
     events = [

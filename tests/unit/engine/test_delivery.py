@@ -74,7 +74,7 @@ class DeliveryUnderTest(RecordingListener):
 
 
 async def test_cheap_fan_outs_wait_for_nothing() -> None:
-    """What came in a turn leaves at its end."""
+    """The events of an iteration leave at its end."""
     subject = DeliveryUnderTest(0.000_1)
     await subject.first()
     for number in range(1, 6):
@@ -133,8 +133,8 @@ async def test_much_is_not_gathered() -> None:
 
 
 async def test_it_gathers_again_after_a_flush() -> None:
-    """What could not wait leaves at once, and what comes then gathers as before."""
-    for size in (0, 70_000):  # flushed by somebody, or by itself
+    """An event that could not wait leaves at once, and later ones are coalesced as before."""
+    for size in (0, 70_000):  # # flushed by a caller, or by itself
         subject = DeliveryUnderTest(0.002)
         await subject.first()
         await subject.publish(1, size)
@@ -189,7 +189,7 @@ def seen(tape: FakeTransport) -> list[Any]:
 
 
 async def test_who_subscribes_gets_what_comes_after_it(busy: GatewayLab) -> None:
-    """And of what was pending nothing; who was there gets all of it, once."""
+    """Pending events are not sent to it; earlier members get all of them, once."""
     _, there = busy.join(rooms="circle:7")
     late, tape = busy.join(busy.token("bob"))
     await numbered(busy, 1)
@@ -204,7 +204,7 @@ async def test_who_subscribes_gets_what_comes_after_it(busy: GatewayLab) -> None
 
 
 async def test_who_resumes_gets_what_is_pending_once(busy: GatewayLab) -> None:
-    """As a part of the replay, and not a second time."""
+    """The pending events are a part of the replay, and do not come a second time."""
     receipt = await busy.gateway.publish("acme", "a.b", {"n": 0}, circle_id=7)
     busy.join(rooms="circle:7")
     await numbered(busy, 1)

@@ -91,7 +91,7 @@ async def test_a_start_during_the_stop_comes_after_it() -> None:
 
 
 async def test_a_part_that_cannot_start_stops_those_before_it() -> None:
-    """Everybody who waits is told, and a later start tries again."""
+    """Each waiting caller gets the error, and a later start tries again."""
     parts = Parts()
     parts.fails = "start engine"
     results = await asyncio.gather(*(parts.lifecycle.ensure_running() for _ in range(3)), return_exceptions=True)
@@ -159,7 +159,7 @@ async def test_what_was_stopped_is_not_started_by_its_use() -> None:
 
 
 def test_an_event_loop_that_was_closed_over_it_is_named() -> None:
-    """Nobody could stop its tasks: they were on an event loop that is no more."""
+    """The tasks could not be stopped: their event loop had been closed."""
     parts = Parts()
     loop = asyncio.new_event_loop()
     loop.run_until_complete(parts.lifecycle.start())

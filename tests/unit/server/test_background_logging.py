@@ -40,7 +40,7 @@ def logger_to(
 
 
 def _all_of(reading: int, writer: LogWriter) -> str:
-    """What a pipe brings until nothing waits for it any more."""
+    """The bytes in a pipe, until no more are waiting."""
     text = b""
     while True:
         done = not writer.lines.unfinished_tasks
@@ -70,7 +70,7 @@ def test_lines_are_dropped_and_counted_while_nothing_reads(pipe: tuple[int, int]
 
 
 async def test_a_full_disk_is_counted_as_well() -> None:
-    """And each notice that could not be written with it."""
+    """Notices that could not be written are counted with it."""
     full = os.open("/dev/full", os.O_WRONLY)
     try:
         logger, writer = logger_to(full)
@@ -83,7 +83,7 @@ async def test_a_full_disk_is_counted_as_well() -> None:
 
 
 def test_a_record_that_cannot_be_formatted_is_counted(pipe: tuple[int, int], capfd: pytest.CaptureFixture[str]) -> None:
-    """Nothing is raised, and nothing written to stderr."""
+    """The failure raises nothing, and writes nothing to stderr."""
     reading, writing = pipe
     logger, writer = logger_to(writing, formatter=JsonFormatter())
     logger.info("%d", "no number")

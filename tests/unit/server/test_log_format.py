@@ -44,7 +44,7 @@ def test_a_text_line_cannot_be_forged() -> None:
 
 
 def test_json_is_one_object_a_line() -> None:
-    """Whatever the message holds."""
+    """The message may hold any text."""
     line = JsonFormatter().format(record("refused %s", HOSTILE, exc_info=failed(HOSTILE)))
     assert line.isascii()
     assert line.isprintable()
@@ -55,7 +55,7 @@ def test_json_is_one_object_a_line() -> None:
 
 
 def test_json_has_the_fields_of_an_event() -> None:
-    """As members, beside a message that does not repeat them."""
+    """The fields are members, beside a message that does not repeat them."""
     made = record(EventText("connection closed", {"code": 4408, "reason": "slow"}), event="connection.closed")
     content = json.loads(JsonFormatter().format(made))
     assert content.pop("time").endswith("Z")

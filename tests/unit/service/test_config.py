@@ -57,7 +57,7 @@ def example() -> dict[str, tuple[str, str]]:
 
 @pytest.fixture(autouse=True)
 def _nothing_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No variable and no `.env` of whoever runs the tests."""
+    """No variables and no `.env` of the developer who runs the tests."""
     for name in Settings.model_fields:
         monkeypatch.delenv(f"GATEWAY_{name.upper()}", raising=False)
     monkeypatch.chdir(tmp_path)
@@ -95,7 +95,7 @@ def test_the_example_as_it_is_changes_nothing(tmp_path: Path) -> None:
 
 
 def test_the_example_with_every_line_switched_on_is_good(tmp_path: Path) -> None:
-    """Whoever takes the comment signs away gets what the defaults are, once the secret is filled in."""
+    """The file without its comment signs gives the defaults, once the secret is filled in."""
     text = re.sub(r"^# (GATEWAY_[A-Z0-9_]+=)", r"\1", EXAMPLE.read_text(), flags=re.M)
     (tmp_path / ".env").write_text(text.replace("GATEWAY_JWT_SECRET=", f"GATEWAY_JWT_SECRET={SECRET}"))
     settings = load_settings()
@@ -106,7 +106,7 @@ def test_the_example_with_every_line_switched_on_is_good(tmp_path: Path) -> None
 
 
 def test_the_defaults_are_those_of_the_protocol() -> None:
-    """Those that others rely on."""
+    """The defaults that other programs rely on."""
     settings = Settings(_env_file=None)
     assert {name: getattr(settings, name) for name in DEFAULTS} == DEFAULTS
 
@@ -121,7 +121,7 @@ def test_a_gateway_built_without_settings_has_the_same_limits() -> None:
 
 
 def test_a_burst_of_0_is_no_limit() -> None:
-    """As every other count and rate; the first frame says so."""
+    """Zero means the same for every count and rate; the first frame says so."""
     limits = create_service(settings_for(command_burst=0)).gateway.limits
     assert limits.commands_per_second == 0
 
@@ -140,7 +140,7 @@ def test_lists_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_is_given_comes_before_the_environment_and_that_before_the_file(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """As everywhere."""
+    """Arguments, then the environment, then the file."""
     (tmp_path / ".env").write_text("GATEWAY_PORT=1111\nGATEWAY_HOST=::1\nOTHER=x\n")
     monkeypatch.setenv("GATEWAY_PORT", "2222")
     assert (load_settings().port, load_settings().host) == (2222, "::1")
@@ -167,7 +167,7 @@ WRONG = [
 
 @pytest.mark.parametrize(("variable", "value"), WRONG)
 def test_a_wrong_setting_is_one_line_that_names_it(variable: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its variable, as whoever set it knows it."""
+    """The line names the variable."""
     monkeypatch.setenv(variable, value)
     with pytest.raises(ConfigError) as caught:
         load_settings()
@@ -241,5 +241,5 @@ def test_settings_type_check_without_pydantics_plugin(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("name", "value"), [("log_level", "INFO"), ("log_level", "Warning"), ("log_format", "JSON")])
 def test_words_are_taken_in_any_case(name: str, value: str) -> None:
-    """As the constants of `logging` are written, for one."""
+    """The constants of `logging`, for example, are in upper case."""
     assert getattr(settings_for(**{name: value}), name) == value.lower()

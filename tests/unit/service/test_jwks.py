@@ -106,7 +106,7 @@ async def test_same_kid_of_two_issuers_is_two_keys(server: JwksServer, monkeypat
 
 
 async def test_shared_secret_in_a_set_never_verifies(server: JwksServer) -> None:
-    """Whoever reads the set could sign with it."""
+    """Every reader of the set could sign with the secret."""
     kid = hmac_key(SECRET).kid
     oct_key = {"kty": "oct", "kid": kid, "alg": "HS256", "use": "sig", "k": segment(SECRET)}
     server.says({"keys": [oct_key, *KeyRing([EC_KEY]).jwks()["keys"]]})
@@ -203,7 +203,7 @@ GARBAGE: dict[str, Callable[[JwksServer], None]] = {
 async def test_bad_answer_leaves_the_keys_as_they_are(
     server: JwksServer, turns_bad: Callable[[JwksServer], None], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """And is asked again, until it is good."""
+    """The URL is requested again, until the answer is good."""
     with caplog.at_level(logging.WARNING):
         async with following(server.url, interval=0.05) as keys:
             turns_bad(server)
@@ -240,7 +240,7 @@ async def test_failures_are_ever_further_apart(server: JwksServer) -> None:
 
 @contextmanager
 def refusing() -> Iterator[str]:
-    """A URL where nobody listens."""
+    """A URL where no server listens."""
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         yield f"http://127.0.0.1:{unused.getsockname()[1]}/"
@@ -371,7 +371,7 @@ async def test_stop_does_not_wait_for_the_issuer(server: JwksServer) -> None:
     ],
 )
 def test_url_that_is_not_safe_is_refused(url: str) -> None:
-    """Keys that came in the clear could be anybody's."""
+    """Keys over plain HTTP could be an attacker's."""
     with pytest.raises(ValueError, match="JWKS URL"):
         JwksRefresher(url)
 

@@ -69,7 +69,7 @@ def test_an_invalid_token_is_explained_and_others_say_what_was_asked(caplog: pyt
     ["http://x\r\nINFO gateway: forged", "http://x\x1b[2J", "http://x\u2028y", "http://\u202ex", 'http://x" reason="y'],
 )
 def test_values_cannot_forge_lines_or_fields(origin: str, caplog: pytest.LogCaptureFixture) -> None:
-    """What a client chose stands in quotes, in printable ASCII."""
+    """Values chosen by a client are quoted, in printable ASCII."""
     log_events.handshake_refused("192.0.2.1", 403, "origin", origin=origin)
     text = only(caplog).getMessage()
     assert text.isascii()
@@ -118,7 +118,7 @@ def test_audit_lines_are_never_suppressed(caplog: pytest.LogCaptureFixture) -> N
 
 
 def test_a_level_that_is_off_costs_no_budget(caplog: pytest.LogCaptureFixture) -> None:
-    """What is not written is not counted as suppressed either."""
+    """Lines of a disabled level are not counted as suppressed either."""
     caplog.set_level(logging.WARNING, "gateway.connection")
     for _ in range(100):
         log_events.connection_refused("192.0.2.1", TokenMissing(), 4401)

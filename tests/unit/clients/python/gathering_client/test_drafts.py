@@ -74,7 +74,7 @@ def test_a_fresh_token_is_tried_once() -> None:
 
 @pytest.mark.parametrize("patience", [-1, KEY_LIFETIME])
 def test_no_retry_after_the_key_is_forgotten(patience: float) -> None:
-    """It could deliver the event twice."""
+    """A retry could deliver the event twice."""
     with pytest.raises(ValueError, match="patience"):
         attempts(patience)
 
@@ -93,7 +93,7 @@ def test_of_a_batch_the_temporary_errors_are_sent_again() -> None:
 
 
 def test_the_results_of_a_batch_are_in_order() -> None:
-    """As many as there are drafts."""
+    """One result for each draft."""
     drafts = [Draft("a.b"), Draft("a.b")]
     answers: list[dict[str, Any]] = [
         {"event_id": "evt_1", "duplicate": True},

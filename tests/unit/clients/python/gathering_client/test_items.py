@@ -22,7 +22,7 @@ def items() -> Items:
 
 
 def test_it_is_shown_once_it_is_complete() -> None:
-    """And after each change of an item; an event without a key is no change."""
+    """The view is shown again after each change of an item; an event without a key is not a change."""
     items = Items()
     assert not items.take(keyed(1, "k", {"v": 1}))
     assert not items.complete
@@ -35,7 +35,7 @@ def test_it_is_shown_once_it_is_complete() -> None:
 
 
 def test_an_append_extends_the_strings_and_replaces_the_rest(items: Items) -> None:
-    """As the gateway does; without an item it is a set."""
+    """The rule of the gateway; without an item an append is a set."""
     items.take(keyed(1, "k", {"text": "Hel", "n": 1}, "append"))
     items.take(keyed(2, "k", {"text": "lo", "n": 2, "new": "x"}, "append"))
     assert items["k"].data == {"text": "Hello", "n": 2, "new": "x"}
@@ -60,7 +60,7 @@ def test_an_item_is_a_key_in_its_rooms(items: Items) -> None:
 
 
 def test_a_gap_begins_the_view_again(items: Items) -> None:
-    """It is not shown until the state was received again; what the gateway has trimmed is said."""
+    """The view is not shown until the state was received again; trimmed items are reported."""
     items.take(keyed(1, "k", {"v": 1}))
     assert not items.take(Gap("log_reset", None))
     assert (len(items), items.complete, items.missing) == (0, False, False)

@@ -168,7 +168,7 @@ def test_the_state_begins_anew_after_a_gap() -> None:
 
 
 def test_a_state_that_is_not_complete_is_a_gap() -> None:
-    """It comes before the items. The state is not requested again, which would change nothing."""
+    """The gap comes before the items. The state is not requested again, which would change nothing."""
     driver = ScriptedDriver(state=True)
     driver.begin(subscribed(None, 0, items=1, complete=False), event_frame(1, key="k"))
     assert driver.numbers == [Gap("state_incomplete", None), 1]
