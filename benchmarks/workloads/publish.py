@@ -2,7 +2,7 @@
 
 The echo reads the body as JSON and sends it back, under uvicorn as `gateway serve` has it. Both servers are on one core
 and get the same requests, one after another, in turns of 200: the gateway verifies the token, checks the event against
-its grants and limits and appends it to the log, while nobody is connected. An event has 250 bytes and goes to one of
+its grants and limits and appends it to the log, without subscribers. An event has 250 bytes and goes to one of
 500 rooms.
 """
 
