@@ -5,16 +5,11 @@ import json
 import socket
 import ssl
 from contextlib import AsyncExitStack, suppress
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from websockets.asyncio.client import connect, unix_connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
@@ -22,6 +17,7 @@ from gateway.server.run import listen
 from gateway.service.config import ConfigError
 from gateway.transports.asgi import AsgiTransport
 from gateway.transports.uvicorn.protocol import WebSocketTransport
+from tests.support.certificates import certificate
 from tests.support.clients import Client
 from tests.support.inprocess import RunningGateway, running
 from tests.support.raw_client import handshake, raw
@@ -237,28 +233,6 @@ async def test_over_ipv6_the_address_is_the_clients(stock: bool) -> None:
             await Client(websocket).next("connection.established")
             (connection,) = gate.service.gateway.manager.connections()
             assert connection.address == "::1"
-
-
-def certificate(home: Path) -> tuple[Path, Path]:
-    """A key and a certificate of its own for localhost."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .sign(key, SHA256())
-    )
-    paths = home / "key.pem", home / "certificate.pem"
-    paths[0].write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    paths[1].write_bytes(made.public_bytes(Encoding.PEM))
-    return paths
 
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])

@@ -2,9 +2,12 @@
 
 import gc
 import logging
+import ssl
 from collections.abc import Awaitable, Callable, MutableMapping
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from fastapi import FastAPI, Request, Response
 from starlette.middleware.cors import CORSMiddleware
@@ -23,6 +26,7 @@ from gateway.transports.uvicorn.fast_path import FirstRequest
 from gateway.transports.uvicorn.http_h11 import GuardedH11
 from gateway.transports.uvicorn.http_httptools import GuardedHttpTools
 from gateway.transports.uvicorn.take_over import response_head
+from tests.support.certificates import certificate
 from tests.support.event_streams import streaming
 from tests.support.inprocess import RunningGateway, running, served
 from tests.support.pauses import until
@@ -107,6 +111,27 @@ async def test_the_access_log_has_the_request_without_its_token(
     lines = [record.getMessage() for record in caplog.records if record.name == "uvicorn.access"]
     assert len(lines) == 1
     assert lines[0].endswith('"GET /events/stream?rooms=circle:1 HTTP/1.1" 200')
+
+
+async def test_over_tls_nothing_is_written_to_the_descriptor(tmp_path: Path) -> None:
+    """Events come in order, by the transport."""
+    key, cert = certificate(tmp_path)
+    trust = ssl.create_default_context(cafile=str(cert))
+    async with running(ssl_keyfile=str(key), ssl_certfile=str(cert)) as gate:
+        async with httpx.AsyncClient(verify=trust, trust_env=False) as client:
+            url = f"https://localhost:{gate.port}/events/stream?rooms=circle:1&token={gate.token()}"
+            async with client.stream("GET", url) as answer:
+                lines = answer.aiter_lines()
+                while await anext(lines) != "event: subscribed":
+                    pass
+                (connection,) = gate.service.gateway.manager.connections()
+                assert type(connection.transport) is EventStreamTransport
+                assert connection.transport.fd is None, "what is written there is not encrypted"
+                ids = [await gate.publish(circle_id=1) for _ in range(100)]
+                for event_id in ids:
+                    while (line := await anext(lines)).partition(": ")[0] != "id":
+                        pass
+                    assert line == f"id: {event_id}"
 
 
 # ---- middleware

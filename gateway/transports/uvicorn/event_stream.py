@@ -77,7 +77,7 @@ class EventStreamTransport(SocketWriter, asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._heard += len(data)
         if self._heard > _MAX_HEARD:
-            self._give_up(CloseCode.MALFORMED, "not_a_listener")
+            self._give_up(CloseCode.MALFORMED, "unexpected_data")
 
     def pause_writing(self) -> None:
         self.fd = None
