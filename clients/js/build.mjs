@@ -20,7 +20,7 @@ const bundle = (options) => build({
   absWorkingDir: here, bundle: true, target: 'es2022', charset: 'utf8', logLevel: 'warning', packages: 'external', ...options,
 });
 
-/** client.js: readable, for whoever opens it in a browser. */
+/** client.js: one readable ES module. */
 async function single() {
   const banner = '/** Client of the gathering gateway, one file: copy it. Built from clients/js; see its README. */';
   const { outputFiles } = await bundle({ entryPoints: ['src/index.ts'], format: 'esm', write: false, banner: { js: banner } });

@@ -54,7 +54,10 @@ const methods = {
       state,
       onItems: (items) => tell('items', [name, Object.fromEntries([...items].map(([key, { data }]) => [key, data]))]),
       onPresence: presence && ((users) => tell('users', [name, users])),
-      onEvent: ({ data: { n } }) => load && !numbers.includes(n) && show([...numbers, n]),
+      onEvent: ({ data: { n } }) => {
+        if (!load) tell('room event', [name, n]);
+        else if (!numbers.includes(n)) show([...numbers, n]);
+      },
       onGap: ({ reason }) => tell('room gap', [name, reason]),
       onState: ({ state: now, reason }) => tell('room', [name, now, reason]),
     }));

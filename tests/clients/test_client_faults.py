@@ -109,6 +109,8 @@ async def storm(gate: RunningGateway, chance: random.Random) -> None:
     ):
         breaking = asyncio.create_task(_break(network, chance))
         try:
+            for circle in sent:
+                client.call("open", f"circle:{circle}")
             for i in range(200):
                 if i % 60 == 0:
                     client.call("open", f"circle:{4 + i // 60}")
@@ -123,6 +125,9 @@ async def storm(gate: RunningGateway, chance: random.Random) -> None:
         await client.until(lambda: all(numbers[-1] in client.numbers for numbers in sent.values()))
         for circle, numbers in sent.items():
             assert [n for n in client.numbers if n[0] == str(circle)] == numbers
+            heard = [n for room, n in client.of("room event") if room == f"circle:{circle}"]
+            assert len(heard) > 100
+            assert heard == numbers[-len(heard) :]
         assert client.of("gap") == []
         assert sum(state == "reconnecting" for state, _ in client.of("state")) > 3
         await client.until(lambda: len(client.of("published")) == len(own))

@@ -1,4 +1,4 @@
-/** The client: one connection, the rooms that an application follows by it, and what it publishes. */
+/** The client: one connection, its rooms, and publishing. */
 
 import { publish } from './publisher.js';
 import { Session } from './session.js';

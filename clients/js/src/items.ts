@@ -19,7 +19,7 @@ export function roomsOf(event: object): string[] {
 export function applyTo(items: Map<string, GatewayEvent>, event: GatewayEvent, room: string): void {
   const id = [event.key, ...roomsOf(event).filter((name) => name !== room)].join(' ');
   const before = items.get(id);
-  items.delete(id); // set anew, so that the oldest change is first
+  items.delete(id); // the map is in the order of the last changes
   if (event.op === 'delete') return;
   if (event.op === 'append' && before) {
     const data: Record<string, unknown> = { ...before.data };

@@ -7,7 +7,7 @@ import type { Published } from './types.js';
 
 const RETRY_FOR = 60_000; // the gateway remembers a key for 120 s
 
-/** What publishing needs of its client. */
+/** The connection, as publishing needs it. */
 interface Link {
   send(event: object): Promise<unknown>;
   /** True as soon as the connection is live; false where it is closed for good, or not live within `ms`. */

@@ -6,7 +6,7 @@ import type { Gap, GatewayEvent, Items, RoomOptions, RoomState, RoomStateChange 
 const SPREAD = 5_000; // after a gap, which many clients may have had at once
 const HELD = 10_000; // events that wait for a snapshot
 
-/** What a listener needs of its client. */
+/** The rooms of the client, as a listener needs them. */
 export interface Source {
   /** Everything up to here has come. */
   readonly position: string | undefined;
@@ -109,7 +109,7 @@ export class Listener {
 /** A room with its listeners, and how far it has come. */
 export class RoomRecord {
   readonly listeners = new Set<Listener>();
-  /** What asks for it on this connection, until that is answered; of state, until all of it has come. */
+  /** The replay that asks for it on this connection, until its answer; for state, until its end. */
   asked: object | undefined;
   /** The gateway has this connection in it. */
   on = false;
@@ -118,25 +118,25 @@ export class RoomRecord {
   /** Its items have to be asked for. */
   owed = false;
   items: Map<string, GatewayEvent> | undefined;
-  /** Those that take the place of `items` when all of them have come. */
+  /** The items of a replay under way; they replace `items` at its end. */
   next: Map<string, GatewayEvent> | undefined;
-  /** Who is in it, where that is watched on this connection. */
+  /** The users in it, where presence is watched on this connection. */
   users: Set<string> | undefined;
   #copy: Items | undefined;
-  #told = false;
+  #notified = false;
 
   constructor(readonly name: string) {}
 
   /** The items as they are now; the same object until they change. */
   get snapshot(): Items { return this.#copy ??= new Map(this.items); }
 
-  /** Tells of changed items, once for all that came at once. */
+  /** Notifies of changed items, once for all changes of one turn of the event loop. */
   changed(): void {
     this.#copy = undefined;
-    if (this.#told) return;
-    this.#told = true;
+    if (this.#notified) return;
+    this.#notified = true;
     queueMicrotask(() => {
-      this.#told = false;
+      this.#notified = false;
       for (const each of this.listeners) if (each.state === 'live') each.tell('onItems', this.snapshot);
     });
   }

@@ -21,11 +21,11 @@ interface Replay {
   left?: number;
 }
 
-/** What the rooms need of their connection. */
+/** The connection, as the rooms need it. */
 export interface Host {
   /** Calls `done` or `failed` synchronously with the reply. */
   ask(type: string, fields: object, done: (data: Frame['data']) => void, failed: (error: GatewayError) => void): void;
-  /** Connect anew, later. */
+  /** Drop this connection and come back with backoff. */
   retry(reason: string): void;
   random(): number;
   readonly fresh: { current(asOf: string): void };
@@ -44,7 +44,7 @@ export class Rooms implements Source {
   /** The rooms that were kept, from `position` on, as this connection asks for them. */
   #base: Replay | undefined;
   #inUrl = false;
-  /** Whose events come now: the gateway gives one replay after another. */
+  /** The replay under way: the gateway gives one after another. */
   #replay: Replay | undefined;
   #scheduled = false;
   #seen = new Map<string, number>(); // event_id: the connection that brought it
@@ -81,7 +81,7 @@ export class Rooms implements Source {
     this.#sync();
   }
 
-  /** Asks for the room's items anew. */
+  /** Asks for the room's items again. */
   reload(room: RoomRecord): void {
     this.#wantState(room);
     this.#sync();
@@ -106,7 +106,7 @@ export class Rooms implements Source {
 
   // ---- by the connection
 
-  /** What a new connection asks for in its URL. */
+  /** The query of a new connection. */
   begin(): { rooms?: string; since?: string; state?: string } {
     this.#connection += 1;
     const rooms = [...this.#rooms.values()].filter(({ listeners, kept, owed }) => listeners.size && (kept || !owed));
@@ -129,7 +129,7 @@ export class Rooms implements Source {
     this.#sync();
   }
 
-  /** The connection has ended. What it was asked is to be asked again. */
+  /** The connection has ended: open requests are made again on the next. */
   lost(): void {
     this.#live = false;
     this.#replay = this.#base = undefined;
@@ -217,7 +217,7 @@ export class Rooms implements Source {
     if (replay === this.#base && this.#inUrl && !replay.left && data.recovered !== null) this.position = data.cursor;
     for (const room of replay.rooms) {
       room.on = true;
-      if (room.asked !== replay) continue; // it was asked anew meanwhile
+      if (room.asked !== replay) continue; // a gap came meanwhile: it is asked for again
       if (room.owed && replay !== this.#base) room.next = new Map();
       else room.asked = undefined;
     }
@@ -233,7 +233,7 @@ export class Rooms implements Source {
     const replay = this.#replay;
     this.#replay = undefined;
     for (const room of replay?.rooms ?? []) {
-      if (room.asked !== replay) continue; // of the base; or it was asked anew meanwhile
+      if (room.asked !== replay) continue; // a room without state; or a gap came meanwhile
       room.owed = false;
       room.asked = undefined;
       room.items = room.next;
@@ -276,7 +276,7 @@ export class Rooms implements Source {
   }
 
   #gap(reason: string, rooms: Iterable<RoomRecord>): void {
-    this.#seen.clear(); // what is loaded anew is not to be taken for known
+    this.#seen.clear(); // what is loaded again is not to be taken for known
     this.tell('onGap', { reason });
     for (const room of [...rooms]) {
       if (room.items) this.#wantState(room);

@@ -10,7 +10,7 @@ import { backoff, now, Timers } from './timing.js';
 import { Token } from './token.js';
 import type { Frame, Options, Socket, State, StateChange, Tell } from './types.js';
 
-const STABLE_AFTER = 10_000; // a connection that lived this long starts the backoff anew
+const STABLE_AFTER = 10_000; // a connection that lived this long resets the backoff
 const OPEN_DEADLINE = 10_000; // from dialling to `connection.established`
 const ANSWER_DEADLINE = 10_000; // of a ping
 
@@ -30,8 +30,8 @@ export class Session {
   #attempt = 0;
   #frames = 0;
   #liveAt = Infinity;
-  #slotAt = 0; // when `server.draining` told us to come back
-  #notBefore = 0; // when an `error` told us to try again
+  #slotAt = 0; // the slot of `server.draining`
+  #notBefore = 0; // the end of an error's `retry_after`
   #hasty = true;
 
   constructor(options: Options, tell: Tell) {
@@ -117,7 +117,7 @@ export class Session {
     else this.retry(reason, code);
   }
 
-  /** Lets go of the socket at once: a dead network may take minutes to report its close. Frames that still come are
+  /** Drops the socket at once: a dead network may take minutes to report its close. Frames that still come are
    *  not handled, so the cursor does not count them, so they will be replayed. */
   #detach(): void {
     this.#dialled += 1;
@@ -190,7 +190,7 @@ export class Session {
 
   // ---- heartbeat
 
-  /** The page cannot see the protocol's own pings, and a dead network says nothing: ask, and go when nobody answers. */
+  /** The page cannot see the protocol's own pings, and a dead network says nothing: ask, and reconnect without an answer. */
   #beat(): void { this.#timers.set('beat', 20_000 + this.random() * 5_000, () => this.#probe(ANSWER_DEADLINE)); }
 
   #probe(deadline: number): void {

@@ -28,7 +28,7 @@ export class Token {
     return this.#held;
   }
 
-  /** It was refused for `reason`: whether a fresh one may be tried. One chance, until a connection is established. */
+  /** Whether a fresh token may be tried after a refusal for `reason`: once, until a connection is established. */
   mayRenew(reason: string): boolean {
     if (typeof this.source === 'string' || reason === 'token_revoked' || this.#refused) return false;
     this.#refused = true;
@@ -38,7 +38,7 @@ export class Token {
 
   accepted(): void { this.#refused = false; }
 
-  /** It ends `at`, RFC 3339, by the clock that said `clock`: the gateway's, since the client's may be wrong. */
+  /** Notes the expiry `at`, as RFC 3339; `clock` is the gateway's time now, since the client's may be wrong. */
   expires(at: string, clock: string): void {
     const left = Date.parse(at) - Date.parse(clock);
     if (!(left > 0)) return;

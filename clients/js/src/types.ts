@@ -23,7 +23,7 @@ export interface EventOf<T extends string, D> {
   readonly [name: `${string}_id`]: Id | undefined;
 }
 
-/** The events of a map, told apart by their `type`. */
+/** The events of a map: a union, discriminated by `type`. */
 export type GatewayEvent<E extends object = AnyEvents> = { [T in keyof E & string]: EventOf<T, E[T]> }[keyof E & string];
 
 /** An event to publish. Without an `idempotency_key` the client makes one. */
@@ -80,7 +80,7 @@ export type RoomState = 'joining' | 'loading' | 'live' | 'closed';
 
 export interface RoomStateChange {
   state: RoomState;
-  /** Of `closed`, where it was not by hand: a code of the protocol, or why it was revoked. */
+  /** The reason of a `closed` that was not by hand: the code of a refusal, or the cause of a revocation. */
   reason?: string | undefined;
   /** The gateway's words, where it refused. */
   message?: string | undefined;
@@ -98,7 +98,7 @@ export interface RoomOptions<E extends object = AnyEvents, S = any> {
   onItems?: (items: Items<E>) => void;
   /** Each event of the room, once, in log order, from when it is joined on. */
   onEvent?: (event: GatewayEvent<E>) => void;
-  /** Events of the room were lost. `load` and `state` mend it; without them, load the state anew. */
+  /** Events of the room were lost. `load` and `state` mend it; without them, load the state again. */
   onGap?: (gap: Gap) => void;
   onState?: (change: RoomStateChange) => void;
   /** The users in the room, at first and after each change. */
@@ -111,9 +111,9 @@ export interface Room<E extends object = AnyEvents> {
   readonly state: RoomState;
   /** With `state: true`; the same object until one changes. */
   readonly items: Items<E>;
-  /** Loads anew, as after a gap. */
+  /** Loads again, as after a gap. */
   reload(): void;
-  /** The room is left when nobody follows it any more. */
+  /** Ends this listener; the room is left with its last one. */
   close(): void;
 }
 
@@ -125,7 +125,7 @@ export interface Presence {
 
 export interface Published {
   event_id: string;
-  /** It was in the log already, by its `idempotency_key`. */
+  /** The log had the event already, by its `idempotency_key`. */
   duplicate: boolean;
 }
 
@@ -142,7 +142,7 @@ export interface Freshness {
 /** A WebSocket's constructor: the browser's, Node's from 22 on, or that of the package `ws`. */
 export type WebSocketConstructor = new (url: string, protocols?: string[]) => Socket;
 
-/** What the client uses of a WebSocket; a transport of another kind has the same. */
+/** The part of a WebSocket that the client uses. */
 export interface Socket {
   readonly readyState: number;
   onmessage: ((event: any) => void) | null;
@@ -153,7 +153,7 @@ export interface Socket {
 }
 
 export interface Options<E extends object = AnyEvents> {
-  /** Of the WebSocket: http(s) or ws(s), absolute, or relative to the page. */
+  /** The WebSocket's URL: http(s) or ws(s), absolute, or relative to the page. */
   url: string | URL;
   /** A function is called again for a fresh one. Without any, the browser's cookies authenticate. */
   token?: string | (() => string | Promise<string>);
@@ -161,7 +161,7 @@ export interface Options<E extends object = AnyEvents> {
   tokenIn?: 'subprotocol' | 'query';
   /** A label for people, at most 64 characters. */
   clientId?: string;
-  /** Where there is no global one, as in Node 20: `import { WebSocket } from 'ws'`. */
+  /** The constructor where the platform has no global one, as Node 20: `import { WebSocket } from 'ws'`. */
   WebSocket?: WebSocketConstructor;
   /** Rooms to join for `onEvent`, besides those of `room()`. */
   rooms?: Iterable<string>;

@@ -164,6 +164,15 @@ describe('a room', () => {
     assert.deepEqual(told, ['live', 'evt_1', 'evt_2']);
   });
 
+  test('gets an event that comes twice on one connection once', async () => {
+    const client = await live();
+    const { told } = follow(client, 'circle:1');
+    await settle();
+    socket().event('evt_1');
+    socket().event('evt_1');
+    assert.deepEqual([told, client.duplicates], [['live', 'evt_1'], 1]);
+  });
+
   test('closed by a handler gets nothing more', async () => {
     const client = await live();
     let room;

@@ -260,7 +260,7 @@ var RoomRecord = class {
   }
   name;
   listeners = /* @__PURE__ */ new Set();
-  /** What asks for it on this connection, until that is answered; of state, until all of it has come. */
+  /** The replay that asks for it on this connection, until its answer; for state, until its end. */
   asked;
   /** The gateway has this connection in it. */
   on = false;
@@ -269,23 +269,23 @@ var RoomRecord = class {
   /** Its items have to be asked for. */
   owed = false;
   items;
-  /** Those that take the place of `items` when all of them have come. */
+  /** The items of a replay under way; they replace `items` at its end. */
   next;
-  /** Who is in it, where that is watched on this connection. */
+  /** The users in it, where presence is watched on this connection. */
   users;
   #copy;
-  #told = false;
+  #notified = false;
   /** The items as they are now; the same object until they change. */
   get snapshot() {
     return this.#copy ??= new Map(this.items);
   }
-  /** Tells of changed items, once for all that came at once. */
+  /** Notifies of changed items, once for all changes of one turn of the event loop. */
   changed() {
     this.#copy = void 0;
-    if (this.#told) return;
-    this.#told = true;
+    if (this.#notified) return;
+    this.#notified = true;
     queueMicrotask(() => {
-      this.#told = false;
+      this.#notified = false;
       for (const each of this.listeners) if (each.state === "live") each.tell("onItems", this.snapshot);
     });
   }
@@ -328,7 +328,7 @@ var Rooms = class {
   /** The rooms that were kept, from `position` on, as this connection asks for them. */
   #base;
   #inUrl = false;
-  /** Whose events come now: the gateway gives one replay after another. */
+  /** The replay under way: the gateway gives one after another. */
   #replay;
   #scheduled = false;
   #seen = /* @__PURE__ */ new Map();
@@ -360,7 +360,7 @@ var Rooms = class {
     room.listeners.delete(listener);
     this.#sync();
   }
-  /** Asks for the room's items anew. */
+  /** Asks for the room's items again. */
   reload(room) {
     this.#wantState(room);
     this.#sync();
@@ -381,7 +381,7 @@ var Rooms = class {
     room.asked = void 0;
   }
   // ---- by the connection
-  /** What a new connection asks for in its URL. */
+  /** The query of a new connection. */
   begin() {
     this.#connection += 1;
     const rooms = [...this.#rooms.values()].filter(({ listeners, kept, owed }) => listeners.size && (kept || !owed));
@@ -401,7 +401,7 @@ var Rooms = class {
     if (this.#base && !this.#inUrl) this.#ask(this.#base);
     this.#sync();
   }
-  /** The connection has ended. What it was asked is to be asked again. */
+  /** The connection has ended: open requests are made again on the next. */
   lost() {
     this.#live = false;
     this.#replay = this.#base = void 0;
@@ -627,7 +627,7 @@ var Token = class {
     if (!this.#held || now() >= this.#until) this.#held = await this.source();
     return this.#held;
   }
-  /** It was refused for `reason`: whether a fresh one may be tried. One chance, until a connection is established. */
+  /** Whether a fresh token may be tried after a refusal for `reason`: once, until a connection is established. */
   mayRenew(reason) {
     if (typeof this.source === "string" || reason === "token_revoked" || this.#refused) return false;
     this.#refused = true;
@@ -637,7 +637,7 @@ var Token = class {
   accepted() {
     this.#refused = false;
   }
-  /** It ends `at`, RFC 3339, by the clock that said `clock`: the gateway's, since the client's may be wrong. */
+  /** Notes the expiry `at`, as RFC 3339; `clock` is the gateway's time now, since the client's may be wrong. */
   expires(at, clock) {
     const left = Date.parse(at) - Date.parse(clock);
     if (!(left > 0)) return;
@@ -689,9 +689,9 @@ var Session = class {
   #frames = 0;
   #liveAt = Infinity;
   #slotAt = 0;
-  // when `server.draining` told us to come back
+  // the slot of `server.draining`
   #notBefore = 0;
-  // when an `error` told us to try again
+  // the end of an error's `retry_after`
   #hasty = true;
   constructor(options, tell) {
     this.#options = options;
@@ -770,7 +770,7 @@ var Session = class {
     if (rule === "never" || rule === "fresh_token" && !this.#token.mayRenew(reason)) this.close(reason, code);
     else this.retry(reason, code);
   }
-  /** Lets go of the socket at once: a dead network may take minutes to report its close. Frames that still come are
+  /** Drops the socket at once: a dead network may take minutes to report its close. Frames that still come are
    *  not handled, so the cursor does not count them, so they will be replayed. */
   #detach() {
     this.#dialled += 1;
@@ -836,7 +836,7 @@ var Session = class {
     this.#become("live");
   }
   // ---- heartbeat
-  /** The page cannot see the protocol's own pings, and a dead network says nothing: ask, and go when nobody answers. */
+  /** The page cannot see the protocol's own pings, and a dead network says nothing: ask, and reconnect without an answer. */
   #beat() {
     this.#timers.set("beat", 2e4 + this.random() * 5e3, () => this.#probe(ANSWER_DEADLINE));
   }
