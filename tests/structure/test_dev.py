@@ -85,6 +85,44 @@ def test_an_installation_that_failed_is_tried_again(
     assert installs("run") == ["requirements-run.lock"]
 
 
+@pytest.fixture
+def javascript(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A clone's folder of the JavaScript client, without its tools."""
+    folder = tmp_path / "js"
+    (folder / "node_modules").mkdir(parents=True)
+    (folder / "package-lock.json").write_text("{}")
+    monkeypatch.setattr(dev, "JAVASCRIPT", folder)
+    return folder
+
+
+def test_the_tools_of_the_javascript_client_are_installed_once(
+    javascript: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By `npm ci`; again when the lock has changed, or where it failed."""
+    noted = tmp_path / "noted"
+    npm = tmp_path / "npm"
+    npm.write_text(f'#!/bin/sh\necho "$@" >> {noted}\ntest ! -e {tmp_path}/broken\n')
+    npm.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    (tmp_path / "broken").touch()
+    dev.setup_javascript()
+    (tmp_path / "broken").unlink()
+    dev.setup_javascript()
+    dev.setup_javascript()
+    (javascript / "package-lock.json").write_text('{"changed": true}')
+    dev.setup_javascript()
+    assert noted.read_text().splitlines() == [f"ci --silent --ignore-scripts --prefix {javascript}"] * 3
+
+
+def test_without_npm_there_is_a_plain_message(
+    javascript: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Setting up goes on; the tests are skipped."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    dev.setup_javascript()
+    assert "There is no npm" in capsys.readouterr().out
+
+
 def test_each_test_is_run_in_one_step_of_two() -> None:
     """Tests with a time limit run in a step of their own; a selection of the caller's is not divided."""
     parallel, timing = (command for name, command in dev.test_steps(["-k", "rooms"]).items() if "pytest" in name)
