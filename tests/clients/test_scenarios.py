@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from tests.clients.scenarios import SCENARIOS, play
+from tests.support.nodejs import NODE, needs_websocket
 
 PYTHON = [sys.executable, "-m", "tests.clients.python_driver"]
+JAVASCRIPT = [NODE, "--no-warnings", "--experimental-websocket", "tests/clients/js_driver.mjs"]
 
 SOCKETS = {"drop", "restart", "crash", "expiry and refresh", "revoked", "load", "freeze", "half-open"}
 """The scenarios that depend on the driver of the socket too. The others test the core, which both faces of the Python
@@ -27,3 +29,9 @@ async def test_python_with_asyncio(scenario: dict[str, Any], tmp_path: Path) -> 
 )
 async def test_python_without_asyncio(scenario: dict[str, Any], tmp_path: Path) -> None:
     await play(scenario, [*PYTHON, "sync"], tmp_path)
+
+
+@needs_websocket
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario["name"].replace(" ", "-"))
+async def test_javascript(scenario: dict[str, Any], tmp_path: Path) -> None:
+    await play(scenario, JAVASCRIPT, tmp_path)
