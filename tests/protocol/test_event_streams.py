@@ -1,7 +1,9 @@
 """Server-Sent Events, straight to the socket and through ASGI: each sentence of the protocol."""
 
 import asyncio
+import contextlib
 import json
+import random
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -432,6 +434,52 @@ async def test_a_quiet_stream_gets_marks() -> None:
                 head = await gate.publish(circle_id=2)
                 assert (await client.next("stream.mark"))["data"]["cursor"] == head
                 assert (await stream.block(3.0)).raw == f"id: {head}"
+
+
+# ---- the promise
+
+
+@pytest.mark.parametrize("way", ["socket", "asgi"])
+@pytest.mark.parametrize("seed", range(3))
+async def test_whatever_breaks_each_event_comes_once_and_in_order(way: str, seed: int) -> None:
+    """A client that is cut off at any time, by either end, and resumes from the last id of its stream, as browsers do:
+    whether that was an event's, a mark's or that of the first block. Events of other rooms come in between."""
+    rng = random.Random(seed)
+    async with serving(way, mark_interval=1, log_max_bytes=64 * 1024 * 1024) as gate:
+        manager = gate.service.gateway.manager
+        place = await gate.publish(circle_id=9)
+        published: list[str] = []
+
+        async def publish() -> None:
+            for n in range(400):
+                room = rng.choice([1, 1, 2, 3])
+                event_id = await gate.publish(circle_id=room, data={"filler": "x" * rng.choice([10, 10, 3_000])})
+                if room != 3:
+                    published.append(event_id)
+                if n % 40 == 39:
+                    await asyncio.sleep(rng.choice([0, 0.05, 0.2]))
+
+        publishing = asyncio.create_task(publish())
+        got: list[str] = []
+        async with asyncio.timeout(40.0):
+            while not publishing.done() or len(got) < len(published):
+                async with asking(gate, f"?rooms=circle:1,circle:2&since={place}", Last_Event_ID=place) as client:
+                    assert client.status == 200
+                    left = rng.choice([1, 3, 20, 100, 400])
+                    with contextlib.suppress(EOFError, TimeoutError, ConnectionError):
+                        while left and not (publishing.done() and len(got) == len(published)):
+                            block = await client.next_block(1.0)
+                            place = block.id or place
+                            if block.data is not None and block.event is None:
+                                got.append(json.loads(block.data)["event_id"])
+                                left -= 1
+                            if left == 1 and rng.random() < 0.5:
+                                for connection in list(manager.connections()):
+                                    connection.transport.abort()
+                    if rng.random() < 0.5:
+                        client.abort()
+        await publishing
+        assert got == published
 
 
 # ---- drain
