@@ -16,6 +16,10 @@ const here = fileURLToPath(new URL('.', import.meta.url));
 const page = fileURLToPath(new URL('../../gateway/web/js/client.js', import.meta.url));
 const entries = ['index', 'react'];
 
+/** Names of properties between the modules of the client: on no frame, in no option, on no public object. Minifiers cannot
+ *  know that, so the package has short ones. */
+const internal = /^(position|replaying|listeners|asked|kept|owed|snapshot|changed|watched|present|begin|established|lost|refuse|mayRenew|accepted|expires|refresh|whenLive|settle|fresh|ask|fail|command|ready)$/;
+
 const bundle = (options) => build({
   absWorkingDir: here, bundle: true, target: 'es2022', charset: 'utf8', logLevel: 'warning', packages: 'external', ...options,
 });
@@ -32,7 +36,7 @@ async function dist(folder) {
   rmSync(folder, { recursive: true, force: true });
   for (const [format, extension] of [['esm', '.js'], ['cjs', '.cjs']]) {
     for (const entry of entries) {
-      await bundle({ entryPoints: [`src/${entry}.ts`], format, outfile: join(folder, entry + extension) });
+      await bundle({ entryPoints: [`src/${entry}.ts`], format, outfile: join(folder, entry + extension), mangleProps: internal });
     }
   }
   const tsc = createRequire(import.meta.url).resolve('typescript/bin/tsc');

@@ -11,8 +11,8 @@ from tests.support.nodejs import NODE, PACKAGE
 
 @pytest.fixture(scope="session")
 def npm_package(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of clients/js as npm would publish it, with its tests, its tools and the built client.js where they expect
-    them."""
+    """A copy of clients/js as npm would publish it, with its tests and tools. The tests find the published build where
+    they expect client.js."""
     root = tmp_path_factory.mktemp("npm")
     folder = root / "clients" / "js"
     folder.mkdir(parents=True)
@@ -24,7 +24,7 @@ def npm_package(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copy(PACKAGE / name, folder)
     shutil.copytree(PACKAGE / "tests", folder / "tests")
     (folder / "node_modules").symlink_to(PACKAGE / "node_modules")
-    page = Path("gateway") / "web" / "js" / "client.js"
-    (root / page).parent.mkdir(parents=True)
-    shutil.copy(PACKAGE.parents[1] / page, root / page)
+    page = root / "gateway" / "web" / "js" / "client.js"
+    page.parent.mkdir(parents=True)
+    shutil.copy(folder / "dist" / "index.js", page)
     return folder

@@ -49,9 +49,9 @@ def test_its_types_refuse_what_is_wrong(npm_package: Path) -> None:
     run(npm_package, tool("tsc"), "-p", "tests")
 
 
-def test_react_hooks(npm_package: Path) -> None:
-    """In StrictMode, which mounts each component twice."""
-    run(npm_package, NODE, "--test", "tests/react")
+def test_the_published_build_passes_the_unit_tests(npm_package: Path) -> None:
+    """Those of the client, against its shortened names; and of the React hooks, in StrictMode."""
+    run(npm_package, NODE, "--test", "tests")
 
 
 LIMITS = {"index": 6_000, "react": 1_500}
