@@ -59,9 +59,8 @@ class HttpPublisher:
             async for some in slices:
                 # Concurrent appends: a remote log takes many in one round trip.
                 under_way += [self._try_append(scope, identity, item) for item in some]
-                while len(under_way) > _AHEAD:
-                    results.append(await _result(under_way.popleft()))
-            results += [await _result(sent) for sent in under_way]
+                await _collect(under_way, results, _AHEAD)
+            await _collect(under_way, results, 0)
         late = LogUnavailable("the event was not accepted: the events before it took too long; send it again later")
         results += [_failure(late)] * (len(events) - len(results))
         return results
@@ -76,15 +75,19 @@ class HttpPublisher:
             return _failure(error)
 
 
-async def _result(sent: UnderWay) -> Result:
-    if isinstance(sent, dict):
-        return sent
-    appended, rooms = sent
-    try:
-        return _answer(await appended, rooms)
-    except Exception as error:
-        # Other events are in the log, and the publisher must get their results.
-        return _failure(error)
+async def _collect(under_way: deque[UnderWay], results: list[Result], left: int) -> None:
+    """Move results over in order, until `left` appends are under way."""
+    while len(under_way) > left:
+        sent = under_way.popleft()
+        if isinstance(sent, dict):
+            results.append(sent)
+            continue
+        appended, rooms = sent
+        try:
+            results.append(_answer(await appended, rooms))
+        except Exception as error:
+            # Other events are in the log, and the publisher must get their results.
+            results.append(_failure(error))
 
 
 def _answer(receipt: Receipt, rooms: tuple[str, ...]) -> Result:

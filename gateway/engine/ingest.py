@@ -69,8 +69,11 @@ class IngestScheduler:
         own.batches += 1
         try:
             try:
-                async with asyncio.timeout(MAX_WAIT):
+                if not own.slots.locked():  # the usual case, without a timer
                     await own.slots.acquire()
+                else:
+                    async with asyncio.timeout(MAX_WAIT):
+                        await own.slots.acquire()
             except TimeoutError:
                 message = "too many batches of this tenant are under way; nothing of this one was accepted"
                 raise GatewayError(ErrorCode.RATE_LIMITED, message, retry_after=1.0) from None

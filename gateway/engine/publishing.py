@@ -126,7 +126,7 @@ class Publishing:
                 route=self._kinds.route(*self._ids_of(event)),
                 source_agent_id=event.source_agent_id,
                 timestamp=rfc3339(self._clock()),
-                key=scoped_key("/".join(principal), event.idempotency_key),
+                key=None if event.idempotency_key is None else scoped_key("/".join(principal), event.idempotency_key),
                 max_bytes=self._limits.message_bytes,
                 item_key=event.key,
                 op=event.op,
