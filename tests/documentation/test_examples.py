@@ -135,13 +135,14 @@ async def test_configuration_is_judged(shell: Shell) -> None:
 
 
 async def test_python_listener(gate: RunningGateway, shell: Shell) -> None:
-    """The few lines print every event."""
+    """The few lines print the title of each task."""
     (shell.home / "listen.py").write_text(example("listen.py"))
     variables = {"GATEWAY_URL": gate.url, "GATEWAY_TOKEN": gate.token()}
     async with shell.running(f"exec {sys.executable} listen.py", **variables) as listener:
         await until(in_room(gate, "circle:7"), PATIENCE)
-        await gate.service.gateway.publish("acme", "task.created", {"n": 1}, circle_id=7)
-        assert await line_of(listener) == "('task.created', {'n': 1})\n"
+        await gate.publish(type="task.created", circle_id=7, data={"n": 1})
+        await gate.publish(circle_id=7, data={"title": "hello"})
+        assert await line_of(listener) == "hello\n"
 
 
 async def test_fastapi_application(shell: Shell) -> None:

@@ -119,6 +119,7 @@ def test_the_type_checker_takes_the_programs_and_shows_a_gap_that_is_forgotten(t
         "load.py": example("load.py"),
         "items.py": example("items.py"),
         "publisher.py": example("publisher.py"),
+        "listen.py": example("listen.py"),
     }
     for name, code in programs.items():
         (tmp_path / name).write_text(code)
