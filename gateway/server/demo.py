@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any, Final
 
+from gateway.core.items import KeyedEventsUnsupported
 from gateway.service.factory import Service
-from schemas.events import EventType
+from schemas.events import EventType, Op
 from schemas.rooms import RoomKinds
 
 
@@ -62,10 +63,19 @@ _WORDS: Final = (
 )
 
 
+_ANSWER: Final = (
+    "I looked at three sources, and two of them agree. The third one counts a month that the others leave out, so its "
+    "total is higher. Without that month all three are within one percent of each other. I would go with the second "
+    "source: it is the newest, and it says where each figure is from."
+)
+_WORDS_AT_ONCE: Final = 2
+
+
 @asynccontextmanager
 async def demo_traffic(service: Service, pause: float = 0.35) -> AsyncIterator[None]:
     """A context in which events of both tenants are published, each tenant's about every `pause` seconds."""
-    tasks = [asyncio.create_task(_work(service, tenant, pause)) for tenant in TENANTS]
+    works = [work(service, tenant, pause) for tenant in TENANTS for work in (_work, _answer)]
+    tasks = [asyncio.create_task(work) for work in works]
     try:
         yield
     finally:
@@ -116,6 +126,41 @@ async def _end(service: Service, tenant: DemoTenant, task: tuple[int, int, str],
     else:
         outcome["seconds"] = round(chance.uniform(0.4, 9.0), 1)
         await _publish(service, tenant, agent, EventType.TASK_COMPLETED, outcome, chance)
+
+
+async def _answer(service: Service, tenant: DemoTenant, pause: float) -> None:
+    """Keyed events: the status of each agent, and in each circle an answer that grows by a few words at a time.
+    `changes` counts those of the answer."""
+    chance = random.Random(tenant.user_id)  # noqa: S311 - not a secret; reproducible
+    words = _ANSWER.split()
+    try:
+        for agent in range(len(tenant.agents)):
+            await _set_status(service, tenant, agent, "idle")
+        while True:
+            agent = chance.randrange(len(tenant.agents))
+            await _set_status(service, tenant, agent, "writing")
+            answer = {"agent": tenant.agents[agent], "title": chance.choice(tenant.work), "text": "", "changes": 1}
+            await _change(service, tenant, agent, "answer", answer)
+            for changes, start in enumerate(range(0, len(words), _WORDS_AT_ONCE), 2):
+                await asyncio.sleep(pause * 0.5)
+                text = " ".join(words[start : start + _WORDS_AT_ONCE]) + " "
+                await _change(service, tenant, agent, "answer", {"text": text, "changes": changes}, "append")
+            await _set_status(service, tenant, agent, "idle")
+            await asyncio.sleep(pause * 4)
+    except KeyedEventsUnsupported:
+        return  # this log engine has no items
+
+
+async def _set_status(service: Service, tenant: DemoTenant, agent: int, status: str) -> None:
+    await _change(service, tenant, agent, f"agent:{agent + 1}", {"agent": tenant.agents[agent], "status": status})
+
+
+async def _change(
+    service: Service, tenant: DemoTenant, agent: int, key: str, data: Mapping[str, Any], op: Op = "set"
+) -> None:
+    ids: dict[str, Any] = {service.gateway.kinds.fields[0]: tenant.circles[agent % len(tenant.circles)]}
+    kind = "agent.answer" if key == "answer" else "agent.status"
+    await service.gateway.publish(tenant.tenant, kind, data, item_key=key, op=op, **ids)
 
 
 async def _publish(

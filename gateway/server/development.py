@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from fastapi import APIRouter, HTTPException, Request, Response
-from pydantic import BaseModel, ConfigDict, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from gateway.api.routes import ProblemRoute
 from gateway.core.addresses import is_loopback
@@ -90,7 +90,10 @@ class Session(BaseModel):
 
 
 class SessionRequest(BaseModel):
+    """`rate`: events a second to each connection of the tokens, to see a slow client."""
+
     model_config = ConfigDict(extra="forbid")
+    rate: int | None = Field(default=None, ge=1, le=1_000)
 
 
 def development_router(service: Service, demo: bool) -> APIRouter:
@@ -105,7 +108,7 @@ def development_router(service: Service, demo: bool) -> APIRouter:
             raise HTTPException(403, "only for pages of this server, opened by a loopback address")
         response.headers["Cache-Control"] = "no-store"
         url = f"ws://{host}{service.settings.websocket_paths[0]}"
-        return Session(tenants=[_session(service, tenant) for tenant in TENANTS], ws_url=url, demo=demo)
+        return Session(tenants=[_session(service, tenant, body.rate) for tenant in TENANTS], ws_url=url, demo=demo)
 
     return router
 
@@ -115,25 +118,26 @@ def _is_local(host: str) -> bool:
     return name in ("127.0.0.1", "localhost", "[::1]")
 
 
-def _session(service: Service, tenant: DemoTenant) -> DemoSession:
+def _session(service: Service, tenant: DemoTenant, rate: int | None) -> DemoSession:
     lifetime = service.settings.max_token_lifetime
     return DemoSession(
         tenant=tenant.tenant,
         user_id=tenant.user_id,
-        token=_token(service, tenant, _SCOPE, lifetime),
+        token=_token(service, tenant, _SCOPE, lifetime, rate),
         expires_in=lifetime,
         rooms=(*tenant.rooms(service.gateway.kinds), "tenant"),
         foreign_room=f"{service.gateway.kinds.names[0]}:{tenant.foreign_circle}",
     )
 
 
-def _token(service: Service, tenant: DemoTenant, scope: str, lifetime: int) -> str:
+def _token(service: Service, tenant: DemoTenant, scope: str, lifetime: int, rate: int | None = None) -> str:
     issued = service.issue_token(
         user_id=tenant.user_id,
         tenant=tenant.tenant,
         rooms=(*tenant.rooms(service.gateway.kinds), "tenant"),
         scope=scope,
         expires_in=lifetime,
+        rate=rate,
     )
     return issued.access_token
 

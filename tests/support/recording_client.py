@@ -54,8 +54,8 @@ class RecordingClient:
 
     @property
     def ids(self) -> list[str]:
-        """The ids of all events, in order."""
-        return [frame["event_id"] for frame in self.frames if "event_id" in frame]
+        """The ids of all events without a key, in order. Changes of an item may come together."""
+        return [frame["event_id"] for frame in self.frames if "event_id" in frame and "key" not in frame]
 
     async def until(self, event_id: str) -> None:
         await until(lambda: event_id in self.ids)

@@ -19,9 +19,9 @@ function addPane(grant) {
 
 // ---- development mode
 
-async function session() {
+async function session(rate) {
   const headers = { 'Content-Type': 'application/json' };
-  const reply = await fetch('/dev/session', { method: 'POST', headers, body: '{}' });
+  const reply = await fetch('/dev/session', { method: 'POST', headers, body: JSON.stringify({ rate }) });
   if (reply.status === 404) return null;
   if (!reply.ok) throw new Error(`the gateway answered ${reply.status}`);
   return reply.json();
@@ -32,8 +32,9 @@ function demoGrant({ tenant, user_id, rooms, foreign_room, token, expires_in }, 
   let held = token;
   let until = Date.now() + expires_in * 1000;
   let unused = true;
+  let rate; // events a second
   const renew = async () => {
-    const given = (await session())?.tenants.find((one) => one.tenant === tenant);
+    const given = (await session(rate))?.tenants.find((one) => one.tenant === tenant);
     if (!given) throw new Error('the gateway no longer gives out demo tokens');
     held = given.token;
     until = Date.now() + given.expires_in * 1000;
@@ -41,6 +42,8 @@ function demoGrant({ tenant, user_id, rooms, foreign_room, token, expires_in }, 
   };
   return {
     tenant, user_id, rooms, foreign_room, url,
+    /** The next connection gets so many events a second at most; undefined: as many as the gateway allows. */
+    limit: (next) => { rate = next; unused = false; },
     current: async () => (Date.now() < until - 5_000 ? held : renew()),
     // The client asks again only when it needs another one than it has.
     token: async () => { if (!unused) return renew(); unused = false; return held; },

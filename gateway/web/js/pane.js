@@ -4,11 +4,13 @@ import { RateChart } from './chart.js';
 import { connect } from './client.js';
 import { element } from './element.js';
 import { Feed } from './feed.js';
+import { ItemPanel } from './items.js';
 import { KINDS, Tally, kindOf } from './tally.js';
 
 const RECEIVED = 5_000;
 const ARRIVED = 500; // events that are looked up by their id: what this page has published a moment ago
 const EARLIER = 100; // events that are loaded at once from before this page
+const SLOW_RATE = 5; // events a second, fewer than the demo has
 const CUT_FOR = 4_000; // long enough to miss something
 const ROOMS_CHANGE = new Set(['subscription.revoked', 'authenticated', 'unsubscribed']);
 
@@ -17,13 +19,15 @@ const whole = new Intl.NumberFormat('en');
 const plural = (count, noun) => `${whole.format(count)} ${noun}${count === 1 ? '' : 's'}`;
 
 export class Pane {
-  /** The event_ids in the order of their arrival, the last 5,000; read by tests and by the curious. @type {string[]} */
+  /** The event_ids, in the order of their arrival, of the last 5,000 events without a key; for tests and for the curious. @type {string[]} */
   received = [];
   #parts = {};
   #tally = new Tally();
   #chart;
   #connection = { state: 'connecting' };
   #feed;
+  #items;
+  #slow = false;
   #arrived = new Map(); // event_id: the event
   #awaited = new Map(); // event_id: what is called with it
   #lostAt = 0;
@@ -47,22 +51,31 @@ export class Pane {
     this.#parts.feed.setAttribute('aria-label', `Events of ${grant.tenant}, newest first`);
     this.#parts.legend.append(...KINDS.map((kind) => element('li', { class: `kind ${kind}` }, kind)));
     this.#parts.foreign.hidden = !grant.foreign_room;
-    this.#say('resume', `Drops the socket for ${CUT_FOR / 1000} seconds. What happens meanwhile is not lost.`);
-    if (grant.foreign_room) {
-      this.#parts.foreign.textContent = `Try the other tenant’s ${grant.foreign_room}`;
-      this.#say('refusal', 'This token is good for the rooms above and for no others.');
-    }
+    this.#parts.slow.hidden = !grant.limit;
+    this.#parts.cut.title = `Drops the socket for ${CUT_FOR / 1000} seconds. What happens meanwhile is not lost.`;
+    this.#parts.slow.title = `A token for ${SLOW_RATE} events a second: it misses no event, and of each item it gets the newest value.`;
+    if (grant.foreign_room) this.#parts.foreign.textContent = `Try the other tenant’s ${grant.foreign_room}`;
     parent.append(pane);
     this.#chart = new RateChart(pane.querySelector('canvas'), KINDS);
+    this.#items = new ItemPanel(this.#parts.items);
     this.#feed = new Feed(this.#parts.feed, this.#parts.filter, this.#parts.pause, () => this.#showReceived());
     this.#parts.join.addEventListener('submit', (submitted) => this.#joinTyped(submitted));
     this.#parts.earlier.addEventListener('click', () => this.#loadEarlier());
     this.#parts.cut.addEventListener('click', () => this.#cut());
+    this.#parts.slow.addEventListener('click', () => this.#toggleSlow());
     this.#parts.foreign.addEventListener('click', () => this.tryForeign());
     this.#showRooms([]);
+    this.#connect();
+    for (const room of grant.rooms) this.#join(room);
+    this.#tick();
+    setInterval(() => this.#tick(), 250);
+  }
+
+  #connect(since) {
     this.client = connect({
-      url: grant.url,
-      token: grant.token,
+      url: this.grant.url,
+      token: this.grant.token,
+      since,
       clientId: 'dashboard',
       staleAfter: 20_000, // longer than the gateway's marks are apart
       onEvent: (event) => this.#event(event),
@@ -74,9 +87,6 @@ export class Pane {
         if (frame.type === 'subscribed') this.#subscribed(frame.data);
       },
     });
-    for (const room of grant.rooms) this.#join(room);
-    this.#tick();
-    setInterval(() => this.#tick(), 250);
   }
 
   /** Asks for a room that this token was not given. The refusal is the thing to see. */
@@ -98,15 +108,21 @@ export class Pane {
   #event(event) {
     const now = Date.now();
     const at = this.#timeOf(event, now); // after a resume what was missed is of then
-    this.received.push(event.event_id);
-    if (this.received.length > RECEIVED) this.received.shift();
+    if (event.key) this.#items.count(event);
+    else this.#log(event);
     this.#arrived.set(event.event_id, event);
     if (this.#arrived.size > ARRIVED) this.#arrived.delete(this.#arrived.keys().next().value);
     this.#tally.add(event, at);
     this.#chart.add(kindOf(event.type), at, now);
-    this.#feed.add(event);
     this.#awaited.get(event.event_id)?.(event);
     this.#awaited.delete(event.event_id);
+  }
+
+  /** What has no key happened once, and is a line of the feed; the changes of an item are seen in it. */
+  #log(event) {
+    this.received.push(event.event_id);
+    if (this.received.length > RECEIVED) this.received.shift();
+    this.#feed.add(event);
   }
 
   /** When an event happened, by this page's clock, from which the gateway's may differ. */
@@ -174,6 +190,7 @@ export class Pane {
     }
     this.#showReceived();
     this.#showAge();
+    if (this.#slow) this.#showConflation();
   }
 
   #showReceived() {
@@ -215,6 +232,8 @@ export class Pane {
     this.#joined.get(name)?.close();
     return new Promise((resolve) => {
       this.#joined.set(name, this.client.room(name, {
+        state: true,
+        onItems: (items) => this.#items.show(name, items),
         onState: (change) => {
           if (change.state === 'closed') this.#joined.delete(name);
           resolve(change);
@@ -225,7 +244,27 @@ export class Pane {
 
   #leave(name) {
     this.#joined.get(name)?.close();
+    this.#items.show(name);
     this.#showRooms(this.client.rooms);
+  }
+
+  /** Goes on with a token for few events a second, or again without: where it is behind, items come conflated. */
+  #toggleSlow() {
+    this.#slow = !this.#slow;
+    this.#parts.slow.textContent = this.#slow ? 'Be fast again' : 'Be a slow client';
+    this.#parts.slow.setAttribute('aria-pressed', this.#slow);
+    this.grant.limit(this.#slow ? SLOW_RATE : undefined);
+    const { cursor, rooms } = this.client;
+    this.client.close();
+    this.#items.resetCount();
+    this.#connect(cursor);
+    for (const room of rooms) this.#join(room);
+    if (!this.#slow) this.#say('slowness', '');
+  }
+
+  #showConflation() {
+    const { changes, received } = this.#items;
+    this.#say('slowness', `At ${SLOW_RATE} events a second: ${plural(changes, 'change')} of texts came in ${plural(received, 'event')}.`);
   }
 
   /** Asks for what was in its rooms before this connection joined them. */
@@ -244,7 +283,6 @@ export class Pane {
   }
 
   #say(part, text, tone = '') {
-    this.#parts[part].parentElement.hidden = false;
     this.#show(part, text);
     this.#parts[part].dataset.tone = tone;
   }
