@@ -249,6 +249,21 @@ describe('presence', () => {
 });
 
 describe('history', () => {
+  test('brings items again that the state of the room has brought', async () => {
+    const client = await live();
+    follow(client, 'circle:1', { state: true });
+    await settle();
+    socket().reply('subscribed', { rooms: ['circle:1'], replayed: 0, items: 1, cursor: 'evt_5' });
+    socket().event('evt_3', { circle_id: 1, key: 'k' });
+    client.history(2);
+    socket().reply('subscribed', { replayed: 2, cursor: 'evt_5' });
+    socket().event('evt_2');
+    socket().event('evt_3', { circle_id: 1, key: 'k' });
+    assert.equal(client.duplicates, 0);
+    socket().event('evt_3', { circle_id: 1, key: 'k' });
+    assert.equal(client.duplicates, 1);
+  });
+
   test('brings what was before, and moves no cursor', async () => {
     const client = await live();
     const { told } = follow(client, 'circle:1');

@@ -431,7 +431,7 @@ var Rooms = class {
       }
     }
     if (before === void 0) this.tell("onEvent", event);
-    else if (before === this.#connection && !ofState) this.duplicates += 1;
+    else if (before === this.#connection && !ofState && !(key && replay?.rooms.length === 0)) this.duplicates += 1;
     if (this.#resumed && (!replay || replay === this.#base)) {
       this.position = id;
       this.#host.fresh.current(event.timestamp);
