@@ -1,4 +1,4 @@
-"""Bodies of the HTTP interface beside events: tokens, revocation, and what administrators see."""
+"""Bodies of the HTTP API besides events: tokens, revocation, and the administrators' views."""
 
 from typing import Annotated, Any, Literal, Self
 
@@ -51,7 +51,7 @@ class Revocation(_Body):
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
-        # A platform administrator names the tenant beside the token or the user that is meant.
+        # A platform administrator names the tenant next to the token or the user.
         if (self.jti is not None) + (self.user_id is not None) + (self.tenant is not None) == 0:
             raise ValueError("name a jti, a user_id or a tenant")
         if self.jti is not None and self.user_id is not None:

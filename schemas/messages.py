@@ -29,7 +29,7 @@ class Message(BaseModel):
         return None
 
     def encode(self, timestamp: str, id: str | int | None = None) -> bytes:
-        """The whole frame as JSON. `id` is that of the answered command, echoed beside `type`."""
+        """The whole frame as JSON. `id` is that of the answered command, echoed next to `type`."""
         frame: dict[str, Any] = {"type": self.name}
         if id is not None:
             frame["id"] = id
@@ -192,7 +192,7 @@ class StreamRestored(Message):
 
 
 class Draining(Message):
-    """The node is about to end: come back, to whichever takes you, in so many milliseconds. `cursor` as in a mark,
+    """The node is about to end: reconnect to any node in so many milliseconds. `cursor` as in a mark,
     where nothing is owed."""
 
     name = "server.draining"

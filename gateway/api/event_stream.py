@@ -35,7 +35,7 @@ _STREAM: Final[dict[int | str, dict[str, Any]]] = {
         "description": "The stream: events without a name, the gateway's own frames with theirs, marks as an id alone",
         "content": {"text/event-stream": {"schema": {"type": "object", "properties": _FIELDS}}},
     },
-    204: {"description": "The token was revoked: do not come back"},
+    204: {"description": "The token was revoked: do not reconnect"},
 }
 
 

@@ -3,7 +3,7 @@
 Checking, adding, replacing and dropping an entry are dictionary look-ups: O(1), amortised where one replaces many.
 Expiry is by a timer wheel, so that a sweep costs what has expired. The number is bounded. At a bound a coarser entry
 replaces many: at `MAX_REVOKED_ROOMS` rooms of one user the user is revoked, at `MAX_ENTRIES` of one tenant the tenant.
-That ends more tokens than were meant; their holders come back with fresh ones. An entry takes about 700 bytes.
+That ends more tokens than were meant; their holders reconnect with fresh ones. An entry takes about 700 bytes.
 """
 
 from collections import deque

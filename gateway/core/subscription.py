@@ -76,7 +76,7 @@ def check_rooms(kinds: RoomKinds, connection: Connection, rooms: Sequence[str], 
     require_subscribe(connection.identity, rooms)
     own = user_room(connection.identity.user_id)
     if len((connection.rooms.keys() | set(rooms)) - {own}) > max_rooms:
-        message = f"at most {max_rooms} rooms for one connection, beside the user's own"
+        message = f"at most {max_rooms} rooms for one connection, besides the user's own"
         raise GatewayError(ErrorCode.TOO_MANY_ROOMS, message, limit=max_rooms)
 
 

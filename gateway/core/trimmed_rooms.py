@@ -7,7 +7,7 @@ from schemas.rooms import TENANT_ROOM
 
 
 class TrimmedRooms:
-    """The offset of the last lost entry of each room, for at most `limit` rooms beside the tenant room.
+    """The offset of the last lost entry of each room, for at most `limit` rooms besides the tenant room.
 
     Beyond the limit the room whose loss was recorded first is forgotten. `floor` is the highest forgotten offset: a
     room that is not remembered counts as having lost an entry there, so that it is never reported complete when it is

@@ -84,7 +84,7 @@ class EventStreams:
             rooms = await self._subscriptions.admitted_rooms(connection, request)
             if not connections.is_open(connection):  # closed meanwhile: for its token, or because this node stops
                 connections.revalidate(connection.identity)
-                raise LogUnavailable("the connection was closed: come back")
+                raise LogUnavailable("the connection was closed: connect again")
         except BaseException:
             connections.on_transport_closed(connection)
             raise

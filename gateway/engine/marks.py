@@ -1,4 +1,5 @@
-"""Marks: `stream.mark` tells a client up to which cursor it has everything, and as of when that was the log's head."""
+"""Marks: `stream.mark` gives a client the cursor up to which it has everything, and the time as of which that was the
+log's head."""
 
 import asyncio
 import logging

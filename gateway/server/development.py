@@ -51,9 +51,9 @@ def development_settings(settings: Settings) -> Settings:
     return without_delays(settings).model_copy(update={"jwt_secret": SecretStr(development_secret())})
 
 
-def _private_file(beside: Path, text: str) -> Path:
-    """A new file with this text, readable by its owner only from its creation on, to be renamed to `beside`."""
-    made = beside.with_suffix(f".{os.getpid()}")
+def _private_file(target: Path, text: str) -> Path:
+    """A new file with this text, readable by its owner only from its creation on, to be renamed to `target`."""
+    made = target.with_suffix(f".{os.getpid()}")
     with open(os.open(made, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as created:
         created.write(text)
     return made

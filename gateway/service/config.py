@@ -66,7 +66,7 @@ class Settings(BaseSettings):
         description="PEM files of RSA, P-256 or Ed25519 private keys, newest first, comma-separated; the first signs",
     )
     jwt_public_keys: CommaList = Field(
-        default=(), description="PEM files of public keys accepted beside them, comma-separated"
+        default=(), description="PEM files of further public keys to accept, comma-separated"
     )
     cursor_secret: SecretStr | None = Field(
         default=None, description="key that event ids are encrypted with, at least 32 bytes; empty: the key that signs"
@@ -140,7 +140,7 @@ class Settings(BaseSettings):
 
     room_kinds: Kinds = Field(
         default=DEFAULT_KINDS.names,
-        description="kinds of room beside user and tenant, comma-separated; of K: rooms K:<id>, and K_id in events",
+        description="kinds of room besides user and tenant, comma-separated; of K: rooms K:<id>, and K_id in events",
     )
     log_url: str = Field(
         default="memory://", repr=False, description="where the event log is kept: memory:// or redis://"
@@ -167,7 +167,7 @@ class Settings(BaseSettings):
     max_connections_per_tenant: Count = Field(default=10_000, description="connections of one tenant")
     handshakes_per_minute: Count = Field(default=600, description="attempts to connect from one address")
     max_rooms_per_connection: int = Field(
-        default=100, ge=1, description="rooms of one connection, beside the user's own"
+        default=100, ge=1, description="rooms of one connection, besides the user's own"
     )
     max_message_bytes: int = Field(default=65_536, ge=1_024, description="bytes of one message or event")
     commands_per_second: Annotated[float, Field(ge=0)] = Field(default=20, description="commands of one connection")
@@ -203,7 +203,7 @@ class Settings(BaseSettings):
         default=5.0, ge=0, description="seconds after SIGTERM in which everybody is served and /readyz is 503"
     )
     drain_seconds: float = Field(
-        default=10.0, ge=0, description="seconds over which clients are sent away before it ends"
+        default=10.0, ge=0, description="seconds of a drain, over which clients are closed one after another"
     )
 
     log_level: Literal["debug", "info", "warning", "error"] = Field(

@@ -1,4 +1,4 @@
-"""The identity provider whose tokens are accepted beside the gateway's own, from the settings."""
+"""The identity provider whose tokens are accepted in addition to the gateway's own, from the settings."""
 
 from dataclasses import dataclass
 from difflib import get_close_matches

@@ -258,4 +258,4 @@ def setting_warnings(settings: Settings) -> Iterable[str]:
         if getattr(settings, name) == 0:
             yield f"GATEWAY_{name.upper()} is 0: there is no limit"
     if settings.jwt_private_keys and settings.jwt_secret:
-        yield "GATEWAY_JWT_SECRET is set beside GATEWAY_JWT_PRIVATE_KEYS: anyone who knows it can sign tokens too"
+        yield "GATEWAY_JWT_SECRET is set as well as GATEWAY_JWT_PRIVATE_KEYS: anyone who knows it can sign tokens too"

@@ -19,7 +19,7 @@ HEADERS: Final = {"content-type": MEDIA_TYPE, "cache-control": "no-store", "x-ac
 """The headers of an event stream. The last one turns off the buffering of nginx."""
 
 RETRY_MILLISECONDS: Final = (2_000, 5_000)
-"""The delay of a reconnect, drawn for each client, so that not all come back at once."""
+"""The delay of a reconnect, drawn for each client, so that not all reconnect at once (thundering herd)."""
 
 WATCH_SECONDS: Final = MAX_SILENCE / 2 - 0.5
 """Seconds between two checks for silence."""

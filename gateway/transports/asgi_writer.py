@@ -39,7 +39,7 @@ class AsgiWriter(ABC, Generic[Item]):
     )
 
     fd = None  # the socket belongs to the server
-    pings = False  # ASGI has no pings, and does not tell whether the server sends any
+    pings = False  # ASGI has no pings, and does not report whether the server sends any
 
     def __init__(self, send: Send, stall: float) -> None:
         self._send = send
