@@ -35,7 +35,7 @@ async def schemathesis(url: str, token: str | None, folder: Path, phases: str) -
     """The exit status and output; with a failure the request to repeat it by, without the token."""
     command = [sys.executable, "-m", "schemathesis.cli", "run", f"{url}/openapi.json", f"--checks={','.join(CHECKS)}"]
     command += ["--generation-deterministic", "--continue-on-failure", "--no-shrink", "--no-color", phases]
-    command += ["--max-examples=5", "--suppress-health-check=all"]
+    command += ["--max-examples=5", "--suppress-health-check=all", "--request-timeout=2"]
     command += ["--report=har", f"--report-har-path={folder / 'all.har'}"]
     if token is not None:
         # In lower case it does not look into the token; else it revokes all tokens of the user whom it finds there.
