@@ -13,10 +13,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import httpx
 import pytest
 
 from gateway.core.window import Bounds
+from tests.support.clients import http
 from tests.support.inprocess import RunningGateway, running, service_with
 from tests.support.lab import GatewayLab
 from tests.support.pauses import until
@@ -488,9 +488,8 @@ async def publish_forever(gate: RunningGateway) -> None:
 
 
 async def revoke(gate: RunningGateway) -> None:
-    headers = {"Authorization": f"Bearer {gate.token('root', scope='admin')}"}
-    async with httpx.AsyncClient(trust_env=False, headers=headers) as admin:
-        answer = await admin.post(f"{gate.url}/admin/tokens/revoke", json={"user_id": "ada"})
+    async with http(gate, gate.token("root", scope="admin")) as admin:
+        answer = await admin.post("/admin/tokens/revoke", json={"user_id": "ada"})
     assert answer.json()["disconnected"] == 1
 
 
