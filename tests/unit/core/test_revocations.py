@@ -279,9 +279,9 @@ def test_nothing_costs_more_with_more_in_force(size: int) -> None:
     revocations.sweep(1.0)
     wheel, tenant = revocations._expiry, revocations._tenants["acme"]
     wheel._seconds, wheel._when = counted = [Counting(wheel._seconds), Counting(wheel._when)]
-    tenant._kinds = {kind: Counting(named) for kind, named in tenant._kinds.items()}
-    tenant._room_revocations = Counting(tenant._room_revocations)
-    counted += [*tenant._kinds.values(), tenant._room_revocations]  # type: ignore[list-item]
+    kinds = tenant._kinds = {kind: Counting(named) for kind, named in tenant._kinds.items()}
+    rooms = tenant._room_revocations = Counting(tenant._room_revocations)
+    counted += [*kinds.values(), rooms]  # type: ignore[list-item]
     for n in range(100):
         revocations.sweep(1.0 + n / 2)
         holder = identity(user_id=f"user{n}")
