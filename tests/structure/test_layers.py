@@ -54,6 +54,8 @@ DRIVERS = {
     "redis": ("gateway.redis", "gateway.logs.redis", "gateway.cluster.redis"),
     "jwt": ("auth.tokens", "auth.jwk"),
     "cryptography": ("auth.keys", "auth.jwk", "gateway.core.cursor", "gateway.core.ticket_seal"),
+    "jsonpatch": ("gateway.embedding.agui",),
+    "jsonpointer": ("gateway.embedding.agui",),
     "pydantic": ("schemas", "auth", "gateway.api", "gateway.service", "gateway.server.development"),
     "pydantic_core": ("schemas", "gateway.api", "gateway.embedding.broadcast_manager"),
     "pydantic_settings": ("gateway.service.config",),
