@@ -81,7 +81,7 @@ class RoomKinds:
     `pattern` is a regular expression for it.
     """
 
-    __slots__ = ("_is_pattern", "_is_room", "_named", "fields", "grammar", "names", "pattern", "route")
+    __slots__ = ("_is_pattern", "_is_room", "_named", "_prefixes", "fields", "grammar", "names", "pattern", "route")
 
     def __init__(self, names: Iterable[str]) -> None:
         """Raises `ValueError` for invalid names."""
@@ -95,6 +95,7 @@ class RoomKinds:
         if len(set(self.names)) < len(self.names):
             raise ValueError("names a kind of room twice")
         self.fields: Final = tuple(f"{name}_id" for name in self.names)
+        self._prefixes: Final = tuple((f"{name}_id", f"{name}:") for name in self.names)
         words = "|".join(self.names)
         self.pattern: Final = rf"(?:{words}):{ID_PATTERN}|user:{SUBJECT_PATTERN}|{TENANT_ROOM}"
         self.grammar: Final = (
@@ -138,13 +139,13 @@ class RoomKinds:
     def _find(self, user_id: str | None, *ids: int | str | None) -> Route:
         rooms: list[str] = []
         fields: dict[str, int | str] = {}
-        for name, id in zip(self.fields, ids, strict=True):
+        for (name, prefix), id in zip(self._prefixes, ids, strict=True):
             if id is not None:
                 # A longer integer has over 64 digits; one of thousands of digits is expensive to print.
                 if not (0 <= id < _MAX_NUMBER if isinstance(id, int) else _id(id)):
                     raise IdInvalid(name)
                 fields[name] = id
-                rooms.append(f"{name[:-3]}:{id}")
+                rooms.append(f"{prefix}{id}")
         if user_id is not None:
             if not _subject(user_id):
                 raise IdInvalid("user_id")
