@@ -82,6 +82,14 @@ and everything else replaces; it ends."""
 OPS: Final[tuple[Op, ...]] = ("set", "append", "delete")
 
 
+def op_of(text: str) -> Op:
+    """The operation of this name. Raises `ValueError`."""
+    for op in OPS:
+        if op == text:
+            return op
+    raise ValueError("no operation of a keyed event")
+
+
 def change_error(key: str | None, op: str | None) -> str | None:
     """The problem with `key` and `op` of an event, or None."""
     if key is None:

@@ -30,13 +30,6 @@ class ItemTooLarge(GatewayError):
         super().__init__(ErrorCode.MESSAGE_TOO_LARGE, message, limit=MAX_ITEM_BYTES)
 
 
-class KeyedEventsUnsupported(GatewayError):
-    """A keyed event for a log engine without items."""
-
-    def __init__(self) -> None:
-        super().__init__(ErrorCode.BAD_MESSAGE, "key: this log takes no keyed events; publish without `key` and `op`")
-
-
 class Item:
     """The newest value of what a key names in `rooms`: the event at the offset `newest`, in place of whose data is the
     whole `value` where texts were appended. It is whole from the offset `base` on, the last `set`. `size` is of the
@@ -170,6 +163,15 @@ class ItemStore:
         if len(self._items) <= self.max_items and self.bytes <= self.max_bytes:
             return None
         _, item = self._items.popitem(last=False)
+        self.bytes -= item.size
+        return item
+
+    def take_before(self, offset: int) -> Item | None:
+        """Forget the item whose change is the oldest, if that is before `offset`, and return it."""
+        item = next(iter(self._items.values()), None)
+        if item is None or item.newest >= offset:
+            return None
+        del self._items[item.key, item.rooms]
         self.bytes -= item.size
         return item
 

@@ -91,13 +91,15 @@ class Window:
         head: int = 0,
         trimmed: TrimmedRooms | None = None,
         pushed_out: TrimmedRooms | None = None,
+        first: int = 0,
     ) -> None:
         """An empty window after `head`; `trimmed` has the lost entries up to there, by default all of them unknown;
-        `pushed_out` the items lost to the bounds of state."""
+        `pushed_out` the items lost to the bounds of state.
+        Entries before `first`, by default the next one, are state."""
         self.epoch = epoch
         self.cursors = cursors
         self.head = head
-        self.first = head + 1
+        self.first = first or head + 1
         self.bytes = 0
         self.bounds = bounds
         self.items = ItemStore(bounds.max_items, bounds.max_item_bytes)
@@ -123,8 +125,9 @@ class Window:
             raise ValueError(f"offset {entry.offset} does not follow {self.head}")
         self._entries[entry.offset] = entry
         self.head = entry.offset
-        self.bytes += len(entry.frame.wire)
-        self._count += 1
+        if entry.offset >= self.first:
+            self.bytes += len(entry.frame.wire)
+            self._count += 1
         if entry.change is None:
             self._rooms.add(entry.rooms, entry.offset)
         else:
@@ -168,6 +171,11 @@ class Window:
         for offset in self._places:
             if (place := self._entries[offset]).item is item:
                 place.superseded_by = 1  # by anything, for every round
+
+    def push_out_before(self, offset: int) -> None:
+        """Drop the items whose newest change is before `offset` from the state."""
+        while (item := self.items.take_before(offset)) is not None:
+            self._push_out(item)
 
     def skip(self, offset: int) -> None:
         """Advance the head to before `offset`: all entries up to there are superseded, or known to be lost."""

@@ -35,7 +35,7 @@ class LogStatusNotifier:
         for connection in self._established(tenant):
             if connection.live:
                 connection.fall_behind(after)
-                self._delivery.catch_up_now(connection)
+                self._delivery.catch_up_soon(connection)
 
     def _established(self, tenant: str) -> list[Connection]:
         connections = self._connections.manager.of(tenant).connections.values()

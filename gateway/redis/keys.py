@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 from hashlib import blake2b
+from typing import Final
+
+_LOG_PARTS: Final = ("log", "meta", "trimmed", "items", "ended", "state", "pushed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,8 +16,10 @@ class KeySpace:
     # ---- the log of a tenant
 
     def log(self, tenant: str) -> list[str]:
-        """A tenant's stream, the hash with its metadata, and the sorted set with each room's last trimmed entry."""
-        return [f"{self._of(tenant)}:{part}" for part in ("log", "meta", "trimmed")]
+        """A tenant's stream, the hash with its metadata, the sorted set with each room's last lost entry; of its items
+        the sorted sets of those with a value and of those that have ended, the hash with values in pieces, and the
+        sorted set with each room's last item that was pushed out."""
+        return [f"{self._of(tenant)}:{part}" for part in _LOG_PARTS]
 
     def idempotency(self, tenant: str, key: str | None) -> str:
         """The key of an idempotency key; without one, an unused key in the same slot."""

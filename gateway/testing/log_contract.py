@@ -10,6 +10,7 @@ from gateway.core.errors import CursorInvalid, IdempotencyConflict
 from gateway.core.log import Draft
 from gateway.core.window import Bounds, Entry, Removal
 from gateway.testing.helpers import DRAFT_AT, draft, is_duplicate, number_of, until
+from gateway.testing.log_items_contract import LogItemsContract
 from gateway.testing.log_rooms_contract import LogRoomsContract
 from gateway.testing.log_under_test import RecordingListener
 from gateway.testing.log_window_contract import LogWindowContract
@@ -22,7 +23,7 @@ KEY_SECONDS: Final = 120.0
 _FORGOTTEN_AFTER: Final = 2 * KEY_SECONDS
 
 
-class LogContract(LogWindowContract, LogRoomsContract):
+class LogContract(LogWindowContract, LogRoomsContract, LogItemsContract):
     """The guarantees of `gateway.core.log.Log` on a single node."""
 
     # -- order

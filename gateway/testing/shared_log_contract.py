@@ -10,6 +10,7 @@ from gateway.core.log import Draft
 from gateway.core.window import Bounds
 from gateway.testing.helpers import draft, is_duplicate, number_of, until
 from gateway.testing.log_contract import LogContract
+from gateway.testing.log_items_contract import ITEM_BOUNDS, ItemStory, kept_of, keyed_draft
 from gateway.testing.log_rooms_contract import Story
 from gateway.testing.log_under_test import LogUnderTest
 from schemas.rooms import TENANT_ROOM
@@ -138,6 +139,60 @@ class SharedLogContract(LogContract):
                 assert (subject.log.staleness("acme") or 0.0) >= before + 0.4
                 await until(lambda: subject.log.staleness("acme") is None)
             await until(lambda: subject.log.staleness("acme") is not None)
+
+    async def test_late_node_has_the_items(self) -> None:
+        """A new node has the newest version of each item with its whole value, whatever was trimmed, superseded and
+        pushed out before it came, and goes on from there as the others do."""
+        for number in range(6):
+            async with self.opened(ITEM_BOUNDS) as one:
+                story = ItemStory(one, number, ITEM_BOUNDS)
+                for _ in range(30):
+                    await story.go_on()
+                    if story.random.random() < 0.2:
+                        async with self.join(one) as other:
+                            await other.follow("acme")
+                            story.judge(other.log.window("acme"))
+                            await story.go_on()
+                            window = other.log.window("acme")
+                            await until(lambda window=window: window.head == one.log.window("acme").head)  # type: ignore[misc]
+                            kept = kept_of(window)  # of which it may trim less
+                            for offset, event in kept_of(one.log.window("acme")).items():
+                                assert kept[offset] == event
+
+    async def test_node_that_missed_versions_has_the_whole_values(self) -> None:
+        """Superseded versions that a node did not hear of are no loss; its listener is called once with the place where
+        live connections have to begin their catch-up, so that none gets a piece without those before it."""
+        async with self.opened() as one, self.join(one) as other:
+            await other.follow("acme")
+            await one.log.append("acme", keyed_draft("run", "set", {"text": "0"}))
+            await until(lambda: len(other.delivered) == 1)
+            async with self.without_notifications(other):
+                for n in range(1, 200):
+                    await one.log.append("acme", keyed_draft("run", "append", {"text": f",{n}"}))
+                    if n % 50 == 0:
+                        await one.log.append("acme", draft(n, circle=1))
+            window = other.log.window("acme")
+            await until(lambda: window.head == 203)
+            await one.log.append("acme", keyed_draft("run", "append", {"text": "!"}))
+            await until(lambda: window.head == 204)
+            text = ",".join(map(str, range(200))) + "!"
+            assert kept_of(window) == kept_of(one.log.window("acme"))
+            assert kept_of(window)[204] == ("set", "run", {"text": text})
+            assert window.gap(Position(window.epoch, 0), ["circle:1", TENANT_ROOM]) is None
+            assert other.skips
+            assert other.skips[0] == ("acme", 1)
+            assert other.resets == []
+
+    async def test_nodes_append_to_one_item(self) -> None:
+        """Pieces from several nodes are put together in log order; an item's bound holds for all of them."""
+        async with self.opened() as one, self.join(one) as other:
+            await other.follow("acme")
+            for n in range(40):
+                await (one, other)[n % 2].log.append("acme", keyed_draft("run", "append", {"text": f"{n};"}))
+            for node in (one, other):
+                window = node.log.window("acme")
+                await until(lambda window=window: window.head == 40)  # type: ignore[misc]
+                assert kept_of(window) == {40: ("set", "run", {"text": "".join(f"{n};" for n in range(40))})}
 
     async def test_append_fails_in_time_where_the_storage_does_not_answer(self) -> None:
         """Without the storage `append` raises within 2 seconds; afterwards it works again, and no entry is delivered

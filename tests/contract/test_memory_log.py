@@ -6,10 +6,9 @@ from contextlib import asynccontextmanager
 from gateway.core.window import Bounds
 from gateway.logs.memory import MemoryLog
 from gateway.testing import Clock, LogContract, LogUnderTest
-from gateway.testing.log_items_contract import LogItemsContract
 
 
-class TestMemoryLog(LogContract, LogItemsContract):
+class TestMemoryLog(LogContract):
     @asynccontextmanager
     async def open(self, bounds: Bounds, keys: tuple[bytes, ...]) -> AsyncIterator[LogUnderTest]:
         clock = Clock()

@@ -1,10 +1,13 @@
 """The codec of events in the stream and in pub/sub messages."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from gateway.core.cursor import EPOCH_BYTES
+from gateway.core.items import Change
 from gateway.core.log import Draft
 from gateway.core.window import Removal
+from schemas.events import decode_event, encode_event, op_of
 
 
 @dataclass(slots=True, eq=False)
@@ -16,30 +19,48 @@ class StoredEvent:
     rooms: tuple[str, ...]
     body: bytes
     removal: Removal | None = None
+    change: Change | None = None
 
 
 def encode_entry(draft: Draft) -> bytes:
     """The argument of the append script for a draft; the script prepends a line with the time."""
-    removal = " ".join(draft.removal or ())  # a user's id and a room, which have no spaces
-    return b"\n".join((draft.timestamp.encode(), ",".join(draft.rooms).encode(), removal.encode(), draft.body))
+    more = " ".join(draft.removal or ())  # a user's id and a room, which have no spaces
+    if draft.change is not None:
+        more += f"\t{draft.change.op} {draft.change.key}"
+    return b"\n".join((draft.timestamp.encode(), ",".join(draft.rooms).encode(), more.encode(), draft.body))
 
 
 def decode_entry(entry: bytes) -> StoredEvent:
     """The event in an entry of the stream. Raises `ValueError` for invalid data."""
-    at, timestamp, rooms, removal, body = entry.split(b"\n", 4)
+    at, timestamp, rooms, more, body = entry.split(b"\n", 4)
     if not (timestamp and rooms and body[:1] == b"{" and body[-1:] == b"}"):
         raise ValueError("no entry of this log")
+    removal, _, keyed = more.decode().partition("\t")
     taken: Removal | None = None
     if removal:
-        user_id, room = removal.decode().split(" ")
+        user_id, room = removal.split(" ")
         taken = (user_id, room)
-    return StoredEvent(float(at), timestamp.decode("ascii"), tuple(rooms.decode().split(",")), body, taken)
+    change: Change | None = None
+    if keyed:
+        op, key = keyed.split(" ")
+        change = Change(key, op_of(op))
+    return StoredEvent(float(at), timestamp.decode("ascii"), tuple(rooms.decode().split(",")), body, taken, change)
 
 
-def decode_message(message: bytes) -> tuple[bytes, int, StoredEvent]:
-    """The epoch, the offset and the event in a pub/sub message. Raises `ValueError` for invalid data."""
-    epoch, offset, entry = message.split(b"\n", 2)
-    return epoch_of(epoch), int(offset), decode_entry(entry)
+def as_plain(content: StoredEvent, value: dict[str, Any] | None) -> StoredEvent:
+    """A keyed event without its item; with the whole `value` where texts were appended."""
+    if value is not None:
+        content.body = encode_event({**decode_event(content.body), "data": value, "op": "set"})
+    content.change = None
+    return content
+
+
+def decode_message(message: bytes) -> tuple[bytes, int, int, StoredEvent]:
+    """The epoch, the offset, the oldest change of an item (0 where it is as before) and the event in a pub/sub message.
+    Raises `ValueError` for invalid data."""
+    epoch, place, entry = message.split(b"\n", 2)
+    offset, _, oldest = place.partition(b":")
+    return epoch_of(epoch), int(offset), int(oldest or 0), decode_entry(entry)
 
 
 def epoch_of(text: bytes) -> bytes:

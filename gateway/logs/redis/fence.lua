@@ -1,23 +1,44 @@
+-- KEYS 1 to 7 of every script: log (stream), meta (hash), trimmed (sorted set), items (sorted set), ended (sorted set),
+-- state (hash), pushed out (sorted set).
+
 -- Begins a new epoch: offsets count from 1 again, and cannot be confused with those of the epoch before.
-local function begin_anew(log, meta, trimmed, fresh, run)
-  redis.call('DEL', log, trimmed)
-  redis.call('HSET', meta, 'epoch', fresh, 'run', run, 'offset', 0, 'bytes', 0, 'floor', 0)
-  return {fresh, 0, 0, run, 0}
+local function begin_anew(fresh, run)
+  redis.call('DEL', KEYS[1], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7])
+  redis.call('HSET', KEYS[2], 'epoch', fresh, 'run', run, 'offset', 0, 'bytes', 0, 'floor', 0, 'first', 1, 'count', 0,
+    'kept', 0, 'state', 0, 'pushed', 0)
 end
 
--- The log's epoch, head, bytes, run and floor (see trimmed.lua). A new epoch where the log may have lost entries: it is
--- not known, or its stream is gone, or somebody has seen more of it than is here, or another life of the server wrote
--- it (a restart, or a replica that was promoted with entries missing, whose offsets would otherwise be given out a
--- second time). The server's id is read in here: a client may have been handed over to another server since it last
--- looked.
-local function fence_of(log, meta, trimmed, fresh, trust, seen_epoch, seen_offset)
+-- What is known of the log. A new epoch where the log may have lost entries: it is not known, or its stream is gone, or
+-- somebody has seen more of it than is here, or another life of the server wrote it (a restart, or a replica that was
+-- promoted with entries missing, whose offsets would otherwise be given out a second time). The server's id is read in
+-- here: a client may have been handed over to another server since it last looked.
+--   epoch, run, offset (the head); first, count, bytes (of the window); kept (entries of the stream);
+--   floor (see trimmed.lua), pushed (the same of items); state (bytes of the items)
+local function log_of(fresh, trust, seen_epoch, seen_offset)
   local run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)')
-  local known = redis.call('HMGET', meta, 'epoch', 'run', 'offset', 'bytes', 'floor')
-  local epoch, offset, bytes = known[1], tonumber(known[3] or 0), tonumber(known[4] or 0)
-  local lost = (offset > 0 and redis.call('EXISTS', log) == 0) or (epoch == seen_epoch and seen_offset > offset)
-  if epoch and not lost and (known[2] == run or trust == '1') then
-    return {epoch, offset, bytes, run, tonumber(known[5] or 0)}
+  local names = {'epoch', 'run', 'offset', 'bytes', 'floor', 'first', 'count', 'kept', 'state', 'pushed'}
+  local known = redis.call('HMGET', KEYS[2], unpack(names))
+  local epoch, offset = known[1], tonumber(known[3] or 0)
+  local lost = (offset > 0 and tonumber(known[8] or 1) > 0 and redis.call('EXISTS', KEYS[1]) == 0)
+    or (epoch == seen_epoch and seen_offset > offset)
+  if not epoch or lost or (known[2] ~= run and trust ~= '1') then
+    begin_anew(fresh, run)
+    known = {fresh, run, 0, 0, 0, 1, 0, 0, 0, 0}
   end
-  return begin_anew(log, meta, trimmed, fresh, run)
+  local log = {}
+  for i, name in ipairs(names) do
+    log[name] = i > 2 and tonumber(known[i] or 0) or known[i]
+  end
+  local length = redis.call('XLEN', KEYS[1])
+  if log.kept ~= length then
+    -- An older version wrote to it, or somebody else has trimmed it: what is gone is not known.
+    local first = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1]
+    log.first = math.max(log.first, first and tonumber(string.match(first[1], '^%d+')) or log.offset + 1)
+    log.kept = length
+    log.count = length - redis.call('ZCOUNT', KEYS[4], '-inf', '(' .. log.first)
+    log.floor = math.max(log.floor, known[8] and log.offset or log.first - 1)
+    redis.call('HSET', KEYS[2], 'first', log.first, 'count', log.count, 'kept', log.kept, 'floor', log.floor)
+  end
+  return log
 end
 

@@ -13,12 +13,13 @@ from gateway.core.frame import Frame
 from gateway.core.log import LogListener, payload_of
 from gateway.core.trimmed_rooms import TrimmedRooms
 from gateway.core.window import Bounds, Entry, Window
-from gateway.logs.redis.codec import StoredEvent, decode_entry, decode_message
+from gateway.logs.redis.codec import StoredEvent, as_plain, decode_entry, decode_message
 from gateway.logs.redis.context import RedisContext
 from gateway.logs.redis.page_reader import LinkTooSlow, Page, PageReader
 from gateway.logs.redis.pubsub import PubSubListener
 from gateway.logs.redis.writer import ANSWER_SECONDS
 from gateway.redis.tasks import WakeUp
+from schemas.events import decode_event
 
 NO_EPOCH: Final = bytes(EPOCH_BYTES)
 _GAP_TIMEOUT: Final = 0.05
@@ -29,11 +30,13 @@ logger = logging.getLogger("gateway.log")
 @dataclass(slots=True, eq=False)
 class FollowedTenant:
     """A followed tenant. Its window is `stale` while the stream has, or may have, more entries. Once it has caught up
-    with the head, the listener is called with each further entry."""
+    with the head, the listener is called with each further entry. There are `holes` where entries were superseded or
+    lost since it was last current."""
 
     window: Window
     stale: bool = True
     caught_up_once: bool = False
+    holes: bool = False
     head_known_at: float = 0.0
     waiting: list[asyncio.Future[None]] = field(default_factory=list)
     gap_timer: asyncio.TimerHandle | None = None
@@ -48,7 +51,10 @@ class Follower:
     """
 
     def __init__(
-        self, context: RedisContext, new_window: Callable[[str, bytes, int, TrimmedRooms], Window], bounds: Bounds
+        self,
+        context: RedisContext,
+        new_window: Callable[[str, bytes, int, TrimmedRooms, TrimmedRooms, int], Window],
+        bounds: Bounds,
     ) -> None:
         self.listener: LogListener | None = None
         self.followed: dict[str, FollowedTenant] = {}
@@ -66,7 +72,9 @@ class Follower:
     def follow(self, tenant: str, since: str | None = None) -> Awaitable[None] | None:
         followed = self.followed.get(tenant)
         if followed is None:
-            followed = self.followed[tenant] = FollowedTenant(self._new_window(tenant, NO_EPOCH, 0, TrimmedRooms(0)))
+            followed = self.followed[tenant] = FollowedTenant(
+                self._new_window(tenant, NO_EPOCH, 0, TrimmedRooms(0), TrimmedRooms(0), 0)
+            )
             self._tenants[self._keys.channel(tenant)] = tenant
             self.channels.add(self._keys.channel(tenant))
             self.mark_stale(tenant, followed)
@@ -94,7 +102,7 @@ class Follower:
 
     # ---- messages
 
-    def apply_own(self, tenant: str, epoch: bytes, offset: int, content: StoredEvent) -> None:
+    def apply_own(self, tenant: str, epoch: bytes, offset: int, oldest: int, content: StoredEvent) -> None:
         """Apply an entry that this node appended, unless an earlier one is still on its way."""
         followed = self.followed.get(tenant)
         if followed is None:
@@ -105,7 +113,7 @@ class Follower:
                 loop = asyncio.get_running_loop()
                 followed.gap_timer = loop.call_later(_GAP_TIMEOUT, self._gap_timeout, tenant, followed, offset)
         else:
-            self._apply_if_next(tenant, followed, epoch, offset, content)
+            self._apply_if_next(tenant, followed, epoch, offset, oldest, content)
 
     def _gap_timeout(self, tenant: str, followed: FollowedTenant, offset: int) -> None:
         followed.gap_timer = None
@@ -113,7 +121,7 @@ class Follower:
             self.mark_stale(tenant, followed)
 
     def _apply_if_next(
-        self, tenant: str, followed: FollowedTenant, epoch: bytes, offset: int, content: StoredEvent
+        self, tenant: str, followed: FollowedTenant, epoch: bytes, offset: int, oldest: int, content: StoredEvent
     ) -> None:
         """Append the entry if it is the next one; for a later offset or another epoch, schedule a read of the
         stream."""
@@ -122,13 +130,22 @@ class Follower:
             self.mark_stale(tenant, followed)
         elif offset == window.head + 1:
             self._append(tenant, followed, offset, content)
+            if oldest:
+                window.push_out_before(oldest)
 
-    def _append(self, tenant: str, followed: FollowedTenant, offset: int, content: StoredEvent) -> None:
+    def _append(
+        self,
+        tenant: str,
+        followed: FollowedTenant,
+        offset: int,
+        content: StoredEvent,
+        value: dict[str, Any] | None = None,
+    ) -> None:
         window = followed.window
         event_id = window.cursors.encode(window.epoch, offset)
         frame = Frame(payload_of(content.body, event_id, content.timestamp), event_id)
-        entry = Entry(offset, event_id, content.rooms, frame, content.at, content.removal)
-        window.append(entry)
+        entry = Entry(offset, event_id, content.rooms, frame, content.at, content.removal, content.change)
+        window.append(entry, value)
         if followed.caught_up_once and self.listener is not None:
             try:
                 self.listener.on_entry(tenant, entry)
@@ -140,12 +157,12 @@ class Follower:
         if tenant is None:
             return
         try:
-            epoch, offset, content = decode_message(data)
+            epoch, offset, oldest, content = decode_message(data)
         except ValueError as error:
             self.dropped += 1
             self._context.incidents.failed("decoded from pub/sub", error)
         else:
-            self._apply_if_next(tenant, self.followed[tenant], epoch, offset, content)
+            self._apply_if_next(tenant, self.followed[tenant], epoch, offset, oldest, content)
 
     def _on_listening(self, channel: str) -> None:
         if tenant := self._tenants.get(channel):
@@ -211,6 +228,7 @@ class Follower:
                 self._read_next_page(tenant, followed, waiting)
             else:
                 followed.caught_up_once = True
+                followed.holes = False
                 followed.head_known_at = asked_at
                 followed.stale = tenant in self._unread  # marked again while the page was read
                 _resolve(waiting)
@@ -220,42 +238,64 @@ class Follower:
         self.mark_stale(tenant, followed)
 
     def _apply_entries(self, tenant: str, followed: FollowedTenant, page: Page) -> None:
-        epoch, head, entries = page.epoch, page.head, page.entries
-        if epoch != followed.window.epoch:
-            first = _offset(entries[0]) if entries else head + 1
-            self._replace_window(tenant, followed, page, first - 1)
-        for entry in entries:
-            offset = _offset(entry)
-            if offset <= followed.window.head:
+        limit = self._bounds.max_trimmed_rooms
+        if page.epoch != followed.window.epoch:
+            pushed_out = page.pushed_out(limit)
+            followed.window = self._new_window(tenant, page.epoch, 0, page.trimmed(limit), pushed_out, page.first)
+            if followed.caught_up_once and self.listener is not None:
+                self._notify(self.listener.on_reset, tenant)
+        window = followed.window
+        skipped = False
+        for id, fields, value, plain in page.entries:
+            offset = _offset(id)
+            if offset <= window.head:
                 continue  # already applied from pub/sub
-            if offset > followed.window.head + 1:
-                self._replace_window(tenant, followed, page, offset - 1)
+            before = window.head
+            hole = offset > before + 1
+            if hole:
+                self._skip(followed, page, offset)
             try:
-                content = decode_entry(dict(zip(*[iter(entry[1])] * 2, strict=True))[b"e"])
+                content = decode_entry(dict(zip(*[iter(fields)] * 2, strict=True))[b"e"])
+                whole = decode_event(value) if value else None
+                if plain:
+                    content, whole = as_plain(content, whole), None
             except (ValueError, KeyError) as error:
                 self._context.incidents.failed("decoded from its stream", error)
-                self._replace_window(tenant, followed, page, offset)
-            else:
-                self._append(tenant, followed, offset, content)
-        if not entries and head > followed.window.head:
-            self._replace_window(tenant, followed, page, head)
+                window.lose(TrimmedRooms(limit, offset))
+                window.skip(offset + 1)
+                hole, content = True, None
+            grown = content is not None and content.change is not None and content.change.op == "append"
+            # A piece is of no use to a client that has missed those before it.
+            if (hole or (followed.holes and grown)) and not skipped:
+                skipped = True
+                if followed.caught_up_once and self.listener is not None:
+                    self._notify(self.listener.on_skip, tenant, before)
+            if content is not None:
+                self._append(tenant, followed, offset, content, whole)
+        if not page.entries and page.head > window.head:
+            before = window.head
+            self._skip(followed, page, page.head + 1)
+            if followed.caught_up_once and self.listener is not None:
+                self._notify(self.listener.on_skip, tenant, before)
+        if window.head >= page.head:
+            window.push_out_before(page.oldest)
 
-    def _replace_window(self, tenant: str, followed: FollowedTenant, page: Page, head: int) -> None:
-        """Replace the window: the epoch has changed, or the stream no longer has the entries up to `head`."""
-        before = followed.window
-        followed.window = self._new_window(tenant, page.epoch, head, page.trimmed(head, self._bounds.max_trimmed_rooms))
-        if followed.caught_up_once and self.listener is not None:
-            try:
-                if page.epoch == before.epoch:
-                    self.listener.on_skip(tenant, before.head)
-                else:
-                    self.listener.on_reset(tenant)
-            except Exception:
-                logger.exception("notification of a reset failed")
+    def _skip(self, followed: FollowedTenant, page: Page, offset: int) -> None:
+        """Pass over entries that the stream no longer has, up to `offset`: superseded ones, unless some are lost."""
+        followed.holes = True
+        if page.lost_after(followed.window.head):
+            followed.window.lose(page.trimmed(self._bounds.max_trimmed_rooms))
+        followed.window.skip(offset)
+
+    def _notify(self, call: Callable[..., None], *arguments: Any) -> None:
+        try:
+            call(*arguments)
+        except Exception:
+            logger.exception("notification of lost entries failed")
 
 
-def _offset(entry: Any) -> int:
-    return int(entry[0].split(b"-")[0])
+def _offset(id: bytes) -> int:
+    return int(id.split(b"-")[0])
 
 
 def _resolve(waiting: list[asyncio.Future[None]]) -> None:

@@ -6,6 +6,7 @@ import logging
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import replace
 from hashlib import blake2b
 from typing import Any, Final
 
@@ -13,7 +14,7 @@ from redis.exceptions import ResponseError
 
 from gateway.core.cursor import EPOCH_BYTES, Cursors
 from gateway.core.errors import IdempotencyConflict, LogUnavailable
-from gateway.core.items import KeyedEventsUnsupported
+from gateway.core.items import MAX_ITEM_BYTES, ItemTooLarge
 from gateway.core.log import Draft, LogListener, LogSize, Receipt
 from gateway.core.trimmed_rooms import TrimmedRooms
 from gateway.core.window import Bounds, Window
@@ -30,6 +31,7 @@ from gateway.redis.keys import KeySpace
 from gateway.redis.tasks import cancel_and_wait, supervise
 
 _CODECS: Final = 1_024
+_UNLIMITED: Final = 1 << 62
 
 logger = logging.getLogger("gateway.log")
 
@@ -55,6 +57,8 @@ class RedisLog:
     ) -> None:
         self._cursor_keys = cursor_keys
         self._bounds = bounds or Bounds()
+        # The script bounds the state, for all nodes alike, and tells them what it has dropped.
+        self._window_bounds = replace(self._bounds, max_items=_UNLIMITED, max_item_bytes=_UNLIMITED)
         self._url = url
         keys = KeySpace(prefix)
         self.context = context = RedisContext(
@@ -109,8 +113,6 @@ class RedisLog:
 
     def append(self, tenant: str, draft: Draft) -> Awaitable[Receipt]:
         """Queue the event at the call, not at the `await`: a caller's concurrent appends keep their order."""
-        if draft.change is not None:
-            raise KeyedEventsUnsupported
         return self.writer.append(tenant, draft)
 
     def appended(self, tenant: str) -> int:
@@ -120,18 +122,18 @@ class RedisLog:
         return self._appended
 
     async def size(self, tenant: str) -> LogSize:
-        stream, meta, _ = self.context.keys.log(tenant)
+        stream, meta, *_ = self.context.keys.log(tenant)
         try:
             async with asyncio.timeout(COMMAND_SECONDS), self.context.redis.pipeline(transaction=False) as pipeline:
                 pipeline.xlen(stream)
-                pipeline.hmget(meta, "bytes")
-                events, (size,) = await pipeline.execute()
+                pipeline.hmget(meta, "count", "bytes")
+                length, (count, size) = await pipeline.execute()
         except Exception as error:
             self.context.incidents.failed("measured", error)
             window = self.window(tenant)
             return LogSize(len(window), window.bytes)
         self.context.incidents.recovered("measured")
-        return LogSize(events, int(size or 0))
+        return LogSize(length if count is None else int(count), int(size or 0))
 
     def window(self, tenant: str) -> Window:
         followed = self.follower.followed.get(tenant)
@@ -175,6 +177,9 @@ class RedisLog:
             self.context.trust,
             IDLE_SECONDS,
             bounds.max_trimmed_rooms,
+            bounds.max_items,
+            bounds.max_item_bytes,
+            MAX_ITEM_BYTES,
         ]
 
     def _settle(self, append: Append, answer: Any) -> Receipt:
@@ -185,15 +190,17 @@ class RedisLog:
         self.context.incidents.recovered("written")
         if answer[0] == b"conflict":
             raise IdempotencyConflict
-        status, epoch, offset, at = answer
+        if answer[0] == b"too large":
+            raise ItemTooLarge
+        status, epoch, offset, at, oldest = answer
         epoch = epoch_of(epoch)
         tenant, draft = append.tenant, append.draft
         if status == b"appended":
             self._appended[tenant] = self._appended.get(tenant, 0) + 1
             self.monitor.mark_alive()
             # Ahead of pub/sub, so that the listener of the publisher's node was called before the receipt is returned.
-            content = StoredEvent(float(at), draft.timestamp, draft.rooms, draft.body, draft.removal)
-            self.follower.apply_own(tenant, epoch, offset, content)
+            content = StoredEvent(float(at), draft.timestamp, draft.rooms, draft.body, draft.removal, draft.change)
+            self.follower.apply_own(tenant, epoch, offset, oldest, content)
         return Receipt(self._cursors(tenant).encode(epoch, offset), duplicate=status == b"duplicate", at=float(at))
 
     def _keys(self, append: Append) -> list[str]:
@@ -209,5 +216,13 @@ class RedisLog:
             self._codecs[tenant] = Cursors(self._cursor_keys, tenant)
         return self._codecs[tenant]
 
-    def _new_window(self, tenant: str, epoch: bytes, head: int, trimmed: TrimmedRooms | None = None) -> Window:
-        return Window(epoch, self._cursors(tenant), self._bounds, head, trimmed)
+    def _new_window(
+        self,
+        tenant: str,
+        epoch: bytes,
+        head: int,
+        trimmed: TrimmedRooms | None = None,
+        pushed_out: TrimmedRooms | None = None,
+        first: int = 0,
+    ) -> Window:
+        return Window(epoch, self._cursors(tenant), self._window_bounds, head, trimmed, pushed_out, first)

@@ -26,22 +26,38 @@ class LinkTooSlow(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Entries of a stream, `(id, fields)` each, after an offset; its epoch and head now. Trimmed entries up to `known`
-    are in `rooms` (room and offset in turn, the newest first), or under the floor."""
+    """Entries of a stream, `(id, fields, value, plain)` each, after an offset; its epoch and head now. An entry is
+    plain where its item was pushed out. Lost entries, the last one at `lost`, are in `rooms` (room and offset in turn,
+    the newest first), or under the floor; so are items that were pushed out, in `pushed_rooms`. Items whose newest
+    change is before `oldest` are not kept; entries before `first` are state."""
 
     epoch: bytes
     head: int
     entries: list[Any]
-    known: int
+    lost: int
     floor: int
     rooms: list[bytes]
+    pushed_floor: int
+    pushed_rooms: list[bytes]
+    oldest: int
+    first: int
 
-    def trimmed(self, head: int, limit: int) -> TrimmedRooms:
-        """The trimmed entries up to `head`."""
-        if self.known < head:
-            return TrimmedRooms(limit, head)
-        pairs = zip(reversed(self.rooms[::2]), reversed(self.rooms[1::2]), strict=True)
-        return TrimmedRooms(limit, self.floor, {room.decode(): int(offset) for room, offset in pairs})
+    def lost_after(self, offset: int) -> bool:
+        """Whether an entry after the offset was lost."""
+        return max(self.lost, self.floor) > offset
+
+    def trimmed(self, limit: int) -> TrimmedRooms:
+        """The lost entries."""
+        return _rooms(limit, self.floor, self.rooms)
+
+    def pushed_out(self, limit: int) -> TrimmedRooms:
+        """The items that the bounds of state have cost."""
+        return _rooms(limit, self.pushed_floor, self.pushed_rooms)
+
+
+def _rooms(limit: int, floor: int, rooms: list[bytes]) -> TrimmedRooms:
+    pairs = zip(reversed(rooms[::2]), reversed(rooms[1::2]), strict=True)
+    return TrimmedRooms(limit, floor, {room.decode(): int(offset) for room, offset in pairs})
 
 
 class PageReader:
@@ -90,13 +106,14 @@ class PageReader:
     def _page(self, answer: Any) -> Page | Exception:
         if isinstance(answer, Exception):
             return answer
-        epoch, head, entries, now, *trimmed = answer
+        epoch, head, entries, now, *lost = answer
         if not self._context.clock.now():
             self._context.clock.sync(float(now))
-        return Page(epoch_of(epoch), head, entries, *trimmed)
+        return Page(epoch_of(epoch), head, entries, *lost)
 
 
 def _size(page: Page | Exception) -> int:
     if isinstance(page, Exception):
         return 0
-    return sum(len(field) for _, fields in page.entries for field in fields) + sum(map(len, page.rooms))
+    entries = sum(len(value) + sum(map(len, fields)) for _, fields, value, _ in page.entries)
+    return entries + sum(map(len, (*page.rooms, *page.pushed_rooms)))

@@ -20,7 +20,7 @@ class Script:
     def __init__(self, name: str) -> None:
         folder = files("gateway.logs.redis")
         # The shared functions are prepended, since the server loads a script as one text.
-        self.text = "".join((folder / f"{part}.lua").read_text() for part in ("fence", "trimmed", name))
+        self.text = "".join((folder / f"{part}.lua").read_text() for part in ("fence", "trimmed", "items", name))
 
     async def run_all(self, redis: "Redis", calls: list[Call]) -> list[Any]:
         """The answers in order, exceptions among them. Raises where the connection fails."""
