@@ -22,6 +22,7 @@ from gateway.logs.redis import RedisLog
 from gateway.logs.redis import writer as writer_module
 from gateway.redis.keys import KeySpace
 from gateway.testing import RecordingListener, draft
+from gateway.testing.log_items_contract import keyed_draft
 from schemas.rooms import TENANT_ROOM
 from tests.support.event_streams import asking
 from tests.support.inprocess import running
@@ -371,7 +372,7 @@ async def test_redis_that_takes_no_writes(server: RedisServer, prefix: str, refu
 
 ACL = (
     "+info +evalsha +script|load +set +get +del +exists +expire +hset +hmget +time"
-    " +xadd +xlen +xrange +xrevrange +xdel +zadd +zcard +zpopmin +zrevrange +zscore"
+    " +xadd +xlen +xrange +xdel +zadd +zcard +zcount +zpopmin +zrange +zrem +zrevrange +zscore +hstrlen"
     " +publish +subscribe +unsubscribe +ping +client|setinfo"
 )
 """The commands that the log needs; docs/scaling.md adds those of the cluster driver."""
@@ -389,8 +390,14 @@ async def test_least_privilege(server: RedisServer, prefix: str, caplog: pytest.
         await subject.append("acme", 3)
         await until(lambda: subject.log.ready)
         await subject.log.append("acme", draft(1, key="k"))
-        assert len(subject.delivered) == 4
-        await server.ask("ACL", "SETUSER", "gateway", "-info")
+        for op in ("set", "append", "delete"):
+            await subject.log.append("acme", keyed_draft("run", op, {"text": "a"}))
+        assert len(subject.delivered) == 7
+        await server.ask("ACL", "SETUSER", "gateway", "-zrange")
+        assert isinstance(await outcome(subject.log.append("acme", keyed_draft("run", "set"))), LogUnavailable)
+        assert not isinstance(await outcome(subject.log.append("acme", draft(5))), LogUnavailable)
+        assert (len(subject.delivered), subject.resets) == (8, [])
+        await server.ask("ACL", "SETUSER", "gateway", "+zrange", "-info")
         assert isinstance(await outcome(subject.log.append("acme", draft(5))), LogUnavailable)
         await until(lambda: not subject.log.ready, 6.0)
     lines = [r.getMessage() for r in caplog.records if "cannot be written" in r.getMessage()]

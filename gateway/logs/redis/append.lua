@@ -26,6 +26,10 @@ local entry = at .. '\n' .. ARGV[2]
 local _, op, id = parse(entry)
 local before, live, count, size
 if id then
+  -- First of all: a user that may not call these must not append either.
+  redis.call('ZRANGE', KEYS[5], 0, 0)
+  redis.call('ZREM', KEYS[5], '')
+  redis.call('HSTRLEN', KEYS[6], '')
   live = redis.call('ZSCORE', KEYS[4], id)
   local offset = live or redis.call('ZSCORE', KEYS[5], id)
   before = offset and entry_at(offset)
