@@ -63,26 +63,6 @@ class Window:
     a round of catch-up still needs are kept besides, without their frames; at most as many as entries.
     """
 
-    __slots__ = (
-        "_count",
-        "_entries",
-        "_keyed",
-        "_places",
-        "_purge_at",
-        "_rooms",
-        "bounds",
-        "bytes",
-        "cursors",
-        "epoch",
-        "first",
-        "head",
-        "horizons",
-        "items",
-        "losses",
-        "pushed_out",
-        "trimmed",
-    )
-
     def __init__(
         self,
         epoch: bytes,

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any, Final
 
-from gateway.core.items import KeyedEventsUnsupported
 from gateway.service.factory import Service
 from schemas.events import EventType, Op
 from schemas.rooms import RoomKinds
@@ -133,22 +132,19 @@ async def _answer(service: Service, tenant: DemoTenant, pause: float) -> None:
     `changes` counts those of the answer."""
     chance = random.Random(tenant.user_id)  # noqa: S311 - not a secret; reproducible
     words = _ANSWER.split()
-    try:
-        for agent in range(len(tenant.agents)):
-            await _set_status(service, tenant, agent, "idle")
-        while True:
-            agent = chance.randrange(len(tenant.agents))
-            await _set_status(service, tenant, agent, "writing")
-            answer = {"agent": tenant.agents[agent], "title": chance.choice(tenant.work), "text": "", "changes": 1}
-            await _change(service, tenant, agent, "answer", answer)
-            for changes, start in enumerate(range(0, len(words), _WORDS_AT_ONCE), 2):
-                await asyncio.sleep(pause * 0.5)
-                text = " ".join(words[start : start + _WORDS_AT_ONCE]) + " "
-                await _change(service, tenant, agent, "answer", {"text": text, "changes": changes}, "append")
-            await _set_status(service, tenant, agent, "idle")
-            await asyncio.sleep(pause * 4)
-    except KeyedEventsUnsupported:
-        return  # this log engine has no items
+    for agent in range(len(tenant.agents)):
+        await _set_status(service, tenant, agent, "idle")
+    while True:
+        agent = chance.randrange(len(tenant.agents))
+        await _set_status(service, tenant, agent, "writing")
+        answer = {"agent": tenant.agents[agent], "title": chance.choice(tenant.work), "text": "", "changes": 1}
+        await _change(service, tenant, agent, "answer", answer)
+        for changes, start in enumerate(range(0, len(words), _WORDS_AT_ONCE), 2):
+            await asyncio.sleep(pause * 0.5)
+            text = " ".join(words[start : start + _WORDS_AT_ONCE]) + " "
+            await _change(service, tenant, agent, "answer", {"text": text, "changes": changes}, "append")
+        await _set_status(service, tenant, agent, "idle")
+        await asyncio.sleep(pause * 4)
 
 
 async def _set_status(service: Service, tenant: DemoTenant, agent: int, status: str) -> None:

@@ -35,7 +35,10 @@ local function log_of(fresh, trust, seen_epoch, seen_offset)
     local first = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1]
     log.first = math.max(log.first, first and tonumber(string.match(first[1], '^%d+')) or log.offset + 1)
     log.kept = length
-    log.count = length - redis.call('ZCOUNT', KEYS[4], '-inf', '(' .. log.first)
+    log.count = length
+    if redis.call('ZCARD', KEYS[4]) > 0 then
+      log.count = length - redis.call('ZCOUNT', KEYS[4], '-inf', '(' .. log.first)
+    end
     log.floor = math.max(log.floor, known[8] and log.offset or log.first - 1)
     redis.call('HSET', KEYS[2], 'first', log.first, 'count', log.count, 'kept', log.kept, 'floor', log.floor)
   end

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from gateway.core.cursor import EPOCH_BYTES
 from gateway.core.errors import CursorInvalid, LogUnavailable
@@ -25,6 +25,8 @@ NO_EPOCH: Final = bytes(EPOCH_BYTES)
 _GAP_TIMEOUT: Final = 0.05
 
 logger = logging.getLogger("gateway.log")
+
+Value = dict[str, Any] | None
 
 
 @dataclass(slots=True, eq=False)
@@ -134,23 +136,14 @@ class Follower:
                 window.push_out_before(oldest)
 
     def _append(
-        self,
-        tenant: str,
-        followed: FollowedTenant,
-        offset: int,
-        content: StoredEvent,
-        value: dict[str, Any] | None = None,
+        self, tenant: str, followed: FollowedTenant, offset: int, content: StoredEvent, value: Value = None
     ) -> None:
         window = followed.window
         event_id = window.cursors.encode(window.epoch, offset)
         frame = Frame(payload_of(content.body, event_id, content.timestamp), event_id)
         entry = Entry(offset, event_id, content.rooms, frame, content.at, content.removal, content.change)
         window.append(entry, value)
-        if followed.caught_up_once and self.listener is not None:
-            try:
-                self.listener.on_entry(tenant, entry)
-            except Exception:
-                logger.exception("delivery of an entry failed")
+        self._notify(followed, "on_entry", tenant, entry)
 
     def _on_message(self, channel: str, data: bytes) -> None:
         tenant = self._tenants.get(channel)
@@ -240,18 +233,16 @@ class Follower:
     def _apply_entries(self, tenant: str, followed: FollowedTenant, page: Page) -> None:
         limit = self._bounds.max_trimmed_rooms
         if page.epoch != followed.window.epoch:
-            pushed_out = page.pushed_out(limit)
-            followed.window = self._new_window(tenant, page.epoch, 0, page.trimmed(limit), pushed_out, page.first)
-            if followed.caught_up_once and self.listener is not None:
-                self._notify(self.listener.on_reset, tenant)
+            known = (page.trimmed(limit), page.pushed_out(limit), page.first)
+            followed.window = self._new_window(tenant, page.epoch, 0, *known)
+            self._notify(followed, "on_reset", tenant)
         window = followed.window
         skipped = False
         for id, fields, value, plain in page.entries:
             offset = _offset(id)
             if offset <= window.head:
                 continue  # already applied from pub/sub
-            before = window.head
-            hole = offset > before + 1
+            before, hole = window.head, offset > window.head + 1
             if hole:
                 self._skip(followed, page, offset)
             try:
@@ -268,30 +259,29 @@ class Follower:
             # A piece is of no use to a client that has missed those before it.
             if (hole or (followed.holes and grown)) and not skipped:
                 skipped = True
-                if followed.caught_up_once and self.listener is not None:
-                    self._notify(self.listener.on_skip, tenant, before)
+                self._notify(followed, "on_skip", tenant, before)
             if content is not None:
                 self._append(tenant, followed, offset, content, whole)
         if not page.entries and page.head > window.head:
-            before = window.head
-            self._skip(followed, page, page.head + 1)
-            if followed.caught_up_once and self.listener is not None:
-                self._notify(self.listener.on_skip, tenant, before)
+            self._notify(followed, "on_skip", tenant, self._skip(followed, page, page.head + 1))
         if window.head >= page.head:
             window.push_out_before(page.oldest)
 
-    def _skip(self, followed: FollowedTenant, page: Page, offset: int) -> None:
-        """Pass over entries that the stream no longer has, up to `offset`: superseded ones, unless some are lost."""
-        followed.holes = True
-        if page.lost_after(followed.window.head):
+    def _skip(self, followed: FollowedTenant, page: Page, offset: int) -> int:
+        """Pass over entries that the stream no longer has, up to `offset`: superseded ones, unless some are lost.
+        Returns the head before them."""
+        followed.holes, before = True, followed.window.head
+        if page.lost_after(before):
             followed.window.lose(page.trimmed(self._bounds.max_trimmed_rooms))
         followed.window.skip(offset)
+        return before
 
-    def _notify(self, call: Callable[..., None], *arguments: Any) -> None:
-        try:
-            call(*arguments)
-        except Exception:
-            logger.exception("notification of lost entries failed")
+    def _notify(self, followed: FollowedTenant, call: Literal["on_entry", "on_reset", "on_skip"], *about: Any) -> None:
+        if followed.caught_up_once and self.listener is not None:
+            try:
+                getattr(self.listener, call)(*about)
+            except Exception:
+                logger.exception("%s failed", call)
 
 
 def _offset(id: bytes) -> int:

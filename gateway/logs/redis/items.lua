@@ -234,8 +234,11 @@ end
 
 -- The offset of the oldest change of an item that is kept: those that changed before were pushed out.
 local function oldest_item(log)
+  if redis.call('ZCARD', KEYS[4]) == 0 then
+    return log.offset + 1
+  end
   local found = redis.call('ZRANGE', KEYS[4], 0, 0, 'WITHSCORES')
-  return found[2] and tonumber(found[2]) or log.offset + 1
+  return tonumber(found[2])
 end
 
 -- Writes what has become of the log.
