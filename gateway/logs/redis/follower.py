@@ -236,8 +236,7 @@ class Follower:
             known = (page.trimmed(limit), page.pushed_out(limit), page.first)
             followed.window = self._new_window(tenant, page.epoch, 0, *known)
             self._notify(followed, "on_reset", tenant)
-        window = followed.window
-        skipped = False
+        window, skipped = followed.window, False
         for id, fields, value, plain in page.entries:
             offset = _offset(id)
             if offset <= window.head:
