@@ -40,8 +40,8 @@ _STREAM: Final[dict[int | str, dict[str, Any]]] = {
 
 
 class StreamRoute(ProblemRoute):
-    """A route of event streams. A client whose token was revoked gets 204, which keeps an `EventSource` from coming
-    back without looking like a fault."""
+    """A route of event streams. A client whose token was revoked gets 204, which keeps an `EventSource` from
+    reconnecting without looking like a fault."""
 
     def _refuse(self, request: Request, error: AuthError | GatewayError) -> Response:
         answer = super()._refuse(request, error)

@@ -28,13 +28,13 @@ def follow(url: str, token: str, rooms: Sequence[str], since: str | None, path: 
     where a reconnect would not help, and where the first attempt finds no gateway."""
     connected = f"connected to {url}, following {' '.join(rooms)}"
 
-    def tell(change: StateChange) -> None:
+    def on_state(change: StateChange) -> None:
         if change.state == "live":
             _report(connected + _START[change.recovered])
 
     try:
         with _client(url, token, path) as client:
-            subscription = client.subscribe(*rooms, since=since, patient=False, on_state=tell)
+            subscription = client.subscribe(*rooms, since=since, patient=False, on_state=on_state)
             begun = False
             for item in subscription:
                 if not isinstance(item, Gap):

@@ -53,7 +53,7 @@ class AdmittedStream:
 
 
 class EventStreams:
-    """Admits the clients of event streams and begins to write to them; then they are connections like others."""
+    """Admits the clients of event streams and writes their first blocks; then they are connections like others."""
 
     def __init__(
         self,

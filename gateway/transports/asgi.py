@@ -38,7 +38,7 @@ class AsgiTransport(AsgiWriter[Frame]):
     def _message(self, item: Frame) -> Message:
         return {"type": "websocket.send", "text": item.text}
 
-    def _farewell(self, code: int, reason: str) -> Message:
+    def _close_message(self, code: int, reason: str) -> Message:
         # An int and a str, as ASGI names the types: autobahn refuses an enum's. RFC 6455 section 5.5: 123 bytes.
         return {"type": "websocket.close", "code": int(code), "reason": reason.encode()[:123].decode(errors="ignore")}
 
@@ -50,7 +50,7 @@ async def serve(host: Host, connection: Connection | None, transport: AsgiTransp
     reader = asyncio.create_task(_read(host, connection, transport, receive))
     reader.add_done_callback(lambda _: transport.end())
     try:
-        await transport.gone
+        await transport.closed
         if transport.stalled and connection is not None:
             log_events.connection_closed(connection, CloseCode.SLOW, "slow_consumer")
         if transport.failure is not None:
@@ -87,4 +87,4 @@ async def _read(host: Host, connection: Connection | None, transport: AsgiTransp
         else:
             log_events.connection_failed(connection, error)
         transport.close(CloseCode.INTERNAL_ERROR, ErrorCode.INTERNAL_ERROR)
-        await asyncio.wait((transport.gone,), timeout=_CLOSE_FRAME_SECONDS)
+        await asyncio.wait((transport.closed,), timeout=_CLOSE_FRAME_SECONDS)

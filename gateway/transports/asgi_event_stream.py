@@ -38,7 +38,7 @@ class AsgiEventStream(AsgiWriter[bytes | memoryview]):
     def _message(self, item: bytes | memoryview) -> Message:
         return {"type": "http.response.body", "body": bytes(item), "more_body": True}
 
-    def _farewell(self, code: int, reason: str) -> Message:
+    def _close_message(self, code: int, reason: str) -> Message:
         return {"type": "http.response.body", "body": b"", "more_body": False}
 
     def comment(self) -> None:
@@ -87,11 +87,11 @@ async def _serve(
     try:
         begin()
         sent = -1
-        while not transport.gone.done():
+        while not transport.closed.done():
             if connection.sent == sent:
                 transport.comment()
             sent = connection.sent
-            await asyncio.wait((transport.gone,), timeout=WATCH_SECONDS)
+            await asyncio.wait((transport.closed,), timeout=WATCH_SECONDS)
         if transport.stalled:
             log_events.connection_closed(connection, CloseCode.SLOW, "slow_consumer")
     finally:

@@ -32,8 +32,8 @@ class AsgiWriter(ABC, Generic[Item]):
         "_stall",
         "_writable",
         "_writer",
+        "closed",
         "failure",
-        "gone",
         "on_writable",
         "stalled",
     )
@@ -54,7 +54,7 @@ class AsgiWriter(ABC, Generic[Item]):
         self._writer: asyncio.Task[None] | None = None
         self.stalled = False
         self.failure: Exception | None = None
-        self.gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.on_writable: Callable[[], None] = lambda: None
 
     @abstractmethod
@@ -65,7 +65,7 @@ class AsgiWriter(ABC, Generic[Item]):
         """The ASGI message with an item."""
 
     @abstractmethod
-    def _farewell(self, code: int, reason: str) -> Message:
+    def _close_message(self, code: int, reason: str) -> Message:
         """The last message."""
 
     def write(self, batch: Batch) -> bool:
@@ -95,8 +95,8 @@ class AsgiWriter(ABC, Generic[Item]):
         """End the connection: the coroutine that serves it returns."""
         if self._deadline is not None:
             self._deadline.cancel()
-        if not self.gone.done():
-            self.gone.set_result(None)
+        if not self.closed.done():
+            self.closed.set_result(None)
 
     async def wait_writable(self) -> None:
         """Return once the transport has room: no frame is read from a client that does not read its replies
@@ -110,7 +110,7 @@ class AsgiWriter(ABC, Generic[Item]):
             self._writer.cancel()
 
     def _wake(self) -> None:
-        if self._writer is None and not self.gone.done():
+        if self._writer is None and not self.closed.done():
             self._writer = asyncio.create_task(self._write_all())
 
     async def _write_all(self) -> None:
@@ -125,8 +125,8 @@ class AsgiWriter(ABC, Generic[Item]):
                         self._full = False
                         self._writable.set()
                         self.on_writable()
-                if self._closing is not None and not self.gone.done():
-                    await self._send(self._farewell(*self._closing))
+                if self._closing is not None and not self.closed.done():
+                    await self._send(self._close_message(*self._closing))
                     self.end()
         except TimeoutError:
             self.stalled = self._closing is None

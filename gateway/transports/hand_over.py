@@ -16,11 +16,11 @@ class SocketStream(Transport, Protocol):
     """A `Transport` for event streams that has the client's socket."""
 
     def begin(self, write_first: Callable[[], object]) -> None:
-        """Call `write_first`, which writes the first blocks to this; they leave in one piece with the head."""
+        """Call `write_first`, which writes the first blocks; they leave in one write with the head."""
 
 
 class HandOver:
-    """An offer of a stream to the server below. It can be taken while the response starts, not later."""
+    """An offer of a stream to the server. It can be accepted while the response starts, not later."""
 
     __slots__ = ("_open", "connection", "host", "transport")
 
@@ -31,12 +31,12 @@ class HandOver:
         self._open = True
 
     def accept(self, transport: SocketStream) -> bool:
-        """Take the stream; False where it is too late."""
+        """Accept the stream; False if it is too late."""
         if self._open:
             self.transport = transport
         return self._open
 
     def close(self) -> SocketStream | None:
-        """Take the offer back; returns the transport of the server that has accepted it."""
+        """Withdraw the offer; returns the transport of the server if it was accepted."""
         self._open = False
         return self.transport

@@ -17,13 +17,13 @@ from gateway.transports.uvicorn.writer import SocketWriter
 from schemas.codes import CloseCode
 
 SILENCE_SECONDS: Final = MAX_SILENCE - 1.0 - MAX_LAG
-"""Seconds without anything written after which a comment is: the client is looked at once a second."""
+"""Seconds without a write after which a comment is written (keepalive); connections are checked once a second."""
 
 PROBE_SECONDS: Final = 15.0
-"""A client whose system acknowledges nothing for so long, though something is on the way to it, has gone."""
+"""Keepalive timeout: a client whose system acknowledges no byte for so long, with unacknowledged data, is dead."""
 
-_MAX_HEARD: Final = 64 * 1024
-"""Bytes that a client may send though it has nothing to say, such as requests in advance."""
+_MAX_RECEIVED: Final = 64 * 1024
+"""Bytes that a client may send on a stream, such as pipelined requests; they are ignored."""
 
 
 class EventStreamTransport(SocketWriter, asyncio.Protocol):
@@ -33,7 +33,7 @@ class EventStreamTransport(SocketWriter, asyncio.Protocol):
     HTTP/1.1 alike, so that one encoding of an event fits every stream.
     """
 
-    __slots__ = ("_endpoint", "_heard", "_host", "_sent", "_server_state", "_written_at")
+    __slots__ = ("_endpoint", "_host", "_received", "_sent", "_server_state", "_written_at")
 
     kind: Kind = "sse"
     pings = False
@@ -44,11 +44,11 @@ class EventStreamTransport(SocketWriter, asyncio.Protocol):
         self._server_state = server_state
         self._host = host
         self._connection = connection
-        self._heard = 0
+        self._received = 0
         self._sent = 0
         self._written_at = 0.0
 
-    # ---- the beginning
+    # ---- start
 
     def take_over(self, transport: asyncio.Transport, head: bytes) -> None:
         """Become the protocol of the connection, with the head of the response as the first bytes."""
@@ -62,7 +62,7 @@ class EventStreamTransport(SocketWriter, asyncio.Protocol):
         self._cork(head)
 
     def write_body(self, body: bytes) -> None:
-        """Bytes of the response that are no batch."""
+        """Write body bytes that are not a batch."""
         if body and not self._closed:
             self._push(body)
 
@@ -75,8 +75,8 @@ class EventStreamTransport(SocketWriter, asyncio.Protocol):
     # ---- called by the event loop and by uvicorn
 
     def data_received(self, data: bytes) -> None:
-        self._heard += len(data)
-        if self._heard > _MAX_HEARD:
+        self._received += len(data)
+        if self._received > _MAX_RECEIVED:
             self._give_up(CloseCode.MALFORMED, "unexpected_data")
 
     def pause_writing(self) -> None:
@@ -109,7 +109,7 @@ class EventStreamTransport(SocketWriter, asyncio.Protocol):
 
     def _finish_writing(self, code: int, reason: str) -> None:
         if self._corked is None:
-            self._transport.close()  # once what waits is through
+            self._transport.close()  # after its buffer is written
 
     def _uncork(self) -> None:
         super()._uncork()
@@ -117,7 +117,7 @@ class EventStreamTransport(SocketWriter, asyncio.Protocol):
             self._transport.close()
 
     def _probe(self, now: float, endpoint: Endpoint, waiting: int) -> None:
-        """Give up a client that has gone without a word; write a comment where nothing else was written for long."""
+        """Close a dead connection, and write a comment on an idle one (keepalive)."""
         sent = 0 if self._connection is None else self._connection.sent
         if self._closed or waiting or sent != self._sent:
             self._sent, self._written_at = sent, now
