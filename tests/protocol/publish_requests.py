@@ -116,16 +116,20 @@ changes = st.fixed_dictionaries(
         "source_agent_id": st.sampled_from([7, "x", "", "x" * 129, None, 1.5]),
         "tenant": st.sampled_from(["acme", "globex", "a b", "", None, 7]),
         "idempotency_key": st.sampled_from(["k", "l", "", "x" * 129, 5, None]),
+        "key": st.sampled_from(["status", "run/1", "", "a b", 5, None]),
+        "op": st.sampled_from(["set", "append", "delete", "other", None]),
         "unknown\n": st.none(),
         "event_id": st.just("evt_1"),
     },
 )
+ops = st.sampled_from(["set", "append", "append", "delete"])
 repeated = st.sampled_from([{"n": 1}, {"n": 2}])
 events: st.SearchStrategy[Any] = st.one_of(
     st.just(EVENT),
     st.builds(
         lambda key, n: {**EVENT, "idempotency_key": key, "data": {"n": n}}, st.sampled_from("kl"), st.integers(1, 2)
     ),
+    st.builds(lambda op, data: {**EVENT, "key": "text", "op": op, "data": data}, ops, data),
     st.builds(lambda changed: {**EVENT, **changed}, changes),
     changes,
     st.sampled_from(["text", None, [], 1]),
