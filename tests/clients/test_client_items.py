@@ -64,7 +64,7 @@ async def test_a_late_page_has_the_whole_of_what_grew(gate: RunningGateway) -> N
 
 
 async def test_a_room_that_is_followed_already_gives_its_items(gate: RunningGateway) -> None:
-    """Though the connection has got some of their pieces live."""
+    """The connection has already got some of their pieces live."""
     items = Items(gate)
     await items.append("text", "a")
     async with page(gate, rooms=["circle:1"]) as client:

@@ -50,7 +50,7 @@ def test_its_types_refuse_what_is_wrong(npm_package: Path) -> None:
 
 
 def test_the_published_build_passes_the_unit_tests(npm_package: Path) -> None:
-    """Those of the client, against its shortened names; and of the React hooks, in StrictMode."""
+    """The client's tests, against its shortened names; and those of the React hooks, in StrictMode."""
     run(npm_package, NODE, "--test", "tests")
 
 

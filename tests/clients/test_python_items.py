@@ -16,7 +16,7 @@ from tests.support.settings import settings_for
 
 
 class View:
-    """What a client shows of `circle:1`, as it was yielded last."""
+    """The values of `circle:1` that a client shows, as they were yielded last."""
 
     def __init__(self, subscription: ItemsSubscription) -> None:
         self.shown: dict[str, Any] | None = None
@@ -99,7 +99,7 @@ async def test_what_changed_while_the_client_was_away(gate: RunningGateway) -> N
 
 
 async def test_a_state_that_was_trimmed_is_reported() -> None:
-    """As a gap before its items, and in the view."""
+    """The gap comes before its items, and is in the view."""
     async with running(settings_for(state_max_items=2, log_max_events=2)) as gate:
         for n in range(6):
             await keyed(gate, f"k{n}", value=n)
@@ -132,7 +132,7 @@ async def test_a_state_that_was_trimmed_while_the_client_was_away() -> None:
 
 @pytest.mark.parametrize("seed", [1, 2])
 async def test_views_agree_with_the_publisher_over_a_network_that_breaks(gate: RunningGateway, seed: int) -> None:
-    """Of a slow client too, which is always behind: in the end each shows what was published last."""
+    """The clients include one that is always behind: in the end each shows the newest values."""
     chance = random.Random(seed)
     expected: dict[str, Any] = {}
     async with (

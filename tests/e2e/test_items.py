@@ -48,7 +48,7 @@ async def test_an_answer_grows(browser: Browser, demo: GatewayProcess) -> None:
 
 
 async def test_a_slow_client_gets_several_changes_in_one_event(browser: Browser, demo: GatewayProcess) -> None:
-    """And never a piece of a text; fast again it has lost nothing."""
+    """The page never gets a piece of a text; fast again it has lost nothing."""
     async with visiting(browser, f"{demo.url}/") as visit:
         pane = visit.pane("acme")
         await visit.is_live("acme")

@@ -74,7 +74,7 @@ async def test_rooms_are_those_that_the_application_allows(transport: str) -> No
 
 @both_transports
 async def test_a_revocation_counts_while_the_application_thinks(transport: str) -> None:
-    """Nothing is begun for a client whose token ends meanwhile, and nothing of it stays."""
+    """No stream is started for a client whose token ends meanwhile, and no state of it stays."""
     asked, go_on = asyncio.Event(), asyncio.Event()
 
     async def authorize(identity: Identity, rooms: Sequence[str]) -> Collection[str]:

@@ -1,6 +1,5 @@
-"""Keyed events at random: whatever a client missed, and however slow it is, in the end it shows the newest value of
-each item of its rooms, as long as it follows the client's rules and asks for state where it was told that something is
-missing."""
+"""Keyed events at random: after any loss, and at any speed, a client in the end shows the newest value of each item of
+its rooms, as long as it follows the client's rules and requests the state after a gap."""
 
 from unittest.mock import patch
 
@@ -189,7 +188,7 @@ class BoundedItems(ItemMachine):
 def test_clients_show_the_newest_of_each_item(
     machine: type[ItemMachine], batch_bytes: int, scan: int, horizons: int
 ) -> None:
-    """Whatever they missed; never an older value after a newer one, and no piece of a text twice."""
+    """After any loss; never an older value after a newer one, and no piece of a text twice."""
     bounded = settings(
         max_examples=60 * 30 if LONG else 60,
         stateful_step_count=40,

@@ -24,7 +24,7 @@ def rooms_of(frame: dict[str, Any]) -> set[str]:
 
 
 def apply(values: Values, frame: dict[str, Any]) -> None:
-    """What a keyed event does to the values that are shown."""
+    """Apply a keyed event to the values that are shown."""
     item, op, data = item_of(frame), frame.get("op", "set"), frame["data"]
     if op == "delete":
         values.pop(item, None)
@@ -49,8 +49,8 @@ class Asked:
 
 @dataclass(slots=True, eq=False)
 class Viewer:
-    """`whole` are the rooms all of whose items it should show; it is `lost` once it was told that something is missing,
-    until it has asked for the state of its rooms. `open` are the replays up to whose end no mark has come."""
+    """`whole` are the rooms all of whose items it should show; it is `lost` from a gap until it has requested the state
+    of its rooms. `open` are the replays up to whose end no mark has come."""
 
     world: World
     token: Any
@@ -72,14 +72,14 @@ class Viewer:
 
     @property
     def settled(self) -> bool:
-        """Whether it waits for nothing, and is told that it has everything."""
+        """Whether it waits for nothing, and knows of no gap."""
         at_head = self.world.position("acme", self.cursor or "") == self.world.head("acme")
         return not (self.sent or self.open or self.lost or self.transport.full or self.in_url) and at_head
 
     # ---- what it does
 
     def connect(self, capacity: int, eager: bool) -> None:
-        """Come, or come back: from where it was, from where an open replay began, or anew."""
+        """Connect or reconnect: from its cursor, from where an open replay began, or from the beginning."""
         world, self.closed, self.transport = self.world, None, FakeTransport(self, capacity, eager)  # type: ignore[arg-type]
         opened, self.open, self.sent = [*self.open, *self.sent.values()], [], {}
         self.rooms |= {room for asked in opened for room in asked.rooms}
@@ -111,7 +111,7 @@ class Viewer:
         self.world.call(lambda: self.world.gateway.receive(connection, json.dumps(command)))
 
     def repair(self) -> None:
-        """It was told that something is missing: it asks for the state of all its rooms."""
+        """After a gap, request the state of all its rooms."""
         self.lost = False
         self.send(Asked(sorted(self.rooms), None, True))
 
@@ -159,7 +159,7 @@ class Viewer:
         if data["recovered"] is False:
             self.lost = True
         if asked.state and asked.since is None:
-            # It begins anew with these rooms: what it does not get of them is no more.
+            # # It starts over with these rooms: an item that it does not get is gone.
             for item in [item for item in self.shown if item[1] & rooms]:
                 del self.shown[item]
             self.whole |= rooms
@@ -182,7 +182,7 @@ class Viewer:
             self.cursor = data["cursor"]
 
     def _token_expiring(self, data: dict[str, Any], id: None) -> None:
-        """It does not matter here."""
+        """Expiry does not matter here."""
 
     # ---- judged at the end
 

@@ -144,8 +144,8 @@ async def test_state_in_the_url(gate: RunningGateway) -> None:
 
 
 async def test_items_outlast_the_window_within_their_bounds() -> None:
-    """What fell out of the window counts as recovered while its item is kept; where the bounds of state have cost one,
-    the reply is not `complete`, and nobody is told that nothing is missing."""
+    """Events that left the window count as recovered while their item is kept; where the bounds of state have cost one,
+    the reply is not `complete`, and no reply says that nothing is missing."""
     async with running(settings_for(log_max_events=5, state_max_items=3)) as gate:
         start = await gate.publish(circle_id=1)
         await put(gate, "run:1", text="a")
@@ -196,7 +196,7 @@ async def test_state_over_http(gate: RunningGateway) -> None:
 
 
 async def test_events_over_http() -> None:
-    """What is kept of a room, in pages; of an item the newest alone."""
+    """The events of a room, in pages; of an item the newest alone."""
     async with running(settings_for(log_max_events=8)) as gate:
         lost = await gate.publish(circle_id=1)
         ids = [await gate.publish(circle_id=1) for _ in range(3)]
@@ -221,7 +221,7 @@ async def test_events_over_http() -> None:
 
 @pytest.mark.parametrize("path", ["state", "events"])
 async def test_rooms_over_http_are_for_those_who_may_subscribe(gate: RunningGateway, path: str) -> None:
-    """The same rules as for `subscribe`; a cursor that nobody gave out and a limit out of range are refused."""
+    """The rules of `subscribe`; an invalid cursor and a limit out of range are refused."""
     name = "after" if path == "state" else "since"
     async with api_of(gate, rooms=["circle:1"]) as api:
         for room, query, expected in (

@@ -14,7 +14,7 @@ import pytest
 
 from tests.documentation.pages import PAGES, ROOT, name_of
 
-PACKAGES: Final = ("gateway", "auth", "schemas", "benchmarks", "clients/python")
+PACKAGES: Final = ("gateway", "auth", "schemas", "benchmarks", "clients/python", "tests")
 
 _OPENINGS: Final = re.compile(
     r"(?:Who|Whoever|Whom|Whose|What|Whatever|Nobody|Somebody|Anybody|Everybody|Those|Nothing|It|That|Of|As|And|Though)\b"

@@ -48,7 +48,7 @@ class Keyed:
         return offset
 
     def places(self, after: int, horizon: int) -> list[int]:
-        """What a round brings by the rule, each at its place."""
+        """The events of a round by the rule, each at its place."""
         newest = [max((o for o in offsets if o <= horizon), default=0) for offsets in self.versions.values()]
         return sorted(o for o in [*newest, *self.plain] if after < o <= horizon)
 
@@ -166,7 +166,7 @@ def test_places_that_rounds_need_are_few() -> None:
 
 
 def test_state_is_each_item_once_at_the_place_of_its_last_change() -> None:
-    """With what `since` or `history` asks for between them; an item that has ended is none."""
+    """The events of `since` or `history` come between them; an item that has ended is left out."""
     keyed = Keyed(Bounds(max_events=3))
     script: list[tuple[str | None, Op]] = [("a", "set"), ("b", "set"), (None, "set"), ("a", "append")]
     for key, op in (*script, ("c", "set"), ("c", "delete")):

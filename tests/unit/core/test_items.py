@@ -108,7 +108,7 @@ def test_value_of_an_older_place_has_its_id() -> None:
 
 
 def test_newest_set_is_its_own_frame() -> None:
-    """It is framed once, when it is published."""
+    """The frame is encoded once, when the event is published."""
     story = Story()
     story.change("k", "set", {"text": "a"})
     item = story.store.get("k", ROOMS)

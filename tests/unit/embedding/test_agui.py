@@ -39,7 +39,7 @@ def shown(events: Iterable[AgentEvent]) -> dict[str, dict[str, Any]]:
 
 
 def test_a_message_grows_by_its_pieces() -> None:
-    """And is done in the end."""
+    """The message is complete in the end."""
     events = translate(
         RUN,
         agui.TextMessageStartEvent(message_id="m1", role="assistant"),
@@ -129,7 +129,7 @@ Pieces = list[tuple[str, str]]
 
 @given(st.lists(st.tuples(st.sampled_from(["m1", "m2"]), st.text(min_size=1, max_size=5)), max_size=20))
 def test_chunks_are_starts_pieces_and_ends(pieces: Pieces) -> None:
-    """Whatever is named and left out: a chunk that names no item goes on with the one before."""
+    """Fields may be named or left out: a chunk that names no item continues the one before."""
     script: list[BaseModel] = [RUN]
     texts: dict[str, str] = {}
     before = None
@@ -168,8 +168,8 @@ def test_what_is_not_of_agui_is_refused(events: list[Any], message: str) -> None
 
 
 async def test_a_stream_that_breaks_off_is_a_run_that_failed(gate: RunningGateway) -> None:
-    """For an exception of the agent, a cancelled task, and an end without `RUN_FINISHED`: no dashboard shows it as
-    running for ever."""
+    """The cause may be an exception of the agent, a cancelled task, or an end without `RUN_FINISHED`: no dashboard
+    shows the run as still running."""
 
     async def agent(error: BaseException | None) -> AsyncIterator[BaseModel]:
         yield RUN

@@ -176,7 +176,7 @@ def test_a_state_that_is_not_complete_is_a_gap() -> None:
 
 
 def test_a_state_that_was_trimmed_meanwhile_is_loaded_whole() -> None:
-    """What the resumed stream brings would leave out items that changed while the client was away."""
+    """The resumed stream would leave out items that changed while the client was away."""
     driver = ScriptedDriver(state=True)
     driver.begin(subscribed(None, 0, items=1, complete=True), event_frame(1, key="k"), mark("evt_1"))
     driver.close()
