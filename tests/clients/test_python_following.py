@@ -9,6 +9,7 @@ import pytest
 from gathering_client import Event, Gap, Refused, StateChange, Subscription, Unreachable, connect
 from tests.support.inprocess import RunningGateway, running
 from tests.support.pauses import until
+from tests.support.proxy import proxied
 from tests.support.settings import settings_for
 
 
@@ -89,6 +90,27 @@ async def test_closing_the_client_ends_its_subscriptions(gate: RunningGateway) -
         await until(lambda: list(gate.service.gateway.manager.connections()))
     assert await reading == []
     await until(lambda: not list(gate.service.gateway.manager.connections()))
+
+
+async def test_closing_ends_the_wait_for_the_next_attempt(gate: RunningGateway) -> None:
+    """At once, however long the backoff has become; and no connection is left of an attempt that was under way."""
+    async with proxied(gate.port) as network:
+        changes: list[StateChange] = []
+        async with connect(f"http://127.0.0.1:{network.port}", token=gate.token()) as client:
+            reading = asyncio.create_task(_all(client.subscribe("circle:1", on_state=changes.append)))
+            network.target = 1
+            await until(lambda: max((change.retry_in or 0.0 for change in changes), default=0.0) > 1.5)
+        async with asyncio.timeout(1):
+            assert await reading == []
+        network.target = gate.port
+        network.partition()
+        client = connect(f"http://127.0.0.1:{network.port}", token=gate.token())
+        reading = asyncio.create_task(_all(client.subscribe("circle:1")))
+        await asyncio.sleep(0.3)
+        await client.close()
+        network.heal()
+        assert await reading == []
+        await until(lambda: not list(gate.service.gateway.manager.connections()))
 
 
 async def _all(subscription: Subscription[Event[Any] | Gap]) -> list[Any]:

@@ -1,6 +1,8 @@
 """Publishing with the Python client at a real gateway, over HTTP and over a WebSocket, with faults of the network."""
 
 import asyncio
+import gc
+import json
 import logging
 import sys
 import threading
@@ -9,10 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal
 
 import pytest
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.typing import Subprotocol
 
 import gathering_client.sync
 from gathering_client import Draft, EventType, Receipt, Refused, TokenRefused, Unreachable, connect
-from tests.support.inprocess import RunningGateway, running
+from tests.support.inprocess import RunningGateway, embedded, running
 from tests.support.proxy import Proxy, proxied
 from tests.support.settings import environment, settings_for
 
@@ -139,6 +143,33 @@ def _publish_without_asyncio(url: str, token: str) -> None:
         client.publish("a.b", circle_id=7)
         with client.subscribe("circle:7", history=1) as subscription:
             next(subscription)
+
+
+async def test_a_frame_that_cannot_be_read_is_a_lost_connection(caplog: pytest.LogCaptureFixture) -> None:
+    """The command is sent again over another one, and no task leaves an exception behind."""
+    answers = iter(["nonsense", ""])
+
+    async def answer(websocket: ServerConnection) -> None:
+        await websocket.send(json.dumps({"type": "connection.established", "data": {}}))
+        async for text in websocket:
+            data = {"event_id": "evt_1", "duplicate": False}
+            right = json.dumps({"type": "published", "id": json.loads(text)["id"], "data": data})
+            await websocket.send(next(answers) or right)
+
+    async with serve(answer, "127.0.0.1", 0, subprotocols=[Subprotocol("gateway.v1")]) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with connect(f"ws://127.0.0.1:{port}", token="token", publish_over="websocket") as client:
+            assert (await client.publish("a.b", circle_id=7, patience=5.0)).event_id == "evt_1"
+    gc.collect()
+    assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
+
+
+async def test_a_gateway_under_a_prefix() -> None:
+    """Of another application: WebSocket and HTTP."""
+    async with embedded() as gate, connect(gate.url, token=gate.token()) as client:
+        receipt = await client.publish("a.b", circle_id=7)
+        async with client.subscribe("circle:7", history=1) as subscription:
+            assert getattr(await anext(subscription), "id", None) == receipt.event_id
 
 
 # ---- without asyncio

@@ -94,6 +94,10 @@ class CommandConnection:
                     reply.set_result(frame["data"])
         except ConnectionClosed as error:
             lost = _why(*close_of(error), None)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            # A reply may be among what cannot be read.
+            lost = Unreachable("unreachable", "unreadable frame")
+            await websocket.close()
         finally:
             self._websocket = None
             for reply in self._pending.values():

@@ -4,6 +4,7 @@ import asyncio
 import inspect
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from ssl import SSLContext
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar, cast
@@ -55,7 +56,7 @@ class Subscription(Generic[T]):
         self._on_state = on_state
         self._on_closed = on_closed
         self._websocket: ClientConnection | None = None
-        self._ended = False
+        self._ended = asyncio.Event()
         self._reading = False
 
     def __aiter__(self) -> Self:
@@ -81,7 +82,7 @@ class Subscription(Generic[T]):
         return self._stream.freshness(time.monotonic())
 
     async def close(self) -> None:
-        self._ended = True
+        self._ended.set()
         self._on_closed(self)
         await self._disconnect()
 
@@ -100,7 +101,7 @@ class Subscription(Generic[T]):
             self._reading = False
 
     async def _next(self) -> T:
-        while not self._ended:
+        while not self._ended.is_set():
             try:
                 action = self._stream.next_action(time.monotonic())
             except GatewayError:
@@ -120,12 +121,18 @@ class Subscription(Generic[T]):
                 case Close():
                     await self._disconnect()
                 case Wait(seconds):
-                    await asyncio.sleep(seconds)
+                    await self._wait(seconds)
                 case Tell(change):
                     report(change, self._stream.url, self._on_state)
                 case _:
                     return cast(T, action.item)
+        await self._disconnect()  # from an attempt that was under way
         raise StopAsyncIteration
+
+    async def _wait(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._ended.wait()
 
     async def _open(self, url: str, token: str) -> None:
         try:

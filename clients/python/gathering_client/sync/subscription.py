@@ -112,6 +112,7 @@ class Subscription(Generic[T]):
                     report(change, self._stream.url, self._on_state)
                 case _:
                     return cast(T, action.item)
+        self._disconnect()  # from an attempt that was under way
         raise StopIteration
 
     def _open(self, url: str, token: str) -> None:
