@@ -165,7 +165,7 @@ async def test_a_frame_that_cannot_be_read_is_a_lost_connection(caplog: pytest.L
 
 
 async def test_a_gateway_under_a_prefix() -> None:
-    """Of another application: WebSocket and HTTP."""
+    """WebSocket and HTTP, both below the prefix of another application."""
     async with embedded() as gate, connect(gate.url, token=gate.token()) as client:
         receipt = await client.publish("a.b", circle_id=7)
         async with client.subscribe("circle:7", history=1) as subscription:
