@@ -1,4 +1,4 @@
--- Deletes messages that nobody needs any more, unless this is another stream than the one that they were read from.
+-- Compaction: deletes obsolete messages, unless this is another stream than the one that they were read from.
 -- KEYS: messages (stream), identity (string)
 -- ARGV: identity, id...
 local identity = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') .. (redis.call('GET', KEYS[2]) or '')

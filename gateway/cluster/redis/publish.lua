@@ -1,4 +1,4 @@
--- Adds control messages to the stream, and drops what is over by the clock of Redis, which holds for all nodes.
+-- Appends control messages to the stream, and trims expired ones by the clock of Redis, which holds for all nodes.
 -- KEYS: messages (stream), identity (string)
 -- ARGV: seconds for which messages are kept, a fresh identity, message...
 local time = redis.call('TIME')

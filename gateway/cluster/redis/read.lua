@@ -1,9 +1,9 @@
--- The control messages after a place, a page of them as one text: an answer for each would take a client ten times as
--- long to read. All from the beginning where this is not the stream that the place is of.
+-- The control messages after a position, a page of them as one text: a reply element for each would take a client ten
+-- times as long to parse. From the beginning where the position is of another stream.
 -- KEYS: messages (stream), identity (string)
--- ARGV: place, identity of the stream that it is of ('' for none), messages a page
+-- ARGV: position, identity of its stream ('' for none), messages a page
 -- Returns the identity ('' where messages are lost), milliseconds of the clock of Redis, messages in the stream, whether
--- the page is the last one, the place after it, the page: a line of id, space and message each.
+-- the page is the last one, the position after it, the page: a line of id, space and message each.
 local identity = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') .. (redis.call('GET', KEYS[2]) or '')
 local time = redis.call('TIME')
 local start = '(' .. ARGV[1]

@@ -1,8 +1,8 @@
--- Gives an event its place in a tenant's log: one atomic step for the fence, the idempotency key, the append, the item,
--- the trimming and the telling.
+-- Appends an event to a tenant's log: one atomic step for the epoch check, the idempotency key, the append, the item,
+-- the trimming and the notification.
 -- KEYS: those of fence.lua, key (string)
 -- ARGV: fresh epoch, event, fingerprint ('' without a key), seconds a key lives, max events, max bytes, max seconds,
---       channel, '1' to trust what a restarted server has, seconds until an idle log is forgotten, rooms of which the
+--       channel, '1' to trust the data of a restarted server, seconds until an idle log is forgotten, rooms of which the
 --       last lost entry is remembered, max items, max bytes of items, max bytes of an item
 local log = log_of(ARGV[1], ARGV[9], '', 0)
 
@@ -10,7 +10,7 @@ if ARGV[3] ~= '' then
   local used = redis.call('GET', KEYS[8])
   if used then
     local at_epoch, at_offset, fingerprint, at = string.match(used, '^(%w+):(%d+):(%w+):([%d.]+)$')
-    -- The event of a key of an earlier epoch is in no log any more: it is appended like a new one.
+    -- The event of an earlier epoch's key is gone: it is appended like a new one.
     if at_epoch == log.epoch then
       if fingerprint ~= ARGV[3] then
         return {'conflict', '', 0, '', 0}
@@ -26,7 +26,7 @@ local entry = at .. '\n' .. ARGV[2]
 local _, op, id = parse(entry)
 local before, live, count, size
 if id then
-  -- First of all: a user that may not call these must not append either.
+  -- Called before the append, so that missing permissions (ACL) fail the whole script.
   redis.call('ZRANGE', KEYS[5], 0, 0)
   redis.call('ZREM', KEYS[5], '')
   redis.call('HSTRLEN', KEYS[6], '')
@@ -52,8 +52,8 @@ if type(added) == 'table' and added.err then
   if not (string.find(added.err, 'equal or smaller') or string.find(added.err, 'WRONGTYPE')) then
     return added
   end
-  -- Somebody else has written to the stream: it is not ours any more.
-  begin_anew(ARGV[1], log.run)
+  -- Another program has written to the stream: begin a new epoch.
+  begin_epoch(ARGV[1], log.run)
   log = log_of(ARGV[1], ARGV[9], '', 0)
   before, live, count = nil, nil, nil
   redis.call('XADD', KEYS[1], '1-0', 'e', entry)

@@ -2,16 +2,16 @@
 -- state (hash), pushed out (sorted set).
 
 -- Begins a new epoch: offsets count from 1 again, and cannot be confused with those of the epoch before.
-local function begin_anew(fresh, run)
+local function begin_epoch(fresh, run)
   redis.call('DEL', KEYS[1], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7])
   redis.call('HSET', KEYS[2], 'epoch', fresh, 'run', run, 'offset', 0, 'bytes', 0, 'floor', 0, 'first', 1, 'count', 0,
     'kept', 0, 'state', 0, 'pushed', 0)
 end
 
--- What is known of the log. A new epoch where the log may have lost entries: it is not known, or its stream is gone, or
--- somebody has seen more of it than is here, or another life of the server wrote it (a restart, or a replica that was
--- promoted with entries missing, whose offsets would otherwise be given out a second time). The server's id is read in
--- here: a client may have been handed over to another server since it last looked.
+-- The log's metadata. Begins a new epoch where the log may have lost entries: it has no metadata, or its stream is
+-- gone, or a node has seen more entries than it has, or another run of the server wrote it (a restart, or the
+-- promotion of a replica with entries missing, whose offsets would otherwise be assigned a second time). The server's
+-- id is read here, since a failover may have moved the client to another server since its last command.
 --   epoch, run, offset (the head); first, count, bytes (of the window); kept (entries of the stream);
 --   floor (see trimmed.lua), pushed (the same of items); state (bytes of the items)
 local function log_of(fresh, trust, seen_epoch, seen_offset)
@@ -22,7 +22,7 @@ local function log_of(fresh, trust, seen_epoch, seen_offset)
   local lost = (offset > 0 and tonumber(known[8] or 1) > 0 and redis.call('EXISTS', KEYS[1]) == 0)
     or (epoch == seen_epoch and seen_offset > offset)
   if not epoch or lost or (known[2] ~= run and trust ~= '1') then
-    begin_anew(fresh, run)
+    begin_epoch(fresh, run)
     known = {fresh, run, 0, 0, 0, 1, 0, 0, 0, 0}
   end
   local log = {}
@@ -31,7 +31,7 @@ local function log_of(fresh, trust, seen_epoch, seen_offset)
   end
   local length = redis.call('XLEN', KEYS[1])
   if log.kept ~= length then
-    -- An older version wrote to it, or somebody else has trimmed it: what is gone is not known.
+    -- An older version wrote to it, or another program has trimmed it: the lost entries are unknown.
     local first = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1]
     log.first = math.max(log.first, first and tonumber(string.match(first[1], '^%d+')) or log.offset + 1)
     log.kept = length

@@ -78,7 +78,7 @@ local function data_of(text)
   return string.sub(body, at + 1, after_value(body, at + 1) - 1)
 end
 
--- What appended pieces make of an object.
+-- The object with the appended pieces merged into it.
 local function merged(object, pieces)
   local names, values = members(object)
   local texts = {}
@@ -107,7 +107,7 @@ end
 
 -- ---- values in pieces
 
--- How many pieces an item has, and about how large its value is; nothing where it is no text that has grown.
+-- How many pieces an item has, and about how large its value is; nil for a value that is not in pieces.
 local function pieces_of(id)
   local found = redis.call('HGET', KEYS[6], id .. '\n')
   if not found then
@@ -171,9 +171,8 @@ local function remove(log, lost, entry, rooms)
   end
 end
 
--- Trims the window by count, bytes and age: of the entries that are too old so many at a time, since an idle log that
--- wakes up must not hold up the server. Nor may one whose bounds were lowered; the most that one event can push out is
--- as many as its bytes.
+-- Trims the window by count, bytes and age, in bounded steps (`patience`): neither the expired entries of an idle log nor
+-- those beyond lowered bounds may block the server. One event can push out at most as many entries as it has bytes.
 local function trim(log, lost, max_events, max_bytes, oldest, patience)
   local least = patience - 2000
   while log.count > 0 and patience > least do
@@ -203,7 +202,7 @@ local function trim(log, lost, max_events, max_bytes, oldest, patience)
   end
 end
 
--- Forgets items beyond the bounds of state, those first whose change is the oldest. In the window the newest version
+-- Evicts items beyond the bounds of state, least recently changed first. In the window the newest version
 -- stays, as a plain event with the whole value.
 local function push_out(log, lost, pushed, max_items, max_bytes)
   while redis.call('ZCARD', KEYS[4]) > max_items or log.state > max_bytes do
@@ -241,7 +240,7 @@ local function oldest_item(log)
   return tonumber(found[2])
 end
 
--- Writes what has become of the log.
+-- Stores the log's metadata.
 local function store(log, lost, pushed, max_rooms, idle)
   if next(lost) then
     log.floor = remember_lost(KEYS[3], lost, log.floor, max_rooms)

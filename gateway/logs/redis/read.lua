@@ -1,7 +1,7 @@
--- A page of a tenant's log after a position, the head of the log, and what is known of its lost entries.
+-- A page of a tenant's log after a position, the head of the log, and the record of its lost entries.
 -- KEYS: those of fence.lua
--- ARGV: fresh epoch, epoch and offset of the position, bytes after which the page ends, '1' to trust what a restarted
---       server has, seconds until an idle log is forgotten, max seconds, rooms of which the last lost entry is
+-- ARGV: fresh epoch, epoch and offset of the position, bytes after which the page ends, '1' to trust the data of a
+--       restarted server, seconds until an idle log is forgotten, max seconds, rooms of which the last lost entry is
 --       remembered
 -- Returns epoch, head, entries (id, fields, value of an item to which texts were appended, 1 where it was pushed out),
 -- time; the highest offset that was lost, the floor, rooms and offsets; the floor of items that were pushed out, rooms

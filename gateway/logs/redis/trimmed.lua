@@ -1,4 +1,4 @@
--- What is known of a log's lost entries: a sorted set with the offset of each room's last one, for so many rooms, the
+-- The record of a log's lost entries: a sorted set with the offset of each room's last one, for so many rooms, the
 -- lowest forgotten first; and in `meta` the floor, the highest offset that was forgotten. The room of the whole tenant
 -- has the highest of all, and so is never forgotten. The same of the items that the bounds of state have cost.
 
@@ -9,7 +9,7 @@ local function add_lost(last, offset, rooms)
   end
 end
 
--- Puts what is in `last` into the set. Returns the floor.
+-- Merges `last` into the set. Returns the floor.
 local function remember_lost(set, last, floor, max_rooms)
   local arguments = {}
   for room, offset in pairs(last) do
