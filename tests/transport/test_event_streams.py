@@ -1,5 +1,6 @@
 """Event streams on the socket: what the hand-over leaves behind, what clients may send, and what is on the way."""
 
+import asyncio
 import gc
 import logging
 import ssl
@@ -264,3 +265,44 @@ async def test_a_client_that_has_vanished_is_aborted(alive: bool, monkeypatch: p
         acked += alive
     assert wire.aborted is not alive
     assert wire.written.count(b":\n\n") >= 1 + alive
+
+
+class Dawdling:
+    """Middleware that takes its time between the start of a response and its body."""
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Callable[[Any], Awaitable[None]]) -> None:
+        async def dawdling(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "http.response.body":
+                await asyncio.sleep(0.2)
+            await send(message)
+
+        await self._app(scope, receive, dawdling)
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_a_client_that_leaves_before_its_stream_begins_leaves_nothing(
+    loop: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """No byte is written after the end of its connection, and no error is logged."""
+
+    async def main() -> None:
+        service, app = application((Dawdling, {}))
+        options = {"ws": SocketTransport, "http": HttpProtocol, "log_config": None}
+        async with served(app, **options) as port:
+            url = f"http://127.0.0.1:{port}/rt/events/stream?rooms=circle:1&token="
+            gate = RunningGateway(service, port, "/rt")
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.1):
+                    await EventStreamClient.open(url + gate.token())
+            await asyncio.sleep(0.3)
+            assert list(service.gateway.manager.connections()) == []
+            async with streaming(gate, "?rooms=circle:1") as stream:
+                await stream.next("subscribed")
+
+    factory = asyncio.new_event_loop if loop == "asyncio" else pytest.importorskip("uvloop").new_event_loop
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(main())
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == []

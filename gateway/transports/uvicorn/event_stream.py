@@ -112,6 +112,9 @@ class EventStreamTransport(SocketWriter, asyncio.Protocol):
             self._transport.close()  # after its buffer is written
 
     def _uncork(self) -> None:
+        if self._transport.is_closing():  # the client has gone before the stream began
+            self._corked = None
+            return
         super()._uncork()
         if self._closed:
             self._transport.close()
