@@ -47,13 +47,11 @@ class VerifiedToken:
 
 
 class VerifiedTokenCache:
-    """A verifier in front of `read` (`TokenVerifier.read`) that answers as it does, and spares reading the claims and
-    checking the signature of a token that was good a moment ago.
-
-    Expiry and keys are looked at each time, so that a token ends with its `exp` and with the key that signed it;
-    revocation is for `Revocations` to say, each time as well. Tokens are known by their SHA-256, and no text of one is
-    kept. There are at most `size`, only good ones, and the one not shown for longest goes first; time is O(1).
-    """
+    """A cache in front of `read` (`TokenVerifier.read`) with the same results: it saves decoding and verifying a token
+    that was valid a moment ago. Expiry and keys are checked each time, so that a token ends with its `exp` and with the
+    key that signed it; revocation is checked by `Revocations`, each time as well. Tokens are known by their SHA-256,
+    and no text of one is kept. At most `size` tokens, only valid ones, least recently used first out (LRU); time is
+    O(1)."""
 
     def __init__(self, read: Callable[[str], VerifiedToken], size: int = MAX_CACHED) -> None:
         self._read = read

@@ -76,8 +76,8 @@ def _check_type(name: str) -> str:
 KEY_PATTERN: Final = r"[A-Za-z0-9._:/@|-]{1,128}"
 _key = re.compile(KEY_PATTERN).fullmatch
 Op = Literal["set", "append", "delete"]
-"""The change of an item: `data` is its whole new value; texts in `data` are put behind those that it has,
-and everything else replaces; it ends."""
+"""The change of an item: `set` makes `data` its whole value; `append` appends texts in `data` to its own and replaces
+other members; `delete` ends it."""
 
 OPS: Final[tuple[Op, ...]] = ("set", "append", "delete")
 

@@ -25,7 +25,7 @@ class Message(BaseModel):
 
     @property
     def retry(self) -> int | None:
-        """Milliseconds after which the client of an event stream comes back; None where they stay as they were."""
+        """Milliseconds after which the client of an event stream reconnects; None to leave them unchanged."""
         return None
 
     def encode(self, timestamp: str, id: str | int | None = None) -> bytes:
@@ -78,8 +78,8 @@ class Subscribed(Message):
 
 
 class SubscribedWithState(Subscribed):
-    """The reply where `state` was asked for: `items` come beside the events that are `replayed`. It is not `complete`
-    where the bounds of state have cost items of these rooms that would have come."""
+    """The reply where `state` was asked for: `items` are not counted in `replayed`. Not `complete` where the bounds of
+    state have cost items of these rooms that would have come."""
 
     items: int
     complete: bool

@@ -1,4 +1,4 @@
-"""Rooms over HTTP: the state of a room, and the events that are kept of it."""
+"""Rooms over HTTP: the state and the events of a room."""
 
 from collections.abc import Iterable
 from typing import Annotated, Any

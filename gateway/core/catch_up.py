@@ -2,8 +2,9 @@
 `connection`.
 
 Catch-up runs in rounds, each up to its horizon, the head as it was when the round began. Of an item that changed more
-than once by then a round brings only the newest version at or below the horizon, at that version's place and as a whole
-value. So each round brings every changed item once, however fast others change, and ids stay in log order.
+than once by then a round brings only the newest version at or below the horizon (conflation), at that version's place
+and as a whole value. So each round brings every changed item once, however fast others change, and ids stay in log
+order.
 """
 
 from collections.abc import Iterable, Mapping
@@ -20,7 +21,7 @@ BATCH_BYTES: Final = 64 * 1024
 """Bytes of one batch, give or take a frame; also the size at which coalesced events are delivered early."""
 
 SCAN: Final = 2_000
-"""Entries looked at in one step, about half a millisecond: a deep replay must not hold up the loop."""
+"""Entries examined in one step, about half a millisecond: a deep replay must not block the loop."""
 
 
 class Progress(Enum):

@@ -1,10 +1,10 @@
-"""Horizons: the rounds of catch-up that are under way in a window, and the places that they need."""
+"""Horizons: the rounds of catch-up under way in a window, and the superseded entries that they still need."""
 
 from bisect import bisect_left
 from typing import Final
 
 LEASE_SECONDS: Final = 60.0
-"""After which a horizon that no round goes on with is released: its clients are gone, or read nothing."""
+"""The lease of a horizon: without a renewal by a round it is released, since its clients are gone, or read nothing."""
 
 MAX_HORIZONS: Final = 32
 
@@ -22,7 +22,7 @@ class Horizons:
         self._held: dict[int, tuple[int, float]] = {}
         self._now = 0.0
         self.newest = 0
-        """The highest horizon in use, 0 where there is none: every keyed event asks for it."""
+        """The highest horizon in use, 0 without one; read for every keyed event."""
 
     def take(self, after: int, head: int) -> int:
         """The horizon of a round that begins after the offset `after`: one in use where it is ahead, else the head."""
@@ -30,7 +30,7 @@ class Horizons:
         return self.hold(horizon if horizon > after else head)
 
     def hold(self, horizon: int) -> int:
-        """Begin a round up to this offset."""
+        """Start a round up to this offset."""
         if len(self._held) >= MAX_HORIZONS and horizon not in self._held:
             self.release_oldest()
         count, at = self._held.get(horizon, (0, self._now))
@@ -39,7 +39,7 @@ class Horizons:
         return horizon
 
     def renew(self, horizon: int, head: int, now: float) -> int:
-        """A round goes on at `now`, in seconds of a clock that never goes back; returns its horizon, which is a later
+        """Renew the lease of a round at `now`, in seconds of a monotonic clock; returns its horizon, which is a later
         one where its own was released early."""
         self._now = now
         if horizon not in self._held:
@@ -50,7 +50,7 @@ class Horizons:
         return horizon
 
     def release(self, horizon: int) -> None:
-        """A round has ended, or was given up."""
+        """Release a round, ended or given up."""
         count, at = self._held.get(horizon, (1, 0.0))
         if count > 1:
             self._held[horizon] = (count - 1, at)
@@ -58,7 +58,7 @@ class Horizons:
             self._drop(horizon)
 
     def expire(self) -> None:
-        """Release those whose lease has run out."""
+        """Release the horizons whose lease has expired."""
         for horizon in [h for h, (_, at) in self._held.items() if at < self._now - LEASE_SECONDS]:
             self._drop(horizon)
 
@@ -68,7 +68,7 @@ class Horizons:
             self._drop(min(self._held))
 
     def need(self, offset: int, until: int) -> bool:
-        """Whether a round that is under way ends at `offset` or later, but before `until`."""
+        """Whether a round under way ends at `offset` or later, but before `until`."""
         return any(offset <= horizon < until for horizon in self._held)
 
     def _drop(self, horizon: int) -> None:

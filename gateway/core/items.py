@@ -1,4 +1,4 @@
-"""Items: what keyed events set, append to and delete, and the newest value of each (log compaction)."""
+"""Items: the state that keyed events set, append to and delete; the newest value of each (log compaction)."""
 
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
@@ -14,8 +14,8 @@ MAX_ITEM_BYTES: Final = 64 * 1024
 
 
 class Change(NamedTuple):
-    """The change of the item that `key` names in an event's rooms. `data` is that of an `append`, where it is at hand
-    and JSON has the same values."""
+    """The change of the item `key` in an event's rooms. `data` is that of an `append`, where it is already decoded and
+    JSON has the same values."""
 
     key: str
     op: Op
@@ -23,10 +23,10 @@ class Change(NamedTuple):
 
 
 class ItemTooLarge(GatewayError):
-    """An `append` would make its item larger than an item may be."""
+    """An `append` would exceed the size limit of its item."""
 
     def __init__(self) -> None:
-        message = f"an item has at most {MAX_ITEM_BYTES} bytes of data: set it anew, or append to another key"
+        message = f"an item has at most {MAX_ITEM_BYTES} bytes of data: set it again, or append to another key"
         super().__init__(ErrorCode.MESSAGE_TOO_LARGE, message, limit=MAX_ITEM_BYTES)
 
 
@@ -47,7 +47,7 @@ class Item:
         self._framed: tuple[int, Frame] | None = None
 
     def change(self, offset: int, frame: Frame, change: Change, value: dict[str, Any] | None) -> None:
-        """Take the event at `offset`; `value` is what it makes of the item, where that is known."""
+        """Apply the event at `offset`; `value` is the item's resulting value, where that is known."""
         if change.op == "append" and self.op != "delete" and self.newest:
             if value is None:
                 data = change.data
@@ -60,7 +60,7 @@ class Item:
         self.newest, self.op, self.frame, self._framed = offset, change.op, frame, None
 
     def append(self, data: Mapping[str, Any]) -> None:
-        """Put texts behind those that the item has, and replace or add the rest. Costs O(the item's texts)."""
+        """Append texts to those of the item, and replace or add other members. Costs O(the item's texts)."""
         value = self.value
         if value is None:
             value = self.value = self.whole()
@@ -115,11 +115,11 @@ class ItemStore:
         self._ended: dict[tuple[str, tuple[str, ...]], Item] = {}
 
     def __len__(self) -> int:
-        """How many have a value."""
+        """The number of items with a value."""
         return len(self._items)
 
     def __iter__(self) -> Iterator[Item]:
-        """The items that have a value, in the order of their newest changes."""
+        """The items with a value, in the order of their newest changes."""
         return iter(self._items.values())
 
     def get(self, key: str, rooms: tuple[str, ...]) -> Item | None:
@@ -159,7 +159,7 @@ class ItemStore:
         return item, before
 
     def take_over(self) -> Item | None:
-        """Forget the item whose change is the oldest and return it; None where all are within the bounds."""
+        """Evict the least recently changed item and return it; None where all are within the bounds."""
         if len(self._items) <= self.max_items and self.bytes <= self.max_bytes:
             return None
         _, item = self._items.popitem(last=False)
@@ -176,6 +176,6 @@ class ItemStore:
         return item
 
     def forget_ended(self, item: Item) -> None:
-        """The event is gone that says that the item has ended."""
+        """Forget an ended item, whose `delete` is trimmed."""
         if self._ended.get((item.key, item.rooms)) is item:
             del self._ended[item.key, item.rooms]

@@ -101,7 +101,7 @@ class ConnectionManager:
     ) -> list[Connection]:
         """Offer a turn's entries, in log order, to the connections in their rooms: to each connection once.
 
-        Returns those that have had their share of events for now (`now` in seconds of a clock that never goes back),
+        Returns those that have had their share of events for now (`now` in seconds of a monotonic clock),
         and so fell behind. What it costs grows with the connections, not with connections times entries: those that
         get the same entries share one batch. First all of them are asked, and then the batch is written to all at
         once: interleaving Python with the kernel's write() evicts the instruction cache, and costs about 10 %. Nothing

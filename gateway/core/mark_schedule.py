@@ -22,7 +22,7 @@ class MarkSchedule:
         self._ticked_at = 0.0
 
     def tick(self, now: float) -> float:
-        """Begin a tick; returns the time of the one before it. Seconds of a clock that never goes back."""
+        """Begin a tick; returns the time of the one before it. Seconds of a monotonic clock."""
         before, self._ticked_at = self._ticked_at, now
         return before
 

@@ -1,4 +1,4 @@
-"""Pages of what a log keeps of one room: its items, and its events."""
+"""Pages of one room's items and events in a log."""
 
 from dataclasses import dataclass
 from typing import Final

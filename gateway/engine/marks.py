@@ -59,7 +59,7 @@ class Marks:
         return self._log.window(connection.identity.tenant).cursor if connection.owed_nothing else None
 
     def pong(self, connection: Connection) -> messages.Pong:
-        """The reply to `ping`: what a mark would say. `as_of` also where the connection is owed something; neither
+        """The reply to `ping`, with the fields of a mark. `as_of` also where the connection is owed something; neither
         where the head of the log is not known."""
         as_of = self.as_of(connection.identity.tenant)
         return messages.Pong(as_of=as_of, cursor=None if as_of is None else self.cursor(connection))

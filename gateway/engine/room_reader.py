@@ -1,4 +1,4 @@
-"""The room reader: what the log keeps of a room, for callers without a connection."""
+"""The room reader: state and events of a room, for callers without a connection."""
 
 from dataclasses import dataclass
 
@@ -61,7 +61,7 @@ class RoomReader:
         return RoomEvents(window.cursors.encode(window.epoch, page.reached), recovered, page.frames)
 
     async def _window(self, identity: Identity, room: str, cursor: str | None) -> Window:
-        """The window of the identity's tenant, current, at least up to `cursor`."""
+        """The up-to-date window of the identity's tenant, at least up to `cursor`."""
         subscription.require_rooms(self._connections.kinds, [room])
         require_subscribe(identity, [room])
         await self._access.require(identity, [room])

@@ -74,7 +74,7 @@ class EventStreamClient:
         version: str = "1.1",
         behind: str = "",
     ) -> None:
-        """The same on the connection that is open."""
+        """Send a further request on the open connection; returns as `open` does."""
         host, _, path = url.removeprefix("http://").partition("/")
         lines = [f"{method} /{path} HTTP/{version}", f"Host: {host}"]
         lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
@@ -112,7 +112,7 @@ class EventStreamClient:
                 return block.data
 
     async def rest(self, seconds: float = 10.0) -> bytes:
-        """All that is still to come of a body."""
+        """The rest of a body."""
         async with asyncio.timeout(seconds):
             try:
                 while True:
@@ -142,7 +142,8 @@ class EventStreamClient:
         """A socket is closed at once."""
 
     def _decode(self) -> bool:
-        """Move what is whole of the body; whether there was any. Raises `EOFError` after the last chunk."""
+        """Decode complete chunks of the body; returns whether there were any. Raises `EOFError` after the last
+        chunk."""
         if not self._chunked:
             self._body, self._raw, moved = self._body + self._raw, b"", bool(self._raw)
             return moved

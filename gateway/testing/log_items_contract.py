@@ -1,4 +1,4 @@
-"""The suite of a log's items: what it keeps of keyed events, and for how long."""
+"""The contract suite of a log's items: which keyed events it keeps, and for how long."""
 
 import json
 from dataclasses import dataclass

@@ -21,8 +21,8 @@ _FRAMING: Final = (b"connection", b"content-length", b"transfer-encoding")
 
 
 class StreamSender:
-    """An ASGI `send` that calls `take_over` with the start of a response that offers an event stream; from then on what
-    the application sends is the transport's, and ASGI has nothing more to do."""
+    """An ASGI `send` that calls `take_over` with the start of a response that offers an event stream; from then on all
+    messages go to the transport, past ASGI."""
 
     __slots__ = ("_send", "_take_over", "_taken")
 
