@@ -14,7 +14,7 @@ import { build } from 'esbuild';
 
 const here = fileURLToPath(new URL('.', import.meta.url));
 const page = fileURLToPath(new URL('../../gateway/web/js/client.js', import.meta.url));
-const entries = ['index', 'react'];
+const entries = ['index', 'react', 'sse'];
 
 /** Names of properties between the modules of the client: on no frame, in no option, on no public object. Minifiers cannot
  *  know that, so the package has short ones. */
@@ -27,7 +27,7 @@ const bundle = (options) => build({
 /** client.js: one readable ES module. */
 async function single() {
   const banner = '/** Client of the gathering gateway, one file: copy it. Built from clients/js; see its README. */';
-  const { outputFiles } = await bundle({ entryPoints: ['src/index.ts'], format: 'esm', write: false, banner: { js: banner } });
+  const { outputFiles } = await bundle({ entryPoints: ['src/single.ts'], format: 'esm', write: false, banner: { js: banner } });
   return outputFiles[0].text;
 }
 

@@ -3,7 +3,8 @@
  * line, what the client calls back; each line of standard input is `[method, ...arguments]` to call.
  *
  * OPTIONS are those of `connect`, and `cuts`: `[[kind, n], …]` cuts the connection within the n-th callback of that kind
- * and connection, counted anew for each entry; `tokens`, which a function gives one after the other.
+ * and connection, counted anew for each entry; `tokens`, which a function gives one after the other;
+ * `blocked`: no WebSocket gets through, and Server-Sent Events are the fallback.
  *
  * A room that is opened with `load` is a page with a snapshot: it asks for one by `["load", [room, n, cursor]]`, gets it by
  * `["loaded", n, snapshot]` or `["failed", n]`, and keeps its numbers as an application would: a snapshot replaces them,
@@ -12,9 +13,9 @@
 
 import { createInterface } from 'node:readline';
 
-import { connect } from '../../gateway/web/js/client.js';
+import { connect, eventStream } from '../../gateway/web/js/client.js';
 
-const { cuts = [], tokens, ...options } = JSON.parse(process.argv[2]);
+const { cuts = [], tokens, blocked, ...options } = JSON.parse(process.argv[2]);
 let count = 0;
 
 const tell = (kind, value) => {
@@ -27,9 +28,17 @@ const tell = (kind, value) => {
   client.cut(0);
 };
 
+/** A WebSocket in a network that lets none through. */
+class Blocked {
+  readyState = 3;
+  constructor() { queueMicrotask(() => this.onerror?.({})); }
+  close() {}
+}
+
 const client = connect({
   random: () => 0,
   ...options,
+  ...(blocked && { WebSocket: Blocked, fallback: eventStream }),
   ...(tokens && { token: async () => tokens.shift() }),
   onEvent: (event) => tell('event', [event.event_id, event.data.n]),
   onGap: ({ reason }) => tell('gap', reason),

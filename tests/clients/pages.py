@@ -7,11 +7,16 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
+import pytest
+
 from tests.support.inprocess import RunningGateway
 from tests.support.nodejs import NODE
 
 SCRIPT: Final = Path(__file__).with_name("page.mjs")
 PATIENCE: Final = 40.0
+
+BOTH: Final = pytest.mark.parametrize("blocked", [False, True], ids=["websocket", "sse"])
+"""For tests of both ways to connect: a page that is `blocked` has no WebSocket, and falls back to event streams."""
 
 
 class Page:

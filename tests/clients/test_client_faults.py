@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from tests.clients.pages import PATIENCE, Page, named, page, publish, slow
+from tests.clients.pages import BOTH, PATIENCE, Page, named, page, publish, slow
 from tests.support.inprocess import RunningGateway, running
 from tests.support.nodejs import needs_websocket
 from tests.support.proxy import Proxy, proxied
@@ -80,9 +80,10 @@ async def test_over_the_users_limit_it_comes_back_when_the_gateway_says() -> Non
             await client.subscribed("circle:7")
 
 
-async def test_a_storm_of_resets(gate: RunningGateway) -> None:
+@BOTH
+async def test_a_storm_of_resets(gate: RunningGateway, blocked: bool) -> None:
     """The embedded log."""
-    await storm(gate, random.Random(1))
+    await storm(gate, random.Random(1), blocked)
 
 
 async def test_a_storm_of_resets_on_redis(server: RedisServer, prefix: str) -> None:
@@ -91,7 +92,7 @@ async def test_a_storm_of_resets_on_redis(server: RedisServer, prefix: str) -> N
         await storm(gate, random.Random(2))
 
 
-async def storm(gate: RunningGateway, chance: random.Random) -> None:
+async def storm(gate: RunningGateway, chance: random.Random, blocked: bool = False) -> None:
     """Recovery under network failures while the page follows and joins rooms and publishes, and events go on: of each
     room it gets every event since it joined, in order, each once, without a gap; and each of its events is in the log
     once."""
@@ -104,7 +105,12 @@ async def storm(gate: RunningGateway, chance: random.Random) -> None:
     async with (
         proxied(gate.port) as network,
         page(
-            gate, network.port, token=token, rooms=[f"circle:{circle}" for circle in (*sent, 9)], since=start
+            gate,
+            network.port,
+            token=token,
+            rooms=[f"circle:{circle}" for circle in (*sent, 9)],
+            since=start,
+            blocked=blocked,
         ) as client,
     ):
         breaking = asyncio.create_task(_break(network, chance))

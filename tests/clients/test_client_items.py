@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.clients.pages import Page, page
+from tests.clients.pages import BOTH, Page, page
 from tests.support.inprocess import RunningGateway, running
 from tests.support.nodejs import needs_websocket
 from tests.support.proxy import Proxy, proxied
@@ -46,7 +46,8 @@ def shown(client: Page) -> Values:
     return values
 
 
-async def test_a_late_page_has_the_whole_of_what_grew(gate: RunningGateway) -> None:
+@BOTH
+async def test_a_late_page_has_the_whole_of_what_grew(gate: RunningGateway, blocked: bool) -> None:
     """A text of many pieces as one value, then the pieces as they come."""
     items = Items(gate)
     for piece in "hello ":
@@ -54,7 +55,7 @@ async def test_a_late_page_has_the_whole_of_what_grew(gate: RunningGateway) -> N
     await items.set("gauge", n=1)
     await items.set("gone", n=1)
     await items.delete("gone")
-    async with page(gate) as client:
+    async with page(gate, blocked=blocked) as client:
         client.call("open", "circle:1", {"state": True})
         await client.until(lambda: shown(client) == {"text": {"text": "hello "}, "gauge": {"n": 1}})
         for piece in "world":
@@ -63,11 +64,12 @@ async def test_a_late_page_has_the_whole_of_what_grew(gate: RunningGateway) -> N
         assert client.of("gap") == []
 
 
-async def test_a_room_that_is_followed_already_gives_its_items(gate: RunningGateway) -> None:
+@BOTH
+async def test_a_room_that_is_followed_already_gives_its_items(gate: RunningGateway, blocked: bool) -> None:
     """The connection has already got some of their pieces live."""
     items = Items(gate)
     await items.append("text", "a")
-    async with page(gate, rooms=["circle:1"]) as client:
+    async with page(gate, rooms=["circle:1"], blocked=blocked) as client:
         await client.subscribed("circle:1")
         await items.append("text", "b")
         await client.until(lambda: len(client.numbers) == 1)
@@ -78,28 +80,33 @@ async def test_a_room_that_is_followed_already_gives_its_items(gate: RunningGate
         assert (await client.show())["duplicates"] == 0
 
 
-async def test_an_empty_room_is_live(gate: RunningGateway) -> None:
+@BOTH
+async def test_an_empty_room_is_live(gate: RunningGateway, blocked: bool) -> None:
     """With no item."""
-    async with page(gate) as client:
+    async with page(gate, blocked=blocked) as client:
         client.call("open", "circle:1", {"state": True})
         await client.live("circle:1")
         assert shown(client) == {}
 
 
+@BOTH
 @pytest.mark.parametrize("seed", [1, 2])
-async def test_a_storm(seed: int) -> None:
+async def test_a_storm(seed: int, blocked: bool) -> None:
     """The network breaks again and again amid the replays of state, the client is slow, the log keeps little: at the
     end the page has what there is."""
     async with running(settings_for(log_max_events=50, log_min_seconds=1, mark_interval=1)) as gate:
-        await storm(gate, random.Random(seed))
+        await storm(gate, random.Random(seed), blocked)
 
 
-async def storm(gate: RunningGateway, chance: random.Random) -> None:
+async def storm(gate: RunningGateway, chance: random.Random, blocked: bool) -> None:
     items = Items(gate)
     for i in range(30):
         await items.set(f"old{i}", n=i)
     token = gate.token(rate=100)
-    async with proxied(gate.port) as network, page(gate, network.port, token=token, rooms=["tenant"]) as client:
+    async with (
+        proxied(gate.port) as network,
+        page(gate, network.port, token=token, rooms=["tenant"], blocked=blocked) as client,
+    ):
         client.call("open", "circle:1", {"state": True})
         breaking = asyncio.create_task(_break(network, chance))
         for i in range(300):

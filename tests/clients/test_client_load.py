@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients.pages import Page, named, page, page_at, publish
+from tests.clients.pages import BOTH, Page, named, page, page_at, publish
 from tests.support.inprocess import RunningGateway, running
 from tests.support.nodejs import needs_websocket
 from tests.support.process import GatewayProcess
@@ -94,18 +94,24 @@ async def test_a_page_shows_what_the_application_has(gate: RunningGateway) -> No
         assert client.of("gap") == []
 
 
+@BOTH
 @pytest.mark.parametrize("seed", [1, 2])
-async def test_a_storm_with_gaps(seed: int) -> None:
+async def test_a_storm_with_gaps(seed: int, blocked: bool) -> None:
     """The network breaks again and again, the log keeps little, snapshots are slow and fail: at the end the page shows
     all, and on the way it never went back."""
     chance = random.Random(seed)
     async with running(settings_for(log_max_events=40, log_min_seconds=1)) as gate:
-        async with proxied(gate.port) as network, page(gate, network.port, token=gate.token(rate=100)) as client:
+        async with (
+            proxied(gate.port) as network,
+            page(gate, network.port, token=gate.token(rate=100), blocked=blocked) as client,
+        ):
             async with application(gate, client, chance) as theirs:
                 for circle in range(3):
                     client.call("open", f"circle:{circle}", {"load": True})
                 breaking = asyncio.create_task(_break(network, chance))
                 for i in range(300):
+                    if i == 100:
+                        client.call("cut", 2_000)  # for longer than the log keeps anything
                     await theirs.publish(chance.randrange(3), f"n{i}")
                     await asyncio.sleep(0.01)
                 breaking.cancel()

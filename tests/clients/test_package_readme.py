@@ -114,6 +114,26 @@ async def test_node_without_ws(shell: Shell) -> None:
         assert "install ws and pass { WebSocket } from 'ws'" in await line_of(service)
 
 
+async def test_fallback(gate: RunningGateway, shell: Shell) -> None:
+    """Without a WebSocket that gets through."""
+    prelude = (
+        "class Blocked { onerror?: Function; constructor() { queueMicrotask(() => this.onerror?.({})); } close() {} }\n"
+        "Object.assign(globalThis, { WebSocket: Blocked });\n"
+        "const given = globalThis.fetch;\n"
+        "Object.assign(globalThis, { fetch: async (...asked: any[]) => asked[0] === '/my/gateway-token' ?\n"
+        f"  {{ text: async () => '{gate.token()}' }} : (given as any)(...asked) }});\n"
+    )
+    compiled(shell, "fallback.ts", example("fallback.ts").replace("'/ws/dashboard'", f"'{gate.ws_url}'"), prelude)
+    (shell.home / "main.mjs").write_text(
+        "import { client } from './fallback.mjs';\n"
+        "client.room('circle:7', { onEvent: (event) => console.log(event.data.task) });\n"
+    )
+    async with shell.running(f"{RUN} main.mjs") as page:
+        await until(lambda: followed(gate), PATIENCE)
+        await gate.publish(data={"task": 81}, circle_id=7)
+        assert await line_of(page) == "81\n"
+
+
 def test_common_js(npm_package: Path) -> None:
     """`require` finds the package and its hooks."""
     code = "console.log(typeof require('gathering-gateway').connect, typeof require('gathering-gateway/react').useRoom)"

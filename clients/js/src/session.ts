@@ -33,6 +33,7 @@ export class Session {
   #slotAt = 0; // the slot of `server.draining`
   #notBefore = 0; // the end of an error's `retry_after`
   #hasty = true;
+  #unreached = 0; // attempts in a row that no gateway answered; after an odd number of them it is the fallback's turn
 
   constructor(options: Options, tell: Tell) {
     this.#options = options;
@@ -67,6 +68,7 @@ export class Session {
   retry(reason: string, code?: number, delay?: number): void {
     const at = now();
     if (at - this.#liveAt >= STABLE_AFTER) this.#attempt = 0;
+    if (this.#liveAt === Infinity && (code ?? 1006) === 1006) this.#unreached += 1;
     const slot = this.#slotAt > at ? this.#slotAt - at : undefined;
     const wait = delay ?? slot ?? Math.max(0, this.#notBefore - at) + backoff(this.#attempt, () => this.random());
     this.#attempt += 1;
@@ -95,7 +97,8 @@ export class Session {
       if (dialled !== this.#dialled) return; // closed or cut meanwhile
       if (!token && this.#options.token != null) return this.close('token_missing', 4401);
       try {
-        const socket = this.#socket = dial(this.#options, this.rooms.begin(), token);
+        const { fallback = dial } = this.#options;
+        const socket = this.#socket = (this.#unreached % 2 ? fallback : dial)(this.#options, this.rooms.begin(), token);
         socket.onmessage = ({ data }) => this.#receive(data);
         socket.onclose = ({ code, reason }) => this.#closed(code, String(reason));
         socket.onerror = () => this.#closed(1006, ''); // Node 20 tells no close where connecting failed
@@ -183,6 +186,7 @@ export class Session {
     this.#token.accepted();
     this.#token.expires(frame.data.expires_at, frame.timestamp);
     this.#liveAt = now();
+    this.#unreached %= 2;
     this.#beat();
     this.rooms.established(frame.data);
     this.#become('live');

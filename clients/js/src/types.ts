@@ -159,6 +159,8 @@ export interface Options<E extends object = AnyEvents> {
   token?: string | (() => string | Promise<string>);
   /** `subprotocol` (default): in no URL. `query`: where a proxy drops subprotocols. */
   tokenIn?: 'subprotocol' | 'query';
+  /** Another way to connect, tried in turn where a WebSocket gets no answer: `eventStream` of `gathering-gateway/sse`. */
+  fallback?: (options: Options, query: Record<string, string | undefined>, token: string | undefined) => Socket;
   /** A label for people, at most 64 characters. */
   clientId?: string;
   /** The constructor where the platform has no global one, as Node 20: `import { WebSocket } from 'ws'`. */

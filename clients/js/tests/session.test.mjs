@@ -284,6 +284,44 @@ describe('close codes', () => {
   });
 });
 
+describe('a fallback', () => {
+  class Other extends FakeSocket {}
+  const kinds = () => FakeSocket.all.map((socket) => (socket instanceof Other ? 'other' : 'websocket'));
+  const fallback = () => new Other('http://gateway.test/', []);
+
+  test('takes turns with the WebSocket as long as nothing answers', async () => {
+    await start({ fallback });
+    for (let i = 0; i < 3; i += 1) {
+      FakeSocket.last.drop();
+      await pass(20_000);
+    }
+    assert.deepEqual(kinds(), ['websocket', 'other', 'websocket', 'other']);
+  });
+
+  test('that got through is used again; and the WebSocket, if that did', async () => {
+    await start({ fallback });
+    FakeSocket.last.drop();
+    await pass(20_000);
+    FakeSocket.last.established();
+    FakeSocket.last.drop();
+    await pass(20_000);
+    assert.deepEqual(kinds(), ['websocket', 'other', 'other']);
+    FakeSocket.last.drop();
+    await pass(20_000);
+    FakeSocket.last.established();
+    FakeSocket.last.drop();
+    await pass(20_000);
+    assert.deepEqual(kinds().slice(3), ['websocket', 'websocket']);
+  });
+
+  test('is not for a gateway that answers with a refusal', async () => {
+    await start({ fallback });
+    FakeSocket.last.drop(1013);
+    await pass(20_000);
+    assert.deepEqual(kinds(), ['websocket', 'websocket']);
+  });
+});
+
 describe('the wait before a reconnect', () => {
   test('has full jitter between half a second and twenty', () => {
     assert.equal(backoff(0, () => 0), 500);

@@ -693,6 +693,8 @@ var Session = class {
   #notBefore = 0;
   // the end of an error's `retry_after`
   #hasty = true;
+  #unreached = 0;
+  // attempts in a row that no gateway answered; after an odd number of them it is the fallback's turn
   constructor(options, tell) {
     this.#options = options;
     this.#tell = tell;
@@ -724,6 +726,7 @@ var Session = class {
   retry(reason, code, delay) {
     const at = now();
     if (at - this.#liveAt >= STABLE_AFTER) this.#attempt = 0;
+    if (this.#liveAt === Infinity && (code ?? 1006) === 1006) this.#unreached += 1;
     const slot = this.#slotAt > at ? this.#slotAt - at : void 0;
     const wait = delay ?? slot ?? Math.max(0, this.#notBefore - at) + backoff(this.#attempt, () => this.random());
     this.#attempt += 1;
@@ -750,7 +753,8 @@ var Session = class {
       if (dialled !== this.#dialled) return;
       if (!token && this.#options.token != null) return this.close("token_missing", 4401);
       try {
-        const socket = this.#socket = dial(this.#options, this.rooms.begin(), token);
+        const { fallback = dial } = this.#options;
+        const socket = this.#socket = (this.#unreached % 2 ? fallback : dial)(this.#options, this.rooms.begin(), token);
         socket.onmessage = ({ data }) => this.#receive(data);
         socket.onclose = ({ code, reason }) => this.#closed(code, String(reason));
         socket.onerror = () => this.#closed(1006, "");
@@ -831,6 +835,7 @@ var Session = class {
     this.#token.accepted();
     this.#token.expires(frame.data.expires_at, frame.timestamp);
     this.#liveAt = now();
+    this.#unreached %= 2;
     this.#beat();
     this.rooms.established(frame.data);
     this.#become("live");
@@ -974,10 +979,232 @@ var GatewayClient = class {
     if (name === "onState") for (const observer of [...this.#observers]) observer(value);
   }
 };
+
+// src/sse.ts
+var SILENT = 2e4;
+var eventStream = (options, query, token) => new EventStreamSocket(options, query, token);
+var EventStreamSocket = class {
+  readyState = 0;
+  onmessage = null;
+  onclose = null;
+  onerror = null;
+  #options;
+  #token;
+  #rooms;
+  /** The id of the last block that was handed on. */
+  #cursor;
+  #stream;
+  #heard = 0;
+  #clock = (/* @__PURE__ */ new Date(0)).toISOString();
+  // the gateway's, as of its last frame
+  /** Commands are carried out one after another. */
+  #queue;
+  constructor(options, query, token) {
+    this.#options = options;
+    this.#token = token;
+    this.#rooms = new Set(query.rooms?.split(",").filter(Boolean));
+    this.#queue = this.#begin(query).catch((cause) => this.#fail(cause));
+  }
+  send(text) {
+    const command = JSON.parse(text);
+    if (command.type === "ping") {
+      if (performance.now() - this.#heard < SILENT) this.#reply(command, "pong", {});
+    } else if (command.type === "publish" || command.type === "presence") {
+      this.#run(command);
+    } else {
+      this.#queue = this.#queue.then(() => this.#run(command));
+    }
+  }
+  close() {
+    this.readyState = 3;
+    this.#stream?.abort();
+  }
+  // ---- the stream
+  async #begin(query) {
+    try {
+      await this.#open(query, (frame) => this.#emit(frame));
+    } catch (cause) {
+      const refusal = cause;
+      if (!refusal.problem?.rooms) throw cause;
+      this.#rooms.clear();
+      await this.#open({ ...query, rooms: void 0 }, (frame) => {
+        this.#emit(frame);
+        if (frame.type === "connection.established") this.#emit({ type: "error", data: refusal.problem, timestamp: this.#clock });
+      });
+    }
+  }
+  /** Opens a stream in place of the one before. Its first frames, up to `subscribed` where there is one, go to `first`,
+   *  the rest is handed on. Resolves when it has begun. */
+  async #open(query, first) {
+    this.#stream?.abort();
+    const stream = this.#stream = new AbortController();
+    const reply = await this.#fetch("events/stream", { signal: stream.signal }, { ...query, client_id: this.#options.clientId });
+    this.readyState = 1;
+    const reader = reply.body.pipeThrough(new TextDecoderStream()).getReader();
+    const awaited = query.rooms || query.since ? "subscribed" : "connection.established";
+    await new Promise((begun, failed) => {
+      let beginning = true;
+      const handOn = (frame) => {
+        if (!beginning) return this.#emit(frame);
+        first(frame);
+        if (frame.type !== awaited) return;
+        beginning = false;
+        begun();
+      };
+      this.#read(reader, stream.signal, handOn).catch(() => {
+      }).then(() => {
+        failed(new Error("the stream ended"));
+        if (!beginning && !stream.signal.aborted) this.#end(1006);
+      });
+    });
+  }
+  async #read(reader, signal, handOn) {
+    let text = "";
+    for (; ; ) {
+      const { value, done } = await reader.read();
+      if (done) return;
+      this.#heard = performance.now();
+      text += value;
+      for (let end; (end = text.indexOf("\n\n")) >= 0; text = text.slice(end + 2)) {
+        if (signal.aborted) return;
+        this.#block(text.slice(0, end), handOn);
+      }
+    }
+  }
+  #block(block, handOn) {
+    const fields = new Map(block.split("\n").map((line) => line.split(/: ?(.*)/s)));
+    const id = fields.get("id");
+    const data = fields.get("data");
+    const frame = data ? JSON.parse(data) : id && { type: "stream.mark", data: { cursor: id }, timestamp: this.#clock };
+    if (!frame) return;
+    if (frame.event_id === void 0) this.#clock = frame.timestamp;
+    handOn(frame);
+    if (id) this.#cursor = id;
+  }
+  // ---- commands
+  async #run(command) {
+    const { type, rooms, id } = command;
+    try {
+      if (type === "publish") {
+        const reply = await this.#fetch("events", {
+          method: "POST",
+          headers: { "Content-Type": "application/json" },
+          body: JSON.stringify(command.event)
+        });
+        this.#reply(command, "published", await reply.json());
+      } else if (type === "presence") {
+        const reply = await this.#fetch(`rooms/${encodeURIComponent(command.room)}/presence`);
+        this.#reply(command, "presence", await reply.json());
+      } else if (type === "auth") {
+        this.#token = command.token;
+        await this.#change(this.#rooms);
+        this.#reply(command, "authenticated", {});
+      } else if (type === "unsubscribe") {
+        await this.#change(new Set([...this.#rooms].filter((room) => !rooms.includes(room))));
+        this.#reply(command, "unsubscribed", { rooms });
+      } else if (command.presence) {
+        this.#reply(command, "subscribed", { rooms, recovered: null, replayed: 0 });
+      } else if (command.history) {
+        this.#reply(command, "error", { code: "unknown_type", message: "history takes a WebSocket" });
+      } else {
+        await this.#subscribe(command);
+      }
+    } catch (cause) {
+      const { problem } = cause;
+      if (problem) this.#emit({ type: "error", id, data: problem, timestamp: this.#clock });
+      else this.#fail(cause);
+    }
+  }
+  async #subscribe(command) {
+    const { rooms, since, state } = command;
+    const items = state && !since ? await this.#items(rooms) : [];
+    await this.#change(/* @__PURE__ */ new Set([...this.#rooms, ...rooms]), since, (data) => {
+      const { recovered, replayed } = since ? data : { recovered: null, replayed: 0 };
+      this.#reply(command, "subscribed", { ...data, rooms, recovered, replayed, items: since ? data.items : items.length });
+      for (const item of items) this.#emit(item);
+    });
+  }
+  /** The newest values of the items of these rooms. They are older than what a stream from our cursor on will bring. */
+  async #items(rooms) {
+    const items = [];
+    for (const room of rooms) {
+      let after;
+      do {
+        const reply = await this.#fetch(`rooms/${encodeURIComponent(room)}/state`, {}, { after });
+        const page = await reply.json();
+        this.#cursor ??= page.cursor;
+        items.push(...page.items);
+        after = page.next;
+      } while (after);
+    }
+    return items;
+  }
+  /** Goes on with other rooms, at our cursor or from `since`. What a refusal names stays out, and the old rooms stay. */
+  async #change(rooms, since, joined) {
+    const from = since ?? this.#cursor;
+    const begin = ({ type, data }) => {
+      if (type !== "subscribed") return;
+      if (data.recovered === false && !since) this.#lost(data);
+      joined?.(data);
+    };
+    try {
+      await this.#open({ rooms: [...rooms].join(), since: from, state: from && "1" }, begin);
+      this.#rooms = rooms;
+    } catch (cause) {
+      if (!cause.problem || rooms === this.#rooms) throw cause;
+      await this.#change(this.#rooms);
+      throw cause;
+    }
+  }
+  #lost(data) {
+    this.#emit({ type: "stream.gap", data: { reason: "not_recovered", cursor: data.cursor }, timestamp: this.#clock });
+  }
+  // ---- HTTP
+  /** Throws a `Refusal` for an answer that is not 200. */
+  async #fetch(path, init = {}, query = {}) {
+    const url = new URL(`../${path}`, new URL(this.#options.url, globalThis.location?.href));
+    url.protocol = url.protocol.replace("ws", "http");
+    url.search = "";
+    for (const [name, value] of Object.entries(query)) if (value) url.searchParams.set(name, value);
+    const headers = new Headers(init.headers);
+    if (this.#token) headers.set("Authorization", `Bearer ${this.#token}`);
+    const reply = await fetch(url, { ...init, headers });
+    if (reply.status === 204) throw new Refusal({ code: "token_revoked", message: "revoked" });
+    if (reply.ok) return reply;
+    const { code, detail, title, rooms } = await reply.json();
+    const wait = Number(reply.headers.get("Retry-After")) || void 0;
+    throw new Refusal({ code, message: detail ?? title, rooms, retry_after: wait });
+  }
+  /** The stream cannot begin or go on. */
+  #fail(cause) {
+    const { problem } = cause;
+    if (problem?.code.startsWith("token_")) return this.#end(4401, problem.code);
+    if (problem) this.#emit({ type: "error", data: problem, timestamp: this.#clock });
+    this.#end(problem ? 1013 : 1006, problem?.code);
+  }
+  #end(code, reason = "") {
+    this.close();
+    this.onclose?.({ code, reason });
+  }
+  #reply({ id }, type, data) {
+    this.#emit({ type, id, data, timestamp: this.#clock });
+  }
+  #emit(frame) {
+    if (this.readyState < 2) this.onmessage?.({ data: JSON.stringify(frame) });
+  }
+};
+var Refusal = class extends Error {
+  constructor(problem) {
+    super(problem.message);
+    this.problem = problem;
+  }
+  problem;
+};
 export {
   CLOSE_CODES,
   GatewayClient,
   GatewayError,
   backoff,
-  connect
+  connect,
+  eventStream
 };

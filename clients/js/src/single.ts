@@ -1,0 +1,4 @@
+/** Everything but the React hooks: what `gateway/web/js/client.js` is built from. */
+
+export * from './index.js';
+export { eventStream } from './sse.js';
