@@ -147,6 +147,9 @@ class Play:
             assert expected["code"] in [code for _, code in lost], self.client.lines
         assert back - lost[0][0] >= expected.get("after", 0.0), self.client.lines
 
+    async def refused(self, code: int) -> None:
+        await self.client.until(lambda: code in [ended for _, ended in self.client.states("reconnecting")])
+
     async def stays(self, seconds: float) -> None:
         came = len(self.client.came)
         await asyncio.sleep(seconds)
