@@ -62,7 +62,7 @@ function askForToken() {
     const typed = $('token-rooms').value.split(/[\s,]+/).filter(Boolean);
     const rooms = typed.length ? typed : (claims.rooms ?? []).filter((room) => !room.includes('*'));
     if (!claims.tenant) {
-      $('token-result').textContent = 'That is no token of a gateway: it names no tenant.';
+      $('token-result').textContent = 'Not a token of a gateway: it has no tenant.';
       $('token-result').dataset.tone = 'bad';
       return;
     }

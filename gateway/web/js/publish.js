@@ -11,7 +11,7 @@ const TYPES = [
 ];
 
 const SHOWN = 3; // events that were published last
-const ABSENT_AFTER = 3_000; // milliseconds without an arrival after which the pane is told not to have it
+const ABSENT_AFTER = 3_000; // milliseconds without an arrival after which the pane is reported as without it
 
 const $ = (id) => document.getElementById(id);
 

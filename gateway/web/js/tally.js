@@ -56,7 +56,7 @@ export class Tally {
   #agent({ type, data, source_agent_id: source }, at) {
     const agent = source ?? (type.startsWith('agent.') ? data?.agent_id : undefined);
     if (agent === undefined) return;
-    this.#agents.delete(String(agent)); // set anew, so that the oldest is first
+    this.#agents.delete(String(agent)); // set again, so that the oldest is first
     if (type !== 'agent.stopped') this.#agents.set(String(agent), at);
     trim(this.#agents);
   }
@@ -85,16 +85,16 @@ function trim(collection) {
   if (collection.size > MOST) collection.delete(collection.keys().next().value);
 }
 
-const TELLING = [
+const SUMMARY_FIELDS = [
   'title', 'name', 'text', 'message', 'content', 'summary', 'about', 'tool', 'key', 'error', 'reason', 'user_id', 'agent',
 ];
 
-const SPEAKS_FOR_ITSELF = new Set(['title', 'text', 'message', 'content', 'summary']);
+const UNLABELLED = new Set(['title', 'text', 'message', 'content', 'summary']);
 
-/** One short line about an event's data: its most telling fields, else its JSON. */
+/** One short line about an event's data: its most informative fields, else its JSON. */
 export function summary(data) {
-  const told = TELLING.filter((key) => ['string', 'number'].includes(typeof data?.[key])).slice(0, 2);
-  const parts = told.map((key) => (SPEAKS_FOR_ITSELF.has(key) ? `${data[key]}` : `${key}: ${data[key]}`));
+  const shown = SUMMARY_FIELDS.filter((key) => ['string', 'number'].includes(typeof data?.[key])).slice(0, 2);
+  const parts = shown.map((key) => (UNLABELLED.has(key) ? `${data[key]}` : `${key}: ${data[key]}`));
   if (['string', 'number'].includes(typeof data?.task_id)) parts.unshift(`#${data.task_id}`);
   const text = parts.length ? parts.join(' · ') : JSON.stringify(data ?? {});
   return text.length > 160 ? `${text.slice(0, 159)}…` : text;
