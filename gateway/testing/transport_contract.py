@@ -232,7 +232,7 @@ class TransportContract(ABC):
             assert len(peer.host.drains) == drains
             assert not peer.write("x")
 
-    async def test_stuck_client_delays_nobody(self) -> None:
+    async def test_stuck_client_delays_no_other(self) -> None:
         """A stuck client does not delay others."""
         async with self.peers(3) as (stuck, *others):
             await stuck.stuff(self.capacity)

@@ -96,7 +96,7 @@ def test_a_closed_connection_is_counted(receiver: Receiver, peers: tuple[socket.
     assert receiver.closed == 1
 
 
-def test_what_somebody_else_read_is_counted_too(receiver: Receiver, peers: tuple[socket.socket, socket.socket]) -> None:
+def test_bytes_read_elsewhere_are_counted_too(receiver: Receiver, peers: tuple[socket.socket, socket.socket]) -> None:
     index = receiver.add(peers[0], sampled=False)
     receiver.feed(index, text(b"abc")[:3])
     receiver.feed(index, text(b"abc")[3:])

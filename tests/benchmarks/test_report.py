@@ -44,7 +44,7 @@ def test_a_table_has_medians_spreads_and_the_ratios_to_this_gateway(results: Res
     ]
 
 
-def test_one_alone_is_compared_with_nobody(results: Results) -> None:
+def test_one_alone_is_compared_with_none(results: Results) -> None:
     [(_, rows)] = tables(fanout(), results, {"gateway": TITLES["gateway"]})
     assert rows == [["", "deliveries"], ["**this gateway**", "225,000 (150,000 to 300,000)"]]
 

@@ -120,7 +120,7 @@ async def test_a_storm_with_gaps(seed: int, blocked: bool) -> None:
                 assert client.of("room gap") != [], "the log kept too much for this test to say anything"
 
 
-async def test_a_log_that_was_lost_is_loaded_anew(tmp_path: Path) -> None:
+async def test_state_is_loaded_again_after_a_lost_log(tmp_path: Path) -> None:
     """A gateway restarted with an empty log: the page gets a gap, and requests a snapshot."""
     async with GatewayProcess(tmp_path) as served, page_at(served.port, token=token()) as client:
         client.call("open", "circle:1", {"load": True})

@@ -111,7 +111,7 @@ async def test_many_tenants_stay_apart(server: RedisServer, prefix: str) -> None
             assert got == [{"n": n, "of": tenant} for n in range(10)]
 
 
-async def test_nothing_stays_of_a_tenant_that_nobody_follows(server: RedisServer, prefix: str) -> None:
+async def test_nothing_stays_of_a_tenant_without_followers(server: RedisServer, prefix: str) -> None:
     """Released, a tenant's window and subscription are gone; followed again, it is all there."""
     async with stage(server.url, prefix=prefix) as nodes:
         gateway, log = nodes.gates[0].service.gateway, nodes.logs[0]

@@ -105,7 +105,7 @@ async def test_who_moves_to_another_node_was_never_away(server: RedisServer) -> 
         await ada.quiet(0.5)
 
 
-async def test_who_flaps_at_another_node_floods_nobody(server: RedisServer) -> None:
+async def test_a_flapping_client_at_another_node_causes_no_flood(server: RedisServer) -> None:
     async with gates(server, grace=2.0) as (one, two), one.client(one.token("ada")) as ada:
         await watch(ada)
         for _ in range(30):
@@ -318,7 +318,7 @@ async def answered_at_once(client: Client, number: int) -> bool:
     return [answer["data"].get("partial") for answer in answers] == [True]
 
 
-async def test_a_redis_that_stalls_holds_up_nobody(server: RedisServer) -> None:
+async def test_a_redis_that_stalls_blocks_no_client(server: RedisServer) -> None:
     """An answer within 2 seconds, and at once as soon as it is known that there is nothing to wait for."""
     async with gates(server, 1) as (one,), one.client(one.token("ada")) as ada:
         await watch(ada)

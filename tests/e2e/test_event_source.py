@@ -174,7 +174,7 @@ async def test_it_survives_a_restart_with_nothing_missing(browser: Browser, tmp_
             assert await page.state() != CLOSED
 
 
-async def test_a_log_that_is_gone_is_told(browser: Browser, tmp_path: Path) -> None:
+async def test_a_lost_log_is_reported(browser: Browser, tmp_path: Path) -> None:
     """By `recovered: false` where the cursor can be read; else the stream begins with a gap."""
     async with GatewayProcess(tmp_path / "node", shutdown_delay_seconds=0) as node:
         async with following(browser, node.url, f"rooms=circle:1&token={token()}") as page:

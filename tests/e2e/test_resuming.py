@@ -111,7 +111,7 @@ async def test_a_network_that_fails_for_two_seconds_costs_nothing(browser: Brows
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM], ids=lambda how: how.name)
-async def test_a_restarted_server_is_found_again_and_its_empty_log_told(
+async def test_a_restarted_server_is_found_again_and_its_empty_log_reported(
     browser: Browser, tmp_path: Path, how: signal.Signals
 ) -> None:
     """On the same port with the same key the page comes back by itself, says that events are missing, and can resume

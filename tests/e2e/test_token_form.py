@@ -112,7 +112,7 @@ async def test_chosen_rooms_are_joined_and_others_refused(browser: Browser, serv
         await expect(visit.page.get_by_test_id("publish-result")).to_have_text(re.compile("^403 scope_missing: "))
 
 
-async def test_a_wrong_token_is_told_by_its_code(browser: Browser, served: GatewayProcess) -> None:
+async def test_a_wrong_token_is_shown_by_its_code(browser: Browser, served: GatewayProcess) -> None:
     """A well-formed token that another key signed; what is no token at all is not even sent."""
     token = await token_for(served, "--room", "tenant")
     other = {"GATEWAY_JWT_SECRET": secrets.token_urlsafe(48)}

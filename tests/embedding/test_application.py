@@ -215,7 +215,7 @@ async def test_what_comes_after_the_close_was_decided_changes_nothing_there_eith
         assert gate.service.gateway.log.window("acme").head == 0
 
 
-async def test_a_client_that_reads_nothing_delays_nobody_there_either() -> None:
+async def test_a_slow_consumer_delays_no_other_client_there_either() -> None:
     """The slow consumer is aborted after its time; the others get everything meanwhile."""
     async with embedded(settings_for(stall_seconds=0.3)) as gate, gate.client(query="&rooms=circle:1") as reader:
         await reader.next("subscribed")

@@ -192,7 +192,7 @@ async def test_ids_of_databases_are_taken() -> None:
 
 @both_transports
 @pytest.mark.parametrize("kind", ["plain", "coroutine"])
-async def test_an_answer_that_takes_long_delays_nobody_else(transport: str, kind: str) -> None:
+async def test_a_slow_answer_delays_no_other_client(transport: str, kind: str) -> None:
     """Connected clients and new ones are served meanwhile."""
     released, thread_released = asyncio.Event(), threading.Event()
 

@@ -49,7 +49,7 @@ async def visitor(board: RunningGateway, user: str) -> AsyncIterator[tuple[str, 
         yield session, api
 
 
-async def test_members_follow_their_circles_and_nobody_else_does(board: RunningGateway) -> None:
+async def test_only_members_follow_their_circles(board: RunningGateway) -> None:
     async with visitor(board, "ada") as (session, api):
         async with established(board, session, "?rooms=circle:7") as ada:
             assert (await ada.next("error"))["data"]["code"] == "room_forbidden"

@@ -57,7 +57,7 @@ async def test_every_call_on_another_event_loop_raises_and_changes_nothing(gate:
         assert gateway.ready
 
 
-async def test_reading_what_is_known_is_for_every_thread(gate: RunningGateway) -> None:
+async def test_reads_are_thread_safe(gate: RunningGateway) -> None:
     async with gate.client():
         assert (await in_a_thread(gate.service.manager.get_stats))["active_connections"] >= 1
         assert await in_a_thread(lambda: gate.service.gateway.ready)

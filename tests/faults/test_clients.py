@@ -245,7 +245,7 @@ async def come_back(folder: Path, *, clients: int, within: float) -> None:
                 await asyncio.sleep(0.05)
 
 
-async def test_time_in_which_the_gateway_did_not_run_counts_against_nobody() -> None:
+async def test_time_in_which_the_gateway_did_not_run_counts_against_no_client() -> None:
     """F22: a slow reader is owed all of its `stall_seconds`, whatever of them the process was stopped for."""
     async with running(settings_for(stall_seconds=3.0)) as gate:
         connections = gate.service.gateway.manager.of(TENANT).connections

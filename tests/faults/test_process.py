@@ -55,7 +55,7 @@ async def slowest(node: GatewayProcess, during: "asyncio.Task[None]") -> float:
 
 @pytest.mark.timing
 @pytest.mark.parametrize("place", ["full", "pipe"])
-async def test_log_lines_that_nobody_takes(place: str, tmp_path: Path) -> None:
+async def test_log_lines_that_cannot_be_written(place: str, tmp_path: Path) -> None:
     """F19: a full disk, and a pipe without a reader: the loop keeps running, and the node ends on SIGTERM."""
     node = GatewayProcess(tmp_path)
     reading, writing = os.pipe()

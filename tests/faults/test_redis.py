@@ -297,7 +297,7 @@ async def test_f8_deaf_channel(server: RedisServer, prefix: str, seconds: float)
         await nodes.judge(publisher)
 
 
-async def test_f8_no_probe_needed_where_nobody_listens(server: RedisServer, prefix: str) -> None:
+async def test_f8_no_probe_needed_where_no_server_listens(server: RedisServer, prefix: str) -> None:
     """A node without a single client finds a deaf channel too."""
     async with proxied(server.port) as network, redis_log(network.url, prefix=prefix) as subject:
         await until(lambda: network.opened >= 2)

@@ -195,7 +195,7 @@ def test_subscribe_ends_with_one_line_where_coming_back_would_not_help(
     assert server.token not in done.stderr
 
 
-def test_subscribe_ends_quietly_when_nobody_reads_on(server: Server) -> None:
+def test_subscribe_ends_quietly_on_a_broken_pipe(server: Server) -> None:
     """The case of `gateway subscribe … | head -1`."""
     start = server.publish("--type", "task.started", "--circle", "74")
     with started(*connected(server, "circle:74", "--since", start), cwd=server.folder) as process:

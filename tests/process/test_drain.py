@@ -52,7 +52,7 @@ async def test_each_client_gets_a_slot_of_its_own_and_is_closed_in_it(tmp_path: 
         assert client.frames[-1]["type"] == "server.draining"
 
 
-async def test_readiness_goes_first_and_nobody_new_is_taken(tmp_path: Path) -> None:
+async def test_readiness_goes_first_and_no_new_client_is_admitted(tmp_path: Path) -> None:
     """By the time that a client is notified, `/readyz` says 503; the process still answers, and refuses new clients."""
     async with GatewayProcess(tmp_path, drain_seconds=20) as node, recording_clients(node, 2) as clients:
         assert (await node.get("/readyz")).status_code == 200
@@ -109,7 +109,7 @@ async def test_who_is_behind_gets_what_was_appended_before_it_is_closed(tmp_path
         assert (await node.ended())[0] == 0
 
 
-async def test_a_client_that_never_reads_holds_nobody_up(tmp_path: Path) -> None:
+async def test_a_client_that_never_reads_delays_no_drain(tmp_path: Path) -> None:
     """A client that is always behind, with all buffers full; and one that is owed nothing but does not answer the
     close."""
     async with GatewayProcess(tmp_path, drain_seconds=1, stall_seconds=60, events_per_second=0) as node:
@@ -142,7 +142,7 @@ async def test_a_client_that_never_reads_holds_nobody_up(tmp_path: Path) -> None
             sock.close()
 
 
-async def test_a_request_that_never_ends_holds_nobody_up(tmp_path: Path) -> None:
+async def test_a_request_that_never_ends_delays_no_drain(tmp_path: Path) -> None:
     """The rest of its body never comes."""
     async with GatewayProcess(tmp_path, drain_seconds=0) as node:
         _, writer = await asyncio.open_connection("127.0.0.1", node.port)

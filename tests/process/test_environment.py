@@ -315,7 +315,7 @@ async def test_check_says_that_a_replica_takes_no_writes(tmp_path: Path) -> None
         assert "replica" in done.stderr
 
 
-def test_check_says_that_nobody_answers(tmp_path: Path) -> None:
+def test_check_reports_an_unreachable_redis(tmp_path: Path) -> None:
     """One line, within seconds: at a port where no server listens, at a name that does not exist, at a server that is
     not Redis."""
     with socket.socket() as silent:

@@ -175,7 +175,7 @@ async def test_a_restart_closes_with_1012() -> None:
             assert (await stopping.closed())[0] == 1012
 
 
-async def test_a_client_that_reads_nothing_is_given_up_and_delays_nobody() -> None:
+async def test_a_slow_consumer_is_aborted_and_delays_no_other_client() -> None:
     """Its place is free after the configured time, whether the close code (4408) still gets through to it or not; the
     others hear everything meanwhile."""
     async with running(settings_for(stall_seconds=0.2)) as gate, gate.client(query="&rooms=circle:1") as reader:

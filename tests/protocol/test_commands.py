@@ -45,7 +45,7 @@ async def test_replies_and_errors_echo_the_commands_id(gate: RunningGateway, id:
         assert "id" not in await client.next("error")
 
 
-async def test_an_id_that_is_none_is_refused(gate: RunningGateway) -> None:
+async def test_an_invalid_id_is_refused(gate: RunningGateway) -> None:
     """The id is not echoed: it may be anything, and long."""
     async with gate.client() as client:
         ids: list[Any] = ["x" * 65, 10**63, 1.5, True, [], {}]
@@ -115,7 +115,7 @@ async def test_further_fields_of_a_ping_are_ignored(gate: RunningGateway) -> Non
         assert pong["data"].keys() == {"as_of", "cursor"}
 
 
-async def test_unknown_commands_are_told_from_malformed_ones(gate: RunningGateway) -> None:
+async def test_unknown_commands_are_distinguished_from_malformed_ones(gate: RunningGateway) -> None:
     """`unknown_type`, for a server's frame or an event sent as a command too."""
     async with gate.client() as client:
         for kind in ("subscribed", "pong", "task.completed", "PING", "", "x" * 10_000):

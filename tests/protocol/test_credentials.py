@@ -103,7 +103,7 @@ async def test_another_authentication_scheme_is_no_token(gate: RunningGateway) -
     assert_problem(response, 401, "token_missing")
 
 
-async def test_a_bad_an_expired_and_a_revoked_token_are_told_apart(gate: RunningGateway) -> None:
+async def test_a_bad_an_expired_and_a_revoked_token_have_different_codes(gate: RunningGateway) -> None:
     """By the reason of the close and the code of the problem, and by nothing more."""
     good = gate.token("carl")
     expired = gate.token(now=gate.service.gateway.clock() - 700, expires_in=600)

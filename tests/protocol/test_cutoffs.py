@@ -118,7 +118,7 @@ async def test_token_from_before_ends_whatever_its_clock_says(issuer: str, how: 
 @pytest.mark.parametrize("issuer", ["own", "provider"])
 @pytest.mark.parametrize("how", ["user", "tenant", "removed"])
 @pytest.mark.parametrize("ahead", [0, 2, 5])
-async def test_token_from_before_that_nobody_has_seen_ends_too(issuer: str, how: str, ahead: int) -> None:
+async def test_earlier_token_that_was_never_shown_ends_too(issuer: str, how: str, ahead: int) -> None:
     """In the same second, and for as long as its clock is known to be ahead."""
     async with setting(issuer) as it:
         token = it.token(ahead=ahead)
@@ -145,7 +145,7 @@ async def test_token_that_the_gateway_issues_after_it_is_good(how: str) -> None:
 
 @pytest.mark.parametrize("issuer", ["own", "provider"])
 @pytest.mark.parametrize("how", ["user", "tenant", "removed"])
-async def test_token_that_somebody_signs_a_second_after_it_is_good(issuer: str, how: str) -> None:
+async def test_token_signed_a_second_later_is_good(issuer: str, how: str) -> None:
     """The issuer's clock is right, or behind by less than that: a new token works without waiting for the leeway."""
     async with setting(issuer) as it:
         await it.end(how)

@@ -174,7 +174,7 @@ async def test_a_cursor_that_cannot_be_read_begins_with_a_gap(gate: RunningGatew
             head = published
 
 
-async def test_a_place_that_is_no_longer_kept_is_told() -> None:
+async def test_a_trimmed_position_is_reported_as_a_gap() -> None:
     """`recovered` is false; what is kept is replayed all the same."""
     for way in ("socket", "asgi"):
         async with serving(way, log_max_events=5) as gate:

@@ -93,7 +93,7 @@ ISSUING: list[tuple[str, dict[str, Any], int, str]] = [
 ]
 
 
-async def test_nobody_issues_what_they_do_not_hold(gate: RunningGateway) -> None:
+async def test_no_token_is_issued_beyond_the_issuers_grants(gate: RunningGateway) -> None:
     """Nor tokens that would not be accepted: 403 for grants beyond the issuer's own, 422 for invalid ones."""
     for scope, change, status, code in ISSUING:
         async with http(gate, gate.token("root", scope=scope, rooms=["circle:1"], expires_in=3_600)) as api:

@@ -120,7 +120,7 @@ async def test_a_number_beyond_a_double_is_refused_and_not_made_null(gate: Runni
         assert batch.json()["results"][1]["error"]["code"] == "bad_message"
 
 
-async def test_a_body_over_the_limit_is_a_413_whether_or_not_its_length_is_told(gate: RunningGateway) -> None:
+async def test_a_body_over_the_limit_is_a_413_with_and_without_content_length(gate: RunningGateway) -> None:
     """1 MiB for an event's body; it is not read to its end."""
 
     async def chunks() -> Any:
@@ -311,7 +311,7 @@ async def test_a_batch_survives_a_fault_in_one_of_its_events(gate: RunningGatewa
         assert codes == [None, "internal_error", None]
 
 
-async def test_nobody_without_a_token_has_a_body_read(gate: RunningGateway) -> None:
+async def test_no_body_is_read_without_a_token(gate: RunningGateway) -> None:
     """The answer comes before the body does: what a stranger announces takes no memory."""
     reader, writer = await asyncio.open_connection("127.0.0.1", gate.port)
     head = (

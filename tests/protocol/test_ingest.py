@@ -63,7 +63,7 @@ async def test_small_batches_share_an_iteration() -> None:
     assert most == 5
 
 
-async def test_batches_of_a_tenant_wait_in_order_and_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_batches_of_a_tenant_wait_in_order_for_a_limited_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond those under way they are refused as a whole after a time limit; a cancelled one delays no other."""
     monkeypatch.setattr(ingest, "MAX_WAIT", 0.1)
     scheduler, free = IngestScheduler(), asyncio.Event()

@@ -18,7 +18,7 @@ async def clocked() -> AsyncIterator[tuple[RunningGateway, Clock]]:
         yield gate, clock
 
 
-async def test_an_expiring_token_is_told_once_and_ahead() -> None:
+async def test_expiry_is_announced_once_and_ahead() -> None:
     """Once, in time to refresh; then the connection is closed with 4401 `token_expired`."""
     async with clocked() as (gate, clock), gate.client(gate.token(now=clock(), expires_in=600)) as client:
         await fence(client)
@@ -125,7 +125,7 @@ async def test_auth_can_widen_the_grants(gate: RunningGateway) -> None:
         assert (await client.ask(type="subscribe", rooms=["circle:1"]))["type"] == "subscribed"
 
 
-async def test_auth_of_somebody_else_is_a_mismatch_and_changes_nothing(gate: RunningGateway) -> None:
+async def test_auth_of_another_user_is_a_mismatch_and_changes_nothing(gate: RunningGateway) -> None:
     """Neither another user nor the same user id of another tenant."""
     async with gate.client(query="&rooms=circle:1") as client:
         await client.next("subscribed")

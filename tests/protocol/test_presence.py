@@ -53,7 +53,7 @@ async def test_the_frame_is_as_the_protocol_has_it(gate: RunningGateway) -> None
     assert answer == {"type": "presence", "id": 7, "data": {"room": "circle:1", "users": users, "connections": 1}}
 
 
-async def test_who_may_subscribe_may_ask_and_nobody_else(gate: RunningGateway) -> None:
+async def test_presence_takes_the_grant_to_subscribe(gate: RunningGateway) -> None:
     """The same refusals over the WebSocket and HTTP, naming the room."""
     for token, room, code, status in (
         (gate.token(rooms=["circle:1"]), "circle:2", "room_forbidden", 403),
@@ -90,7 +90,7 @@ async def test_http_answers_as_the_command_does(gate: RunningGateway) -> None:
         assert (await api.get("/rooms/circle%3A1/presence")).json() == answer.json()
 
 
-async def test_watchers_are_told_of_the_first_in_and_the_last_out(gate: RunningGateway) -> None:
+async def test_watchers_are_notified_of_the_first_in_and_the_last_out(gate: RunningGateway) -> None:
     """Not of further connections of the same user, and after the grace."""
     async with gate.client(gate.token("ada")) as ada, gate.client(gate.token("eve"), "&rooms=circle:1") as unaware:
         await unaware.next("subscribed")
@@ -106,7 +106,7 @@ async def test_watchers_are_told_of_the_first_in_and_the_last_out(gate: RunningG
         await fence(unaware)
 
 
-async def test_nobody_is_told_of_oneself_or_of_what_was_before(gate: RunningGateway) -> None:
+async def test_no_notification_of_oneself_or_of_earlier_members(gate: RunningGateway) -> None:
     """Neither of the own arrival, nor of that of another connection of the same user."""
     async with (
         gate.client(gate.token("ada")) as ada,
@@ -167,7 +167,7 @@ async def test_every_way_out_is_leaving(gate: RunningGateway) -> None:
         assert await present(eve) == {"eve": 1}
 
 
-async def test_a_flapping_client_floods_nobody(gate: RunningGateway) -> None:
+async def test_a_flapping_client_causes_no_flood(gate: RunningGateway) -> None:
     """Twenty reconnections within the grace are one arrival."""
     async with gate.client(gate.token("ada")) as ada:
         with_grace(gate, 1.0)

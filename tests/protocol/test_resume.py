@@ -75,7 +75,7 @@ async def test_recovered_says_whether_everything_after_the_cursor_came(gate: Run
         assert (answer["recovered"], answer["replayed"]) == (True, 0)
 
 
-async def test_a_trimmed_window_is_told_and_what_is_kept_is_replayed() -> None:
+async def test_a_trimmed_window_is_reported_and_the_rest_is_replayed() -> None:
     """`recovered: false`, and then all later events that are still there."""
     async with running(settings_for(log_max_events=5)) as gate:
         all_ids = [await gate.publish(circle_id=1) for _ in range(10)]

@@ -120,7 +120,7 @@ async def test_rooms_of_each_kind_are_followed_by_grant(gate: RunningGateway) ->
         assert (await client.ask(type="unsubscribe", rooms=["team:9"]))["type"] == "unsubscribed"
 
 
-async def test_a_room_of_no_kind_is_none(gate: RunningGateway) -> None:
+async def test_a_room_of_an_unknown_kind_is_invalid(gate: RunningGateway) -> None:
     """The answer names the kinds that there are."""
     async with gate.client(gate.token(rooms=ROOMS)) as client, http(gate, gate.token(rooms=ROOMS)) as api:
         for command in ("subscribe", "unsubscribe"):

@@ -235,7 +235,7 @@ class SlowNode(LocalCluster):
         return await super().pop(key)
 
 
-async def test_nobody_waits_for_somebody_elses_ticket() -> None:
+async def test_a_slow_ticket_delays_no_other_client() -> None:
     """While one is looked up, connections by token are made; and what its client has sent is not lost."""
     nodes = SlowNode()
     async with gate_with(nodes) as gate:

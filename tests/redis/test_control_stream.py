@@ -76,7 +76,7 @@ async def test_what_cannot_be_read_is_passed_over(server: RedisServer, prefix: s
 
 
 @pytest.mark.parametrize("lost", ["FLUSHALL", "DEL", "restart"])
-async def test_messages_are_told_anew_where_the_stream_is_another_one(
+async def test_messages_are_read_again_where_the_stream_is_another_one(
     server: RedisServer, prefix: str, lost: str
 ) -> None:
     """Once for each of them: nodes that notice at the same time leave it no longer than that."""

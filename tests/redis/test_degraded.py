@@ -8,7 +8,9 @@ from tests.support.redis import RedisServer
 
 
 @pytest.mark.parametrize("dead", [False, True], ids=["stalled", "killed"])
-async def test_who_connects_meanwhile_is_told_as_the_others_were(server: RedisServer, prefix: str, dead: bool) -> None:
+async def test_new_clients_meanwhile_are_notified_as_the_others_were(
+    server: RedisServer, prefix: str, dead: bool
+) -> None:
     """`stream.degraded` right after the first frame, once, and `stream.restored` when it is over; who comes after that
     hears of neither."""
     async with stage(server.url, prefix=prefix) as nodes:

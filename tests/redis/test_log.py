@@ -117,7 +117,7 @@ async def _until_head(server: RedisServer, prefix: str, head: int) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_cancelled_receipt_disturbs_nobody(server: RedisServer, prefix: str) -> None:
+async def test_cancelled_receipt_disturbs_no_other(server: RedisServer, prefix: str) -> None:
     """Cancelled before it was sent, an event is not sent; the others have their places."""
     async with redis_log(server.url, prefix=prefix) as subject:
         await subject.follow("acme")
@@ -149,7 +149,7 @@ async def test_stop_answers_what_waits(server: RedisServer, prefix: str) -> None
 
 
 @pytest.mark.parametrize("answer", [None, [], [b"appended"], [b"appended", b"zz", 1, b"1"], 7, {}])
-async def test_answer_that_is_none_ends_nothing(server: RedisServer, prefix: str, answer: Any) -> None:
+async def test_invalid_answer_ends_nothing(server: RedisServer, prefix: str, answer: Any) -> None:
     """An invalid answer of a script fails its event, and no other."""
     async with redis_log(server.url, prefix=prefix) as subject:
         await subject.follow("acme")
@@ -525,7 +525,7 @@ def _lines(caplog: pytest.LogCaptureFixture, words: str) -> list[str]:
     return [r.getMessage() for r in caplog.records if r.name.startswith("gateway.log") and words in r.getMessage()]
 
 
-async def test_nothing_grows_with_tenants_that_nobody_follows(server: RedisServer, prefix: str) -> None:
+async def test_nothing_grows_with_tenants_without_followers(server: RedisServer, prefix: str) -> None:
     """Publishing to many tenants keeps a bounded number of their codecs, and nothing else."""
     async with redis_log(server.url, prefix=prefix) as subject:
         for start in range(0, 3_000, 200):

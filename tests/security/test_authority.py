@@ -81,7 +81,7 @@ async def test_refused(attacked: AttackedGateway, scope: str, method: str, targe
         (["circle:a_b"], ["circle:a", "circle:b"]),
     ],
 )
-async def test_nobody_issues_what_they_do_not_hold(
+async def test_no_token_is_issued_beyond_the_issuers_grants(
     attacked: AttackedGateway, held: list[str], asked: list[str]
 ) -> None:
     """403 that names the rooms beyond one's own."""

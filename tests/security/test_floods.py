@@ -68,7 +68,7 @@ async def test_pings_that_are_never_read_end_after_a_burst(served: GatewayProces
 
 
 @pytest.mark.parametrize("opcode", [PING, PONG])
-async def test_a_flood_of_control_frames_is_told_4429(served: GatewayProcess, opcode: int) -> None:
+async def test_a_flood_of_control_frames_is_closed_with_4429(served: GatewayProcess, opcode: int) -> None:
     """10,000 a second, its answers read: `rate_limited`, well before a second has passed."""
     async with healthy(served), open_raw(served.port, token()) as client:
         code = asyncio.create_task(client.close_code())
@@ -125,7 +125,7 @@ async def test_messages_that_never_end_keep_no_more_than_their_limit(served: Gat
 
 
 @pytest.mark.parametrize("opcode", [TEXT, BINARY])
-async def test_tiny_messages_at_wire_speed_are_told_why_and_sent_away(served: GatewayProcess, opcode: int) -> None:
+async def test_tiny_messages_at_wire_speed_are_closed_with_the_reason(served: GatewayProcess, opcode: int) -> None:
     """Empty text and empty binary frames are malformed: 4400 after ten of them; under 5 MB."""
     async with healthy(served), open_raw(served.port, token()) as client:
         code = asyncio.create_task(client.close_code(5))
@@ -160,7 +160,7 @@ async def test_a_client_that_never_answers_the_close_frame_is_gone_in_2_s(served
         assert 1.0 < await client.gone(4) < 3.0
 
 
-async def test_whoever_is_refused_and_does_not_go_is_gone_in_2_s(served: GatewayProcess) -> None:
+async def test_a_refused_client_that_stays_is_aborted_in_2_s(served: GatewayProcess) -> None:
     """An invalid token is closed with 4401; a connection that then floods costs nothing more."""
     async with healthy(served), raw(served.port) as client:
         await client.send(handshake("/ws/dashboard?token=bad"))
@@ -173,7 +173,7 @@ async def test_whoever_is_refused_and_does_not_go_is_gone_in_2_s(served: Gateway
     assert growth < 5 * MIB
 
 
-async def test_data_after_the_close_frame_is_nobodys(served: GatewayProcess) -> None:
+async def test_data_after_the_close_frame_is_dropped(served: GatewayProcess) -> None:
     """A close frame, and 8 MB behind it: answered once, and nothing of it is kept or run."""
     async with healthy(served), open_raw(served.port, token()) as client:
         before = served.rss
@@ -209,7 +209,7 @@ async def test_a_hundred_clients_that_open_and_close_at_once(served: GatewayProc
         await asyncio.gather(*(visit() for _ in range(100)))
 
 
-async def test_a_compressed_bomb_is_told_1009(served: GatewayProcess) -> None:
+async def test_a_compressed_bomb_is_closed_with_1009(served: GatewayProcess) -> None:
     """With compression on: 1,000 times its size, 20 times; each 1009 with under 5 MB for all (item 6)."""
     deflate = zlib.compressobj(9, zlib.DEFLATED, -15)
     bomb = (deflate.compress(b"\0" * 64 * MIB) + deflate.flush(zlib.Z_SYNC_FLUSH))[:-4]

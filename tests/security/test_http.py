@@ -255,7 +255,7 @@ async def test_odd_but_good_page(attacked: AttackedGateway, path: str, query: st
 
 
 @pytest.mark.parametrize("id", ["x", "con_", "..", "%2e%2e", "%00", "con_%0d%0aX: 1", "*", "con_" + "a" * 4000, MARK])
-async def test_connection_that_is_none(attacked: AttackedGateway, id: str) -> None:
+async def test_unknown_connection(attacked: AttackedGateway, id: str) -> None:
     """404, whatever it is called."""
     answer = await attacked.http("DELETE", f"/admin/connections/{id.replace(' ', '%20')}", token=admin(attacked))
     problem(answer, 405 if answer.status == 405 else 404, "not_found")

@@ -210,9 +210,7 @@ async def test_refresh_in_the_last_moment(lab: GatewayLab) -> None:
     assert closed.late == 0
 
 
-async def test_nothing_is_told_of_the_end_before_the_first_frame(
-    lab: GatewayLab, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_no_notice_of_the_end_before_the_first_frame(lab: GatewayLab, monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection that waits for its log is warned after its first frame, and closed when its token ends while it
     waits."""
     following: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -311,7 +309,7 @@ async def test_two_connections_of_a_user(lab: GatewayLab) -> None:
     assert len(second.events) == 1
 
 
-async def test_broken_transport_hurts_nobody(lab: GatewayLab) -> None:
+async def test_broken_transport_affects_no_other(lab: GatewayLab) -> None:
     """A client that goes in the middle of a delivery takes nothing from those after it."""
     connection, tape = lab.join(rooms="circle:7")
     _, other = lab.join(lab.token("bob"), rooms="circle:7")

@@ -227,7 +227,7 @@ async def test_odd_but_good(attacked: AttackedGateway, query: str, sent: list[tu
     silent(attacked.watch.text(), GOOD)
 
 
-async def test_refresh_of_somebody_else(attacked: AttackedGateway) -> None:
+async def test_refresh_of_another_user(attacked: AttackedGateway) -> None:
     """`auth` with another's token, of the same tenant or the same name in another tenant, is a mismatch."""
     async with attacked.gate.client(GOOD) as client:
         for changed in ({"sub": "bob"}, {"tenant": "globex"}, {"sub": "Alice@example.org"}):

@@ -138,7 +138,7 @@ async def test_one_that_stops_is_gone_and_comes_back_to_what_it_missed() -> None
             assert await events(client, len(ids) - 3) == ids[3:]
 
 
-async def test_who_falls_out_of_the_window_is_told_before_anything_later() -> None:
+async def test_a_gap_is_reported_before_anything_later() -> None:
     """Earlier events come first, in order; then `stream.gap` with a cursor; then everything after that."""
     async with unlimited(log_max_events=100) as gate, slow(gate) as client:
         ids = await fall_behind(gate) + await publish(gate, 300)
@@ -205,7 +205,7 @@ async def test_many_are_behind_at_once_and_a_healthy_one_is_not_delayed() -> Non
 
 
 @pytest.mark.timing
-async def test_one_that_reads_not_at_all_delays_nobody(tmp_path: Path) -> None:
+async def test_a_slow_consumer_delays_no_other_client(tmp_path: Path) -> None:
     """30 of them beside a healthy client, at a `gateway serve`: it gets each event, 99 of 100 within 250 ms."""
     async with GatewayProcess(tmp_path) as served, several(30, served.port, token(), "&rooms=circle:pulse,circle:load"):
         async with healthy(served):
@@ -493,7 +493,7 @@ async def revoke(gate: RunningGateway) -> None:
     assert answer.json()["disconnected"] == 1
 
 
-async def test_loss_that_the_reply_has_told_is_not_told_again() -> None:
+async def test_loss_that_the_reply_has_reported_is_not_reported_again() -> None:
     """The connection is behind and joins a room whose events are gone since its cursor: `recovered: false`, and then
     all that the reply has counted."""
     lab = GatewayLab(log_max_events=10)

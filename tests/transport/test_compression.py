@@ -89,7 +89,7 @@ async def test_a_slow_reader_gets_it_compressed_too() -> None:
             assert [event["data"] for event in read] == numbers
 
 
-async def test_nobody_gets_it_where_it_is_off() -> None:
+async def test_no_compression_where_it_is_off() -> None:
     """Compression is off by default."""
     async with unlimited() as gate, opened(gate.port, gate.token(), "&rooms=circle:1", DEFLATE) as client:
         await wire(client)

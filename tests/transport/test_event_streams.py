@@ -202,7 +202,7 @@ async def test_the_middleware_of_the_application_sees_the_response(middleware: l
 @pytest.mark.parametrize(
     "header", [(b"x y", b"1"), (b"", b"1"), (b"x", b"1\r\nSet-Cookie: a=b"), (b"x\n", b"1"), (b"x", b"1\x00")]
 )
-def test_the_head_takes_no_header_that_is_none(header: tuple[bytes, bytes]) -> None:
+def test_the_head_takes_no_invalid_header(header: tuple[bytes, bytes]) -> None:
     with pytest.raises(ValueError, match="is no header"):
         response_head(200, [header])
 

@@ -170,7 +170,7 @@ async def test_it_ends_in_time_though_clients_answer_nothing(tmp_path: Path) -> 
             assert ended - began < DRAIN + 4.0
 
 
-async def test_a_reply_to_a_client_that_has_gone_meanwhile_is_nobodys(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_reply_to_a_disconnected_client_is_dropped(caplog: pytest.LogCaptureFixture) -> None:
     """Its task still runs when the socket has ended: nothing is raised, nothing logged."""
     async with unlimited() as gate:
         async with opened(gate.port, gate.token()) as client:

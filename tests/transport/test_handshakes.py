@@ -187,7 +187,7 @@ async def test_the_answer_is_the_one_of_the_standard(served: GatewayProcess) -> 
         }
 
 
-async def test_another_version_is_told_which_one_is_spoken(served: GatewayProcess) -> None:
+async def test_another_version_gets_the_supported_one(served: GatewayProcess) -> None:
     """Section 4.4."""
     async with raw(served.port) as client:
         await client.send(handshake(TARGET, "Sec-WebSocket-Version: 8", without=(VERSION,)))

@@ -30,7 +30,7 @@ async def served(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Gate
 
 
 @pytest.mark.timing
-async def test_whoever_sends_no_whole_head_is_gone_after_5_s(served: GatewayProcess) -> None:
+async def test_an_incomplete_head_is_closed_after_5_s(served: GatewayProcess) -> None:
     """No byte, half a line, half a head, a byte each 0.2 s, half of a second request: none holds its place."""
     whole = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
 

@@ -127,7 +127,7 @@ async def test_a_refused_origin_is_logged(stock: bool, caplog: pytest.LogCapture
     }
 
 
-async def test_a_handshake_that_is_none_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_invalid_handshake_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     """Where the gateway's own transport judges it."""
     async with running(settings_for()) as gate:
         for request in (handshake("/ws/dashboard", without=["sec-websocket-version"]), handshake(f"/{'x' * 9_000}")):

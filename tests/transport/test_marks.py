@@ -87,7 +87,7 @@ async def test_events_take_the_place_of_marks_and_replies_do_not(stock: bool) ->
         assert 2 <= len(types) <= 5
 
 
-async def test_interval_of_0_is_none_at_all(stock: bool) -> None:
+async def test_interval_of_0_turns_marks_off(stock: bool) -> None:
     """Neither in silence nor after a replay; a pong has the place all the same."""
     async with marking(stock, 0.0) as gate:
         start = await gate.publish(circle_id=1)

@@ -201,7 +201,7 @@ async def test_frames_that_come_before_a_ticket_is_redeemed_are_answered(served:
         assert (await client.message())["id"] == "early"
 
 
-async def test_early_frames_of_who_is_refused_are_nobodys(served: GatewayProcess) -> None:
+async def test_early_frames_of_a_refused_client_are_dropped(served: GatewayProcess) -> None:
     """The close code comes as ever."""
     for target, code in ((f"/ws/dashboard?token={token()}x", 4401), ("/ws/dashboard?ticket=none", 4401)):
         async with raw(served.port) as client:

@@ -91,7 +91,7 @@ def test_another_issuers_token_of_the_same_second_ends_and_of_the_next_one_does_
         assert not is_cut_off(other(NOW + later, NOW + later + 0.1), cutoff, cutoff, NOW + later + 0.1)
 
 
-def test_own_token_of_the_same_second_is_told_by_the_cutoff_that_it_names() -> None:
+def test_own_token_of_the_same_second_is_ordered_by_the_cutoff_that_it_names() -> None:
     """For its whole life: also when the second is over, and also where the cutoff reaches further than it was made."""
     cutoff = NOW + 0.2
     before, after = own(NOW + 0.1), own(NOW + 0.3, cutoff)

@@ -89,7 +89,7 @@ def test_a_fault_costs_those_whom_it_befell() -> None:
     assert failed == [(str(n), "broken") for n in (1, 3, 4)]
 
 
-def test_nobody_new_is_found_in_an_empty_room() -> None:
+def test_an_empty_room_has_no_connections() -> None:
     """A connection that leaves is in no index any more."""
     manager = ConnectionManager()
     one, _ = connection(manager, {A: 0, B: 0})

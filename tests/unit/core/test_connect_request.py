@@ -167,7 +167,7 @@ def test_client_address(peer: str, forwarded: list[str], address: str) -> None:
     assert client_address(peer, headers, [ip_network("10.0.0.0/8")]) == address
 
 
-def test_nobody_is_believed_without_proxies() -> None:
+def test_no_forwarded_address_is_trusted_without_proxies() -> None:
     """The header counts for nothing where no proxy is configured."""
     assert client_address("10.0.0.1", {b"x-forwarded-for": [b"1.2.3.4"]}, []) == "10.0.0.1"
 

@@ -54,7 +54,7 @@ def test_other_alphabet_of_base64_is_refused(offset: int) -> None:
 
 
 @given(st.text(max_size=64) | st.from_regex(r"evt_[A-Za-z0-9_-]{22}", fullmatch=True))
-def test_what_nobody_gave_out_is_refused(text: str) -> None:
+def test_forged_cursors_are_refused(text: str) -> None:
     """Any other text is refused, and nothing else is raised."""
     with pytest.raises(CursorInvalid):
         Cursors((KEY,), "acme").decode(text)

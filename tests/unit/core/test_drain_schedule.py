@@ -33,7 +33,7 @@ def test_chance_moves_them() -> None:
     assert slots(5, 1.0, lambda: 0.5)[0] == 0.05
 
 
-def test_nobody_is_nobody() -> None:
+def test_no_clients_need_no_slots() -> None:
     assert slots(0, 10.0, random.random) == []
 
 

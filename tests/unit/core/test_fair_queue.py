@@ -28,7 +28,7 @@ def test_each_tenants_items_come_in_order_and_once(items: list[tuple[str, int]],
         ]
 
 
-def test_a_tenant_with_a_long_line_delays_nobody() -> None:
+def test_a_tenant_with_a_long_queue_delays_no_other() -> None:
     """The item of a new tenant is in the next batch, or in the one after it."""
     queue: FairQueue[str] = FairQueue(10_000, 1 << 30, 1 << 30)
     for n in range(10_000):

@@ -35,7 +35,7 @@ def test_keys_against_a_dictionary(steps: list[tuple[float, str, bytes]]) -> Non
             assert now - first[2] < 161
 
 
-def test_a_key_is_forgotten_early_by_nobody() -> None:
+def test_no_key_is_forgotten_early() -> None:
     """Just before its time it holds, whenever in a generation it was used and however the clock was looked at."""
     for used in range(0, 40, 3):
         keys = IdempotencyWindow()

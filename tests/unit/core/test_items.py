@@ -160,7 +160,7 @@ def test_item_whose_change_is_the_oldest_goes_first() -> None:
     assert small.store.bytes <= 2_000
 
 
-def test_item_begins_anew_after_its_end() -> None:
+def test_item_starts_over_after_its_end() -> None:
     """An append after a delete begins as a set does; what an end took is free once nothing says it any more."""
     story = Story()
     story.change("k", "set", {"t": "a"})

@@ -92,7 +92,7 @@ class World:
     [("connect", "eve"), ("disconnect", "eve"), ("watch", "w1"), ("pass", 11.0), ("watch", "w2"), ("connect", "eve")]
 )
 @settings(max_examples=300)
-def test_who_was_told_everything_knows_who_is_there(steps: list[tuple[str, object]]) -> None:
+def test_watchers_converge_to_the_members(steps: list[tuple[str, object]]) -> None:
     """For any joins, leaves and flicker: once all grace periods are over, each watcher's view is exact, and before that
     it lacks no present user."""
     world = World()
@@ -108,7 +108,7 @@ def test_who_was_told_everything_knows_who_is_there(steps: list[tuple[str, objec
 
 
 @given(steps)
-def test_a_flapping_user_is_told_of_once_in_a_grace(steps: list[tuple[str, object]]) -> None:
+def test_a_flapping_user_is_reported_once_in_a_grace(steps: list[tuple[str, object]]) -> None:
     """However the user flickers: to a watcher that does not itself look again, at most one `joined` and one `left` of
     the same user within the grace, and the two in turns."""
     world = World()
@@ -141,7 +141,7 @@ def watched(*watchers: str) -> PresenceFeed[str]:
     return room
 
 
-def test_nobody_is_told_of_what_was_before() -> None:
+def test_earlier_members_are_not_reported() -> None:
     """A user's own join is one, though the others have not been notified of it yet."""
     room = watched("old")
     room.enter("ada")
@@ -170,7 +170,7 @@ def test_who_is_back_within_the_grace_was_never_away() -> None:
     assert room.take_notifications() == [([PresenceEvent("ada", False)], ["w"])]
 
 
-def test_who_looked_in_between_is_told_of_the_return() -> None:
+def test_a_watcher_that_saw_the_absence_is_notified_of_the_return() -> None:
     """Its snapshot was without the user, and it would otherwise never learn of the return."""
     room = watched("before", "looks")
     room.enter("ada")

@@ -37,7 +37,7 @@ def test_never_more_than_the_average_and_the_burst(
 
 
 @given(st.sampled_from([0.7, 3, 20, 333]), st.integers(1, 10), st.floats(1, 1e6))
-def test_who_waits_as_told_is_granted(per_second: float, burst: int, now: float) -> None:
+def test_a_request_after_retry_after_is_granted(per_second: float, burst: int, now: float) -> None:
     """The `retry_after` of a refusal is long enough."""
     rate, due = RateLimiter(per_second, burst), 0.0
     wait = 0.0

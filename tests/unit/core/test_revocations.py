@@ -126,7 +126,7 @@ def test_shown_token_ends_though_its_clock_is_ahead(kind: ControlKind, ahead: in
         assert not node.is_room_revoked(after, room, NOW + ahead + 1.5)
 
 
-def test_told_again_a_cutoff_reaches_no_further() -> None:
+def test_a_repeated_cutoff_reaches_no_further() -> None:
     """Tokens that were shown since are no tokens from before it."""
     revocations = Revocations()
     cutoff = message("user_revoked", "bob", NOW + 0.5)
@@ -241,7 +241,7 @@ def test_clock_that_was_ahead_does_not_revoke_a_full_tenant_again_and_again() ->
     assert revoked(revocations, issued) == [True]
 
 
-def test_connections_to_close_are_neither_bounded_nor_kept_from_anybody() -> None:
+def test_connections_to_close_are_neither_bounded_nor_withheld() -> None:
     """They are over in minutes."""
     revocations = Revocations(max_entries=2)
     for n in range(5):

@@ -145,7 +145,7 @@ async def test_a_route_says_tenant_and_rooms(gate: RunningGateway) -> None:
         assert bridge.forwarded == 1
 
 
-async def test_a_route_to_nobody_drops_the_event(gate: RunningGateway) -> None:
+async def test_a_route_without_a_tenant_drops_the_event(gate: RunningGateway) -> None:
     """None, or no tenant; and a route that fails or names what there is not."""
 
     def fails(event: Any) -> None:

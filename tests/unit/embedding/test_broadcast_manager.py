@@ -145,7 +145,7 @@ async def test_broadcast_keeps_a_timestamp_that_is_there() -> None:
     assert one.send_json.call_args.args[0]["timestamp"] == "2026-01-15T10:30:00Z"
 
 
-async def test_broadcast_to_nobody_is_none() -> None:
+async def test_broadcast_without_clients_returns_zero() -> None:
     """The broadcast is not counted."""
     manager = ConnectionManager()
     assert await manager.broadcast({"type": "test"}) == 0

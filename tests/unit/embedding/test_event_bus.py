@@ -86,7 +86,7 @@ async def test_publish_returns_when_the_handlers_are_done_and_they_run_together(
     assert sorted(order) == ["first", "second"]
 
 
-async def test_a_handler_that_raises_hurts_nobody_else(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_handler_that_raises_affects_no_other(caplog: pytest.LogCaptureFixture) -> None:
     """Neither the others, nor the publisher, nor the next event; the log names it."""
     bus, heard = EventBus(), list[Event]()
 
@@ -192,7 +192,7 @@ async def test_events_reach_only_the_tenant_they_name(gate: RunningGateway) -> N
     assert [frame["data"] for frame in await received(gate, bus, events, "circle:1")] == [{"of": "acme"}]
 
 
-async def test_events_of_nobody_are_dropped_counted_and_logged(
+async def test_events_without_a_tenant_are_dropped_counted_and_logged(
     gate: RunningGateway, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Guessing a tenant would be telling one tenant's event to another."""

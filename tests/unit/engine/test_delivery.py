@@ -105,7 +105,7 @@ async def test_a_lone_event_waits_for_one_turn() -> None:
     assert subject.writes == [[1]]
 
 
-async def test_nobody_waits_for_longer_than_the_fan_out_before_took() -> None:
+async def test_coalescing_waits_no_longer_than_the_last_fan_out_took() -> None:
     """Where every turn brings more, without an end, it is this that ends it; and 5 ms, where that is less."""
     for cost, longest in ((0.002, 0.002), (0.1, MAX_COALESCE)):
         subject = DeliveryUnderTest(cost)

@@ -246,7 +246,7 @@ def refusing() -> Iterator[str]:
         yield f"http://127.0.0.1:{unused.getsockname()[1]}/"
 
 
-async def test_nobody_there_is_a_failure_like_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_unreachable_url_is_a_failure_like_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
     """Refused connections neither stop the start nor escape."""
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     with refusing() as url:

@@ -94,7 +94,7 @@ def test_the_events_of_the_users_own_room_move_the_place_and_are_not_yielded() -
 
 
 @pytest.mark.parametrize("ends", ["count", "mark"])
-def test_state_is_asked_for_anew_until_anything_has_come(ends: str) -> None:
+def test_state_is_requested_again_until_anything_has_come(ends: str) -> None:
     """Then from the last item on, which stands in log order; and always with the state."""
     driver = ScriptedDriver(state=True, marks=True)
     driver.receive(established("evt_9"), subscribed(None, 0, "evt_9", items=2, complete=True))
@@ -156,7 +156,7 @@ def test_a_cursor_that_the_gateway_does_not_know_is_a_gap() -> None:
     assert driver.numbers[1:] == [6]
 
 
-def test_the_state_begins_anew_after_a_gap() -> None:
+def test_the_state_starts_over_after_a_gap() -> None:
     """All of it: an item that is gone would never be taken back otherwise."""
     driver = ScriptedDriver(state=True)
     driver.begin(subscribed(None, 0, items=1, complete=True), event_frame(1, key="k"), mark("evt_1"))
@@ -452,7 +452,7 @@ def test_freshness_is_by_marks_and_a_clock_that_does_not_go_back() -> None:
     assert driver.stream.freshness(driver.now).stale
 
 
-def test_what_it_is_told_of_the_connection() -> None:
+def test_changes_of_the_connection_are_reported() -> None:
     driver = ScriptedDriver()
     driver.begin()
     driver.close(1013, "broker_unavailable")
