@@ -52,7 +52,7 @@ async def test_client_goes_on_at_another_node_from_its_cursor(server: RedisServe
         assert seen == ids[start : start + len(seen)]
 
 
-async def test_cursor_that_this_node_has_not_heard_of_yet_is_good(server: RedisServer, prefix: str) -> None:
+async def test_cursor_ahead_of_this_node_is_good(server: RedisServer, prefix: str) -> None:
     """A client may be faster than the channel: its cursor, from another node, is of a place that this one has to read
     up to first. At connecting and in a command."""
     async with stage(server.url, server.url, prefix=prefix) as nodes:

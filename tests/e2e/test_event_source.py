@@ -112,10 +112,10 @@ async def test_the_page_of_the_documents(browser: Browser) -> None:
             await until(both)
             gate.service.gateway.log_status.on_reset("acme")
 
-            async def told() -> bool:
+            async def notified() -> bool:
                 return await seen() == [*ids, "loss"]
 
-            await until(told)
+            await until(notified)
         finally:
             await context.close()
 

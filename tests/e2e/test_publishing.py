@@ -125,10 +125,10 @@ async def test_the_copied_javascript_follows_the_tenant(browser: Browser, demo: 
         assert not visit.logged
         await visit.page.evaluate(f"async () => {{ {script} }}")
 
-        async def heard() -> bool:
+        async def arrived() -> bool:
             return any(re.match(r"(task|agent|conversation|memory)\.", line) for line in visit.logged)
 
-        await until(heard)
+        await until(arrived)
 
 
 async def test_the_copied_python_follows_the_tenant(browser: Browser, demo: GatewayProcess) -> None:

@@ -29,10 +29,10 @@ class Visit:
         self.problems: list[str] = []
         page.on("request", lambda request: self.requested.append(request.url))
         page.on("websocket", lambda websocket: self.requested.append(websocket.url))
-        page.on("console", self._heard)
+        page.on("console", self._on_console)
         page.on("pageerror", lambda error: self.problems.append(f"uncaught: {error}"))
 
-    def _heard(self, message: ConsoleMessage) -> None:
+    def _on_console(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):
             self.problems.append(f"{message.type}: {message.text}")
         else:

@@ -28,7 +28,7 @@ async def drained(folder: Path, server: RedisServer, prefix: str, *, clients: in
                 stuck = await never_reads(ending)
                 await asyncio.sleep(2.0)
                 told_to = ran()
-                readiness = asyncio.create_task(ready_once_told(ending, followers[:50]))
+                readiness = asyncio.create_task(ready_once_notified(ending, followers[:50]))
                 ending.send_signal(signal.SIGTERM)
                 status, _ = await ending.ended(drain + 5 + SLACK)
                 took = ran() - told_to
@@ -65,7 +65,7 @@ async def never_reads(node: GatewayProcess) -> socket.socket:
     return sock
 
 
-async def ready_once_told(node: GatewayProcess, followers: list[ResumingClient]) -> int:
+async def ready_once_notified(node: GatewayProcess, followers: list[ResumingClient]) -> int:
     """The answer of `/readyz` as soon as one client has been notified of its slot."""
     async with httpx.AsyncClient(trust_env=False, timeout=5) as client:
         await client.get(f"{node.url}/healthz")  # or connecting would take its time when it is due

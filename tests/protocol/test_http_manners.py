@@ -112,7 +112,7 @@ async def test_a_request_without_a_body_lacks_its_members(api: httpx.AsyncClient
     assert (await api.post("/events")).status_code == 422
 
 
-async def test_missing_permission_is_reported_first(gate: RunningGateway) -> None:
+async def test_missing_credentials_are_reported_first(gate: RunningGateway) -> None:
     """401, whatever the body is said to be."""
     async with httpx.AsyncClient(base_url=gate.url, trust_env=False) as client:
         for path in ("/events", "/events/batch"):

@@ -348,7 +348,7 @@ class LateLog(MemoryLog):
         return self.reads[-1]
 
 
-async def test_a_cursor_that_the_node_has_not_heard_of_is_answered_once_the_log_was_read() -> None:
+async def test_a_cursor_ahead_of_the_node_is_answered_once_the_log_was_read() -> None:
     """Not by the connection's next turn, which comes soon where it is over its rate of events, and not at the end of a
     replay; what was asked after it waits. Where the log cannot be read, that is the answer, and the next follows."""
     log = LateLog()

@@ -86,6 +86,18 @@ def test_prose_names_actors_and_actions(word: str) -> None:
     assert wrong == []
 
 
+def test_names_have_none_of_these_words() -> None:
+    """Functions and classes, tests included."""
+    word = re.compile(r"(?:^|_)(?:nobodys?|somebody|anybody|whoever|told|anew|heard)(?:_|$)")
+    wrong = [
+        f"{name_of(path)}:{node.lineno}: {node.name}"
+        for path in modules()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)) and word.search(node.name)
+    ]
+    assert wrong == []
+
+
 def test_class_names_are_unique() -> None:
     """A name that is searched for leads to one class."""
     names = Counter(

@@ -505,10 +505,10 @@ async def test_another_systems_handlers_after_ours_still_run(gate: RunningGatewa
     async def theirs(event: Any) -> None:
         heard.append(event)
 
-    def nobody(event: Any) -> str:
+    def no_tenant(event: Any) -> str:
         raise LookupError("no such circle")
 
-    setup_websocket_broadcasting(bus=bus, gateway=gate.service.gateway, tenant=nobody)
+    setup_websocket_broadcasting(bus=bus, gateway=gate.service.gateway, tenant=no_tenant)
     bus.subscribe(TheirType.TASK_COMPLETED, theirs)
     await bus.publish(TheirEvent(TheirType.TASK_COMPLETED, {"x": object()}))
     assert len(heard) == 1
