@@ -17,7 +17,19 @@ PROJECT: Final = ROOT / "clients/python"
 PACKAGE: Final = PROJECT / "gathering_client"
 
 CORE: Final = {
-    *("actions", "backoff", "codes", "errors", "events", "freshness", "items", "place", "session", "stream"),
+    *(
+        "actions",
+        "backoff",
+        "codes",
+        "errors",
+        "events",
+        "freshness",
+        "items",
+        "place",
+        "selection",
+        "session",
+        "stream",
+    ),
     *("address", "version"),
 }
 """Modules that both faces share and that know no loop, clock, chance, thread or socket."""

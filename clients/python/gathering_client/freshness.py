@@ -7,6 +7,22 @@ STALE_AFTER: Final = 45.0
 """Seconds without a mark after which a stream counts as stale: three of the gateway's default intervals."""
 
 
+class FreshnessTracker:
+    """The marks of a stream, and whether the gateway's log answers."""
+
+    def __init__(self) -> None:
+        self.as_of: str | None = None
+        self.degraded = False
+        self._at: float | None = None
+
+    def mark(self, as_of: str, now: float) -> None:
+        self.as_of, self._at = as_of, now
+
+    def at(self, now: float, connected: bool) -> "Freshness":
+        age = None if self._at is None else now - self._at
+        return Freshness(self.as_of, age, connected, self.degraded)
+
+
 @dataclass(frozen=True, slots=True)
 class Freshness:
     """The freshness of a subscription. `as_of` is the gateway's time (RFC 3339) up to which the stream was last known

@@ -8,7 +8,6 @@ import json
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
-from urllib.parse import urlencode
 
 from gathering_client.actions import (
     Action,
@@ -27,8 +26,9 @@ from gathering_client.backoff import Backoff
 from gathering_client.codes import NO_CLOSE, Retry, retry_after_close, retry_after_error
 from gathering_client.errors import Closed, GatewayError, Refused, RoomsRevoked, TokenRefused, Unreachable
 from gathering_client.events import Cursor, Event, Gap, Mark, Snapshot
-from gathering_client.freshness import Freshness
+from gathering_client.freshness import Freshness, FreshnessTracker
 from gathering_client.place import MARKS, Place
+from gathering_client.selection import Selection
 from gathering_client.session import AUTH_ID, Session
 
 OPEN_TIMEOUT: Final = 10.0
@@ -37,17 +37,11 @@ OPEN_TIMEOUT: Final = 10.0
 RELOAD_SPREAD: Final = 3.0
 """Jitter in seconds before the state is loaded after a gap, since many clients may have the same gap."""
 
-MAX_QUERY: Final = 7_500
-"""Characters; the gateway accepts a request line of 8 KiB."""
-
-ALL_ROOMS: Final = "*"
-"""In place of rooms: all rooms that the token grants by name."""
-
 
 class Stream:
     """One subscription. `url` is the WebSocket's, without a query; `token` is None if the driver has a token function.
-    With `loads` a `Snapshot` replaces every gap; with `marks` the end of every replay is yielded as a `Mark`. With
-    `patient` False, the first attempt must reach a gateway.
+    With `marks` the end of every replay is yielded as a `Mark`. With `patient` False, the first attempt must reach a
+    gateway.
 
     The items of a frame are yielded before the next frame is read, so nothing is buffered: a slow application exerts
     backpressure on the socket, and the gateway keeps its place in the log.
@@ -56,35 +50,20 @@ class Stream:
     def __init__(
         self,
         url: str,
-        rooms: tuple[str, ...],
+        selection: Selection,
         token: str | None,
         chance: Callable[[], float],
         *,
-        since: str | None = None,
-        state: bool = False,
-        history: int = 0,
-        loads: bool = False,
         marks: bool = False,
-        client_id: str | None = None,
         patient: bool = True,
     ) -> None:
-        if not rooms:
-            raise ValueError("name at least one room")
-        if loads and (since is not None or state or history):
-            raise ValueError("`load` takes a cursor of its own: leave out since, state and history")
-        if state and history:
-            raise ValueError("ask for state or for history, not for both")
-        self.cursor = None if since is None else Cursor(since)
-        self._place = Place(since, state, history)
-        self._rooms = frozenset(rooms)
         self.url = url
-        self._in_order = tuple(dict.fromkeys(rooms))
-        self._label = {"client_id": client_id} if client_id else {}
+        self.cursor = None if selection.since is None else Cursor(selection.since)
+        self._selection = selection
+        self._place = Place(selection.since, selection.state, selection.history)
         self._session = Session(token)
         self._chance = chance
         self._backoff = Backoff(chance)
-        self._state = state
-        self._loads = loads
         self._loaded = False
         self._marks = marks
         self._patient = patient
@@ -93,9 +72,7 @@ class Stream:
         self._connected = self._subscribed = False
         self._deadline = self._due = 0.0
         self._end: GatewayError | None = None
-        self._degraded = False
-        self._as_of: str | None = None
-        self._as_of_at: float | None = None
+        self._freshness = FreshnessTracker()
         self._do(Tell(StateChange("connecting")))
 
     # ---- actions
@@ -112,24 +89,19 @@ class Stream:
         if self._connected:
             if not self._subscribed:
                 return Read(max(0.0, self._deadline - now))
-            if self._loads and not self._loaded and self._place.since is not None:
+            if self._selection.loads and not self._loaded and self._place.since is not None:
                 return Load(Cursor(self._place.since))
             return Read(None)
         if now < self._due:
             return Wait(self._due - now)
         token = self._session.token(now)
-        return GetToken(renew=False) if token is None else Open(f"{self.url}?{self._query()}", token)
-
-    def _query(self) -> str:
-        rooms = {} if self._place.history else {"rooms": ",".join(self._in_order)}
-        query = urlencode({**rooms, **self._label, **self._place.query()}, safe=":,*")
-        if len(query) > MAX_QUERY:
-            raise ValueError("the names of the rooms are too long for one subscription: divide them")
-        return query
+        if token is None:
+            return GetToken(renew=False)
+        query = self._selection.query(self._place.query(), with_rooms=not self._place.history)
+        return Open(f"{self.url}?{query}", token)
 
     def freshness(self, now: float) -> Freshness:
-        age = None if self._as_of_at is None else now - self._as_of_at
-        return Freshness(self._as_of, age, self._subscribed, self._degraded)
+        return self._freshness.at(now, self._subscribed)
 
     # ---- reports
 
@@ -203,9 +175,7 @@ class Stream:
         event = Event.of(frame)
         replaying = self._place.replaying
         self._place.event(event.id)
-        # Every connection receives the user's own room.
-        asked = ALL_ROOMS in self._rooms or not self._rooms.isdisjoint(event.rooms)
-        self._do(Yield(event) if asked else None)
+        self._do(Yield(event) if self._selection.includes(event) else None)
         self._caught_up(replaying)
 
     def _on_control(self, kind: str, data: Mapping[str, Any], frame: Mapping[str, Any], now: float) -> None:
@@ -213,7 +183,7 @@ class Stream:
             self._session.established(data["expires_at"], frame["timestamp"], now)
             self._backoff.established(now)
             if self._place.history:
-                self._ask_for_history()
+                self._do(Send(self._selection.history_command(self._place.history)))
             self._place.established(data["cursor"])
         elif kind == "subscribed":
             self._on_subscribed(data, now)
@@ -228,13 +198,9 @@ class Stream:
         elif kind == "subscription.revoked":
             self._on_rooms_lost(data["rooms"], data["reason"])
         elif kind in ("stream.degraded", "stream.restored"):
-            self._degraded = kind == "stream.degraded"
+            self._freshness.degraded = kind == "stream.degraded"
         elif kind == "error":
             self._on_error(data, frame.get("id"), now)
-
-    def _ask_for_history(self) -> None:
-        command = {"type": "subscribe", "id": "history", "rooms": self._in_order, "history": self._place.history}
-        self._do(Send(json.dumps(command)))
 
     def _on_subscribed(self, data: Mapping[str, Any], now: float) -> None:
         recovered = data["recovered"]
@@ -253,7 +219,7 @@ class Stream:
         if self._subscribed and data.get("cursor") is not None:
             self._place.mark(data["cursor"])
         if data.get("as_of") is not None:
-            self._as_of, self._as_of_at = data["as_of"], now
+            self._freshness.mark(data["as_of"], now)
         if kind == "server.draining":
             self._backoff.slot(now + data["reconnect_after_ms"] / 1000)
         if kind == "stream.gap":
@@ -263,7 +229,7 @@ class Stream:
             self._caught_up(replaying)
 
     def _on_rooms_lost(self, rooms: Sequence[str], reason: str) -> None:
-        if lost := [room for room in rooms if room in self._rooms]:
+        if lost := self._selection.among(rooms):
             self._fail(RoomsRevoked("room_forbidden", reason, lost))
 
     def _on_error(self, data: Mapping[str, Any], id: object, now: float) -> None:
@@ -299,9 +265,9 @@ class Stream:
     def _gap(self, reason: str, now: float) -> None:
         """Report a gap. With a loader or with state, start over on a new connection: the loaded state contains the
         events that this connection still owes."""
-        if not self._loads:
-            self._do(Yield(Gap(reason, None if self._state else self._here)))
-        if self._loads or self._state:
+        if not self._selection.loads:
+            self._do(Yield(Gap(reason, None if self._selection.state else self._here)))
+        if self._selection.starts_over:
             self._loaded = False
             self._place.restart()
             wait = self._chance() * RELOAD_SPREAD
@@ -323,7 +289,7 @@ class Stream:
     def _drop(self) -> None:
         if self._connected:
             self._do(Close())
-        self._connected = self._subscribed = self._degraded = False
+        self._connected = self._subscribed = self._freshness.degraded = False
         self._early.clear()
 
     # ---- the queue of actions
@@ -334,7 +300,7 @@ class Stream:
 
     def _do(self, action: Action | None) -> None:
         """Queue an action; once it is taken, the application's cursor is the current place."""
-        here = self._place.since if self._loaded or not self._loads else None
+        here = self._place.since if self._loaded or not self._selection.loads else None
         self._actions.append((action, here))
 
     def _caught_up(self, replaying: bool) -> None:
@@ -344,4 +310,4 @@ class Stream:
             for frame in early:
                 self._on_event(frame)
             if self._marks:
-                self._do(Yield(Mark(self._as_of)))
+                self._do(Yield(Mark(self._freshness.as_of)))

@@ -18,6 +18,7 @@ from gathering_client.errors import GatewayError, Refused, TokenRefused
 from gathering_client.events import Cursor, D, Event, EventType, Gap, S, Snapshot
 from gathering_client.http import Http, HttpPool
 from gathering_client.log import OnState
+from gathering_client.selection import Selection
 from gathering_client.stream import Stream
 from gathering_client.tokens import TokenCache
 
@@ -134,19 +135,18 @@ class Client:
         every change of the connection. Raises `GatewayError` if a reconnect would not help. Each subscription has its
         own connection: put rooms that are read together into one.
         """
-        stream = self._stream(rooms, patient, since=since, state=state, history=history, loads=load is not None)
-        return self._follow(stream, load, on_state)
+        selection = Selection(rooms, self._client_id, since, state, history, loads=load is not None)
+        return self._follow(self._stream(selection, patient), load, on_state)
 
     def items(self, *rooms: str, patient: bool = True, on_state: OnState | None = None) -> "ItemsSubscription":
         """The items of rooms: yields the view once it is complete, and after each change. After a loss it is loaded
         again."""
-        return ItemsSubscription(self._follow(self._stream(rooms, patient, state=True, marks=True), None, on_state))
+        selection = Selection(rooms, self._client_id, state=True)
+        return ItemsSubscription(self._follow(self._stream(selection, patient, marks=True), None, on_state))
 
-    def _stream(self, rooms: tuple[str, ...], patient: bool, **options: Any) -> Stream:
+    def _stream(self, selection: Selection, patient: bool, marks: bool = False) -> Stream:
         fixed = None if callable(self._token) else self._token
-        return Stream(
-            self._address.websocket, rooms, fixed, random.random, client_id=self._client_id, patient=patient, **options
-        )
+        return Stream(self._address.websocket, selection, fixed, random.random, marks=marks, patient=patient)
 
     def _follow(
         self, stream: Stream, load: Callable[[Cursor], Awaitable[Any]] | None, on_state: OnState | None

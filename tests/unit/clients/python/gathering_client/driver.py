@@ -5,6 +5,7 @@ from typing import Any
 
 from gathering_client.actions import Action, Close, GetToken, Load, Open, Read, Send, StateChange, Tell, Wait, Yield
 from gathering_client.events import Event, Gap, Mark, Snapshot
+from gathering_client.selection import Selection
 from gathering_client.stream import Stream
 
 NOW = "2026-01-15T10:30:00.000Z"
@@ -33,8 +34,17 @@ class ScriptedDriver:
     """Runs a stream up to the point where it reads. `yielded`, `opened` (URLs), `sent`, `changes`, `waits` and `loads`
     say what it asked for; a function for tokens returns `token-1`, `token-2` and so on."""
 
-    def __init__(self, *rooms: str, token: str | None = "token-0", chance: float = 0.5, **options: Any) -> None:
-        self.stream = Stream("ws://gateway/ws", rooms or ("circle:1",), token, lambda: chance, **options)
+    def __init__(
+        self,
+        *rooms: str,
+        token: str | None = "token-0",
+        chance: float = 0.5,
+        marks: bool = False,
+        patient: bool = True,
+        **options: Any,
+    ) -> None:
+        selection = Selection(rooms or ("circle:1",), **options)
+        self.stream = Stream("ws://gateway/ws", selection, token, lambda: chance, marks=marks, patient=patient)
         self.now = 1_000.0
         self.connected = False
         self.yielded: list[Event[Any] | Gap | Snapshot[Any] | Mark] = []

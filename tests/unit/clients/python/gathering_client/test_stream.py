@@ -466,22 +466,6 @@ def test_changes_of_the_connection_are_reported() -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ("rooms", "options"),
-    [
-        ((), {}),
-        (("circle:1",), {"loads": True, "since": "evt_1"}),
-        (("circle:1",), {"loads": True, "state": True}),
-        (("circle:1",), {"state": True, "history": 1}),
-    ],
-)
-def test_what_makes_no_sense_is_a_value_error(rooms: tuple[str, ...], options: dict[str, Any]) -> None:
-    from gathering_client.stream import Stream
-
-    with pytest.raises(ValueError, match=r"room|cursor|history"):
-        Stream("ws://gateway/ws", rooms, "token", lambda: 0.5, **options)
-
-
 def test_more_rooms_than_a_url_takes_are_a_value_error() -> None:
     driver = ScriptedDriver(*(f"circle:{'x' * 60}{n}" for n in range(120)))
     with pytest.raises(ValueError, match="divide"):
