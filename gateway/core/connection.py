@@ -64,7 +64,7 @@ class Replay:
         if item is None:
             return follows(self.rooms, entry) and not follows(self.seen, entry)
         if self.state and item.op != "delete":
-            return any(room in self.rooms for room in entry.rooms)
+            return not self.rooms.keys().isdisjoint(entry.rooms)
         # A room that was joined after the first piece of a text has brought only the later pieces.
         return follows(self.rooms, entry) and not follows(self.seen, entry, item.base)
 

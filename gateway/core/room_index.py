@@ -97,6 +97,8 @@ class RoomIndex:
                 runs.append((offsets, found))
                 count += len(found)
         # Merging costs three times as much per offset as examining every entry.
+        if not runs:
+            return ()
         if len(runs) > 1 and count * 3 > len(every):
             runs = [(tenant, every)]
         chains = [_kept(offsets, found[::step], kept) for offsets, found in runs]

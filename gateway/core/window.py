@@ -254,7 +254,7 @@ class Window:
         if not self._keyed.rooms:
             return plain
         items = self._keyed.candidates(spans if keyed is None else keyed, self._entries, newest_first)
-        return merge(plain, items, reverse=newest_first)
+        return items if plain == () else merge(plain, items, reverse=newest_first)
 
     def kept(self, after: int, until: int) -> Iterable[int]:
         """The offsets of all entries above `after`, up to `until`. O(until - after)."""

@@ -32,10 +32,15 @@ class LogStatusNotifier:
         """Handle the loss of undelivered entries after the offset `after`: live connections fall behind there, and get
         `stream.gap` if one of the entries was of their rooms."""
         self._delivery.flush()
+        window = self._log.window(tenant)
         for connection in self._established(tenant):
             if connection.live:
                 connection.fall_behind(after)
-                self._delivery.catch_up_soon(connection)
+                if window.misses(connection.rooms, after):
+                    self._delivery.catch_up_now(connection)  # what comes next is not lost
+                else:
+                    # When all of it is here: of superseded entries only the newest versions are there.
+                    self._delivery.catch_up_soon(connection)
 
     def _established(self, tenant: str) -> list[Connection]:
         connections = self._connections.manager.of(tenant).connections.values()

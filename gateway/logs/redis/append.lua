@@ -63,6 +63,7 @@ log.count, log.bytes = log.count + 1, log.bytes + #entry
 
 local lost, pushed = {}, {}
 if id then
+  log.keyed = 1
   if before then
     if offset_of(before) >= log.first then
       log.count, log.bytes = log.count - 1, log.bytes - #before[2][2]

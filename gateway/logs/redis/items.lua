@@ -249,8 +249,8 @@ local function store(log, lost, pushed, max_rooms, idle)
     log.pushed = remember_lost(KEYS[7], pushed, log.pushed, max_rooms)
   end
   redis.call('HSET', KEYS[2], 'offset', log.offset, 'bytes', log.bytes, 'floor', log.floor, 'first', log.first,
-    'count', log.count, 'kept', log.kept, 'state', log.state, 'pushed', log.pushed)
-  for i = 1, 7 do
+    'count', log.count, 'kept', log.kept, 'state', log.state, 'pushed', log.pushed, 'keyed', log.keyed)
+  for i = 1, log.keyed == 1 and 7 or 3 do
     redis.call('EXPIRE', KEYS[i], idle)
   end
 end
