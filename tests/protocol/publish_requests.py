@@ -362,7 +362,7 @@ class Subject:
         kept: list[Any] = []
         for tenant in ("acme", "globex"):
             window = self.service.gateway.log.window(tenant)
-            entries = [window[offset] for offset in range(window.first, window.head + 1)]
+            entries = [window[offset] for offset in window.kept(0, window.head)]
             kept += [tenant, *((entry.rooms, entry.frame.payload) for entry in entries)]
         return self._named(repr(kept))
 
