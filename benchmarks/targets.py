@@ -6,7 +6,7 @@ from typing import Final
 
 from benchmarks.report import Results, spread_text
 from benchmarks.stats import Spread, ratios
-from benchmarks.workloads import dashboards, publish
+from benchmarks.workloads import dashboards, keyed, publish
 
 _SATURATED: Final = "200 bytes, saturated, 16 a turn"
 
@@ -116,6 +116,27 @@ TARGETS: Final = (
         True,
         "{:.2f}",
         _of("publish", publish.CASE, "ratio", "gateway-http"),
+    ),
+    Target(
+        "CPU of publishing a keyed event in process, times a plain one's",
+        1.5,
+        True,
+        "{:.2f}",
+        _of("keyed", keyed.PUBLISH, "set_ratio"),
+    ),
+    Target(
+        "CPU of catch-up over 10,000 superseded events, times less than without keys",
+        20.0,
+        False,
+        "{:.0f}",
+        _of("keyed", keyed.CATCH_UP, "cpu_ratio"),
+    ),
+    Target(
+        "state of 10,000 items to one client, ms",
+        100.0,
+        True,
+        "{:.0f}",
+        _of("keyed", keyed.STATE, "milliseconds"),
     ),
     Target(
         "p99 of dashboards published by single POSTs, beside in-process publishing",

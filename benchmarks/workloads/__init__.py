@@ -7,6 +7,7 @@ from benchmarks.workloads import (
     fanout,
     growth,
     ingest,
+    keyed,
     marks,
     nodes,
     publish,
@@ -20,5 +21,5 @@ __all__ = ["all_workloads"]
 
 def all_workloads() -> list[Workload]:
     """Every workload, in the order in which they run."""
-    modules = (fanout, connect, marks, streams, dashboards, ingest, publish, nodes, slow, stuck, growth)
+    modules = (fanout, connect, marks, streams, dashboards, ingest, publish, keyed, nodes, slow, stuck, growth)
     return [module.WORKLOAD for module in modules]

@@ -12,6 +12,7 @@ from schemas.codes import ErrorCode
 from schemas.events import Op, encode_event
 from schemas.rooms import Route, is_subject
 
+_NAMES: Final = frozenset({str})
 _PLAIN: Final = frozenset({str, int, bool, type(None)})
 _ADDED: Final = len(payload_of(b"{}", CURSOR_LENGTH * "x", "")) - len(b"{}")
 """Bytes that the log adds to an event's frame, without the timestamp's digits."""
@@ -42,14 +43,18 @@ def draft_of(
         fields["key"] = item_key
         if op is not None:
             fields["op"] = op
-        plain = op == "append" and all(value.__class__ in _PLAIN for value in data.values())
-        change = Change(item_key, op or "set", data if plain else None)
+        change = Change(item_key, op or "set", data if op == "append" and _is_plain(data) else None)
     body = encode_event(fields)
     if len(body) + _ADDED + len(timestamp) > max_bytes:
         message = f"an event has at most {max_bytes} bytes, its event_id and timestamp included"
         raise GatewayError(ErrorCode.MESSAGE_TOO_LARGE, message, limit=max_bytes)
     room = route.removal_room(type)
     return Draft(route.rooms, body, timestamp, key, None if room is None else _removal(data, room), change)
+
+
+def _is_plain(data: Mapping[str, Any]) -> bool:
+    """Whether names and values are as a parser of JSON would return them."""
+    return _NAMES.issuperset(map(type, data)) and _PLAIN.issuperset(map(type, data.values()))
 
 
 def _removal(data: Mapping[str, Any], room: str) -> Removal | None:
