@@ -92,4 +92,7 @@ async def serving(name: str, home: Path) -> AsyncIterator[Server]:
         command += _OPTIONS[command[0]].format(port=port).split()
         with Process([sys.executable, "-m", *command], home, environment(**SETTINGS)) as process:
             await asyncio.to_thread(process.wait_for, lambda: answers(port, "/healthz"))
-            yield Server(process, port)
+            try:
+                yield Server(process, port)
+            finally:
+                process.kill()  # Gunicorn with a worker of uvicorn's does not end on SIGINT
