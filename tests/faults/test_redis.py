@@ -529,3 +529,35 @@ async def test_f24_cancel_storm(server: RedisServer, prefix: str, count: int) ->
         for tenant in tenants:
             offsets = [entry.offset for entry in subject.delivered_to(tenant)]
             assert offsets == list(range(1, len(offsets) + 1))
+
+
+async def test_keyed_events_that_a_node_missed_come_whole(server: RedisServer, prefix: str) -> None:
+    """A live client of a node that did not hear of most pieces of a text, in a page or several, ends with the whole
+    text, and is told of no gap."""
+    async with (
+        stage(server.url, server.url, prefix=prefix) as nodes,
+        nodes.gates[0].client(query="&rooms=circle:1") as client,
+    ):
+        here, there = (gate.service.gateway for gate in nodes.gates[:2])
+        shown, seen = "", 0
+
+        async def read_up_to(count: int) -> None:
+            nonlocal shown, seen
+            while seen < count:
+                frame = await client.next(timeout=10.0)
+                assert frame["type"] != "stream.gap"
+                if "key" in frame:
+                    text, seen = frame["data"]["text"], frame["data"]["n"]
+                    shown = shown + text if frame.get("op") == "append" else text
+
+        whole = ""
+        for n in range(1, 601):
+            if n == 20:
+                nodes.logs[0].follower.channels.on_message = lambda channel, data: None
+            piece = f"{n}," + "x" * 60
+            whole += piece
+            data = {"text": piece, "n": n}
+            gateway = there if n % 100 else here
+            await gateway.publish(TENANT, "run.output", data, circle_id=1, item_key="run:1", op="append")
+        await read_up_to(600)
+        assert shown == whole
