@@ -108,6 +108,7 @@ async def test_a_storm_with_gaps(seed: int, blocked: bool) -> None:
             async with application(gate, client, chance) as theirs:
                 for circle in range(3):
                     client.call("open", f"circle:{circle}", {"load": True})
+                await client.subscribed("circle:2")
                 breaking = asyncio.create_task(_break(network, chance))
                 for i in range(300):
                     if i == 100:

@@ -3,7 +3,7 @@
  *  A stream's rooms are those of its URL. So a change of rooms ends it and opens another one at its cursor; what the
  *  gateway keeps from there is the rest of the old stream and the beginning of the new rooms. */
 
-import type { Frame, Options, Socket } from './types.js';
+import type { Frame, GatewayEvent, Options, Socket } from './types.js';
 
 const SILENT = 20_000; // milliseconds; the gateway writes something every 15 s
 
@@ -25,6 +25,8 @@ class EventStreamSocket implements Socket {
   /** The id of the last block that was handed on. */
   #cursor: string | undefined;
   #stream: AbortController | undefined;
+  /** The ids of items that came as state, which the stream behind it may bring again. */
+  #known = new Set<string>();
   #heard = 0;
   #clock = new Date(0).toISOString(); // the gateway's, as of its last frame
   /** Commands are carried out one after another. */
@@ -116,7 +118,7 @@ class EventStreamSocket implements Socket {
     const frame = data ? JSON.parse(data) : id && { type: 'stream.mark', data: { cursor: id }, timestamp: this.#clock };
     if (!frame) return; // a comment, or `retry`
     if (frame.event_id === undefined) this.#clock = frame.timestamp;
-    handOn(frame);
+    if (!this.#known.delete(frame.event_id)) handOn(frame);
     if (id) this.#cursor = id;
   }
 
@@ -156,17 +158,20 @@ class EventStreamSocket implements Socket {
 
   async #subscribe(command: Command): Promise<void> {
     const { rooms, since, state } = command;
+    // The stream ends first: what it would still bring moves our cursor, and may be newer than the state that comes.
+    if (state) this.#stream?.abort();
     const items = state && !since ? await this.#items(rooms) : [];
     await this.#change(new Set([...this.#rooms, ...rooms]), since, (data) => {
       const { recovered, replayed } = since ? data : { recovered: null, replayed: 0 };
       this.#reply(command, 'subscribed', { ...data, rooms, recovered, replayed, items: since ? data.items : items.length });
       for (const item of items) this.#emit(item);
+      this.#known = new Set(items.map((item) => item.event_id));
     });
   }
 
   /** The newest values of the items of these rooms. They are older than what a stream from our cursor on will bring. */
-  async #items(rooms: string[]): Promise<Frame[]> {
-    const items: Frame[] = [];
+  async #items(rooms: string[]): Promise<GatewayEvent[]> {
+    const items: GatewayEvent[] = [];
     for (const room of rooms) {
       let after: string | undefined;
       do {

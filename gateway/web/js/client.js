@@ -994,6 +994,8 @@ var EventStreamSocket = class {
   /** The id of the last block that was handed on. */
   #cursor;
   #stream;
+  /** The ids of items that came as state, which the stream behind it may bring again. */
+  #known = /* @__PURE__ */ new Set();
   #heard = 0;
   #clock = (/* @__PURE__ */ new Date(0)).toISOString();
   // the gateway's, as of its last frame
@@ -1078,7 +1080,7 @@ var EventStreamSocket = class {
     const frame = data ? JSON.parse(data) : id && { type: "stream.mark", data: { cursor: id }, timestamp: this.#clock };
     if (!frame) return;
     if (frame.event_id === void 0) this.#clock = frame.timestamp;
-    handOn(frame);
+    if (!this.#known.delete(frame.event_id)) handOn(frame);
     if (id) this.#cursor = id;
   }
   // ---- commands
@@ -1117,11 +1119,13 @@ var EventStreamSocket = class {
   }
   async #subscribe(command) {
     const { rooms, since, state } = command;
+    if (state) this.#stream?.abort();
     const items = state && !since ? await this.#items(rooms) : [];
     await this.#change(/* @__PURE__ */ new Set([...this.#rooms, ...rooms]), since, (data) => {
       const { recovered, replayed } = since ? data : { recovered: null, replayed: 0 };
       this.#reply(command, "subscribed", { ...data, rooms, recovered, replayed, items: since ? data.items : items.length });
       for (const item of items) this.#emit(item);
+      this.#known = new Set(items.map((item) => item.event_id));
     });
   }
   /** The newest values of the items of these rooms. They are older than what a stream from our cursor on will bring. */
