@@ -533,7 +533,7 @@ async def test_f24_cancel_storm(server: RedisServer, prefix: str, count: int) ->
 
 async def test_keyed_events_that_a_node_missed_come_whole(server: RedisServer, prefix: str) -> None:
     """A live client of a node that did not hear of most pieces of a text, in a page or several, ends with the whole
-    text, and is told of no gap."""
+    text, and no gap is reported to it."""
     async with (
         stage(server.url, server.url, prefix=prefix) as nodes,
         nodes.gates[0].client(query="&rooms=circle:1") as client,
