@@ -110,7 +110,7 @@ async def test_nothing_in_failures(
                     await heard.websocket(f"/ws/dashboard?token={secret}")
                     await heard.websocket(f"/ws/%64ashboard?token={secret}")
             with monkeypatch.context() as patched:
-                patched.setattr(service.gateway.presence, "run", broken)
+                patched.setattr(service.gateway.presence, "answer", broken)
                 await heard.websocket(
                     f"/ws/dashboard?token={hide.tokens['valid']}", sends=[{"type": "presence", "room": "circle:7"}]
                 )

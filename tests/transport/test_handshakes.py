@@ -17,7 +17,7 @@ from tests.support.tokens import token
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-GOOD = token()
+GOOD = token(expires_in=3_600)  # made before the first test, which may be minutes later
 TARGET = f"/ws/dashboard?token={GOOD}"
 
 
