@@ -121,7 +121,7 @@ async def test_a_wrong_token_is_shown_by_its_code(browser: Browser, served: Gate
     assert token.count(".") == wrong.count(".") == 2
     async with visiting(browser, f"{served.url}/", expected=NOT_DEVELOPMENT) as visit:
         await connect(visit, "not.a.token")
-        await expect(visit.page.locator("#token-result")).to_contain_text("no token of a gateway")
+        await expect(visit.page.locator("#token-result")).to_contain_text("Not a token of a gateway")
         await expect(visit.page.get_by_test_id("token-input")).to_have_value("")
         assert not [asked for asked in visit.requested if asked.startswith("ws:")]
         await connect(visit, wrong)

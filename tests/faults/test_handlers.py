@@ -45,7 +45,7 @@ def ping(gate: RunningGateway) -> tuple[Any, str]:
 
 
 def presence(gate: RunningGateway) -> tuple[Any, str]:
-    return gate.service.gateway.presence, "run"
+    return gate.service.gateway.presence, "answer"
 
 
 def everything(gate: RunningGateway) -> tuple[Any, str]:
