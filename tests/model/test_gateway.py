@@ -300,6 +300,7 @@ class ThrottledMachine(GatewayMachine):
     rates = (3, 10, None)
 
 
+@pytest.mark.timing  # 7 s by itself; twice over 120 s in a worker that had run a thousand other tests
 @pytest.mark.timeout(3600 if LONG else 120)
 @pytest.mark.parametrize(
     ("machine", "examples", "batch_bytes", "scan"),

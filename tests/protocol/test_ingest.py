@@ -155,6 +155,7 @@ class StalledLog(MemoryLog):
         return answer
 
 
+@pytest.mark.timing
 async def test_a_batch_is_answered_in_time_where_the_log_stalls() -> None:
     """Events that were sent have the log's answer; the others are reported as not accepted, and not tried any more."""
     log = StalledLog(300)
