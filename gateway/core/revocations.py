@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
+from math import inf
 from typing import Final
 
 from auth.errors import TokenRevoked
@@ -98,13 +99,14 @@ class Revocations:
 
     # ---- issuing tokens, making cutoffs
 
-    def newest_cutoff(self, tenant: str, user_id: str) -> float:
-        """The newest cutoff of a user's tokens, which the next token names; 0 where there is none."""
+    def newest_cutoff(self, tenant: str, user_id: str, by: float = inf) -> float:
+        """The newest cutoff of a user's tokens that came into force by a time of the timer, which the next token names;
+        0 where there is none."""
         found = self._tenants.get(tenant)
         if found is None:
             return 0.0
         cutoffs = (*found.cutoffs(user_id), *found.room_revocations(user_id).values())
-        return max((entry.at for entry in cutoffs), default=0.0)
+        return max((entry.at for entry in cutoffs if entry.since <= by), default=0.0)
 
     def next_cutoff(self, tenant: str | None, now: float) -> float:
         """The time of a new cutoff: after all that tokens may name, even if the clock was set back."""
@@ -151,7 +153,7 @@ class Revocations:
             tenant.add(entry)
             self._count += 1
         entry.at, entry.through = max(message.at, entry.at), max(through, entry.through)
-        entry.until, entry.ref = max(now + message.seconds, entry.until), ref
+        entry.since, entry.until, entry.ref = now, max(now + message.seconds, entry.until), ref
         self._expiry.set(entry, entry.until / _WHEEL_SECONDS)
         tenant.newest, tenant.latest = max(tenant.newest, entry.at), max(tenant.latest, entry.through)
         tenant.until = max(tenant.until, entry.until)

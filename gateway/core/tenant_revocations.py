@@ -13,8 +13,8 @@ _BOUNDED: Final[tuple[ControlKind, ...]] = ("token_revoked", "user_revoked", "ro
 
 @dataclass(slots=True, eq=False)
 class RevocationEntry:
-    """One message in force, until a time of the timer. `ref` is its id in the cluster's store; None while it is not
-    stored."""
+    """One message in force, since its newest update and until its expiry, both times of the timer. `ref` is its id in
+    the cluster's store; None while it is not stored."""
 
     kind: ControlKind
     tenant: str | None
@@ -22,6 +22,7 @@ class RevocationEntry:
     room: str
     at: float = 0.0
     through: float = 0.0
+    since: float = 0.0
     until: float = 0.0
     ref: str | None = None
 

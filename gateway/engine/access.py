@@ -90,6 +90,12 @@ class Access:
                 return read(await answer if isawaitable(answer) else answer)
         except AuthError:
             raise
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # The function has awaited a task that another part of the application cancelled.
+            failure = self.failure(name, RuntimeError("it was cancelled"))
         except Exception as error:
             failure = self.failure(name, error)
         # Raised outside the handler, so that the application's error is not its context.

@@ -39,18 +39,20 @@ class Authentication:
     async def identify(self, request: ClientRequest) -> Identity | None:
         """The identity that the application gives a request, None for an unknown client. Raises `AuthError`,
         `ApplicationFailed`."""
+        connections = self._connections
+        # Issued at the time of the call, since the application may look before a revocation and answer after it.
+        now, asked_at = connections.clock(), connections.timer()
         session = await self._access.authenticate(request)
         if session is None:
             return None
-        connections = self._connections
-        verifier, now = connections.verifier, connections.clock()
+        verifier = connections.verifier
         try:
             identity = session.identity(connections.kinds, now, verifier.max_lifetime, verifier.max_admin_lifetime)
-        except (ValueError, TypeError, AuthError) as error:
+        except Exception as error:
             raise self._access.failure("authenticate", error) from None
         if session.issued_at is None:
-            # Issued now: only later revocations end it, although an earlier cutoff may lie ahead of the clock.
-            cutoff = connections.revocations.newest_cutoff(identity.tenant, identity.user_id)
+            # Only later revocations end it, although an earlier cutoff may lie ahead of the clock.
+            cutoff = connections.revocations.newest_cutoff(identity.tenant, identity.user_id, asked_at)
             identity = replace(identity, cutoff=cutoff)
         return connections.revalidate(identity)
 

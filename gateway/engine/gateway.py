@@ -122,8 +122,7 @@ class Gateway(Host):
     def connect(self, handshake: ConnectRequest, transport: Transport) -> Connection | None:
         """Admit a client whose handshake was answered, or close its transport with the reason and return None."""
         try:
-            if not handshake.admitted:
-                self.drain.require_admitting()
+            self.drain.require_admitting()
             connection = self.connections.open(handshake, transport)
         except (AuthError, GatewayError) as error:
             self.connections.reject(handshake, transport, error)

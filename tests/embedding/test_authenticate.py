@@ -168,6 +168,8 @@ WRONG: list[Any] = [
     SessionIdentity("ada", "acme", rate=0),
     SessionIdentity("ada", "acme", expires_at=datetime.now()),
     SessionIdentity("ada", "acme", expires_at="tomorrow"),  # type: ignore[arg-type]
+    SessionIdentity("ada", "acme", expires_at=float("inf")),
+    SessionIdentity("ada", "acme", scope=["subscribe"]),  # type: ignore[arg-type]
 ]
 
 
@@ -346,6 +348,51 @@ async def test_a_revocation_between_the_answer_and_the_connection_counts() -> No
         await gateway.administration.revoke_user("acme", "ada")
         assert gateway.connect(known, transport) is None
         assert transport.ended == (4401, "token_revoked")
+
+
+@pytest.mark.parametrize("what", ["user", "tenant", "room"])
+async def test_a_revocation_while_the_application_looks_counts(what: str) -> None:
+    """The application has read the session before it, and answers after it."""
+    looked, go_on = asyncio.Event(), asyncio.Event()
+
+    async def authenticate(request: ClientRequest) -> SessionIdentity:
+        looked.set()
+        await go_on.wait()
+        return SessionIdentity("ada", "acme", ["circle:*"])
+
+    async with application(authenticate=authenticate) as gate:
+        gateway = gate.service.gateway
+
+        async def outcome() -> object:
+            async with client(gate, query="?rooms=circle:1") as ada:
+                if what != "room":
+                    return await ada.closed()
+                await ada.next("connection.established")
+                return (await ada.next("error"))["data"]["code"]
+
+        connecting = asyncio.create_task(outcome())
+        await looked.wait()
+        if what == "room":
+            await gateway.publish("acme", "circle.member.removed", {"user_id": "ada"}, circle_id=1)
+        elif what == "user":
+            await gateway.administration.revoke_user("acme", "ada")
+        else:
+            await gateway.administration.revoke_tenant("acme")
+        go_on.set()
+        assert await connecting == ("room_forbidden" if what == "room" else (4401, "token_revoked"))
+
+
+async def test_a_drain_that_starts_while_the_application_looks_counts() -> None:
+    """The client would get no slot of its own."""
+    async with application(authenticate=Sessions().plain) as gate:
+        gateway, transport = gate.service.gateway, FakeTransport()
+        resolved: asyncio.Future[ConnectRequest] = asyncio.get_running_loop().create_future()
+        request = read_connect_request([], {b"cookie": [b"session=a"]}, NO_SECRETS, "127.0.0.1")
+        assert gateway.resolve(request, resolved.set_result)
+        known = await resolved
+        await gateway.drain.run(0.0)
+        assert gateway.connect(known, transport) is None
+        assert transport.ended == (1012, "draining")
 
 
 async def test_a_removal_takes_a_room_from_the_session_until_the_application_is_asked_again() -> None:

@@ -1,7 +1,7 @@
 """`create_service(authorize=…)`: rooms that the application lets an identity join."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import httpx
@@ -200,6 +200,23 @@ async def test_an_answer_that_does_not_come_refuses(transport: str, monkeypatch:
         membership.opened.clear()
         assert code_of(await ada.ask(type="subscribe", rooms=["circle:1"])) == ("internal_error", [])
         await until(lambda: len(gate.service.gateway.tasks) == 0)
+
+
+@both_transports
+async def test_a_task_of_the_application_that_was_cancelled_refuses(transport: str) -> None:
+    """One that it shares, for example; the client's further commands are answered."""
+
+    async def authorize(identity: Identity, rooms: Sequence[str]) -> Collection[str]:
+        shared = asyncio.ensure_future(asyncio.sleep(60, rooms))
+        shared.cancel()
+        return await shared
+
+    async with application(transport, Sessions().plain, authorize) as gate:
+        async with established(gate) as ada:
+            assert code_of(await ada.ask(type="subscribe", rooms=["circle:1"])) == ("internal_error", [])
+            assert (await ada.ask(type="unsubscribe", rooms=["circle:2"]))["type"] in ("unsubscribed", "error")
+        async with connected(gate, query="?rooms=circle:1") as ada:
+            assert code_of(await ada.next("error"))[0] == "internal_error"
 
 
 # ---- while it is asked
