@@ -1,5 +1,6 @@
 """Event streams (Server-Sent Events): admission before a stream begins, and its first blocks."""
 
+import asyncio
 from dataclasses import dataclass
 from typing import Final
 
@@ -42,6 +43,9 @@ class UnopenedStream:
 
 _UNOPENED: Final = UnopenedStream()
 
+BEGIN_SECONDS: Final = 10.0
+"""The timeout from admission to the start of the response, within which middleware and dependencies end."""
+
 
 @dataclass(frozen=True, slots=True)
 class AdmittedStream:
@@ -74,8 +78,7 @@ class EventStreams:
     async def admit(self, request: ConnectRequest) -> AdmittedStream:
         """Verify and admit a client and judge its rooms. Its connection counts from now on: it is to be begun or
         disconnected. Raises `AuthError` and `GatewayError`."""
-        if not request.admitted:
-            self._drain.require_admitting()
+        self._drain.require_admitting()
         connections = self._connections
         connection = connections.open(request, _UNOPENED)
         try:
@@ -88,16 +91,24 @@ class EventStreams:
         except BaseException:
             connections.on_transport_closed(connection)
             raise
+        asyncio.get_running_loop().call_later(BEGIN_SECONDS, self._expire, connection)
         return AdmittedStream(connection, request, rooms)
+
+    def _expire(self, connection: Connection) -> None:
+        """Release a connection whose response was not started: its request failed, or was cancelled, on the way."""
+        if connection.transport is _UNOPENED:
+            self._connections.on_transport_closed(connection)
 
     def begin(self, stream: AdmittedStream) -> None:
         """Write the first blocks and join the rooms; the connection has the transport of its client by now."""
         connection = stream.connection
         try:
-            if self._connections.is_open(connection):
-                self._begin(connection, stream)
-            else:
+            if not self._connections.is_open(connection):
                 connection.transport.close(CloseCode.TRY_AGAIN_LATER, ErrorCode.BROKER_UNAVAILABLE)
+            elif not all(map(connection.identity.allows, stream.rooms)):  # the user was removed from one meanwhile
+                self._connections.close(connection, CloseCode.TRY_AGAIN_LATER, ErrorCode.ROOM_FORBIDDEN)
+            else:
+                self._begin(connection, stream)
         except Exception as error:
             self._connections.fail(connection, error)
 

@@ -8,9 +8,15 @@ import pytest
 
 from auth.errors import TokenRevoked
 from auth.identity import Identity
+from gateway.core.connect_request import read_stream_request
+from gateway.core.credentials import Secrets
+from gateway.engine import event_streams
+from gateway.engine.event_streams import AdmittedStream
 from tests.embedding.application import TRANSPORTS, Sessions, application
 from tests.support.event_streams import asking, streaming
+from tests.support.inprocess import RunningGateway
 from tests.support.pauses import until
+from tests.support.transports import FakeTransport
 
 both_transports = pytest.mark.parametrize("transport", TRANSPORTS)
 
@@ -123,3 +129,35 @@ async def test_a_client_that_leaves_while_the_application_thinks_leaves_nothing(
             assert time.monotonic() - began < 5.0
             go_on.set()
             await until(lambda: not list(gate.service.gateway.manager.connections()))
+
+
+async def _admitted(gate: RunningGateway) -> AdmittedStream:
+    """A stream of circle 1 before its response starts."""
+    request = read_stream_request([("rooms", "circle:1")], {}, Secrets((gate.token(),)), "127.0.0.1")
+    return await gate.service.gateway.event_streams.admit(request)
+
+
+async def test_a_removal_before_the_response_starts_counts(gate: RunningGateway) -> None:
+    """While middleware or a dependency of the application works: the client reconnects, and is refused."""
+    gateway = gate.service.gateway
+    stream, transport = await _admitted(gate), FakeTransport()
+    await gateway.publish("acme", "circle.member.removed", {"user_id": "ada"}, circle_id=1)
+    stream.connection.transport = transport
+    gateway.event_streams.begin(stream)
+    assert transport.ended == (1013, "room_forbidden")
+    assert list(gateway.manager.connections()) == []
+
+
+async def test_a_response_that_never_starts_leaves_nothing(
+    gate: RunningGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a dependency of the application fails after the route: the connection counts no longer."""
+    monkeypatch.setattr(event_streams, "BEGIN_SECONDS", 0.05)
+    gateway = gate.service.gateway
+    await _admitted(gate)
+    begun, transport = await _admitted(gate), FakeTransport()
+    begun.connection.transport = transport
+    gateway.event_streams.begin(begun)
+    await until(lambda: list(gateway.manager.connections()) == [begun.connection])
+    await asyncio.sleep(0.1)
+    assert transport.ended is None

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import logging
 import ssl
+import zlib
 from collections.abc import Awaitable, Callable, MutableMapping
 from pathlib import Path
 from typing import Any
@@ -153,6 +154,25 @@ class Passing:
         await self._app(scope, receive, adding)
 
 
+class Encoding:
+    """Middleware in pure ASGI that encodes bodies, of any media type."""
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Callable[[Any], Awaitable[None]]) -> None:
+        encoder = zlib.compressobj(wbits=31)
+
+        async def encoding(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], (b"content-encoding", b"gzip")]
+            elif "body" in message:
+                message["body"] = encoder.compress(message["body"]) + encoder.flush(zlib.Z_SYNC_FLUSH)
+            await send(message)
+
+        await self._app(scope, receive, encoding)
+
+
 async def unchanged(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
     return await call_next(request)
 
@@ -197,6 +217,24 @@ async def test_the_middleware_of_the_application_sees_the_response(middleware: l
             published = await gate.publish(circle_id=1)
             assert (await stream.next())["event_id"] == published
         await until(lambda: not list(service.gateway.manager.connections()))
+
+
+async def test_middleware_that_encodes_the_body_has_the_stream_go_through_it() -> None:
+    """The socket is not handed over, since the blocks written there would not be encoded."""
+    service, app = application((Encoding, {}))
+    async with served(app, ws=SocketTransport, http=HttpProtocol, log_level="warning") as port:
+        gate = RunningGateway(service, port, "/rt")
+        headers = {"Authorization": f"Bearer {gate.token()}"}
+        url = f"{gate.url}/events/stream?rooms=circle:1"
+        async with httpx.AsyncClient(trust_env=False) as http, http.stream("GET", url, headers=headers) as response:
+            assert response.headers["content-encoding"] == "gzip"
+            lines = response.aiter_lines()
+            async with asyncio.timeout(5.0):
+                while "subscribed" not in await anext(lines):
+                    pass
+                published = await gate.publish(circle_id=1)
+                while f"id: {published}" != await anext(lines):
+                    pass
 
 
 @pytest.mark.parametrize(

@@ -227,10 +227,13 @@ class ConnectionGuard(H11Protocol if TYPE_CHECKING else object):  # type: ignore
         return answer
 
     def _take_over(self, message: Message) -> EventStreamTransport | None:
-        """Hand the connection over to the stream that is about to start; None where it is ending already."""
+        """Hand the connection over to the stream that is about to start; None where it is ending already, and where
+        middleware has encoded the body."""
         offer: HandOver = message[HAND_OVER]
         cycle = self._cycle_of_stream()
         if self._endpoint is None or cycle.disconnected or cycle.response_started or self.transport.is_closing():
+            return None
+        if any(name.lower() == b"content-encoding" for name, _ in message["headers"]):
             return None
         stream = EventStreamTransport(self._endpoint, self.server_state, offer.host, offer.connection)
         head = response_head(message["status"], [*cycle.default_headers, *message["headers"]])
