@@ -151,7 +151,7 @@ async def test_a_removal_before_the_response_starts_counts(gate: RunningGateway)
 async def test_a_response_that_never_starts_leaves_nothing(
     gate: RunningGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As where a dependency of the application fails after the route: the connection counts no longer."""
+    """The connection is dropped after a time: a dependency of the application may fail after the route."""
     monkeypatch.setattr(event_streams, "BEGIN_SECONDS", 0.05)
     gateway = gate.service.gateway
     await _admitted(gate)
