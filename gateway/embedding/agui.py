@@ -4,7 +4,9 @@ AG-UI is the agent-user interaction protocol (docs.ag-ui.com, version 1.0). A cl
 consumer, gets each item whole; the others get the pieces as they come.
 """
 
-from collections.abc import AsyncIterable, Iterator, Mapping
+import asyncio
+import logging
+from collections.abc import AsyncIterable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple, Protocol
 from uuid import UUID
@@ -12,8 +14,11 @@ from uuid import UUID
 from jsonpatch import JsonPatchException, apply_patch
 from jsonpointer import JsonPointerException
 
+from gateway.core.errors import GatewayError
 from gateway.engine.gateway import Gateway
 from schemas.events import Op
+
+logger = logging.getLogger("gateway.agui")
 
 
 class _Kind(NamedTuple):
@@ -31,6 +36,10 @@ _KINDS: Final = {
     "REASONING_MESSAGE": _Kind("agent.reasoning", "reasoning", "messageId", "text"),
     "TOOL_CALL": _Kind("agent.tool_call", "tool_call", "toolCallId", "arguments"),
 }
+
+
+_BETWEEN_CHUNKS: Final = frozenset(("RAW", "ACTIVITY_SNAPSHOT", "ACTIVITY_DELTA", "REASONING_ENCRYPTED_VALUE"))
+"""Events that end no sequence of chunks."""
 
 
 class AguiObject(Protocol):
@@ -85,7 +94,8 @@ class AguiStream:
         prefix, _, part = name.rpartition("_")
         kind = _KINDS.get(prefix)
         if kind is None or part == "RESULT":
-            yield from self._end_chunk()
+            if name not in _BETWEEN_CHUNKS:
+                yield from self._end_chunk()
             yield self._whole(name, event)
         elif part == "CHUNK":
             yield from self._chunk(kind, event)
@@ -93,9 +103,11 @@ class AguiStream:
             yield from self._end_chunk()
             yield _piece(kind, part, event)
 
-    def fail(self, message: str) -> AgentEvent:
-        """The end of a run whose stream broke off."""
-        return self._of_run(status="failed", message=message)
+    def fail(self, message: str) -> Iterator[AgentEvent]:
+        """The events that end a run whose stream broke off, whatever members it has had."""
+        yield from self._end_chunk()
+        self._run = {name: self._run[name] for name in ("run_id", "thread_id")}
+        yield self._of_run(status="failed", message=message)
 
     def _whole(self, name: str, event: Mapping[str, Any]) -> AgentEvent:
         match name:
@@ -200,21 +212,28 @@ async def publish_agui(
     **ids: int | str | UUID | None,
 ) -> None:
     """Publish the AG-UI events of an agent to the rooms of `ids`, such as `circle_id=7`, as they come. Where the stream
-    breaks off or ends without the end of its run, the run is published as failed. Raises `AguiEventInvalid`, what
-    `events` raises, and what `Gateway.publish` raises."""
+    breaks off or ends without the end of its run, the run is published as failed; where that is refused too, a warning
+    is logged. Raises `AguiEventInvalid`, what `events` raises, and what `Gateway.publish` raises."""
     stream = AguiStream()
     rooms: dict[str, Any] = {"source_agent_id": source_agent_id, "user_id": user_id, **ids}
+    published_running = False
 
-    async def publish(event: AgentEvent) -> None:
-        await gateway.publish(tenant, event.type, event.data, item_key=event.key, op=event.op, **rooms)
+    async def publish(translated: Iterable[AgentEvent]) -> None:
+        nonlocal published_running
+        for event in translated:
+            await gateway.publish(tenant, event.type, event.data, item_key=event.key, op=event.op, **rooms)
+            published_running = stream.running
 
     try:
         async for event in events:
-            for translated in stream.translate(event):
-                await publish(translated)
+            await publish(stream.translate(event))
     except BaseException as error:
-        if stream.running:
-            await publish(stream.fail(f"the stream broke off: {type(error).__name__}"))
+        # A publish that was cancelled may have appended its event; one that raised has not.
+        if stream.running if isinstance(error, asyncio.CancelledError) else published_running:
+            try:
+                await publish(stream.fail(f"the stream broke off: {type(error).__name__}"))
+            except (GatewayError, ValueError) as refusal:
+                logger.warning("the run of an AG-UI stream of %r could not be published as failed: %s", tenant, refusal)
         raise
     if stream.running:
         await publish(stream.fail("the stream ended without RUN_FINISHED"))

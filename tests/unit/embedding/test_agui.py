@@ -5,12 +5,14 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import nullcontext
 from typing import Any
 
+import httpx
 import pytest
 from ag_ui import core as agui
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
+from gateway.core.errors import GatewayError
 from gateway.embedding.agui import AgentEvent, AguiEventInvalid, AguiStream, publish_agui
 from tests.support.inprocess import RunningGateway
 
@@ -150,6 +152,20 @@ def test_chunks_are_starts_pieces_and_ends(pieces: Pieces) -> None:
     assert all(item["done"] for key, item in items.items() if key.startswith("message/"))
 
 
+def test_raw_and_activity_events_end_no_chunks() -> None:
+    """A message goes on after them, in a chunk that names no item."""
+    events = translate(
+        RUN,
+        agui.TextMessageChunkEvent(message_id="m1", role="assistant", delta="Good "),
+        agui.RawEvent(event={"tokens": 2}),
+        agui.TextMessageChunkEvent(delta="morning"),
+        agui.RunFinishedEvent(thread_id="t1", run_id="r1"),
+    )
+    message = shown(events)["message/m1"]
+    assert (message["text"], message["done"]) == ("Good morning", True)
+    assert sum(event.op == "set" for event in events if event.key == "message/m1") == 1
+
+
 @pytest.mark.parametrize(
     ("events", "message"),
     [
@@ -188,3 +204,55 @@ async def test_a_stream_that_breaks_off_is_a_run_that_failed(gate: RunningGatewa
         newest = window[window.head].frame.payload.decode()
         assert '"status":"failed"' in newest
         assert reason in newest
+
+
+async def test_a_run_that_failed_leaves_nothing_open(gate: RunningGateway) -> None:
+    """The message that came in chunks ends, and the run's large members do not keep its end from being published."""
+
+    async def agent() -> AsyncIterator[BaseModel]:
+        yield RUN
+        yield agui.TextMessageChunkEvent(message_id="m1", role="assistant", delta="Good ")
+        yield agui.RunFinishedEvent(thread_id="t1", run_id="r1", result="x" * 1_000_000)
+
+    with pytest.raises(GatewayError, match="at most"):
+        await publish_agui(gate.service.gateway, "acme", agent(), circle_id=7)
+    items = await items_of(gate)
+    assert items["message/m1"]["done"] is True
+    assert items["run/r1"] == {
+        "run_id": "r1",
+        "thread_id": "t1",
+        "status": "failed",
+        "message": "the stream broke off: GatewayError",
+    }
+
+
+async def test_a_failure_that_cannot_be_published_replaces_no_other(
+    gate: RunningGateway, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The caller gets the agent's own exception, and a cancelled task stays cancelled; the operator's log has both."""
+    gateway = gate.service.gateway
+    for length in range(65_536, 0, -1):
+        data = {"run_id": "r1", "thread_id": "t" * length, "status": "running"}
+        try:
+            await gateway.publish("globex", "agent.run", data, circle_id=7, item_key="run/r1", op="set")
+        except GatewayError:
+            continue
+        break
+
+    async def agent(error: BaseException) -> AsyncIterator[BaseModel]:
+        yield agui.RunStartedEvent(thread_id="t" * length, run_id="r1")
+        raise error
+
+    for error in (LookupError("no model"), asyncio.CancelledError()):
+        with pytest.raises(type(error)):
+            await publish_agui(gateway, "acme", agent(error), circle_id=7)
+    refused = [record.message for record in caplog.records if "could not be published as failed" in record.message]
+    assert len(refused) == 2
+
+
+async def items_of(gate: RunningGateway) -> dict[str, dict[str, Any]]:
+    """The state of circle 7, by key."""
+    headers = {"Authorization": f"Bearer {gate.token()}"}
+    async with httpx.AsyncClient(base_url=gate.url, headers=headers, trust_env=False) as api:
+        answer = (await api.get("/rooms/circle:7/state")).json()
+    return {item["key"]: item["data"] for item in answer["items"]}
