@@ -177,6 +177,9 @@ async def _publish(gateway: Gateway, tenant: str, ids: Ids, event: Any) -> Recei
         "source_agent_id": _field(event, "source_agent_id"),
         "timestamp": at,
     }
+    # By these names, and `op` only beside the other: a foreign bus may have a `key` or an `op` of another meaning.
+    if (item_key := _field(event, "item_key")) is not None:
+        fields |= {"item_key": item_key, "op": _field(event, "op")}
     try:
         return await gateway.publish(tenant, key=str(id) if id not in (None, "") else None, **fields)
     except IdempotencyConflict:

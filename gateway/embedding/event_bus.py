@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from gateway.engine.gateway import Gateway
 from gateway.engine.lifecycle import NotRunning
-from schemas.events import EventType
+from schemas.events import EventType, Op
 
 logger = logging.getLogger("gateway.bus")
 
@@ -36,7 +36,8 @@ DEFAULT_BROADCAST_EVENTS: Final = [
 
 @dataclass(slots=True)
 class Event:
-    """An event of the bus. `type` is an `EventType` or any other well-formed type; ids are those of the application."""
+    """An event of the bus. `type` is an `EventType` or any other well-formed type; ids are those of the application;
+    `item_key` and `op` make it a keyed event."""
 
     type: EventType | str
     data: dict[str, Any] = field(default_factory=dict)
@@ -47,6 +48,8 @@ class Event:
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
     tenant: str | None = None
     user_id: str | None = None
+    item_key: str | None = None
+    op: Op | None = None
 
 
 Handler = Callable[[Any], Awaitable[Any] | Any]

@@ -121,6 +121,27 @@ async def test_events_may_be_mappings(gate: RunningGateway) -> None:
     assert (frame["data"], frame["project_id"]) == ({"n": 1}, 3)
 
 
+async def test_events_with_an_item_key_are_keyed(gate: RunningGateway) -> None:
+    """Attributes named `key`, or `op` without `item_key`, are of the application and mean nothing here."""
+    bus = PlainBus()
+    setup_websocket_broadcasting(bus=bus, gateway=gate.service.gateway)
+    event = {"type": "task.completed", "tenant": "acme", "data": {"n": 1}, "project_id": 3}
+    frames = await received(
+        gate,
+        bus,
+        [
+            {**event, "item_key": "task/1"},
+            {**event, "item_key": "task/1", "op": "delete", "data": {}},
+            {**event, "key": "5", "op": "replace"},
+        ],
+    )
+    assert [(frame.get("key"), frame.get("op")) for frame in frames] == [
+        ("task/1", None),
+        ("task/1", "delete"),
+        (None, None),
+    ]
+
+
 # ---- routes
 
 
