@@ -32,23 +32,25 @@ class ItemTooLarge(GatewayError):
 
 class Item:
     """The newest value of what a key names in `rooms`: the event at the offset `newest`, in place of whose data is the
-    whole `value` where texts were appended. It is whole from the offset `base` on, the last `set`. `size` is of the
-    data, in bytes, or a little more; 0 for an item that has ended."""
+    whole `value` where texts were appended. It is whole from the offset `base` on, the last `set`. It is `kept` as
+    state, unless it has ended or was pushed out. `size` is of the data, in bytes, or a little more; 0 where it is not
+    kept."""
 
-    __slots__ = ("_framed", "base", "frame", "key", "newest", "op", "rooms", "size", "value")
+    __slots__ = ("_framed", "base", "frame", "kept", "key", "newest", "op", "rooms", "size", "value")
 
     def __init__(self, key: str, rooms: tuple[str, ...]) -> None:
         self.key = key
         self.rooms = rooms
         self.newest = self.base = self.size = 0
         self.op: Op = "set"
+        self.kept = False
         self.frame: Frame
         self.value: dict[str, Any] | None = None
         self._framed: tuple[int, Frame] | None = None
 
     def change(self, offset: int, frame: Frame, change: Change, value: dict[str, Any] | None) -> None:
         """Apply the event at `offset`; `value` is the item's resulting value, where that is known."""
-        if change.op == "append" and self.op != "delete" and self.newest:
+        if change.op == "append" and self.kept:
             if value is None:
                 data = change.data
                 self.append(decode_event(frame.payload)["data"] if data is None else data)
@@ -58,6 +60,14 @@ class Item:
             self.value, self.base = value, offset
             self.size = 0 if change.op == "delete" else len(frame)
         self.newest, self.op, self.frame, self._framed = offset, change.op, frame, None
+        self.kept = change.op != "delete"
+
+    def push_out(self, event_id: str) -> Frame:
+        """Make it one that is not kept; returns the frame of its newest version, with the id `event_id`, as a whole."""
+        self.frame = self.frame_at(self.newest, event_id)
+        self.op, self.value, self._framed = "set", None, None
+        self.kept, self.size = False, 0
+        return self.frame
 
     def append(self, data: Mapping[str, Any]) -> None:
         """Append texts to those of the item, and replace or add other members. Costs O(the item's texts)."""
@@ -100,19 +110,20 @@ class Item:
 
 class ItemStore:
     """The items of one tenant. At most `max_items` have a value, of `max_bytes` in all: `take_over` takes the one whose
-    change is the oldest. Of those that have ended there are as many as events that say so are kept.
+    change is the oldest. Of former items, those that have ended or were pushed out, there are as many as their newest
+    versions in the window.
 
     All is O(1), but that an `append` costs O(texts of its item), a copy of at most 64 KiB.
     """
 
-    __slots__ = ("_ended", "_items", "bytes", "max_bytes", "max_items")
+    __slots__ = ("_former", "_items", "bytes", "max_bytes", "max_items")
 
     def __init__(self, max_items: int, max_bytes: int) -> None:
         self.max_items = max_items
         self.max_bytes = max_bytes
         self.bytes = 0
         self._items: OrderedDict[tuple[str, tuple[str, ...]], Item] = OrderedDict()
-        self._ended: dict[tuple[str, tuple[str, ...]], Item] = {}
+        self._former: dict[tuple[str, tuple[str, ...]], Item] = {}
 
     def __len__(self) -> int:
         """The number of items with a value."""
@@ -146,13 +157,13 @@ class ItemStore:
         id = (change.key, rooms)
         item = self._items.get(id)
         if item is None:
-            item = self._ended.pop(id, None) or Item(change.key, rooms)
+            item = self._former.pop(id, None) or Item(change.key, rooms)
         before, size = item.newest, item.size
         item.change(offset, frame, change, value)
         self.bytes += item.size - size
         if change.op == "delete":
             self._items.pop(id, None)
-            self._ended[id] = item
+            self._former[id] = item
         else:
             self._items[id] = item
             self._items.move_to_end(id)
@@ -175,7 +186,11 @@ class ItemStore:
         self.bytes -= item.size
         return item
 
-    def forget_ended(self, item: Item) -> None:
-        """Forget an ended item, whose `delete` is trimmed."""
-        if self._ended.get((item.key, item.rooms)) is item:
-            del self._ended[item.key, item.rooms]
+    def keep_former(self, item: Item) -> None:
+        """Remember an item that was pushed out, whose newest version is in the window: the next one supersedes it."""
+        self._former[item.key, item.rooms] = item
+
+    def forget_former(self, item: Item) -> None:
+        """Forget a former item, whose newest version is trimmed."""
+        if self._former.get((item.key, item.rooms)) is item:
+            del self._former[item.key, item.rooms]

@@ -37,8 +37,8 @@ class Bounds:
 @dataclass(slots=True, eq=False)
 class Entry:
     """One event of the log; only its window changes it. `rooms` are those it is routed to, `at` is seconds since the
-    epoch; `removal` is the user and the room that the event revokes; `change` is what a keyed event does to `item`,
-    which is None once that is lost; `superseded_by` is the offset of the item's next version.
+    epoch; `removal` is the user and the room that the event revokes; `change` is what a keyed event does to `item`;
+    `superseded_by` is the offset of the item's next version.
 
     Not frozen, as values are elsewhere: a frozen dataclass takes a microsecond longer to make, for every event.
     """
@@ -139,18 +139,17 @@ class Window:
             self._push_out(item)
 
     def _push_out(self, item: Item) -> None:
-        """Drop an item from the state, for its bounds. In the window its newest version stays, as a plain event."""
+        """Drop an item from the state, for its bounds. In the window its newest version stays until it is trimmed."""
         entry = self._entries[item.newest]
         self.pushed_out.record(item.rooms, item.newest)
+        frame = item.push_out(entry.event_id)
         if item.newest >= self.first:
-            frame = item.frame_at(entry.offset, entry.event_id)
+            self.items.keep_former(item)
             self.bytes += len(frame.wire) - len(entry.frame.wire)
-            entry.frame, entry.item = frame, None
+            entry.frame = frame
+            self.losses += 1  # a replay may have announced it
         else:
             self._lose(entry)
-        for offset in self._places:
-            if (place := self._entries[offset]).item is item:
-                place.superseded_by = 1  # by anything, for every round
 
     def push_out_before(self, offset: int) -> None:
         """Drop the items whose newest change is before `offset` from the state."""
@@ -190,8 +189,8 @@ class Window:
         item = entry.item
         if item is None:
             self._lose(entry)
-        elif item.op == "delete":
-            self.items.forget_ended(item)
+        elif not item.kept:
+            self.items.forget_former(item)
             self._lose(entry)
 
     def _find_first(self) -> None:

@@ -41,12 +41,13 @@ def kept_of(window: Window) -> dict[int, tuple[str, str | None, dict[str, Any]]]
 
 @dataclass(slots=True)
 class _Kept:
-    """An event that the model keeps."""
+    """An event that the model keeps; `state` unless its item was pushed out."""
 
     rooms: tuple[str, ...]
     item: str | None
     op: Op
     data: dict[str, Any]
+    state: bool = True
 
 
 class ItemStory:
@@ -82,7 +83,7 @@ class ItemStory:
         before = [o for o, e in self._kept.items() if made.item and (e.item, e.rooms) == (made.item, made.rooms)]
         for offset in before:
             old = self._kept.pop(offset)
-            if made.op == "append" and old.op != "delete":
+            if made.op == "append" and old.op != "delete" and old.state:
                 value = dict(old.data)
                 for name, new in made.data.items():
                     text = isinstance(new, str) and isinstance(value.get(name), str)
@@ -91,19 +92,22 @@ class ItemStory:
         if made.op == "append":
             made.op = "set"
         self._kept[self._count] = made
-        while len(items := [o for o, e in self._kept.items() if e.item and e.op != "delete"]) > self._bounds.max_items:
+        while len(items := self._items()) > self._bounds.max_items:
             oldest = self._kept[min(items)]
             for room in oldest.rooms:
                 self._pushed_out[room] = max(min(items), self._pushed_out[room])
             if min(items) < self._first:
                 self._lose(min(items))
             else:
-                oldest.item = None
+                oldest.state = False
         while len(window := [o for o in self._kept if o >= self._first]) > self._bounds.max_events:
             self._first = min(window) + 1
-            first = self._kept[min(window)]
-            if first.item is None or first.op == "delete":
+            if min(window) not in self._items():
                 self._lose(min(window))
+
+    def _items(self) -> list[int]:
+        """The places of the items that are state."""
+        return [o for o, e in self._kept.items() if e.item and e.op != "delete" and e.state]
 
     def _lose(self, offset: int) -> None:
         for room in self._kept.pop(offset).rooms:
@@ -116,6 +120,8 @@ class ItemStory:
         assert {offset: (op, data) for offset, (op, _, data) in kept.items()} == {
             offset: (event.op, event.data) for offset, event in self._kept.items()
         }
+        state = {offset for offset in kept if (item := window[offset].item) is not None and item.kept}
+        assert state == set(self._items())
         for room in _ROOMS:
             reported = [window.gap(Position(window.epoch, o), [room]) for o in range(window.head + 1)]
             lost = self._lost[room]

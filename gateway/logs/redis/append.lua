@@ -67,6 +67,9 @@ if id then
   if before then
     if offset_of(before) >= log.first then
       log.count, log.bytes = log.count - 1, log.bytes - #before[2][2]
+      if not live and select(2, parse(before[2][2])) == 'append' then
+        drop_whole(log, offset_of(before))
+      end
     end
     remove(log, nil, before)
   end

@@ -1,13 +1,12 @@
 """The codec of events in the stream and in pub/sub messages."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from gateway.core.cursor import EPOCH_BYTES
 from gateway.core.items import Change
 from gateway.core.log import Draft
 from gateway.core.window import Removal
-from schemas.events import decode_event, encode_event, op_of
+from schemas.events import op_of
 
 
 @dataclass(slots=True, eq=False)
@@ -45,14 +44,6 @@ def decode_entry(entry: bytes) -> StoredEvent:
         op, key = keyed.split(" ")
         change = Change(key, op_of(op))
     return StoredEvent(float(at), timestamp.decode("ascii"), tuple(rooms.decode().split(",")), body, taken, change)
-
-
-def as_plain(content: StoredEvent, value: dict[str, Any] | None) -> StoredEvent:
-    """A keyed event without its item; with the whole `value` where texts were appended."""
-    if value is not None:
-        content.body = encode_event({**decode_event(content.body), "data": value, "op": "set"})
-    content.change = None
-    return content
 
 
 def decode_message(message: bytes) -> tuple[bytes, int, int, StoredEvent]:

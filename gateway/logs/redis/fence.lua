@@ -1,4 +1,4 @@
--- KEYS 1 to 7 of every script: log (stream), meta (hash), trimmed (sorted set), items (sorted set), ended (sorted set),
+-- KEYS 1 to 7 of every script: log (stream), meta (hash), trimmed (sorted set), items (sorted set), former (sorted set),
 -- state (hash), pushed out (sorted set).
 
 -- Begins a new epoch: offsets count from 1 again, and cannot be confused with those of the epoch before.

@@ -13,7 +13,7 @@ from gateway.core.frame import Frame
 from gateway.core.log import LogListener, payload_of
 from gateway.core.trimmed_rooms import TrimmedRooms
 from gateway.core.window import Bounds, Entry, Window
-from gateway.logs.redis.codec import StoredEvent, as_plain, decode_entry, decode_message
+from gateway.logs.redis.codec import StoredEvent, decode_entry, decode_message
 from gateway.logs.redis.context import RedisContext
 from gateway.logs.redis.page_reader import LinkTooSlow, Page, PageReader
 from gateway.logs.redis.pubsub import PubSubListener
@@ -237,7 +237,7 @@ class Follower:
             followed.window = self._new_window(tenant, page.epoch, 0, *known)
             self._notify(followed, "on_reset", tenant)
         window, skipped = followed.window, False
-        for id, fields, value, plain in page.entries:
+        for id, fields, value in page.entries:
             offset = _offset(id)
             if offset <= window.head:
                 continue  # already applied from pub/sub
@@ -247,8 +247,6 @@ class Follower:
             try:
                 content = decode_entry(dict(zip(*[iter(fields)] * 2, strict=True))[b"e"])
                 whole = decode_event(value) if value else None
-                if plain:
-                    content, whole = as_plain(content, whole), None
             except (ValueError, KeyError) as error:
                 self._context.incidents.failed("decoded from its stream", error)
                 window.lose(TrimmedRooms(limit, offset))

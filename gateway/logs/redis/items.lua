@@ -1,7 +1,7 @@
--- The items of a log. `items` has for each item with a value the offset of its newest version, `ended` for each that has
--- ended; the stream has that version's entry, as long as the item is kept. Where texts were appended, `state` has the
--- value in pieces: under the item's name and a line's end "pieces size", and with a number behind it the data that the
--- pieces begin with (0) and each piece. Under @ and an offset is the value of an item that is no state any more.
+-- The items of a log. `items` has for each item that is state the offset of its newest version, `former` for each that
+-- has ended or was pushed out; the stream has that version's entry, as long as it is kept. Where texts were appended,
+-- `state` has the value in pieces: under the item's name and a line's end "pieces size", and with a number behind it the
+-- data that the pieces begin with (0) and each piece. Under @ and an offset is the value of one that was pushed out.
 
 local MAX_PIECES = 64
 
@@ -171,6 +171,12 @@ local function remove(log, lost, entry, rooms)
   end
 end
 
+-- Drops the whole value of a text that was pushed out.
+local function drop_whole(log, offset)
+  log.bytes = log.bytes - redis.call('HSTRLEN', KEYS[6], '@' .. offset)
+  redis.call('HDEL', KEYS[6], '@' .. offset)
+end
+
 -- Trims the window by count, bytes and age, in bounded steps (`patience`): neither the expired entries of an idle log nor
 -- those beyond lowered bounds may block the server. One event can push out at most as many entries as it has bytes.
 local function trim(log, lost, max_events, max_bytes, oldest, patience)
@@ -191,11 +197,11 @@ local function trim(log, lost, max_events, max_bytes, oldest, patience)
     log.first, log.count, log.bytes = offset + 1, log.count - 1, log.bytes - #text
     if not (id and tonumber(redis.call('ZSCORE', KEYS[4], id) or 0) == offset) then
       remove(log, lost, first, rooms)
-      if op == 'delete' and tonumber(redis.call('ZSCORE', KEYS[5], id) or 0) == offset then
+      if id and tonumber(redis.call('ZSCORE', KEYS[5], id) or 0) == offset then
         redis.call('ZREM', KEYS[5], id)
-      elseif op == 'append' then
-        log.bytes = log.bytes - redis.call('HSTRLEN', KEYS[6], '@' .. offset)
-        redis.call('HDEL', KEYS[6], '@' .. offset)
+      end
+      if op == 'append' then
+        drop_whole(log, offset)
       end
     end
     patience = patience - 1
@@ -203,7 +209,7 @@ local function trim(log, lost, max_events, max_bytes, oldest, patience)
 end
 
 -- Evicts items beyond the bounds of state, least recently changed first. In the window the newest version
--- stays, as a plain event with the whole value.
+-- stays until it is trimmed or superseded, with the whole value.
 local function push_out(log, lost, pushed, max_items, max_bytes)
   while redis.call('ZCARD', KEYS[4]) > max_items or log.state > max_bytes do
     local id, offset = unpack(redis.call('ZRANGE', KEYS[4], 0, 0, 'WITHSCORES'))
@@ -220,10 +226,13 @@ local function push_out(log, lost, pushed, max_items, max_bytes)
     log.state = log.state - (size or entry and #entry[2][2] or 0)
     if entry and offset < log.first then
       remove(log, lost, entry, rooms)
-    elseif entry and count then
-      local whole = value_of(id, count)
-      redis.call('HSET', KEYS[6], '@' .. offset, whole)
-      log.bytes = log.bytes + #whole
+    elseif entry then
+      redis.call('ZADD', KEYS[5], offset, id)
+      if count then
+        local whole = value_of(id, count)
+        redis.call('HSET', KEYS[6], '@' .. offset, whole)
+        log.bytes = log.bytes + #whole
+      end
     end
     if count then
       drop_pieces(id, count)

@@ -26,10 +26,10 @@ class LinkTooSlow(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Entries of a stream, `(id, fields, value, plain)` each, after an offset; its epoch and head now. An entry is
-    plain where its item was pushed out. Lost entries, the last one at `lost`, are in `rooms` (room and offset in turn,
-    the newest first), or under the floor; so are items that were pushed out, in `pushed_rooms`. Items whose newest
-    change is before `oldest` are not kept; entries before `first` are state."""
+    """Entries of a stream, `(id, fields, value)` each, after an offset; its epoch and head now. Lost entries, the last
+    one at `lost`, are in `rooms` (room and offset in turn, the newest first), or under the floor; so are items that
+    were pushed out, in `pushed_rooms`. Items whose newest change is before `oldest` were pushed out; entries before
+    `first` are state."""
 
     epoch: bytes
     head: int
@@ -115,5 +115,5 @@ class PageReader:
 def _size(page: Page | Exception) -> int:
     if isinstance(page, Exception):
         return 0
-    entries = sum(len(value) + sum(map(len, fields)) for _, fields, value, _ in page.entries)
+    entries = sum(len(value) + sum(map(len, fields)) for _, fields, value in page.entries)
     return entries + sum(map(len, (*page.rooms, *page.pushed_rooms)))

@@ -3,9 +3,9 @@
 -- ARGV: fresh epoch, epoch and offset of the position, bytes after which the page ends, '1' to trust the data of a
 --       restarted server, seconds until an idle log is forgotten, max seconds, rooms of which the last lost entry is
 --       remembered
--- Returns epoch, head, entries (id, fields, value of an item to which texts were appended, 1 where it was pushed out),
--- time; the highest offset that was lost, the floor, rooms and offsets; the floor of items that were pushed out, rooms
--- and offsets; the offset of the oldest change of an item; that of the first entry of the window.
+-- Returns epoch, head, entries (id, fields, value of an item to which texts were appended), time; the highest offset that
+-- was lost, the floor, rooms and offsets; the floor of items that were pushed out, rooms and offsets; the offset of the
+-- oldest change of an item; that of the first entry of the window.
 local log = log_of(ARGV[1], ARGV[5], ARGV[2], tonumber(ARGV[3]))
 local time = redis.call('TIME')
 local max_bytes = tonumber(ARGV[4])
@@ -31,25 +31,19 @@ local page, start, full = {}, '(' .. position .. '-0', false
 repeat
   local some = redis.call('XRANGE', KEYS[1], start, '+', 'COUNT', 16)
   for _, found in ipairs(some) do
-    local text, value, plain = found[2][2], '', 0
+    local text, value = found[2][2], ''
     local _, op, id = parse(text)
-    if op then
+    if op == 'append' then
       local offset = offset_of(found)
-      local live = tonumber(redis.call('ZSCORE', KEYS[4], id) or 0) == offset
-      if not live and op ~= 'delete' then
-        plain = 1
-      end
-      if op == 'append' then
-        local count = live and pieces_of(id)
-        value = count and value_of(id, count) or redis.call('HGET', KEYS[6], '@' .. offset) or data_of(text)
-      end
+      local count = tonumber(redis.call('ZSCORE', KEYS[4], id) or 0) == offset and pieces_of(id)
+      value = count and value_of(id, count) or redis.call('HGET', KEYS[6], '@' .. offset) or data_of(text)
     end
     -- At least one: a follower must advance.
     full = #page > 0 and size + #text + #value > max_bytes
     if full then
       break
     end
-    page[#page + 1] = {found[1], found[2], value, plain}
+    page[#page + 1] = {found[1], found[2], value}
     size = size + #text + #value
     start = '(' .. found[1]
   end

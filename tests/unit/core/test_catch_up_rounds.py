@@ -199,3 +199,75 @@ def test_text_that_was_seen_in_part_comes_as_a_whole() -> None:
 
 def _events(sheet: FakeTransport) -> list[dict[str, Any]]:
     return [json.loads(payload) for payload in sheet.payloads]
+
+
+def _state_replay(keyed: Keyed, *rooms: str) -> Follower:
+    """A client to which the state of `rooms` is owed, and of it one item was written."""
+    client = Follower(keyed)
+    owed = start_replay(client.connection, keyed.window, list(rooms), keyed.window.head, state=True)
+    assert owed.items > 1
+    client.step(1)
+    return client
+
+
+def test_item_pushed_out_during_a_state_replay_is_a_gap() -> None:
+    """The reply announced it: a client that gets fewer items gets a gap, though the last version is in the window."""
+    keyed = Keyed(Bounds(max_items=4))
+    for key in "abcd":
+        keyed.publish(key)
+    client = _state_replay(keyed, "circle:1")
+    for key in ("a", "b", "e", "f"):
+        keyed.publish(key, rooms=("circle:1", "tenant") if key in "ab" else ("circle:2", "tenant"))
+    assert client.step(10) is Progress.GAP
+
+
+def test_item_pushed_out_in_the_window_is_superseded_by_its_next_version() -> None:
+    """A client that has the new value gets no older one after it."""
+    keyed = Keyed(Bounds(max_items=2))
+    old = keyed.publish("x")
+    for key in "ab":
+        keyed.publish(key)
+    assert list(keyed.window.kept(old - 1, old)), "it is in the window"
+    client = Follower(keyed, "tenant")
+    client.connection.rooms["tenant"] = keyed.window.head
+    keyed.publish("x")
+    start_replay(client.connection, keyed.window, ["circle:1"], 0)
+    client.finish()
+    assert old not in [offset for offset, _ in client.seen]
+    assert len(keyed.window) == 3
+
+
+def test_text_pushed_out_in_the_window_comes_as_a_whole() -> None:
+    """To a client that another room has brought the later pieces of."""
+    keyed = Keyed(Bounds(max_items=2))
+    keyed.publish("x")
+    client = Follower(keyed, "tenant")
+    client.connection.rooms["tenant"] = keyed.window.head
+    piece = keyed.publish("x", "append")
+    for key in "ab":
+        keyed.publish(key)
+    start_replay(client.connection, keyed.window, ["circle:1"], 0)
+    client.finish()
+    assert client.shown["x"] == "[1][2]"
+    assert (piece, "x") in client.seen
+
+
+def test_item_pushed_out_in_the_window_is_no_state() -> None:
+    """An event of the window until it is trimmed; a piece of text that follows begins a new value."""
+    keyed = Keyed(Bounds(max_events=4, max_items=2))
+    keyed.publish("x")
+    for key in "ab":
+        keyed.publish(key)
+    assert start_replay(Follower(keyed).connection, keyed.window, ["circle:1"], 3, state=True).items == 2
+    assert start_replay(Follower(keyed).connection, keyed.window, ["circle:1"], 0).items == 3
+    piece = keyed.publish("x", "append")
+    client = Follower(keyed)
+    start_replay(client.connection, keyed.window, ["circle:1"], 0)
+    client.finish()
+    assert client.shown["x"] == f"[{piece}]"
+    keyed.publish("b")
+    keyed.publish("a")
+    for _ in range(4):
+        keyed.publish(None)
+    assert keyed.window.trimmed.of("circle:1") == piece
+    assert len(keyed.window) == 4

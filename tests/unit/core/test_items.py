@@ -170,5 +170,5 @@ def test_item_starts_over_after_its_end() -> None:
     assert story.shown("k")["data"] == {"t": "b"}
     story.change("k", "delete", {})
     item = story.store.change(9, ROOMS, Frame(body("l", "delete", {})), Change("l", "delete"), None)[0]
-    story.store.forget_ended(item)
+    story.store.forget_former(item)
     assert story.change("l", "set", {}) == 0
