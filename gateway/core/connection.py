@@ -63,7 +63,7 @@ class Replay:
         item = entry.item
         if item is None:
             return follows(self.rooms, entry) and not follows(self.seen, entry)
-        if self.state and item.kept:
+        if self.state and (item.kept or entry.superseded_by):  # where it has ended since then, its end comes there
             return not self.rooms.keys().isdisjoint(entry.rooms)
         # A room that was joined after the first piece of a text has brought only the later pieces.
         return follows(self.rooms, entry) and not follows(self.seen, entry, item.base)

@@ -221,6 +221,22 @@ def test_item_pushed_out_during_a_state_replay_is_a_gap() -> None:
     assert client.step(10) is Progress.GAP
 
 
+def test_item_deleted_during_a_state_replay_is_no_gap() -> None:
+    """The rest of the state comes, and then the end of the item; trimmed meanwhile is only another room."""
+    keyed = Keyed(Bounds(max_events=8))
+    for _ in range(4):
+        keyed.publish(None, rooms=("circle:9", "tenant"))
+    for key in "abcd":
+        keyed.publish(key)
+    client = _state_replay(keyed, "circle:1")
+    keyed.publish("c", "delete")
+    for _ in range(3):
+        keyed.publish(None, rooms=("circle:9", "tenant"))
+    client.finish()
+    assert client.shown == keyed.values
+    assert [key for _, key in client.seen][:4] == ["a", "b", "c", "d"]
+
+
 def test_item_pushed_out_in_the_window_is_superseded_by_its_next_version() -> None:
     """A client that has the new value gets no older one after it."""
     keyed = Keyed(Bounds(max_items=2))
