@@ -10,7 +10,7 @@ from gateway.api.authentication import Principal, authenticated_route
 from gateway.api.fast_path import FastPath, FastRoute
 from gateway.api.problems import PROBLEMS, problems
 from gateway.api.publisher import BATCH_PATH, EVENTS_PATH, PUBLISHERS, HttpPublisher, Result
-from gateway.api.routes import BatchRoute
+from gateway.api.routes import BatchRoute, ingest_batch_of
 from gateway.service.factory import Service
 from schemas.admin import BatchAnswer, EventAnswer, EventBatch
 from schemas.events import PublishedEvent
@@ -34,7 +34,9 @@ def events_router(service: Service) -> APIRouter:
         request: Request, batch: EventBatch, identity: Annotated[Identity, principal]
     ) -> dict[str, list[Result]]:
         """Append up to 1,000 events, each validated separately; the results are in the order of the events."""
-        return {"results": await publisher.publish_batch(request.scope, identity, batch.events)}
+        return {
+            "results": await publisher.publish_batch(request.scope, identity, ingest_batch_of(request), batch.events)
+        }
 
     one = authenticated_route(service, FastRoute, *PUBLISHERS)
     many = authenticated_route(service, FastBatchRoute, *PUBLISHERS)

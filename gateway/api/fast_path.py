@@ -20,7 +20,6 @@ from gateway.api.problems import log_refusal, problem_for
 from gateway.api.publisher import BATCH_PATH, EVENTS_PATH, HttpPublisher, Result
 from gateway.api.routes import MAX_BATCH_BODY, MAX_BODY, ProblemRoute, read_body
 from gateway.core.errors import GatewayError
-from gateway.engine.ingest import PARSED_BYTES
 from gateway.service.factory import Service
 from schemas.admin import EventBatch
 
@@ -85,13 +84,14 @@ class FastPath:
         return await self._publisher.publish(self._connections.revalidate(identity), event)
 
     async def _publish_batch(self, scope: Scope, identity: Identity, body: bytes) -> dict[str, list[Result]] | None:
-        await self._ingest.turn(identity.tenant, len(body) // PARSED_BYTES)
-        try:
-            batch = EventBatch.model_validate(from_json(body, allow_inf_nan=False))
-        except ValueError:
-            return None
-        identity = self._connections.revalidate(identity)
-        return {"results": await self._publisher.publish_batch(scope, identity, batch.events)}
+        with self._ingest.batch() as batch:
+            await batch.begin(identity.tenant, len(body))
+            try:
+                events = EventBatch.model_validate(from_json(body, allow_inf_nan=False)).events
+            except ValueError:
+                return None
+            identity = self._connections.revalidate(identity)
+            return {"results": await self._publisher.publish_batch(scope, identity, batch, events)}
 
     def _sender(self, scope: Scope) -> Identity | None:
         """The identity in the request's token, which may publish; None where FastAPI has to handle the request."""

@@ -33,6 +33,14 @@ class BodyError(HTTPException):
         self.limit = limit
 
 
+class BodyRefused(HTTPException):
+    """A refusal to parse a body now, as an `HTTPException` for the same reason."""
+
+    def __init__(self, refusal: GatewayError) -> None:
+        super().__init__(status_of(refusal), str(refusal))
+        self.refusal = refusal
+
+
 def problem(
     status: int,
     code: ErrorCode,

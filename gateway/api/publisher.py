@@ -13,6 +13,7 @@ from auth.identity import Identity
 from gateway.api.problems import log_refusal
 from gateway.core.errors import GatewayError, LogUnavailable
 from gateway.core.log import Receipt
+from gateway.engine.ingest import IngestBatch
 from gateway.service.factory import Service
 from schemas.codes import ErrorCode
 from schemas.events import PublishedEvent, published_event
@@ -50,17 +51,18 @@ class HttpPublisher:
         tenant, draft = self._publishing.draft(identity, event)
         return _answer(await self._publishing.append(tenant, draft), draft.rooms)
 
-    async def publish_batch(self, scope: Scope, identity: Identity, events: Sequence[Any]) -> list[Result]:
-        """Append the events in the body of the request `scope`; the results are in their order. Raises `GatewayError`
-        where the batch would have to wait too long for its turn."""
+    async def publish_batch(
+        self, scope: Scope, identity: Identity, batch: IngestBatch, events: Sequence[Any]
+    ) -> list[Result]:
+        """Append the events in the body of the request `scope`, whose batch has begun; the results are in their
+        order."""
         under_way: deque[UnderWay] = deque()
         results: list[Result] = []
-        async with self._publishing.ingest.batch(identity.tenant, events) as slices:
-            async for some in slices:
-                # Concurrent appends: a remote log takes many in one round trip.
-                under_way += [self._try_append(scope, identity, item) for item in some]
-                await _collect(under_way, results, _AHEAD)
-            await _collect(under_way, results, 0)
+        async for some in batch.slices(events):
+            # Concurrent appends: a remote log takes many in one round trip.
+            under_way += [self._try_append(scope, identity, item) for item in some]
+            await _collect(under_way, results, _AHEAD)
+        await _collect(under_way, results, 0)
         late = LogUnavailable("the event was not accepted: the events before it took too long; send it again later")
         results += [_failure(late)] * (len(events) - len(results))
         return results

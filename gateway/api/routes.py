@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from functools import partial
 from typing import Any, Final, Self
 
 from fastapi import Request, Response
@@ -15,10 +14,10 @@ from starlette.types import Receive, Scope, Send
 from auth.errors import AuthError
 from gateway.api.client import identity_of
 from gateway.api.cors import CrossOriginRoute
-from gateway.api.problems import BodyError, limit_met, log_refusal, problem, problem_for
+from gateway.api.problems import BodyError, BodyRefused, limit_met, log_refusal, problem, problem_for
 from gateway.core.addresses import Proxy
 from gateway.core.errors import GatewayError
-from gateway.engine.ingest import PARSED_BYTES, IngestScheduler
+from gateway.engine.ingest import IngestBatch, IngestScheduler
 from gateway.engine.lifecycle import Lifecycle
 from gateway.service.factory import Service
 from gateway.transports.uvicorn.endpoint import BODY_DEADLINE_KEY
@@ -31,6 +30,8 @@ MAX_BATCH_BODY: Final = 16 * 1024 * 1024
 
 HEAD: Final = "gateway.head"
 """In the scope of a request that is answered as GET, without the body."""
+
+_INGEST_BATCH: Final = "gateway.ingest_batch"
 
 
 async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
@@ -81,12 +82,15 @@ class BatchRequest(BoundedRequest):
     """The request of a batch, with a limit of its own: a thousand events of maximum size would be 64 MiB."""
 
     max_body = MAX_BATCH_BODY
-    turn: Callable[[int], Awaitable[None]]
-    """A wait for the tenant's turn before the body is parsed: that takes 50 ms at its largest, and many may come at
-    once."""
 
     async def json(self) -> Any:
-        await self.turn(len(await self.body()) // PARSED_BYTES)
+        """The parsed body, in a turn of the tenant: that takes 50 ms at its largest, and many may come at once."""
+        body = await self.body()
+        identity = identity_of(self.scope)
+        try:
+            await ingest_batch_of(self).begin("" if identity is None else identity.tenant, len(body))
+        except GatewayError as error:
+            raise BodyRefused(error) from None
         return await super().json()
 
 
@@ -155,6 +159,8 @@ class ProblemRoute(CrossOriginRoute, MethodRoute):
                 return self._refuse(request, limit_met(request))
             except (AuthError, GatewayError) as error:
                 return self._refuse(request, error)
+            except BodyRefused as error:
+                return self._refuse(request, error.refusal)
             except Exception as error:
                 return problem_for(error)
 
@@ -179,11 +185,24 @@ class BatchRoute(ProblemRoute):
         publishing = gateway.publishing
         return type(cls.__name__, (super().of(service),), {"ingest": publishing.ingest})
 
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def answer(request: Request) -> Response:
+            with self.ingest.batch() as batch:
+                request.scope[_INGEST_BATCH] = batch
+                return await handle(request)
+
+        return answer
+
     def _bounded(self, request: Request) -> BatchRequest:
-        batch = BatchRequest(request.scope, request.receive)
-        identity = identity_of(request.scope)
-        batch.turn = partial(self.ingest.turn, "" if identity is None else identity.tenant)
-        return batch
+        return BatchRequest(request.scope, request.receive)
+
+
+def ingest_batch_of(request: Request) -> IngestBatch:
+    """The batch that a request of a `BatchRoute` has in progress."""
+    batch: IngestBatch = request.scope[_INGEST_BATCH]
+    return batch
 
 
 def _require_json(request: Request) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic_core import from_json
 
-from gateway.api import routes
+from gateway.api import fast_path, routes
 from gateway.core.errors import GatewayError, LogUnavailable
 from gateway.core.log import Draft, Receipt
 from gateway.engine import ingest
@@ -22,9 +22,10 @@ from tests.support.pauses import until
 EVENT = {"type": "task.created", "data": {}, "circle_id": 1}
 
 
-async def _take(scheduler: IngestScheduler, tenant: str, count: int, taken: list[str]) -> None:
-    async with scheduler.batch(tenant, range(count)) as slices:
-        async for some in slices:
+async def _take(scheduler: IngestScheduler, tenant: str, count: int, taken: list[str], size: int = 0) -> None:
+    with scheduler.batch() as batch:
+        await batch.begin(tenant, size)
+        async for some in batch.slices(range(count)):
             assert len(some) <= SLICE
             taken.append(tenant)
 
@@ -69,7 +70,8 @@ async def test_batches_of_a_tenant_wait_in_order_for_a_limited_time(monkeypatch:
     scheduler, free = IngestScheduler(), asyncio.Event()
 
     async def hold() -> None:
-        async with scheduler.batch("acme", range(1)):
+        with scheduler.batch() as batch:
+            await batch.begin("acme", 0)
             await free.wait()
 
     holding = [asyncio.create_task(hold()) for _ in range(AT_ONCE)]
@@ -113,29 +115,100 @@ async def test_a_batch_lets_the_loop_do_something_else(gate: RunningGateway) -> 
     assert handled >= 800 // SLICE
 
 
+async def test_large_batches_are_served_by_their_cost() -> None:
+    """A tenant whose bodies take fifty times as long as a slice has a turn in fifty, however many it posts."""
+    scheduler, taken, size = IngestScheduler(), list[str](), 50 * SLICE * PARSED_BYTES
+
+    async def parse() -> None:
+        with scheduler.batch() as batch:
+            await batch.begin("evil", size)
+            taken.append("evil")
+
+    evil = [asyncio.create_task(parse()) for _ in range(AT_ONCE)]
+    await asyncio.sleep(0)
+    await _take(scheduler, "good", 40 * SLICE, taken)
+    assert taken.count("good") == 40
+    assert taken.count("evil") <= 2
+    await asyncio.gather(*evil)
+    assert taken.count("evil") == AT_ONCE
+    assert scheduler.idle
+
+
+async def test_turns_of_cancelled_batches_cost_nothing() -> None:
+    """A large one that is given up before its turn does not delay the tenant's others."""
+    scheduler, taken = IngestScheduler(), list[str]()
+    good = asyncio.create_task(_take(scheduler, "good", 60 * SLICE, taken))
+    await asyncio.sleep(0)
+    cancelled = asyncio.create_task(_take(scheduler, "acme", 1, taken, 50 * SLICE * PARSED_BYTES))
+    await asyncio.sleep(0)
+    small = asyncio.create_task(_take(scheduler, "acme", 1, taken))
+    await asyncio.sleep(0)
+    cancelled.cancel()
+    await small
+    assert taken.count("good") <= 10
+    await good
+    assert scheduler.idle
+
+
+async def test_a_batch_that_cannot_be_parsed_in_time_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where its tenant has a slot for it."""
+    monkeypatch.setattr(ingest, "MAX_WAIT", 0.1)
+    scheduler, refusals = IngestScheduler(), list[GatewayError]()
+
+    async def parse() -> None:
+        with scheduler.batch() as batch:
+            try:
+                await batch.begin("acme", SLICE * PARSED_BYTES)
+            except GatewayError as error:
+                refusals.append(error)
+            else:
+                time.sleep(0.04)  # noqa: ASYNC251
+
+    await asyncio.gather(*(parse() for _ in range(AT_ONCE)))
+    assert {(error.code, error.retry_after) for error in refusals} == {("rate_limited", 1.0)}
+    assert 3 <= len(refusals) <= AT_ONCE - 2
+    assert scheduler.idle
+
+
+async def test_slices_of_large_events_are_smaller() -> None:
+    """A hundred events of 42 kB take as long as fourteen hundred small ones."""
+    scheduler, count, size = IngestScheduler(), 100, 42_000
+    with scheduler.batch() as batch:
+        await batch.begin("acme", count * size)
+        lengths = [len(some) async for some in batch.slices(range(count))]
+    assert sum(lengths) == count
+    assert max(lengths) * size <= SLICE * PARSED_BYTES
+
+
+LARGE = {"events": [EVENT | {"data": {"text": "x" * (SLICE * PARSED_BYTES // 10)}}] * 10}
+
+
+@pytest.mark.parametrize(
+    ("body", "parses"), [(LARGE, 20), ({"events": [], "padding": "x" * (SLICE * PARSED_BYTES)}, 40)]
+)
 async def test_large_bodies_are_parsed_one_in_an_iteration(
-    gate: RunningGateway, monkeypatch: pytest.MonkeyPatch
+    gate: RunningGateway, monkeypatch: pytest.MonkeyPatch, body: dict[str, Any], parses: int
 ) -> None:
-    """However many have come at once: one of 16 MiB takes 50 ms."""
-    large = {"events": [], "padding": "x" * (SLICE * PARSED_BYTES)}
+    """However many have come at once: one of 16 MiB takes 50 ms. An invalid one is parsed again, for its error."""
     turn, parsed = 0, list[int]()
 
     def count() -> None:
         nonlocal turn
         turn += 1
-        if len(parsed) < 20:
+        if len(parsed) < parses:
             loop.call_soon(count)
 
     def parse(body: bytes, **options: Any) -> Any:
         parsed.append(turn)
         return from_json(body, **options)
 
+    monkeypatch.setattr(fast_path, "from_json", parse)
     monkeypatch.setattr(routes, "from_json", parse)
     loop = asyncio.get_running_loop()
     loop.call_soon(count)
     async with http(gate, gate.token(scope="publish")) as api:
-        await asyncio.gather(*(api.post("/events/batch", json=large) for _ in range(20)))
-    assert len(parsed) == len(set(parsed)) == 20
+        await asyncio.gather(*(api.post("/events/batch", json=body) for _ in range(20)))
+    assert len(parsed) == len(set(parsed)) == parses
 
 
 class StalledLog(MemoryLog):
