@@ -109,7 +109,7 @@ class Gateway(Host):
 
     async def _close(self) -> None:
         self.connections.close_all(CloseCode.SERVICE_RESTART, "restart")
-        await asyncio.gather(self.housekeeping.stop(), self.marks.stop(), self.tasks.cancel())
+        await asyncio.gather(self.housekeeping.stop(), self.marks.stop(), self.publishing.stop(), self.tasks.cancel())
 
     @property
     def ready(self) -> bool:

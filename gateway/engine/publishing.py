@@ -18,6 +18,7 @@ from gateway.core.window import Removal
 from gateway.engine.ingest import IngestScheduler
 from gateway.engine.lifecycle import Lifecycle
 from gateway.engine.revocation import RevocationService
+from gateway.engine.tasks import TaskSet
 from schemas.codes import ErrorCode
 from schemas.events import (
     NotFinite,
@@ -57,6 +58,7 @@ class Publishing:
         self._clock = clock
         self._timer = timer
         self._lifecycle = lifecycle
+        self._removals = TaskSet()
         self._rates: KeyedRateLimiter[tuple[str, str]] = KeyedRateLimiter(
             RateLimiter(limits.publish_per_second, limits.publish_burst)
         )
@@ -144,15 +146,30 @@ class Publishing:
         """Append a draft, submitted by the call itself. A removal is also published to nodes that do not follow the
         log."""
         appended = self._log.append(tenant, draft)
-        return appended if draft.removal is None else self._append_removal(appended, tenant, draft.removal)
+        if draft.removal is None:
+            return appended
+        appending = self._append_removal(appended, tenant, draft.removal, self._clock())
+        # A coroutine is submitted when it is awaited, in its order among the caller's others.
+        return asyncio.shield(self._removals.spawn(appending)) if asyncio.isfuture(appended) else appending
 
-    async def _append_removal(self, appended: Awaitable[Receipt], tenant: str, removal: Removal) -> Receipt:
-        began = self._clock()
+    async def _append_removal(
+        self, appended: Awaitable[Receipt], tenant: str, removal: Removal, began: float
+    ) -> Receipt:
         receipt = await appended
         # The time of the first append, also for a duplicate: a removal published twice has no second effect,
         # and one whose message was lost with the first try is sent after all.
-        await self._revocation.publish_removal(tenant, removal, receipt.at, 0.0 if receipt.duplicate else began)
+        made_at = 0.0 if receipt.duplicate else began
+        try:
+            await self._revocation.publish_removal(tenant, removal, receipt.at, made_at)
+        except asyncio.CancelledError:
+            # The event is in the log, so the removal has to be in force on every node.
+            self._removals.spawn(self._revocation.publish_removal(tenant, removal, receipt.at, made_at))
+            raise
         return receipt
+
+    async def stop(self) -> None:
+        """Wait until the removals in the log are published."""
+        await self._removals.wait()
 
     @property
     def rates_kept(self) -> int:

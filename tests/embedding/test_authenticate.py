@@ -4,6 +4,7 @@ import asyncio
 import logging
 import threading
 import time
+from collections.abc import Coroutine
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -488,10 +489,10 @@ async def test_without_it_nothing_waits(gate: RunningGateway) -> None:
     spawned = 0
     spawn = gate.service.gateway.tasks.spawn
 
-    def counting(coroutine: Any) -> None:
+    def counting(coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         nonlocal spawned
         spawned += 1
-        spawn(coroutine)
+        return spawn(coroutine)
 
     gate.service.gateway.tasks.spawn = counting  # type: ignore[method-assign]
     async with gate.client(query="&rooms=circle:1") as ada:

@@ -1,5 +1,6 @@
 """Members who are removed: `circle.member.removed` and `project.member.removed` are policy as well as news."""
 
+import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,9 +11,11 @@ from gateway.cluster.local import LocalCluster
 from gateway.core.connection import Connection
 from gateway.core.control import ControlMessage
 from gateway.core.frame import Batch
+from gateway.core.log import Draft, Receipt
 from gateway.core.revocations import MAX_REVOKED_ROOMS
+from gateway.logs.memory import MemoryLog
 from gateway.service.factory import create_service
-from gateway.testing import Clock
+from gateway.testing import CURSOR_KEY, Clock
 from gateway.transports.uvicorn.sockets import write_batch_to_fds
 from tests.support.clients import assert_problem, http
 from tests.support.inprocess import RunningGateway, running, service_with
@@ -137,6 +140,56 @@ async def test_one_time_counts_for_a_removal() -> None:
     async with service.running():
         receipt = await service.gateway.publish("acme", "circle.member.removed", {"user_id": "ada"}, circle_id=7)
         assert [message.at for message in sent] == [receipt.at]
+
+
+class SlowCluster(LocalCluster):
+    """A cluster that takes a control message once it is let."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sent: list[ControlMessage] = []
+        self.asked, self.free = asyncio.Event(), asyncio.Event()
+
+    async def publish_control(self, notice: ControlMessage) -> None:
+        self.asked.set()
+        await self.free.wait()
+        self.sent.append(notice)
+
+
+class QueueingLog(MemoryLog):
+    """A log that appends in a task, as one with a queue does."""
+
+    def append(self, tenant: str, draft: Draft) -> asyncio.Future[Receipt]:  # type: ignore[override]
+        return asyncio.ensure_future(super().append(tenant, draft))
+
+
+@pytest.mark.parametrize("engine", [MemoryLog, QueueingLog])
+async def test_a_caller_who_is_cancelled_takes_no_removal_along(engine: type[MemoryLog]) -> None:
+    """The event is in the log, so the removal is in force on every node: also where the gateway stops meanwhile."""
+    cluster = SlowCluster()
+    service = create_service(settings_for(), log=engine((CURSOR_KEY,)), cluster=cluster)
+    async with service.running():
+        publishing = asyncio.create_task(
+            service.gateway.publish("acme", "circle.member.removed", {"user_id": "ada"}, circle_id=7)
+        )
+        await cluster.asked.wait()
+        publishing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await publishing
+        assert not cluster.sent
+        asyncio.get_running_loop().call_later(0.1, cluster.free.set)
+    assert [message.name for message in cluster.sent] == ["ada"]
+
+
+async def test_a_removal_in_the_queue_of_a_log_needs_no_caller() -> None:
+    """A batch may be cancelled before it waits for this event."""
+    cluster = SlowCluster()
+    cluster.free.set()
+    service = create_service(settings_for(), log=QueueingLog((CURSOR_KEY,)), cluster=cluster)
+    async with service.running():
+        draft = Draft(("circle:7", "tenant"), b'{"type":"x"}', "2026-01-15T10:30:00Z", removal=("ada", "circle:7"))
+        service.gateway.publishing.append("acme", draft)
+    assert [message.name for message in cluster.sent] == ["ada"]
 
 
 async def test_a_user_who_is_removed_from_many_rooms_signs_in_again(
