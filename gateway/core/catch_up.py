@@ -75,9 +75,10 @@ def start_replay(
 
 
 def history_start(connection: Connection, window: Window, rooms: list[str], count: int) -> tuple[int, int]:
-    """The offset after which there are at most `count` events to replay, and the number of entries examined. O(rooms
-    log window + entries found), as `start_replay`."""
+    """The offset after which there are at most `count` events to replay, none of them lost, and the number of entries
+    examined. O(rooms log window + entries found), as `start_replay`."""
     found = examined = 0
+    start = max(map(window.trimmed.of, rooms))
     replay = Replay(dict.fromkeys(rooms, 0), 0, window.head, connection.rooms)
     for offset in _candidates(window, replay, 0, window.head, newest_first=True):
         examined += 1
@@ -86,7 +87,8 @@ def history_start(connection: Connection, window: Window, rooms: list[str], coun
             found += 1
             if found == count:
                 return offset - 1, examined
-    return 0, examined
+            start = min(start, offset - 1)  # state, older than lost entries
+    return start, examined
 
 
 def _spans(rooms: Mapping[str, int], seen: Mapping[str, int], after: int, until: int) -> Spans:

@@ -49,8 +49,8 @@ def subscribe(
         after = min(after, connection.offset)  # it is there that the connection goes on, in the new rooms as well
     owed = start_replay(connection, window, rooms, after, everything, reported)
     for room in rooms:
-        joined = connection.rooms.get(room)
-        manager.join(connection, room, max(after, reported) if joined is None else min(after, joined))
+        start = max(after, reported)
+        manager.join(connection, room, min(start, connection.rooms.get(room, start)))
     if since is not None or history or state:
         connection.owe_mark()
     fields: dict[str, Any] = {"rooms": tuple(rooms), "cursor": window.cursor, "recovered": recovered}

@@ -9,6 +9,7 @@ from gateway.core.catch_up import Progress, drop_room, history_start, send_next_
 from gateway.core.connection import Connection
 from gateway.core.frame import Batch
 from gateway.core.manager import ConnectionManager
+from gateway.core.subscription import subscribe
 from gateway.core.window import Bounds, Window
 from tests.support.entries import connection, entry, nowhere, unbroken, window
 from tests.support.transports import FakeTransport
@@ -180,6 +181,36 @@ def test_gap_gives_up_and_goes_on_at_the_head() -> None:
 def test_place_at_the_very_edge_is_no_gap() -> None:
     """One place further on nothing is missing."""
     one, sheet, held = behind_the_window({A: 2}, 6)
+    finish(one, held)
+    assert sheet.offsets == [7, 8, 9, 10]
+
+
+def test_history_of_a_slow_consumer_is_no_gap() -> None:
+    """Events that were lost before a room was joined with history are not owed."""
+    one, sheet, held = behind_the_window({}, 2)
+    manager = ConnectionManager()
+    answer, _ = subscribe(manager, held, one, [A], None, history=20)
+    assert (answer.recovered, answer.replayed) == (None, 4)
+    finish(one, held)
+    assert sheet.offsets == [7, 8, 9, 10]
+
+
+def test_history_that_has_nothing_is_no_gap() -> None:
+    """All of the room's events were lost before it was joined."""
+    held = window([[A]] * 4 + [[B]] * 4, Bounds(max_events=4))
+    one, sheet = connection(ConnectionManager(), {})
+    one.fall_behind(2)
+    answer, _ = subscribe(ConnectionManager(), held, one, [A], None, history=20)
+    assert answer.replayed == 0
+    finish(one, held)
+    assert sheet.offsets == []
+
+
+def test_an_earlier_start_in_a_room_reports_its_losses_once() -> None:
+    """`recovered` reports them, for a room that was joined while the connection was behind as for a new one."""
+    one, sheet, held = behind_the_window({A: 7}, 2)
+    answer, _ = subscribe(ConnectionManager(), held, one, [A], held.cursors.encode(held.epoch, 3))
+    assert (answer.recovered, answer.replayed) == (False, 1)
     finish(one, held)
     assert sheet.offsets == [7, 8, 9, 10]
 
