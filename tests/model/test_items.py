@@ -4,12 +4,11 @@ its rooms, as long as it follows the client's rules and requests the state after
 from unittest.mock import patch
 
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
 from tests.model.viewer import Asked, Item, Values, Viewer, apply, item_of
-from tests.model.world import EVERYTHING, LONG, MAX_EVENTS, World
+from tests.model.world import EVERYTHING, LONG, MAX_EVENTS, World, bounded
 
 ROOMS = ("circle:1", "circle:1", "project:1", "circle:2", "tenant", "user:bob")
 
@@ -189,16 +188,9 @@ def test_clients_show_the_newest_of_each_item(
     machine: type[ItemMachine], batch_bytes: int, scan: int, horizons: int
 ) -> None:
     """After any loss; never an older value after a newer one, and no piece of a text twice."""
-    bounded = settings(
-        max_examples=60 * 30 if LONG else 60,
-        stateful_step_count=40,
-        deadline=None,
-        derandomize=not LONG,
-        suppress_health_check=list(HealthCheck),
-    )
     with (
         patch("gateway.core.catch_up.BATCH_BYTES", batch_bytes),
         patch("gateway.core.catch_up.SCAN", scan),
         patch("gateway.core.horizons.MAX_HORIZONS", horizons),
     ):
-        run_state_machine_as_test(machine, settings=bounded)
+        run_state_machine_as_test(machine, settings=bounded(60, 40))

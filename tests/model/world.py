@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from hypothesis import HealthCheck, Phase, settings
+
 from auth.keys import KeyRing, hmac_key
 from auth.tokens import TokenIssuer, TokenVerifier, TrustedIssuer
 from gateway.core.admission import ConnectionLimits, Limits
@@ -38,6 +40,19 @@ KEY_SECONDS = 120.0
 KEY_FORGOTTEN = 160.0
 NEVER = ("evt_" + "A" * 28, "nonsense")
 """Texts that no gateway gave out as a cursor."""
+
+
+def bounded(examples: int, steps: int) -> settings:
+    """Settings of a state machine: examples of at most `steps` rules."""
+    return settings(
+        max_examples=examples * 30 if LONG else examples,
+        stateful_step_count=steps,
+        deadline=None,
+        derandomize=not LONG,
+        suppress_health_check=list(HealthCheck),
+        phases=[phase for phase in Phase if LONG or phase is not Phase.shrink],  # which takes minutes
+        print_blob=True,
+    )
 
 
 class Loop(asyncio.SelectorEventLoop):
