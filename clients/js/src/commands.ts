@@ -11,19 +11,24 @@ type Failed = (error: GatewayError) => void;
 
 /** Replies are handed on synchronously: the frames behind one may depend on it. */
 export class Commands {
+  #send: (text: string) => boolean;
+  #rooms: { readonly replaying: boolean };
   #last = 0;
   #pending = new Map<unknown, [Done, Failed]>();
   #timers = new Timers();
 
   /** `send` puts the text on the wire; false where there is none. Replies may be held up by a replay. */
-  constructor(private send: (text: string) => boolean, private rooms: { readonly replaying: boolean }) {}
+  constructor(send: (text: string) => boolean, rooms: { readonly replaying: boolean }) {
+    this.#send = send;
+    this.#rooms = rooms;
+  }
 
   ask(type: string, fields: object, done: Done, failed: Failed): void {
     const id = ++this.#last;
-    if (!this.send(JSON.stringify({ type, id, ...fields }))) return failed(disconnected());
+    if (!this.#send(JSON.stringify({ type, id, ...fields }))) return failed(disconnected());
     this.#pending.set(id, [done, failed]);
     const wait = () => this.#timers.set(id, REPLY_DEADLINE, () => {
-      if (this.rooms.replaying) wait();
+      if (this.#rooms.replaying) wait();
       else this.settle(id, undefined, new GatewayError({ code: 'timeout', message: `no reply to ${type}` }));
     });
     wait();

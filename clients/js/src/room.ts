@@ -10,7 +10,7 @@ const HELD = 10_000; // events that wait for a snapshot
 export interface Source {
   /** Everything up to here has come. */
   readonly position: string | undefined;
-  random(): number;
+  readonly random: () => number;
   error(error: unknown): void;
 }
 
@@ -90,7 +90,7 @@ export class Listener {
     } catch (error) {
       if (abort.signal.aborted) return;
       this.#source.error(error);
-      this.reload(backoff(this.#attempt++, () => this.#source.random()));
+      this.reload(backoff(this.#attempt++, this.#source.random));
     }
   }
 

@@ -27,13 +27,14 @@ export interface Host {
   ask(type: string, fields: object, done: (data: Frame['data']) => void, failed: (error: GatewayError) => void): void;
   /** Drop this connection and come back with backoff. */
   retry(reason: string): void;
-  random(): number;
+  readonly random: () => number;
   readonly fresh: { current(asOf: string): void };
 }
 
 export class Rooms implements Source {
   /** Everything of our rooms up to here was handled, save what is owed of state. */
   position: string | undefined;
+  readonly random: () => number;
   duplicates = 0; // the gateway promises none; counted so that a page can show it
   #host: Host;
   #rooms = new Map<string, RoomRecord>();
@@ -51,6 +52,7 @@ export class Rooms implements Source {
 
   constructor(host: Host, private tell: Tell, since: string | undefined) {
     this.#host = host;
+    this.random = host.random;
     this.position = since;
   }
 
@@ -58,8 +60,6 @@ export class Rooms implements Source {
 
   /** A replay is under way, and replies may have to wait for it. */
   get replaying(): boolean { return this.#replay !== undefined; }
-
-  random(): number { return this.#host.random(); }
 
   error(error: unknown): void { this.tell('onError', error); }
 

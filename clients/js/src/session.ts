@@ -19,6 +19,7 @@ export class Session {
   /** `data` of the last `connection.established`. */
   data: Frame['data'] | undefined;
   readonly rooms: Rooms;
+  readonly random: () => number;
   readonly fresh = new FreshnessClock();
   #options: Options;
   #tell: Tell;
@@ -38,6 +39,7 @@ export class Session {
   constructor(options: Options, tell: Tell) {
     this.#options = options;
     this.#tell = tell;
+    this.random = options.random ?? Math.random;
     this.rooms = new Rooms(this, tell, options.since);
     this.#token = new Token(options.token, (token) => this.command('auth', { token }), tell);
     this.#commands = new Commands((text) => {
@@ -46,8 +48,6 @@ export class Session {
       return true;
     }, this.rooms);
   }
-
-  random(): number { return (this.#options.random ?? Math.random)(); }
 
   open(): void {
     if (this.state !== 'closed') return;
@@ -70,7 +70,7 @@ export class Session {
     if (at - this.#liveAt >= STABLE_AFTER) this.#attempt = 0;
     if (this.#liveAt === Infinity && (code ?? 1006) === 1006) this.#unreached += 1;
     const slot = this.#slotAt > at ? this.#slotAt - at : undefined;
-    const wait = delay ?? slot ?? Math.max(0, this.#notBefore - at) + backoff(this.#attempt, () => this.random());
+    const wait = delay ?? slot ?? Math.max(0, this.#notBefore - at) + backoff(this.#attempt, this.random);
     this.#attempt += 1;
     this.#hasty = delay === undefined && slot === undefined && this.#notBefore <= at && !UNHURRIED.has(code);
     this.#detach();
@@ -109,7 +109,7 @@ export class Session {
     } catch (error) {
       if (dialled !== this.#dialled) return;
       this.#tell('onError', error);
-      this.retry('no token to be had');
+      this.retry('no token');
     }
   }
 

@@ -13,24 +13,27 @@ export class Token {
   #refused = false;
   #timers = new Timers();
   #connection = 0;
+  #source: Options['token'];
+  #renew: (token: string) => Promise<Frame['data']>;
+  #tell: Tell;
 
   /** `renew` shows a fresh one to the gateway, on the open connection. */
-  constructor(
-    private source: Options['token'],
-    private renew: (token: string) => Promise<Frame['data']>,
-    private tell: Tell,
-  ) {}
+  constructor(source: Options['token'], renew: (token: string) => Promise<Frame['data']>, tell: Tell) {
+    this.#source = source;
+    this.#renew = renew;
+    this.#tell = tell;
+  }
 
   /** The one that is still good, or a fresh one. */
   async get(): Promise<string | undefined> {
-    if (typeof this.source !== 'function') return this.source;
-    if (!this.#held || now() >= this.#until) this.#held = await this.source();
+    if (typeof this.#source !== 'function') return this.#source;
+    if (!this.#held || now() >= this.#until) this.#held = await this.#source();
     return this.#held;
   }
 
   /** Whether a fresh token may be tried after a refusal for `reason`: once, until a connection is established. */
   mayRenew(reason: string): boolean {
-    if (typeof this.source === 'string' || reason === 'token_revoked' || this.#refused) return false;
+    if (typeof this.#source === 'string' || reason === 'token_revoked' || this.#refused) return false;
     this.#refused = true;
     this.#held = undefined;
     return true;
@@ -48,17 +51,17 @@ export class Token {
 
   /** Fetches a fresh one for the open connection, where there is a function to ask. */
   async refresh(): Promise<void> {
-    if (typeof this.source !== 'function') return;
+    if (typeof this.#source !== 'function') return;
     const connection = this.#connection;
     this.#timers.clear();
     try {
-      const token = await this.source();
+      const token = await this.#source();
       if (connection !== this.#connection) return;
-      await this.renew(token);
+      await this.#renew(token);
       this.#held = token;
     } catch (error) {
       if (connection !== this.#connection) return;
-      this.tell('onError', error);
+      this.#tell('onError', error);
       // The function failed, not the token: there is still time.
       if (!(error instanceof GatewayError)) this.#timers.set('renew', AGAIN, () => this.refresh());
     }

@@ -58,7 +58,7 @@ async function publish(draft, link) {
       return await link.send(event);
     } catch (error) {
       const { code, retry_after = 0 } = error;
-      const wait = code === "disconnected" ? 0 : retry_after * 1e3 + backoff(attempt, () => link.random());
+      const wait = code === "disconnected" ? 0 : retry_after * 1e3 + backoff(attempt, link.random);
       if (!PASSING.test(code) || now() + wait >= until) throw error;
       if (wait) await new Promise((resolve) => setTimeout(resolve, wait));
     }
@@ -68,22 +68,22 @@ async function publish(draft, link) {
 // src/commands.ts
 var REPLY_DEADLINE = 1e4;
 var Commands = class {
-  /** `send` puts the text on the wire; false where there is none. Replies may be held up by a replay. */
-  constructor(send, rooms) {
-    this.send = send;
-    this.rooms = rooms;
-  }
-  send;
-  rooms;
+  #send;
+  #rooms;
   #last = 0;
   #pending = /* @__PURE__ */ new Map();
   #timers = new Timers();
+  /** `send` puts the text on the wire; false where there is none. Replies may be held up by a replay. */
+  constructor(send, rooms) {
+    this.#send = send;
+    this.#rooms = rooms;
+  }
   ask(type, fields, done, failed) {
     const id = ++this.#last;
-    if (!this.send(JSON.stringify({ type, id, ...fields }))) return failed(disconnected());
+    if (!this.#send(JSON.stringify({ type, id, ...fields }))) return failed(disconnected());
     this.#pending.set(id, [done, failed]);
     const wait = () => this.#timers.set(id, REPLY_DEADLINE, () => {
-      if (this.rooms.replaying) wait();
+      if (this.#rooms.replaying) wait();
       else this.settle(id, void 0, new GatewayError({ code: "timeout", message: `no reply to ${type}` }));
     });
     wait();
@@ -107,7 +107,7 @@ var Commands = class {
 // src/dial.ts
 function dial(options, query, token) {
   const Constructor = options.WebSocket ?? globalThis.WebSocket;
-  if (!Constructor) throw new Error("no WebSocket here: use Node 22, or install ws and pass { WebSocket } from 'ws'");
+  if (!Constructor) throw new Error("no WebSocket here: use Node 22, or pass { WebSocket } of the package ws");
   const url = new URL(options.url, globalThis.location?.href);
   url.protocol = url.protocol.replace("http", "ws");
   const inQuery = options.tokenIn === "query";
@@ -241,7 +241,7 @@ var Listener = class {
     } catch (error) {
       if (abort.signal.aborted) return;
       this.#source.error(error);
-      this.reload(backoff(this.#attempt++, () => this.#source.random()));
+      this.reload(backoff(this.#attempt++, this.#source.random));
     }
   }
   #stop() {
@@ -312,11 +312,13 @@ var Rooms = class {
   constructor(host, tell, since) {
     this.tell = tell;
     this.#host = host;
+    this.random = host.random;
     this.position = since;
   }
   tell;
   /** Everything of our rooms up to here was handled, save what is owed of state. */
   position;
+  random;
   duplicates = 0;
   // the gateway promises none; counted so that a page can show it
   #host;
@@ -338,9 +340,6 @@ var Rooms = class {
   /** A replay is under way, and replies may have to wait for it. */
   get replaying() {
     return this.#replay !== void 0;
-  }
-  random() {
-    return this.#host.random();
   }
   error(error) {
     this.tell("onError", error);
@@ -607,29 +606,29 @@ var Rooms = class {
 var AHEAD = 15e3;
 var AGAIN = 5e3;
 var Token = class {
-  /** `renew` shows a fresh one to the gateway, on the open connection. */
-  constructor(source, renew, tell) {
-    this.source = source;
-    this.renew = renew;
-    this.tell = tell;
-  }
-  source;
-  renew;
-  tell;
   #held;
   #until = Infinity;
   #refused = false;
   #timers = new Timers();
   #connection = 0;
+  #source;
+  #renew;
+  #tell;
+  /** `renew` shows a fresh one to the gateway, on the open connection. */
+  constructor(source, renew, tell) {
+    this.#source = source;
+    this.#renew = renew;
+    this.#tell = tell;
+  }
   /** The one that is still good, or a fresh one. */
   async get() {
-    if (typeof this.source !== "function") return this.source;
-    if (!this.#held || now() >= this.#until) this.#held = await this.source();
+    if (typeof this.#source !== "function") return this.#source;
+    if (!this.#held || now() >= this.#until) this.#held = await this.#source();
     return this.#held;
   }
   /** Whether a fresh token may be tried after a refusal for `reason`: once, until a connection is established. */
   mayRenew(reason) {
-    if (typeof this.source === "string" || reason === "token_revoked" || this.#refused) return false;
+    if (typeof this.#source === "string" || reason === "token_revoked" || this.#refused) return false;
     this.#refused = true;
     this.#held = void 0;
     return true;
@@ -646,17 +645,17 @@ var Token = class {
   }
   /** Fetches a fresh one for the open connection, where there is a function to ask. */
   async refresh() {
-    if (typeof this.source !== "function") return;
+    if (typeof this.#source !== "function") return;
     const connection = this.#connection;
     this.#timers.clear();
     try {
-      const token = await this.source();
+      const token = await this.#source();
       if (connection !== this.#connection) return;
-      await this.renew(token);
+      await this.#renew(token);
       this.#held = token;
     } catch (error) {
       if (connection !== this.#connection) return;
-      this.tell("onError", error);
+      this.#tell("onError", error);
       if (!(error instanceof GatewayError)) this.#timers.set("renew", AGAIN, () => this.refresh());
     }
   }
@@ -676,6 +675,7 @@ var Session = class {
   /** `data` of the last `connection.established`. */
   data;
   rooms;
+  random;
   fresh = new FreshnessClock();
   #options;
   #tell;
@@ -698,6 +698,7 @@ var Session = class {
   constructor(options, tell) {
     this.#options = options;
     this.#tell = tell;
+    this.random = options.random ?? Math.random;
     this.rooms = new Rooms(this, tell, options.since);
     this.#token = new Token(options.token, (token) => this.command("auth", { token }), tell);
     this.#commands = new Commands((text) => {
@@ -705,9 +706,6 @@ var Session = class {
       this.#socket.send(text);
       return true;
     }, this.rooms);
-  }
-  random() {
-    return (this.#options.random ?? Math.random)();
   }
   open() {
     if (this.state !== "closed") return;
@@ -728,7 +726,7 @@ var Session = class {
     if (at - this.#liveAt >= STABLE_AFTER) this.#attempt = 0;
     if (this.#liveAt === Infinity && (code ?? 1006) === 1006) this.#unreached += 1;
     const slot = this.#slotAt > at ? this.#slotAt - at : void 0;
-    const wait = delay ?? slot ?? Math.max(0, this.#notBefore - at) + backoff(this.#attempt, () => this.random());
+    const wait = delay ?? slot ?? Math.max(0, this.#notBefore - at) + backoff(this.#attempt, this.random);
     this.#attempt += 1;
     this.#hasty = delay === void 0 && slot === void 0 && this.#notBefore <= at && !UNHURRIED.has(code);
     this.#detach();
@@ -765,7 +763,7 @@ var Session = class {
     } catch (error) {
       if (dialled !== this.#dialled) return;
       this.#tell("onError", error);
-      this.retry("no token to be had");
+      this.retry("no token");
     }
   }
   #closed(code, reason) {
@@ -933,7 +931,7 @@ var GatewayClient = class {
     return publish(event, {
       send: (draft) => this.#session.command("publish", { event: draft }),
       whenLive: (ms) => this.#whenLive(ms),
-      random: () => this.#session.random()
+      random: this.#session.random
     });
   }
   /** Asks for the newest `count` events, at most 100, from before the rooms were joined. They come as events, though they
