@@ -26,5 +26,6 @@ def npm_package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "node_modules").symlink_to(PACKAGE / "node_modules")
     page = root / "gateway" / "web" / "js" / "client.js"
     page.parent.mkdir(parents=True)
-    shutil.copy(folder / "dist" / "index.js", page)
+    entries = (f"export * from '../../../clients/js/dist/{entry}.js';\n" for entry in ("index", "sse"))
+    page.write_text("".join(entries))
     return folder

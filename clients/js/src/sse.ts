@@ -28,6 +28,7 @@ class EventStreamSocket implements Socket {
   /** The ids of items that came as state, which the stream behind it may bring again. */
   #known = new Set<string>();
   #heard = 0;
+  #draining: Frame | undefined; // the stream's `server.draining`
   #clock = new Date(0).toISOString(); // the gateway's, as of its last frame
   /** Commands are carried out one after another. */
   #queue: Promise<void>;
@@ -76,6 +77,7 @@ class EventStreamSocket implements Socket {
    *  the rest is handed on. Resolves when it has begun. */
   async #open(query: Query, first: (frame: Frame) => void): Promise<void> {
     this.#stream?.abort();
+    this.#draining = undefined;
     const stream = this.#stream = new AbortController();
     const reply = await this.#fetch('events/stream', { signal: stream.signal }, { ...query, client_id: this.#options.clientId });
     this.readyState = 1;
@@ -92,7 +94,9 @@ class EventStreamSocket implements Socket {
       };
       this.#read(reader, stream.signal, handOn).catch(() => {}).then(() => {
         failed(new Error('the stream ended'));
-        if (!beginning && !stream.signal.aborted) this.#end(1006);
+        if (beginning || stream.signal.aborted) return;
+        if (this.#draining) this.#emit(this.#draining); // again: the time to a stream's slot counts from its end
+        this.#end(this.#draining ? 1012 : 1006);
       });
     });
   }
@@ -118,6 +122,7 @@ class EventStreamSocket implements Socket {
     const frame = data ? JSON.parse(data) : id && { type: 'stream.mark', data: { cursor: id }, timestamp: this.#clock };
     if (!frame) return; // a comment, or `retry`
     if (frame.event_id === undefined) this.#clock = frame.timestamp;
+    if (frame.type === 'server.draining') this.#draining = frame;
     if (!this.#known.delete(frame.event_id)) handOn(frame);
     if (id) this.#cursor = id;
   }

@@ -995,6 +995,8 @@ var EventStreamSocket = class {
   /** The ids of items that came as state, which the stream behind it may bring again. */
   #known = /* @__PURE__ */ new Set();
   #heard = 0;
+  #draining;
+  // the stream's `server.draining`
   #clock = (/* @__PURE__ */ new Date(0)).toISOString();
   // the gateway's, as of its last frame
   /** Commands are carried out one after another. */
@@ -1037,6 +1039,7 @@ var EventStreamSocket = class {
    *  the rest is handed on. Resolves when it has begun. */
   async #open(query, first) {
     this.#stream?.abort();
+    this.#draining = void 0;
     const stream = this.#stream = new AbortController();
     const reply = await this.#fetch("events/stream", { signal: stream.signal }, { ...query, client_id: this.#options.clientId });
     this.readyState = 1;
@@ -1054,7 +1057,9 @@ var EventStreamSocket = class {
       this.#read(reader, stream.signal, handOn).catch(() => {
       }).then(() => {
         failed(new Error("the stream ended"));
-        if (!beginning && !stream.signal.aborted) this.#end(1006);
+        if (beginning || stream.signal.aborted) return;
+        if (this.#draining) this.#emit(this.#draining);
+        this.#end(this.#draining ? 1012 : 1006);
       });
     });
   }
@@ -1078,6 +1083,7 @@ var EventStreamSocket = class {
     const frame = data ? JSON.parse(data) : id && { type: "stream.mark", data: { cursor: id }, timestamp: this.#clock };
     if (!frame) return;
     if (frame.event_id === void 0) this.#clock = frame.timestamp;
+    if (frame.type === "server.draining") this.#draining = frame;
     if (!this.#known.delete(frame.event_id)) handOn(frame);
     if (id) this.#cursor = id;
   }

@@ -1,0 +1,45 @@
+import assert from 'node:assert/strict';
+import { mock, test } from 'node:test';
+
+import { eventStream } from '../../../gateway/web/js/client.js';
+import { pass, seen, settle, start } from './fake.mjs';
+
+/** A WebSocket in a network that lets none through. */
+class Blocked {
+  readyState = 3;
+  constructor() { queueMicrotask(() => this.onerror?.({})); }
+  close() {}
+}
+
+/** Response streams are read in tasks, not in microtasks. */
+const read = async () => { for (let i = 0; i < 20; i += 1) await new Promise(setImmediate); };
+
+/** A client whose WebSocket was blocked, and whose fallback got `answer`. */
+async function fallenBack(answer) {
+  const fetched = mock.method(globalThis, 'fetch', async () => answer());
+  const client = await start({ rooms: ['circle:1'], WebSocket: Blocked, fallback: eventStream });
+  await settle();
+  await pass(1_000);
+  await read();
+  return { client, fetched };
+}
+
+test('the slot of server.draining counts from the end of the stream', async () => {
+  let stream;
+  const frame = (type, data) => {
+    const text = JSON.stringify({ type, data, timestamp: new Date().toISOString() });
+    stream.enqueue(new TextEncoder().encode(`event: ${type}\ndata: ${text}\n\n`));
+  };
+  const { client } = await fallenBack(() => new Response(new ReadableStream({ start(controller) { stream = controller; } })));
+  frame('connection.established', { cursor: 'head', user_id: 'ada', expires_at: new Date(Date.now() + 3_600_000).toISOString() });
+  frame('subscribed', { rooms: ['circle:1'], cursor: 'head', recovered: null, replayed: 0 });
+  frame('server.draining', { reconnect_after_ms: 4_000 });
+  await read();
+  assert.equal(client.state, 'live');
+  await pass(3_000);
+  stream.close();
+  await read();
+  const { state, code, retryAt } = client.change;
+  assert.deepEqual([state, code, retryAt - Date.now()], ['reconnecting', 1012, 4_000]);
+  client.close();
+});
