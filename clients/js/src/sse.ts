@@ -5,6 +5,9 @@
 
 import type { Frame, GatewayEvent, Options, Socket } from './types.js';
 
+/** The close codes of a WebSocket in the place of refusals, by HTTP status; of any other: 1006. */
+const CLOSE_BY_STATUS: Readonly<Record<number, number>> = { 403: 4403, 422: 4400, 429: 1013, 503: 1013 };
+
 const SILENT = 20_000; // milliseconds; the gateway writes something every 15 s
 
 type Query = Record<string, string | undefined>;
@@ -227,15 +230,15 @@ class EventStreamSocket implements Socket {
     if (reply.ok) return reply;
     const { code, detail, title, rooms } = await reply.json();
     const wait = Number(reply.headers.get('Retry-After')) || undefined;
-    throw new Refusal({ code, message: detail ?? title, rooms, retry_after: wait });
+    throw new Refusal({ code, message: detail ?? title, rooms, retry_after: wait }, reply.status);
   }
 
   /** The stream cannot begin or go on. */
   #fail(cause: unknown): void {
-    const { problem } = cause as Refusal;
+    const { problem, status } = cause as Refusal;
     if (problem?.code.startsWith('token_')) return this.#end(4401, problem.code);
     if (problem) this.#emit({ type: 'error', data: problem, timestamp: this.#clock });
-    this.#end(problem ? 1013 : 1006, problem?.code);
+    this.#end(CLOSE_BY_STATUS[status!] ?? 1006, problem?.code);
   }
 
   #end(code: number, reason = ''): void {
@@ -254,7 +257,10 @@ class EventStreamSocket implements Socket {
 
 /** An answer that is not 200: its problem document as the data of an `error` frame. */
 class Refusal extends Error {
-  constructor(readonly problem: { code: string; message: string; rooms?: string[]; retry_after?: number | undefined }) {
+  constructor(
+    readonly problem: { code: string; message: string; rooms?: string[]; retry_after?: number | undefined },
+    readonly status?: number,
+  ) {
     super(problem.message);
   }
 }

@@ -43,3 +43,19 @@ test('the slot of server.draining counts from the end of the stream', async () =
   assert.deepEqual([state, code, retryAt - Date.now()], ['reconnecting', 1012, 4_000]);
   client.close();
 });
+
+for (const [status, problem, ending, code] of [
+  [403, 'scope_missing', 'closed', 4403],
+  [422, 'bad_message', 'closed', 4400],
+  [429, 'rate_limited', 'reconnecting', 1013],
+  [503, 'broker_unavailable', 'reconnecting', 1013],
+  [500, 'internal_error', 'reconnecting', 1006],
+]) {
+  test(`a refusal with ${status} is that with ${code}`, async () => {
+    const body = JSON.stringify({ code: problem, title: 'refused', detail: 'a reason' });
+    const { client, fetched } = await fallenBack(() => new Response(body, { status }));
+    assert.deepEqual([client.state, client.change.code, fetched.mock.callCount()], [ending, code, 1]);
+    assert.deepEqual(seen.errors.map((error) => error.code), [problem]);
+    client.close();
+  });
+}

@@ -979,6 +979,7 @@ var GatewayClient = class {
 };
 
 // src/sse.ts
+var CLOSE_BY_STATUS = { 403: 4403, 422: 4400, 429: 1013, 503: 1013 };
 var SILENT = 2e4;
 var eventStream = (options, query, token) => new EventStreamSocket(options, query, token);
 var EventStreamSocket = class {
@@ -1181,14 +1182,14 @@ var EventStreamSocket = class {
     if (reply.ok) return reply;
     const { code, detail, title, rooms } = await reply.json();
     const wait = Number(reply.headers.get("Retry-After")) || void 0;
-    throw new Refusal({ code, message: detail ?? title, rooms, retry_after: wait });
+    throw new Refusal({ code, message: detail ?? title, rooms, retry_after: wait }, reply.status);
   }
   /** The stream cannot begin or go on. */
   #fail(cause) {
-    const { problem } = cause;
+    const { problem, status } = cause;
     if (problem?.code.startsWith("token_")) return this.#end(4401, problem.code);
     if (problem) this.#emit({ type: "error", data: problem, timestamp: this.#clock });
-    this.#end(problem ? 1013 : 1006, problem?.code);
+    this.#end(CLOSE_BY_STATUS[status] ?? 1006, problem?.code);
   }
   #end(code, reason = "") {
     this.close();
@@ -1202,11 +1203,13 @@ var EventStreamSocket = class {
   }
 };
 var Refusal = class extends Error {
-  constructor(problem) {
+  constructor(problem, status) {
     super(problem.message);
     this.problem = problem;
+    this.status = status;
   }
   problem;
+  status;
 };
 export {
   CLOSE_CODES,
