@@ -172,6 +172,46 @@ async def test_a_gateway_under_a_prefix() -> None:
             assert getattr(await anext(subscription), "id", None) == receipt.event_id
 
 
+@pytest.mark.parametrize("over", OVER)
+async def test_an_event_over_the_limit_is_refused_at_once(over: Literal["http", "websocket"]) -> None:
+    """`message_too_large` without a retry; the connection for commands stays."""
+    async with (
+        running(settings_for(max_message_bytes=1_024)) as gate,
+        proxied(gate.port) as network,
+        connect(url_of(network), token=gate.token(), publish_over=over) as client,
+    ):
+        await client.publish("a.b", circle_id=7)
+        with pytest.raises(Refused, match="message_too_large"):
+            await client.publish("a.b", {"text": "x" * 2_000}, circle_id=7)
+        await client.publish("a.b", circle_id=7)
+        assert network.opened == 1
+
+
+async def test_a_command_that_ended_the_connection_is_not_sent_again() -> None:
+    """After 1009 the largest command without a reply is refused; the others are sent again."""
+    texts: list[str] = []
+
+    async def answer(websocket: ServerConnection) -> None:
+        await websocket.send(json.dumps({"type": "connection.established", "data": {}}))
+        async for text in websocket:
+            command = json.loads(text)
+            texts.append(command["event"]["data"].get("text", ""))
+            if len(texts) == 2:
+                return await websocket.close(1009)
+            if len(texts) > 2:
+                data = {"event_id": "evt_1", "duplicate": False}
+                await websocket.send(json.dumps({"type": "published", "id": command["id"], "data": data}))
+
+    async with serve(answer, "127.0.0.1", 0, subprotocols=[Subprotocol("gateway.v1")]) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with connect(f"ws://127.0.0.1:{port}", token="token", publish_over="websocket") as client:
+            small = asyncio.create_task(client.publish("a.b", circle_id=7, patience=5.0))
+            with pytest.raises(Refused, match="message_too_large"):
+                await client.publish("a.b", {"text": "large"}, circle_id=7, patience=5.0)
+            assert (await small).event_id == "evt_1"
+    assert sorted(texts) == ["", "", "large"]
+
+
 # ---- without asyncio
 
 

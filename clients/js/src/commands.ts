@@ -1,6 +1,6 @@
 /** Commands on their way, each with what is to be called with its reply. */
 
-import { disconnected, GatewayError } from './errors.js';
+import { disconnected, GatewayError, tooLarge } from './errors.js';
 import { Timers } from './timing.js';
 import type { Frame } from './types.js';
 
@@ -14,8 +14,10 @@ export class Commands {
   #send: (text: string) => boolean;
   #rooms: { readonly replaying: boolean };
   #last = 0;
-  #pending = new Map<unknown, [Done, Failed]>();
+  #pending = new Map<unknown, [Done, Failed, number]>();
   #timers = new Timers();
+  /** Bytes of one message, by the session's limits. */
+  limit: number | undefined;
 
   /** `send` puts the text on the wire; false where there is none. Replies may be held up by a replay. */
   constructor(send: (text: string) => boolean, rooms: { readonly replaying: boolean }) {
@@ -25,8 +27,11 @@ export class Commands {
 
   ask(type: string, fields: object, done: Done, failed: Failed): void {
     const id = ++this.#last;
-    if (!this.#send(JSON.stringify({ type, id, ...fields }))) return failed(disconnected());
-    this.#pending.set(id, [done, failed]);
+    const text = JSON.stringify({ type, id, ...fields });
+    const { size } = new Blob([text]);
+    if (size > this.limit!) return failed(tooLarge());
+    if (!this.#send(text)) return failed(disconnected());
+    this.#pending.set(id, [done, failed, size]);
     const wait = () => this.#timers.set(id, REPLY_DEADLINE, () => {
       if (this.#rooms.replaying) wait();
       else this.settle(id, undefined, new GatewayError({ code: 'timeout', message: `no reply to ${type}` }));
@@ -45,8 +50,11 @@ export class Commands {
     return true;
   }
 
-  /** No reply will come to any. */
-  fail(): void {
-    for (const id of [...this.#pending.keys()]) this.settle(id, undefined, disconnected());
+  /** No reply will come to any, as the connection was closed with `code`. 1009 does not name the message that was too
+   *  large; the largest one was too, then. */
+  fail(code?: number): void {
+    const pending = [...this.#pending];
+    const largest = code === 1009 && Math.max(...pending.map(([, each]) => each[2]));
+    for (const [id, each] of pending) this.settle(id, undefined, each[2] === largest ? tooLarge() : disconnected());
   }
 }

@@ -18,3 +18,5 @@ export class GatewayError extends Error {
 
 export const disconnected = () =>
   new GatewayError({ code: 'disconnected', message: 'the connection ended before the reply came' });
+
+export const tooLarge = () => new GatewayError({ code: 'message_too_large', message: 'send a smaller message' });

@@ -73,7 +73,7 @@ export class Session {
     const wait = delay ?? slot ?? Math.max(0, this.#notBefore - at) + backoff(this.#attempt, this.random);
     this.#attempt += 1;
     this.#hasty = delay === undefined && slot === undefined && this.#notBefore <= at && !UNHURRIED.has(code);
-    this.#detach();
+    this.#detach(code);
     this.#become('reconnecting', { reason, code, retryAt: Date.now() + wait });
     this.#timers.set('retry', wait, () => this.#dial());
   }
@@ -122,7 +122,7 @@ export class Session {
 
   /** Drops the socket at once: a dead network may take minutes to report its close. Frames that still come are
    *  not handled, so the cursor does not count them, so they will be replayed. */
-  #detach(): void {
+  #detach(code?: number): void {
     this.#dialled += 1;
     this.#timers.clear();
     this.#liveAt = Infinity;
@@ -137,7 +137,7 @@ export class Session {
     this.#token.stop();
     this.fresh.reset();
     this.rooms.lost();
-    this.#commands.fail();
+    this.#commands.fail(code);
   }
 
   #listen(how: 'addEventListener' | 'removeEventListener'): void {
@@ -182,6 +182,7 @@ export class Session {
 
   #established(frame: Frame): void {
     this.data = frame.data;
+    this.#commands.limit = frame.data.limits?.message_bytes;
     this.#timers.clear('open');
     this.#token.accepted();
     this.#token.expires(frame.data.expires_at, frame.timestamp);

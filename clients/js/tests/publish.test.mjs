@@ -65,6 +65,33 @@ describe('publish', () => {
     await assert.rejects(reply, { code: 'room_forbidden', rooms: ['circle:1'] });
   });
 
+  test('rejects a message over the limit of the session, and does not send it', async () => {
+    const client = await start();
+    socket().established({ limits: { message_bytes: 1_024 } });
+    const text = (letters) => ({ ...draft, data: { text: letters } });
+    await assert.rejects(client.publish(text('é'.repeat(512))), { code: 'message_too_large' });
+    assert.deepEqual([socket().sent, client.state], [[], 'live']);
+    client.publish(text('é'.repeat(256))).catch(() => {});
+    await settle();
+    assert.equal(socket().asked('publish').length, 1, 'the limit is in bytes');
+  });
+
+  test('does not send the message again that the gateway closed the connection for', async () => {
+    const client = await live();
+    const large = client.publish({ ...draft, data: { text: 'x'.repeat(70_000) } });
+    const small = client.publish(draft);
+    await settle();
+    assert.equal(socket().asked('publish').length, 2);
+    socket().drop(1009);
+    await assert.rejects(large, { code: 'message_too_large' });
+    await pass(20_000);
+    socket().established();
+    await settle();
+    assert.deepEqual(socket().asked('publish').map(({ event }) => event.data), [draft.data]);
+    published();
+    await small;
+  });
+
   test('gives up after a minute, while the key is still known', async () => {
     const client = await start();
     const reply = client.publish(draft);

@@ -20,6 +20,7 @@ var GatewayError = class extends Error {
   }
 };
 var disconnected = () => new GatewayError({ code: "disconnected", message: "the connection ended before the reply came" });
+var tooLarge = () => new GatewayError({ code: "message_too_large", message: "send a smaller message" });
 
 // src/timing.ts
 var MIN = 500;
@@ -73,6 +74,8 @@ var Commands = class {
   #last = 0;
   #pending = /* @__PURE__ */ new Map();
   #timers = new Timers();
+  /** Bytes of one message, by the session's limits. */
+  limit;
   /** `send` puts the text on the wire; false where there is none. Replies may be held up by a replay. */
   constructor(send, rooms) {
     this.#send = send;
@@ -80,8 +83,11 @@ var Commands = class {
   }
   ask(type, fields, done, failed) {
     const id = ++this.#last;
-    if (!this.#send(JSON.stringify({ type, id, ...fields }))) return failed(disconnected());
-    this.#pending.set(id, [done, failed]);
+    const text = JSON.stringify({ type, id, ...fields });
+    const { size } = new Blob([text]);
+    if (size > this.limit) return failed(tooLarge());
+    if (!this.#send(text)) return failed(disconnected());
+    this.#pending.set(id, [done, failed, size]);
     const wait = () => this.#timers.set(id, REPLY_DEADLINE, () => {
       if (this.#rooms.replaying) wait();
       else this.settle(id, void 0, new GatewayError({ code: "timeout", message: `no reply to ${type}` }));
@@ -98,9 +104,12 @@ var Commands = class {
     else pending[0](data);
     return true;
   }
-  /** No reply will come to any. */
-  fail() {
-    for (const id of [...this.#pending.keys()]) this.settle(id, void 0, disconnected());
+  /** No reply will come to any, as the connection was closed with `code`. 1009 does not name the message that was too
+   *  large; the largest one was too, then. */
+  fail(code) {
+    const pending = [...this.#pending];
+    const largest = code === 1009 && Math.max(...pending.map(([, each]) => each[2]));
+    for (const [id, each] of pending) this.settle(id, void 0, each[2] === largest ? tooLarge() : disconnected());
   }
 };
 
@@ -729,7 +738,7 @@ var Session = class {
     const wait = delay ?? slot ?? Math.max(0, this.#notBefore - at) + backoff(this.#attempt, this.random);
     this.#attempt += 1;
     this.#hasty = delay === void 0 && slot === void 0 && this.#notBefore <= at && !UNHURRIED.has(code);
-    this.#detach();
+    this.#detach(code);
     this.#become("reconnecting", { reason, code, retryAt: Date.now() + wait });
     this.#timers.set("retry", wait, () => this.#dial());
   }
@@ -774,7 +783,7 @@ var Session = class {
   }
   /** Drops the socket at once: a dead network may take minutes to report its close. Frames that still come are
    *  not handled, so the cursor does not count them, so they will be replayed. */
-  #detach() {
+  #detach(code) {
     this.#dialled += 1;
     this.#timers.clear();
     this.#liveAt = Infinity;
@@ -790,7 +799,7 @@ var Session = class {
     this.#token.stop();
     this.fresh.reset();
     this.rooms.lost();
-    this.#commands.fail();
+    this.#commands.fail(code);
   }
   #listen(how) {
     for (const type of ["online", "offline", "pageshow"]) globalThis[how]?.(type, this.#wake);
@@ -829,6 +838,7 @@ var Session = class {
   }
   #established(frame) {
     this.data = frame.data;
+    this.#commands.limit = frame.data.limits?.message_bytes;
     this.#timers.clear("open");
     this.#token.accepted();
     this.#token.expires(frame.data.expires_at, frame.timestamp);

@@ -4,12 +4,15 @@ subscription."""
 import asyncio
 import itertools
 import json
+import math
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from ssl import SSLContext
 from typing import Any, Final
 
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, WebSocketException
+from websockets.frames import CloseCode
 
 from gathering_client.codes import Retry, retry_after_close
 from gathering_client.dialing import AsyncDial, close_of, options
@@ -30,7 +33,10 @@ class CommandConnection:
         self._lock = asyncio.Lock()
         self._websocket: ClientConnection | None = None
         self._reading: asyncio.Task[None] | None = None
-        self._pending: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self._pending: dict[int, tuple[asyncio.Future[dict[str, Any]], int]] = {}
+        """By id: the reply, and the bytes of the command."""
+        self._limit = math.inf
+        """Bytes of one message, by the limits of the session."""
         self._numbers = itertools.count(1)
 
     async def ask(self, type: str, **fields: Any) -> dict[str, Any]:
@@ -41,13 +47,18 @@ class CommandConnection:
 
     async def _ask(self, websocket: ClientConnection, type: str, fields: dict[str, Any]) -> dict[str, Any]:
         id = next(self._numbers)
+        text = json.dumps({"type": type, "id": id, **fields}, allow_nan=False)
+        size = len(text)  # ASCII
+        if size > self._limit:
+            raise _too_large()
         reply: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
-        self._pending[id] = reply
+        self._pending[id] = reply, size
         try:
             async with asyncio.timeout(REPLY_TIMEOUT):
-                await websocket.send(json.dumps({"type": type, "id": id, **fields}, allow_nan=False))
+                with suppress(ConnectionClosed):  # the reading task sees it too, and fails the reply
+                    await websocket.send(text)
                 return await reply
-        except (ConnectionClosed, TimeoutError):
+        except TimeoutError:
             raise Unreachable("unreachable", f"no reply to {type}") from None
         finally:
             self._pending.pop(id, None)
@@ -79,13 +90,15 @@ class CommandConnection:
                     refused = refusal(frame["data"]["code"], frame["data"]["message"], frame["data"])
         except ConnectionClosed as error:
             raise _why(*close_of(error), refused) from None
+        self._limit = frame["data"].get("limits", {}).get("message_bytes", math.inf)
 
     async def _read(self, websocket: ClientConnection) -> None:
         lost: GatewayError = Unreachable("unreachable", "the connection ended before the reply came")
+        too_large: float = math.inf
         try:
             async for text in websocket:
                 frame = json.loads(text)
-                reply = self._pending.get(frame.get("id"))
+                reply, _ = self._pending.get(frame.get("id"), (None, 0))
                 if reply is None or reply.done():
                     continue
                 if frame["type"] == "error":
@@ -93,16 +106,20 @@ class CommandConnection:
                 else:
                     reply.set_result(frame["data"])
         except ConnectionClosed as error:
-            lost = _why(*close_of(error), None)
+            code, reason = close_of(error)
+            lost = _why(code, reason, None)
+            if code == CloseCode.MESSAGE_TOO_BIG:
+                # It does not name the command that was too large; the largest one was too, then.
+                too_large = max((size for _, size in self._pending.values()), default=math.inf)
         except (ValueError, KeyError, TypeError, AttributeError):
             # A reply may be among what cannot be read.
             lost = Unreachable("unreachable", "unreadable frame")
             await websocket.close()
         finally:
             self._websocket = None
-            for reply in self._pending.values():
+            for reply, size in self._pending.values():
                 if not reply.done():
-                    reply.set_exception(lost)
+                    reply.set_exception(_too_large() if size >= too_large else lost)
 
     async def close(self) -> None:
         websocket, reading = self._websocket, self._reading
@@ -110,6 +127,10 @@ class CommandConnection:
             await websocket.close()
         if reading is not None:
             await reading
+
+
+def _too_large() -> Refused:
+    return Refused("message_too_large", "send a smaller message")
 
 
 def _why(code: int | None, reason: str, refused: Refused | None) -> GatewayError:
