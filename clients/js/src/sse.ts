@@ -98,7 +98,8 @@ class EventStreamSocket implements Socket {
       this.#read(reader, stream.signal, handOn).catch(() => {}).then(() => {
         failed(new Error('the stream ended'));
         if (beginning || stream.signal.aborted) return;
-        if (this.#draining) this.#emit(this.#draining); // again: the time to a stream's slot counts from its end
+        // Again, since the time to a stream's slot counts from its end; without its cursor, which is an older place.
+        if (this.#draining) this.#emit({ ...this.#draining, data: { ...this.#draining.data, cursor: undefined } });
         this.#end(this.#draining ? 1012 : 1006);
       });
     });

@@ -33,14 +33,16 @@ test('the slot of server.draining counts from the end of the stream', async () =
   const { client } = await fallenBack(() => new Response(new ReadableStream({ start(controller) { stream = controller; } })));
   frame('connection.established', { cursor: 'head', user_id: 'ada', expires_at: new Date(Date.now() + 3_600_000).toISOString() });
   frame('subscribed', { rooms: ['circle:1'], cursor: 'head', recovered: null, replayed: 0 });
-  frame('server.draining', { reconnect_after_ms: 4_000 });
+  frame('server.draining', { reconnect_after_ms: 4_000, cursor: 'head' });
+  frame('stream.mark', { cursor: 'later', as_of: new Date().toISOString() });
   await read();
-  assert.equal(client.state, 'live');
+  assert.deepEqual([client.state, client.cursor], ['live', 'later']);
   await pass(3_000);
   stream.close();
   await read();
   const { state, code, retryAt } = client.change;
   assert.deepEqual([state, code, retryAt - Date.now()], ['reconnecting', 1012, 4_000]);
+  assert.equal(client.cursor, 'later', 'the notice is older than the mark');
   client.close();
 });
 

@@ -1069,7 +1069,7 @@ var EventStreamSocket = class {
       }).then(() => {
         failed(new Error("the stream ended"));
         if (beginning || stream.signal.aborted) return;
-        if (this.#draining) this.#emit(this.#draining);
+        if (this.#draining) this.#emit({ ...this.#draining, data: { ...this.#draining.data, cursor: void 0 } });
         this.#end(this.#draining ? 1012 : 1006);
       });
     });
