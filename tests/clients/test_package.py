@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.core.version import VERSION
 from tests.support.nodejs import NODE, PACKAGE, needs_npm
 
 pytestmark = needs_npm
@@ -27,6 +28,11 @@ def tool(name: str) -> Path:
 def test_the_committed_file_is_what_the_sources_build() -> None:
     """gateway/web/js/client.js; `npm run build` writes it."""
     run(PACKAGE, NODE, "build.mjs", "--check")
+
+
+def test_its_version_is_that_of_the_gateway() -> None:
+    for name in ("package.json", "package-lock.json"):
+        assert json.loads((PACKAGE / name).read_text())["version"] == VERSION
 
 
 def test_the_lock_names_no_registry() -> None:
