@@ -31,7 +31,7 @@ export class Session {
   #attempt = 0;
   #frames = 0;
   #liveAt = Infinity;
-  #slotAt = 0; // the slot of `server.draining`
+  #slotAt: number | undefined; // the slot of `server.draining`
   #notBefore = 0; // the end of an error's `retry_after`
   #hasty = true;
   #unreached = 0; // attempts in a row that no gateway answered; after an odd number of them it is the fallback's turn
@@ -69,7 +69,7 @@ export class Session {
     const at = now();
     if (at - this.#liveAt >= STABLE_AFTER) this.#attempt = 0;
     if (this.#liveAt === Infinity && (code ?? 1006) === 1006) this.#unreached += 1;
-    const slot = this.#slotAt > at ? this.#slotAt - at : undefined;
+    const slot = this.#slotAt && Math.max(0, this.#slotAt - at);
     const wait = delay ?? slot ?? Math.max(0, this.#notBefore - at) + backoff(this.#attempt, this.random);
     this.#attempt += 1;
     this.#hasty = delay === undefined && slot === undefined && this.#notBefore <= at && !UNHURRIED.has(code);
@@ -126,7 +126,8 @@ export class Session {
     this.#dialled += 1;
     this.#timers.clear();
     this.#liveAt = Infinity;
-    this.#slotAt = this.#notBefore = 0;
+    this.#slotAt = undefined;
+    this.#notBefore = 0;
     const socket = this.#socket;
     this.#socket = undefined;
     if (socket) {

@@ -357,6 +357,17 @@ describe('the wait before a reconnect', () => {
     assert.equal(waits().at(-1) - Date.now(), 6_000);
   });
 
+  test('is over where the slot has passed, as the gateway ends the connection at it', async () => {
+    await live();
+    FakeSocket.last.frame('server.draining', { reconnect_after_ms: 1_000 });
+    await pass(1_005);
+    FakeSocket.last.drop(1012);
+    assert.equal(waits().at(-1) - Date.now(), 0);
+    await pass(0);
+    FakeSocket.last.drop(1012);
+    assert.equal(waits().at(-1) - Date.now(), backoff(1, () => 0.5), 'it holds once');
+  });
+
   test('is not over before the retry_after of the error that came first', async () => {
     await start();
     FakeSocket.last.frame('error', { code: 'rate_limited', message: 'at most 30', retry_after: 5 });

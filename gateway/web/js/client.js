@@ -697,7 +697,7 @@ var Session = class {
   #attempt = 0;
   #frames = 0;
   #liveAt = Infinity;
-  #slotAt = 0;
+  #slotAt;
   // the slot of `server.draining`
   #notBefore = 0;
   // the end of an error's `retry_after`
@@ -734,7 +734,7 @@ var Session = class {
     const at = now();
     if (at - this.#liveAt >= STABLE_AFTER) this.#attempt = 0;
     if (this.#liveAt === Infinity && (code ?? 1006) === 1006) this.#unreached += 1;
-    const slot = this.#slotAt > at ? this.#slotAt - at : void 0;
+    const slot = this.#slotAt && Math.max(0, this.#slotAt - at);
     const wait = delay ?? slot ?? Math.max(0, this.#notBefore - at) + backoff(this.#attempt, this.random);
     this.#attempt += 1;
     this.#hasty = delay === void 0 && slot === void 0 && this.#notBefore <= at && !UNHURRIED.has(code);
@@ -787,7 +787,8 @@ var Session = class {
     this.#dialled += 1;
     this.#timers.clear();
     this.#liveAt = Infinity;
-    this.#slotAt = this.#notBefore = 0;
+    this.#slotAt = void 0;
+    this.#notBefore = 0;
     const socket = this.#socket;
     this.#socket = void 0;
     if (socket) {
