@@ -5,7 +5,7 @@ import { createInterface } from 'node:readline';
 
 import { connect } from '../../gateway/web/js/client.js';
 
-const { url, rooms, token, since, load, clock = 0 } = JSON.parse(process.argv[2]);
+const { url, rooms, token, since, load, clock = 0, chance } = JSON.parse(process.argv[2]);
 const now = Date.now.bind(Date);
 Date.now = () => now() + clock * 1000;
 
@@ -28,11 +28,12 @@ const client = connect({
   token: token ?? askForToken,
   rooms: load ? [] : rooms,
   since,
+  random: chance === undefined ? undefined : () => chance,
   onEvent: ({ data }) => load || say('event', data.n ?? null),
   onGap: ({ reason }) => load || say('gap', reason),
-  onState: ({ state, reason, code = null }) => {
+  onState: ({ state, reason, code = null, retryAt }) => {
     if (state === 'closed') end(code === 4403 ? 'forbidden' : reason);
-    else if (state !== 'live') say('state', state, code); // live is said once the rooms are joined
+    else if (state !== 'live') say('state', state, code, retryAt && (retryAt - Date.now()) / 1000); // live is said once the rooms are joined
   },
   onError: ({ code }) => code === 'room_forbidden' && end(code),
   onFrame: ({ type }) => {

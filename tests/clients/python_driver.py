@@ -3,6 +3,7 @@ prints is in clients/scenarios/README.md."""
 
 import asyncio
 import json
+import random
 import sys
 import time
 from typing import Any
@@ -18,7 +19,7 @@ def say(*line: object) -> None:
 
 def tell(change: StateChange) -> None:
     if change.state != "closed":
-        say("state", change.state, change.code)
+        say("state", change.state, change.code, change.retry_in)
 
 
 def show(item: object) -> None:
@@ -71,6 +72,8 @@ def follow_without_asyncio(given: dict[str, Any]) -> None:
 def main(face: str, given: dict[str, Any]) -> None:
     right = time.time
     time.time = lambda: right() + given.get("clock", 0)
+    if "chance" in given:
+        random.random = lambda: given["chance"]
     try:
         if face == "sync":
             follow_without_asyncio(given)

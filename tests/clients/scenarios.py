@@ -59,8 +59,8 @@ class Client:
 
     def states(self, name: str) -> list[tuple[float, Any]]:
         """When each of these states began, and with which close code."""
-        told = zip(self.times, self.lines, strict=True)
-        return [(when, line[2]) for when, line in told if line[:2] == ["state", name]]
+        lines = zip(self.times, self.lines, strict=True)
+        return [(when, line[2]) for when, line in lines if line[:2] == ["state", name]]
 
     async def until(self, condition: Callable[[], object]) -> None:
         ends = time.monotonic() + PATIENCE
@@ -146,15 +146,19 @@ class Play:
         if "code" in expected:
             assert expected["code"] in [code for _, code in lost], self.client.lines
         assert back - lost[0][0] >= expected.get("after", 0.0), self.client.lines
+        if "within" in expected:
+            ended = ["state", "reconnecting", expected["code"]]
+            wait = next(line[3] for line in self.client.lines if line[:3] == ended)
+            assert wait <= expected["within"], self.client.lines
 
     async def refused(self, code: int) -> None:
         await self.client.until(lambda: code in [ended for _, ended in self.client.states("reconnecting")])
 
     async def stays(self, seconds: float) -> None:
-        came = len(self.client.came)
+        before = len(self.client.lines)
         await asyncio.sleep(seconds)
         assert self.client.process.returncode is None, self.client.lines
-        assert len(self.client.came) == came, self.client.lines
+        assert self.client.lines[before:] == [], self.client.lines
 
     async def network(self, what: str) -> None:
         {
