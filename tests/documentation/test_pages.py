@@ -159,6 +159,14 @@ def test_the_front_page_is_short() -> None:
     assert len((ROOT / "README.md").read_text().splitlines()) <= 200
 
 
+def test_the_figures_of_the_front_page_name_their_build() -> None:
+    """The build and the day of the report that they are taken from."""
+    (day, build), *_ = re.findall(
+        r"on (\d{4}-\d\d-\d\d), of the build `(\w+)`", (ROOT / "benchmarks/RESULTS.md").read_text()
+    )
+    assert f"on {day}, of the build `{build}`" in (ROOT / "README.md").read_text()
+
+
 def test_what_is_said_to_be_missing_is_missing() -> None:
     """A route that the protocol's page lists as planned does not exist yet; adding it means changing the page."""
     page = (ROOT / "docs/protocol.md").read_text().partition("## Not there yet")[2]
