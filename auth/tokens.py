@@ -183,8 +183,9 @@ class TokenIssuer:
     ) -> IssuedToken:
         """A token good for `expires_in` seconds from `now`. Who may ask for it has been judged before (`delegate`).
 
-        `cutoff` is `Revocations.newest_cutoff`: it tells the token from those that were issued before. Raises
-        RoomInvalid, TooManyRooms, ClaimRefused, TokenTooLong rather than issue what `verify` would refuse.
+        `cutoff` is the time of the user's newest revocation or removal (`Revocations.newest_cutoff`), stored as the
+        claim `cutoff`: that cutoff and earlier ones do not end the token. Raises RoomInvalid, TooManyRooms,
+        ClaimRefused, TokenTooLong rather than issue what `verify` would refuse.
         """
         grants = Grants.parse(rooms, self._kinds)
         asked = frozenset(scope)

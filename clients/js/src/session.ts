@@ -101,7 +101,7 @@ export class Session {
         const socket = this.#socket = (this.#unreached % 2 ? fallback : dial)(this.#options, this.rooms.begin(), token);
         socket.onmessage = ({ data }) => this.#receive(data);
         socket.onclose = ({ code, reason }) => this.#closed(code, String(reason));
-        socket.onerror = () => this.#closed(1006, ''); // Node 20 tells no close where connecting failed
+        socket.onerror = () => this.#closed(1006, ''); // Node 20 fires `error` but no `close` when the handshake fails
       } catch (error) { // no WebSocket, a wrong URL, or the page's Content-Security-Policy forbids it
         this.#tell('onError', error);
         this.close((error as Error).message);
