@@ -47,7 +47,7 @@ class NodeUnderTest:
     nodes: Cluster
     pass_time: Callable[[float], Awaitable[None]]
     connections: MemberTable = field(default_factory=MemberTable)
-    heard: list[ControlMessage] = field(default_factory=list)
+    received: list[ControlMessage] = field(default_factory=list)
     changes: list[tuple[str, PresenceChange]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -57,7 +57,7 @@ class NodeUnderTest:
     def _on_control(self, news: Sequence[ControlMessage]) -> None:
         for message in news:
             assert self.nodes.apply(message) == (message, False), "it is not in force yet"
-        self.heard += news
+        self.received += news
 
     def _on_changes(self, tenant: str, changes: list[PresenceChange]) -> None:
         self.changes += [(tenant, change) for change in changes]
@@ -145,7 +145,7 @@ class ClusterContract(ABC):
         async with self.open() as node:
             await node.nodes.publish_control(node.control("jti"))
             assert [entry.name for entry in node.nodes.revocations] == ["jti"]
-            assert node.heard == []
+            assert node.received == []
 
     async def test_applied_message_is_in_force_at_once(self) -> None:
         """`apply` puts a message into force on this node; it returns the message in force, and whether it is new."""

@@ -45,15 +45,15 @@ class SharedControlContract(ClusterContract):
     async def test_message_reaches_every_other_node_once(self) -> None:
         """A message of any kind reaches every other node unchanged, once; the publishing node is not called."""
         async with self.open() as one, self.join(one) as two, self.join(one) as three:
-            told = _messages()
-            for message in told:
+            sent = _messages()
+            for message in sent:
                 await one.nodes.publish_control(message)
-            await until(lambda: min(len(two.heard), len(three.heard)) >= len(told), SOON)
+            await until(lambda: min(len(two.received), len(three.received)) >= len(sent), SOON)
             # A last message, so that a second delivery of earlier ones would have come by now.
             last = two.control("last")
             await two.nodes.publish_control(last)
-            await until(lambda: last in one.heard and last in three.heard, SOON)
-            assert (one.heard, two.heard, three.heard) == ([last], told, [*told, last])
+            await until(lambda: last in one.received and last in three.received, SOON)
+            assert (one.received, two.received, three.received) == ([last], sent, [*sent, last])
 
     async def test_starting_node_gets_the_messages_in_force(self) -> None:
         """A node has all messages in force when it has started, and no expired ones, whatever its own clock says."""
@@ -62,26 +62,26 @@ class SharedControlContract(ClusterContract):
             await one.nodes.publish_control(short)
             await one.nodes.publish_control(long)
             async with self.join(one) as two:
-                assert two.heard == [short, long]
+                assert two.received == [short, long]
             await asyncio.sleep(SHORT + 0.1)
             async with self.join(one) as three:
-                assert three.heard == [long]
+                assert three.received == [long]
 
     async def test_reconnected_node_gets_what_it_missed(self) -> None:
         """After a partition a node gets the missed messages once, and earlier ones not again."""
         async with self.open() as one, self.join(one) as two:
             before, missed = one.control("before"), one.control("missed")
             await one.nodes.publish_control(before)
-            await until(lambda: two.heard == [before], SOON)
+            await until(lambda: two.received == [before], SOON)
             async with self.partitioned(two):
                 await one.nodes.publish_control(missed)
                 await asyncio.sleep(1.5)
-                assert two.heard == [before]
-            await until(lambda: missed in two.heard, SOON)
+                assert two.received == [before]
+            await until(lambda: missed in two.received, SOON)
             after = one.control("after")
             await one.nodes.publish_control(after)
-            await until(lambda: after in two.heard, SOON)
-            assert two.heard == [before, missed, after]
+            await until(lambda: after in two.received, SOON)
+            assert two.received == [before, missed, after]
 
     async def test_unstored_message_is_delivered_later(self) -> None:
         """The caller gets `LogUnavailable`; the other nodes get the message once the store is reachable again."""
@@ -89,25 +89,25 @@ class SharedControlContract(ClusterContract):
             message = one.control("jti")
             async with self.partitioned(one):
                 await unavailable(one.nodes.publish_control(message))
-            await until(lambda: two.heard == [message], 2 * SOON)
+            await until(lambda: two.received == [message], 2 * SOON)
             async with self.join(one) as three:
-                assert three.heard == [message]
-            assert one.heard == []
+                assert three.received == [message]
+            assert one.received == []
 
     async def test_messages_outlive_the_loss_of_the_store(self) -> None:
         """After a loss of the store a new node gets all messages in force; the others get none again."""
         async with self.open() as one, self.join(one) as two:
-            told = _messages()
-            for message in told:
+            sent = _messages()
+            for message in sent:
                 await one.nodes.publish_control(message)
-            await until(lambda: two.heard == told, SOON)
+            await until(lambda: two.received == sent, SOON)
             await self.wipe(one)
             later = two.control("later")
             await two.nodes.publish_control(later)
-            await until(lambda: one.heard == [later], SOON)
+            await until(lambda: one.received == [later], SOON)
             async with self.join(one) as three:
-                await until(lambda: set(three.heard) == {*told, later}, SOON)
-            assert (one.heard, two.heard) == ([later], told)
+                await until(lambda: set(three.received) == {*sent, later}, SOON)
+            assert (one.received, two.received) == ([later], sent)
 
     async def test_cutoff_reaches_as_far_as_tokens_that_any_node_was_shown(self) -> None:
         """A cutoff ends tokens with an `iat` ahead of the clock that another node has seen."""
@@ -147,7 +147,7 @@ class SharedControlContract(ClusterContract):
             began = time.process_time()
             async with self.join(one) as two:
                 assert time.process_time() - began < 5
-                assert len(two.nodes.revocations) == len(two.heard) == 100_000
+                assert len(two.nodes.revocations) == len(two.received) == 100_000
 
     async def test_tenants_publish_round_robin(self) -> None:
         """Many messages of one tenant do not delay another's."""
@@ -156,9 +156,9 @@ class SharedControlContract(ClusterContract):
             await asyncio.sleep(0)
             other = one.control("other", tenant="globex")
             await one.nodes.publish_control(other)
-            assert sum(told.done() for told in flood) < 2_000
-            await until(lambda: other in two.heard, SOON)
-            assert len(two.heard) < 3_000
+            assert sum(sent.done() for sent in flood) < 2_000
+            await until(lambda: other in two.received, SOON)
+            assert len(two.received) < 3_000
             await asyncio.gather(*flood, return_exceptions=True)  # those that waited for too long are stored later
 
 

@@ -3,7 +3,7 @@
  * line, what the client calls back; each line of standard input is `[method, ...arguments]` to call.
  *
  * OPTIONS are those of `connect`, and `cuts`: `[[kind, n], …]` cuts the connection within the n-th callback of that kind
- * and connection, counted anew for each entry; `tokens`, which a function gives one after the other;
+ * and connection, counted from zero for each entry; `tokens`, which a function gives one after the other;
  * `blocked`: no WebSocket gets through, and Server-Sent Events are the fallback.
  *
  * A room that is opened with `load` is a page with a snapshot: it asks for one by `["load", [room, n, cursor]]`, gets it by

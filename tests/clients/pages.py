@@ -24,7 +24,7 @@ class Page:
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.process = process
-        self.told: list[tuple[str, Any]] = []
+        self.calls: list[tuple[str, Any]] = []
         self._news = asyncio.Condition()
 
     async def read(self) -> None:
@@ -32,11 +32,11 @@ class Page:
         while line := await self.process.stdout.readline():
             async with self._news:
                 kind, value = json.loads(line)
-                self.told.append((kind, value))
+                self.calls.append((kind, value))
                 self._news.notify_all()
 
     def of(self, kind: str) -> list[Any]:
-        return [value for name, value in self.told if name == kind]
+        return [value for name, value in self.calls if name == kind]
 
     @property
     def numbers(self) -> list[Any]:
@@ -48,7 +48,7 @@ class Page:
             async with asyncio.timeout(PATIENCE), self._news:
                 await self._news.wait_for(met)
         except TimeoutError:
-            raise AssertionError(f"in vain; the page was told {self.told[-60:]}") from None
+            raise AssertionError(f"in vain; the page called back {self.calls[-60:]}") from None
 
     async def nth(self, kind: str, index: int) -> Any:
         """The n-th report of a kind; waits for it without a limit."""

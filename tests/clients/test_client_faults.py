@@ -72,7 +72,7 @@ async def test_over_the_users_limit_it_comes_back_when_the_gateway_says() -> Non
     """4409: dead connections may still count. Not before `retry_after`, and then it is let in."""
     async with running(settings_for(max_connections_per_user=1)) as gate:
         async with gate.client(), page(gate, rooms=["circle:7"]) as client:
-            await client.until(lambda: ("state", ["reconnecting", "at most 1 connections of one user"]) in client.told)
+            await client.until(lambda: ("state", ["reconnecting", "at most 1 connections of one user"]) in client.calls)
             asked = asyncio.get_running_loop().time()
             await client.until(lambda: sum(state == "connecting" for state, _ in client.of("state")) == 2)
             assert asyncio.get_running_loop().time() - asked > 4.9
@@ -131,9 +131,9 @@ async def storm(gate: RunningGateway, chance: random.Random, blocked: bool = Fal
         await client.until(lambda: all(numbers[-1] in client.numbers for numbers in sent.values()))
         for circle, numbers in sent.items():
             assert [n for n in client.numbers if n[0] == str(circle)] == numbers
-            heard = [n for room, n in client.of("room event") if room == f"circle:{circle}"]
-            assert len(heard) > 100
-            assert heard == numbers[-len(heard) :]
+            received = [n for room, n in client.of("room event") if room == f"circle:{circle}"]
+            assert len(received) > 100
+            assert received == numbers[-len(received) :]
         assert client.of("gap") == []
         assert sum(state == "reconnecting" for state, _ in client.of("state")) > 3
         await client.until(lambda: len(client.of("published")) == len(own))
@@ -173,7 +173,7 @@ async def _agree(gate: RunningGateway, client: Page, opened: set[str]) -> None:
         assert set((await client.show())["rooms"]) == opened
         if joined() - {"user:ada"} == opened:
             return
-        assert asyncio.get_running_loop().time() < deadline, (joined(), opened, client.told[-40:])
+        assert asyncio.get_running_loop().time() < deadline, (joined(), opened, client.calls[-40:])
         await asyncio.sleep(0.1)
 
 

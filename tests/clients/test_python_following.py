@@ -58,16 +58,16 @@ async def test_a_loop_that_was_left_goes_on(gate: RunningGateway) -> None:
 async def test_a_reader_that_pauses_misses_nothing() -> None:
     """With more data waiting than the sockets hold, the gateway gives the connection up (4408), and it resumes."""
     async with running(settings_for(stall_seconds=0.5, log_max_bytes=64 * 1024 * 1024)) as gate:
-        told: list[StateChange] = []
+        changes: list[StateChange] = []
         async with connect(gate.url, token=gate.token()) as client:
-            subscription = client.subscribe("circle:1", on_state=told.append)
+            subscription = client.subscribe("circle:1", on_state=changes.append)
             await live(subscription)
             filler = "x" * 60_000
             for n in range(300):
                 await gate.publish(circle_id=1, data={"n": n, "filler": filler})
             await until(lambda: not list(gate.service.gateway.manager.connections()))
             assert await numbers(subscription, 300) == list(range(300))
-        assert [change.state for change in told] == ["connecting", "live", "reconnecting", "live"]
+        assert [change.state for change in changes] == ["connecting", "live", "reconnecting", "live"]
 
 
 async def test_two_tasks_cannot_share_a_subscription(gate: RunningGateway) -> None:

@@ -112,8 +112,8 @@ async def test_a_flapping_client_at_another_node_causes_no_flood(server: RedisSe
             async with two.client(two.token("bob"), "&rooms=circle:1") as bob:
                 await bob.next("subscribed")
                 await asyncio.sleep(0.05)
-        heard = [await news(ada)]
-        assert heard == [("joined", "circle:1", "bob")]
+        received = [await news(ada)]
+        assert received == [("joined", "circle:1", "bob")]
         assert await news(ada) == ("left", "circle:1", "bob")
         await ada.quiet(1.0)
 

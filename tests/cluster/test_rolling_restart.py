@@ -33,12 +33,12 @@ class Cluster:
     async def restart(self, node: GatewayProcess) -> float:
         """End a node as a deployment does, then start it again; returns how long the end took."""
         self.ready.remove(node)
-        told_at = node.send_signal()
+        signalled = node.send_signal()
         status, ended = await node.ended()
         assert status == 0
         await node.start()
         self.ready.append(node)
-        return ended - told_at
+        return ended - signalled
 
     def next(self) -> GatewayProcess:
         self._turn += 1
@@ -147,11 +147,11 @@ async def test_a_redis_that_does_not_answer_holds_no_end_up(server: RedisServer,
         async with recording_clients(node, 2) as clients:
             server.stall()
             try:
-                told_to = node.send_signal()
+                signalled = node.send_signal()
                 status, ended = await node.ended()
             finally:
                 server.go_on()
             assert status == 0
-            assert ended - told_to < 1 + 5
+            assert ended - signalled < 1 + 5
             await until(lambda: all(client.closed_at for client in clients))
             assert {client.code for client in clients} == {1012}

@@ -122,16 +122,16 @@ HOLDS: Final[list[Callable[[Server], Coroutine[Any, Any, None]]]] = [
 # ---- where they differ
 
 
-Told = tuple[tuple[int, str], tuple[int, str]]
+Closes = tuple[tuple[int, str], tuple[int, str]]
 """The code and reason that the gateway means, and those that the client hears."""
 
 
-async def refused(server: Server, query: str, code: int, reason: str) -> Told:
+async def refused(server: Server, query: str, code: int, reason: str) -> Closes:
     async with connect(server.ws_url + query) as websocket:
         return (code, reason), await end(websocket)
 
 
-async def over_its_users_limit(server: Server) -> Told:
+async def over_its_users_limit(server: Server) -> Closes:
     async with AsyncExitStack() as stack:
         for _ in range(PER_USER):
             await stack.enter_async_context(server.client(server.token("crowd")))
@@ -139,14 +139,14 @@ async def over_its_users_limit(server: Server) -> Told:
         return await refused(server, f"?token={server.token('crowd')}", 4409, message)
 
 
-async def too_large(server: Server) -> Told:
+async def too_large(server: Server) -> Closes:
     async with server.client() as client:
         await client.websocket.send("x" * 70_000)
         code, _ = await end(client.websocket)  # the reason is each transport's own
         return (1009, ""), (code, "")
 
 
-async def sent_away(server: Server, message: str | bytes, code: int, reason: str) -> Told:
+async def sent_away(server: Server, message: str | bytes, code: int, reason: str) -> Closes:
     """For what it sends, one message after the answer to the last: what is unread when a server closes resets the
     connection, and takes the close frame with it."""
     async with server.client() as client:
@@ -167,18 +167,18 @@ async def client_that_sends_on(server: Server) -> str:
         return str((await end(client.websocket))[0])
 
 
-async def expired(server: Server) -> Told:
+async def expired(server: Server) -> Closes:
     async with server.client(server.token("short", expires_in=2)) as client:
         return (4401, "token_expired"), await end(client.websocket)
 
 
-async def revoked(server: Server) -> Told:
+async def revoked(server: Server) -> Closes:
     async with server.api("admin") as api, server.client(server.token("bob")) as client:
         await api.post("/admin/tokens/revoke", json={"user_id": "bob"})
         return (4401, "token_revoked"), await end(client.websocket)
 
 
-async def closed_by_hand(server: Server) -> Told:
+async def closed_by_hand(server: Server) -> Closes:
     async with server.api("admin") as api, server.client(server.token("eve")) as client:
         await api.delete(f"/admin/connections/{client.established['data']['connection_id']}")
         return (4403, "closed by an administrator"), await end(client.websocket)
@@ -186,7 +186,7 @@ async def closed_by_hand(server: Server) -> Told:
 
 async def close_codes(server: Server) -> str:
     """Every way in which the gateway sends a client away."""
-    told = await asyncio.gather(
+    closes = await asyncio.gather(
         refused(server, "", 4401, "token_missing"),
         refused(server, "?token=bad", 4401, "token_invalid"),
         refused(server, f"?token={server.token(now=1e9)}", 4401, "token_expired"),
@@ -199,11 +199,11 @@ async def close_codes(server: Server) -> str:
         revoked(server),
         closed_by_hand(server),
     )
-    if all(meant == heard for meant, heard in told):
+    if all(meant == received for meant, received in closes):
         return "all"
-    if all(heard == (meant[0] if meant[0] >= 4_000 else 1011, "") for meant, heard in told):
+    if all(received == (meant[0] if meant[0] >= 4_000 else 1011, "") for meant, received in closes):
         return "4400 and above; below it 1011; no reasons"
-    raise AssertionError(told)
+    raise AssertionError(closes)
 
 
 async def text_that_is_no_utf8(server: Server) -> str:
@@ -287,7 +287,7 @@ async def test_server(name: str, tmp_path: Path) -> None:
         except BaseException as error:
             error.add_note(server.written())
             raise
-        pinged, told, silent = pinging.result()
+        pinged, announced, silent = pinging.result()
         assert row == {
             CLOSES: codes.result(),
             SENDS_ON: row[SENDS_ON],
@@ -299,5 +299,5 @@ async def test_server(name: str, tmp_path: Path) -> None:
         }
         assert sends_on.result() in row[SENDS_ON].split(" or ")
         assert pinged == (row[PINGS] != "none")
-        assert told == (2.0 if "GATEWAY_PING_INTERVAL" in row[PINGS] else None)
+        assert announced == (2.0 if "GATEWAY_PING_INTERVAL" in row[PINGS] else None)
         assert token.partition(".")[0] not in server.written()

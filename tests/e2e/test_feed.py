@@ -107,8 +107,8 @@ async def test_rooms_are_left_and_joined_again(browser: Browser, demo: GatewayPr
         await visit.is_live("acme")
         await expect(pane.locator(".chip.on")).to_have_text(["circle:2"])
         (unheard,) = await publish(demo, acme["token"], circle_id=1)
-        (heard,) = await publish(demo, acme["token"], circle_id=2)
-        await visit.receives("acme", heard)
+        (event_id,) = await publish(demo, acme["token"], circle_id=2)
+        await visit.receives("acme", event_id)
         assert unheard not in await visit.received("acme")
 
         await visit.publish("acme", circle="1", project="")

@@ -52,19 +52,19 @@ async def test_a_slow_client_gets_several_changes_in_one_event(browser: Browser,
     async with visiting(browser, f"{demo.url}/") as visit:
         pane = visit.pane("acme")
         await visit.is_live("acme")
-        slow, told = pane.get_by_test_id("slow"), pane.get_by_test_id("slowness")
+        slow, notice = pane.get_by_test_id("slow"), pane.get_by_test_id("slowness")
         await slow.click()
         await visit.is_live("acme")
 
         async def conflated() -> bool:
-            found = CONFLATED.match(await told.inner_text())
+            found = CONFLATED.match(await notice.inner_text())
             return found is not None and int(found[1]) > int(found[2]) + 5
 
         await until(conflated)
         text = (await pane.get_by_test_id("item-text").inner_text()).strip()
         assert text.startswith(BEGINNING) or BEGINNING.startswith(text)
         await slow.click()
-        await expect(told).to_be_hidden()
+        await expect(notice).to_be_hidden()
         await expect(slow).to_have_attribute("aria-pressed", "false")
         await visit.is_live("acme", "globex")
         for count in ("count-duplicates", "count-gaps"):

@@ -60,9 +60,9 @@ class Visit:
 
     async def says(self, tenant: str, part: str, text: str | re.Pattern[str], tone: str) -> None:
         """Wait until this part of the tenant's pane tells `text` in the colour of `tone`."""
-        told = self.pane(tenant).get_by_test_id(part)
-        await expect(told).to_contain_text(text)
-        await expect(told).to_have_attribute("data-tone", tone)
+        shown = self.pane(tenant).get_by_test_id(part)
+        await expect(shown).to_contain_text(text)
+        await expect(shown).to_have_attribute("data-tone", tone)
 
     async def publish(self, tenant: str, **fields: str) -> None:
         """Fill in the form and submit it: `type`, `circle`, `project`, `data`."""

@@ -181,7 +181,7 @@ async def test_with_nothing_before_it_the_gateway_has_the_socket(name: str, capl
 async def test_what_stands_before_it_holds(name: str, caplog: pytest.LogCaptureFixture) -> None:
     """The middleware admits and refuses with either transport; one warning says what the direct transport would have
     bypassed."""
-    make, told = OBSTACLES[name]
+    make, bypassed = OBSTACLES[name]
     async with socket_served(make) as gate:
         for _ in range(2):
             async with gate.client(**OFFICE):
@@ -192,7 +192,7 @@ async def test_what_stands_before_it_holds(name: str, caplog: pytest.LogCaptureF
             assert refused.value.response.status_code == 403
     (warning,) = [record for record in caplog.records if record.name == "gateway.transport"]
     assert warning.levelno == logging.WARNING
-    assert f"ASGI, not straight to the socket: {told} must see them" in warning.getMessage()
+    assert f"ASGI, not straight to the socket: {bypassed} must see them" in warning.getMessage()
 
 
 async def test_a_trusted_host_is_asked_for() -> None:

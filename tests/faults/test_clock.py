@@ -62,8 +62,8 @@ async def test_places_and_window_survive_a_jump(engine: str, jump: float, server
             await gateway.publish(TENANT, "task.created", {"n": n})
         fresh = gate.token(now=clock(), expires_in=10_000)
         async with gate.client(fresh, f"&rooms=tenant&since={cursor}") as client:
-            told = (await client.next("subscribed"))["data"]
-            assert (told["recovered"], told["replayed"]) == (True, 30)
+            reply = (await client.next("subscribed"))["data"]
+            assert (reply["recovered"], reply["replayed"]) == (True, 30)
             assert await events(client, 30) == [*range(20, 50)]
             clock.offset = 0.0
             await asyncio.sleep(0.6)

@@ -27,11 +27,11 @@ async def drained(folder: Path, server: RedisServer, prefix: str, *, clients: in
             async with publishing([ending.url, other.url], rate) as publisher:
                 stuck = await never_reads(ending)
                 await asyncio.sleep(2.0)
-                told_to = ran()
+                signalled = ran()
                 readiness = asyncio.create_task(ready_once_notified(ending, followers[:50]))
                 ending.send_signal(signal.SIGTERM)
                 status, _ = await ending.ended(drain + 5 + SLACK)
-                took = ran() - told_to
+                took = ran() - signalled
                 await judge(publisher, followers, seconds=30.0)
                 stuck.close()
         away = [each[2] for follower in followers for each in follower.returns]
@@ -43,7 +43,7 @@ async def drained(folder: Path, server: RedisServer, prefix: str, *, clients: in
         )
         assert status == 0
         assert took < drain + 5
-        assert readiness.result() == 503, "clients were told to go while the node said that it was ready"
+        assert readiness.result() == 503, "clients were sent away while the node said that it was ready"
         assert [follower.closes for follower in followers] == [[1012]] * clients
         assert [[each[0] for each in follower.returns] for follower in followers] == [[True]] * clients
         assert len(slots) == clients

@@ -65,12 +65,12 @@ FAULTS: dict[str, tuple[Callable[[RunningGateway], tuple[Any, str]], dict[str, A
 
 async def gone_with_1011(client: Client) -> None:
     """The connection is closed with 1011, without details of the fault."""
-    told = ""
+    received = ""
     with suppress(ConnectionClosed):
         while True:
-            told += str(await asyncio.wait_for(client.websocket.recv(), 5))
+            received += str(await asyncio.wait_for(client.websocket.recv(), 5))
     assert (client.websocket.close_code, client.websocket.close_reason) == (1011, "internal_error")
-    assert CANARY not in told
+    assert CANARY not in received
 
 
 @pytest.mark.parametrize("name", FAULTS)

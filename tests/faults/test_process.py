@@ -192,12 +192,12 @@ async def test_node_starts_without_redis_and_recovers(tmp_path: Path) -> None:
             await node.start(ready=False)
             assert not node.answers("/readyz")
             async with connect(f"{node.ws_url}?token={token()}&rooms=tenant", open_timeout=5) as websocket:
-                told = []
+                frames = []
                 with suppress(ConnectionClosed):
                     while True:
-                        told.append(json.loads(await asyncio.wait_for(websocket.recv(), 5)))
+                        frames.append(json.loads(await asyncio.wait_for(websocket.recv(), 5)))
             assert websocket.close_code == 1013
-            assert {frame["type"] for frame in told} <= {"error"}
+            assert {frame["type"] for frame in frames} <= {"error"}
             assert len(node.err) < 20, node.log
             await redis.start()
             begun = ran()

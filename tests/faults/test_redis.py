@@ -374,7 +374,7 @@ async def _press(nodes: Stage, seconds: float) -> int:
     gateway = nodes.gates[0].service.gateway
     count, ends = 0, ran() + seconds
     while not all(reader.of("stream.gap") for reader in nodes.readers):
-        assert ran() < ends, "nothing was evicted, or nobody was told"
+        assert ran() < ends, "nothing was evicted, or it was not reported"
         await gateway.publish(f"t{count % 20}", "task.created", {"n": -1, "filler": "x" * 30_000})
         count += 1
     return count
@@ -420,12 +420,12 @@ async def test_f10_meddled_with(server: RedisServer, prefix: str, how: str) -> N
         await gateway.publish(TENANT, "task.created", {"n": 20})
         await gateway.publish(TENANT, "task.created", {"n": 21})
         await until(lambda: reader.numbers[-1] == 21)
-        told = [frame["data"]["reason"] for frame in reader.of("stream.gap")]
+        reported = [frame["data"]["reason"] for frame in reader.of("stream.gap")]
         if how in ("hole", "garbage"):
-            assert told == ["history_trimmed"]
+            assert reported == ["history_trimmed"]
             assert reader.numbers == [1, 2, 3, 4, 5, 8 if how == "hole" else 7, 20, 21]
         else:
-            assert told == ["log_reset"]
+            assert reported == ["log_reset"]
             assert reader.numbers == [1, 2, 3, 4, 5, 20, 21]
 
 
@@ -466,8 +466,8 @@ async def test_f11_garbage_on_the_channel(server: RedisServer, prefix: str, capl
         ]
         caplog.clear()
         for message in nonsense + plausible:
-            heard = await server.ask("PUBLISH", f"{prefix}:{{{TENANT}}}:live", message)
-            assert heard == 2
+            receivers = await server.ask("PUBLISH", f"{prefix}:{{{TENANT}}}:live", message)
+            assert receivers == 2
         await publisher.more(50)
         await nodes.judge(publisher)
         for log in nodes.logs:
@@ -520,12 +520,12 @@ async def test_f24_cancel_storm(server: RedisServer, prefix: str, count: int) ->
         answers = await asyncio.gather(*tasks, return_exceptions=True)
         failed = [e for e in await asyncio.gather(*others, return_exceptions=True) if isinstance(e, Exception)]
         assert all(isinstance(error, LogUnavailable) for error in failed), failed
-        told = {(tenant, entry.event_id): entry for tenant, entry in subject.delivered}
+        delivered = {(tenant, entry.event_id): entry for tenant, entry in subject.delivered}
         good = [answer for answer in answers if not isinstance(answer, BaseException)]
         assert good, "all were cancelled"
         assert not [a for a in answers if isinstance(a, Exception) and not isinstance(a, LogUnavailable)]
         for tenant, n, event_id in good:
-            assert f'"n":{n},'.encode() in told[tenant, event_id].frame.payload.replace(b" ", b"")
+            assert f'"n":{n},'.encode() in delivered[tenant, event_id].frame.payload.replace(b" ", b"")
         for tenant in tenants:
             offsets = [entry.offset for entry in subject.delivered_to(tenant)]
             assert offsets == list(range(1, len(offsets) + 1))

@@ -27,7 +27,7 @@ from tests.model.world import (
     bounded,
 )
 
-OLD, NOBODYS, FOREIGN = 100, 101, 102
+OLD, UNUSED, FOREIGN = 100, 101, 102
 """Cursors of an earlier epoch of the log, invalid ones and those of another tenant; other numbers are events before the
 head."""
 
@@ -46,7 +46,7 @@ some_rooms = st.lists(st.sampled_from(ROOMS), min_size=1, max_size=3)
 which = st.integers(0, MAX_OPEN - 1)
 lifetimes = st.sampled_from((3600, 3600, 600, 60))
 shapes = st.integers(0, 63)
-backs = st.sampled_from((*range(MAX_EVENTS + 2), *range(6), OLD, NOBODYS, FOREIGN))
+backs = st.sampled_from((*range(MAX_EVENTS + 2), *range(6), OLD, UNUSED, FOREIGN))
 ids = st.sampled_from(
     [
         *[{"circle_id": 1, "project_id": 1}] * 3,

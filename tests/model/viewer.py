@@ -84,9 +84,9 @@ class Viewer:
         opened, self.open, self.sent = [*self.open, *self.sent.values()], [], {}
         self.rooms |= {room for asked in opened for room in asked.rooms}
         rooms = sorted(self.rooms)
-        anew = self.lost or self.cursor is None or any(asked.since is None for asked in opened)
-        since = None if anew else min([self.cursor, *(asked.since for asked in opened)], key=self._place)
-        state = bool(rooms) and (anew or bool(world.head("acme") % 2))
+        restarts = self.lost or self.cursor is None or any(asked.since is None for asked in opened)
+        since = None if restarts else min([self.cursor, *(asked.since for asked in opened)], key=self._place)
+        state = bool(rooms) and (restarts or bool(world.head("acme") % 2))
         own = [] if since is None else [f"user:{self.token.user}"]
         self.in_url = Asked([*own, *rooms], since, state) if own or rooms else None
         handshake = ConnectRequest(Secrets([self.token.text]), None, tuple(rooms), since, None, "10.0.0.1", state=state)

@@ -33,19 +33,19 @@ async def test_each_client_gets_a_slot_of_its_own_and_is_closed_in_it(tmp_path: 
     """Slots are spread over the time, notified at once, closed with 1012; and the process ends with 0 when the last
     client has gone."""
     async with GatewayProcess(tmp_path, drain_seconds=2) as node, recording_clients(node, 20) as clients:
-        told_to = node.send_signal(number)
+        signalled = node.send_signal(number)
         await all_closed(clients)
         status, ended = await node.ended()
     assert status == 0
-    assert 1.8 < ended - told_to < 2 + SLACK
+    assert 1.8 < ended - signalled < 2 + SLACK
     clients.sort(key=lambda client: client.slot)
     to_come = [client.slot for client in clients if client.slot > 1]
     assert len(set(to_come)) == len(to_come)
     for place, client in enumerate(clients):
         # # One in each tenth of a second. It was notified after the drain began, and its slot is less by that time.
-        passed = (client.draining_at - told_to) * 1_000
+        passed = (client.draining_at - signalled) * 1_000
         assert place * 100 - passed - 1 <= client.slot <= place * 100 + 51
-        assert client.draining_at - told_to < SLACK
+        assert client.draining_at - signalled < SLACK
         assert (client.code, client.reason) == (1012, "draining")
         late = client.closed_at - (client.draining_at + client.slot / 1000)
         assert -0.1 < late < SLACK
@@ -101,11 +101,11 @@ async def test_who_is_behind_gets_what_was_appended_before_it_is_closed(tmp_path
     ):
         await node.publish([{"n": number} for number in range(130)], circle_id="x")
         assert len(slow.numbers) < 90, "there was no time left in which it is behind"
-        told_to = node.send_signal()
+        signalled = node.send_signal()
         await all_closed([slow])
         assert slow.numbers == list(range(130))
         assert (slow.code, slow.slot <= 4_500) == (1012, True)
-        assert slow.closed_at - told_to < 9
+        assert slow.closed_at - signalled < 9
         assert (await node.ended())[0] == 0
 
 
@@ -134,10 +134,10 @@ async def test_a_client_that_never_reads_delays_no_drain(tmp_path: Path) -> None
                     event = {"type": "task.completed", "data": {"n": 0, "f": filler}, "circle_id": "load"}
                     assert (await client.ask(type="publish", event=event))["type"] == "published"
             await until(lambda: len(reader.numbers) == 120)
-            told_to = node.send_signal()
+            signalled = node.send_signal()
             status, ended = await node.ended()
         assert status == 0
-        assert ended - told_to < 1 + 5
+        assert ended - signalled < 1 + 5
         for sock in stuck:
             sock.close()
 
@@ -149,9 +149,9 @@ async def test_a_request_that_never_ends_delays_no_drain(tmp_path: Path) -> None
         head = f"POST /events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token()}\r\nContent-Length: 999\r\n\r\n{{"
         writer.write(head.encode())
         await asyncio.sleep(0.3)
-        told_to = node.send_signal()
+        signalled = node.send_signal()
         status, ended = await node.ended()
-        assert (status, ended - told_to < 5) == (0, True)
+        assert (status, ended - signalled < 5) == (0, True)
         writer.close()
 
 
@@ -161,23 +161,23 @@ async def test_a_second_signal_ends_it_at_once(tmp_path: Path, second: signal.Si
     async with GatewayProcess(tmp_path, drain_seconds=60) as node, recording_clients(node, 5) as clients:
         node.send_signal(signal.SIGINT)
         await asyncio.wait({asyncio.create_task(client.draining.wait()) for client in clients})
-        told_to = node.send_signal(second)
+        signalled = node.send_signal(second)
         status, ended = await node.ended()
         assert status == 0
-        assert ended - told_to < SLACK
+        assert ended - signalled < SLACK
         await all_closed(clients)
         assert {client.code for client in clients} == {1012}
-        assert all(client.closed_at - told_to < SLACK for client in clients)
+        assert all(client.closed_at - signalled < SLACK for client in clients)
 
 
 async def test_with_0_seconds_all_are_closed_at_once(tmp_path: Path) -> None:
     """Clients get no slot: each reconnects by its own backoff."""
     async with GatewayProcess(tmp_path, drain_seconds=0) as node, recording_clients(node, 3) as clients:
-        told_to = node.send_signal()
+        signalled = node.send_signal()
         await all_closed(clients)
         status, ended = await node.ended()
         assert status == 0
-        assert ended - told_to < SLACK
+        assert ended - signalled < SLACK
         assert {client.code for client in clients} == {1012}
         assert [client.of("server.draining") for client in clients] == [[], [], []]
 
@@ -200,7 +200,7 @@ async def test_before_the_drain_only_readiness_ends(tmp_path: Path) -> None:
         GatewayProcess(tmp_path, shutdown_delay_seconds=2, drain_seconds=1) as node,
         recording_clients(node, 2) as clients,
     ):
-        told_to = node.send_signal()
+        signalled = node.send_signal()
         await until(lambda: "Not ready from now on" in node.log)
         answer = await node.get("/readyz")
         assert answer.status_code == 503
@@ -214,9 +214,9 @@ async def test_before_the_drain_only_readiness_ends(tmp_path: Path) -> None:
         status, ended = await node.ended()
     assert status == 0
     for client in (*clients, newcomer):
-        assert client.draining_at - told_to >= 2
+        assert client.draining_at - signalled >= 2
         assert (client.code, client.reason) == (1012, "draining")
-    assert 2 <= ended - told_to < 3 + SLACK
+    assert 2 <= ended - signalled < 3 + SLACK
 
 
 async def test_a_second_signal_ends_the_delay_too(tmp_path: Path) -> None:
@@ -227,9 +227,9 @@ async def test_a_second_signal_ends_the_delay_too(tmp_path: Path) -> None:
     ):
         node.send_signal()
         await until(lambda: "Not ready from now on" in node.log)
-        told_to = node.send_signal()
+        signalled = node.send_signal()
         status, ended = await node.ended()
         await all_closed(clients)
     assert status == 0
-    assert ended - told_to < SLACK
+    assert ended - signalled < SLACK
     assert {client.code for client in clients} == {1012}

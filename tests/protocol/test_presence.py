@@ -129,8 +129,8 @@ async def test_everyone_who_arrives_at_once_hears_of_those_after(gate: RunningGa
         for client in clients:
             await watch(client)
         for n, client in enumerate(clients):
-            heard = [await news(client) for _ in names[n + 1 :]]
-            assert heard == [("joined", "circle:1", name) for name in names[n + 1 :]]
+            received = [await news(client) for _ in names[n + 1 :]]
+            assert received == [("joined", "circle:1", name) for name in names[n + 1 :]]
             await fence(client)
 
 

@@ -64,8 +64,8 @@ async def test_the_room_is_barred_to_tokens_from_before(gate: RunningGateway) ->
     async with gate.client(token) as again:
         assert (await again.ask(type="subscribe", rooms=["circle:7"]))["data"]["code"] == "room_forbidden"
     later = gate.token("ada", cutoff=gate.service.gateway.administration.newest_cutoff("acme", "ada"))
-    async with gate.client(later) as anew:
-        assert (await anew.ask(type="subscribe", rooms=["circle:7"]))["type"] == "subscribed"
+    async with gate.client(later) as again:
+        assert (await again.ask(type="subscribe", rooms=["circle:7"]))["type"] == "subscribed"
 
 
 async def test_a_removal_concerns_its_user_room_and_tenant_only(gate: RunningGateway) -> None:

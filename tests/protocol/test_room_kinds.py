@@ -207,7 +207,7 @@ async def test_two_gateways_of_one_process_have_each_their_own_kinds(gate: Runni
 
 
 @pytest.mark.parametrize(
-    ("value", "told"),
+    ("value", "reason"),
     [
         ("circle,user", "user cannot name a kind"),
         ("tenant", "tenant cannot name a kind"),
@@ -220,9 +220,9 @@ async def test_two_gateways_of_one_process_have_each_their_own_kinds(gate: Runni
         (",", "name one at least"),
     ],
 )
-def test_what_is_no_kind_is_refused_by_name(value: str, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_no_kind_is_refused_by_name(value: str, reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GATEWAY_ROOM_KINDS", value)
-    with pytest.raises(ConfigError, match=f"^GATEWAY_ROOM_KINDS: .*{told}"):
+    with pytest.raises(ConfigError, match=f"^GATEWAY_ROOM_KINDS: .*{reason}"):
         load_settings(_env_file=None)
 
 

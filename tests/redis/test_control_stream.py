@@ -105,12 +105,12 @@ async def test_node_that_was_stopped_goes_on_where_it_was(
     """On another event loop as well: what it knew is in force, what it missed it hears."""
     cluster = RedisCluster(server.url, prefix=prefix, retention=3_600)
     cluster.members.attach(MemberTable(), lambda tenant, changes: None)
-    heard: list[ControlMessage] = []
-    cluster.attach(heard.extend)
+    received: list[ControlMessage] = []
+    cluster.attach(received.extend)
     await cluster.start()
     async with node(server, prefix) as other:
         await other.publish_control(revoked("ada"))
-        await until(lambda: len(heard) == 1)
+        await until(lambda: len(received) == 1)
         await cluster.stop()
         await other.publish_control(revoked("bob"))
 
@@ -121,7 +121,7 @@ async def test_node_that_was_stopped_goes_on_where_it_was(
             await cluster.stop()
 
         await asyncio.to_thread(asyncio.run, again())
-        assert [message.name for message in heard] == ["ada", "bob"]
+        assert [message.name for message in received] == ["ada", "bob"]
         await until(lambda: names(other) == ["ada", "bob", "eve"])
     assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []
 
@@ -192,19 +192,19 @@ async def test_a_subject_waits_once() -> None:
     waiting = [loop.create_future() for _ in range(2)]
     for n in range(1_000):
         outbox.put(ControlMessage("user_revoked", "acme", "bob", AT + n, 600.0))
-    for told in waiting:
-        outbox.put(revoked("bob")).waiting.append(told)
+    for written in waiting:
+        outbox.put(revoked("bob")).waiting.append(written)
     (pending,) = outbox.take(9)
     assert pending.message == revoked("bob")
     pending.succeed()
-    assert all(told.done() for told in waiting)
+    assert all(written.done() for written in waiting)
 
 
 async def test_what_could_not_be_stored_waits_again() -> None:
     """Behind nothing newer of its subject; who waited is refused."""
     outbox = Outbox()
-    told = asyncio.get_running_loop().create_future()
-    outbox.put(revoked("bob")).waiting.append(told)
+    written = asyncio.get_running_loop().create_future()
+    outbox.put(revoked("bob")).waiting.append(written)
     outbox.put(revoked("eve"))
     batch = outbox.take(2)
     newer = ControlMessage("user_revoked", "acme", "eve", AT + 1, 600.0)
@@ -213,7 +213,7 @@ async def test_what_could_not_be_stored_waits_again() -> None:
         each.fail()
     outbox.put_back(batch)
     with pytest.raises(LogUnavailable):
-        await told
+        await written
     assert {each.message for each in outbox.take(9)} == {newer, revoked("bob")}
 
 

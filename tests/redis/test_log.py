@@ -177,11 +177,11 @@ async def test_faults_of_others_end_nothing(
     async with redis_log(server.url, prefix=prefix) as subject:
         log = subject.log
         assert isinstance(log, RedisLog)
-        heard: list[int] = []
+        received: list[int] = []
 
         class Broken(RecordingListener):
             def on_entry(self, tenant: str, entry: Entry) -> None:
-                heard.append(_number(entry))
+                received.append(_number(entry))
                 raise ZeroDivisionError
 
             def on_reset(self, tenant: str) -> None:
@@ -193,7 +193,7 @@ async def test_faults_of_others_end_nothing(
         await server.ask("FLUSHALL")
         await until(lambda: log.follower.followed["acme"].window.head == 0)
         await subject.append("acme", 2)
-        await until(lambda: heard == [0, 1, 2, 0, 1])
+        await until(lambda: received == [0, 1, 2, 0, 1])
 
         # A fault of the engine's own, in each of its tasks.
         def fail(*arguments: Any) -> Any:
@@ -211,7 +211,7 @@ async def test_faults_of_others_end_nothing(
                 await asyncio.sleep(0.3 if name != "_update_status" else 1.3)
             await outcome(doomed)
         assert await outcome(log.append("acme", draft(99))) is None
-        await until(lambda: heard[-1] == 99)
+        await until(lambda: received[-1] == 99)
         await until(lambda: log.ready)  # all its tasks work
     assert "background task failed" in caplog.text
 

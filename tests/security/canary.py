@@ -141,7 +141,7 @@ def commands(secret: str) -> Iterator[Any]:
     yield secret
 
 
-class Heard:
+class Responses:
     """Sends and keeps all that is answered."""
 
     def __init__(self, port: int) -> None:

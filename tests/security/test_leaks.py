@@ -21,7 +21,7 @@ from gateway.service.factory import create_service
 from schemas.commands import CommandError, CommandParser
 from schemas.rooms import DEFAULT_KINDS
 from tests.security.attacked import everything_logged
-from tests.security.canary import PLAIN, PREVIOUS, SECRET, TICKET, Heard, Hidden, hidden
+from tests.security.canary import PLAIN, PREVIOUS, SECRET, TICKET, Hidden, Responses, hidden
 from tests.support import forge
 from tests.support.clients import Client
 from tests.support.inprocess import running
@@ -64,11 +64,11 @@ async def test_nothing_in_process(
         monkeypatch.setattr("gateway.transports.uvicorn.endpoint.STATE_KEY", "nowhere")
     async with running(settings(tmp_path), **LOUD) as gate:
         with everything_logged(TRACE) as watch:
-            heard = Heard(gate.port)
-            await heard.everything(hide, brief=ordinary)
-    assert len(heard.said) > 150
+            responses = Responses(gate.port)
+            await responses.everything(hide, brief=ordinary)
+    assert len(responses.said) > 150
     assert len(watch.records) > 150
-    assert hide.found_in("\n".join(heard.said)) == []
+    assert hide.found_in("\n".join(responses.said)) == []
     assert hide.found_in(watch.text()) == []
     assert hide.found_in("".join(capfd.readouterr())) == []
     assert watch.faults() == []
@@ -97,31 +97,31 @@ async def test_nothing_in_failures(
 
     async with running(chosen, service, app=app, **LOUD) as gate:
         with everything_logged(TRACE) as watch:
-            heard = Heard(gate.port)
-            heard.said.append("")
+            responses = Responses(gate.port)
+            responses.said.append("")
             for secret in (hide.tokens["valid"], PLAIN):
-                await heard.http("GET", f"/boom?token={secret}", {"Authorization": f"Bearer {secret}"})
+                await responses.http("GET", f"/boom?token={secret}", {"Authorization": f"Bearer {secret}"})
                 for name in ("%74oken", "tok%65n", "%74%6f%6B%65%6e", "%74icket"):
-                    await heard.http("GET", f"/boom?rooms=circle:7&{name}={secret}&x")
+                    await responses.http("GET", f"/boom?rooms=circle:7&{name}={secret}&x")
             with monkeypatch.context() as patched:
                 patched.setattr(service.gateway.connections.verifier, "verify", broken)
                 for secret in (hide.tokens["valid"], PLAIN):
-                    await heard.http("GET", f"/admin/stats?token={secret}")
-                    await heard.websocket(f"/ws/dashboard?token={secret}")
-                    await heard.websocket(f"/ws/%64ashboard?token={secret}")
+                    await responses.http("GET", f"/admin/stats?token={secret}")
+                    await responses.websocket(f"/ws/dashboard?token={secret}")
+                    await responses.websocket(f"/ws/%64ashboard?token={secret}")
             with monkeypatch.context() as patched:
                 patched.setattr(service.gateway.presence, "answer", broken)
-                await heard.websocket(
+                await responses.websocket(
                     f"/ws/dashboard?token={hide.tokens['valid']}", sends=[{"type": "presence", "room": "circle:7"}]
                 )
     assert any(record.exc_info for record in watch.records)
     assert len(seen) == 10
     assert hide.found_in("\n".join(seen)) == []
-    assert hide.found_in("\n".join(heard.said)) == []
+    assert hide.found_in("\n".join(responses.said)) == []
     assert hide.found_in(watch.text()) == []
     assert hide.found_in("".join(capfd.readouterr())) == []
-    assert "internal_error" in "\n".join(heard.said)
-    assert "RuntimeError" not in "\n".join(heard.said)
+    assert "internal_error" in "\n".join(responses.said)
+    assert "RuntimeError" not in "\n".join(responses.said)
 
 
 async def test_nothing_in_representations(tmp_path: Path) -> None:
@@ -206,11 +206,11 @@ async def test_nothing_from_a_process(tmp_path: Path, command: tuple[str, ...], 
     keys = {"jwt_secret": SECRET, "jwt_previous_secrets": PREVIOUS, "jwt_private_keys": pem}
     variables = environment(**{**NO_LIMITS, "commands_per_second": 0, **keys, **logging_as})
     with Process([sys.executable, "-m", *command], tmp_path, variables) as process:
-        heard = Heard(int(await asyncio.to_thread(process.line, r"http://127\.0\.0\.1:(\d+)")))
-        await heard.everything(hide, brief=True)
+        responses = Responses(int(await asyncio.to_thread(process.line, r"http://127\.0\.0\.1:(\d+)")))
+        await responses.everything(hide, brief=True)
     written = process.output + process.log
-    assert len(heard.said) > 150
-    assert hide.found_in("\n".join(heard.said)) == []
+    assert len(responses.said) > 150
+    assert hide.found_in("\n".join(responses.said)) == []
     assert hide.found_in(written) == []
     assert command[0] != "gateway" or "token_invalid" in written
     assert "Traceback" not in written
@@ -226,14 +226,14 @@ async def test_development_tells_in_its_banner_only(tmp_path: Path) -> None:
         secret = (tmp_path / ".gateway-dev" / "secret").read_text().strip()
         tokens = {"valid": shown.pop(), **{name: text for name, text in hidden().tokens.items() if name != "valid"}}
         hide = Hidden(tokens, [secret, PLAIN, TICKET])
-        heard = Heard(served.port)
-        await heard.everything(hide, brief=True)
-        await heard.http("POST", "/dev/session", {"Host": "evil.example"}, {})
-        await heard.http("POST", "/dev/session", {"Host": "127.0.0.1", "Origin": "https://evil.example"}, {})
-        await heard.http("GET", "/dev/session", {"Host": "127.0.0.1"})
+        responses = Responses(served.port)
+        await responses.everything(hide, brief=True)
+        await responses.http("POST", "/dev/session", {"Host": "evil.example"}, {})
+        await responses.http("POST", "/dev/session", {"Host": "127.0.0.1", "Origin": "https://evil.example"}, {})
+        await responses.http("GET", "/dev/session", {"Host": "127.0.0.1"})
     written = served.output + served.log
     assert secret not in banner
-    assert hide.found_in("\n".join(heard.said)) == []
+    assert hide.found_in("\n".join(responses.said)) == []
     assert "eyJ" not in written.replace(hide.tokens["valid"], "", 1), written
     assert written.count(hide.tokens["valid"]) == 1
 

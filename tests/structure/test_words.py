@@ -60,6 +60,33 @@ def comments(path: Path) -> list[tuple[int, str]]:
     return [(token.start[0], token.string) for token in tokens if token.type == tokenize.COMMENT]
 
 
+_SCRIPTS: Final = ("clients/js/*.mjs", "clients/js/src/*", "clients/js/tests/**/*", "gateway/web/**/*", "tests/**/*")
+_BUILT: Final = ROOT / "gateway/web/js/client.js"
+_QUOTED: Final = r"""(?:'(?:\\.|[^'\\\n])*'|"(?:\\.|[^"\\\n])*"|`(?:\\.|[^`\\])*`)"""
+_JAVASCRIPT: Final = re.compile(
+    rf"(?P<comment>//[^\n]*|/\*.*?\*/)|\b(?:test|describe)\(\s*(?P<title>{_QUOTED})|{_QUOTED}|(?P<name>[A-Za-z_$][\w$]*)",
+    re.DOTALL,
+)
+"""The parts of a script that have words. Any identifier counts as a name: few are declared in one place."""
+
+
+def scripts() -> list[Path]:
+    """JavaScript and TypeScript, without what is built from it."""
+    found = {path for pattern in _SCRIPTS for path in ROOT.glob(pattern)}
+    return sorted(path for path in found - {_BUILT} if path.suffix in (".js", ".mjs", ".ts", ".tsx"))
+
+
+@cache
+def parts_of(path: Path) -> list[tuple[str, int, str]]:
+    """The comments, titles of tests, and names of a script, each with its kind and line."""
+    text = path.read_text()
+    return [
+        (match.lastgroup, text.count("\n", 0, match.start()) + 1, match[match.lastgroup])
+        for match in _JAVASCRIPT.finditer(text)
+        if match.lastgroup
+    ]
+
+
 def test_docstrings_open_with_a_noun_or_a_verb() -> None:
     """The first line says what the thing is or does, with the standard term; a relative clause has its noun."""
     wrong = [
@@ -73,12 +100,18 @@ def test_docstrings_open_with_a_noun_or_a_verb() -> None:
 
 @pytest.mark.parametrize("word", _WORDS, ids=list(_WORDS.values()))
 def test_prose_names_actors_and_actions(word: str) -> None:
-    """In docstrings, comments and documents."""
+    """In docstrings, comments, titles of JavaScript tests, and documents."""
     wrong = [
         f"{name_of(path)}:{line}: {' '.join(text.split())[:100]}"
         for path in modules()
         for line, text in (*docstrings(path), *comments(path))
         if re.search(word, text)
+    ]
+    wrong += [
+        f"{name_of(path)}:{line}: {' '.join(text.split())[:100]}"
+        for path in scripts()
+        for kind, line, text in parts_of(path)
+        if kind != "name" and re.search(word, text)
     ]
     for page in (page for page in PAGES if ROOT / "clients" not in page.parents):
         lines = enumerate(page.read_text().splitlines(), 1)
@@ -86,14 +119,36 @@ def test_prose_names_actors_and_actions(word: str) -> None:
     assert wrong == []
 
 
+_NAMES: Final = re.compile(r"(?:nobodys?|somebody|anybody|whoever|told|anew|heard)")
+"""The words of `_WORDS` that names were made of."""
+
+
+def words_of(name: str) -> list[str]:
+    """The words of a name, whether it is in snake case or camel case."""
+    return [word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name)]
+
+
+def names_of(path: Path) -> Iterator[tuple[int, str]]:
+    """The names that a Python module gives: of functions, classes, arguments, variables and attributes."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+            yield node.lineno, node.name
+        elif isinstance(node, ast.arg):
+            yield node.lineno, node.arg
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.lineno, node.id
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            yield node.lineno, node.attr
+
+
 def test_names_have_none_of_these_words() -> None:
-    """Functions and classes, tests included."""
-    word = re.compile(r"(?:^|_)(?:nobodys?|somebody|anybody|whoever|told|anew|heard)(?:_|$)")
+    """In Python and in JavaScript, tests included."""
+    named = [(path, *each) for path in modules() for each in names_of(path)]
+    named += [(path, line, text) for path in scripts() for kind, line, text in parts_of(path) if kind == "name"]
     wrong = [
-        f"{name_of(path)}:{node.lineno}: {node.name}"
-        for path in modules()
-        for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)) and word.search(node.name)
+        f"{name_of(path)}:{line}: {name}"
+        for path, line, name in named
+        if any(_NAMES.fullmatch(word) for word in words_of(name))
     ]
     assert wrong == []
 

@@ -144,9 +144,9 @@ def hold(acked: dict[int, str], reader: Reader, *, gaps: bool) -> None:
     event."""
     numbers, ids = reader.numbers, reader.ids
     assert len(ids) == len(set(ids)), "an event came twice"
-    told = reader.of(*GAPS)
+    reported = reader.of(*GAPS)
     if not gaps:
-        assert told == []
+        assert reported == []
         assert numbers == sorted(set(numbers)), "out of order, or one event under two ids"
         missing = sorted(acked.keys() - set(numbers))
         assert missing == []

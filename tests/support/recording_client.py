@@ -45,8 +45,8 @@ class RecordingClient:
 
     @property
     def slot(self) -> int:
-        (told,) = self.of("server.draining")
-        return int(told["data"]["reconnect_after_ms"])
+        (frame,) = self.of("server.draining")
+        return int(frame["data"]["reconnect_after_ms"])
 
     @property
     def numbers(self) -> list[int]:

@@ -73,15 +73,15 @@ async def test_one_that_drains_again_and_again_is_not_given_up(kernel: str, monk
     async with unlimited(stall_seconds=1.0) as gate, slow(gate) as client:
         connection = connection_of(gate)
         ids: list[str] = []
-        heard = 0
+        received = 0
         began = time.monotonic()
         while time.monotonic() - began < 4.0:
             while not unsent(connection):
                 ids += await publish(gate, 20)
             await asyncio.sleep(0.01)
-            heard += len(await events(client, 10))
+            received += len(await events(client, 10))
         assert connection_of(gate) is connection
-        assert await events(client, len(ids) - heard) == ids[heard:]
+        assert await events(client, len(ids) - received) == ids[received:]
 
 
 @pytest.mark.timing
@@ -191,14 +191,14 @@ async def test_many_are_behind_at_once_and_a_healthy_one_is_not_delayed() -> Non
         readers = [slow(gate, **{"user_id": f"slow{i}"}) for i in range(40)]
         async with AsyncExitStack() as stack:
             clients = [await stack.enter_async_context(reader) for reader in readers]
-            ids, heard = [], []
+            ids, received = [], []
             await healthy_one.next("subscribed")
             connection = connection_of(gate, "bob")
             for _ in range(40):
                 ids += await publish(gate, 10)
-                heard += [(await healthy_one.next("task.completed", timeout=1.0))["event_id"] for _ in range(10)]
+                received += [(await healthy_one.next("task.completed", timeout=1.0))["event_id"] for _ in range(10)]
                 assert connection.live
-            assert heard == ids
+            assert received == ids
             assert not any(connection_of(gate, f"slow{i}").live for i in range(40))
             for got in await asyncio.gather(*(events(client, len(ids)) for client in clients)):
                 assert got == ids

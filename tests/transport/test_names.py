@@ -201,7 +201,7 @@ def parsed() -> dict[str, bool]:
     with pytest.raises(httptools.HttpParserUpgrade) as upgrade:
         parser.feed_data(request + b"early")
     return {
-        "where the head ends is told": upgrade.value.args == (len(request),),
+        "the end of the head is reported": upgrade.value.args == (len(request),),
         "the target comes as it was sent": seen.url == b"/a?b=c",
         "headers come without the blanks before them": seen.headers[0] == (b"Host", b"x"),
         "the version is known then": parser.get_http_version() == "1.1",
@@ -229,7 +229,7 @@ def test_event_loops_transports_are_as_the_transport_takes_them_to_be(loop: str)
         said: list[object] = []
         made: asyncio.Future[asyncio.Transport] = asyncio.get_running_loop().create_future()
 
-        class Told(asyncio.Protocol):
+        class Recorder(asyncio.Protocol):
             def connection_made(self, transport: asyncio.BaseTransport) -> None:
                 made.set_result(transport)  # type: ignore[arg-type]
 
@@ -240,7 +240,7 @@ def test_event_loops_transports_are_as_the_transport_takes_them_to_be(loop: str)
                 lost.set()
 
         lost = asyncio.Event()
-        server = await asyncio.get_running_loop().create_server(Told, "127.0.0.1", 0)
+        server = await asyncio.get_running_loop().create_server(Recorder, "127.0.0.1", 0)
         _, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
         transport = await made
         transport.set_write_buffer_limits(high=100_000)

@@ -118,7 +118,7 @@ async def test_a_path_of_an_http_route_is_shared_with_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "told"),
+    ("value", "reason"),
     [
         ("ws", "begins with /"),
         ("/a?b", "begins with /"),
@@ -130,9 +130,9 @@ async def test_a_path_of_an_http_route_is_shared_with_it() -> None:
         (",", "name one at least"),
     ],
 )
-def test_what_is_no_path_is_refused_by_name(value: str, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_no_path_is_refused_by_name(value: str, reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GATEWAY_WEBSOCKET_PATHS", value)
-    with pytest.raises(ConfigError, match=f"^GATEWAY_WEBSOCKET_PATHS: .*{told}"):
+    with pytest.raises(ConfigError, match=f"^GATEWAY_WEBSOCKET_PATHS: .*{reason}"):
         load_settings(_env_file=None)
 
 

@@ -30,7 +30,7 @@ class EventStreamSocket implements Socket {
   #stream: AbortController | undefined;
   /** The ids of items that came as state, which the stream behind it may bring again. */
   #known = new Set<string>();
-  #heard = 0;
+  #readAt = 0;
   #draining: Frame | undefined; // the stream's `server.draining`
   #clock = new Date(0).toISOString(); // the gateway's, as of its last frame
   /** Commands are carried out one after another. */
@@ -46,7 +46,7 @@ class EventStreamSocket implements Socket {
   send(text: string): void {
     const command: Command = JSON.parse(text);
     if (command.type === 'ping') { // at once: it asks whether the connection is alive
-      if (performance.now() - this.#heard < SILENT) this.#reply(command, 'pong', {});
+      if (performance.now() - this.#readAt < SILENT) this.#reply(command, 'pong', {});
     } else if (command.type === 'publish' || command.type === 'presence') {
       this.#run(command);
     } else {
@@ -110,7 +110,7 @@ class EventStreamSocket implements Socket {
     for (;;) {
       const { value, done } = await reader.read();
       if (done) return;
-      this.#heard = performance.now();
+      this.#readAt = performance.now();
       text += value;
       for (let end; (end = text.indexOf('\n\n')) >= 0; text = text.slice(end + 2)) {
         if (signal.aborted) return;

@@ -6,14 +6,14 @@ import { FakeSocket, live, pass, reconnect, start } from './fake.mjs';
 const socket = () => FakeSocket.last;
 const at = (seconds) => new Date(Date.UTC(2020, 0, 1, 12, 0, seconds)).toISOString();
 /** A frame with the gateway's clock, which is years behind ours. */
-const told = (type, data, seconds) => socket().frame(type, data, { timestamp: at(seconds) });
+const send = (type, data, seconds) => socket().frame(type, data, { timestamp: at(seconds) });
 
-/** A client that was told a mark 2 s old. */
+/** A live client with a mark 2 s old. */
 async function marked(options) {
   const client = await start(options);
-  told('connection.established', { cursor: 'head', user_id: 'ada', expires_at: at(3600) }, 0);
-  told('subscribed', { rooms: ['circle:1'], recovered: null, replayed: 0, cursor: 'head' }, 0);
-  told('stream.mark', { cursor: 'evt_1', as_of: at(8) }, 10);
+  send('connection.established', { cursor: 'head', user_id: 'ada', expires_at: at(3600) }, 0);
+  send('subscribed', { rooms: ['circle:1'], recovered: null, replayed: 0, cursor: 'head' }, 0);
+  send('stream.mark', { cursor: 'evt_1', as_of: at(8) }, 10);
   return client;
 }
 
@@ -49,15 +49,15 @@ test('silence makes it stale, a pong fresh', async () => {
   const client = await marked({ staleAfter: 20_000 });
   await pass(20_000);
   assert.equal(client.freshness.stale, true);
-  told('pong', { cursor: 'evt_1', as_of: at(30) }, 30);
+  send('pong', { cursor: 'evt_1', as_of: at(30) }, 30);
   assert.deepEqual([client.freshness.stale, client.freshness.age], [false, 0]);
 });
 
 test('a lost connection and a log that does not answer make it stale', async () => {
   const client = await marked();
-  told('stream.degraded', { since: at(10) }, 10);
+  send('stream.degraded', { since: at(10) }, 10);
   assert.equal(client.freshness.stale, true);
-  told('stream.restored', { since: at(10) }, 11);
+  send('stream.restored', { since: at(10) }, 11);
   assert.equal(client.freshness.stale, false);
   socket().drop();
   assert.deepEqual([client.freshness.stale, client.freshness.asOf], [true, new Date(at(8))]);
@@ -69,7 +69,7 @@ test('a lost connection and a log that does not answer make it stale', async () 
 
 test('a mark before the rooms are joined says nothing of them', async () => {
   const client = await start();
-  told('connection.established', { cursor: 'head', user_id: 'ada', expires_at: at(3600) }, 0);
-  told('pong', { cursor: 'evt_1', as_of: at(1) }, 1);
+  send('connection.established', { cursor: 'head', user_id: 'ada', expires_at: at(3600) }, 0);
+  send('pong', { cursor: 'evt_1', as_of: at(1) }, 1);
   assert.equal(client.freshness.asOf, undefined);
 });

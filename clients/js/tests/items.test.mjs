@@ -13,14 +13,14 @@ const shown = (items) => Object.fromEntries([...items].map(([key, { data }]) => 
 
 /** A room whose state was asked for. */
 async function stateful(options = {}) {
-  const told = [];
+  const calls = [];
   const client = await live({ rooms: [] });
   const room = client.room('circle:7', {
-    state: true, onItems: (items) => told.push(shown(items)), onEvent: ({ event_id }) => told.push(event_id),
-    onState: ({ state }) => told.push(state), ...options,
+    state: true, onItems: (items) => calls.push(shown(items)), onEvent: ({ event_id }) => calls.push(event_id),
+    onState: ({ state }) => calls.push(state), ...options,
   });
   await settle();
-  return { client, room, told };
+  return { client, room, calls };
 }
 
 /** One whose two items have come. */
@@ -30,27 +30,27 @@ async function filled(options) {
   item('evt_1', 'a', { text: 'x' });
   item('evt_2', 'b', { n: 1 });
   await settle();
-  given.told.length = 0;
+  given.calls.length = 0;
   return given;
 }
 
 describe('items', () => {
   test('are those of the gateway, once all have come', async () => {
-    const { client, room, told } = await stateful();
+    const { client, room, calls } = await stateful();
     assert.deepEqual(socket().asked().map(({ rooms, state }) => [rooms, state]), [[['circle:7'], true]]);
     socket().reply('subscribed', { items: 2, replayed: 0 });
     item('evt_1', 'a', { n: 1 });
     assert.deepEqual([room.items.size, client.cursor], [0, 'head']);
     item('evt_2', 'b', { n: 1 });
     await settle();
-    assert.deepEqual(told, ['live', { a: { n: 1 }, b: { n: 1 } }]);
+    assert.deepEqual(calls, ['live', { a: { n: 1 }, b: { n: 1 } }]);
     assert.equal(client.cursor, 'head', 'older than what other rooms gave');
     item('evt_9', 'a', { n: 2 });
     assert.equal(client.cursor, 'evt_9');
   });
 
   test('are set, appended to and deleted by what comes', async () => {
-    const { room, told } = await filled();
+    const { room, calls } = await filled();
     const before = room.items;
     item('evt_3', 'a', { text: 'y', n: 1 }, { op: 'append' });
     item('evt_4', 'b', {}, { op: 'delete' });
@@ -60,7 +60,7 @@ describe('items', () => {
     assert.deepEqual(shown(before), { a: { text: 'x' }, b: { n: 1 } }, 'the old ones are as they were');
     assert.equal(room.items, room.items, 'the same until one changes');
     await settle();
-    assert.deepEqual(told, ['evt_3', 'evt_4', 'evt_5', { a: { text: 'xy', n: 1 }, c: { text: 'z' } }], 'told once');
+    assert.deepEqual(calls, ['evt_3', 'evt_4', 'evt_5', { a: { text: 'xy', n: 1 }, c: { text: 'z' } }], 'once');
   });
 
   test('of one key in several rooms are several', async () => {
@@ -69,7 +69,7 @@ describe('items', () => {
     assert.deepEqual([...room.items.keys()], ['a', 'b', 'a project:5 user:ada']);
   });
 
-  test('whose replay is cut short are asked for anew', async () => {
+  test('whose replay is cut short are requested again', async () => {
     const { room } = await stateful();
     socket().reply('subscribed', { items: 2, replayed: 0 });
     item('evt_1', 'a', { n: 1 });
@@ -84,7 +84,7 @@ describe('items', () => {
   });
 
   test('are resumed with the other rooms, state and all, when they have come', async () => {
-    const { room, told } = await filled();
+    const { room, calls } = await filled();
     item('evt_3', 'a', { text: 'new' });
     await reconnect();
     assert.deepEqual([socket().param('rooms'), socket().param('since'), socket().param('state')], ['circle:7', 'evt_3', '1']);
@@ -93,11 +93,11 @@ describe('items', () => {
     await settle();
     assert.deepEqual(socket().asked(), []);
     assert.deepEqual(shown(room.items), { a: { text: 'new' }, b: { n: 7 } });
-    assert.equal(told.at(-2), 'evt_5');
+    assert.equal(calls.at(-2), 'evt_5');
   });
 
-  test('are asked for anew after a gap; the old ones stand until the new are all there', async () => {
-    const { room, told } = await filled();
+  test('are requested again after a gap; the old ones stand until the new are all there', async () => {
+    const { room, calls } = await filled();
     socket().frame('stream.gap', { reason: 'log_reset', cursor: 'evt_5' });
     await settle();
     assert.deepEqual([room.state, socket().asked().length], ['loading', 2]);
@@ -105,7 +105,7 @@ describe('items', () => {
     assert.deepEqual([...room.items.keys()], ['a', 'b']);
     item('evt_6', 'c', { n: 1 });
     await settle();
-    assert.deepEqual([shown(room.items), told], [{ c: { n: 1 } }, ['loading', 'live', { c: { n: 1 } }]]);
+    assert.deepEqual([shown(room.items), calls], [{ c: { n: 1 } }, ['loading', 'live', { c: { n: 1 } }]]);
   });
 
   test('of a replay that a gap has cut short do not count', async () => {
@@ -145,10 +145,10 @@ describe('items', () => {
 
   test('are there at once for the next that asks', async () => {
     const { client } = await filled();
-    const told = [];
-    const room = client.room('circle:7', { state: true, onItems: (items) => told.push([...items.keys()]) });
+    const calls = [];
+    const room = client.room('circle:7', { state: true, onItems: (items) => calls.push([...items.keys()]) });
     await settle();
-    assert.deepEqual([room.state, told, socket().asked().length], ['live', [['a', 'b']], 1]);
+    assert.deepEqual([room.state, calls, socket().asked().length], ['live', [['a', 'b']], 1]);
   });
 
   test('are no more than the gateway keeps', async () => {

@@ -8,33 +8,33 @@ const socket = () => FakeSocket.last;
 /** A room with a loader that answers when the test says so; what it showed, in order. */
 async function loading(options = {}) {
   const loads = [];
-  const told = [];
+  const calls = [];
   const client = await live(options);
   const room = client.room('circle:1', {
     load: (cursor, signal) => new Promise((resolve, reject) => { loads.push({ cursor, signal, resolve, reject }); }),
-    onLoad: (snapshot) => told.push(snapshot),
-    onEvent: ({ event_id }) => told.push(event_id),
-    onGap: ({ reason }) => told.push(`gap: ${reason}`),
+    onLoad: (snapshot) => calls.push(snapshot),
+    onEvent: ({ event_id }) => calls.push(event_id),
+    onGap: ({ reason }) => calls.push(`gap: ${reason}`),
   });
   await settle();
-  return { client, room, loads, told };
+  return { client, room, loads, calls };
 }
 
 describe('load', () => {
   test('is asked at a cursor; what came meanwhile is handed on behind it', async () => {
-    const { room, loads, told } = await loading();
+    const { room, loads, calls } = await loading();
     assert.deepEqual([loads.map(({ cursor }) => cursor), room.state], [['head'], 'loading']);
     socket().event('evt_1');
     socket().event('evt_2');
-    assert.deepEqual(told, []);
+    assert.deepEqual(calls, []);
     loads[0].resolve('snapshot');
     await settle();
     socket().event('evt_3');
-    assert.deepEqual([told, room.state], [['snapshot', 'evt_1', 'evt_2', 'evt_3'], 'live']);
+    assert.deepEqual([calls, room.state], [['snapshot', 'evt_1', 'evt_2', 'evt_3'], 'live']);
   });
 
   test('is asked again after a gap, with jitter; the old snapshot is never applied', async () => {
-    const { room, loads, told } = await loading();
+    const { room, loads, calls } = await loading();
     socket().event('evt_1');
     socket().frame('stream.gap', { reason: 'log_reset', cursor: 'evt_5' });
     assert.equal(loads[0].signal.aborted, true);
@@ -47,11 +47,11 @@ describe('load', () => {
     socket().event('evt_7');
     loads[1].resolve('new');
     await settle();
-    assert.deepEqual([told, room.state], [['gap: log_reset', 'new', 'evt_7'], 'live']);
+    assert.deepEqual([calls, room.state], [['gap: log_reset', 'new', 'evt_7'], 'live']);
   });
 
   test('is asked again after a gap that came when it was done', async () => {
-    const { loads, told } = await loading();
+    const { loads, calls } = await loading();
     loads[0].resolve('old');
     await settle();
     socket().event('evt_1');
@@ -63,11 +63,11 @@ describe('load', () => {
     loads[1].resolve('new');
     await settle();
     socket().event('evt_4');
-    assert.deepEqual(told, ['old', 'evt_1', 'gap: not_recovered', 'new', 'evt_4']);
+    assert.deepEqual(calls, ['old', 'evt_1', 'gap: not_recovered', 'new', 'evt_4']);
   });
 
   test('outlives a lost connection: its events are replayed', async () => {
-    const { loads, told } = await loading();
+    const { loads, calls } = await loading();
     socket().event('evt_1');
     await reconnect();
     assert.equal(socket().param('since'), 'evt_1');
@@ -75,12 +75,12 @@ describe('load', () => {
     socket().event('evt_2');
     loads[0].resolve('snapshot');
     await settle();
-    assert.deepEqual(told, ['snapshot', 'evt_1', 'evt_2']);
+    assert.deepEqual(calls, ['snapshot', 'evt_1', 'evt_2']);
     assert.equal(loads.length, 1);
   });
 
   test('that fails is tried again with backoff, at the cursor of then', async () => {
-    const { loads, told } = await loading();
+    const { loads, calls } = await loading();
     socket().event('evt_1');
     loads[0].reject(new Error('503'));
     await settle();
@@ -89,59 +89,59 @@ describe('load', () => {
     assert.equal(loads[1].cursor, 'evt_1');
     loads[1].resolve('snapshot');
     await settle();
-    assert.deepEqual(told, ['snapshot']);
+    assert.deepEqual(calls, ['snapshot']);
   });
 
-  test('that falls behind more events than it can keep begins anew', async () => {
-    const { loads, told } = await loading();
+  test('that falls behind more events than it can keep begins again', async () => {
+    const { loads, calls } = await loading();
     for (let i = 0; i <= 10_000; i += 1) socket().event(`evt_${i}`);
-    assert.deepEqual(told, ['gap: overflow']);
+    assert.deepEqual(calls, ['gap: overflow']);
     await pass(2_500);
     loads[1].resolve('snapshot');
     await settle();
-    assert.deepEqual(told, ['gap: overflow', 'snapshot']);
+    assert.deepEqual(calls, ['gap: overflow', 'snapshot']);
   });
 
   test('of a room that was closed is not applied', async () => {
-    const { room, loads, told } = await loading();
+    const { room, loads, calls } = await loading();
     room.close();
     loads[0].resolve('snapshot');
     await settle();
-    assert.deepEqual([told, room.state, loads[0].signal.aborted], [[], 'closed', true]);
+    assert.deepEqual([calls, room.state, loads[0].signal.aborted], [[], 'closed', true]);
   });
 
   test('is called again by hand, and may be synchronous', async () => {
     const client = await live();
     let count = 0;
-    const told = [];
-    const room = client.room('circle:1', { load: () => (count += 1), onLoad: (snapshot) => told.push(snapshot) });
+    const calls = [];
+    const room = client.room('circle:1', { load: () => (count += 1), onLoad: (snapshot) => calls.push(snapshot) });
     await settle();
     room.reload();
     await pass(0);
-    assert.deepEqual([told, room.state], [[1, 2], 'live']);
+    assert.deepEqual([calls, room.state], [[1, 2], 'live']);
   });
 
   test('of a second listener holds back its own events only', async () => {
-    const { client, loads, told } = await loading();
+    const { client, loads, calls } = await loading();
     const other = [];
     client.room('circle:1', { onEvent: ({ event_id }) => other.push(event_id) });
     await settle();
     socket().event('evt_1');
-    assert.deepEqual([told, other], [[], ['evt_1']]);
+    assert.deepEqual([calls, other], [[], ['evt_1']]);
     loads[0].resolve('snapshot');
     await settle();
-    assert.deepEqual(told, ['snapshot', 'evt_1']);
+    assert.deepEqual(calls, ['snapshot', 'evt_1']);
   });
 
   test('whose snapshot closes the room hands on nothing more', async () => {
     const client = await live();
-    const told = [];
+    const calls = [];
     const room = client.room('circle:1', {
-      load: async () => 'snapshot', onLoad: () => room.close(), onEvent: ({ event_id }) => told.push(event_id),
+      load: async () => 'snapshot', onLoad: () => room.close(), onEvent: ({ event_id }) => calls.push(event_id),
     });
     await Promise.resolve();
     socket().event('evt_1');
     await settle();
-    assert.deepEqual([told, room.state], [[], 'closed']);
+    assert.deepEqual([calls, room.state], [[], 'closed']);
   });
 });

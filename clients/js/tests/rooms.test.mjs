@@ -5,27 +5,27 @@ import { FakeSocket, live, pass, reconnect, seen, settle, start } from './fake.m
 
 const socket = () => FakeSocket.last;
 
-/** A room that notes what its listener is told. */
+/** A room with the calls of its listener. */
 function follow(client, name, options = {}) {
-  const told = [];
+  const calls = [];
   const room = client.room(name, {
-    onEvent: (event) => told.push(event.event_id),
-    onState: ({ state, reason }) => told.push(reason ? `${state}: ${reason}` : state),
-    onGap: ({ reason }) => told.push(`gap: ${reason}`),
+    onEvent: (event) => calls.push(event.event_id),
+    onState: ({ state, reason }) => calls.push(reason ? `${state}: ${reason}` : state),
+    onGap: ({ reason }) => calls.push(`gap: ${reason}`),
     ...options,
   });
-  return { room, told };
+  return { room, calls };
 }
 
 describe('a room', () => {
   test('opened at once is joined by the URL', async () => {
     const client = await start({ rooms: [] });
-    const { told } = follow(client, 'circle:7');
+    const { calls } = follow(client, 'circle:7');
     await settle();
     assert.equal(socket().param('rooms'), null, 'this one came too late for it');
     const early = await start({ rooms: ['circle:7'] });
     assert.equal(socket().param('rooms'), 'circle:7');
-    assert.deepEqual([told, early.rooms], [[], ['circle:7']]);
+    assert.deepEqual([calls, early.rooms], [[], ['circle:7']]);
   });
 
   test('opened later is joined by command, with others in one', async () => {
@@ -38,19 +38,19 @@ describe('a room', () => {
     socket().reply('subscribed');
     socket().event('evt_1', { circle_id: 7 }); // with no turn of the loop between
     socket().event('evt_2', { circle_id: 7, project_id: 5 });
-    assert.deepEqual(one.told, ['live', 'evt_1', 'evt_2']);
-    assert.deepEqual(two.told, ['live']);
+    assert.deepEqual(one.calls, ['live', 'evt_1', 'evt_2']);
+    assert.deepEqual(two.calls, ['live']);
   });
 
   test('is joined once however many follow it, and left with the last', async () => {
     const client = await live();
     const [one, two] = [follow(client, 'circle:1'), follow(client, 'circle:1')];
     await settle();
-    assert.deepEqual([socket().asked(), one.told, two.told], [[], ['live'], ['live']]);
+    assert.deepEqual([socket().asked(), one.calls, two.calls], [[], ['live'], ['live']]);
     one.room.close();
     await settle();
     socket().event('evt_1');
-    assert.deepEqual([one.told, two.told], [['live', 'closed'], ['live', 'evt_1']]);
+    assert.deepEqual([one.calls, two.calls], [['live', 'closed'], ['live', 'evt_1']]);
     assert.deepEqual(socket().asked('unsubscribe'), []);
     const other = follow(client, 'circle:8');
     await settle();
@@ -65,11 +65,11 @@ describe('a room', () => {
   test('closed and opened again at once changes nothing at the gateway', async () => {
     const client = await live({ rooms: [] });
     follow(client, 'circle:7').room.close();
-    const { told } = follow(client, 'circle:7');
+    const { calls } = follow(client, 'circle:7');
     await settle();
     assert.equal(socket().asked().length, 1);
     socket().reply('subscribed');
-    assert.deepEqual(told, ['live']);
+    assert.deepEqual(calls, ['live']);
     assert.deepEqual(socket().asked('unsubscribe'), []);
   });
 
@@ -92,10 +92,10 @@ describe('a room', () => {
     await settle();
     socket().reply('error', { code: 'room_forbidden', message: 'not granted', rooms: ['circle:9'] });
     await settle();
-    assert.deepEqual(bad.told, ['closed: room_forbidden']);
+    assert.deepEqual(bad.calls, ['closed: room_forbidden']);
     assert.deepEqual(socket().asked().at(-1).rooms, ['circle:8']);
     socket().reply('subscribed');
-    assert.deepEqual(good.told, ['live']);
+    assert.deepEqual(good.calls, ['live']);
     assert.equal(seen.errors[0].code, 'room_forbidden');
     await reconnect();
     assert.equal(socket().param('rooms'), 'circle:1,project:5,circle:8');
@@ -103,31 +103,31 @@ describe('a room', () => {
 
   test('that is revoked says so', async () => {
     const client = await live();
-    const { told } = follow(client, 'project:5');
+    const { calls } = follow(client, 'project:5');
     await settle();
     socket().frame('subscription.revoked', { rooms: ['project:5'], reason: 'project.member.removed' });
-    assert.deepEqual(told, ['live', 'closed: project.member.removed']);
+    assert.deepEqual(calls, ['live', 'closed: project.member.removed']);
     await reconnect();
     assert.equal(socket().param('rooms'), 'circle:1');
   });
 
   test('that a fresh token does not grant says so', async () => {
     const client = await live();
-    const { told } = follow(client, 'project:5');
+    const { calls } = follow(client, 'project:5');
     await settle();
     socket().frame('authenticated', { expires_at: '2030-01-01T00:00:00Z', dropped: ['project:5'] });
-    assert.deepEqual(told, ['live', 'closed: token']);
+    assert.deepEqual(calls, ['live', 'closed: token']);
   });
 
   test('asked for on a connection that broke is asked for on the next', async () => {
     const client = await live();
-    const { told } = follow(client, 'circle:7');
+    const { calls } = follow(client, 'circle:7');
     await settle();
     await reconnect();
     assert.equal(socket().param('rooms'), 'circle:1,project:5,circle:7');
     socket().subscribed({ recovered: true, replayed: 1 });
     socket().event('evt_1', { circle_id: 7 });
-    assert.deepEqual(told, ['live', 'evt_1']);
+    assert.deepEqual(calls, ['live', 'evt_1']);
   });
 
   test('that the gateway cannot answer for now is asked for on a later connection', async () => {
@@ -157,31 +157,31 @@ describe('a room', () => {
 
   test('of all events is `tenant`', async () => {
     const client = await live({ rooms: ['tenant'] });
-    const { told } = follow(client, 'tenant');
+    const { calls } = follow(client, 'tenant');
     await settle();
     socket().event('evt_1', {});
     socket().event('evt_2', { circle_id: 4 });
-    assert.deepEqual(told, ['live', 'evt_1', 'evt_2']);
+    assert.deepEqual(calls, ['live', 'evt_1', 'evt_2']);
   });
 
   test('gets an event that comes twice on one connection once', async () => {
     const client = await live();
-    const { told } = follow(client, 'circle:1');
+    const { calls } = follow(client, 'circle:1');
     await settle();
     socket().event('evt_1');
     socket().event('evt_1');
-    assert.deepEqual([told, client.duplicates], [['live', 'evt_1'], 1]);
+    assert.deepEqual([calls, client.duplicates], [['live', 'evt_1'], 1]);
   });
 
   test('closed by a handler gets nothing more', async () => {
     const client = await live();
     let room;
-    const told = [];
-    room = client.room('circle:1', { onEvent: ({ event_id }) => { told.push(event_id); room.close(); } });
+    const calls = [];
+    room = client.room('circle:1', { onEvent: ({ event_id }) => { calls.push(event_id); room.close(); } });
     await settle();
     socket().event('evt_1');
     socket().event('evt_2');
-    assert.deepEqual(told, ['evt_1']);
+    assert.deepEqual(calls, ['evt_1']);
   });
 });
 
@@ -206,45 +206,45 @@ describe('the cursor of marks', () => {
 });
 
 describe('a gap', () => {
-  test('is told to every room of the connection', async () => {
+  test('is reported to every room of the connection', async () => {
     const client = await live();
-    const { told } = follow(client, 'circle:1');
+    const { calls } = follow(client, 'circle:1');
     await settle();
     socket().frame('stream.gap', { reason: 'history_trimmed', cursor: 'evt_9' });
     socket().event('evt_10');
-    assert.deepEqual(told, ['live', 'gap: history_trimmed', 'evt_10']);
+    assert.deepEqual(calls, ['live', 'gap: history_trimmed', 'evt_10']);
     assert.equal(seen.gaps.length, 1);
   });
 
-  test('of a resume that could not give all is told before what it gives', async () => {
+  test('of a resume that could not give all is reported before what it gives', async () => {
     const client = await live();
-    const { told } = follow(client, 'circle:1');
+    const { calls } = follow(client, 'circle:1');
     await settle();
     await reconnect();
     socket().subscribed({ recovered: false, replayed: 1 });
     socket().event('evt_7');
-    assert.deepEqual(told, ['live', 'gap: not_recovered', 'evt_7']);
+    assert.deepEqual(calls, ['live', 'gap: not_recovered', 'evt_7']);
   });
 });
 
 describe('presence', () => {
   test('is who is there at first, then who comes and goes; asked for again on each connection', async () => {
     const client = await live();
-    const told = [];
-    client.room('circle:1', { onPresence: (users) => told.push(users.join()) });
+    const calls = [];
+    client.room('circle:1', { onPresence: (users) => calls.push(users.join()) });
     await settle();
     assert.deepEqual(socket().asked().map(({ rooms, presence }) => [rooms, presence]), [[['circle:1'], true]]);
     socket().reply('presence', { room: 'circle:1', users: [{ user_id: 'ada' }, { user_id: 'bob' }] }, 'presence');
     socket().frame('presence.joined', { room: 'circle:1', user_id: 'cy' });
     socket().frame('presence.left', { room: 'circle:1', user_id: 'bob' });
     socket().frame('presence.left', { room: 'circle:2', user_id: 'ada' });
-    assert.deepEqual(told, ['ada,bob', 'ada,bob,cy', 'ada,cy']);
+    assert.deepEqual(calls, ['ada,bob', 'ada,bob,cy', 'ada,cy']);
     await reconnect();
     socket().subscribed({ recovered: true });
     await settle();
     assert.deepEqual(socket().asked()[0].presence, true);
     socket().reply('presence', { room: 'circle:1', users: [{ user_id: 'ada' }] }, 'presence');
-    assert.equal(told.at(-1), 'ada');
+    assert.equal(calls.at(-1), 'ada');
   });
 });
 
@@ -266,7 +266,7 @@ describe('history', () => {
 
   test('brings what was before, and moves no cursor', async () => {
     const client = await live();
-    const { told } = follow(client, 'circle:1');
+    const { calls } = follow(client, 'circle:1');
     await settle();
     socket().event('evt_5');
     const reply = client.history(2);
@@ -278,7 +278,7 @@ describe('history', () => {
     assert.equal(client.cursor, 'evt_5');
     socket().event('evt_6');
     assert.equal(client.cursor, 'evt_6');
-    assert.deepEqual(told, ['live', 'evt_5', 'evt_1', 'evt_2', 'evt_6']);
+    assert.deepEqual(calls, ['live', 'evt_5', 'evt_1', 'evt_2', 'evt_6']);
   });
 
   test('rejects where it is refused', async () => {

@@ -164,7 +164,7 @@ describe('gaps', () => {
     assert.equal(client.cursor, 'evt_9');
   });
 
-  test('recovered: false is a gap, told before any later event', async () => {
+  test('recovered: false is a gap, reported before any later event', async () => {
     const order = [];
     await start({ since: 'old', onGap: () => order.push('gap'), onEvent: () => order.push('event') });
     FakeSocket.last.established();
@@ -193,7 +193,7 @@ describe('gaps', () => {
 });
 
 describe('close codes', () => {
-  test('an error frame ahead of a refusal is told, and the code decides', async () => {
+  test('an error frame ahead of a refusal is reported, and the code decides', async () => {
     const client = await start();
     FakeSocket.last.frame('error', { code: 'rate_limited', message: 'too many handshakes' });
     assert.equal(client.state, 'connecting');
@@ -333,7 +333,7 @@ describe('the wait before a reconnect', () => {
 
   const waits = () => seen.states.filter(({ state }) => state === 'reconnecting').map(({ retryAt }) => retryAt);
 
-  test('grows with each failure and starts anew after a stable connection', async () => {
+  test('grows with each failure and starts again after a stable connection', async () => {
     await live({ random: () => 1 });
     const wait = async () => {
       FakeSocket.last.drop();
@@ -486,7 +486,7 @@ describe('commands', () => {
     await assert.rejects(reply, { code: 'timeout' });
   });
 
-  test('what has no answer when the connection ends is told so', async () => {
+  test('what has no answer when the connection ends is rejected', async () => {
     const client = await live();
     const reply = client.presence('circle:1');
     FakeSocket.last.drop();

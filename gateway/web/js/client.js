@@ -1006,7 +1006,7 @@ var EventStreamSocket = class {
   #stream;
   /** The ids of items that came as state, which the stream behind it may bring again. */
   #known = /* @__PURE__ */ new Set();
-  #heard = 0;
+  #readAt = 0;
   #draining;
   // the stream's `server.draining`
   #clock = (/* @__PURE__ */ new Date(0)).toISOString();
@@ -1022,7 +1022,7 @@ var EventStreamSocket = class {
   send(text) {
     const command = JSON.parse(text);
     if (command.type === "ping") {
-      if (performance.now() - this.#heard < SILENT) this.#reply(command, "pong", {});
+      if (performance.now() - this.#readAt < SILENT) this.#reply(command, "pong", {});
     } else if (command.type === "publish" || command.type === "presence") {
       this.#run(command);
     } else {
@@ -1080,7 +1080,7 @@ var EventStreamSocket = class {
     for (; ; ) {
       const { value, done } = await reader.read();
       if (done) return;
-      this.#heard = performance.now();
+      this.#readAt = performance.now();
       text += value;
       for (let end; (end = text.indexOf("\n\n")) >= 0; text = text.slice(end + 2)) {
         if (signal.aborted) return;

@@ -109,9 +109,9 @@ async def test_a_preset_gives_nothing_away(name: str, keys: JwksServer) -> None:
     shape = SHAPES[name]
     service = await service_of(shape, keys.url)
     provider = PROVIDERS[shape.provider]
-    nobody: dict[str, Any] = dict.fromkeys(provider.audience)
-    assert refusal(service, token(shape, **{**nobody, "aud": "another-application"})) == "audience"
-    assert refusal(service, token(shape, **nobody)) == "audience"
+    claims: dict[str, Any] = dict.fromkeys(provider.audience)
+    assert refusal(service, token(shape, **{**claims, "aud": "another-application"})) == "audience"
+    assert refusal(service, token(shape, **claims)) == "audience"
     assert refusal(service, token(shape, iss="https://evil.example")) == "issuer"
     assert refusal(service, token(shape, {"typ": "dpop+jwt"})) == "header_typ"
     assert refusal(service, token(shape, {"crit": ["exp"]})) == "header_crit"

@@ -23,8 +23,8 @@ def test_slots_are_spread_evenly_over_the_time(count: int, seconds: float, seed:
 def test_no_two_fall_together(count: int, seconds: float) -> None:
     """Distinct in milliseconds, as clients get them, up to 500 clients a second."""
     for seed in range(5):
-        told = [milliseconds(slot) for slot in slots(count, seconds, random.Random(seed).random)]
-        assert len(set(told)) == count
+        reported = [milliseconds(slot) for slot in slots(count, seconds, random.Random(seed).random)]
+        assert len(set(reported)) == count
 
 
 def test_chance_moves_them() -> None:

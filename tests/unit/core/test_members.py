@@ -36,7 +36,7 @@ def test_others_count_as_the_dictionaries_do(steps: list[Step]) -> None:
     """Changes, full reports and ends of nodes in any order: members, counts, and reported changes."""
     others = RemoteMembers()
     model: dict[str, dict[str, Member]] = {node: {} for node in NODES}
-    told: set[tuple[str, str]] = set()
+    reported: set[tuple[str, str]] = set()
     for kind, node, changed in steps:
         present = {id: member for id, member in changed.items() if member is not None}
         if kind == "update":
@@ -49,10 +49,10 @@ def test_others_count_as_the_dictionaries_do(steps: list[Step]) -> None:
             changes = others.drop(node)
             model[node] = {}
         for room, user_id, entered in changes:
-            assert ((room, user_id) in told) is not entered
-            (told.add if entered else told.discard)((room, user_id))
+            assert ((room, user_id) in reported) is not entered
+            (reported.add if entered else reported.discard)((room, user_id))
         counts = Counter((room, m.user_id) for members in model.values() for m in members.values() for room in m.rooms)
-        assert told == set(counts)
+        assert reported == set(counts)
         assert {(r, u): n for r, users in others.rooms.items() for u, n in users.items()} == counts
         assert dict(others.nodes) == {node: members for node, members in model.items() if members}
         assert len(others) == sum(map(len, model.values()))

@@ -34,7 +34,7 @@ class World:
         self.room: PresenceFeed[str] = PresenceFeed(LEAVE_GRACE)
         self.connections: dict[str, int] = defaultdict(int)
         self.believes: dict[str, set[str]] = {}
-        self.told: list[tuple[float, str, PresenceEvent]] = []
+        self.notified: list[tuple[float, str, PresenceEvent]] = []
         self.looks: list[tuple[float, str]] = []
 
     @property
@@ -71,7 +71,7 @@ class World:
         for news, watchers in self.room.take_notifications():
             for watcher in watchers:
                 for one in news:
-                    self.told.append((self.now, watcher, one))
+                    self.notified.append((self.now, watcher, one))
                     (self.believes[watcher].add if one.joined else self.believes[watcher].discard)(one.user_id)
 
     def do(self, step: tuple[str, object]) -> None:
@@ -120,17 +120,17 @@ def test_a_flapping_user_is_reported_once_in_a_grace(steps: list[tuple[str, obje
     for watcher in world.believes:
         began = next(at for at, who in world.looks if who == watcher)
         for user in USERS:
-            told = [
+            notified = [
                 (at, one.joined)
-                for at, who, one in world.told
+                for at, who, one in world.notified
                 if who == watcher and one.user_id == user and at > began + LEAVE_GRACE
             ]
-            for (at, joined), (later, then) in pairwise(told):
+            for (at, joined), (later, then) in pairwise(notified):
                 assert joined != then
                 if joined:
                     assert later - at >= LEAVE_GRACE
             for kind in (True, False):
-                times = [at for at, joined in told if joined is kind]
+                times = [at for at, joined in notified if joined is kind]
                 assert all(b - a >= LEAVE_GRACE for a, b in pairwise(times))
 
 
@@ -179,8 +179,8 @@ def test_a_watcher_that_saw_the_absence_is_notified_of_the_return() -> None:
     room.mark_synced("looks", 11.0)
     room.watch("comes", 12.0)
     room.enter("ada")
-    told = {watcher: news for news, watchers in room.take_notifications() for watcher in watchers}
-    assert told == {"looks": [PresenceEvent("ada", True)], "comes": [PresenceEvent("ada", True)]}
+    notified = {watcher: news for news, watchers in room.take_notifications() for watcher in watchers}
+    assert notified == {"looks": [PresenceEvent("ada", True)], "comes": [PresenceEvent("ada", True)]}
 
 
 def test_who_never_left_is_not_said_to_have() -> None:

@@ -43,9 +43,9 @@ def test_a_request_after_retry_after_is_granted(per_second: float, burst: int, n
     wait = 0.0
     while not wait:
         due, wait = rate.acquire(due, now)
-    told = RateLimited("", wait, 1).retry_after
-    assert told is not None
-    assert rate.acquire(due, now + told)[1] == 0
+    retry_after = RateLimited("", wait, 1).retry_after
+    assert retry_after is not None
+    assert rate.acquire(due, now + retry_after)[1] == 0
 
 
 def test_no_limit() -> None:

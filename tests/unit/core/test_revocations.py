@@ -111,10 +111,10 @@ def test_shown_token_ends_though_its_clock_is_ahead(kind: ControlKind, ahead: in
     revocations.check(before, NOW + 0.1)
     room = "circle:1" if kind == "room_revoked" else ""
     name = "" if kind == "tenant_revoked" else "bob"
-    told, news = revocations.add(message(kind, name, NOW + 0.5, room=room), 0)
-    assert (news, told.through) == (True, NOW + ahead)
+    added, news = revocations.add(message(kind, name, NOW + 0.5, room=room), 0)
+    assert (news, added.through) == (True, NOW + ahead)
     elsewhere = Revocations()
-    elsewhere.add(told, 0)
+    elsewhere.add(added, 0)
     after = identity(issued_at=NOW + ahead + 1)
     for node in (revocations, elsewhere):
         for later in (NOW + 0.6, NOW + 20, NOW + 3_000):
@@ -196,8 +196,8 @@ def test_user_who_is_removed_from_too_many_rooms_is_revoked() -> None:
     revocations = Revocations(max_revoked_rooms=3)
     for n in range(3):
         revocations.add(bar("bob", f"circle:{n}", NOW + n + 0.5), 0)
-    told, news = revocations.add(bar("bob", "circle:3", NOW + 3.5), 0)
-    assert (told.kind, told.name, told.at, news) == ("user_revoked", "bob", NOW + 3.5, True)
+    added, news = revocations.add(bar("bob", "circle:3", NOW + 3.5), 0)
+    assert (added.kind, added.name, added.at, news) == ("user_revoked", "bob", NOW + 3.5, True)
     assert revoked(revocations, identity(issued_at=NOW + 3), identity(issued_at=NOW + 4)) == [True, False]
     assert revoked(revocations, identity(user_id="eve"), identity(cutoff=NOW + 3.5)) == [False, False]
     assert revocations.revoked_rooms(identity(), NOW + 10) == frozenset()
@@ -205,8 +205,8 @@ def test_user_who_is_removed_from_too_many_rooms_is_revoked() -> None:
     # # Repeated, by the log or by another node, an earlier removal is the cutoff that took its place.
     assert revocations.add(bar("bob", "circle:2", NOW + 2.5), 0)[0].kind == "user_revoked"
     assert revocations.add(bar("bob", "circle:2", NOW + 2.5), 0)[1] is False
-    told, _ = revocations.add(bar("bob", "circle:2", NOW + 9.5), 0)
-    assert told.kind == "room_revoked"
+    added, _ = revocations.add(bar("bob", "circle:2", NOW + 9.5), 0)
+    assert added.kind == "room_revoked"
     assert revocations.is_room_revoked(identity(issued_at=NOW + 6), "circle:2", NOW + 10)
 
 
@@ -218,8 +218,8 @@ def test_tenant_with_too_many_is_revoked(kind: ControlKind) -> None:
     for n in range(10):
         revocations.add(message(kind, f"name{n}", NOW + n / 10, room="circle:1"), 0)
     assert revocations.count("acme") == 10
-    told, news = revocations.add(message(kind, "name10", NOW + 1.0, room="circle:1"), 0)
-    assert (told.kind, told.name, told.at, told.through, news) == ("tenant_revoked", "", NOW + 1, NOW + 6, True)
+    added, news = revocations.add(message(kind, "name10", NOW + 1.0, room="circle:1"), 0)
+    assert (added.kind, added.name, added.at, added.through, news) == ("tenant_revoked", "", NOW + 1, NOW + 6, True)
     assert revocations.count("acme") == 0
     issued = [identity(user_id="zoe", issued_at=NOW + n) for n in (0, CLOCK_SKEW, CLOCK_SKEW + 2)]
     assert revoked(revocations, *issued, identity(cutoff=NOW + 1.0)) == [True, True, False, False]
@@ -245,8 +245,8 @@ def test_connections_to_close_are_neither_bounded_nor_withheld() -> None:
     """They are over in minutes."""
     revocations = Revocations(max_entries=2)
     for n in range(5):
-        told, news = revocations.add(message("connection_closed", f"con_{n}", seconds=120.0), 0)
-        assert (told.kind, news) == ("connection_closed", True)
+        added, news = revocations.add(message("connection_closed", f"con_{n}", seconds=120.0), 0)
+        assert (added.kind, news) == ("connection_closed", True)
     assert (revocations.count("acme"), len(revocations)) == (0, 5)
     revocations.sweep(181.0)
     assert len(revocations) == 0
@@ -375,7 +375,7 @@ steps = st.one_of(
 def test_nothing_in_force_is_ever_forgotten(steps: list[tuple[Any, str, int, str]]) -> None:
     """For any replacements and sweeps: each token that a message in force ends is ended."""
     revocations = Revocations(max_revoked_rooms=2, max_entries=4)
-    told: list[ControlMessage] = []
+    added: list[ControlMessage] = []
     timer = 0.0
     for kind, name, number, room in steps:
         if kind == "sweep":
@@ -383,10 +383,10 @@ def test_nothing_in_force_is_ever_forgotten(steps: list[tuple[Any, str, int, str
             revocations.sweep(timer)
             continue
         each = message(kind, "" if kind == "tenant_revoked" else name, NOW + number / 2, room=room, seconds=1e6)
-        told.append(each)
+        added.append(each)
         revocations.add(each, timer)
         assert revocations.count("acme") <= 4
-    for each in told:
+    for each in added:
         holder = identity(user_id=each.name or "c", token_id=each.name, issued_at=int(each.at), cutoff=0.0)
         if each.kind == "room_revoked":
             taken = revocations.is_room_revoked(holder, each.room, NOW + 100)

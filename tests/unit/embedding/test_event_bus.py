@@ -31,18 +31,18 @@ DONE = EventType.TASK_COMPLETED
 
 async def test_an_event_goes_to_the_handlers_of_its_type_once_each() -> None:
     """In the order in which they subscribed, plain functions and coroutine functions alike."""
-    bus, heard = EventBus(), list[str]()
+    bus, received = EventBus(), list[str]()
 
     async def waits(event: Event) -> None:
-        heard.append("waits")
+        received.append("waits")
 
-    bus.subscribe(DONE, lambda event: heard.append("plain"))
+    bus.subscribe(DONE, lambda event: received.append("plain"))
     bus.subscribe(DONE, waits)
-    bus.subscribe(EventType.TASK_FAILED, lambda event: heard.append("other"))
+    bus.subscribe(EventType.TASK_FAILED, lambda event: received.append("other"))
     await bus.publish(Event(DONE, {}))
-    assert heard == ["plain", "waits"]
+    assert received == ["plain", "waits"]
     await bus.publish(Event(EventType.TASK_STARTED, {}))
-    assert len(heard) == 2
+    assert len(received) == 2
 
 
 async def test_a_type_is_the_same_as_text_and_as_an_enum() -> None:
@@ -56,15 +56,15 @@ async def test_a_type_is_the_same_as_text_and_as_an_enum() -> None:
 
     spellings: list[Any] = [DONE, "task.completed", Theirs.TASK_COMPLETED, Plain.TASK_COMPLETED]
     for subscribed in spellings:
-        bus, heard = EventBus(), list[Any]()
-        bus.subscribe(subscribed, heard.append)
+        bus, received = EventBus(), list[Any]()
+        bus.subscribe(subscribed, received.append)
         for published in spellings:
             await bus.publish(Event(published, {}))
-        assert len(heard) == 4, subscribed
+        assert len(received) == 4, subscribed
     bus = EventBus()
-    bus.subscribe("deploy.finished", heard.append)
+    bus.subscribe("deploy.finished", received.append)
     await bus.publish(Event("deploy.finished"))
-    assert len(heard) == 5
+    assert len(received) == 5
 
 
 async def test_publish_returns_when_the_handlers_are_done_and_they_run_together() -> None:
@@ -88,7 +88,7 @@ async def test_publish_returns_when_the_handlers_are_done_and_they_run_together(
 
 async def test_a_handler_that_raises_affects_no_other(caplog: pytest.LogCaptureFixture) -> None:
     """Neither the others, nor the publisher, nor the next event; the log names it."""
-    bus, heard = EventBus(), list[Event]()
+    bus, received = EventBus(), list[Event]()
 
     def fails(event: Event) -> None:
         raise RuntimeError("at once")
@@ -101,11 +101,11 @@ async def test_a_handler_that_raises_affects_no_other(caplog: pytest.LogCaptureF
 
     bus.subscribe(DONE, fails, name="the failing one")
     bus.subscribe(DONE, fails_later)
-    bus.subscribe(DONE, heard.append, filter_fn=fails_to_judge, name="never reached")
-    bus.subscribe(DONE, heard.append)
+    bus.subscribe(DONE, received.append, filter_fn=fails_to_judge, name="never reached")
+    bus.subscribe(DONE, received.append)
     for _ in range(2):
         await bus.publish(Event(DONE))
-    assert len(heard) == 2
+    assert len(received) == 2
     assert "the failing one" in caplog.text
     assert "fails_later" in caplog.text
 
@@ -122,34 +122,34 @@ async def test_a_filter_decides_for_its_own_handler() -> None:
 
 async def test_unsubscribing_ends_one_subscription() -> None:
     """True for one that was there; the same handler's other subscription stays."""
-    bus, heard = EventBus(), list[Event]()
-    one, other = bus.subscribe(DONE, heard.append), bus.subscribe(DONE, heard.append)
+    bus, received = EventBus(), list[Event]()
+    one, other = bus.subscribe(DONE, received.append), bus.subscribe(DONE, received.append)
     assert one != other
     assert bus.unsubscribe(one) is True
     await bus.publish(Event(DONE))
-    assert len(heard) == 1
+    assert len(received) == 1
     assert bus.unsubscribe(one) is False
     assert bus.unsubscribe("unknown") is False
     assert bus.unsubscribe(other) is True
     await bus.publish(Event(DONE))
-    assert len(heard) == 1
+    assert len(received) == 1
 
 
 async def test_an_event_under_way_goes_to_those_that_were_there() -> None:
     """Subscribing and unsubscribing while it is handed out change what comes next."""
-    bus, heard = EventBus(), list[str]()
+    bus, received = EventBus(), list[str]()
 
     def joins(event: Event) -> None:
-        heard.append("joins")
-        bus.subscribe(DONE, lambda event: heard.append("late"))
+        received.append("joins")
+        bus.subscribe(DONE, lambda event: received.append("late"))
         bus.unsubscribe(second)
 
     bus.subscribe(DONE, joins)
-    second = bus.subscribe(DONE, lambda event: heard.append("second"))
+    second = bus.subscribe(DONE, lambda event: received.append("second"))
     await bus.publish(Event(DONE))
-    assert heard == ["joins", "second"]
+    assert received == ["joins", "second"]
     await bus.publish(Event(DONE))
-    assert heard == ["joins", "second", "joins", "late"]
+    assert received == ["joins", "second", "joins", "late"]
 
 
 def test_events_have_ids_of_their_own_and_the_time_in_utc() -> None:
@@ -500,10 +500,10 @@ async def test_times_are_written_in_utc_a_naive_one_being_so(gate: RunningGatewa
 async def test_another_systems_handlers_after_ours_still_run(gate: RunningGateway) -> None:
     """Its bus stops at a handler that raises, and ours does not, even for events that cannot be forwarded."""
     bus = TheirBus()
-    heard: list[Any] = []
+    received: list[Any] = []
 
     async def theirs(event: Any) -> None:
-        heard.append(event)
+        received.append(event)
 
     def no_tenant(event: Any) -> str:
         raise LookupError("no such circle")
@@ -511,6 +511,6 @@ async def test_another_systems_handlers_after_ours_still_run(gate: RunningGatewa
     setup_websocket_broadcasting(bus=bus, gateway=gate.service.gateway, tenant=no_tenant)
     bus.subscribe(TheirType.TASK_COMPLETED, theirs)
     await bus.publish(TheirEvent(TheirType.TASK_COMPLETED, {"x": object()}))
-    assert len(heard) == 1
+    assert len(received) == 1
     async with gate.client() as client:
         await fence(client)

@@ -70,10 +70,10 @@ def test_the_example_has_every_setting_and_no_other_in_the_same_order() -> None:
 
 def test_the_example_describes_each_setting_as_the_class_does() -> None:
     """One text, in two places."""
-    told = {name: example()[f"GATEWAY_{name.upper()}"][1] for name in Settings.model_fields}
+    descriptions = {name: example()[f"GATEWAY_{name.upper()}"][1] for name in Settings.model_fields}
     for name, field in Settings.model_fields.items():
         assert field.description, name
-        assert told[name].startswith(field.description), name
+        assert descriptions[name].startswith(field.description), name
 
 
 def test_the_examples_values_are_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:

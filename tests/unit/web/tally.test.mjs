@@ -8,7 +8,7 @@ const tell = (tally, ...events) => {
   for (const [type, data, source_agent_id] of events) tally.add({ type, data, source_agent_id }, 0);
 };
 
-test('a task is open from its creation to its end, whatever is told of it in between', () => {
+test('a task is open from its creation to its end, whatever is reported of it in between', () => {
   const tally = new Tally();
   tell(tally, ['task.created', { task_id: 1 }], ['task.started', { task_id: 1 }], ['task.created', { task_id: 2 }]);
   assert.deepEqual(counts(tally), [2, 0, 0]);

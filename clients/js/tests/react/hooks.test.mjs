@@ -71,17 +71,17 @@ describe('hooks', () => {
   });
 
   test('a snapshot is loaded once; events go to the callback of the last render', async () => {
-    const told = [];
+    const calls = [];
     const options = (label) => ({
-      name: 'circle:7', load: async (cursor) => `snapshot at ${cursor}`, onLoad: (snapshot) => told.push(snapshot),
-      onEvent: ({ event_id }) => told.push(`${label} ${event_id}`),
+      name: 'circle:7', load: async (cursor) => `snapshot at ${cursor}`, onLoad: (snapshot) => calls.push(snapshot),
+      onEvent: ({ event_id }) => calls.push(`${label} ${event_id}`),
     });
     await render(h(Room, options('first')));
     await act(async () => { socket().reply('subscribed'); await settle(); });
-    assert.deepEqual([told, shown['circle:7']], [['snapshot at head'], 'live']);
+    assert.deepEqual([calls, shown['circle:7']], [['snapshot at head'], 'live']);
     await act(async () => root.update(h(StrictMode, null, h(GatewayProvider, { client }, h(Room, options('second'))))));
     socket().event('evt_1', { circle_id: 7 });
-    assert.deepEqual(told, ['snapshot at head', 'second evt_1']);
+    assert.deepEqual(calls, ['snapshot at head', 'second evt_1']);
     assert.equal(socket().sent.length, 1);
   });
 

@@ -457,8 +457,10 @@ def test_changes_of_the_connection_are_reported() -> None:
     driver.begin()
     driver.close(1013, "broker_unavailable")
     driver.begin(subscribed(True))
-    told = [(change.state, change.reason, change.code, change.retry_in, change.recovered) for change in driver.changes]
-    assert told == [
+    changes = [
+        (change.state, change.reason, change.code, change.retry_in, change.recovered) for change in driver.changes
+    ]
+    assert changes == [
         ("connecting", "", None, None, None),
         ("live", "", None, None, None),
         ("reconnecting", "broker_unavailable", 1013, 0.25, None),
