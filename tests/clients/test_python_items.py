@@ -82,7 +82,7 @@ async def test_an_empty_state_is_shown(gate: RunningGateway) -> None:
         await view.until({"a": {"value": 1}})
 
 
-async def test_what_changed_while_the_client_was_away(gate: RunningGateway) -> None:
+async def test_changes_while_the_client_was_away(gate: RunningGateway) -> None:
     """Newest values, deletes, and appends as whole values."""
     await keyed(gate, "a", value=1)
     await keyed(gate, "b", value=1)

@@ -87,7 +87,7 @@ async def test_watchers_hear_of_who_is_on_other_nodes(server: RedisServer) -> No
             await ada.quiet(0.7)
 
 
-async def test_who_moves_to_another_node_was_never_away(server: RedisServer) -> None:
+async def test_a_move_to_another_node_is_no_absence(server: RedisServer) -> None:
     """A rolling restart, or a load balancer: watchers get no notification, as long as the grace period exceeds the time
     between nodes."""
     async with gates(server, grace=3.0) as (one, two), one.client(one.token("ada")) as ada:

@@ -167,7 +167,7 @@ def test_the_figures_of_the_front_page_name_their_build() -> None:
     assert f"on {day}, of the build `{build}`" in (ROOT / "README.md").read_text()
 
 
-def test_what_is_said_to_be_missing_is_missing() -> None:
+def test_planned_routes_do_not_exist() -> None:
     """A route that the protocol's page lists as planned does not exist yet; adding it means changing the page."""
     page = (ROOT / "docs/protocol.md").read_text().partition("## Not there yet")[2]
     routes = create_app(create_service(settings_for())).openapi()["paths"]

@@ -90,7 +90,7 @@ async def test_on_a_phone_panes_are_stacked_and_every_control_is_within_reach(
         await visit.page.screenshot(path=tmp_path / "phone.png")
 
 
-async def test_what_is_published_on_a_phone_is_seen_where_it_was_sent(browser: Browser, demo: GatewayProcess) -> None:
+async def test_on_a_phone_published_events_are_in_view(browser: Browser, demo: GatewayProcess) -> None:
     async with visiting(browser, f"{demo.url}/", **PHONE) as visit:
         await visit.is_live("acme")
         await visit.publish("acme", circle="1", data='{"title": "from a phone"}')

@@ -57,7 +57,7 @@ async def test_a_cut_connection_resumes_with_nothing_missing_and_nothing_twice(
             await expect(visit.pane(tenant).get_by_test_id("count-gaps")).to_have_text("0")
 
 
-async def test_what_was_missed_counts_when_it_happened(browser: Browser, demo: GatewayProcess) -> None:
+async def test_missed_events_count_at_their_own_time(browser: Browser, demo: GatewayProcess) -> None:
     """Two hundred events of six seconds ago, replayed at once, are no rate of now."""
     acme = (await tenants(demo))["acme"]
     async with visiting(browser, f"{demo.url}/") as visit:

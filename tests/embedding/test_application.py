@@ -203,7 +203,7 @@ async def test_the_protocol_holds_on_any_asgi_server() -> None:
         assert list(gate.service.manager.connections()) == []
 
 
-async def test_what_comes_after_the_close_was_decided_changes_nothing_there_either() -> None:
+async def test_commands_after_the_close_was_decided_change_nothing_there_either() -> None:
     """Commands that were already on their way do not join rooms, and do not publish."""
     async with embedded() as gate, gate.client() as client:
         for _ in range(gate.service.gateway.limits.malformed):

@@ -121,7 +121,7 @@ def test_cookies_are_read_as_frameworks_write_them() -> None:
 
 
 @both_transports
-async def test_what_it_raises_refuses_and_leaks_nothing(
+async def test_its_exceptions_refuse_and_leak_nothing(
     transport: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """1011, which clients come back after; 500 over HTTP. The log has the error, once for a flood."""
@@ -175,7 +175,7 @@ WRONG: list[Any] = [
 
 
 @pytest.mark.parametrize("answer", WRONG, ids=range(len(WRONG)))
-async def test_what_is_no_identity_is_refused(answer: Any, caplog: pytest.LogCaptureFixture) -> None:
+async def test_other_answers_than_an_identity_are_refused(answer: Any, caplog: pytest.LogCaptureFixture) -> None:
     """The log explains it to the developer."""
     async with application(authenticate=Sessions(a=answer).plain) as gate:
         async with client(gate) as ada:

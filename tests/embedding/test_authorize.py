@@ -153,7 +153,7 @@ async def test_presence_is_for_those_who_may_join(transport: str) -> None:
 
 
 @both_transports
-async def test_what_it_raises_refuses_and_leaks_nothing(transport: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_its_exceptions_refuse_and_leak_nothing(transport: str, caplog: pytest.LogCaptureFixture) -> None:
     """A command is answered with an error, and the connection stays; at connect there is 1013, to come back after."""
     membership = Membership("circle:1")
     async with application(transport, Sessions().plain, membership.plain) as gate:
@@ -175,7 +175,7 @@ async def test_what_it_raises_refuses_and_leaks_nothing(transport: str, caplog: 
 
 
 @pytest.mark.parametrize("answer", [None, True, "circle:1", 7, [["circle:1"]]])
-async def test_what_is_no_collection_of_rooms_refuses(answer: Any) -> None:
+async def test_other_answers_than_rooms_are_refused(answer: Any) -> None:
     """A text would be its letters, and `True` no answer to which."""
     async with application(authenticate=Sessions().plain, authorize=lambda identity, rooms: answer) as gate:
         async with established(gate) as ada:
@@ -247,7 +247,7 @@ async def test_changes_of_rooms_wait_in_order_and_nothing_else_does(transport: s
             assert answers == ["pending", "second", "third"]
 
 
-async def test_what_happens_meanwhile_counts() -> None:
+async def test_changes_during_the_call_count() -> None:
     """A removal: the room is refused although the application had allowed it. A revocation: the connection is closed.
     A client that goes: nothing is left."""
     membership = Membership("circle:1")

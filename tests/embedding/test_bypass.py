@@ -178,7 +178,7 @@ async def test_with_nothing_before_it_the_gateway_has_the_socket(name: str, capl
 
 
 @pytest.mark.parametrize("name", OBSTACLES)
-async def test_what_stands_before_it_holds(name: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_bypassed_middleware_still_holds(name: str, caplog: pytest.LogCaptureFixture) -> None:
     """The middleware admits and refuses with either transport; one warning says what the direct transport would have
     bypassed."""
     make, bypassed = OBSTACLES[name]
@@ -213,7 +213,7 @@ async def test_a_trusted_host_is_asked_for() -> None:
         assert refused.value.response.status_code == 400
 
 
-async def test_what_uvicorn_itself_wraps_around_the_application_is_no_obstacle() -> None:
+async def test_wrappers_of_uvicorn_are_no_obstacle() -> None:
     """Its proxy headers, on by default, and its log of messages."""
     async with socket_served(plain, proxy_headers=True, log_level="trace", log_config=None) as gate, gate.client():
         assert transport_of(gate) is WebSocketTransport

@@ -50,7 +50,7 @@ async def test_a_page_of_another_origin_does_not_follow_with_the_cookie(transpor
 
 
 @both_transports
-async def test_what_the_application_raises_refuses(transport: str) -> None:
+async def test_an_exception_of_the_application_refuses(transport: str) -> None:
     """A revoked session with 204, a fault with 500."""
     sessions = Sessions()
     async with application(transport, sessions.plain) as gate:

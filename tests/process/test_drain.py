@@ -93,7 +93,7 @@ async def test_publishing_goes_on_and_is_delivered(tmp_path: Path) -> None:
         assert (await node.ended())[0] == 0
 
 
-async def test_who_is_behind_gets_what_was_appended_before_it_is_closed(tmp_path: Path) -> None:
+async def test_a_slow_consumer_gets_the_appended_events_before_its_close(tmp_path: Path) -> None:
     """Its slot comes in the first half of the time; its events, at its rate, take longer, and the close waits."""
     async with (
         GatewayProcess(tmp_path, drain_seconds=9) as node,

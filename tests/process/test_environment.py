@@ -148,7 +148,7 @@ def test_an_unknown_setting_is_warned_of_with_the_nearest_name(
     assert f"did you mean {nearest}?" in line if nearest else "did you mean" not in line
 
 
-def test_what_is_no_setting_of_the_gateway_is_not_spoken_of(
+def test_foreign_variables_are_ignored(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
     """Other programs' variables, the client commands' own, and empty ones."""

@@ -300,7 +300,7 @@ async def test_a_command_whose_event_grows_over_the_limit_is_message_too_large()
         await fence(client)
 
 
-async def test_what_the_log_does_not_take_is_broker_unavailable() -> None:
+async def test_an_event_the_log_refuses_is_broker_unavailable() -> None:
     """Never `published`: with when to try again, and the connection stays."""
     async with running(service=service_with(log=FailingLog())) as gate, gate.client() as client:
         error = await client.ask(type="publish", event=EVENT)
@@ -318,7 +318,7 @@ async def test_commands_are_answered_in_order(gate: RunningGateway) -> None:
         assert [frame["id"] for frame in frames] == list(range(30))
 
 
-async def test_what_comes_after_the_close_was_decided_changes_nothing(gate: RunningGateway) -> None:
+async def test_commands_after_the_close_was_decided_change_nothing(gate: RunningGateway) -> None:
     """Commands that were already on their way do not join rooms, and do not publish."""
     manager = gate.service.gateway.manager
     async with gate.client() as client, gate.client(query="&rooms=circle:1") as listener:

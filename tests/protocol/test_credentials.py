@@ -184,7 +184,7 @@ PUBLISHING: list[tuple[str, list[str], dict[str, Any], str | None]] = [
 ]
 
 
-async def test_who_may_publish_what(gate: RunningGateway) -> None:
+async def test_publishing_by_scope_and_rooms(gate: RunningGateway) -> None:
     """`publish` into rooms that are all granted, `admin` anywhere in its tenant, `platform` anywhere: over HTTP and
     over the WebSocket alike."""
     for case in PUBLISHING:

@@ -441,7 +441,7 @@ async def test_a_quiet_stream_gets_marks() -> None:
 
 @pytest.mark.parametrize("way", ["socket", "asgi"])
 @pytest.mark.parametrize("seed", range(3))
-async def test_whatever_breaks_each_event_comes_once_and_in_order(way: str, seed: int) -> None:
+async def test_after_any_break_each_event_comes_once_and_in_order(way: str, seed: int) -> None:
     """A client that is cut off at any time, by either end, and resumes from the last id of its stream, as browsers do:
     whether that was an event's, a mark's or that of the first block. Events of other rooms come in between."""
     rng = random.Random(seed)

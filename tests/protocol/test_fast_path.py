@@ -96,7 +96,7 @@ def test_it_answers_as_fastapi_does(steps: Sequence[Any]) -> None:
 
 @pytest.mark.parametrize("request_", [ONE, BATCH])
 @pytest.mark.parametrize("sender", sorted(GOOD))
-async def test_what_is_in_order_takes_it(request_: PublishRequest, sender: str) -> None:
+async def test_valid_requests_take_the_fast_path(request_: PublishRequest, sender: str) -> None:
     """In the gateway's own application and in another one; by FastAPI where that has a dependency before the routes."""
     headers = [(name, value.replace(GOOD["publisher"], GOOD[sender])) for name, value in request_.headers]
     async with serving(create_app, embedded, by_fastapi) as subjects:
@@ -160,7 +160,7 @@ def as_middleware(service: Service) -> FastAPI:
 
 @pytest.mark.parametrize("make", [on_the_router, on_the_application, on_a_router_around_it, as_middleware])
 @pytest.mark.parametrize("request_", [ONE, BATCH])
-async def test_what_an_application_puts_before_the_routes_holds(
+async def test_middleware_and_dependencies_of_the_application_hold(
     make: Callable[[Service], FastAPI], request_: PublishRequest
 ) -> None:
     """A dependency or a middleware that refuses: nothing is published; what it lets in is."""

@@ -263,7 +263,7 @@ async def test_lists_are_paged(gate: RunningGateway) -> None:
 
 
 @pytest.mark.parametrize("path", ["/admin/stats", "/admin/connections", "/admin/rooms"])
-async def test_what_administrators_see_is_for_them(gate: RunningGateway, path: str) -> None:
+async def test_admin_routes_are_for_administrators(gate: RunningGateway, path: str) -> None:
     """Administrators see their own tenant; others only with the scope of the platform."""
     async with gate.client(), http(gate, gate.token(scope="subscribe publish")) as api:
         assert_problem(await api.get(path), 403, "scope_missing")

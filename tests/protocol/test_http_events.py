@@ -274,7 +274,7 @@ async def test_a_batch_may_be_larger_than_an_event() -> None:
 # ---- when the log fails
 
 
-async def test_what_the_log_does_not_take_is_a_503(gate: RunningGateway) -> None:
+async def test_an_event_the_log_refuses_is_a_503(gate: RunningGateway) -> None:
     """`broker_unavailable`, with `Retry-After`; in a batch for each event."""
     log = FailingLog()
     async with running(service=service_with(log=log)) as broken, http(broken, broken.token()) as api:

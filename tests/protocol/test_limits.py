@@ -133,7 +133,7 @@ async def test_looking_far_back_counts_as_more_commands(how: str, more: int) -> 
         assert (await client.ask(type="ping"))["data"]["retry_after"] == pytest.approx(1, abs=0.01)
 
 
-async def test_who_keeps_sending_over_the_rate_is_closed_with_4429() -> None:
+async def test_a_client_that_keeps_exceeding_its_rate_is_closed_with_4429() -> None:
     """After twice the burst of refusals, whether the commands are good, malformed or binary."""
     for frame in ('{"type":"ping"}', "nonsense", b"binary"):
         values = {"commands_per_second": 1, "command_burst": 4}
@@ -386,7 +386,7 @@ async def test_an_ipv6_64_is_one_address() -> None:
         ("unknown", "unknown"),
     ],
 )
-def test_what_counts_as_one_address(address: str, key: str) -> None:
+def test_the_unit_of_an_address_limit(address: str, key: str) -> None:
     """An IPv4 one however it is written, the /64 of an IPv6 one, and what is no address as itself."""
     assert address_key(address) == key
 

@@ -93,7 +93,7 @@ async def test_a_refused_event_of_a_batch_is_logged(gate: RunningGateway, caplog
 # ---- the audit trail
 
 
-async def test_what_administrators_do_is_audited(gate: RunningGateway, caplog: pytest.LogCaptureFixture) -> None:
+async def test_acts_of_administrators_are_audited(gate: RunningGateway, caplog: pytest.LogCaptureFixture) -> None:
     """The line has the user, the token's id, the action and its target, and never a token."""
     token = gate.token("root", scope=ADMIN, rooms=["circle:*"])
     root = gate.service.gateway.connections.verify(token)
@@ -118,7 +118,7 @@ async def test_what_administrators_do_is_audited(gate: RunningGateway, caplog: p
     assert issued["access_token"] not in caplog.text
 
 
-async def test_what_was_not_done_is_not_audited(gate: RunningGateway, caplog: pytest.LogCaptureFixture) -> None:
+async def test_refused_acts_are_not_audited(gate: RunningGateway, caplog: pytest.LogCaptureFixture) -> None:
     """Refused for the scope, or without anything to close."""
     async with http(gate, gate.token()) as client:
         assert (await client.post("/admin/tokens", json={"user_id": "bob", "rooms": []})).status_code == 403

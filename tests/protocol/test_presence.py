@@ -181,7 +181,7 @@ async def test_a_flapping_client_causes_no_flood(gate: RunningGateway) -> None:
         await ada.quiet(0.3)
 
 
-async def test_who_asked_during_the_grace_hears_of_the_return(gate: RunningGateway) -> None:
+async def test_a_watcher_from_the_grace_period_gets_the_return(gate: RunningGateway) -> None:
     """The asker had an answer without the user; for the others nothing changed."""
     with_grace(gate, 2.0)
     async with gate.client(gate.token("ada")) as ada, gate.client(gate.token("eve")) as eve:

@@ -234,7 +234,7 @@ async def test_removals_of_users_who_are_not_here_leave_as_other_events_do() -> 
         assert len(batches) < 10
 
 
-async def test_what_is_in_force_already_is_acted_on_once() -> None:
+async def test_a_removal_in_force_is_acted_on_once() -> None:
     """A removal that a coarser cutoff covers, or that the log and a message bring, looks at no connection again."""
     service = create_service(settings_for())
     async with running(service=service) as gate, gate.client(query="&rooms=circle:7") as ada:

@@ -220,7 +220,7 @@ async def test_two_gateways_of_one_process_have_each_their_own_kinds(gate: Runni
         (",", "name one at least"),
     ],
 )
-def test_what_is_no_kind_is_refused_by_name(value: str, reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_kinds_are_refused_by_name(value: str, reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GATEWAY_ROOM_KINDS", value)
     with pytest.raises(ConfigError, match=f"^GATEWAY_ROOM_KINDS: .*{reason}"):
         load_settings(_env_file=None)

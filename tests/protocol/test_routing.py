@@ -255,7 +255,7 @@ async def test_ids_of_common_identity_providers_are_users(gate: RunningGateway) 
             await client.next("task.completed")
 
 
-async def test_what_is_no_room_is_refused_and_named(gate: RunningGateway) -> None:
+async def test_invalid_rooms_are_refused_by_name(gate: RunningGateway) -> None:
     """With `room_invalid`, before any question of rights."""
     async with gate.client() as client:
         for room in NO_ROOMS:

@@ -249,7 +249,7 @@ async def test_a_slow_ticket_delays_no_other_client() -> None:
         assert await trying == "ada"
 
 
-async def test_who_goes_while_the_ticket_is_looked_up_leaves_nothing_behind() -> None:
+async def test_a_client_that_goes_during_the_lookup_of_its_ticket_leaves_nothing() -> None:
     """Reset in the middle of it; and a server that ends then ends."""
     nodes = SlowNode()
     async with gate_with(nodes) as gate:

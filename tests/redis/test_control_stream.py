@@ -57,7 +57,7 @@ async def test_messages_are_dropped_by_the_clock_of_redis(server: RedisServer, p
             assert names(two) == ["bob"]
 
 
-async def test_what_cannot_be_read_is_passed_over(server: RedisServer, prefix: str) -> None:
+async def test_unreadable_entries_are_skipped(server: RedisServer, prefix: str) -> None:
     """Invalid entries of the stream are skipped; the rest is read."""
     good = json.loads(encode(revoked("bob")))
     strange: list[Any] = [[], {}, None, 7, "x", good[:-1], [*good, 1], ["other", *good[1:]], [good[0], 5, *good[2:]]]
@@ -200,7 +200,7 @@ async def test_a_subject_waits_once() -> None:
     assert all(written.done() for written in waiting)
 
 
-async def test_what_could_not_be_stored_waits_again() -> None:
+async def test_entries_that_could_not_be_stored_wait_again() -> None:
     """Behind nothing newer of its subject; who waited is refused."""
     outbox = Outbox()
     written = asyncio.get_running_loop().create_future()

@@ -18,7 +18,7 @@ def pins(lock: Path) -> dict[str, str]:
     return dict(found)
 
 
-def test_what_running_needs_is_a_part_of_everything() -> None:
+def test_run_lock_is_a_part_of_the_whole_lock() -> None:
     """The same releases with the same hashes; and nothing that only tests need."""
     running, everything = pins(dev.LOCKS["run"]), pins(dev.LOCKS["all"])
     assert running.keys() <= everything.keys()

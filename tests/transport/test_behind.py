@@ -153,7 +153,7 @@ async def test_a_gap_is_reported_before_anything_later() -> None:
         assert connection_of(gate).live
 
 
-async def test_what_other_rooms_have_lost_is_no_gap_to_one_that_is_behind() -> None:
+async def test_losses_of_other_rooms_are_no_gap_for_a_slow_consumer() -> None:
     """All trimmed entries after its offset were of another room: it is caught up, without a gap."""
     async with unlimited(log_max_events=100) as gate, slow(gate) as client:
         connection, ids = connection_of(gate), []
@@ -235,7 +235,7 @@ async def test_all_who_are_behind_share_5_ms_of_a_turn(monkeypatch: pytest.Monke
         assert served == waiting
 
 
-async def test_who_is_sent_away_has_no_descriptor_any_more() -> None:
+async def test_a_closed_client_has_no_descriptor() -> None:
     """Nor gets one back where it was sent away over something that it said."""
     async with unlimited() as gate, opened(gate.port, gate.token(), "&rooms=circle:1") as client:
         transport = connection_of(gate).transport
@@ -325,7 +325,7 @@ async def test_showing_the_token_again_earns_no_more_events() -> None:
 # ---- rooms that change meanwhile
 
 
-async def test_what_is_left_while_behind_is_not_brought_after_the_reply() -> None:
+async def test_events_of_a_left_room_do_not_come_after_the_reply() -> None:
     """`unsubscribe`: the other room goes on, without a hole."""
     async with unlimited() as gate, slow(gate, "&rooms=circle:1,circle:2") as client:
         await fall_behind(gate, circle_id=1)

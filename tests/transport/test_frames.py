@@ -125,7 +125,7 @@ CASES = [
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
-async def test_what_frames_get(served: GatewayProcess, case: Case) -> None:
+async def test_answers_to_frames(served: GatewayProcess, case: Case) -> None:
     """The close code, once, with nothing after it and the connection ended; or else life goes on."""
     await holds(served, case)
 

@@ -132,7 +132,7 @@ BARE = {"bare line feeds": 101, "a folded header": 101, "@ before the path": 404
 
 @pytest.mark.parametrize("pieces", [1, 2])
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
-async def test_what_a_handshake_gets(served: GatewayProcess, case: Case, pieces: int) -> None:
+async def test_answers_to_handshakes(served: GatewayProcess, case: Case, pieces: int) -> None:
     """An answer at once, and the end of the connection after a refusal; nothing of the request is in it. One that comes
     in pieces gets the same."""
     await holds(served, case, pieces=pieces)
@@ -225,9 +225,7 @@ async def test_two_requests_in_one_piece_are_not_one(served: GatewayProcess) -> 
 
 
 @pytest.mark.parametrize("behind", [frame(9, b"hi"), frame(8), b"\x81\x00", b"GET / HTTP/1.1\r\n\r\n", b"\xff" * 50])
-async def test_what_stands_behind_a_handshake_elsewhere_is_refused_with_it(
-    served: GatewayProcess, behind: bytes
-) -> None:
+async def test_bytes_behind_a_handshake_elsewhere_are_refused_with_it(served: GatewayProcess, behind: bytes) -> None:
     """The bytes behind the handshake are refused as they would be alone."""
     async with raw(served.port) as client:
         await client.send(handshake(f"/ws/dashboards?token={GOOD}") + behind)

@@ -186,7 +186,7 @@ async def test_a_body_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatc
                 await client.exactly(int(answer.lower().partition("content-length: ")[2].split()[0]))
 
 
-async def test_what_was_refused_does_not_hold_up_the_end(tmp_path: Path) -> None:
+async def test_a_refused_request_does_not_delay_the_shutdown(tmp_path: Path) -> None:
     """Nor make it a failure: those whose heads no parser took, on another path, may still be there."""
     async with GatewayProcess(tmp_path) as served:
         heads = [request for name, request in TOO_LONG if "another path" in name]
@@ -199,7 +199,7 @@ async def test_what_was_refused_does_not_hold_up_the_end(tmp_path: Path) -> None
             assert (await served.ended())[0] == 0
 
 
-async def test_who_has_asked_nothing_does_not_hold_up_the_end(tmp_path: Path) -> None:
+async def test_an_idle_connection_does_not_delay_the_shutdown(tmp_path: Path) -> None:
     """Neither clients that vanished nor those still connected delay the server's end."""
     async with GatewayProcess(tmp_path) as served:
         async with raw(served.port):

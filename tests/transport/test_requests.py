@@ -140,7 +140,7 @@ async def test_a_host_is_a_name_or_an_address(served: GatewayProcess, host: str)
         assert (await answer(client))[0] == 200
 
 
-async def test_what_is_wrong_is_answered_in_its_turn(served: GatewayProcess) -> None:
+async def test_errors_are_answered_in_order(served: GatewayProcess) -> None:
     """A fault behind a good request neither takes that one's answer nor stands before it."""
     good = publish("X: y", f"Content-Length: {len(EVENT)}") + EVENT
     faults = [

@@ -65,7 +65,7 @@ async def until_alone(served: GatewayProcess) -> None:
             await asyncio.sleep(0.05)
 
 
-async def test_what_is_pipelined_is_not_read_ahead(served: GatewayProcess) -> None:
+async def test_pipelined_requests_are_not_read_ahead(served: GatewayProcess) -> None:
     """100 clients that send requests without an end, and read nothing: under 1 MiB each, and they cannot send on."""
     before = served.rss
     async with AsyncExitStack() as stack:
@@ -151,7 +151,7 @@ async def test_a_body_behind_its_refusal_does_not_end_the_connection(served: Gat
         assert await answer(client) == b'{"status":"ok"}'
 
 
-async def test_who_resets_in_the_midst_of_its_requests_leaves_no_error(served: GatewayProcess) -> None:
+async def test_a_reset_amid_requests_leaves_no_error(served: GatewayProcess) -> None:
     """The responses are dropped."""
     publish = b"POST /events HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 2\r\n"
     publish += f"Authorization: Bearer {token()}\r\n\r\n".encode() + b"{}"

@@ -130,7 +130,7 @@ async def test_a_path_of_an_http_route_is_shared_with_it() -> None:
         (",", "name one at least"),
     ],
 )
-def test_what_is_no_path_is_refused_by_name(value: str, reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_paths_are_refused_by_name(value: str, reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GATEWAY_WEBSOCKET_PATHS", value)
     with pytest.raises(ConfigError, match=f"^GATEWAY_WEBSOCKET_PATHS: .*{reason}"):
         load_settings(_env_file=None)

@@ -52,7 +52,7 @@ class Socket:
 
 
 @pytest.mark.parametrize("drains", [True, False])
-async def test_what_looks_the_same_after_a_drain_is_not_the_same(drains: bool) -> None:
+async def test_an_equal_count_after_a_drain_is_another_state(drains: bool) -> None:
     """Direct writes meanwhile are not counted here, so the count may be the same by chance."""
     host: Any = None
     endpoint = Endpoint(("/ws",), host, OriginPolicy(()), (), 1_000, 20.0, 10.0)

@@ -135,7 +135,7 @@ ALLOWED: dict[str, tuple[Identity, dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize(("of", "changed"), ALLOWED.values(), ids=ALLOWED.keys())
-def test_what_is_held_may_be_given(of: Identity, changed: dict[str, Any]) -> None:
+def test_held_grants_may_be_delegated(of: Identity, changed: dict[str, Any]) -> None:
     """The issued grants are those requested."""
     given_on = ask(of, **changed)
     asked: dict[str, Any] = {

@@ -32,7 +32,7 @@ def test_room_is_allowed_if_a_pattern_matches(granted: list[str], room: str) -> 
 
 @settings(deadline=None)
 @given(st.lists(patterns, max_size=6), patterns, rooms)
-def test_what_is_covered_is_allowed(granted: list[str], pattern: str, room: str) -> None:
+def test_covered_rooms_are_allowed(granted: list[str], pattern: str, room: str) -> None:
     """A covered pattern grants no room beyond; a room covers itself exactly if it is allowed."""
     grants = Grants.parse(granted)
     if grants.covers(pattern) and matches(pattern, room):

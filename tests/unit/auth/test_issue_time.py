@@ -59,7 +59,7 @@ def other(iat: int, shown: float, **more: Any) -> Identity:
 
 
 @pytest.mark.parametrize("ahead", range(CLOCK_SKEW + 2))
-def test_what_is_accepted_is_cut_off(ahead: int) -> None:
+def test_an_accepted_token_is_cut_off(ahead: int) -> None:
     """For any `iat` of a token shown before, a later cutoff ends it permanently."""
     now = NOW + 0.25
     if is_early(NOW + ahead, now):
@@ -74,7 +74,7 @@ def test_what_is_accepted_is_cut_off(ahead: int) -> None:
 
 
 @pytest.mark.parametrize("ahead", [1, 2, 5])
-def test_what_was_not_shown_is_cut_off_while_it_is_ahead(ahead: int) -> None:
+def test_an_unseen_token_is_cut_off_while_its_clock_is_ahead(ahead: int) -> None:
     """The clock of its issuer is ahead, so it may be from before; a token with a right clock and that `iat` is not."""
     cutoff = NOW + 0.5
     for later in (0.6, ahead - 0.01):

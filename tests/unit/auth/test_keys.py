@@ -226,7 +226,7 @@ def test_private_members_of_a_set_are_not_used() -> None:
 
 
 @pytest.mark.parametrize("jwks", [None, [], {}, {"keys": None}, {"keys": {}}, "keys", 7])
-def test_what_is_no_set_is_refused(jwks: object) -> None:
+def test_invalid_key_sets_are_refused(jwks: object) -> None:
     """Rather than taken for a set without keys."""
     with pytest.raises(UnusableKey):
         keys_from_jwks(jwks)

@@ -305,7 +305,7 @@ async def test_tenants_are_those_that_are_named_renamed_where_asked(keys: JwksSe
         ({"https://acme.example/rooms": [f"circle:{n}" for n in range(129)]}, "claim_rooms"),
     ],
 )
-async def test_what_is_wrong_is_named(changed: dict[str, Any], reason: str, keys: JwksServer) -> None:
+async def test_mistakes_are_named(changed: dict[str, Any], reason: str, keys: JwksServer) -> None:
     """The reason for the log, of a fixed set; the caller learns only that the token is invalid."""
     service = await service_of(AUTH0, keys.url)
     assert refusal(service, token(AUTH0, **changed)) == reason

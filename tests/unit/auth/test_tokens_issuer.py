@@ -121,7 +121,7 @@ def test_token_stays_out_of_its_repr() -> None:
     ],
     ids=str,
 )
-def test_what_would_not_verify_is_not_issued(changed: dict[str, Any], error: type[AuthError]) -> None:
+def test_tokens_that_would_not_verify_are_not_issued(changed: dict[str, Any], error: type[AuthError]) -> None:
     """The error says so, with a code for the wire."""
     with pytest.raises(error) as caught:
         issue(**changed)

@@ -232,7 +232,7 @@ def test_any_text_is_refused_by_an_auth_error(text: str) -> None:
         verifier().verify(text or ".", NOW)
 
 
-def test_whatever_is_taken_here_pyjwt_takes_too() -> None:
+def test_accepted_tokens_are_accepted_by_pyjwt() -> None:
     """The reading here is stricter than PyJWT's and otherwise the same."""
     now = int(time.time())
     token = forge(claims(iat=now, exp=now + 60))

@@ -164,7 +164,7 @@ def test_a_token_is_read_once_for_as_long_as_its_keys_are_the_same() -> None:
     assert len(cache) == 0
 
 
-def test_what_is_refused_is_not_kept() -> None:
+def test_refused_tokens_are_not_cached() -> None:
     """An expired token that was never valid here is not cached, and so no forged one is."""
     cache = VerifiedTokenCache(verifier_of(Keys(HMAC_KEY)).read)
     for token, error in ((forge(claims(exp=NOW)), TokenExpired), (forge(secret=bytes(32)), TokenInvalid)):

@@ -26,7 +26,7 @@ def finish(one: Connection, held: Window, limit: int = 100) -> None:
 
 
 @given(memberships, st.lists(st.sets(st.sampled_from([A, B, "tenant"]), min_size=1), min_size=1, max_size=6))
-def test_who_has_a_socket_is_written_to_after_all_were_asked(rooms: list[list[str]], clients: list[set[str]]) -> None:
+def test_sockets_are_written_to_after_all_offers(rooms: list[list[str]], clients: list[set[str]]) -> None:
     """Connections that get the same entries share one batch, whose offsets are those of the log. It is written to all
     their descriptors at once, and to no transport that has one; to the others by `write`."""
     manager = ConnectionManager()

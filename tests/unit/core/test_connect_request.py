@@ -99,7 +99,7 @@ def test_credentials_are_taken_out(parts: list[str]) -> None:
 
 
 @pytest.mark.parametrize("query", [b"", b"rooms=circle:7", b"a=%ff&b=%zz&&c", b"mytoken=1&tokens=2&Token=3"])
-def test_what_is_no_credential_stays(query: bytes) -> None:
+def test_other_query_parameters_stay(query: bytes) -> None:
     """To the byte."""
     assert redact_query(query) == query
 

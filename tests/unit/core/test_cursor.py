@@ -63,7 +63,7 @@ def test_forged_cursors_are_refused(text: str) -> None:
 @pytest.mark.parametrize(
     "text", ["", "evt_", GOOD + "=", GOOD[:-1], GOOD + "\n", GOOD.upper(), " " + GOOD, "evt_" + "=" * 22]
 )
-def test_what_nearly_is_one_is_refused(text: str) -> None:
+def test_near_cursors_are_refused(text: str) -> None:
     """Cut, padded, spaced or in capitals."""
     with pytest.raises(CursorInvalid):
         Cursors((KEY,), "acme").decode(text)

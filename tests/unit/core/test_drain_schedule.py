@@ -37,7 +37,7 @@ def test_no_clients_need_no_slots() -> None:
     assert slots(0, 10.0, random.random) == []
 
 
-def test_who_comes_too_late_is_spread_over_what_is_left() -> None:
+def test_late_comers_are_spread_over_the_remaining_time() -> None:
     """A late client does not reconnect before a restart can be over."""
     found = [reconnect_delay(8.0, random.Random(seed).random) for seed in range(200)]
     assert min(found) >= MIN_RECONNECT_SECONDS

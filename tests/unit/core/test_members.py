@@ -67,7 +67,7 @@ def test_a_user_who_moves_within_a_change_was_never_out() -> None:
     assert others.update("n1", {"a2": None}) == [PresenceChange("circle:1", "ada", False)]
 
 
-def test_what_is_over_leaves_nothing_behind() -> None:
+def test_a_dropped_node_leaves_nothing() -> None:
     others = RemoteMembers()
     others.update("n1", {"a1": member("a1", "ada", *ROOMS)})
     assert others.find("a1") is not None

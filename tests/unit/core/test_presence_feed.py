@@ -154,7 +154,7 @@ def test_earlier_members_are_not_reported() -> None:
     assert room.take_notifications() == []
 
 
-def test_who_is_back_within_the_grace_was_never_away() -> None:
+def test_a_return_within_the_grace_is_no_absence() -> None:
     room = watched("w")
     room.enter("ada")
     room.take_notifications()
@@ -183,7 +183,7 @@ def test_a_watcher_that_saw_the_absence_is_notified_of_the_return() -> None:
     assert notified == {"looks": [PresenceEvent("ada", True)], "comes": [PresenceEvent("ada", True)]}
 
 
-def test_who_never_left_is_not_said_to_have() -> None:
+def test_a_user_still_present_is_not_reported_as_left() -> None:
     """The reports of other nodes were still unknown when the last connection here went."""
     room = watched("w")
     room.leave("ada", 1.0)

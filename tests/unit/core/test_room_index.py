@@ -67,7 +67,7 @@ def test_candidates_are_the_entries_in_the_spans_and_few_others(
     assert len(found) <= 3 * sum(len(set(asked) & set(held[offset].rooms)) for offset in expected)
 
 
-def test_what_has_gone_takes_no_memory() -> None:
+def test_trimmed_entries_take_no_memory() -> None:
     """Rooms without an entry are forgotten, and of the others there is what the window holds, and little more."""
     held, index = window(bounds=Bounds(max_events=100)), RoomIndex()
     for offset in range(1, 5_001):
@@ -111,7 +111,7 @@ def test_resume_costs_what_is_owed() -> None:
     assert held.looked_at == 6
 
 
-def test_who_joined_late_is_looked_up_only_what_came_before() -> None:
+def test_a_late_joiner_costs_a_lookup_of_earlier_entries_only() -> None:
     """A room that it is in already owes it what came before it joined."""
     held = long_window()
     _, one, _ = in_rooms(circle_1=50)
@@ -129,7 +129,7 @@ def test_catching_up_a_quiet_room_does_not_cost_the_window() -> None:
     assert held.looked_at == 3
 
 
-def test_what_other_rooms_brought_is_counted_as_examined() -> None:
+def test_entries_brought_by_other_rooms_count_as_examined() -> None:
     """Looking for what is not there, since another room brought it, costs; the answer says how much."""
     held = long_window()
     manager = ConnectionManager()

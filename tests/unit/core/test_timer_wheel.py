@@ -36,7 +36,7 @@ def test_agenda_against_a_dictionary(steps: list[tuple[str, str, float]]) -> Non
     assert held(agenda) <= held(TimerWheel()) + 8  # two small integers
 
 
-def test_who_is_dealt_with_may_change_who_is_next() -> None:
+def test_a_due_key_may_change_others() -> None:
     """A key that is removed, or set to later, during the processing of another is not due; nor is one lost where the
     processing of another fails."""
     agenda: TimerWheel[str] = TimerWheel()

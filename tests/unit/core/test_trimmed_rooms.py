@@ -58,7 +58,7 @@ def test_gap_equals_a_model(steps: list[tuple[list[str], int] | float], asked: l
 
 
 @given(st.lists(some_rooms, max_size=40), st.integers(1, 3), some_rooms.filter(bool))
-def test_what_is_forgotten_is_never_said_to_be_there(events: list[list[str]], limit: int, asked: list[str]) -> None:
+def test_a_forgotten_room_is_never_reported_complete(events: list[list[str]], limit: int, asked: list[str]) -> None:
     """With too many rooms the answer may be a gap where none is, never none where one is; and right for the rooms that
     have lost an entry most lately."""
     log = Logged(limit)

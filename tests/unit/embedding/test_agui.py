@@ -178,7 +178,7 @@ def test_raw_and_activity_events_end_no_chunks() -> None:
         ([RUN, {"type": "STATE_DELTA"}], "delta: must be a list"),
     ],
 )
-def test_what_is_not_of_agui_is_refused(events: list[Any], message: str) -> None:
+def test_events_not_of_agui_are_refused(events: list[Any], message: str) -> None:
     with pytest.raises(AguiEventInvalid, match=message):
         translate(*events)
 

@@ -296,7 +296,7 @@ def test_the_default_events_are_those_of_the_protocol() -> None:
 # ---- beside a gateway
 
 
-async def test_what_connects_without_an_identity_gets_broadcasts_and_never_a_tenants_events(
+async def test_a_connection_without_an_identity_gets_broadcasts_and_never_a_tenants_events(
     gate: RunningGateway,
 ) -> None:
     """Broadcasts reach the clients of the gateway too, of every tenant, and personal messages one of them."""

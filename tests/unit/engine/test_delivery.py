@@ -188,7 +188,7 @@ def seen(tape: FakeTransport) -> list[Any]:
     return [frame["data"]["n"] if "event_id" in frame else frame["type"] for frame in tape.frames]
 
 
-async def test_who_subscribes_gets_what_comes_after_it(busy: GatewayLab) -> None:
+async def test_a_new_subscriber_gets_later_events(busy: GatewayLab) -> None:
     """Pending events are not sent to it; earlier members get all of them, once."""
     _, there = busy.join(rooms="circle:7")
     late, tape = busy.join(busy.token("bob"))
@@ -203,7 +203,7 @@ async def test_who_subscribes_gets_what_comes_after_it(busy: GatewayLab) -> None
     assert seen(newcomer) == ["connection.established", "subscribed", 3]
 
 
-async def test_who_resumes_gets_what_is_pending_once(busy: GatewayLab) -> None:
+async def test_a_resumed_client_gets_pending_events_once(busy: GatewayLab) -> None:
     """The pending events are a part of the replay, and do not come a second time."""
     receipt = await busy.gateway.publish("acme", "a.b", {"n": 0}, circle_id=7)
     busy.join(rooms="circle:7")
@@ -216,7 +216,7 @@ async def test_who_resumes_gets_what_is_pending_once(busy: GatewayLab) -> None:
     assert seen(tape) == ["connection.established", "subscribed", 1, 2, "subscribed", 3]
 
 
-async def test_who_leaves_gets_what_came_before(busy: GatewayLab) -> None:
+async def test_a_client_that_leaves_gets_earlier_events(busy: GatewayLab) -> None:
     """Before the reply that says so: by `unsubscribe`, by `auth` with fewer rooms, and by what another node tells."""
     for how in ("unsubscribe", "auth", "notice"):
         connection, tape = busy.join(rooms="circle:7")
@@ -236,7 +236,7 @@ async def test_who_leaves_gets_what_came_before(busy: GatewayLab) -> None:
         busy.gateway.on_transport_closed(connection)
 
 
-async def test_who_was_removed_gets_nothing_after_the_removal(busy: GatewayLab) -> None:
+async def test_a_removed_member_gets_nothing_after_the_removal(busy: GatewayLab) -> None:
     """The event that says it is the last one, however much is pending with it."""
     _, tape = busy.join(rooms="circle:7")
     await numbered(busy, 1)

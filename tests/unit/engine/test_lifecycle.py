@@ -148,7 +148,7 @@ def test_the_first_use_starts_it_and_the_end_of_the_event_loop_stops_it(caplog: 
     assert "async with service.running()" in lines[0]
 
 
-async def test_what_was_stopped_is_not_started_by_its_use() -> None:
+async def test_a_stopped_gateway_is_not_started_by_its_use() -> None:
     """Where a lifespan has ended, what still comes is refused."""
     parts = Parts()
     await parts.lifecycle.start()

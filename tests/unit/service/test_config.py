@@ -137,9 +137,7 @@ def test_lists_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [secret.get_secret_value() for secret in settings.jwt_previous_secrets] == ["one", "two"]
 
 
-def test_what_is_given_comes_before_the_environment_and_that_before_the_file(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_arguments_override_the_environment_and_that_the_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Arguments, then the environment, then the file."""
     (tmp_path / ".env").write_text("GATEWAY_PORT=1111\nGATEWAY_HOST=::1\nOTHER=x\n")
     monkeypatch.setenv("GATEWAY_PORT", "2222")

@@ -16,6 +16,6 @@ from gathering_client.selection import Selection
         (("circle:1",), {"state": True, "history": 1}),
     ],
 )
-def test_what_makes_no_sense_is_a_value_error(rooms: tuple[str, ...], options: dict[str, Any]) -> None:
+def test_contradictory_arguments_are_a_value_error(rooms: tuple[str, ...], options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"room|cursor|history"):
         Selection(rooms, **options)

@@ -292,7 +292,7 @@ def test_a_function_that_fails_is_asked_again() -> None:
 
 
 @pytest.mark.parametrize("token", ["", "with space", "nön", "x" * 4_097, 7])
-def test_what_is_no_token_ends_it(token: Any) -> None:
+def test_an_invalid_token_ends_the_stream(token: Any) -> None:
     """Without a word of it in the error."""
     driver = ScriptedDriver(token=None)
     driver.stream.token(token)
