@@ -98,7 +98,18 @@ class EventBatch(_Body):
     events: Annotated[list[Any], Field(min_length=1, max_length=1000)]
 
 
-class ItemError(BaseModel):
+class ViolationDetails(BaseModel):
+    """Further fields of a `contract_violation`: the type and version of the event, the place in its `data` (RFC 6901),
+    and what is there, cut to 100 characters."""
+
+    event_type: str | None = None
+    version: int | None = None
+    pointer: str | None = None
+    expected: str | None = None
+    got: str | None = None
+
+
+class ItemError(ViolationDetails):
     code: str
     message: str
 
@@ -191,7 +202,7 @@ class RoomEventsPage(BaseModel):
     events: list[dict[str, Any]]
 
 
-class Problem(BaseModel):
+class Problem(ViolationDetails):
     """A problem document (RFC 9457); `code` is one of `schemas.codes.ErrorCode`."""
 
     type: str

@@ -32,6 +32,7 @@ class ErrorCode(StrEnum):
     BROKER_UNAVAILABLE = "broker_unavailable"
     NOT_FOUND = "not_found"
     INTERNAL_ERROR = "internal_error"
+    CONTRACT_VIOLATION = "contract_violation"
 
 
 class CloseCode(IntEnum):
@@ -116,6 +117,7 @@ ERROR_RULES: Final[Mapping[str, ErrorRule]] = {
     ErrorCode.BROKER_UNAVAILABLE: ErrorRule((503,), Retry.BACKOFF, "use the same `idempotency_key` again"),
     ErrorCode.NOT_FOUND: ErrorRule((404, 405), Retry.NEVER, "correct the path or the method"),
     ErrorCode.INTERNAL_ERROR: ErrorRule((500,), Retry.BACKOFF, "use the same `idempotency_key` again; it was logged"),
+    ErrorCode.CONTRACT_VIOLATION: ErrorRule((422,), Retry.NEVER, "correct the part of `data` at `pointer`"),
 }
 """By error code."""
 

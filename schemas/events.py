@@ -127,6 +127,9 @@ class PublishedEvent(BaseModel):
         json_schema_extra=documented(KEY_PATTERN),
     )
     op: Op | None = Field(None, description="what the event does to the item, `set` unless given")
+    version: Annotated[int, Field(ge=1, lt=10**6)] | None = Field(
+        None, description="the version of the type in the event contract, by default the newest"
+    )
 
     @model_validator(mode="after")
     def _check_change(self) -> Self:

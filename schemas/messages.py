@@ -68,6 +68,12 @@ class Established(Message):
     ping_interval: float | None
 
 
+class EstablishedWithContract(Established):
+    """The first frame where there is an event contract: `contract` is its hash."""
+
+    contract: str
+
+
 class Subscribed(Message):
     name = "subscribed"
 
@@ -226,3 +232,8 @@ class Error(Message):
     rooms: tuple[str, ...] | None = None
     retry_after: float | None = None
     limit: int | float | None = None
+    event_type: str | None = None
+    version: int | None = None
+    pointer: str | None = None
+    expected: str | None = None
+    got: str | None = None

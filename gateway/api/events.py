@@ -50,5 +50,12 @@ def events_router(service: Service) -> APIRouter:
         route_class_override=one,
         **accepted,
     )
-    router.add_api_route(BATCH_PATH, publish_batch, response_model=BatchAnswer, route_class_override=many, **accepted)
+    router.add_api_route(
+        BATCH_PATH,
+        publish_batch,
+        response_model=BatchAnswer,
+        response_model_exclude_unset=True,  # a result has the fields of its error only
+        route_class_override=many,
+        **accepted,
+    )
     return router

@@ -49,8 +49,9 @@ def problem(
     rooms: tuple[str, ...] | None = None,
     retry_after: float | None = None,
     limit: float | None = None,
+    **details: Any,
 ) -> Response:
-    """A problem document; `retry_after` (seconds) is also sent as a header."""
+    """A problem document; `retry_after` (seconds) is also sent as a header. `details` are further members."""
     body = Problem(
         type=f"urn:gathering-gateway:problem:{code}",
         title=code.replace("_", " ").capitalize(),
@@ -60,6 +61,7 @@ def problem(
         rooms=rooms or None,
         retry_after=retry_after,
         limit=limit,
+        **details,
     )
     headers = {"Cache-Control": "no-store"}
     if status == HTTPStatus.UNAUTHORIZED:
@@ -84,6 +86,7 @@ def problem_for(error: Exception) -> Response:
             rooms=error.rooms,
             retry_after=error.retry_after,
             limit=error.limit,
+            **error.details,
         )
     if isinstance(error, AuthError):
         return problem(ERROR_RULES[error.code].status, error.code, str(error), rooms=tuple(getattr(error, "rooms", ())))

@@ -2,7 +2,7 @@
 
 import logging
 from collections import deque
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, Final
 
 from pydantic import TypeAdapter, ValidationError
@@ -99,11 +99,13 @@ def _answer(receipt: Receipt, rooms: tuple[str, ...]) -> Result:
 def _failure(error: Exception) -> Result:
     """The result of an event that was not appended."""
     code, message = ErrorCode.INTERNAL_ERROR, "internal error; the event may not have been published"
+    details: Mapping[str, Any] = {}
     if isinstance(error, ValidationError):
         faults = error.errors(include_input=False, include_url=False, include_context=False)
         code, message = ErrorCode.BAD_MESSAGE, describe(faults)
     elif isinstance(error, GatewayError | AuthError):
         code, message = error.code, str(error)
+        details = error.details if isinstance(error, GatewayError) else {}
     else:
         logger.error("publishing an event of a batch failed", exc_info=error)
-    return {"error": {"code": code, "message": message}}
+    return {"error": {"code": code, "message": message, **details}}

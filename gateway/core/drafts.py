@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
+from gateway.core.contract import Contract
 from gateway.core.cursor import CURSOR_LENGTH
 from gateway.core.errors import GatewayError
 from gateway.core.items import Change
@@ -29,15 +30,20 @@ def draft_of(
     max_bytes: int,
     item_key: str | None = None,
     op: Op | None = None,
+    contract: Contract | None = None,
+    version: int | None = None,
 ) -> Draft:
-    """The draft of an event, routed and encoded once; `key` is a `scoped_key`, `item_key` and `op` those of a keyed
-    event. Raises `GatewayError` where its frame would be over `max_bytes`, `ValueError` for data that JSON cannot hold,
-    `NotFinite` among it."""
+    """The draft of an event, routed, encoded once and checked against the `contract`; `key` is a `scoped_key`,
+    `item_key` and `op` those of a keyed event, `version` that of its type, by default the newest. The only way to a
+    draft, for all publishers. Raises `GatewayError` where its frame would be over `max_bytes`, `ContractViolation`,
+    `ValueError` for data that JSON cannot hold, `NotFinite` among it."""
     # A plain str is encoded three times faster than a str enum, whose own `__str__` may differ.
     fields: dict[str, Any] = {"type": str.__str__(type), "data": data}
     if source_agent_id is not None:
         fields["source_agent_id"] = source_agent_id
     fields.update(route.fields)
+    if contract is not None and (version := contract.version_of(type, version)) is not None:
+        fields["version"] = version
     change = None
     if item_key is not None:
         fields["key"] = item_key
@@ -48,6 +54,8 @@ def draft_of(
     if len(body) + _ADDED + len(timestamp) > max_bytes:
         message = f"an event has at most {max_bytes} bytes, its event_id and timestamp included"
         raise GatewayError(ErrorCode.MESSAGE_TOO_LARGE, message, limit=max_bytes)
+    if contract is not None:
+        contract.check(type, version, op, body)
     room = route.removal_room(type)
     return Draft(route.rooms, body, timestamp, key, None if room is None else _removal(data, room), change)
 

@@ -1,9 +1,13 @@
 """Errors of the domain, with the fields of their replies."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import ceil
+from types import MappingProxyType
+from typing import Any, Final
 
 from schemas.codes import CloseCode, ErrorCode
+
+_NO_DETAILS: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
 class GatewayError(Exception):
@@ -14,6 +18,11 @@ class GatewayError(Exception):
     """
 
     holder: tuple[str, str] | None = None
+
+    @property
+    def details(self) -> Mapping[str, Any]:
+        """Further fields of the reply."""
+        return _NO_DETAILS
 
     def __init__(
         self,

@@ -14,6 +14,7 @@ from auth.tokens import TokenVerifier
 from gateway.core.admission import Admission, Limits
 from gateway.core.connect_request import ConnectRequest
 from gateway.core.connection import Connection
+from gateway.core.contract import Contract
 from gateway.core.errors import GatewayError
 from gateway.core.frame import Batch
 from gateway.core.manager import ConnectionManager
@@ -47,7 +48,9 @@ class Connections:
         limits: Limits,
         clock: Callable[[], float],
         timer: Callable[[], float],
+        contract: Contract | None = None,
     ) -> None:
+        self.contract = contract
         self.manager = ConnectionManager()
         self.revocations = revocations
         self.expirations: TimerWheel[Connection] = TimerWheel()

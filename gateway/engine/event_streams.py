@@ -129,7 +129,10 @@ class EventStreams:
         # so there is none where all that is owed is history and state.
         cursor = window.cursor if connection.live else since
         subscribed = tuple(dict.fromkeys((own, *rooms)))
-        established = connection_established(connection, window.cursor, subscribed, self._connections.limits)
+        connections = self._connections
+        established = connection_established(
+            connection, window.cursor, subscribed, connections.limits, connections.contract
+        )
         self._write(connection, established, cursor)
         self._log_status.send_current(connection)
         if gap is not None:

@@ -11,6 +11,7 @@ from gateway.core.admission import Limits
 from gateway.core.cluster import Cluster
 from gateway.core.connect_request import ConnectRequest
 from gateway.core.connection import Connection
+from gateway.core.contract import Contract
 from gateway.core.errors import GatewayError
 from gateway.core.host import Host
 from gateway.core.log import Log
@@ -58,6 +59,7 @@ class Gateway(Host):
         clock: Callable[[], float] = time.time,
         timer: Callable[[], float] = time.monotonic,
         batch_writer: BatchWriter = write_each,
+        contract: Contract | None = None,
     ) -> None:
         self.log = log
         self.cluster = LocalCluster() if cluster is None else cluster
@@ -66,7 +68,7 @@ class Gateway(Host):
         self.clock = clock
         self.lifecycle = Lifecycle()
         self.tasks = TaskSet()
-        self.connections = Connections(verifier, self.cluster.revocations, self.limits, clock, timer)
+        self.connections = Connections(verifier, self.cluster.revocations, self.limits, clock, timer, contract)
         self.manager = self.connections.manager
         self.delivery = Delivery(self.connections, log, batch_writer)
         self.marks = Marks(self.connections, self.delivery, log, self.limits.mark_interval)
@@ -84,7 +86,7 @@ class Gateway(Host):
         self.event_streams = EventStreams(
             self.connections, self.delivery, self.drain, self.subscriptions, log, self.log_status
         )
-        self.publishing = Publishing(log, self.revocation, self.kinds, self.limits, clock, timer, self.lifecycle)
+        self.publishing = Publishing(self.connections, self.revocation, log, self.lifecycle)
         self.publish = self.publishing.publish
         """Append an event of in-process code."""
         self.publish_threadsafe = self.lifecycle.threadsafe(self.publish)

@@ -1,24 +1,25 @@
 """Publishing: an event is validated, encoded once, and appended to its tenant's log."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Mapping
 from datetime import datetime
 from operator import attrgetter
 from typing import Any, Final
 from uuid import UUID
 
 from auth.identity import Identity, require_admin, require_publish
-from gateway.core.admission import Limits
 from gateway.core.drafts import draft_of
 from gateway.core.errors import GatewayError, RateLimited
 from gateway.core.idempotency import scoped_key
 from gateway.core.log import Draft, Log, Receipt
 from gateway.core.rate_limit import KeyedRateLimiter, RateLimiter
 from gateway.core.window import Removal
+from gateway.engine.connections import Connections
 from gateway.engine.ingest import IngestScheduler
 from gateway.engine.lifecycle import Lifecycle
 from gateway.engine.revocation import RevocationService
 from gateway.engine.tasks import TaskSet
+from gateway.telemetry import log_events
 from schemas.codes import ErrorCode
 from schemas.events import (
     NotFinite,
@@ -29,7 +30,7 @@ from schemas.events import (
     rfc3339,
     timestamp_of,
 )
-from schemas.rooms import MEMBER_REMOVED, IdInvalid, RoomKinds, id_of, is_id
+from schemas.rooms import MEMBER_REMOVED, IdInvalid, id_of, is_id
 
 _IN_PROCESS: Final = ""
 """The principal of in-process idempotency keys."""
@@ -37,26 +38,24 @@ _IN_PROCESS: Final = ""
 
 class Publishing:
     """Publishes events to `log`: of clients and HTTP callers by `draft` and `append`, of in-process code by `publish`.
-    Batches are scheduled by `ingest`. `clock` is seconds since the epoch, `timer` seconds of a monotonic clock."""
+    Batches are scheduled by `ingest`. All of them are checked against the `contract`, if there is one."""
 
     def __init__(
         self,
-        log: Log,
+        connections: Connections,
         revocation: RevocationService,
-        kinds: RoomKinds,
-        limits: Limits,
-        clock: Callable[[], float],
-        timer: Callable[[], float],
+        log: Log,
         lifecycle: Lifecycle,
     ) -> None:
+        self.contract = connections.contract
         self.ingest = IngestScheduler()
         self._log = log
         self._revocation = revocation
-        self._kinds = kinds
+        kinds = self._kinds = connections.kinds
         self._ids_of = attrgetter("user_id", *kinds.fields)
-        self._limits = limits
-        self._clock = clock
-        self._timer = timer
+        limits = self._limits = connections.limits
+        self._clock = connections.clock
+        self._timer = connections.timer
         self._lifecycle = lifecycle
         self._removals = TaskSet()
         self._rates: KeyedRateLimiter[tuple[str, str]] = KeyedRateLimiter(
@@ -75,16 +74,18 @@ class Publishing:
         key: str | None = None,
         item_key: str | None = None,
         op: Op | None = None,
+        version: int | None = None,
         **ids: int | str | UUID | None,
     ) -> Receipt:
         """Append an event of in-process code, which is trusted for every tenant and has no rate limit.
 
         `ids` are those of its rooms, such as `circle_id=7`, at most one for each configured kind. `timestamp` is a
         `datetime` with a time zone or RFC 3339 text, by default now; `key` is the idempotency key; `item_key` and `op`
-        are `key` and `op` of the protocol: the item that a keyed event changes, and how. Raises `GatewayError` where
-        the log refuses; `ValueError` for an invalid tenant, type, id, timestamp, key or op, and for data that JSON
-        cannot hold; `TypeError` for an id of an unknown kind of room; `WrongEventLoop` on another event loop than the
-        gateway's.
+        are `key` and `op` of the protocol: the item that a keyed event changes, and how; `version` is that of the type
+        in the event contract, by default the newest. Raises `GatewayError` where the log refuses, `ContractViolation`
+        where the contract does; `ValueError` for an invalid tenant, type, id, timestamp, key or op, and for data that
+        JSON cannot hold; `TypeError` for an id of an unknown kind of room; `WrongEventLoop` on another event loop than
+        the gateway's.
         """
         if self._lifecycle.loop is not asyncio.get_running_loop():
             await self._lifecycle.ensure_running()
@@ -93,6 +94,8 @@ class Publishing:
             raise ValueError(problem)
         if problem := change_error(item_key, op):
             raise ValueError(problem)
+        if version is not None and (version.__class__ is not int or version < 1):
+            raise ValueError("version: an integer, 1 or more")
         if not is_id(tenant):
             raise IdInvalid("tenant")
         # The first check is for speed: an ABC's isinstance takes longer than encoding a short event.
@@ -108,6 +111,8 @@ class Publishing:
             max_bytes=self._limits.message_bytes,
             item_key=item_key,
             op=op,
+            contract=self.contract,
+            version=version,
         )
         return await self.append(tenant, draft)
 
@@ -132,6 +137,8 @@ class Publishing:
                 max_bytes=self._limits.message_bytes,
                 item_key=event.key,
                 op=event.op,
+                contract=self.contract,
+                version=event.version,
             )
         except IdInvalid as error:
             raise GatewayError(ErrorCode.ROOM_INVALID, f"{error}; {self._kinds.grammar}") from None
@@ -177,5 +184,9 @@ class Publishing:
         return len(self._rates)
 
     def sweep(self) -> None:
-        """Drop the rate limiters of principals that have not published recently."""
+        """Drop the rate limiters of principals that have not published recently, and report violations of the
+        contract."""
         self._rates.sweep(self._timer())
+        if self.contract is not None:
+            for violations in self.contract.take_recent():
+                log_events.contract_violated(violations, self.contract.mode)

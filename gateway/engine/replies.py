@@ -1,11 +1,12 @@
 """Replies: the gateway's own frames for new clients and refusals."""
 
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 from auth.errors import AuthError
 from gateway.core.admission import Limits
 from gateway.core.connection import Connection
+from gateway.core.contract import Contract
 from gateway.core.errors import ApplicationFailed, ConnectionRefused, GatewayError, LogUnavailable, NodeDraining
 from gateway.core.frame import MessageFrame
 from schemas import messages
@@ -22,22 +23,25 @@ def frame_of(message: messages.Message, timestamp: str, id: str | int | None = N
 
 
 def connection_established(
-    connection: Connection, cursor: str, subscribed: tuple[str, ...], limits: Limits
+    connection: Connection, cursor: str, subscribed: tuple[str, ...], limits: Limits, contract: Contract | None
 ) -> messages.Established:
     """The first frame of a connection."""
     identity = connection.identity
-    return messages.Established(
-        connection_id=connection.id,
-        client_id=connection.client_id,
-        user_id=identity.user_id,
-        tenant=identity.tenant,
-        rooms=identity.grants.patterns,
-        subscribed=subscribed,
-        expires_at=rfc3339(identity.expires_at),
-        cursor=cursor,
-        limits=_limits(limits, connection.rate),
-        ping_interval=limits.ping_interval if connection.transport.pings else None,
-    )
+    fields: dict[str, Any] = {
+        "connection_id": connection.id,
+        "client_id": connection.client_id,
+        "user_id": identity.user_id,
+        "tenant": identity.tenant,
+        "rooms": identity.grants.patterns,
+        "subscribed": subscribed,
+        "expires_at": rfc3339(identity.expires_at),
+        "cursor": cursor,
+        "limits": _limits(limits, connection.rate),
+        "ping_interval": limits.ping_interval if connection.transport.pings else None,
+    }
+    if contract is None:
+        return messages.Established(**fields)
+    return messages.EstablishedWithContract(**fields, contract=contract.digest)
 
 
 @lru_cache(maxsize=256)  # the same for nearly all connections
@@ -60,6 +64,7 @@ def error_reply(error: GatewayError | AuthError) -> messages.Error:
         rooms=tuple(rooms) if rooms else None,
         retry_after=getattr(error, "retry_after", None),
         limit=getattr(error, "limit", None),
+        **getattr(error, "details", {}),
     )
 
 

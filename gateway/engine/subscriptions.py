@@ -110,7 +110,7 @@ class Subscriptions:
 
     def _establish(self, connection: Connection, request: ConnectRequest, refused_rooms: Collection[str] = ()) -> None:
         self._delivery.flush()
-        identity, limits = connection.identity, self._connections.limits
+        identity, connections = connection.identity, self._connections
         window = self._log.window(identity.tenant)
         connection.established = True
         own = user_room(identity.user_id)
@@ -128,7 +128,10 @@ class Subscriptions:
             refused, rooms = refused or error, ()
         self._connections.manager.join(connection, own, window.head)
         subscribed = tuple(dict.fromkeys((own, *rooms)))
-        self._connections.reply(connection, connection_established(connection, window.cursor, subscribed, limits))
+        established = connection_established(
+            connection, window.cursor, subscribed, connections.limits, connections.contract
+        )
+        connections.reply(connection, established)
         self._log_status.send_current(connection)
         if refused is not None:
             log_events.command_refused(connection, refused)

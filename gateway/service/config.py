@@ -160,6 +160,18 @@ class Settings(BaseSettings):
     state_max_items: int = Field(default=10_000, ge=1, description="items whose newest value a tenant's log keeps")
     state_max_bytes: int = Field(default=16 * 1024 * 1024, ge=1, description="bytes of these values")
 
+    contract: str | None = Field(
+        default=None,
+        description="event contract: a folder of <type>.v<N>.json, or pydantic models as package.module:NAME",
+    )
+    contract_mode: Literal["off", "warn", "enforce"] = Field(
+        default="enforce",
+        description="events against the contract: refused (enforce), counted (warn), not checked (off)",
+    )
+    contract_unknown: Literal["allow", "refuse"] = Field(
+        default="allow", description="events of types that the contract does not have"
+    )
+
     max_connections_per_user: Count = Field(default=30, description="connections of one user")
     max_connections_per_address: Count = Field(
         default=1_000, description="connections from one address (IPv6: one /64)"
@@ -221,7 +233,7 @@ class Settings(BaseSettings):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
 
-    @field_validator("log_level", "log_format", mode="before")
+    @field_validator("log_level", "log_format", "contract_mode", "contract_unknown", mode="before")
     @classmethod
     def _lower(cls, value: Any) -> Any:
         return value.lower() if isinstance(value, str) else value

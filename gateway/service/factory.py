@@ -32,6 +32,7 @@ from gateway.service.config import (
     load_settings,
     server_processes,
 )
+from gateway.service.contract import contract_of
 from gateway.service.external import ExternalIssuer, external_issuer, external_weaknesses
 from gateway.service.jwks import JwksRefresher
 from gateway.service.keys import cursor_keys, token_keys
@@ -138,6 +139,7 @@ def create_service(
         timer=timer,
         batch_writer=batch_writer,
         access=Access(authenticate, authorize),
+        contract=contract_of(settings),
     )
     if external.jwks is not None:
         gateway.lifecycle.add(external.jwks.start, external.jwks.stop)

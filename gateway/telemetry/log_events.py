@@ -18,6 +18,7 @@ from typing import Any, Final
 from auth.errors import AuthError, TokenInvalid
 from auth.identity import Identity
 from gateway.core.connection import Connection
+from gateway.core.contract import Violations
 from gateway.core.errors import GatewayError
 from gateway.core.headers import Headers
 from gateway.telemetry.line_rate import LineLimiter
@@ -41,6 +42,7 @@ _PLAIN: Final = re.compile(r"[A-Za-z0-9_.:@/+|*,\[\]-]+")
 _connections: Final = logging.getLogger("gateway.connection")
 _requests: Final = logging.getLogger("gateway.request")
 _application: Final = logging.getLogger("gateway.application")
+_contract: Final = logging.getLogger("gateway.contract")
 _audit: Final = logging.getLogger("gateway.audit")
 _telemetry: Final = logging.getLogger("gateway.telemetry")
 
@@ -96,6 +98,16 @@ def command_refused(connection: Connection, error: AuthError | GatewayError) -> 
     if _concerns_operators(error) and _permitted(_connections, logging.INFO, "command.refused", error.code):
         fields = {**_of(connection), **_of_error(error)}
         _write(_connections, logging.INFO, "command.refused", "command refused", fields)
+
+
+def contract_violated(violations: Violations, mode: str) -> None:
+    """The event of events of one type that the contract refuses, or would with `mode` enforce. The refused value is
+    left out: it is an event's data."""
+    if _permitted(_contract, logging.WARNING, "contract.violated", mode):
+        first = violations.first
+        found = {"pointer": first.mismatch.pointer, "expected": first.mismatch.expected, "count": violations.count}
+        fields = {"type": first.event_type, "version": first.version, **found, "mode": mode}
+        _write(_contract, logging.WARNING, "contract.violated", "events violate the contract", fields)
 
 
 def http_connection_ended(address: str, reason: str, status: int | None = None, detail: str | None = None) -> None:

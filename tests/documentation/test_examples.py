@@ -103,6 +103,24 @@ async def test_publish_again_with_curl(shell: Shell, settings: str) -> None:
 
 
 @needs("curl")
+@pytest.mark.parametrize("kind", ["folder", "models"])
+async def test_contract_violation_with_curl(
+    kind: str, tmp_path: Path, settings: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The schema and the model refuse the same event, with the answer that is shown."""
+    (tmp_path / "events").mkdir()
+    (tmp_path / "events/task.completed.v1.json").write_text(example("contract schema"))
+    (tmp_path / "contract.py").write_text(example("contract.py"))
+    monkeypatch.syspath_prepend(tmp_path)
+    contract = str(tmp_path / "events") if kind == "folder" else "contract:EVENTS"
+    async with running(settings_for(contract=contract)) as gate:
+        printed = await Shell(gate, tmp_path).run(settings + example("curl violation"))
+    # The words of a model are pydantic's own.
+    assert json.loads(printed.replace("a valid integer", "integer")) == json.loads(example("violation"))
+    monkeypatch.delitem(sys.modules, "contract", raising=False)
+
+
+@needs("curl")
 async def test_publish_a_batch_with_curl(shell: Shell, settings: str) -> None:
     """Each event is judged by itself."""
     good, bad = json.loads(await shell.run(settings + example("curl batch")))["results"]

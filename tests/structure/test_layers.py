@@ -54,6 +54,7 @@ DRIVERS = {
     "redis": ("gateway.redis", "gateway.logs.redis", "gateway.cluster.redis"),
     "jwt": ("auth.tokens", "auth.jwk"),
     "cryptography": ("auth.keys", "auth.jwk", "gateway.core.cursor", "gateway.core.ticket_seal"),
+    "jsonschema_rs": ("schemas.contract.json_schema",),
     "jsonpatch": ("gateway.embedding.agui",),
     "jsonpointer": ("gateway.embedding.agui",),
     "pydantic": ("schemas", "auth", "gateway.api", "gateway.service", "gateway.server.development"),
@@ -410,6 +411,26 @@ def test_the_http_side_reaches_into_no_part_of_the_engine() -> None:
                 if "gateway" in chain and len(chain) > 2 and all(part.isidentifier() for part in chain):
                     wrong.append(f"{name}:{node.lineno}: {'.'.join(chain)}")
     assert wrong == []
+
+
+def test_every_draft_is_checked_against_the_contract() -> None:
+    """A draft is made in one function, which checks the event; each caller passes the contract on. Only `Publishing`
+    appends to the log."""
+    makers, callers, appenders = [], [], []
+    for name, tree in modules().items():
+        for node in ast.walk(tree) if not within(name, ("gateway.testing", "gateway.logs")) else ():
+            if not isinstance(node, ast.Call):
+                continue
+            called = ast.unparse(node.func)
+            if called == "draft_of":
+                callers.append(name)
+                assert "contract" in {keyword.arg for keyword in node.keywords}, f"{name}:{node.lineno}"
+            elif called == "Draft" and name != "gateway.cli.main":  # the client's own
+                makers.append(name)
+            elif called.endswith("log.append"):
+                appenders.append(name)
+    assert makers == ["gateway.core.drafts"]
+    assert set(callers) == set(appenders) == {"gateway.engine.publishing"}
 
 
 def test_the_state_machine_is_in_one_file() -> None:
