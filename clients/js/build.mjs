@@ -1,6 +1,6 @@
 /** Builds `dist` (ESM, CJS, types for both), and the one file that the gateway's own pages use and that may be copied.
  *
- *      node build.mjs                  into dist, and gateway/web/js/client.js
+ *      node build.mjs                  into dist, gateway/web/js/client.js, and the report api.md
  *      node build.mjs --dist FOLDER    only dist, there
  *      node build.mjs --check          only compares client.js with the sources: exit status 1 where it differs
  */
@@ -12,13 +12,15 @@ import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 
+import { report } from './api.mjs';
+
 const here = fileURLToPath(new URL('.', import.meta.url));
 const page = fileURLToPath(new URL('../../gateway/web/js/client.js', import.meta.url));
 const entries = ['index', 'react', 'sse'];
 
 /** Names of properties between the modules of the client: on no frame, in no option, on no public object. Minifiers cannot
  *  know that, so the package has short ones. */
-const internal = /^(position|replaying|listeners|asked|kept|owed|snapshot|changed|watched|present|begin|established|lost|refuse|mayRenew|accepted|expires|refresh|whenLive|settle|fresh|ask|fail|command|ready|tell|names|gap)$/;
+const internal = /^(position|replaying|listeners|asked|kept|owed|snapshot|changed|watched|present|begin|established|lost|refuse|mayRenew|accepted|expires|refresh|whenLive|settle|fresh|ask|fail|command|ready|tell|names|gap|how|left)$/;
 
 const bundle = (options) => build({
   absWorkingDir: here, bundle: true, target: 'es2022', charset: 'utf8', logLevel: 'warning', packages: 'external', ...options,
@@ -54,6 +56,7 @@ if (option === '--dist') {
 } else if (option !== '--check') {
   writeFileSync(page, await single());
   await dist(join(here, 'dist'));
+  writeFileSync(join(here, 'api.md'), report(join(here, 'dist')));
 } else if (readFileSync(page, 'utf8') !== await single()) {
   console.error('gateway/web/js/client.js is not what clients/js/src builds; run `npm run build` in clients/js');
   process.exit(1);

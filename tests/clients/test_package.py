@@ -30,6 +30,11 @@ def test_the_committed_file_is_what_the_sources_build() -> None:
     run(PACKAGE, NODE, "build.mjs", "--check")
 
 
+def test_the_report_of_its_api_is_that_of_the_sources(npm_package: Path) -> None:
+    """api.md; `npm run build` writes it. A difference is a change for users: for the changelog, or not meant."""
+    assert run(PACKAGE, NODE, "api.mjs", npm_package / "dist") == (PACKAGE / "api.md").read_text()
+
+
 def test_its_version_is_that_of_the_gateway() -> None:
     for name in ("package.json", "package-lock.json"):
         assert json.loads((PACKAGE / name).read_text())["version"] == VERSION

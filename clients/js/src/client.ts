@@ -2,8 +2,9 @@
 
 import { publish } from './publisher.js';
 import { Session } from './session.js';
+import type { Tell } from './tell.js';
 import type {
-  AnyEvents, Draft, Frame, Freshness, Options, Presence, Published, Room, RoomOptions, State, StateChange, Tell,
+  AnyEvents, Draft, Frame, Freshness, Options, Presence, Published, Room, RoomOptions, State, StateChange,
 } from './types.js';
 
 /** Connects at once; `new GatewayClient(options)` waits for `open()`. */

@@ -6,12 +6,10 @@ import {
 import type { GatewayClient } from './client.js';
 import type { AnyEvents, Items, RoomOptions, RoomState, StateChange } from './types.js';
 
-type AnyClient = GatewayClient<any>;
-
-const Context = createContext<AnyClient | undefined>(undefined);
+const Context = createContext<GatewayClient<any> | undefined>(undefined);
 
 /** Provides the client for the hooks below it: `<GatewayProvider client={connect({…})}>`, made outside of components. */
-export const GatewayProvider = ({ client, children }: { client: AnyClient; children?: ReactNode }) =>
+export const GatewayProvider = ({ client, children }: { client: GatewayClient<any>; children?: ReactNode }) =>
   createElement(Context.Provider, { value: client }, children);
 
 export function useClient<E extends object = AnyEvents>(): GatewayClient<E> {

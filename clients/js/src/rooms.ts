@@ -7,7 +7,8 @@ import { FINAL } from './codes.js';
 import type { GatewayError } from './errors.js';
 import { applyTo, roomsOf } from './items.js';
 import { Listener, RoomRecord, type Source } from './room.js';
-import type { Frame, GatewayEvent, RoomOptions, Tell } from './types.js';
+import type { Tell } from './tell.js';
+import type { Frame, GatewayEvent, RoomOptions } from './types.js';
 
 const REMEMBERED = 5_000; // event_ids
 const ROOMS_IN_URL = 2_000; // characters; a request line stays under the usual 8 KiB

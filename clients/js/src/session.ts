@@ -8,7 +8,8 @@ import { FreshnessClock } from './freshness.js';
 import { Rooms } from './rooms.js';
 import { backoff, now, Timers } from './timing.js';
 import { Token } from './token.js';
-import type { Frame, Options, Socket, State, StateChange, Tell } from './types.js';
+import type { Tell } from './tell.js';
+import type { Frame, Options, Socket, State, StateChange } from './types.js';
 
 const STABLE_AFTER = 10_000; // a connection that lived this long resets the backoff
 const OPEN_DEADLINE = 10_000; // from dialling to `connection.established`

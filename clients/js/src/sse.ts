@@ -14,7 +14,7 @@ type Query = Record<string, string | undefined>;
 type Command = { type: string; id: number; rooms: string[]; since?: string; state?: true; [field: string]: any };
 
 /** The `fallback` of `connect`. */
-export const eventStream = (options: Options, query: Query, token: string | undefined): Socket =>
+export const eventStream: NonNullable<Options['fallback']> = (options, query, token) =>
   new EventStreamSocket(options, query, token);
 
 class EventStreamSocket implements Socket {

@@ -2,7 +2,8 @@
 
 import { GatewayError } from './errors.js';
 import { now, Timers } from './timing.js';
-import type { Frame, Options, Tell } from './types.js';
+import type { Tell } from './tell.js';
+import type { Frame, Options } from './types.js';
 
 const AHEAD = 15_000; // where `token.expiring` does not come
 const AGAIN = 5_000; // after a function that failed

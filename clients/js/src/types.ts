@@ -183,6 +183,3 @@ export interface Options<E extends object = AnyEvents> {
   /** In place of `Math.random`, for tests. */
   random?: () => number;
 }
-
-/** Calls a callback of the options; internal. */
-export type Tell = (name: 'onState' | 'onEvent' | 'onGap' | 'onFrame' | 'onError', value: unknown) => void;
