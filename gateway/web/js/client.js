@@ -116,7 +116,7 @@ var Commands = class {
 // src/dial.ts
 function dial(options, query, token) {
   const Constructor = options.WebSocket ?? globalThis.WebSocket;
-  if (!Constructor) throw new Error("no WebSocket here: use Node 22, or pass { WebSocket } of the package ws");
+  if (!Constructor) throw new Error("no WebSocket here: use Node 22, or install ws and pass { WebSocket } from 'ws'");
   const url = new URL(options.url, globalThis.location?.href);
   url.protocol = url.protocol.replace("http", "ws");
   const inQuery = options.tokenIn === "query";
