@@ -17,7 +17,7 @@ from textwrap import dedent
 from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-PATTERNS: Final = ("*.md", "docs/*.md", "clients/*/README.md")
+PATTERNS: Final = ("*.md", "docs/*.md", "clients/*/README.md", "examples/*.md", "examples/*/*.md")
 PAGES: Final = [path for pattern in PATTERNS for path in sorted(ROOT.glob(pattern))]
 
 _FENCE: Final = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.DOTALL | re.MULTILINE)

@@ -68,6 +68,6 @@ def test_pages_that_are_named_exist() -> None:
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_files_that_pages_name_exist(page: Path) -> None:
     """Source files, tests and folders, by their path from the root."""
-    folders = "auth|benchmarks|docs|gateway|schemas|tests"
+    folders = "auth|benchmarks|docs|examples|gateway|schemas|tests"
     named = re.findall(rf"`((?:{folders})/[\w./-]*)`", page.read_text())
     assert [name for name in named if not (ROOT / name).exists()] == []

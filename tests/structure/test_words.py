@@ -14,7 +14,7 @@ import pytest
 
 from tests.documentation.pages import PAGES, ROOT, name_of
 
-PACKAGES: Final = ("gateway", "auth", "schemas", "benchmarks", "clients/python", "tests")
+PACKAGES: Final = ("gateway", "auth", "schemas", "benchmarks", "clients/python", "examples", "tests")
 
 _OPENINGS: Final = re.compile(
     r"(?:Who|Whoever|Whom|Whose|What|Whatever|Nobody|Somebody|Anybody|Everybody|Those|Nothing|It|That|Of|As|And|Though)\b"
@@ -60,7 +60,14 @@ def comments(path: Path) -> list[tuple[int, str]]:
     return [(token.start[0], token.string) for token in tokens if token.type == tokenize.COMMENT]
 
 
-_SCRIPTS: Final = ("clients/js/*.mjs", "clients/js/src/*", "clients/js/tests/**/*", "gateway/web/**/*", "tests/**/*")
+_SCRIPTS: Final = (
+    "clients/js/*.mjs",
+    "clients/js/src/*",
+    "clients/js/tests/**/*",
+    "gateway/web/**/*",
+    "examples/**/*",
+    "tests/**/*",
+)
 _BUILT: Final = ROOT / "gateway/web/js/client.js"
 _QUOTED: Final = r"""(?:'(?:\\.|[^'\\\n])*'|"(?:\\.|[^"\\\n])*"|`(?:\\.|[^`\\])*`)"""
 _JAVASCRIPT: Final = re.compile(
@@ -158,7 +165,7 @@ def test_class_names_are_unique() -> None:
     names = Counter(
         node.name
         for path in modules()
-        if path.relative_to(ROOT).parts[0] not in ("benchmarks", "clients", "tests")
+        if path.relative_to(ROOT).parts[0] not in ("benchmarks", "clients", "examples", "tests")
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.ClassDef)
     )

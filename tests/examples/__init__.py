@@ -1,0 +1,1 @@
+"""The programs of the folder `examples`, run by the commands of their pages against a real gateway."""
