@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.telemetry import log_events
+from gateway.telemetry import counts, log_events
 from gateway.telemetry.line_rate import LineLimiter
 from tests.support.inprocess import RunningGateway, running
 from tests.support.redis import RedisServer, redis_server
@@ -26,6 +26,13 @@ def pytest_collection_finish() -> None:
 def _log_limits_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """Log lines of one test do not count against the next."""
     monkeypatch.setattr(log_events, "limiter", LineLimiter())
+
+
+@pytest.fixture(autouse=True)
+def _counts_of_its_own() -> None:
+    """Refusals, closes and gaps of one test are not counted in the next."""
+    for counted in (counts.refused_connects, counts.refusals, counts.closes, counts.gaps):
+        counted.clear()
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from benchmarks.peers import Peer
 from benchmarks.report import Column, Workload
 from gateway.core.catch_up import Progress, send_next_batch, start_replay
 from gateway.core.connection import Connection
-from gateway.core.frame import Batch
+from gateway.core.frame import Batch, DeliveryCount
 from gateway.core.window import Bounds, Window
 from gateway.engine.gateway import Gateway
 from gateway.logs.memory import MemoryLog
@@ -114,7 +114,7 @@ def _catch_up(window: Window, clients: int) -> tuple[float, int]:
     for connection in connections:
         connection.rooms["circle:1"] = 0
         connection.fall_behind(0)
-        while send_next_batch(connection, window, 0.0) is not Progress.LIVE:
+        while send_next_batch(connection, window, 0.0, DeliveryCount()) is not Progress.LIVE:
             pass
     return time.process_time() - begun, sum(transport.bytes for transport in transports)
 
@@ -124,7 +124,7 @@ def _state(window: Window) -> tuple[float, float]:
     connection = _connection(_Counter())
     steps = [_timed(lambda: start_replay(connection, window, ["circle:1"], window.head, state=True))]
     while connection.offset is not None:
-        steps.append(_timed(lambda: send_next_batch(connection, window, 0.0)))
+        steps.append(_timed(lambda: send_next_batch(connection, window, 0.0, DeliveryCount())))
     return sum(steps), max(steps)
 
 

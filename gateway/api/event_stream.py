@@ -19,7 +19,7 @@ from gateway.core.errors import GatewayError
 from gateway.core.event_stream import PATH
 from gateway.core.host import Host
 from gateway.service.factory import Service
-from gateway.telemetry import log_events
+from gateway.telemetry import counts, log_events
 from gateway.transports.asgi_event_stream import HEADERS, serve_event_stream
 from schemas.codes import ErrorCode
 
@@ -44,6 +44,7 @@ class StreamRoute(ProblemRoute):
     reconnecting without looking like a fault."""
 
     def _refuse(self, request: Request, error: AuthError | GatewayError) -> Response:
+        counts.refused_connects[error.code] += 1
         answer = super()._refuse(request, error)
         revoked = isinstance(error, TokenRevoked)
         return Response(status_code=204, headers={"Cache-Control": "no-store"}) if revoked else answer

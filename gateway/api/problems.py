@@ -14,7 +14,7 @@ from auth.errors import AuthError
 from gateway.api.client import Scope, address_of, identity_of
 from gateway.core.addresses import Proxy
 from gateway.core.errors import ConnectionRefused, GatewayError, RateLimited
-from gateway.telemetry import log_events
+from gateway.telemetry import counts, log_events
 from schemas.admin import Problem
 from schemas.codes import ERROR_RULES, ErrorCode
 from schemas.faults import describe
@@ -91,8 +91,10 @@ def problem_for(error: Exception) -> Response:
     if isinstance(error, AuthError):
         return problem(ERROR_RULES[error.code].status, error.code, str(error), rooms=tuple(getattr(error, "rooms", ())))
     if isinstance(error, RequestValidationError):
+        counts.refusals[ErrorCode.BAD_MESSAGE] += 1
         return problem(HTTPStatus.UNPROCESSABLE_ENTITY, ErrorCode.BAD_MESSAGE, describe(error.errors(), outer=1))
     if isinstance(error, BodyError):
+        counts.refusals[error.code] += 1
         return problem(error.status_code, error.code, str(error.detail), limit=error.limit)
     if isinstance(error, HTTPException):
         code = _CODES.get(error.status_code, ErrorCode.BAD_MESSAGE)

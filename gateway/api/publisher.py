@@ -44,12 +44,17 @@ class HttpPublisher:
         self.model = published_event(gateway.kinds)
         self.validate = TypeAdapter(self.model).validator.validate_python
         self._publishing = gateway.publishing
+        self._counts = self._publishing.counts["http"]
         self._proxies = service.settings.proxies
 
     async def publish(self, identity: Identity, event: PublishedEvent) -> Result:
         """Append one event to the log. Raises `AuthError`, `GatewayError`."""
-        tenant, draft = self._publishing.draft(identity, event)
-        return _answer(await self._publishing.append(tenant, draft), draft.rooms)
+        try:
+            tenant, draft = self._publishing.draft(identity, event)
+            return self._answer(await self._publishing.append(tenant, draft), draft.rooms)
+        except (AuthError, GatewayError):
+            self._counts.refused += 1
+            raise
 
     async def publish_batch(
         self, scope: Scope, identity: Identity, batch: IngestBatch, events: Sequence[Any]
@@ -61,8 +66,8 @@ class HttpPublisher:
         async for some in batch.slices(events):
             # Concurrent appends: a remote log takes many in one round trip.
             under_way += [self._try_append(scope, identity, item) for item in some]
-            await _collect(under_way, results, _AHEAD)
-        await _collect(under_way, results, 0)
+            await self._collect(under_way, results, _AHEAD)
+        await self._collect(under_way, results, 0)
         late = LogUnavailable("the event was not accepted: the events before it took too long; send it again later")
         results += [_failure(late)] * (len(events) - len(results))
         return results
@@ -74,26 +79,27 @@ class HttpPublisher:
         except Exception as error:
             if isinstance(error, AuthError | GatewayError):
                 log_refusal(scope, BATCH_PATH, self._proxies, error)
+            self._counts.refused += 1
             return _failure(error)
 
+    async def _collect(self, under_way: deque[UnderWay], results: list[Result], left: int) -> None:
+        """Move results over in order, until `left` appends are under way."""
+        while len(under_way) > left:
+            sent = under_way.popleft()
+            if isinstance(sent, dict):
+                results.append(sent)
+                continue
+            appended, rooms = sent
+            try:
+                results.append(self._answer(await appended, rooms))
+            except Exception as error:
+                # Other events are in the log, and the publisher must get their results.
+                self._counts.refused += 1
+                results.append(_failure(error))
 
-async def _collect(under_way: deque[UnderWay], results: list[Result], left: int) -> None:
-    """Move results over in order, until `left` appends are under way."""
-    while len(under_way) > left:
-        sent = under_way.popleft()
-        if isinstance(sent, dict):
-            results.append(sent)
-            continue
-        appended, rooms = sent
-        try:
-            results.append(_answer(await appended, rooms))
-        except Exception as error:
-            # Other events are in the log, and the publisher must get their results.
-            results.append(_failure(error))
-
-
-def _answer(receipt: Receipt, rooms: tuple[str, ...]) -> Result:
-    return {"event_id": receipt.event_id, "duplicate": receipt.duplicate, "rooms": rooms}
+    def _answer(self, receipt: Receipt, rooms: tuple[str, ...]) -> Result:
+        self._counts.add(receipt)
+        return {"event_id": receipt.event_id, "duplicate": receipt.duplicate, "rooms": rooms}
 
 
 def _failure(error: Exception) -> Result:

@@ -12,7 +12,7 @@ from enum import Enum
 from typing import Final, NamedTuple
 
 from gateway.core.connection import Connection, Replay
-from gateway.core.frame import Batch, Frame
+from gateway.core.frame import Batch, DeliveryCount, Frame
 from gateway.core.room_index import Spans
 from gateway.core.window import Window
 from schemas.rooms import TENANT_ROOM
@@ -117,8 +117,8 @@ def skip_gap(connection: Connection, window: Window) -> None:
         connection.abandon_replay()
 
 
-def send_next_batch(connection: Connection, window: Window, now: float) -> Progress:
-    """Write one batch of the entries owed, and advance the connection; `now` is for its rate limit."""
+def send_next_batch(connection: Connection, window: Window, now: float, delivered: DeliveryCount) -> Progress:
+    """Write one batch of the entries owed, advance the connection and count the batch; `now` is for its rate limit."""
     if connection.offset is None:
         return Progress.LIVE
     replay = connection.replay
@@ -147,8 +147,11 @@ def send_next_batch(connection: Connection, window: Window, now: float) -> Progr
     connection.advance(reached, len(frames))
     if connection.replay is None and connection.offset >= horizon:
         _end_round(connection, window)
-    if frames and not connection.transport.write(Batch(frames)):
-        return Progress.FULL
+    if frames:
+        batch = Batch(frames)
+        delivered.add(batch, 1)
+        if not connection.transport.write(batch):
+            return Progress.FULL
     if connection.replay is not None or connection.offset < window.head:
         return Progress.THROTTLED if len(frames) >= allowance else Progress.MORE
     return _reach_head(connection, window)

@@ -175,6 +175,7 @@ class Connection:
 
     def write(self, batch: Batch) -> None:
         """Write new events, or the rest of them. A full transport calls `on_writable` later."""
+        batch.written += 1
         if not self.transport.write(batch):
             self.offset = batch.last
 

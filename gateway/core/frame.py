@@ -114,10 +114,11 @@ class Batch:
     """Frames that are written together, shared by all their recipients.
 
     `first` and `last` are offsets in the log, for a connection that falls behind; 0 for replies. `wire` and `deflated`
-    are all frames concatenated, and so is `event_stream`.
+    are all frames concatenated, and so is `event_stream`. `written` counts the connections that have taken it through
+    their transports.
     """
 
-    __slots__ = ("_deflated", "_event_stream", "count", "first", "frames", "last", "wire")
+    __slots__ = ("_deflated", "_event_stream", "count", "first", "frames", "last", "wire", "written")
 
     wire: bytes | memoryview
 
@@ -126,6 +127,7 @@ class Batch:
         self.count = len(frames)
         self.first = first
         self.last = last
+        self.written = 0
         self.wire = frames[0].wire if self.count == 1 else b"".join([frame.wire for frame in frames])
         self._deflated: bytes | None = None
         self._event_stream: bytes | memoryview | None = None
@@ -161,5 +163,22 @@ class EventStreamBatch(Batch):
         self.count = len(frames)
         self.first = first
         self.last = last
+        self.written = 0
         self.wire = self._event_stream = b"".join([frame.event_stream for frame in frames])
         self._deflated = None
+
+
+class DeliveryCount:
+    """The events that were written to clients, and the bytes of their frames before compression. Counted once a batch,
+    not for each connection."""
+
+    __slots__ = ("bytes", "events")
+
+    def __init__(self) -> None:
+        self.events = 0
+        self.bytes = 0
+
+    def add(self, batch: Batch, connections: int) -> None:
+        """Count a batch that was written to so many connections."""
+        self.events += batch.count * connections
+        self.bytes += len(batch.wire) * connections

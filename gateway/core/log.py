@@ -114,6 +114,9 @@ class Log(Protocol):
     def window(self, tenant: str) -> Window:
         """This node's window of the tenant's log, up to the newest entry that the listener was called with."""
 
+    def windows(self) -> Iterable[Window]:
+        """The windows that this node keeps."""
+
     def staleness(self, tenant: str) -> float | None:
         """Seconds since the head of the tenant's window was last known to be the head of the log; None while this node
         cannot know that, or knows of entries that the window lacks."""

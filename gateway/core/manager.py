@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from gateway.core.connection import OVER_RATE, Connection
-from gateway.core.frame import Batch, EventStreamBatch, Frame
+from gateway.core.frame import Batch, DeliveryCount, EventStreamBatch, Frame
 from gateway.core.window import Entry
 
 
@@ -12,7 +12,7 @@ class TenantIndex:
     """The connections of one tenant by id, by room and by user, those that are event streams, and its totals since the
     start. It holds nothing of other tenants."""
 
-    __slots__ = ("connections", "connections_seen", "messages_sent", "rooms", "streams", "users")
+    __slots__ = ("connections", "connections_seen", "delivered", "messages_sent", "rooms", "streams", "users")
 
     def __init__(self) -> None:
         # Dictionaries in place of sets: they keep the order of arrival, so that no connection is always served last.
@@ -22,6 +22,7 @@ class TenantIndex:
         self.streams: dict[Connection, None] = {}
         self.connections_seen = 0
         self.messages_sent = 0  # to connections that are gone
+        self.delivered = DeliveryCount()
 
     def total_sent(self) -> int:
         """Messages sent to the tenant's connections since the start. O(connections)."""
@@ -122,6 +123,7 @@ class ConnectionManager:
                     by_fd[outcome] = connection
                 elif outcome == OVER_RATE:
                     over.append(connection)
+            index.delivered.add(batch, len(by_fd) + batch.written)
             try:
                 batch_writer(batch, by_fd)
             except Exception as error:

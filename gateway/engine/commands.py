@@ -15,7 +15,7 @@ from gateway.engine.publishing import Publishing
 from gateway.engine.replies import error_reply
 from gateway.engine.subscriptions import Subscriptions
 from gateway.engine.tasks import TaskSet
-from gateway.telemetry import log_events
+from gateway.telemetry import counts, log_events
 from schemas import messages
 from schemas.codes import CloseCode, ErrorCode
 from schemas.commands import (
@@ -50,6 +50,7 @@ class Commands:
         self._subscriptions = subscriptions
         self._presence = presence
         self._publishing = publishing
+        self._publish_counts = publishing.counts["websocket"]
         self._parser = CommandParser(connections.kinds)
         self._marks = marks
         self._tasks = tasks
@@ -87,6 +88,7 @@ class Commands:
             self._malformed(connection, CommandError(ErrorCode.BAD_MESSAGE, "a command is a text frame"))
 
     def _malformed(self, connection: Connection, error: CommandError) -> None:
+        counts.refusals[error.code] += 1
         self._connections.reply(connection, messages.Error(code=error.code, message=str(error)), error.id)
         connection.malformed_streak += 1
         if connection.malformed_streak >= self._limits.malformed:
@@ -198,13 +200,18 @@ class Commands:
             self._refuse(connection, error, command.id)
 
     def _publish(self, connection: Connection, command: Publish) -> None:
-        tenant, draft = self._publishing.draft(connection.identity, command.event)
+        try:
+            tenant, draft = self._publishing.draft(connection.identity, command.event)
+        except (AuthError, GatewayError):
+            self._publish_counts.refused += 1
+            raise
         self._tasks.spawn(self._publish_and_reply(connection, tenant, draft, command.id))
 
     async def _publish_and_reply(self, connection: Connection, tenant: str, draft: Draft, id: str | int | None) -> None:
         try:
             receipt = await self._publishing.append(tenant, draft)
         except GatewayError as error:
+            self._publish_counts.refused += 1
             self._refuse(connection, error, id)
         except Exception:
             # Without a reply the publisher would not know whether to retry.
@@ -214,5 +221,6 @@ class Commands:
             )
             self._connections.reply(connection, failed, id)
         else:
+            self._publish_counts.add(receipt)
             published = messages.Published(event_id=receipt.event_id, duplicate=receipt.duplicate)
             self._connections.reply(connection, published, id)

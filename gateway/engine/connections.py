@@ -23,7 +23,7 @@ from gateway.core.revocations import Revocations
 from gateway.core.timer_wheel import TimerWheel
 from gateway.core.transport import Transport
 from gateway.engine.replies import frame_of, rejection
-from gateway.telemetry import log_events
+from gateway.telemetry import counts, log_events
 from schemas import messages
 from schemas.codes import CloseCode, ErrorCode
 from schemas.events import rfc3339
@@ -159,7 +159,9 @@ class Connections:
 
     def close(self, connection: Connection, code: CloseCode, reason: str) -> None:
         """Close a connection: nothing more is written to it."""
-        if code is not CloseCode.SERVICE_RESTART:  # of all connections at a shutdown
+        if code is CloseCode.SERVICE_RESTART:  # of all connections at a shutdown
+            counts.count_close(code)
+        else:
             log_events.connection_closed(connection, code, reason)
         self._close(connection, code, reason)
 

@@ -11,6 +11,7 @@ from gateway.core.connection import Connection
 from gateway.core.frame import Batch
 from gateway.core.log import Log
 from gateway.core.manager import BatchWriter
+from gateway.core.metric import Histogram
 from gateway.core.window import Entry, Window
 from gateway.engine.connections import Connections
 from gateway.telemetry import log_events
@@ -42,9 +43,10 @@ def write_each(batch: Batch, by_fd: Mapping[int, Connection]) -> None:
 class Delivery:
     """Delivers the log's entries to this node's connections, and catches up those that are behind.
 
-    `pending_bytes` are not delivered yet; `last_fanout_seconds` is the recent maximum of a fan-out. `batch_writer`
-    writes a batch to many connections. `on_caught_up` is called with each connection without a pending replay; the
-    engine's upper parts set it.
+    `pending_bytes` are not delivered yet; `last_fanout_seconds` is the recent maximum of a fan-out. `latencies` has for
+    each fan-out the seconds from its oldest entry's arrival here until everything was written. `batch_writer` writes a
+    batch to many connections. `on_caught_up` is called with each connection without a pending replay; the engine's
+    upper parts set it.
     """
 
     def __init__(self, connections: Connections, log: Log, batch_writer: BatchWriter = write_each) -> None:
@@ -60,6 +62,7 @@ class Delivery:
         self._flush_scheduled = False
         self._has_new_entries = False
         self.last_fanout_seconds = 0.0
+        self.latencies = Histogram()
         self._catch_ups: deque[Connection] = deque()
         self._catching_up = False
 
@@ -105,7 +108,9 @@ class Delivery:
                 for connection in throttled:
                     self._catch_up_later(connection, THROTTLE_INTERVAL)
         # A maximum that decays: one small fan-out does not hide the cost of a large one.
-        self.last_fanout_seconds = max(self._timer() - now, self.last_fanout_seconds / 2)
+        ended = self._timer()
+        self.last_fanout_seconds = max(ended - now, self.last_fanout_seconds / 2)
+        self.latencies.observe(ended - self._oldest_pending)
 
     def _close_recipients(self, tenant: str, entries: list[Entry]) -> None:
         """Close the connections in the rooms of `entries` (1011): it is unknown which entries they got, and each
@@ -154,8 +159,9 @@ class Delivery:
         self.flush()
         if not self._connections.is_open(connection):
             return
-        window = self._log.window(connection.identity.tenant)
-        progress = send_next_batch(connection, window, self._timer())
+        tenant = connection.identity.tenant
+        window = self._log.window(tenant)
+        progress = send_next_batch(connection, window, self._timer(), self._manager.of(tenant).delivered)
         if progress is Progress.GAP:
             skip_gap(connection, window)
             self._report_gap(connection, window)

@@ -125,6 +125,7 @@ class EventStreams:
         answer = subscriptions.join(connection, rooms, since, history, state) if rooms or stream.request.rooms else None
         if gap is not None and answer is not None:
             answer = answer.model_copy(update={"recovered": False})
+            subscriptions.recoveries[False] += 1
         # The id is the cursor to resume from as things are: one ahead of what is owed would lose that at the next drop,
         # so there is none where all that is owed is history and state.
         cursor = window.cursor if connection.live else since

@@ -30,6 +30,7 @@ from gateway.engine.lifecycle import Lifecycle
 from gateway.engine.log_listener import GatewayLogListener
 from gateway.engine.log_status import LogStatusNotifier
 from gateway.engine.marks import Marks
+from gateway.engine.metrics import Metrics
 from gateway.engine.presence import PresenceService
 from gateway.engine.publishing import Publishing
 from gateway.engine.revocation import RevocationService
@@ -96,9 +97,10 @@ class Gateway(Host):
         )
         self.delivery.on_caught_up = self.commands.run_pending
         self.housekeeping = Housekeeping(self.connections, self.publishing, log, self.cluster)
+        self.metrics = Metrics(self.connections, self.delivery, self.subscriptions, self.publishing, log)
         log.attach(GatewayLogListener(self.delivery, self.revocation, self.log_status))
-        self.lifecycle.add(self.cluster.start, self.cluster.stop)
-        self.lifecycle.add(log.start, log.stop)
+        for part in (self.cluster, log, self.metrics):
+            self.lifecycle.add(part.start, part.stop)
         self.lifecycle.add(self._open, self._close)
         self.start, self.stop = self.lifecycle.start, self.lifecycle.stop
         """Start on this event loop, before connections are opened; close them (1012), and release all resources."""

@@ -12,11 +12,13 @@ from gateway.core.drafts import draft_of
 from gateway.core.errors import GatewayError, RateLimited
 from gateway.core.idempotency import scoped_key
 from gateway.core.log import Draft, Log, Receipt
+from gateway.core.metric import Histogram
 from gateway.core.rate_limit import KeyedRateLimiter, RateLimiter
 from gateway.core.window import Removal
 from gateway.engine.connections import Connections
 from gateway.engine.ingest import IngestScheduler
 from gateway.engine.lifecycle import Lifecycle
+from gateway.engine.publish_counts import SOURCES, PublishCount
 from gateway.engine.revocation import RevocationService
 from gateway.engine.tasks import TaskSet
 from gateway.telemetry import log_events
@@ -32,13 +34,20 @@ from schemas.events import (
 )
 from schemas.rooms import MEMBER_REMOVED, IdInvalid, id_of, is_id
 
+SAMPLED: Final = 16
+"""Events of which one is measured: that takes 0.7 us, a thirtieth of publishing."""
+
 _IN_PROCESS: Final = ""
 """The principal of in-process idempotency keys."""
 
 
 class Publishing:
     """Publishes events to `log`: of clients and HTTP callers by `draft` and `append`, of in-process code by `publish`.
-    Batches are scheduled by `ingest`. All of them are checked against the `contract`, if there is one."""
+    Batches are scheduled by `ingest`. All of them are checked against the `contract`, if there is one.
+
+    `counts` are kept by the publishers, for each of `SOURCES`; `latencies` are seconds of appending, of one event in
+    `SAMPLED`.
+    """
 
     def __init__(
         self,
@@ -49,6 +58,9 @@ class Publishing:
     ) -> None:
         self.contract = connections.contract
         self.ingest = IngestScheduler()
+        self.counts = {source: PublishCount() for source in SOURCES}
+        self.latencies = Histogram()
+        self._appends = 0
         self._log = log
         self._revocation = revocation
         kinds = self._kinds = connections.kinds
@@ -114,7 +126,14 @@ class Publishing:
             contract=self.contract,
             version=version,
         )
-        return await self.append(tenant, draft)
+        counts = self.counts["process"]
+        try:
+            receipt = await self.append(tenant, draft)
+        except GatewayError:
+            counts.refused += 1
+            raise
+        counts.add(receipt)
+        return receipt
 
     def draft(self, identity: Identity, event: PublishedEvent) -> tuple[str, Draft]:
         """The tenant and the draft of an event that `identity` publishes, charged to its rate. Raises `AuthError`,
@@ -154,10 +173,24 @@ class Publishing:
         log."""
         appended = self._log.append(tenant, draft)
         if draft.removal is None:
-            return appended
+            self._appends += 1
+            return appended if self._appends % SAMPLED else self._measure(appended)
         appending = self._append_removal(appended, tenant, draft.removal, self._clock())
         # A coroutine is submitted when it is awaited, in its order among the caller's others.
         return asyncio.shield(self._removals.spawn(appending)) if asyncio.isfuture(appended) else appending
+
+    def _measure(self, appended: Awaitable[Receipt]) -> Awaitable[Receipt]:
+        began = self._timer()
+        if asyncio.isfuture(appended):  # not wrapped: it need not be awaited to be in the log
+            appended.add_done_callback(lambda _: self.latencies.observe(self._timer() - began))
+            return appended
+        return self._measured(appended, began)
+
+    async def _measured(self, appended: Awaitable[Receipt], began: float) -> Receipt:
+        try:
+            return await appended
+        finally:
+            self.latencies.observe(self._timer() - began)
 
     async def _append_removal(
         self, appended: Awaitable[Receipt], tenant: str, removal: Removal, began: float

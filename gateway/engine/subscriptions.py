@@ -25,7 +25,8 @@ from schemas.rooms import user_room
 
 
 class Subscriptions:
-    """Joins and leaves rooms; `delivery` writes the replay owed."""
+    """Joins and leaves rooms; `delivery` writes the replay owed. `recoveries` counts the answers to cursors, by
+    `recovered`."""
 
     def __init__(
         self,
@@ -46,6 +47,7 @@ class Subscriptions:
         self._marks = marks
         self._access = access
         self._tasks = tasks
+        self.recoveries = {True: 0, False: 0}
 
     # ---- establish
 
@@ -204,6 +206,8 @@ class Subscriptions:
         manager = self._connections.manager
         answer, examined = subscription.subscribe(manager, window, connection, rooms, since, history, state)
         self._connections.charge(connection, examined)
+        if answer.recovered is not None:
+            self.recoveries[answer.recovered] += 1
         if answer.recovered is False:
             log_events.stream_gap(connection, "not_recovered")
         return answer

@@ -96,6 +96,9 @@ class MemoryLog:
     def window(self, tenant: str) -> Window:
         return self._tenant(tenant)[0]
 
+    def windows(self) -> Iterable[Window]:
+        return [window for window, _ in self._tenants.values()]
+
     def staleness(self, tenant: str) -> float:
         """The window is the log itself."""
         return 0.0

@@ -218,6 +218,9 @@ class Settings(BaseSettings):
         default=10.0, ge=0, description="seconds of a drain, over which clients are closed one after another"
     )
 
+    metrics_token: Annotated[SecretStr, Field(min_length=16)] | None = Field(
+        default=None, description="static bearer token for GET /metrics, at least 16 characters, such as a scraper's"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="log lines from this level on"
     )

@@ -21,6 +21,7 @@ from gateway.core.connection import Connection
 from gateway.core.contract import Violations
 from gateway.core.errors import GatewayError
 from gateway.core.headers import Headers
+from gateway.telemetry import counts
 from gateway.telemetry.line_rate import LineLimiter
 from gateway.telemetry.redaction import redacted
 from schemas.codes import CloseCode, ErrorCode
@@ -65,6 +66,7 @@ class EventText:
 
 def handshake_refused(address: str, status: int, reason: str, **more: str | None) -> None:
     """The event of a handshake that was answered with an HTTP error."""
+    counts.refused_connects[reason] += 1
     if _permitted(_connections, logging.INFO, "connection.refused", reason, status):
         fields = {"address": address, "reason": reason, **more, "code": status}
         _write(_connections, logging.INFO, "connection.refused", "connection refused", fields)
@@ -78,6 +80,8 @@ def origin_refused(address: str, headers: Headers) -> None:
 
 def connection_refused(address: str, error: AuthError | GatewayError, code: int) -> None:
     """The event of a client that was not admitted, and closed with `code`."""
+    counts.refused_connects[error.code] += 1
+    counts.refusals[error.code] += 1
     if _permitted(_connections, logging.INFO, "connection.refused", error.code, code):
         fields = {**_holder(error), "address": address, **_of_error(error), "code": code}
         _write(_connections, logging.INFO, "connection.refused", "connection refused", fields)
@@ -87,6 +91,7 @@ def request_refused(
     address: str, method: str, path: str, error: AuthError | GatewayError, status: int, identity: Identity | None
 ) -> None:
     """The event of an HTTP request that was refused for its token, grants or rate. `path` is that of the route."""
+    counts.refusals[error.code] += 1
     if _concerns_operators(error) and _permitted(_requests, logging.INFO, "request.refused", error.code):
         who = _holder(error) if identity is None else {"tenant": identity.tenant, "user_id": identity.user_id}
         fields = {**who, "address": address, **_of_error(error), "code": status, "method": method, "path": path}
@@ -95,6 +100,7 @@ def request_refused(
 
 def command_refused(connection: Connection, error: AuthError | GatewayError) -> None:
     """The event of a command that was refused for its rate, the token's grants or a token in it."""
+    counts.refusals[error.code] += 1
     if _concerns_operators(error) and _permitted(_connections, logging.INFO, "command.refused", error.code):
         fields = {**_of(connection), **_of_error(error)}
         _write(_connections, logging.INFO, "command.refused", "command refused", fields)
@@ -130,6 +136,7 @@ def application_failed(function: str, error: Exception) -> None:
 def connection_closed(connection: Connection, code: int | None, reason: str) -> None:
     """The event of a connection that the gateway closed: for its behaviour, its token, or by an administrator. `code`
     is the close code, None where none was sent. Protocol errors are bugs of a client: DEBUG."""
+    counts.count_close(code)
     level = logging.DEBUG if code in _PROTOCOL_ERRORS else logging.INFO
     if _permitted(_connections, level, "connection.closed", reason, code):
         fields = {**_of(connection), "reason": reason, "code": code}
@@ -138,6 +145,7 @@ def connection_closed(connection: Connection, code: int | None, reason: str) -> 
 
 def connection_failed(connection: Connection, error: Exception) -> None:
     """The event of a connection that was closed after an unexpected exception."""
+    counts.count_close(CloseCode.INTERNAL_ERROR)
     if _permitted(_connections, logging.ERROR, "connection.failed", type(error)):
         fields = {**_of(connection), "reason": ErrorCode.INTERNAL_ERROR, "code": CloseCode.INTERNAL_ERROR}
         _write(_connections, logging.ERROR, "connection.failed", "connection failed", fields, error)
@@ -152,6 +160,7 @@ def subscription_revoked(connection: Connection, room: str, reason: str) -> None
 
 def stream_gap(connection: Connection, reason: str) -> None:
     """The event of a gap: the client was notified that events are missing."""
+    counts.gaps[reason] += 1
     if _permitted(_connections, logging.WARNING, "stream.gap", reason):
         _write(_connections, logging.WARNING, "stream.gap", "events lost", {**_of(connection), "reason": reason})
 

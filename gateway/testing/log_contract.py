@@ -148,6 +148,14 @@ class LogContract(LogWindowContract, LogRoomsContract, LogItemsContract):
             assert set(log.tenants()) == {"acme", "carol"}
             assert (log.appended("dora"), await log.size("dora")) == (0, (0, 0))
 
+    async def test_windows_are_those_of_the_followed_tenants(self) -> None:
+        """The windows that the node keeps are those of the tenants that it follows, with all of their events."""
+        async with self.opened() as subject:
+            await subject.follow("acme", "bolt")
+            await subject.append("acme", 3)
+            await subject.append("bolt", 2)
+            assert sorted(map(len, subject.log.windows())) == [2, 3]
+
     # -- idempotency
 
     async def test_same_key_and_body_is_appended_once(self) -> None:

@@ -4,6 +4,7 @@ A part stands between `<!-- generated: NAME ARGUMENT -->` and `<!-- end -->`.
 """
 
 import ast
+import asyncio
 import inspect
 import re
 import sys
@@ -16,10 +17,13 @@ from typing import Any, Final
 from pydantic.fields import FieldInfo
 from typer.testing import CliRunner
 
+from gateway.api.metrics import PREFIX
 from gateway.cli.main import app
 from gateway.service.config import Settings
+from gateway.service.factory import create_service
 from schemas.codes import CLOSE_RULES, ERROR_RULES, Retry
 from tests.documentation.pages import PAGES, ROOT
+from tests.support.settings import settings_for
 
 _PART: Final = re.compile(r"(<!-- generated: (\S+)(?: ([^>\n]+))? -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -140,6 +144,15 @@ def _parameters(arguments: ast.arguments) -> list[str]:
     ]
 
 
+def metrics(_: str) -> Iterator[str]:
+    """The metrics of a gateway, in the order of a scrape."""
+    yield from ("| metric | kind | labels | meaning |", "| --- | --- | --- | --- |")
+    collected = asyncio.run(create_service(settings_for()).gateway.metrics.collect())
+    for metric in (metric for metric, _ in collected):
+        labels = ", ".join(f"`{label}`" for label in metric.labels)
+        yield f"| `{PREFIX}{metric.name}` | {metric.kind} | {labels} | {metric.help} |"
+
+
 GENERATORS: Final[dict[str, Callable[[str], Iterator[str]]]] = {
     "settings": settings,
     "errors": errors,
@@ -147,6 +160,7 @@ GENERATORS: Final[dict[str, Callable[[str], Iterator[str]]]] = {
     "usage": usage,
     "signatures": signatures,
     "tree": tree,
+    "metrics": metrics,
 }
 
 

@@ -140,6 +140,9 @@ class RedisLog:
         # A tenant that this node does not follow has an empty window.
         return followed.window if followed else self._new_window(tenant, NO_EPOCH, 0)
 
+    def windows(self) -> Iterable[Window]:
+        return [followed.window for followed in self.follower.followed.values()]
+
     def follow(self, tenant: str, since: str | None = None) -> Awaitable[None] | None:
         return self.follower.follow(tenant, since)
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from gateway.core.catch_up import Progress, drop_room, history_start, send_next_batch, skip_gap, start_replay
 from gateway.core.connection import Connection
-from gateway.core.frame import Batch
+from gateway.core.frame import Batch, DeliveryCount
 from gateway.core.manager import ConnectionManager
 from gateway.core.subscription import subscribe
 from gateway.core.window import Bounds, Window
@@ -20,7 +20,7 @@ memberships = st.lists(st.lists(st.sampled_from([A, B]), unique=True), min_size=
 
 def finish(one: Connection, held: Window, limit: int = 100) -> None:
     for _ in range(limit):
-        if send_next_batch(one, held, 0.0) is Progress.LIVE:
+        if send_next_batch(one, held, 0.0, DeliveryCount()) is Progress.LIVE:
             return
     raise AssertionError("it never comes to an end")
 
@@ -149,13 +149,13 @@ def test_advance_stops_where_the_transport_is_full() -> None:
     one, sheet = connection(ConnectionManager(), {A: 0})
     one.fall_behind(0)
     sheet.full = True
-    assert send_next_batch(one, held, 0.0) is Progress.FULL
+    assert send_next_batch(one, held, 0.0, DeliveryCount()) is Progress.FULL
     assert sheet.offsets == [1, 2, 3, 4, 5]
     held.append(entry(6, A))
     sheet.full = False
-    assert send_next_batch(one, held, 0.0) is Progress.LIVE
+    assert send_next_batch(one, held, 0.0, DeliveryCount()) is Progress.LIVE
     assert sheet.offsets == [1, 2, 3, 4, 5, 6]
-    assert send_next_batch(one, held, 0.0) is Progress.LIVE
+    assert send_next_batch(one, held, 0.0, DeliveryCount()) is Progress.LIVE
 
 
 def behind_the_window(rooms: dict[str, int], place: int) -> tuple[Connection, FakeTransport, Window]:
@@ -168,7 +168,7 @@ def behind_the_window(rooms: dict[str, int], place: int) -> tuple[Connection, Fa
 def test_gap_gives_up_and_goes_on_at_the_head() -> None:
     """Trimmed entries cannot be had; the rest that is given up is in none of its rooms."""
     one, sheet, held = behind_the_window({A: 2}, 5)
-    assert send_next_batch(one, held, 0.0) is Progress.GAP
+    assert send_next_batch(one, held, 0.0, DeliveryCount()) is Progress.GAP
     assert sheet.offsets == []
     skip_gap(one, held)
     assert one.live
@@ -225,7 +225,7 @@ def test_gap_of_a_replay_costs_the_replay_alone() -> None:
     manager.join(one, B, 0)
     for offset in (5, 6):
         held.append(entry(offset, A, B))
-    assert send_next_batch(one, held, 0.0) is Progress.GAP
+    assert send_next_batch(one, held, 0.0, DeliveryCount()) is Progress.GAP
     skip_gap(one, held)
     assert (one.offset, one.replay, one.rooms) == (3, None, {A: 3, B: 3})
     finish(one, held)

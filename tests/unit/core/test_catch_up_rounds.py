@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gateway.core.catch_up import Progress, send_next_batch, start_replay
 from gateway.core.cursor import Cursors
-from gateway.core.frame import Frame
+from gateway.core.frame import DeliveryCount, Frame
 from gateway.core.items import Change
 from gateway.core.manager import ConnectionManager
 from gateway.core.window import Bounds, Entry, Window
@@ -66,7 +66,7 @@ class Follower:
     def step(self, count: int) -> Progress:
         """At most so many events, all of them small."""
         with patch("gateway.core.catch_up.BATCH_BYTES", count * 60):
-            progress = send_next_batch(self.connection, self.keyed.window, 0.0)
+            progress = send_next_batch(self.connection, self.keyed.window, 0.0, DeliveryCount())
         self.read()
         return progress
 
@@ -192,7 +192,7 @@ def test_text_that_was_seen_in_part_comes_as_a_whole() -> None:
     manager = ConnectionManager()
     one, sheet = connection(manager, {"project:1": 1})
     assert start_replay(one, keyed.window, ["circle:1"], 0)[0] == 1
-    while send_next_batch(one, keyed.window, 0.0) is not Progress.LIVE:
+    while send_next_batch(one, keyed.window, 0.0, DeliveryCount()) is not Progress.LIVE:
         pass
     assert [(event["event_id"], event["data"]["text"]) for event in _events(sheet)] == [("2", "[1][2]")]
 

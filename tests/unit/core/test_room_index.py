@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from gateway.core.catch_up import Progress, history_start, send_next_batch, start_replay
 from gateway.core.connection import Connection
+from gateway.core.frame import DeliveryCount
 from gateway.core.manager import ConnectionManager
 from gateway.core.room_index import RoomIndex
 from gateway.core.window import Bounds, Entry, Window
@@ -106,7 +107,7 @@ def test_resume_costs_what_is_owed() -> None:
     manager, one, sheet = in_rooms(circle_3=0)
     assert start_replay(one, held, [QUIET], 0) == (3, 0, 3)
     manager.join(one, QUIET, 0)
-    assert send_next_batch(one, held, 0.0) is Progress.LIVE
+    assert send_next_batch(one, held, 0.0, DeliveryCount()) is Progress.LIVE
     assert sheet.offsets == [1, 2, 3]
     assert held.looked_at == 6
 
@@ -124,7 +125,7 @@ def test_catching_up_a_quiet_room_does_not_cost_the_window() -> None:
     held = long_window()
     _, one, sheet = in_rooms(circle_2=0, circle_3=0)
     one.fall_behind(0)
-    assert send_next_batch(one, held, 0.0) is Progress.LIVE
+    assert send_next_batch(one, held, 0.0, DeliveryCount()) is Progress.LIVE
     assert sheet.offsets == [1, 2, 3]
     assert held.looked_at == 3
 

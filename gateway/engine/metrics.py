@@ -1,0 +1,181 @@
+"""The metrics of a gateway: its counts, read at a scrape."""
+
+from collections.abc import Callable, Mapping
+from typing import Literal
+
+from gateway.core.log import Log
+from gateway.core.metric import Metric, Reading
+from gateway.engine.busiest_tenants import BusiestTenants
+from gateway.engine.connections import Connections
+from gateway.engine.delivery import Delivery
+from gateway.engine.loop_lag import LoopLag
+from gateway.engine.metric_totals import Totals, sum_up
+from gateway.engine.process_metrics import process_metrics
+from gateway.engine.publishing import SAMPLED, Publishing
+from gateway.engine.subscriptions import Subscriptions
+from gateway.telemetry import counts
+
+Labelled = Mapping[tuple[str, ...], float]
+
+
+class Metrics:
+    """The metrics of one gateway and, for refusals, closes and gaps, of its process; other parts `add` theirs.
+    `tenants` are counters by tenant. A scrape costs O(connections + tenants); nothing is kept between two."""
+
+    def __init__(
+        self,
+        connections: Connections,
+        delivery: Delivery,
+        subscriptions: Subscriptions,
+        publishing: Publishing,
+        log: Log,
+    ) -> None:
+        self.tenants = BusiestTenants(connections.manager, log)
+        self._loop_lag = LoopLag()
+        self._manager = connections.manager
+        self._subscriptions = subscriptions
+        self._publishing = publishing
+        self._log = log
+        self._totals = Totals()
+        self._closed_by_client = 0
+        self._metrics: dict[str, Metric] = {}
+        self._add_connections()
+        self._add_events(delivery)
+        self._add_log()
+        for metric in process_metrics():
+            self.add(metric)
+        self._histogram(
+            "event_loop_lag_seconds", "How late a timer of the event loop runs.", lambda: self._loop_lag.samples
+        )
+
+    async def start(self) -> None:
+        """Sample the lag of this event loop."""
+        self._loop_lag.start()
+
+    async def stop(self) -> None:
+        self._loop_lag.stop()
+
+    def add(self, metric: Metric) -> None:
+        """Add a metric. Raises `ValueError` where its name is taken."""
+        if metric.name in self._metrics:
+            raise ValueError(f"there is a metric {metric.name} already")
+        self._metrics[metric.name] = metric
+
+    async def collect(self) -> list[tuple[Metric, Reading]]:
+        """All metrics with their values as of now."""
+        self._totals = await sum_up(self._manager, self._log)
+        return [(metric, metric.read()) for metric in self._metrics.values()]
+
+    # ---- the metrics
+
+    def _add_connections(self) -> None:
+        self._labelled("gauge", "connections", "transport", "Open connections.", self._open)
+        self._labelled(
+            "counter",
+            "connects_total",
+            "result",
+            "Attempts to connect: accepted, or the error code or reason of the refusal.",
+            lambda: {("accepted",): self._totals.opened, **_by_label(counts.refused_connects)},
+        )
+        self._labelled(
+            "counter",
+            "closes_total",
+            "code",
+            "Ended connections, by the close code of the gateway (1006: aborted without one); or client.",
+            self._closes,
+        )
+        self._labelled(
+            "counter",
+            "refusals_total",
+            "code",
+            "Refused connections, commands and requests, by error code.",
+            lambda: _by_label(counts.refusals),
+        )
+        self._total("gauge", "behind_connections", "Connections that are behind, or being caught up.", "behind")
+        self._labelled(
+            "counter",
+            "recoveries_total",
+            "result",
+            "Clients that came back with a cursor: recovered, or not_recovered where events were lost.",
+            self._recoveries,
+        )
+        self._labelled(
+            "counter",
+            "gaps_total",
+            "reason",
+            "Notifications of a client that events are missing.",
+            lambda: _by_label(counts.gaps),
+        )
+
+    def _add_events(self, delivery: Delivery) -> None:
+        self._labelled("counter", "events_total", ("source", "result"), "Published events.", self._published)
+        self._histogram(
+            "publish_seconds",
+            f"Time from handing an event to the log to its answer; of one event in {SAMPLED}.",
+            lambda: self._publishing.latencies,
+        )
+        self._total("counter", "deliveries_total", "Events written to clients.", "deliveries")
+        self._total(
+            "counter", "delivery_bytes_total", "Bytes of these events' frames, before compression.", "delivered_bytes"
+        )
+        self._histogram(
+            "delivery_seconds",
+            "Time from an event's arrival in the log here until it was written to all live connections; of the oldest"
+            " event of each fan-out.",
+            lambda: delivery.latencies,
+        )
+
+    def _add_log(self) -> None:
+        self._total("gauge", "log_events", "Events in the windows that this node keeps.", "log_events")
+        self._total("gauge", "log_bytes", "Bytes of these events.", "log_bytes")
+        self._total("gauge", "state_items", "Items whose newest value this node keeps.", "items")
+        self._total("gauge", "state_bytes", "Bytes of these values.", "item_bytes")
+        self.add(
+            Metric("log_ready", "gauge", "1 while the log takes and delivers events.", lambda: int(self._log.ready))
+        )
+        self._total(
+            "gauge",
+            "log_lag_seconds",
+            "Longest time since this node knew the head of a tenant's log; infinite while it does not know it.",
+            "lag",
+        )
+
+    def _total(self, kind: Literal["counter", "gauge"], name: str, help: str, field: str) -> None:
+        self.add(Metric(name, kind, help, lambda: float(getattr(self._totals, field))))
+
+    def _labelled(
+        self,
+        kind: Literal["counter", "gauge"],
+        name: str,
+        labels: str | tuple[str, ...],
+        help: str,
+        read: Callable[[], Labelled],
+    ) -> None:
+        self.add(Metric(name, kind, help, read, (labels,) if isinstance(labels, str) else labels))
+
+    def _histogram(self, name: str, help: str, read: Callable[[], Reading]) -> None:
+        self.add(Metric(name, "histogram", help, read))
+
+    # ---- values by label
+
+    def _open(self) -> Labelled:
+        return {("websocket",): self._totals.websockets, ("sse",): self._totals.streams}
+
+    def _closes(self) -> Labelled:
+        by_gateway = _by_label(counts.closes)
+        # A maximum, since a counter must not decrease: a close may be counted twice, by the transport and the engine.
+        self._closed_by_client = max(self._closed_by_client, self._totals.ended - sum(counts.closes.values()))
+        return {**by_gateway, ("client",): self._closed_by_client}
+
+    def _recoveries(self) -> Labelled:
+        recoveries = self._subscriptions.recoveries
+        return {("recovered",): recoveries[True], ("not_recovered",): recoveries[False]}
+
+    def _published(self) -> Labelled:
+        results = ("accepted", "duplicate", "refused")
+        counted = self._publishing.counts.items()
+        return {(source, result): getattr(count, result) for source, count in counted for result in results}
+
+
+def _by_label(counted: Mapping[str, int]) -> Labelled:
+    return {(label,): count for label, count in counted.items()}
