@@ -62,7 +62,7 @@ def well_answered(folder: Path) -> set[str]:
     return found
 
 
-OPEN = {"GET /healthz", "GET /readyz", "GET /.well-known/jwks.json"}
+OPEN = {"GET /healthz", "GET /metrics", "GET /metrics/tenants", "GET /readyz", "GET /.well-known/jwks.json"}
 TENANT = {
     *OPEN,
     "GET /events/stream",
