@@ -1,6 +1,7 @@
 """Fixtures of all tests."""
 
 import gc
+import os
 import secrets
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from gateway.telemetry import counts, log_events
 from gateway.telemetry.line_rate import LineLimiter
 from tests.support.inprocess import RunningGateway, running
+from tests.support.nodejs import built_package
 from tests.support.redis import RedisServer, redis_server
 
 pytest.register_assert_rewrite("gateway.testing")  # so that its suites say what was and what should have been
@@ -53,3 +55,10 @@ async def server(tmp_path: Path) -> AsyncIterator[RedisServer]:
 def prefix() -> str:
     """The prefix of this test's Redis keys."""
     return secrets.token_hex(4)
+
+
+@pytest.fixture(scope="session")
+def npm_package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The npm package of the JavaScript client, built once for all workers."""
+    base = tmp_path_factory.getbasetemp()
+    return built_package((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "npm")

@@ -3,13 +3,13 @@
 import asyncio
 import os
 import random
-import shutil
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from tests.documentation.pages import ROOT, example
+from tests.documentation.pages import example
 from tests.documentation.shell import PATIENCE, Shell
+from tests.examples.programs import copy_example
 from tests.support.inprocess import RunningGateway
 from tests.support.pauses import until
 
@@ -17,7 +17,7 @@ from tests.support.pauses import until
 @asynccontextmanager
 async def follower(shell: Shell, lines: list[str]) -> AsyncIterator[None]:
     """The program, as its page starts it, until it is killed; its output is added to `lines`."""
-    shutil.copy(ROOT / "examples/follower/follow.py", shell.home)
+    copy_example("follower", shell.home)
     process = await shell.start("\n".join((example("variables"), example("follower"))))
     assert process.stdout is not None
 

@@ -1,5 +1,6 @@
 """Node.js, for tests that run JavaScript."""
 
+import fcntl
 import hashlib
 import os
 import shutil
@@ -39,3 +40,27 @@ needs_npm: Final = pytest.mark.skipif(
     reason="needs the tools of clients/js: install npm, then run `python3 dev.py setup`",
 )
 """For tests with what `npm ci` installs. Where TESTS_REQUIRE_NPM is 1 they run, and fail, without it."""
+
+
+def built_package(root: Path) -> Path:
+    """A copy of clients/js below `root` as npm would publish it, with its tests and tools. The tests find the published
+    build where they expect client.js. It is built once, for all processes that name the same `root`."""
+    folder = root / "clients" / "js"
+    page = root / "gateway" / "web" / "js" / "client.js"
+    root.mkdir(exist_ok=True)
+    with open(root / "lock", "w") as guard:
+        fcntl.flock(guard, fcntl.LOCK_EX)
+        if page.exists():
+            return folder
+        folder.mkdir(parents=True)
+        done = subprocess.run(
+            [NODE, "build.mjs", "--dist", folder / "dist"], cwd=PACKAGE, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        for name in ("package.json", "README.md", "tsconfig.json"):
+            shutil.copy(PACKAGE / name, folder)
+        shutil.copytree(PACKAGE / "tests", folder / "tests")
+        (folder / "node_modules").symlink_to(PACKAGE / "node_modules")
+        page.parent.mkdir(parents=True)
+        shutil.copy(folder / "dist" / "index.js", page)
+    return folder
