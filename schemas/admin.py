@@ -213,3 +213,24 @@ class Problem(ViolationDetails):
     rooms: tuple[str, ...] | None = None
     retry_after: float | None = None
     limit: int | float | None = None
+
+
+class ContractVersions(BaseModel):
+    """The versions of an event type, each with the JSON Schema of its `data`; an event that names none is of the
+    newest."""
+
+    newest: int
+    versions: dict[str, dict[str, Any]]
+
+
+class ContractType(ContractVersions):
+    type: str
+
+
+class ContractDocument(BaseModel):
+    """The event contract: the hash of its schemas, the treatment of violations and of types that it does not have."""
+
+    hash: str
+    mode: Literal["off", "warn", "enforce"]
+    unknown: Literal["allow", "refuse"]
+    types: dict[str, ContractVersions]

@@ -9,6 +9,7 @@ from fastapi.routing import APIWebSocketRoute
 
 from gateway.api.admin import admin_router
 from gateway.api.bypass import bypassed, serves_others
+from gateway.api.contract import contract_router
 from gateway.api.event_stream import event_stream_router
 from gateway.api.events import events_router
 from gateway.api.health import ops_router
@@ -53,6 +54,7 @@ def create_router(service: Service, prefix: str = "") -> APIRouter:
         tickets_router(service, limited),
         presence_router(service),
         rooms_router(service),
+        contract_router(service),
         admin_router(service, limited),
         ops_router(service),
         metrics_router(service),

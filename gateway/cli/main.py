@@ -8,7 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
+from gateway.cli.contract import contract_app
 from gateway.cli.errors import ClientError, configured, fail
+from gateway.cli.options import Token, Url
 from gateway.cli.token import token_app
 from gateway.core.connect_request import WEBSOCKET_PATH
 from gateway.core.version import VERSION
@@ -25,6 +27,7 @@ app = typer.Typer(
 
 
 app.add_typer(token_app, name="token")
+app.add_typer(contract_app, name="contract")
 
 
 def _print_version(asked: bool) -> None:
@@ -40,10 +43,6 @@ def options(
     ] = False,
 ) -> None:
     pass
-
-
-Url = Annotated[str, typer.Option(help="URL of the gateway", envvar="GATEWAY_URL")]
-Token = Annotated[str, typer.Option(help="token for the gateway", envvar="GATEWAY_TOKEN", show_envvar=True)]
 
 
 @app.command()

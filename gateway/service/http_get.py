@@ -3,8 +3,10 @@
 import io
 import socket
 import time
+from collections.abc import Mapping
 from functools import partial
 from http.client import HTTPConnection, HTTPResponse, HTTPSConnection
+from types import MappingProxyType
 from typing import Any, Final
 from urllib import request
 from urllib.error import HTTPError
@@ -15,14 +17,15 @@ USER_AGENT: Final = f"gathering-gateway/{VERSION}"
 """Some firewalls refuse the default user agent of Python's library."""
 
 
-def http_get(url: str, timeout: float, max_bytes: int) -> bytes:
+def http_get(url: str, timeout: float, max_bytes: int, headers: Mapping[str, str] = MappingProxyType({})) -> bytes:
     """The body at `url`, of at most `max_bytes`, within `timeout` seconds. Only the name resolution has its own
     timeout.
 
     Raises the exceptions of urllib, `TimeoutError` and `ValueError`. Supports HTTP only: no file:, no ftp:, and no
     redirects, which could lead to another host.
     """
-    asked = request.Request(url, headers={"Accept": "application/json", "User-Agent": USER_AGENT})  # noqa: S310
+    sent = {"Accept": "application/json", "User-Agent": USER_AGENT, **headers}
+    asked = request.Request(url, headers=sent)  # noqa: S310 - the opener below supports HTTP only
     opener = request.OpenerDirector()
     for handler in (
         request.ProxyHandler(),

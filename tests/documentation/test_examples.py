@@ -120,6 +120,18 @@ async def test_contract_violation_with_curl(
     monkeypatch.delitem(sys.modules, "contract", raising=False)
 
 
+async def test_contract_commands(tmp_path: Path, settings: str) -> None:
+    """A contract is compatible with itself, and both modules of types have its type."""
+    (tmp_path / "events").mkdir()
+    (tmp_path / "events/task.completed.v1.json").write_text(example("contract schema"))
+    async with running(settings_for(contract=str(tmp_path / "events"))) as gate:
+        shell = Shell(gate, tmp_path)
+        assert await shell.run(settings + example("contract check")) == "contract OK: compatible\n"
+        assert await shell.run(example("contract types")) == ""
+    assert "export interface TaskCompletedV1 {" in (tmp_path / "events.ts").read_text()
+    assert "class TaskCompletedV1(TypedDict):" in (tmp_path / "events.py").read_text()
+
+
 @needs("curl")
 async def test_publish_a_batch_with_curl(shell: Shell, settings: str) -> None:
     """Each event is judged by itself."""

@@ -1,5 +1,6 @@
 """The event contract: events of every publisher are checked before they are appended."""
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -7,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from gateway.cli.main import app
 from gateway.core.contract import ContractViolation
 from gateway.embedding.bridge import EventBridge
 from gateway.embedding.event_bus import Event, EventBus
@@ -260,3 +263,38 @@ def test_hash_depends_on_the_schemas_alone(tmp_path: Path) -> None:
     ]
     digests = [digest_of(load_schemas(folder, "GATEWAY_CONTRACT")) for folder in folders]
     assert digests[0] == digests[1] != digests[2]
+
+
+async def test_contract_is_served_to_any_token(tmp_path: Path) -> None:
+    """In the form for publishers, and with open objects for clients; 404 for an unknown type."""
+    async with with_contract(tmp_path, v2=True) as gate, http(gate, gate.token(rooms=[])) as api:
+        whole = (await api.get("/contract")).json()
+        contract = gate.service.gateway.publishing.contract
+        assert contract is not None
+        assert (whole["hash"], whole["mode"], whole["unknown"]) == (contract.digest, "enforce", "allow")
+        versions = {"newest": 2, "versions": {"1": COMPLETED, "2": COMPLETED_2}}
+        assert whole["types"] == {"task.completed": versions, "task.started": {"newest": 1, "versions": {"1": ANY}}}
+        assert (await api.get("/contract/task.completed")).json() == {"type": "task.completed", **versions}
+        read = (await api.get("/contract/task.completed", params={"view": "read"})).json()["versions"]["1"]
+        assert read == {name: value for name, value in COMPLETED.items() if name != "additionalProperties"}
+        assert_problem(await api.get("/contract/task.gone"), 404, "not_found")
+        assert_problem(await api.get("/contract", params={"view": "x"}), 422, "bad_message")
+    async with running() as plain, http(plain, plain.token()) as api:
+        assert_problem(await api.get("/contract"), 404, "not_found")
+        api.headers.pop("authorization")
+        assert_problem(await api.get("/contract"), 401, "token_missing")
+
+
+async def test_contract_is_checked_against_a_running_gateway(tmp_path: Path) -> None:
+    """`gateway contract check --against URL`."""
+    later = write_contract(tmp_path / "later", task__completed__v1=COMPLETED_2)
+    async with with_contract(tmp_path) as gate:
+
+        async def check(*more: str) -> tuple[int, str]:
+            arguments = ["contract", "check", "--contract", later, "--against", gate.url, *more]
+            done = await asyncio.to_thread(CliRunner().invoke, app, arguments)
+            return done.exit_code, done.output
+
+        status, output = await check("--token", gate.token())
+        assert (status, "refused: task.completed.v1 at /properties/result: is gone" in output) == (1, True)
+        assert await check() == (2, f"gateway: --against: {gate.url}: answered 401; pass --token\n")

@@ -317,7 +317,7 @@ def test_one_module_reads_the_environment() -> None:
             elif word == "envvar":
                 options.add(name)
     assert readers == {"gateway.service.config"}
-    assert options <= {"gateway.cli.main"}
+    assert options <= {"gateway.cli.options"}
 
 
 def test_nothing_is_imported_behind_the_table() -> None:

@@ -1,0 +1,98 @@
+"""Types of a contract in Python: a `TypedDict` for each version, and an alias for each event type."""
+
+import json
+from collections.abc import Iterable, Iterator
+from keyword import iskeyword
+from typing import Final
+
+from schemas.contract.event_schema import EventSchema
+from schemas.contract.shapes import (
+    Alternatives,
+    Constants,
+    ContractShapes,
+    Field,
+    Named,
+    Record,
+    Reference,
+    Sequence,
+    Shape,
+    Table,
+    Word,
+)
+
+_WORDS: Final = {"integer": "int", "number": "float", "string": "str", "boolean": "bool", "null": "None"}
+
+
+def python_of(schemas: Iterable[EventSchema], digest: str) -> str:
+    """A module of types. `digest` is the contract's hash."""
+    shapes = ContractShapes(schemas)
+    lines = [f'"""Made by `gateway contract types` from the contract {digest}."""', ""]
+    lines += ["from __future__ import annotations", ""]
+    lines += ["from typing import Any, Literal, NotRequired, TypeAlias, TypedDict"]
+    for named in shapes.named.values():
+        lines += ["", "", *_declaration(named)]
+    lines += ["", ""]
+    aliases = {names[0].rpartition("V")[0]: names for names in shapes.events.values()}
+    lines += [f"{alias}: TypeAlias = {' | '.join(names)}" for alias, names in aliases.items()]
+    return "\n".join([*lines, ""])
+
+
+def _declaration(named: Named) -> Iterator[str]:
+    shape = named.shape
+    if not isinstance(shape, Record):
+        yield f"{named.name}: TypeAlias = {json.dumps(_type(shape))}"
+    elif all(_is_name(member.name) for member in shape.members):
+        yield f"class {named.name}(TypedDict):"
+        if named.about:
+            yield f"    {_comment(named.about)}"
+            yield ""
+        for member in shape.members:
+            if member.about:
+                yield f"    # {' '.join(member.about.split())}"
+            yield f"    {member.name}: {_member(member)}"
+        if not (named.about or shape.members):
+            yield "    pass"
+    else:
+        yield f"{named.name} = TypedDict("
+        yield f"    {json.dumps(named.name)},"
+        yield "    {"
+        for member in shape.members:
+            yield f"        {json.dumps(member.name)}: {json.dumps(_member(member))},"
+        yield "    },"
+        yield ")"
+
+
+def _member(member: Field) -> str:
+    text = _type(member.shape)
+    return text if member.required else f"NotRequired[{text}]"
+
+
+def _type(shape: Shape) -> str:
+    if isinstance(shape, Word):
+        return _WORDS.get(shape.name, "Any")
+    if isinstance(shape, Constants):
+        return _constants(shape.values)
+    if isinstance(shape, Sequence):
+        return f"list[{_type(shape.item)}]"
+    if isinstance(shape, Table):
+        return f"dict[str, {_type(shape.value)}]"
+    if isinstance(shape, Alternatives):
+        return " | ".join(dict.fromkeys(_type(one) for one in shape.shapes))
+    return shape.name if isinstance(shape, Reference) else "dict[str, Any]"
+
+
+def _constants(values: tuple[object, ...]) -> str:
+    """A `Literal`; PEP 586 has none for floating point numbers, lists and objects."""
+    if all(value is None or isinstance(value, str | bool | int) for value in values) and values:
+        return f"Literal[{', '.join(repr(value) for value in values)}]"
+    return "Any"
+
+
+def _is_name(text: str) -> bool:
+    # A name with two underscores at its beginning would be mangled in a class.
+    return text.isidentifier() and not iskeyword(text) and not text.startswith("__")
+
+
+def _comment(text: str) -> str:
+    quoted = " ".join(text.split()).replace("\\", "\\\\").replace('"""', "'''")
+    return f'"""{quoted.rstrip(chr(34))}"""'
