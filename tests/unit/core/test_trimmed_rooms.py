@@ -67,7 +67,7 @@ def test_a_forgotten_room_is_never_reported_complete(events: list[list[str]], li
     gone = [
         (offset, room) for offset in range(1, log.window.first) for room in log.events[offset - 1] if room != "tenant"
     ]
-    lately = list(dict.fromkeys(room for _, room in reversed(gone)))[: limit - 2]
+    lately = list(dict.fromkeys(room for _, room in reversed(gone)))[: max(limit - 2, 0)]
     for offset in range(log.window.head + 1):
         position = Position(EPOCH, offset)
         missing = offset < log.last_gone(asked)
