@@ -125,7 +125,7 @@ def send_next_batch(connection: Connection, window: Window, now: float, delivere
     if replay is None and connection.offset >= window.head:
         return _reach_head(connection, window)
     allowance = connection.allowance(now)
-    horizon = _go_on(connection, window, now)
+    horizon = _go_on(connection, window)
     source, reached, until = (
         (connection, connection.offset, horizon) if replay is None else (replay, replay.offset, replay.until)
     )
@@ -163,32 +163,41 @@ def _reach_head(connection: Connection, window: Window) -> Progress:
     return Progress.LIVE
 
 
-def _go_on(connection: Connection, window: Window, now: float) -> int:
+def _go_on(connection: Connection, window: Window) -> int:
     """The horizon of the connection's round; of a new one where it has none."""
-    horizons, offset = window.horizons, connection.offset or 0
-    before = connection.horizon or horizons.take(offset, window.head)
-    horizon = horizons.renew(before, window.head, now)
-    connection.begin_round(horizon)
-    if horizon != before and connection.replay is not None:
-        # Some of it comes later in the round: at the place of a newer version.
-        connection.replay.owed = _count(window, connection.replay, horizon)
-    return horizon
+    horizons, before, replay = window.horizons, connection.horizon, connection.replay
+    if before is None:
+        horizon = horizons.take(connection.offset or 0, window.head)
+    else:
+        horizon = horizons.renew(before, window.head)
+    if horizon is not before:
+        connection.begin_round(horizon)
+        if replay is not None:
+            # Some of it comes later in the round: at the place of a newer version. Where some may be lost, too, no
+            # number says which.
+            replay.owed = -1 if _may_lack(window, replay) else _count(window, replay, horizon.end)
+    return horizon.end
 
 
 def _end_round(connection: Connection, window: Window) -> None:
-    if connection.horizon:
-        window.end_round(connection.horizon)
-        connection.begin_round(0)
+    connection.end_round()
+    window.drop_places()
 
 
 def _has_lost(window: Window, replay: Replay, horizon: int) -> bool:
     """Whether some of what the replay owes is gone. That its rooms have lost entries does not say so: other rooms may
     have brought those already."""
+    lost = _may_lack(window, replay)
+    replay.losses = window.losses
+    return lost and _count(window, replay, horizon) != replay.owed
+
+
+def _may_lack(window: Window, replay: Replay) -> bool:
+    """Whether entries of the replay's rooms were lost, or items of its state, since it was last looked at."""
     if window.losses == replay.losses:
         return False
-    replay.losses = window.losses
-    lost = replay.state or window.misses(replay.rooms, replay.offset)
-    return lost and _count(window, replay, horizon) != replay.owed
+    lacks_items = replay.state and any(window.pushed_out.of(room) > replay.offset for room in replay.rooms)
+    return lacks_items or window.misses(replay.rooms, replay.offset)
 
 
 def _count(window: Window, replay: Replay, horizon: int) -> int:

@@ -29,6 +29,7 @@ from typing import Final
 
 from auth.identity import Identity
 from gateway.core.frame import Batch
+from gateway.core.horizons import Horizon
 from gateway.core.transport import Transport
 from gateway.core.window import Entry
 from schemas.commands import AnyCommand
@@ -63,7 +64,7 @@ class Replay:
         item = entry.item
         if item is None:
             return follows(self.rooms, entry) and not follows(self.seen, entry)
-        if self.state and (item.kept or entry.superseded_by):  # where it has ended since then, its end comes there
+        if self.state and not entry.former:
             return not self.rooms.keys().isdisjoint(entry.rooms)
         # A room that was joined after the first piece of a text has brought only the later pieces.
         return follows(self.rooms, entry) and not follows(self.seen, entry, item.base)
@@ -74,7 +75,7 @@ class Connection:
 
     `offset` is the position up to which everything was written or skipped; None at the head of the log. At most `rate`
     events a second are written (0: no limit), with a burst of as many after a quiet second. `rooms` maps each room to
-    the offset after which its events are for this connection. `horizon` is the end of its round of catch-up, 0 where
+    the offset after which its events are for this connection. `horizon` is the end of its round of catch-up, None where
     none has begun. `catch_up_scheduled` is true while its next batch waits for a timer or a turn, and not for its
     transport. `sent_at_tick` and `quiet_since` belong to the mark schedule: `sent` as of its last tick, plus the
     replies since; and since when no event or mark has come.
@@ -127,7 +128,7 @@ class Connection:
         self.rooms: dict[str, int] = {}
         self.offset: int | None = None
         self.replay: Replay | None = None
-        self.horizon = 0
+        self.horizon: Horizon | None = None
         self.pending_commands: tuple[AnyCommand, ...] = ()
         self.catch_up_scheduled = False
         self.established = False
@@ -200,9 +201,15 @@ class Connection:
         else:
             self.replay = None
 
-    def begin_round(self, horizon: int) -> None:
-        """A round of catch-up goes up to `horizon`; 0 where one has ended."""
+    def begin_round(self, horizon: Horizon) -> None:
+        """A round of catch-up goes up to `horizon`."""
         self.horizon = horizon
+
+    def end_round(self) -> None:
+        """The round of catch-up, if there is one, has ended or is given up."""
+        if self.horizon is not None:
+            self.horizon.end_round()
+            self.horizon = None
 
     def abandon_replay(self) -> None:
         """Drop the rest of the replay. The rooms go back to what was delivered, so that a client that asks for the
@@ -226,7 +233,7 @@ class Connection:
         if self.offset is not None:
             self.reach_head()
         self.replay = None
-        self.horizon = 0
+        self.end_round()
         for room in self.rooms:
             self.rooms[room] = head
 

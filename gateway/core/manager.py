@@ -73,6 +73,7 @@ class ConnectionManager:
         index = self.of(connection.identity.tenant)
         if index.connections.pop(connection.id, None) is None:
             return False
+        connection.end_round()
         rooms, connection.rooms = connection.rooms, {}
         for room in rooms:
             _discard(index.rooms, room, connection)

@@ -40,7 +40,7 @@ def _page(window: Window, room: str, after: int, limit: int, state: bool) -> Log
     for offset in window.candidates({} if state else span, keyed=span):
         entry = window[offset]
         item = entry.item
-        if entry.superseded_by or room not in entry.rooms or (state and (item is None or not item.kept)):
+        if entry.superseded_by or room not in entry.rooms or (state and (item is None or entry.former)):
             continue
         if len(frames) >= limit or size >= PAGE_BYTES:
             return LogPage(frames, reached, True)

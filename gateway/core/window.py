@@ -18,7 +18,8 @@ Removal = tuple[str, str]
 """The id of a user, and the room that is revoked from the user."""
 
 
-_PLACES: Final = 64
+PURGE_PLACES: Final = 64
+"""Places at which those that are needed no more are dropped; twice as many as were left, where that is more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ class Bounds:
 class Entry:
     """One event of the log; only its window changes it. `rooms` are those it is routed to, `at` is seconds since the
     epoch; `removal` is the user and the room that the event revokes; `change` is what a keyed event does to `item`;
-    `superseded_by` is the offset of the item's next version.
+    `superseded_by` is the offset of the item's next version; `former` where this one ends the item, or was pushed out.
 
     Not frozen, as values are elsewhere: a frozen dataclass takes a microsecond longer to make, for every event.
     """
@@ -52,6 +53,7 @@ class Entry:
     change: Change | None = None
     item: Item | None = None
     superseded_by: int = 0
+    former: bool = False
 
 
 class Window:
@@ -60,7 +62,7 @@ class Window:
 
     From `first` on that is every entry but the superseded ones: those of an item that has a newer version go at once.
     Of what is before, only the newest version of each item is kept, as state. The `places` of superseded entries that
-    a round of catch-up still needs are kept besides, without their frames; at most as many as entries.
+    a round of catch-up still needs are kept besides, without their frames; at most twice as many as entries.
     """
 
     def __init__(
@@ -92,7 +94,7 @@ class Window:
         self._rooms = RoomIndex()
         self._keyed = RoomIndex()
         self._places: list[int] = []
-        self._purge_at = _PLACES
+        self._purge_at = PURGE_PLACES
 
     def __len__(self) -> int:
         """How many entries from `first` on are not superseded."""
@@ -120,6 +122,7 @@ class Window:
 
     def _change(self, entry: Entry, change: Change, value: dict[str, Any] | None) -> None:
         entry.item, before = self.items.change(entry.offset, entry.rooms, entry.frame, change, value)
+        entry.former = change.op == "delete"
         old = self._entries.get(before)
         if old is not None:
             old.superseded_by = entry.offset
@@ -146,7 +149,7 @@ class Window:
         if item.newest >= self.first:
             self.items.keep_former(item)
             self.bytes += len(frame.wire) - len(entry.frame.wire)
-            entry.frame = frame
+            entry.frame, entry.former = frame, True
             self.losses += 1  # a replay may have announced it
         else:
             self._lose(entry)
@@ -169,10 +172,11 @@ class Window:
         self.losses += 1
 
     def sweep(self, now: float) -> None:
-        """Drop entries older than `max_seconds`."""
+        """Drop entries older than `max_seconds`, and places of rounds that were given up."""
         oldest = now - self.bounds.max_seconds
         while self.first <= self.head and self._entries[self.first].at < oldest:
             self._drop_first()
+        self.drop_places()  # of clients that are gone
 
     def redate(self, seconds: float) -> None:
         """Shift the times of all entries by `seconds`: their clock was set."""
@@ -189,7 +193,7 @@ class Window:
         item = entry.item
         if item is None:
             self._lose(entry)
-        elif not item.kept:
+        elif entry.former:
             self.items.forget_former(item)
             self._lose(entry)
 
@@ -211,28 +215,34 @@ class Window:
 
     # ---- rounds of catch-up
 
-    def end_round(self, horizon: int) -> None:
-        """A round of catch-up up to `horizon` has ended, or was given up."""
-        self.horizons.release(horizon)
+    def drop_places(self) -> None:
+        """Drop the places where no round is under way that may need them."""
         if self._places and not self.horizons.newest:
             self._purge()
 
     def _purge(self) -> None:
-        """Drop the places that no round needs any more: O(places), amortised over those that were added."""
-        self.horizons.expire()
-        while True:
-            needed = []
-            for offset in self._places:
-                entry = self._entries[offset]
-                if self.horizons.need(offset, entry.superseded_by):
-                    needed.append(offset)
-                else:
-                    self._remove(entry)
-            self._places = needed
-            if len(needed) <= self.bounds.max_events:
-                break
-            self.horizons.release_oldest()
-        self._purge_at = max(_PLACES, 2 * len(needed))
+        """Drop the places that no round needs any more, and release the latest horizons where those that are needed are
+        more than entries; not the lowest, of the slowest client, which needs at most as many as were entries when its
+        round began. O(places log horizons), amortised over those that were added."""
+        needed: dict[int, list[int]] = {}
+        for offset in self._places:
+            entry = self._entries[offset]
+            if horizon := self.horizons.first(offset, entry.superseded_by):
+                needed.setdefault(horizon, []).append(offset)
+            else:
+                self._remove(entry)
+        places: list[int] = []
+        self._places = places
+        newest = self.horizons.newest
+        for horizon, offsets in sorted(needed.items()):
+            if places and len(places) + len(offsets) > self.bounds.max_events:
+                self.horizons.release_from(horizon, newest)
+            if horizon > self.horizons.newest:
+                for offset in offsets:
+                    self._remove(self._entries[offset])
+            else:
+                places += offsets
+        self._purge_at = max(PURGE_PLACES, 2 * len(places))
 
     # ---- reading
 

@@ -20,6 +20,8 @@ ids = st.sampled_from(
 )
 keyed = st.tuples(ids, st.sampled_from("aab"), st.sampled_from(("set", "append", "append", "append", "delete")))
 plain = st.tuples(ids, st.none(), st.none())
+ENDS = [({"circle_id": 1}, key, "delete") for key in "ab"]
+OTHERS = [(ids, key, "set") for ids in ({"circle_id": 2}, {"user_id": "bob"}) for key in "ab"]
 
 
 class ItemMachine(RuleBasedStateMachine):
@@ -104,6 +106,29 @@ class ItemMachine(RuleBasedStateMachine):
         """More than the window holds: what there is of items then is state."""
         self.publish(several, False)
 
+    @rule(count=st.integers(1, MAX_EVENTS))
+    def publish_elsewhere(self, count: int) -> None:
+        """Events of a room that few follow: what they trim is of other rooms, or theirs."""
+        self.publish([({"circle_id": 2}, None, None)] * count, False)
+
+    @rule(
+        which=which,
+        several=st.lists(keyed, min_size=1, max_size=6) | st.sampled_from((ENDS, OTHERS)),
+        before=st.integers(0, 4),
+        after=st.integers(0, MAX_EVENTS),
+    )
+    def change_during_a_replay(
+        self, which: int, several: list[tuple[dict[str, object], str | None, str | None]], before: int, after: int
+    ) -> None:
+        """A client requests the state, of which a part is pushed out or ends before it is written."""
+        self.publish_elsewhere(before)
+        self.publish([({"circle_id": 1}, key, "set") for key in "ab"], False)
+        self.settle()
+        viewer = self._viewer(which)
+        viewer.send(Asked(["circle:1", "project:1"], None, True))
+        self.publish(several, False)
+        self.publish_elsewhere(after)
+
     # ---- time
 
     @rule(count=st.integers(1, 3))
@@ -130,25 +155,35 @@ class ItemMachine(RuleBasedStateMachine):
             self.world.turn(2)
             if all(viewer.settled for viewer in self.viewers):
                 break
-        values, forgotten = self._newest()
+        values, cut = self._newest()
         for viewer in self.viewers:
             assert viewer.settled, "it is never given everything"
-            viewer.assert_shows(values, forgotten)
+            viewer.assert_shows(values, cut)
+        assert len(self.world.log.window("acme").horizons) == 0, "a round is not counted as ended"
 
     def _newest(self) -> tuple[Values, set[Item]]:
-        """The newest values by the events alone, and the items that were not always kept."""
+        """The newest values by the events alone, and the items that had been pushed out when a piece of text came: the
+        log has only what was appended since."""
         values: Values = {}
-        changed: dict[Item, int] = {}
-        forgotten: set[Item] = set()
-        for index, event in enumerate(self.world.events.get("acme", ())):
+        kept: dict[Item, None] = {}
+        out: set[Item] = set()
+        cut: set[Item] = set()
+        for event in self.world.events.get("acme", ()):
             if "key" in event.frame:
                 apply(values, event.frame)
-                changed[item_of(event.frame)] = index
-                while (
-                    len(live := [item for item in changed if item in values and item not in forgotten]) > self.max_items
-                ):
-                    forgotten.add(min(live, key=lambda item: changed[item]))
-        return values, forgotten
+                item, op = item_of(event.frame), event.frame.get("op")
+                kept.pop(item, None)
+                if op != "append":
+                    cut.discard(item)
+                elif item in out:
+                    cut.add(item)
+                out.discard(item)
+                if op != "delete":
+                    kept[item] = None
+                if len(kept) > self.max_items:
+                    out.add(oldest := next(iter(kept)))
+                    del kept[oldest]
+        return values, cut
 
     def teardown(self) -> None:
         try:
@@ -175,22 +210,22 @@ class BoundedItems(ItemMachine):
 
 @pytest.mark.timeout(3600 if LONG else 120)
 @pytest.mark.parametrize(
-    ("machine", "batch_bytes", "scan", "horizons"),
+    ("machine", "batch_bytes", "scan", "places"),
     [
-        pytest.param(ItemMachine, 1 << 16, 2_000, 32, id="steps"),
-        pytest.param(ItemMachine, 300, 3, 32, id="small-steps"),
-        pytest.param(ThrottledItems, 600, 5, 32, id="throttled"),
-        pytest.param(BoundedItems, 300, 3, 32, id="bounded"),
-        pytest.param(ItemMachine, 300, 2, 1, id="one-horizon"),
+        pytest.param(ItemMachine, 1 << 16, 2_000, 64, id="steps"),
+        pytest.param(ItemMachine, 300, 3, 64, id="small-steps"),
+        pytest.param(ThrottledItems, 600, 5, 64, id="throttled"),
+        pytest.param(BoundedItems, 300, 3, 64, id="bounded"),
+        pytest.param(ItemMachine, 300, 2, 1, id="few-places"),
     ],
 )
 def test_clients_show_the_newest_of_each_item(
-    machine: type[ItemMachine], batch_bytes: int, scan: int, horizons: int
+    machine: type[ItemMachine], batch_bytes: int, scan: int, places: int
 ) -> None:
     """After any loss; never an older value after a newer one, and no piece of a text twice."""
     with (
         patch("gateway.core.catch_up.BATCH_BYTES", batch_bytes),
         patch("gateway.core.catch_up.SCAN", scan),
-        patch("gateway.core.horizons.MAX_HORIZONS", horizons),
+        patch("gateway.core.window.PURGE_PLACES", places),
     ):
         run_state_machine_as_test(machine, settings=bounded(60, 40))

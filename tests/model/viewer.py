@@ -39,12 +39,14 @@ def apply(values: Values, frame: dict[str, Any]) -> None:
 
 @dataclass(slots=True)
 class Asked:
-    """A command that joins rooms, as it was sent."""
+    """A command that joins rooms, as it was sent; by its reply, the place after which its events come, None where that
+    may be any."""
 
     rooms: list[str]
     since: str | None
     state: bool
     history: int = 0
+    begin: str | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -155,17 +157,19 @@ class Viewer:
         self.in_url = None if id is None else self.in_url
         self.rooms |= rooms
         if asked.since is not None or asked.state or asked.history:
+            asked.begin = None if asked.history else asked.since or data["cursor"]
             self.open.append(asked)
         if data["recovered"] is False:
             self.lost = True
-        if asked.state and asked.since is None:
-            # # It starts over with these rooms: an item that it does not get is gone.
-            for item in [item for item in self.shown if item[1] & rooms]:
-                del self.shown[item]
-            self.whole |= rooms
-            self.incomplete -= rooms
         if asked.state and not data["complete"]:
             self.incomplete |= rooms
+        elif asked.state and asked.since is None:
+            # It starts over with these rooms: an item that it does not get is gone.
+            for item in [item for item in self.shown if item[1] & rooms]:
+                del self.shown[item]
+            self.incomplete -= rooms
+        if asked.state and asked.since is None:
+            self.whole |= rooms
 
     def _stream_mark(self, data: dict[str, Any], id: None) -> None:
         if not self.sent:
@@ -173,6 +177,13 @@ class Viewer:
         self.cursor = data["cursor"]
 
     def _stream_gap(self, data: dict[str, Any], id: None) -> None:
+        window = self.world.log.window("acme")
+        rooms = {*self.rooms, f"user:{self.token.user}", *(room for asked in self.open for room in asked.rooms)}
+        after = min(
+            self._place(place) if place else 0 for place in (self.cursor, *(asked.begin for asked in self.open))
+        )
+        pushed_out = any(asked.state for asked in self.open) and any(map(window.pushed_out.of, rooms))
+        assert pushed_out or any(window.trimmed.of(room) > after for room in rooms), "a gap where nothing is missing"
         self.cursor = data["cursor"]
         self.lost = True
 
@@ -186,10 +197,10 @@ class Viewer:
 
     # ---- judged at the end
 
-    def assert_shows(self, values: Values, forgotten: set[Item]) -> None:
-        """Every item of the rooms that it follows as a whole, and none that has ended; but for those that the bounds of
-        state have cost."""
+    def assert_shows(self, values: Values, cut: set[Item]) -> None:
+        """Every item of the rooms that it follows as a whole, and none that has ended. Not where the bounds of state
+        had cost some of it before, and the client knows."""
         whole = self.whole - self.incomplete
-        expected = {item: value for item, value in values.items() if item[1] & whole and item not in forgotten}
-        shown = {item: value for item, value in self.shown.items() if item[1] & whole and item not in forgotten}
+        expected = {item: value for item, value in values.items() if item[1] & whole and item not in cut}
+        shown = {item: value for item, value in self.shown.items() if item[1] & whole and item not in cut}
         assert shown == expected

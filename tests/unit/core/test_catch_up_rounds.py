@@ -5,7 +5,7 @@ from itertools import pairwise
 from typing import Any
 from unittest.mock import patch
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.core.catch_up import Progress, send_next_batch, start_replay
@@ -58,7 +58,8 @@ class Follower:
 
     def __init__(self, keyed: Keyed, *rooms: str) -> None:
         self.keyed = keyed
-        self.connection, self.sheet = connection(ConnectionManager(), dict.fromkeys(rooms, 0))
+        self.manager = ConnectionManager()
+        self.connection, self.sheet = connection(self.manager, dict.fromkeys(rooms, 0))
         self.shown: dict[str, str] = {}
         self.seen: list[tuple[int, str | None]] = []
         self._read = 0
@@ -82,6 +83,10 @@ class Follower:
                 self.shown[key] = event["data"]["text"]
         self._read = len(self.sheet.payloads)
 
+    def end(self) -> None:
+        """The end of its connection, wherever it is."""
+        self.manager.remove(self.connection)
+
     def finish(self) -> None:
         for _ in range(10_000):
             if self.step(10) is Progress.LIVE:
@@ -91,33 +96,55 @@ class Follower:
 
 keys = st.sampled_from((None, "a", "b", "c", "d"))
 ops: st.SearchStrategy[Op] = st.sampled_from(("set", "append", "append", "delete"))
-steps = st.lists(st.tuples(keys, ops) | st.integers(1, 4), max_size=80)
+Step = tuple[str | None, Op] | int | bool
+steps: st.SearchStrategy[list[Step]] = st.lists(
+    st.tuples(keys, ops) | st.tuples(keys, ops) | st.integers(1, 4) | st.booleans(), max_size=80
+)
 
 
-@given(steps, st.integers(1, 3))
-def test_rounds_bring_what_the_rule_says(script: list[tuple[str | None, Op] | int], slow: int) -> None:
-    """Each round ends at the head as it was when it began, and brings every item once, at the place of its newest
-    version by then, and every plain event; in the end the newest of each is shown, and nothing else is kept."""
+def _crowd(keyed: Keyed, others: list[Follower], ends: bool) -> None:
+    """Forty clients that request the state one after the other, and begin to read it, or are gone at once."""
+    for _ in range(40):
+        keyed.publish("a")
+        other = Follower(keyed)
+        start_replay(other.connection, keyed.window, ["circle:1"], keyed.window.head, state=True)
+        other.step(1)
+        if ends:
+            other.end()
+        elif not other.connection.live:
+            others.append(other)
+
+
+@given(steps.filter(lambda script: sum(isinstance(step, bool) for step in script) <= 2), st.integers(1, 3))
+def test_rounds_bring_what_the_rule_says(script: list[Step], slow: int) -> None:
+    """Each round ends at its horizon, however many other clients come and go, and brings every item once, at the place
+    of its newest version by then, and every plain event; in the end the newest of each is shown, and nothing else is
+    kept."""
     keyed = Keyed()
     client = Follower(keyed, "circle:1")
     client.connection.fall_behind(0)
-    rounds: list[int] = []
-    began = 0
+    others: list[Follower] = []
+    began = end = 0
     for step in script:
-        if isinstance(step, int):
+        if isinstance(step, bool):
+            _crowd(keyed, others, ends=step)
+        elif isinstance(step, int):
             for _ in range(step):
                 if not client.connection.horizon and client.connection.offset != keyed.window.head:
-                    began = client.connection.offset or 0
-                    rounds.append(keyed.window.head)
+                    began, newest = client.connection.offset or 0, keyed.window.horizons.newest
+                    end = newest if newest > began else keyed.window.head
                 client.step(slow)
                 if client.connection.live:
                     client.connection.fall_behind(keyed.window.head)
-                if not client.connection.horizon and rounds:
-                    got = [offset for offset, _ in client.seen if began < offset <= rounds[-1]]
-                    assert got == keyed.places(began, rounds[-1])
+                if not client.connection.horizon and end:
+                    got = [offset for offset, _ in client.seen if began < offset <= end]
+                    assert got == keyed.places(began, end)
         else:
             keyed.publish(*step)
     client.finish()
+    for other in others:
+        other.end()
+    keyed.window.sweep(0.0)
     assert client.shown == keyed.values
     assert all(a < b for (a, _), (b, _) in pairwise(client.seen))
     kept = {offset for offset in range(1, keyed.window.head + 1) if list(keyed.window.kept(offset - 1, offset))}
@@ -145,24 +172,44 @@ def test_no_item_starves() -> None:
 
 
 def test_places_that_rounds_need_are_few() -> None:
-    """Clients that never go on cost no more than the window has entries; those whose places had to go get every item
-    all the same."""
+    """Clients that never go on cost no more than twice as much as the entries; those whose places had to go get every
+    item all the same, and the slowest has the round that it began."""
     keyed = Keyed(Bounds(max_events=200))
     clients = []
     for n in range(3_000):
         keyed.publish(f"gauge:{n % 100}")
-        if n % 20 == 19:
-            client = Follower(keyed, "circle:1")
-            client.connection.fall_behind(0)
+        if n > 100 and n % 20 == 0:
+            client = Follower(keyed)
+            start_replay(client.connection, keyed.window, ["circle:1"], 0)
+            client.manager.join(client.connection, "circle:1", keyed.window.head)
             client.step(1)
             clients.append(client)
+    slowest, end = clients[0], 121
     kept = sum(1 for _ in keyed.window.kept(0, keyed.window.head))
     assert kept <= 100 + 2 * 200
+    while slowest.connection.horizon:
+        slowest.step(1)
+    assert [offset for offset, _ in slowest.seen] == keyed.places(0, end)
     for client in clients:
         client.finish()
         assert client.shown == keyed.values
     keyed.publish("gauge:1")
     assert sum(1 for _ in keyed.window.kept(0, keyed.window.head)) == 100
+
+
+def test_round_ends_with_its_connection() -> None:
+    """Clients that are gone leave nothing behind: no horizon, and no place."""
+    keyed = Keyed()
+    for n in range(1_000):
+        keyed.publish(f"gauge:{n % 10}")
+        client = Follower(keyed, "circle:1")
+        client.connection.fall_behind(0)
+        client.step(1)
+        client.end()
+        assert len(keyed.window.horizons) == 0
+    keyed.publish("gauge:0")
+    keyed.window.sweep(0.0)
+    assert sum(1 for _ in keyed.window.kept(0, keyed.window.head)) == 10
 
 
 def test_state_is_each_item_once_at_the_place_of_its_last_change() -> None:
@@ -180,6 +227,49 @@ def test_state_is_each_item_once_at_the_place_of_its_last_change() -> None:
     assert start_replay(other.connection, keyed.window, ["circle:1"], 3)[:2] == (2, 2)
     other.finish()
     assert other.seen == [(4, "a"), (6, "c")]
+
+
+changes = st.lists(st.tuples(keys, ops, st.sampled_from(("circle:1", "circle:1", "circle:2"))), max_size=8)
+
+
+@settings(max_examples=300)
+@given(changes, st.lists(changes | st.integers(1, 3), max_size=6))
+def test_state_comes_as_announced_unless_items_are_pushed_out(
+    before: list[tuple[str | None, Op, str]], script: list[list[tuple[str | None, Op, str]] | int]
+) -> None:
+    """The reply's number of items comes, also where they change or end meanwhile; else a gap is reported. None is
+    reported unless one of them was pushed out before it came."""
+    keyed = Keyed(Bounds(max_events=8, max_items=3))
+    state: dict[tuple[str, str], int] = {}
+    pushed_out: set[int] = set()
+
+    def publish(key: str | None, op: Op, room: str) -> None:
+        offset = keyed.publish(key if key is None else f"{key}{room}", op, (room, "tenant"))
+        if key is None:
+            return
+        state.pop((key, room), None)
+        if op != "delete":
+            state[key, room] = offset
+        if len(state) > 3:
+            oldest = next(iter(state))
+            pushed_out.add(state.pop(oldest))
+
+    for change in before:
+        publish(*change)
+    client = Follower(keyed)
+    head = keyed.window.head
+    announced = start_replay(client.connection, keyed.window, ["circle:1"], head, state=True)
+    assert announced.items == sum(room == "circle:1" for _, room in state)
+    for step in [*script, 10]:
+        progress = Progress.MORE
+        for change in step if isinstance(step, list) else ():
+            publish(*change)
+        if isinstance(step, int):
+            progress = client.step(step)
+        if progress is Progress.GAP:
+            assert any(announced.items and offset > (client.seen or [(0, None)])[-1][0] for offset in pushed_out)
+            return
+    assert len([offset for offset, _ in client.seen if offset <= head]) == announced.items
 
 
 def test_text_that_was_seen_in_part_comes_as_a_whole() -> None:
