@@ -1,7 +1,7 @@
 """The metrics of a gateway: its counts, read at a scrape."""
 
-from collections.abc import Callable, Mapping
-from typing import Literal
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final, Literal
 
 from gateway.core.log import Log
 from gateway.core.metric import Metric, Reading
@@ -14,8 +14,23 @@ from gateway.engine.process_metrics import process_metrics
 from gateway.engine.publishing import SAMPLED, Publishing
 from gateway.engine.subscriptions import Subscriptions
 from gateway.telemetry import counts
+from schemas.codes import CloseCode, ErrorCode
 
 Labelled = Mapping[tuple[str, ...], float]
+
+_REFUSED_CONNECTS: Final = (
+    ErrorCode.TOKEN_MISSING,
+    ErrorCode.TOKEN_INVALID,
+    ErrorCode.TOKEN_EXPIRED,
+    ErrorCode.TOKEN_REVOKED,
+    ErrorCode.RATE_LIMITED,
+    ErrorCode.BROKER_UNAVAILABLE,
+    "origin",
+    "malformed_handshake",
+    "unknown_path",
+)
+
+_GAPS: Final = ("history_trimmed", "log_reset", "not_recovered")
 
 
 class Metrics:
@@ -75,7 +90,7 @@ class Metrics:
             "connects_total",
             "result",
             "Attempts to connect: accepted, or the error code or reason of the refusal.",
-            lambda: {("accepted",): self._totals.opened, **_by_label(counts.refused_connects)},
+            lambda: {("accepted",): self._totals.opened, **_by_label(counts.refused_connects, _REFUSED_CONNECTS)},
         )
         self._labelled(
             "counter",
@@ -89,7 +104,7 @@ class Metrics:
             "refusals_total",
             "code",
             "Refused connections, commands and requests, by error code.",
-            lambda: _by_label(counts.refusals),
+            lambda: _by_label(counts.refusals, ErrorCode),
         )
         self._total("gauge", "behind_connections", "Connections that are behind, or being caught up.", "behind")
         self._labelled(
@@ -104,11 +119,20 @@ class Metrics:
             "gaps_total",
             "reason",
             "Notifications of a client that events are missing.",
-            lambda: _by_label(counts.gaps),
+            lambda: _by_label(counts.gaps, _GAPS),
         )
 
     def _add_events(self, delivery: Delivery) -> None:
         self._labelled("counter", "events_total", ("source", "result"), "Published events.", self._published)
+        contract = self._publishing.contract
+        self.add(
+            Metric(
+                "contract_violations_total",
+                "counter",
+                "Events that violate the event contract, refused or not.",
+                lambda: 0 if contract is None else contract.violations,
+            )
+        )
         self._histogram(
             "publish_seconds",
             f"Time from handing an event to the log to its answer; of one event in {SAMPLED}.",
@@ -162,7 +186,7 @@ class Metrics:
         return {("websocket",): self._totals.websockets, ("sse",): self._totals.streams}
 
     def _closes(self) -> Labelled:
-        by_gateway = _by_label(counts.closes)
+        by_gateway = _by_label(counts.closes, (str(int(code)) for code in CloseCode))
         # A maximum, since a counter must not decrease: a close may be counted twice, by the transport and the engine.
         self._closed_by_client = max(self._closed_by_client, self._totals.ended - sum(counts.closes.values()))
         return {**by_gateway, ("client",): self._closed_by_client}
@@ -177,5 +201,6 @@ class Metrics:
         return {(source, result): getattr(count, result) for source, count in counted for result in results}
 
 
-def _by_label(counted: Mapping[str, int]) -> Labelled:
-    return {(label,): count for label, count in counted.items()}
+def _by_label(counted: Mapping[str, int], usual: Iterable[str]) -> Labelled:
+    """The counts by label, those of `usual` values from 0 on: `increase()` misses the first of a new series."""
+    return {(str(label),): counted.get(label, 0) for label in dict.fromkeys((*usual, *counted))}

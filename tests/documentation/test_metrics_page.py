@@ -1,11 +1,12 @@
 """The examples of docs/metrics.md, run as they stand."""
 
+import shutil
 from pathlib import Path
 
 from tests.documentation.pages import example
 from tests.support.clients import http
 from tests.support.inprocess import RunningGateway
-from tests.support.prometheus import needs, promtool
+from tests.support.prometheus import MONITORING, needs, promtool
 
 
 async def test_an_application_adds_a_metric(gate: RunningGateway) -> None:
@@ -21,4 +22,5 @@ def test_the_configuration_is_valid(tmp_path: Path) -> None:
     (tmp_path / "token").write_text("a token")
     config = example("prometheus.yml").replace("/etc/prometheus/gateway-token", str(tmp_path / "token"))
     (tmp_path / "prometheus.yml").write_text(config)
+    shutil.copy(MONITORING / "alerts.yml", tmp_path)
     assert "SUCCESS" in promtool("check", "config", "prometheus.yml", cwd=tmp_path)
