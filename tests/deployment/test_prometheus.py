@@ -22,7 +22,7 @@ def test_the_alert_rules_are_valid_and_fire() -> None:
 
 
 def test_each_alert_is_tested_and_leads_to_the_runbook() -> None:
-    """It fires in one of the tests; its heading is there."""
+    """Each alert fires in one of the tests, and its heading exists."""
     tests = yaml.safe_load((MONITORING / "alerts_test.yml").read_text())["tests"]
     fired = {rule["alertname"] for one in tests for rule in one["alert_rule_test"] if rule.get("exp_alerts")}
     assert fired == {rule["alert"] for rule in ALERTS}
@@ -32,7 +32,7 @@ def test_each_alert_is_tested_and_leads_to_the_runbook() -> None:
 
 
 async def test_rules_and_dashboard_name_metrics_that_exist(tmp_path: Path) -> None:
-    """Of a node that has just begun, with the values of labels that they select."""
+    """Each metric and label is in the scrape of a node that has just started."""
     async with GatewayProcess(tmp_path) as node:
         found = Scraped((await node.get("/metrics")).text)
     expressions = [expression for _, expression in dashboard_queries()] + [rule["expr"] for rule in ALERTS]
