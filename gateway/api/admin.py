@@ -6,25 +6,21 @@ from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from auth.identity import Identity, require_admin
+from auth.identity import Identity
+from gateway.api.administered import Tenant, administered_tenant
 from gateway.api.authentication import Principal
 from gateway.api.client import address_of
 from gateway.api.problems import PROBLEMS, problems
 from gateway.api.rate_limits import RouteLimiter
 from gateway.api.routes import ProblemRoute
-from gateway.core.errors import GatewayError
 from gateway.engine.directory import TenantDirectory
 from gateway.service.factory import Service
-from gateway.telemetry import log_events
 from schemas.admin import ConnectionPage, RoomPage, Stats
-from schemas.codes import ErrorCode
-from schemas.rooms import ID_GRAMMAR, is_id
 
 Item = TypeVar("Item")
 
 Limit = Annotated[int, Query(ge=1, le=1_000, description="items a page")]
 After = Annotated[str | None, Query(max_length=256, description="`next` of the page before")]
-Tenant = Annotated[str | None, Query(max_length=64, description="only for the scope `platform`; else the token's own")]
 
 
 def admin_router(service: Service, limited: RouteLimiter) -> APIRouter:
@@ -35,16 +31,9 @@ def admin_router(service: Service, limited: RouteLimiter) -> APIRouter:
         dependencies=[Depends(limited.attach)],
     )
     gateway = service.gateway
-    administration = gateway.administration
+    administration, audit = gateway.administration, gateway.audit
     proxies = service.settings.proxies
     principal = Depends(Principal(service))
-
-    def tenant_for(holder: Identity, tenant: str | None) -> str:
-        asked = tenant or holder.tenant
-        require_admin(holder, asked)
-        if not is_id(asked):
-            raise GatewayError(ErrorCode.BAD_MESSAGE, f"tenant: {ID_GRAMMAR}")
-        return asked
 
     @router.get("/admin/stats", response_model_exclude_unset=True)
     async def stats(
@@ -52,7 +41,7 @@ def admin_router(service: Service, limited: RouteLimiter) -> APIRouter:
     ) -> Stats:
         """Counts of one tenant, and a page of its clients. Totals are of all running nodes, since each started, as of a
         second ago; `total_broadcasts` counts the events that they have appended to the log."""
-        known = await administration.directory(tenant_for(holder, tenant))
+        known = await administration.directory(administered_tenant(holder, tenant))
         totals = known.totals
         page, following = _page(known.ids(), limit, after)
         return Stats(
@@ -75,7 +64,7 @@ def admin_router(service: Service, limited: RouteLimiter) -> APIRouter:
         holder: Annotated[Identity, principal], tenant: Tenant = None, limit: Limit = 100, after: After = None
     ) -> ConnectionPage:
         """A page of the connections of one tenant."""
-        known = await administration.directory(tenant_for(holder, tenant))
+        known = await administration.directory(administered_tenant(holder, tenant))
         page, following = _page(known.ids(), limit, after)
         return ConnectionPage(connections=[known.connection(id) for id in page], next=following, **_partial(known))
 
@@ -84,7 +73,7 @@ def admin_router(service: Service, limited: RouteLimiter) -> APIRouter:
         holder: Annotated[Identity, principal], tenant: Tenant = None, limit: Limit = 100, after: After = None
     ) -> RoomPage:
         """A page of the rooms of one tenant that have subscribers."""
-        known = await administration.directory(tenant_for(holder, tenant))
+        known = await administration.directory(administered_tenant(holder, tenant))
         page, following = _page(known.rooms(), limit, after)
         return RoomPage(rooms=[known.room(room) for room in page], next=following, **_partial(known))
 
@@ -94,12 +83,10 @@ def admin_router(service: Service, limited: RouteLimiter) -> APIRouter:
         request: Request, id: str, holder: Annotated[Identity, principal], tenant: Tenant = None
     ) -> Response:
         """Close one connection (4403), on whichever node it is."""
-        tenant = tenant_for(holder, tenant)
+        tenant = administered_tenant(holder, tenant)
         await administration.close_connection(tenant, id)
         address = address_of(request.scope, proxies)
-        log_events.audited(
-            "connection.closed_by_hand", "connection closed", holder, address, tenant=tenant, connection_id=id
-        )
+        audit.record("connection.closed_by_hand", "connection closed", holder, address, tenant=tenant, connection_id=id)
         return Response(status_code=204)
 
     return router

@@ -14,6 +14,7 @@ from gateway.api.event_stream import event_stream_router
 from gateway.api.events import events_router
 from gateway.api.health import ops_router
 from gateway.api.metrics import metrics_router
+from gateway.api.operations import operations_router
 from gateway.api.presence import presence_router
 from gateway.api.rate_limits import RouteLimiter
 from gateway.api.rooms import rooms_router
@@ -56,6 +57,7 @@ def create_router(service: Service, prefix: str = "") -> APIRouter:
         rooms_router(service),
         contract_router(service),
         admin_router(service, limited),
+        operations_router(service, limited),
         ops_router(service),
         metrics_router(service),
         sockets,  # last, so that an HTTP route at a path of the WebSocket gets its GET requests

@@ -14,7 +14,6 @@ from gateway.api.rate_limits import RouteLimiter
 from gateway.api.routes import ProblemRoute
 from gateway.core.errors import GatewayError
 from gateway.service.factory import Service
-from gateway.telemetry import log_events
 from schemas.admin import (
     Introspection,
     IntrospectionAnswer,
@@ -36,7 +35,7 @@ def tokens_router(service: Service, limited: RouteLimiter) -> APIRouter:
         dependencies=[Depends(limited.attach)],
     )
     gateway, settings = service.gateway, service.settings
-    administration, connections = gateway.administration, gateway.connections
+    administration, connections, audit = gateway.administration, gateway.connections, gateway.audit
     proxies = settings.proxies
     principal = Depends(Principal(service))
 
@@ -73,7 +72,7 @@ def tokens_router(service: Service, limited: RouteLimiter) -> APIRouter:
             cutoff=administration.newest_cutoff(tenant, body.user_id),
         )
         response.headers["Cache-Control"] = "no-store"
-        log_events.audited(
+        audit.record(
             "token.issued",
             "token issued",
             holder,
@@ -117,7 +116,7 @@ def tokens_router(service: Service, limited: RouteLimiter) -> APIRouter:
                 closed = await administration.revoke_tenant(tenant)
         finally:  # also if other nodes are out of reach: on this node it is in force
             kind = "tenant" if body.jti is body.user_id is None else "user" if body.jti is None else "token"
-            log_events.audited(f"{kind}.revoked", f"{kind} revoked", holder, address, **target, disconnected=closed)
+            audit.record(f"{kind}.revoked", f"{kind} revoked", holder, address, **target, disconnected=closed)
         return RevocationAnswer(revoked=True, disconnected=closed)
 
     @administrators.post("/admin/tokens/introspect", response_model_exclude_none=True)

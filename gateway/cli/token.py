@@ -1,7 +1,6 @@
 """`gateway token`: issue or inspect a token."""
 
 import asyncio
-import json
 import sys
 import time
 from datetime import UTC, datetime
@@ -17,7 +16,7 @@ from gateway.service.config import ConfigError
 from gateway.service.external import external_issuer
 from gateway.service.factory import create_service, token_verifier
 from gateway.service.keys import token_keys
-from gateway.service.token_inspection import TokenInspection, inspect_token
+from gateway.service.token_inspection import TokenInspection, inspect_token, member_texts, pasted_token, rights_of
 from schemas.rooms import RoomKinds
 
 token_app = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
@@ -65,8 +64,7 @@ def inspect(
             token = sys.stdin.readline()
         else:
             token = sys.stdin.read()
-    # As copied: with the scheme of its header, in quotes, or broken into lines.
-    text = "".join((token or "").split()).strip("'\"").removeprefix("Bearer")
+    text = pasted_token(token or "")
     if not text:
         fail("TOKEN: is missing; give it as the argument or on standard input")
     try:
@@ -92,11 +90,11 @@ async def _fetch(jwks: Any) -> None:
 def _report(found: TokenInspection, now: float) -> list[str]:
     lines = []
     for title, members in (("header", found.header), ("claims", found.claims)):
-        for name, value in (members or {}).items():
-            shown = json.dumps(value)
+        for name, shown in member_texts(members or {}):
+            value = (members or {}).get(name)
             if name in ("iat", "exp", "nbf", "auth_time") and isinstance(value, int | float):
                 shown += f"  ({_at(value)})"
-            lines.append(f"{title:8}  {json.dumps(name)[1:-1]}: {shown}")
+            lines.append(f"{title:8}  {name}: {shown}")
             title = ""
     if found.identity is None:
         return [*lines, f"refused   {found.reason}: {found.explanation}"]
@@ -104,26 +102,15 @@ def _report(found: TokenInspection, now: float) -> list[str]:
 
 
 def _rights(identity: Identity, now: float) -> list[str]:
-    rooms = ", ".join(identity.grants.patterns)
-    own = f"user:{identity.user_id}"
-    follows = f"{own}, {rooms}" if rooms else own
-    if not identity.has_scope("subscribe"):
-        follows = f"{own} only, without the scope subscribe"
-    if identity.has_scope("platform"):
-        publishes = "everywhere, in every tenant"
-    elif identity.has_scope("admin"):
-        publishes = "everywhere in its tenant"
-    else:
-        publishes = (rooms or own) if identity.has_scope("publish") else "nothing, without the scope publish"
-    revoked_by = "jti, user or tenant" if identity.token_id else "user or tenant, since it has no jti"
+    rights = rights_of(identity)
     return [
         f"user      {identity.user_id}",
         f"tenant    {identity.tenant}",
         f"scope     {' '.join(sorted(identity.scopes)) or 'none'}",
-        f"follows   {follows}",
-        f"publishes {publishes}",
+        f"follows   {rights.follows}",
+        f"publishes {rights.publishes}",
         f"ends      in {identity.expires_at - now:.0f} seconds ({_at(identity.expires_at)})",
-        f"revoked   not checked, which needs a running gateway; can be revoked by {revoked_by}",
+        f"revoked   not checked, which needs a running gateway; can be revoked by {rights.revocable_by}",
         "accepted",
     ]
 

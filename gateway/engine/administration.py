@@ -26,6 +26,11 @@ class Administration:
         self._members = members
         self._log = log
 
+    @property
+    def node(self) -> str:
+        """The name of this node."""
+        return self._members.node
+
     async def directory(self, tenant: str) -> TenantDirectory:
         """The directory of the tenant, as of now."""
         return await TenantDirectory.of(tenant, self._connections.manager, self._members, self._log)

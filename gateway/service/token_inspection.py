@@ -1,7 +1,7 @@
 """Token inspection for people: content, verdict, and the reason of a refusal."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
@@ -66,6 +66,46 @@ def inspect_token(token: str, verifier: TokenVerifier, now: float) -> TokenInspe
         return TokenInspection(header, claims, None, error.code, f"it ended {ago} seconds ago; get a fresh one")
     except AuthError as error:
         return TokenInspection(header, claims, None, error.code, str(error))
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRights:
+    """The rights of a token's holder, in words."""
+
+    follows: str
+    publishes: str
+    revocable_by: str
+
+
+def member_texts(members: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The members of a header or of claims as JSON text in ASCII, which is safe to show."""
+    for name, value in members.items():
+        try:
+            text = json.dumps(value)
+        except RecursionError:
+            text = "nested too deeply"
+        yield json.dumps(name)[1:-1], text
+
+
+def rights_of(identity: Identity) -> TokenRights:
+    rooms = ", ".join(identity.grants.patterns)
+    own = f"user:{identity.user_id}"
+    follows = f"{own}, {rooms}" if rooms else own
+    if not identity.has_scope("subscribe"):
+        follows = f"{own} only, without the scope subscribe"
+    if identity.has_scope("platform"):
+        publishes = "everywhere, in every tenant"
+    elif identity.has_scope("admin"):
+        publishes = "everywhere in its tenant"
+    else:
+        publishes = (rooms or own) if identity.has_scope("publish") else "nothing, without the scope publish"
+    revocable_by = "jti, user or tenant" if identity.token_id else "user or tenant, since it has no jti"
+    return TokenRights(follows, publishes, revocable_by)
+
+
+def pasted_token(text: str) -> str:
+    """The token in a text as copied: with the scheme of its header, in quotes, or broken into lines."""
+    return "".join(text.split()).strip("'\"").removeprefix("Bearer")
 
 
 def _decoded(segment: str) -> dict[str, Any] | None:

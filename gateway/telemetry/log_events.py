@@ -168,10 +168,10 @@ def stream_gap(connection: Connection, reason: str) -> None:
 # ---- the audit trail
 
 
-def audited(event: str, summary: str, principal: Identity, address: str, **target: Any) -> None:
-    """The audit line of an administrator's action on `target`."""
+def audited(event: str, summary: str, principal: Identity, address: str, **target: Any) -> dict[str, Any]:
+    """The audit line of an administrator's action on `target`; returns its fields as written."""
     by = {"by_user_id": principal.user_id, "by_tenant": principal.tenant, "by_jti": principal.token_id}
-    _write(_audit, logging.INFO, event, summary, {**by, "address": address, **target})
+    return _write(_audit, logging.INFO, event, summary, {**by, "address": address, **target})
 
 
 def revocation_widened(tenant: str | None, user_id: str | None) -> None:
@@ -222,9 +222,11 @@ def _write(
     summary: str,
     fields: Mapping[str, Any],
     error: Exception | None = None,
-) -> None:
+) -> dict[str, Any]:
+    """Write a line; returns its fields as written."""
     shown = {name: _bounded(value) for name, value in fields.items() if value is not None}
     logger.log(level, EventText(summary, shown), extra={"event": event, **shown}, exc_info=error)
+    return shown
 
 
 def _word(part: Any) -> str:

@@ -435,6 +435,7 @@ async def test_refused_requests_count_too() -> None:
 CHANGES: list[tuple[str, str, Any]] = [
     ("POST", "/admin/tokens/revoke", {"jti": "x"}),
     ("POST", "/admin/tokens/introspect", {"token": "x"}),
+    ("POST", "/admin/tokens/inspect", {"token": "x"}),
     ("DELETE", "/admin/connections/con_x", None),
 ]
 
@@ -465,7 +466,7 @@ async def test_every_route_that_changes_tokens_or_connections_is_limited(monkeyp
                 assert_problem(await api.request(method, path, json=body), 429, "rate_limited")
             assert (await api.post("/tickets")).status_code == 201
             assert_problem(await api.post("/tickets"), 429, "rate_limited")
-    assert len(asked) == len(CHANGES) + 2  # and POST /admin/tokens
+    assert len(asked) == len(CHANGES) + 3  # and POST /admin/tokens, GET /admin/configuration, which asks Redis
 
 
 async def test_a_path_parameter_is_no_way_around_the_limit() -> None:

@@ -1,0 +1,141 @@
+"""Operation over HTTP: the audit trail, the configuration, the inspection of tokens."""
+
+from dataclasses import asdict
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+
+from auth.errors import AuthError
+from auth.identity import Identity, require_admin
+from gateway.api.administered import Tenant, administered_tenant
+from gateway.api.authentication import Principal, authenticated_route
+from gateway.api.problems import PROBLEMS
+from gateway.api.rate_limits import RouteLimiter
+from gateway.api.routes import ProblemRoute
+from gateway.core.audit_acts import MAX_ACTS, Act
+from gateway.core.version import VERSION
+from gateway.service.config import ConfigError
+from gateway.service.effective_settings import effective_settings
+from gateway.service.factory import Service, setting_warnings, try_log
+from gateway.service.token_inspection import TokenInspection, inspect_token, member_texts, pasted_token, rights_of
+from schemas.events import rfc3339
+from schemas.operations import (
+    AuditedAct,
+    AuditPage,
+    ConfigurationAnswer,
+    SettingInfo,
+    TokenInspectionAnswer,
+    TokenRightsInfo,
+    TokenToInspect,
+)
+
+
+def operations_router(service: Service, limited: RouteLimiter) -> APIRouter:
+    router = APIRouter()
+    options: dict[str, Any] = {
+        "tags": ["administration"],
+        "responses": PROBLEMS,
+        "dependencies": [Depends(limited.attach)],
+    }
+    administrators = APIRouter(route_class=authenticated_route(service, ProblemRoute, "admin"), **options)
+    operators = APIRouter(route_class=authenticated_route(service, ProblemRoute, "platform"), **options)
+    gateway, settings = service.gateway, service.settings
+    administration = gateway.administration
+    connections, trail, per_minute = gateway.connections, gateway.audit, settings.admin_requests_per_minute
+    principal = Depends(Principal(service))
+
+    @administrators.get("/admin/audit")
+    async def audit(
+        response: Response,
+        holder: Annotated[Identity, principal],
+        tenant: Tenant = None,
+        limit: Annotated[int, Query(ge=1, le=MAX_ACTS, description="acts a page")] = 100,
+        before: Annotated[int | None, Query(ge=0, description="`next` of the page before")] = None,
+    ) -> AuditPage:
+        """The last acts of administrators on this node: those about the caller's tenant and by its administrators, for
+        the scope `platform` of all tenants. At most 1,000 are kept; the log has all."""
+        response.headers["Cache-Control"] = "no-store"
+        platform = holder.has_scope("platform")
+        asked = None if platform and tenant is None else administered_tenant(holder, tenant)
+        found = trail.of(asked, before, limit + 1)
+        shown, more = found[:limit], len(found) > limit
+        return AuditPage(
+            node=administration.node, acts=[_act(act, holder) for act in shown], next=shown[-1].number if more else None
+        )
+
+    @operators.get("/admin/configuration")
+    @limited(per_minute)
+    async def configuration(request: Request, response: Response) -> ConfigurationAnswer:
+        """The settings of this node, without secrets, and the warnings of `gateway check`. For the scope `platform`,
+        since they are those of all tenants."""
+        response.headers["Cache-Control"] = "no-store"
+        warnings = list(setting_warnings(settings))
+        try:
+            warnings += await try_log(settings)
+        except ConfigError as error:
+            warnings.append(str(error))
+        described = [SettingInfo.model_validate(asdict(each)) for each in effective_settings(settings)]
+        return ConfigurationAnswer(node=administration.node, version=VERSION, settings=described, warnings=warnings)
+
+    @administrators.post("/admin/tokens/inspect")
+    @limited(per_minute)
+    async def inspect(
+        request: Request, response: Response, body: TokenToInspect, holder: Annotated[Identity, principal]
+    ) -> TokenInspectionAnswer:
+        """Explain a token to its administrator: what it says, what its holder may do, or why it is refused."""
+        response.headers["Cache-Control"] = "no-store"
+        require_admin(holder, holder.tenant)
+        found = inspect_token(pasted_token(body.token), connections.verifier, gateway.clock())
+        return _inspection(found, holder)
+
+    def _inspection(found: TokenInspection, holder: Identity) -> TokenInspectionAnswer:
+        identity, reason, explanation = found.identity, found.reason, found.explanation
+        platform = holder.has_scope("platform")
+        if identity is not None and not (platform or identity.tenant == holder.tenant):
+            identity, reason, explanation = None, "other_tenant", "it is of another tenant; ask its administrator"
+        elif identity is not None:
+            try:
+                connections.revalidate(identity)
+            except AuthError as error:
+                identity, reason, explanation = None, str(error.code), f"{error}; get a fresh one"
+        elif reason == "tenant" and not platform:  # its explanation names the tenants
+            explanation = "its tenant is not one of this gateway"
+        return TokenInspectionAnswer(
+            accepted=identity is not None,
+            reason=reason or None,
+            explanation=explanation or None,
+            header=None if found.header is None else dict(member_texts(found.header)),
+            claims=None if found.claims is None else dict(member_texts(found.claims)),
+            rights=None if identity is None else _rights(identity),
+        )
+
+    router.include_router(administrators)
+    router.include_router(operators)
+    return router
+
+
+def _rights(identity: Identity) -> TokenRightsInfo:
+    return TokenRightsInfo(
+        user_id=identity.user_id,
+        tenant=identity.tenant,
+        scope=" ".join(sorted(identity.scopes)),
+        rooms=identity.grants.patterns,
+        issued_at=rfc3339(identity.issued_at),
+        expires_at=rfc3339(identity.expires_at),
+        **asdict(rights_of(identity)),
+    )
+
+
+def _act(act: Act, reader: Identity) -> AuditedAct:
+    open_to = reader.has_scope("platform") or act.by_tenant == reader.tenant
+    return AuditedAct(
+        number=act.number,
+        at=rfc3339(act.at),
+        event=act.event,
+        by_user_id=act.by_user_id,
+        by_tenant=act.by_tenant,
+        by_jti=act.by_token_id if open_to else None,
+        address=act.address if open_to else None,
+        tenant=act.tenant,
+        target=dict(act.target),
+    )
