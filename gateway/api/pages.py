@@ -20,8 +20,8 @@ HEADERS: Final = {
 
 
 def pages_router(websocket_path: str) -> APIRouter:
-    """The routes of the pages: the dashboard at `/`, which connects to `websocket_path`, the API reference at `/docs`,
-    and their assets at `/web/…`."""
+    """The routes of the pages: the dashboard at `/`, which connects to `websocket_path`, the operators' console at
+    `/console`, the API reference at `/docs`, and their assets at `/web/…`."""
     router = APIRouter(include_in_schema=False, route_class=ProblemRoute)
     contents = dict(_read(files("gateway") / "web", ""))
     path, configured = f'"{WEBSOCKET_PATH}"'.encode(), f'"{websocket_path}"'.encode()
@@ -37,6 +37,10 @@ def pages_router(websocket_path: str) -> APIRouter:
     @router.get("/")
     async def dashboard() -> Response:
         return pages["index.html"]
+
+    @router.get("/console")
+    async def console() -> Response:
+        return pages["console.html"]
 
     @router.get("/docs")
     async def docs() -> Response:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 from playwright.async_api import Browser, ConsoleMessage, Locator, Page, expect
@@ -76,18 +76,30 @@ class Visit:
 async def visiting(
     browser: Browser, url: str, *, expected: str | None = None, script: str = "", **context: Any
 ) -> AsyncIterator[Visit]:
+    """A visit as `visiting_as` makes it."""
+    async with visiting_as(Visit, browser, url, expected=expected, script=script, **context) as visit:
+        yield visit
+
+
+V = TypeVar("V", bound=Visit)
+
+
+@asynccontextmanager
+async def visiting_as(
+    visit: type[V], browser: Browser, url: str, *, expected: str | None = None, script: str = "", **context: Any
+) -> AsyncIterator[V]:
     """Open `url`; in the end nothing may have been asked of another origin, and no problem be but `expected` ones."""
     profile = await browser.new_context(**context)
     try:
         await profile.add_init_script(_TELL_VIOLATIONS + script)
-        visit = Visit(await profile.new_page())
-        await visit.page.goto(url)
-        yield visit
+        visited = visit(await profile.new_page())
+        await visited.page.goto(url)
+        yield visited
     finally:
         await profile.close()
     origin = urlsplit(url).netloc
-    assert visit.requested
-    foreign = [asked for asked in visit.requested if urlsplit(asked).netloc != origin]
+    assert visited.requested
+    foreign = [asked for asked in visited.requested if urlsplit(asked).netloc != origin]
     assert not foreign, f"asked elsewhere: {foreign}"
-    unexpected = [problem for problem in visit.problems if expected is None or not re.search(expected, problem)]
+    unexpected = [problem for problem in visited.problems if expected is None or not re.search(expected, problem)]
     assert not unexpected, unexpected

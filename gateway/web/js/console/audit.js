@@ -1,0 +1,50 @@
+/** Audit: the last acts of administrators. */
+
+import { element } from '../element.js';
+import { found, valueOf } from './links.js';
+import { busy, button, outcome, row, rows, say, section, time } from './parts.js';
+
+const PAGE = 100;
+
+export class AuditView {
+  static title = 'Audit';
+  section;
+  #api;
+  #list = rows('Acts, newest first', [], 'acts');
+  #more = button('Earlier', 'audit-more');
+  #refresh = button('Refresh', 'audit-refresh');
+  #told = outcome('audit-result');
+  #next;
+
+  constructor(api) {
+    this.#api = api;
+    this.#more.addEventListener('click', () => busy(this.#more, this.#told, () => this.#load(this.#next)));
+    this.#refresh.addEventListener('click', () => this.show());
+    this.section = section('Audit', 'What administrators did, newest first: the last 1,000 acts on this node since it started. The log has all of them.',
+      element('div', { class: 'bar' }, this.#refresh, this.#told), this.#list, this.#more);
+  }
+
+  show() { return busy(this.#refresh, this.#told, () => this.#load()); }
+
+  async #load(before) {
+    const page = await this.#api.get('/admin/audit', { limit: PAGE, before });
+    if (before === undefined) this.#list.replaceChildren();
+    this.#list.append(...page.acts.map(act));
+    this.#next = page.next;
+    this.#more.hidden = page.next === null;
+    const count = this.#list.childElementCount;
+    say(this.#told, count ? `${count} ${count === 1 ? 'act' : 'acts'} on node ${page.node}.` : `No acts yet on node ${page.node}.`);
+  }
+}
+
+function act({ at, event, by_user_id: by, by_tenant: byTenant, by_jti: jti, address, tenant, target }) {
+  const details = Object.entries(target).flatMap(([name, value]) => [element('span', { class: 'pair' }, `${name} `, valueOf(name, value)), ' ']);
+  return row({
+    time: time(at),
+    event: element('code', {}, event),
+    by: element('span', {}, found(by, { tenant: byTenant }), byTenant === tenant ? '' : ` of ${byTenant}`),
+    tenant,
+    target: element('span', {}, ...details),
+    origin: element('span', { class: 'hint' }, [address, jti && `token ${jti}`].filter(Boolean).join(', ')),
+  }, { 'data-testid': 'act' });
+}
