@@ -31,7 +31,7 @@ async def served(chromium: Path, tmp_path_factory: pytest.TempPathFactory) -> As
     [("not.a.token", "token_invalid"), (token(), "scope_missing"), (token(scope=""), "scope_missing")],
     ids=["no token", "publisher", "without scope"],
 )
-async def test_others_than_administrators_are_told_why_they_cannot_sign_in(
+async def test_the_refusal_of_others_than_administrators_names_its_reason(
     browser: Browser, served: GatewayProcess, bearer: str, message: str
 ) -> None:
     async with visiting(browser, f"{served.url}/console", expected=UNNAMED) as visit:

@@ -13,18 +13,18 @@ export class AuditView {
   #list = rows('Acts, newest first', [], 'acts');
   #more = button('Earlier', 'audit-more');
   #refresh = button('Refresh', 'audit-refresh');
-  #told = outcome('audit-result');
+  #line = outcome('audit-result');
   #next;
 
   constructor(api) {
     this.#api = api;
-    this.#more.addEventListener('click', () => busy(this.#more, this.#told, () => this.#load(this.#next)));
+    this.#more.addEventListener('click', () => busy(this.#more, this.#line, () => this.#load(this.#next)));
     this.#refresh.addEventListener('click', () => this.show());
     this.section = section('Audit', 'What administrators did, newest first: the last 1,000 acts on this node since it started. The log has all of them.',
-      element('div', { class: 'bar' }, this.#refresh, this.#told), this.#list, this.#more);
+      element('div', { class: 'bar' }, this.#refresh, this.#line), this.#list, this.#more);
   }
 
-  show() { return busy(this.#refresh, this.#told, () => this.#load()); }
+  show() { return busy(this.#refresh, this.#line, () => this.#load()); }
 
   async #load(before) {
     const page = await this.#api.get('/admin/audit', { limit: PAGE, before });
@@ -33,7 +33,7 @@ export class AuditView {
     this.#next = page.next;
     this.#more.hidden = page.next === null;
     const count = this.#list.childElementCount;
-    say(this.#told, count ? `${count} ${count === 1 ? 'act' : 'acts'} on node ${page.node}.` : `No acts yet on node ${page.node}.`);
+    say(this.#line, count ? `${count} ${count === 1 ? 'act' : 'acts'} on node ${page.node}.` : `No acts yet on node ${page.node}.`);
   }
 }
 

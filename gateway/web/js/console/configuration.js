@@ -11,7 +11,7 @@ export class ConfigurationView {
   #changed = element('input', { type: 'checkbox', checked: 'checked', 'data-testid': 'only-changed' });
   #filter = input('setting-filter', { type: 'search', placeholder: 'name, value or meaning' });
   #refresh = button('Refresh', 'configuration-refresh');
-  #told = outcome('configuration-result');
+  #line = outcome('configuration-result');
   #advice = element('ul', { class: 'advice', 'aria-label': 'Advice', 'data-testid': 'advice' });
   #list = rows('Settings', [], 'settings');
 
@@ -22,16 +22,16 @@ export class ConfigurationView {
     this.section = section('Configuration', 'The settings in force on this node, without secrets, and the advice of gateway check.',
       this.#advice,
       element('div', { class: 'bar' }, field('Filter', this.#filter),
-        element('label', { class: 'check' }, this.#changed, 'Only what differs from the default'), this.#refresh, this.#told),
+        element('label', { class: 'check' }, this.#changed, 'Only what differs from the default'), this.#refresh, this.#line),
       this.#list);
   }
 
   show() {
     if (!this.#api.platform) {
-      say(this.#told, 'The settings are those of all tenants: a token needs the scope platform to read them.');
+      say(this.#line, 'The settings are those of all tenants: a token needs the scope platform to read them.');
       return undefined;
     }
-    return busy(this.#refresh, this.#told, async () => {
+    return busy(this.#refresh, this.#line, async () => {
       this.#answer = await this.#api.get('/admin/configuration', { tenant: '' });
       this.#advice.replaceChildren(...this.#answer.warnings.map((text) => element('li', {}, text)));
       this.#paint();
@@ -44,13 +44,13 @@ export class ConfigurationView {
     const wanted = this.#filter.value.trim().toLowerCase();
     const chosen = settings.filter((setting) => (!this.#changed.checked || setting.changed)
       && `${setting.name} ${shown(setting.value)} ${setting.description}`.toLowerCase().includes(wanted));
-    this.#list.replaceChildren(...chosen.map(line));
+    this.#list.replaceChildren(...chosen.map(settingRow));
     const advice = warnings.length ? `${warnings.length} to look at` : 'no advice';
-    say(this.#told, `${chosen.length} of ${settings.length} settings; node ${node}, version ${version}; ${advice}.`);
+    say(this.#line, `${chosen.length} of ${settings.length} settings; node ${node}, version ${version}; ${advice}.`);
   }
 }
 
-function line({ name, description, secret, set, value, default: usual, changed }) {
+function settingRow({ name, description, secret, set, value, default: usual, changed }) {
   return row({
     setting: element('code', {}, name),
     value: element('b', {}, secret ? (set ? 'set (secret)' : 'not set') : shown(value)),

@@ -78,7 +78,7 @@ export function time(text) {
 
 export const number = (value) => value.toLocaleString([], { maximumFractionDigits: 1 });
 
-/** Runs what a button or form starts: no second time meanwhile, and a failure is told. */
+/** Runs what a button or form starts: no second time meanwhile, and a failure is shown. */
 export async function busy(control, line, work) {
   if (control.disabled) return;
   control.disabled = true;

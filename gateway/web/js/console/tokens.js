@@ -25,20 +25,20 @@ export class TokensView {
   #inspection() {
     const pasted = input('inspect-token', { type: 'password', required: 'required', maxlength: '65536' });
     const submit = button('Inspect', 'inspect-submit', true);
-    const told = outcome('inspect-result');
+    const line = outcome('inspect-result');
     const details = element('div', { 'data-testid': 'inspect-details' });
     const form = element('form', { class: 'card', autocomplete: 'off' }, element('h3', {}, 'Inspect'),
       element('div', { class: 'fields' }, field('Token', pasted, true)),
-      element('div', { class: 'actions' }, submit, told), details);
+      element('div', { class: 'actions' }, submit, line), details);
     form.addEventListener('submit', (submitted) => {
       submitted.preventDefault();
       const token = pasted.value;
       pasted.value = '';
-      busy(submit, told, async () => {
+      busy(submit, line, async () => {
         details.replaceChildren();
         const answer = await this.#api.post('/admin/tokens/inspect', { token });
-        if (answer.accepted) say(told, 'Accepted.', 'good');
-        else say(told, `Refused: ${answer.reason}: ${answer.explanation}`, 'bad');
+        if (answer.accepted) say(line, 'Accepted.', 'good');
+        else say(line, `Refused: ${answer.reason}: ${answer.explanation}`, 'bad');
         details.replaceChildren(...this.#described(answer));
       });
     });
@@ -75,14 +75,14 @@ export class TokensView {
       type: 'checkbox', value: scope, checked: scope === 'subscribe' && 'checked', 'data-testid': `issue-${scope}`,
     }));
     const submit = button('Issue', 'issue-submit', true);
-    const told = outcome('issue-result');
+    const line = outcome('issue-result');
     const copy = button('Copy the token', 'issue-copy');
     const issued = element('div', { 'data-testid': 'issued' });
     copy.hidden = true;
     let token = '';
     copy.addEventListener('click', async () => {
       const done = await copied(token);
-      say(told, done ? 'Copied: treat it as a secret.' : 'The browser does not let this page copy.', done ? 'good' : 'bad');
+      say(line, done ? 'Copied: treat it as a secret.' : 'The browser does not let this page copy.', done ? 'good' : 'bad');
     });
     const body = () => this.#api.body({
       user_id: user.value.trim(),
@@ -94,17 +94,17 @@ export class TokensView {
     const form = element('form', { class: 'card', autocomplete: 'off' }, element('h3', {}, 'Issue'),
       element('div', { class: 'fields' }, field('User', user), field('Seconds', seconds), field('Rooms', rooms, true),
         element('fieldset', { class: 'wide' }, element('legend', {}, 'Scope'), ...scopes.map((box) => element('label', { class: 'check' }, box, box.value)))),
-      element('div', { class: 'actions' }, submit, copy, told), issued, curled.box);
+      element('div', { class: 'actions' }, submit, copy, line), issued, curled.box);
     form.addEventListener('input', curled.refresh);
     form.addEventListener('submit', (submitted) => {
       submitted.preventDefault();
-      busy(submit, told, async () => {
+      busy(submit, line, async () => {
         copy.hidden = true;
         issued.replaceChildren();
         const answer = await this.#api.post('/admin/tokens', body());
         token = answer.access_token;
         copy.hidden = false;
-        say(told, 'Issued. It is not shown: copy it.', 'good');
+        say(line, 'Issued. It is not shown: copy it.', 'good');
         issued.replaceChildren(facts([
           ['jti', found(answer.jti)], ['tenant', answer.tenant], ['rooms', answer.rooms.join(', ') || 'none'],
           ['scope', answer.scope], ['seconds', String(answer.expires_in)],
