@@ -31,7 +31,7 @@ def admin_router(service: Service, limited: RouteLimiter) -> APIRouter:
         dependencies=[Depends(limited.attach)],
     )
     gateway = service.gateway
-    administration, audit = gateway.administration, gateway.audit
+    administration, audit = gateway.administration, service.audit
     proxies = service.settings.proxies
     principal = Depends(Principal(service))
 

@@ -41,7 +41,7 @@ def operations_router(service: Service, limited: RouteLimiter) -> APIRouter:
     operators = APIRouter(route_class=authenticated_route(service, ProblemRoute, "platform"), **options)
     gateway, settings = service.gateway, service.settings
     administration = gateway.administration
-    connections, trail, per_minute = gateway.connections, gateway.audit, settings.admin_requests_per_minute
+    connections, trail, per_minute = gateway.connections, service.audit, settings.admin_requests_per_minute
     principal = Depends(Principal(service))
 
     @administrators.get("/admin/audit")

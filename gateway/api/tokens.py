@@ -35,7 +35,7 @@ def tokens_router(service: Service, limited: RouteLimiter) -> APIRouter:
         dependencies=[Depends(limited.attach)],
     )
     gateway, settings = service.gateway, service.settings
-    administration, connections, audit = gateway.administration, gateway.connections, gateway.audit
+    administration, connections, audit = gateway.administration, gateway.connections, service.audit
     proxies = settings.proxies
     principal = Depends(Principal(service))
 

@@ -19,7 +19,6 @@ from gateway.core.manager import BatchWriter
 from gateway.core.transport import Transport
 from gateway.engine.access import NO_ACCESS, Access
 from gateway.engine.administration import Administration
-from gateway.engine.audit import AuditTrail
 from gateway.engine.authentication import Authentication
 from gateway.engine.commands import Commands
 from gateway.engine.connections import Connections
@@ -70,7 +69,6 @@ class Gateway(Host):
         self.clock = clock
         self.lifecycle = Lifecycle()
         self.tasks = TaskSet()
-        self.audit = AuditTrail(clock)
         self.connections = Connections(verifier, self.cluster.revocations, self.limits, clock, timer, contract)
         self.manager = self.connections.manager
         self.delivery = Delivery(self.connections, log, batch_writer)

@@ -22,6 +22,7 @@ from gateway.core.window import Bounds
 from gateway.embedding.broadcast_manager import BroadcastManager, claim_connection_manager
 from gateway.embedding.event_bus import forget_gateway, use_gateway
 from gateway.engine.access import Access, Authenticate, Authorize
+from gateway.engine.audit import AuditTrail
 from gateway.engine.delivery import write_each
 from gateway.engine.gateway import Gateway
 from gateway.logs.memory import MemoryLog
@@ -50,6 +51,7 @@ class Service:
     issuer: TokenIssuer
     origins: OriginPolicy
     jwks: JwksRefresher | None
+    audit: AuditTrail
 
     def issue_token(
         self,
@@ -146,7 +148,8 @@ def create_service(
     gateway.lifecycle.add(partial(use_gateway, gateway), partial(forget_gateway, gateway))
     manager = claim_connection_manager()
     manager.attach(gateway)
-    return Service(settings, gateway, manager, keyring, issuer, OriginPolicy(settings.allowed_origins), external.jwks)
+    origins = OriginPolicy(settings.allowed_origins)
+    return Service(settings, gateway, manager, keyring, issuer, origins, external.jwks, AuditTrail(clock))
 
 
 def token_verifier(settings: Settings, keyring: KeyRing, external: ExternalIssuer, kinds: RoomKinds) -> TokenVerifier:
