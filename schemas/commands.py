@@ -46,16 +46,22 @@ class Subscribe(_Command):
 
 
 class Unsubscribe(_Command):
+    """The command to leave rooms."""
+
     type: Literal["unsubscribe"]
     rooms: RoomNames
 
 
 class Auth(_Command):
+    """The command to go on with a fresh token of the same user and tenant."""
+
     type: Literal["auth"]
     token: str
 
 
 class Publish(_Command):
+    """The command to publish an event, with the token's scope `publish` or `admin`."""
+
     type: Literal["publish"]
     event: PublishedEvent
 
@@ -83,11 +89,17 @@ class CommandError(Exception):
         self.id = id
 
 
+def command_models(kinds: RoomKinds) -> tuple[type[AnyCommand], ...]:
+    """The models of all commands; that of `publish` has the fields of these kinds of room."""
+    publish = create_model("Publish", __base__=Publish, __doc__=Publish.__doc__, event=(published_event(kinds), ...))
+    return (Ping, Subscribe, Unsubscribe, Auth, PresenceCommand, publish)
+
+
 class CommandParser:
     """The parser of commands for these kinds of room."""
 
     def __init__(self, kinds: RoomKinds) -> None:
-        publish = create_model("Publish", __base__=Publish, event=(published_event(kinds), ...))
+        publish: Any = command_models(kinds)[-1]
         self._adapter: TypeAdapter[AnyCommand] = TypeAdapter(
             Annotated[Ping | Subscribe | Unsubscribe | Auth | publish | PresenceCommand, Field(discriminator="type")],
             config=ConfigDict(hide_input_in_errors=True),  # the input may be a token

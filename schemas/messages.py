@@ -75,6 +75,9 @@ class EstablishedWithContract(Established):
 
 
 class Subscribed(Message):
+    """The reply to `subscribe`: `recovered` is null where no `since` was given, false where events after it were lost;
+    `replayed` counts the events that follow."""
+
     name = "subscribed"
 
     rooms: tuple[str, ...]
@@ -92,12 +95,16 @@ class SubscribedWithState(Subscribed):
 
 
 class Unsubscribed(Message):
+    """The reply to `unsubscribe`."""
+
     name = "unsubscribed"
 
     rooms: tuple[str, ...]
 
 
 class Authenticated(Message):
+    """The reply to `auth`: `rooms` are the granted patterns; `dropped` are no longer granted, and unsubscribed."""
+
     name = "authenticated"
 
     expires_at: str
@@ -106,6 +113,8 @@ class Authenticated(Message):
 
 
 class Published(Message):
+    """The reply to `publish`: the event is in the log."""
+
     name = "published"
 
     event_id: str
@@ -113,6 +122,8 @@ class Published(Message):
 
 
 class SubscriptionRevoked(Message):
+    """The user was removed from these rooms, and the connection is unsubscribed."""
+
     name = "subscription.revoked"
 
     rooms: tuple[str, ...]
@@ -159,12 +170,16 @@ class PresenceLeft(Message):
 
 
 class TokenExpiring(Message):
+    """The token expires soon: send `auth` with a fresh one."""
+
     name = "token.expiring"
 
     expires_at: str
 
 
 class StreamGap(Message):
+    """Events of the connection's rooms were lost: load the state again, and go on from `cursor`."""
+
     name = "stream.gap"
 
     reason: Literal["history_trimmed", "log_reset"]
@@ -186,12 +201,16 @@ class Mark(Message):
 
 
 class StreamDegraded(Message):
+    """The log does not answer; the connection stays open."""
+
     name = "stream.degraded"
 
     since: str
 
 
 class StreamRestored(Message):
+    """The log answers again, after an outage that began at `since`."""
+
     name = "stream.restored"
 
     since: str
@@ -224,6 +243,8 @@ class Pong(Message):
 
 
 class Error(Message):
+    """The refusal of a command, a room or the connection; which further members there are depends on `code`."""
+
     name = "error"
     omit_absent = True
 

@@ -8,6 +8,7 @@ from fastapi import APIRouter
 from fastapi.routing import APIWebSocketRoute
 
 from gateway.api.admin import admin_router
+from gateway.api.asyncapi import asyncapi_router
 from gateway.api.bypass import bypassed, serves_others
 from gateway.api.contract import contract_router
 from gateway.api.event_stream import event_stream_router
@@ -56,6 +57,7 @@ def create_router(service: Service, prefix: str = "") -> APIRouter:
         presence_router(service),
         rooms_router(service),
         contract_router(service),
+        asyncapi_router(service),
         admin_router(service, limited),
         operations_router(service, limited),
         ops_router(service),

@@ -211,6 +211,9 @@ async def test_other_modes_accept_violations(
         gateway.housekeeping.sweep()
         assert gateway.publishing.contract is not None
         assert gateway.publishing.contract.violations == violations
+        async with http(gate) as api:
+            lines = (await api.get("/metrics")).text.splitlines()
+        assert f"gateway_contract_violations_total {violations}.0" in lines
     lines = [record.getMessage() for record in caplog.records if record.name == "gateway.contract"]
     assert len(lines) == violations
     assert all("/task_id" in line and "7777" not in line for line in lines)
