@@ -121,6 +121,23 @@ async def test_an_address_without_a_gateway(over: Literal["http", "websocket"]) 
             await client.publish("a.b", circle_id=7, patience=0.3)
 
 
+async def test_errors_say_whether_to_try_again() -> None:
+    """For a worker that runs its task again later: after a rate and without an answer, and not after a refusal."""
+    async with running(settings_for(publish_per_second=1, publish_burst=1)) as gate:
+        async with connect(gate.url, token=gate.token()) as client:
+            await client.publish("a.b", circle_id=7)
+            with pytest.raises(Refused) as rate:
+                await client.publish("a.b", circle_id=7, patience=0)
+        async with connect(gate.url, token=gate.token("bob", rooms=["circle:7"])) as client:
+            with pytest.raises(Refused) as room:
+                await client.publish("a.b", circle_id=8, patience=0)
+    async with connect(gate.url, token="jwt") as client:
+        with pytest.raises(Unreachable) as nothing:
+            await client.publish("a.b", circle_id=7, patience=0)
+    assert [error.value.code for error in (rate, room, nothing)] == ["rate_limited", "room_forbidden", "unreachable"]
+    assert [error.value.temporary for error in (rate, room, nothing)] == [True, False, True]
+
+
 async def test_presence(gate: RunningGateway) -> None:
     async with connect(gate.url, token=gate.token()) as client, gate.client(gate.token("bob"), "&rooms=circle:7"):
         assert await client.presence("circle:7") == {"bob": 1}

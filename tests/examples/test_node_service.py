@@ -37,7 +37,7 @@ async def test_the_copy_is_current(gate: RunningGateway, npm_package: Path, tmp_
 
     async with proxied(gate.port) as network:
         shell = Shell(RunningGateway(gate.service, network.port), tmp_path)
-        async with shell.running("\n".join((example("variables"), example("node service")))):
+        async with shell.running(example("node service"), GATEWAY_URL=shell.gate.url, GATEWAY_TOKEN=gate.token()):
             await until_equal(board, {"81": "open", "82": "done"}, PATIENCE)
             await gate.publish(circle_id=7, data={"task": 81})
             await gate.publish(type="task.created", circle_id=7, data={"task": 83})

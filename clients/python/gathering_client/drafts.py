@@ -96,15 +96,11 @@ class Attempts:
 
     def wait_after(self, error: GatewayError, now: float, refreshable: bool) -> float:
         """The seconds to wait before the next attempt. Raises the error if a retry would not help."""
-        if isinstance(error, Unreachable):
-            rule = Retry.BACKOFF
-        else:
-            rule = retry_after_error(error.code)
-        if rule is Retry.FRESH_TOKEN and refreshable and not self._renewed:
+        if retry_after_error(error.code) is Retry.FRESH_TOKEN and refreshable and not self._renewed:
             self._renewed = True
             return 0.0
         wait = self._pause(error)
-        if rule is not Retry.BACKOFF or now + wait > self._ends:
+        if not error.temporary or now + wait > self._ends:
             raise error
         return wait
 
@@ -129,7 +125,7 @@ def _asked(error: object) -> float:
 
 
 def _passes(result: "Receipt | Refused") -> bool:
-    return isinstance(result, Refused) and retry_after_error(result.code) is Retry.BACKOFF
+    return isinstance(result, Refused) and result.temporary
 
 
 def refusal(code: str, message: str, more: Mapping[str, Any], status: int | None = None) -> Refused:

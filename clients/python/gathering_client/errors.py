@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 
+from gathering_client.codes import Retry, retry_after_error
+
 
 class GatewayError(Exception):
     """Base of all errors of this package. `code` is an error code of the protocol, or `unreachable`. All can be
@@ -12,6 +14,11 @@ class GatewayError(Exception):
         self.code = code
         self.message = message
 
+    @property
+    def temporary(self) -> bool:
+        """Whether a later attempt may succeed: the caller's patience ended before the rate or the outage did."""
+        return retry_after_error(self.code) is Retry.BACKOFF
+
     def __str__(self) -> str:
         return f"{self.code}: {self.message}"
 
@@ -19,9 +26,13 @@ class GatewayError(Exception):
 class Unreachable(GatewayError):
     """No gateway answered: a wrong address, or an outage longer than the caller's patience."""
 
+    @property
+    def temporary(self) -> bool:
+        return True
+
 
 class Refused(GatewayError):
-    """A refusal by the gateway that a retry would meet again.
+    """A refusal by the gateway. A retry would meet it again, unless it is `temporary`.
 
     `rooms` are the refused rooms, where the error names any; `retry_after` is in seconds; `status` is the HTTP status.
     """
