@@ -183,6 +183,25 @@ class Stats(_Page):
     next: str | None
 
 
+class TenantInfo(_Page):
+    """A tenant's counts on all nodes; totals since each node started."""
+
+    tenant: str
+    connections: int
+    users: int
+    rooms: int
+    total_connections: int
+    total_messages_sent: int
+    total_broadcasts: int
+    log_events: int
+    log_bytes: int
+
+
+class TenantPage(BaseModel):
+    tenants: list[TenantInfo]
+    next: str | None
+
+
 class RoomStatePage(BaseModel):
     """`GET /rooms/{room}/state`. `items` are events, each with the whole value; `as_of` is null while the node cannot
     know where the log's head is."""

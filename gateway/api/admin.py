@@ -1,4 +1,4 @@
-"""Administration of all nodes over HTTP: statistics, connections, rooms."""
+"""Administration of all nodes over HTTP: statistics, tenants, connections, rooms."""
 
 from collections.abc import Sequence
 from itertools import islice
@@ -15,11 +15,12 @@ from gateway.api.rate_limits import RouteLimiter
 from gateway.api.routes import ProblemRoute
 from gateway.engine.directory import TenantDirectory
 from gateway.service.factory import Service
-from schemas.admin import ConnectionPage, RoomPage, Stats
+from schemas.admin import ConnectionPage, RoomPage, Stats, TenantInfo, TenantPage
 
 Item = TypeVar("Item")
 
 Limit = Annotated[int, Query(ge=1, le=1_000, description="items a page")]
+FewerLimit = Annotated[int, Query(ge=1, le=200, description="items a page")]
 After = Annotated[str | None, Query(max_length=256, description="`next` of the page before")]
 
 
@@ -59,6 +60,20 @@ def admin_router(service: Service, limited: RouteLimiter) -> APIRouter:
             **_partial(known),
         )
 
+    @router.get("/admin/tenants", response_model_exclude_unset=True)
+    async def tenants(
+        holder: Annotated[Identity, principal], limit: FewerLimit = 50, after: After = None
+    ) -> TenantPage:
+        """A page of the tenants that this node knows, with their counts on all nodes: all of them with the scope
+        `platform`, else the token's own."""
+        own = administered_tenant(holder, None)
+        if holder.has_scope("platform"):
+            found = await administration.tenants(after, limit + 1)
+        else:
+            found = [await administration.directory(own)] if after is None else []
+        following = found[limit - 1].tenant if len(found) > limit else None
+        return TenantPage(tenants=[_tenant(known) for known in found[:limit]], next=following)
+
     @router.get("/admin/connections", response_model_exclude_unset=True)
     async def connections(
         holder: Annotated[Identity, principal], tenant: Tenant = None, limit: Limit = 100, after: After = None
@@ -90,6 +105,22 @@ def admin_router(service: Service, limited: RouteLimiter) -> APIRouter:
         return Response(status_code=204)
 
     return router
+
+
+def _tenant(known: TenantDirectory) -> TenantInfo:
+    totals = known.totals
+    return TenantInfo(
+        tenant=known.tenant,
+        connections=known.connections,
+        users=known.users,
+        rooms=len(known.rooms()),
+        total_connections=totals.connections,
+        total_messages_sent=totals.messages,
+        total_broadcasts=totals.events,
+        log_events=known.log.events,
+        log_bytes=known.log.bytes,
+        **_partial(known),
+    )
 
 
 def _page(names: Sequence[str], limit: int, after: str | None) -> tuple[list[str], str | None]:

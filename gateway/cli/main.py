@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from gateway.cli.admin import add_commands
 from gateway.cli.contract import contract_app
 from gateway.cli.errors import ClientError, configured, fail
 from gateway.cli.options import Token, Url
@@ -147,6 +148,9 @@ def _id(text: str) -> int | str:
     if not (text.isascii() and text.isdigit() and len(text) < 16):
         return text
     return int(text) if str(int(text)) == text else text
+
+
+add_commands(app)
 
 
 def main() -> None:

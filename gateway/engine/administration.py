@@ -1,5 +1,7 @@
 """Administration: directory, closes and revocations of a tenant on all nodes."""
 
+import asyncio
+from heapq import nsmallest
 from typing import Final
 
 from gateway.core.control import ControlMessage
@@ -7,7 +9,7 @@ from gateway.core.errors import GatewayError, LogUnavailable
 from gateway.core.log import Log
 from gateway.core.members import ClusterMembers
 from gateway.engine.connections import Connections
-from gateway.engine.directory import TenantDirectory
+from gateway.engine.directory import NodeDirectory, TenantDirectory
 from gateway.engine.revocation import RevocationService
 from schemas.codes import ErrorCode
 
@@ -34,6 +36,14 @@ class Administration:
     async def directory(self, tenant: str) -> TenantDirectory:
         """The directory of the tenant, as of now."""
         return await TenantDirectory.of(tenant, self._connections.manager, self._members, self._log)
+
+    async def tenants(self, after: str | None, limit: int) -> list[TenantDirectory]:
+        """The directories of up to `limit` tenants whose names follow `after`, sorted: of those that have had a
+        connection or an append on this node. O(tenants)."""
+        manager, log = self._connections.manager, self._log
+        later = {name for name in NodeDirectory(manager, log).tenants() if after is None or name > after}
+        known = (name for name in later if manager.of(name).connections_seen or log.appended(name))
+        return await asyncio.gather(*map(self.directory, nsmallest(limit, known)))
 
     async def close_connection(self, tenant: str, connection_id: str) -> None:
         """Close one connection (4403). Raises `GatewayError` where the tenant has no such connection, `LogUnavailable`

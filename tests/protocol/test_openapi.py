@@ -83,6 +83,7 @@ PLATFORM = {
     "GET /admin/audit",
     "GET /admin/configuration",
     "GET /admin/stats",
+    "GET /admin/tenants",
     "GET /admin/connections",
     "GET /admin/rooms",
 }

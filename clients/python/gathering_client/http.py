@@ -9,7 +9,7 @@ import os
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from http.client import NO_CONTENT, HTTPConnection, HTTPException, HTTPSConnection
 from ssl import SSLContext, create_default_context
 from typing import Any, Final
 
@@ -49,7 +49,7 @@ class HttpPool:
         self._pid = os.getpid()
 
     def request(self, method: str, path: str, token: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """The JSON object of the response. Raises `Refused` for a refusal, `Unreachable` without a response."""
+        """The JSON object of the response, empty for 204. Raises `Refused` for a refusal, `Unreachable` without one."""
         while True:
             connection, kept = self._take()
             try:
@@ -108,7 +108,7 @@ class HttpPool:
 
 def _object(status: int, text: bytes, retry_after: str | None) -> dict[str, Any]:
     try:
-        value = json.loads(text)
+        value = {} if status == NO_CONTENT else json.loads(text)
         if 200 <= status < 300 and isinstance(value, dict):
             return value
         more = dict(value)

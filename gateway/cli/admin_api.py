@@ -1,0 +1,64 @@
+"""The administrators' HTTP API as the commands call it."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+from urllib.parse import quote, urlencode
+
+from gateway.cli.errors import ClientError
+from gathering_client import GatewayError
+from gathering_client.address import Address
+from gathering_client.http import Http, HttpPool
+
+_SECONDS: Final = 10.0
+PAGE: Final = 200
+
+
+class AdminApi:
+    """The API of the gateway at `url`, called with `token`; `tenant` is that of all calls, by default the token's own.
+    Raises `ClientError`."""
+
+    def __init__(self, url: str, token: str, tenant: str | None = None) -> None:
+        if not token:
+            raise ClientError("--token: is missing; pass an administrator's, or set GATEWAY_TOKEN")
+        if not (token.isascii() and token.isprintable() and " " not in token):
+            raise ClientError("--token: not a valid token; get one with `gateway token --scope admin`")
+        try:
+            self._pool = HttpPool(Http(Address.of(url), _SECONDS, None))
+        except ValueError as error:
+            raise ClientError(f"--url: {error}") from None
+        self._token = token
+        self._tenant = tenant
+
+    def close(self) -> None:
+        """Close the idle connections."""
+        self._pool.close()
+
+    def get(self, path: str, **query: str | int | None) -> dict[str, Any]:
+        return self._ask("GET", path, query)
+
+    def pages(self, path: str, member: str) -> Iterator[dict[str, Any]]:
+        """The items of all pages."""
+        after: str | None = None
+        while True:
+            page = self.get(path, limit=PAGE, after=after)
+            yield from page[member]
+            after = page["next"]
+            if after is None:
+                return
+
+    def post(self, path: str, **body: str | None) -> dict[str, Any]:
+        sent = {name: value for name, value in {**body, "tenant": self._tenant}.items() if value is not None}
+        return self._ask("POST", path, {}, sent)
+
+    def delete(self, path: str, name: str) -> None:
+        self._ask("DELETE", f"{path}/{quote(name, safe='')}", {})
+
+    def _ask(
+        self, method: str, path: str, query: Mapping[str, str | int | None], body: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        asked = dict(query) if body is not None else {**query, "tenant": self._tenant}
+        parameters = urlencode({name: value for name, value in asked.items() if value is not None})
+        try:
+            return self._pool.request(method, f"{path}?{parameters}" if parameters else path, self._token, body)
+        except GatewayError as error:
+            raise ClientError(str(error)) from None
