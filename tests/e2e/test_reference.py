@@ -1,5 +1,6 @@
-"""`/docs` shows the whole API, without resources from other hosts."""
+"""`/docs` shows all of HTTP and of the WebSocket, without resources from other hosts."""
 
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -7,7 +8,10 @@ import pytest
 from playwright.async_api import Browser, expect
 
 from tests.e2e.visit import visiting
+from tests.support.contracts import write_contract
+from tests.support.inprocess import running
 from tests.support.process import GatewayProcess
+from tests.support.settings import settings_for
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -50,6 +54,64 @@ async def test_every_operation_is_shown_with_its_answers(browser: Browser, demo:
         await expect(first.locator("dl").first).to_be_hidden()
         await first.locator("summary").click()
         await expect(first.locator("dl").first).to_be_visible()
+
+
+async def test_every_command_frame_and_code_is_shown(browser: Browser, demo: GatewayProcess) -> None:
+    """With its example, and a reply for each command."""
+    description: dict[str, Any] = (await fetch(f"{demo.url}/asyncapi.json")).json()
+    messages, channel = description["components"]["messages"], description["channels"]["socket"]
+    async with visiting(browser, f"{demo.url}/docs") as visit:
+        await expect(visit.page.locator("#operations details").first).to_be_attached()
+        shown = [
+            await visit.page.locator(f"{part} details").evaluate_all("(all) => all.map((one) => one.dataset.message)")
+            for part in ("#commands", "#notices", "#event-types")
+        ]
+        commands = [messages[key]["name"] for key in messages if key.startswith("command.")]
+        assert shown[0] == commands
+        assert {"connection.established", "stream.gap", "stream.mark", "error"} <= set(shown[1])
+        assert shown[2] == ["event"]
+        for name in commands:
+            card = visit.page.locator(f'#commands [data-message="{name}"]')
+            await expect(card.locator("pre")).to_have_count(2)
+        for part, codes in (("close", channel["x-close-codes"]), ("error", channel["x-error-codes"])):
+            cells = visit.page.locator(f"#{part}-codes td:first-child")
+            assert await cells.all_text_contents() == list(codes)
+
+
+async def test_event_is_published_from_the_page_and_comes_live(browser: Browser, demo: GatewayProcess) -> None:
+    """In development mode the page has a token; what the gateway refuses is shown with its code."""
+    async with visiting(browser, f"{demo.url}/docs") as visit:
+        page = visit.page
+        await expect(page.get_by_test_id("trial-token")).not_to_have_value("")
+        await page.get_by_test_id("trial-follow").click()
+        await expect(page.get_by_test_id("trial-state")).to_have_text("live")
+        await page.get_by_test_id("trial-type").fill("docs.tried")
+        await page.get_by_test_id("trial-data").fill('{"title": "<b>from</b> the page"}')
+        await page.get_by_test_id("trial-submit").click()
+        await expect(page.get_by_test_id("trial-result")).to_contain_text("202: evt_")
+        row = page.get_by_test_id("trial-tail").locator('[data-type="docs.tried"]')
+        await expect(row).to_contain_text("<b>from</b> the page")
+        await page.get_by_test_id("trial-data").fill("{")
+        await page.get_by_test_id("trial-submit").click()
+        await expect(page.get_by_test_id("trial-result")).to_contain_text("Data is not JSON")
+
+
+async def test_types_of_the_contract_are_offered_with_data_to_begin_with(browser: Browser, tmp_path: Path) -> None:
+    """Their schemas are shown; an event that violates one is refused on the page."""
+    contract = write_contract(tmp_path / "contract")
+    async with running(settings_for(contract=contract)) as gate:
+        violation = "the server responded with a status of"  # 404 of /dev/session, 422
+        async with visiting(browser, f"{gate.url}/docs", expected=violation) as visit:
+            page = visit.page
+            card = page.locator('#event-types [data-message="task.completed"]')
+            await expect(card.locator("dt code")).to_have_text(["task_id", "result", "note"])
+            await page.get_by_test_id("trial-token").fill(gate.token(rooms=["tenant"], scope="subscribe publish"))
+            await expect(page.get_by_test_id("trial-type")).to_have_value("task.completed")
+            await page.get_by_test_id("trial-submit").click()
+            await expect(page.get_by_test_id("trial-result")).to_contain_text("202: evt_")
+            await page.get_by_test_id("trial-data").fill('{"task_id": "7", "result": "ok"}')
+            await page.get_by_test_id("trial-submit").click()
+            await expect(page.get_by_test_id("trial-result")).to_contain_text("422 contract_violation")
 
 
 @pytest.mark.parametrize("path", ["/", "/docs"])
