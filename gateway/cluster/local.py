@@ -2,9 +2,10 @@
 
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import Any
 
-from gateway.core.cluster import OnControl
+from gateway.core.cluster import NodeAnswers, OnControl
 from gateway.core.control import ControlMessage
 from gateway.core.members import MemberSource, OnChanges, RemoteMembers
 from gateway.core.revocations import Revocations
@@ -44,11 +45,22 @@ class LocalMembers:
         return RemoteMembers()
 
 
+class LocalQueries:
+    """The questions of a single node: there is no other to answer."""
+
+    def attach(self, answer: Callable[[Any], Awaitable[Any]]) -> None:
+        """No-op: there are no other nodes."""
+
+    async def ask(self, tenant: str, question: Any) -> NodeAnswers:
+        return NodeAnswers({})
+
+
 class LocalCluster:
     """The `Cluster` of a single node. `timer` is seconds of a monotonic clock."""
 
     def __init__(self, timer: Callable[[], float] = time.monotonic) -> None:
         self.members = LocalMembers()
+        self.queries = LocalQueries()
         self.revocations = Revocations()
         self._timer = timer
         self._kept: dict[str, tuple[float, str]] = {}

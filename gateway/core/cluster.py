@@ -1,11 +1,35 @@
 """The seam of the cluster: control messages, one-time values and membership, shared by all nodes."""
 
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, NamedTuple, Protocol
 
 from gateway.core.control import ControlMessage
 from gateway.core.members import ClusterMembers
 from gateway.core.revocations import Revocations
+
+
+class NodeAnswers(NamedTuple):
+    """The answers by node, the nodes that did not answer, and whether there may be others out of reach."""
+
+    answers: dict[str, Any]
+    silent: tuple[str, ...] = ()
+    partial: bool = False
+
+
+class NodeQueries(Protocol):
+    """Questions to the other nodes. An implementation guarantees, and `gateway.testing` checks:
+
+    - `ask` returns within 2 seconds and never raises, with an answer of each other node that runs and can be reached.
+    - A node that is known to run, or to have connections of the tenant, and does not answer in time is `silent`.
+    - Questions and answers are JSON values; a question whose answer raises is not answered.
+    """
+
+    def attach(self, answer: Callable[[Any], Awaitable[Any]]) -> None:
+        """Set the function that answers the other nodes' questions. Before the start of the cluster."""
+
+    async def ask(self, tenant: str, question: Any) -> NodeAnswers:
+        """Ask all other nodes about the tenant."""
+
 
 OnControl = Callable[[Sequence[ControlMessage]], object]
 
@@ -25,11 +49,14 @@ class Cluster(Protocol):
     - Tenants publish round robin: however many messages one of them has, another's next one is in the next batch.
     - A value of `put_once` is returned by exactly one `pop` in the whole cluster, and by none after its TTL.
 
-    `members` are their connections; it starts and stops with this.
+    `members` are their connections, `queries` what nodes ask one another; both start and stop with this.
     """
 
     @property
     def members(self) -> ClusterMembers: ...
+
+    @property
+    def queries(self) -> NodeQueries: ...
 
     @property
     def revocations(self) -> Revocations:

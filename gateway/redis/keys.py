@@ -59,6 +59,10 @@ class KeySpace:
         """The key and channel of a node's heartbeat."""
         return f"{self.prefix}:node:{node}"
 
+    def queries(self, node: str) -> str:
+        """The channel of questions to a node and of answers to its own; `*` for the pattern of all."""
+        return f"{self.prefix}:queries:{node}"
+
     def alive(self, node: str) -> str:
         """The lease of a node's members."""
         return f"{self.prefix}:alive:{node}"

@@ -5,9 +5,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
-from gateway.core.cluster import Cluster
+from gateway.core.cluster import Cluster, NodeAnswers
 from gateway.core.control import ControlMessage
 from gateway.core.members import Member, PresenceChange, TenantTotals
 
@@ -50,14 +50,24 @@ class NodeUnderTest:
     received: list[ControlMessage] = field(default_factory=list)
     changes: list[tuple[str, PresenceChange]] = field(default_factory=list)
 
+    answer: Callable[["NodeUnderTest", Any], Awaitable[Any]] = field(default=lambda node, question: node.echo(question))
+
+    async def echo(self, question: Any) -> Any:
+        """The answer to a question: this node's name, and the question."""
+        return [self.nodes.members.node, question]
+
     def __post_init__(self) -> None:
         self.nodes.attach(self._on_control)
         self.nodes.members.attach(self.connections, self._on_changes)
+        self.nodes.queries.attach(self._on_question)
 
     def _on_control(self, news: Sequence[ControlMessage]) -> None:
         for message in news:
             assert self.nodes.apply(message) == (message, False), "it is not in force yet"
         self.received += news
+
+    async def _on_question(self, question: Any) -> Any:
+        return await self.answer(self, question)
 
     def _on_changes(self, tenant: str, changes: list[PresenceChange]) -> None:
         self.changes += [(tenant, change) for change in changes]
@@ -165,6 +175,11 @@ class ClusterContract(ABC):
             await node.pass_time(61.0)
             node.nodes.sweep()
             assert [entry.name for entry in node.nodes.revocations] == ["long"]
+
+    async def test_single_node_has_no_answers(self) -> None:
+        """Without other nodes there are no answers, none is silent, and it takes no time."""
+        async with self.open() as node:
+            assert await node.nodes.queries.ask("acme", "question") == NodeAnswers({})
 
     async def test_own_connections_are_not_remote(self) -> None:
         """A single node has no remote members and gets no changes, and `partial` is False."""

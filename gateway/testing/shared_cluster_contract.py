@@ -8,10 +8,11 @@ from typing import Any
 from gateway.core.members import Member, PresenceChange, TenantTotals
 from gateway.testing.cluster_contract import NodeUnderTest, member
 from gateway.testing.helpers import until
-from gateway.testing.shared_control_contract import SHORT, SOON, SharedControlContract, unavailable
+from gateway.testing.shared_control_contract import SHORT, SOON, unavailable
+from gateway.testing.shared_queries_contract import SharedQueriesContract
 
 
-class SharedClusterContract(SharedControlContract):
+class SharedClusterContract(SharedQueriesContract):
     """The guarantees of `Cluster` and `ClusterMembers` between nodes with a shared store."""
 
     @abstractmethod

@@ -9,6 +9,7 @@ from typing import Final
 from gateway.cluster.redis.context import Failures
 from gateway.cluster.redis.control_stream import BLOCK_SECONDS, ControlStream
 from gateway.cluster.redis.members import LEASE, RedisMembers
+from gateway.cluster.redis.queries import RedisQueries
 from gateway.core.cluster import OnControl
 from gateway.core.control import ControlMessage
 from gateway.core.errors import LogUnavailable
@@ -51,6 +52,7 @@ class RedisCluster:
         self._bulk = client_of(url, SLOW_LINK_SECONDS)
         self.members = RedisMembers(self._redis, self._bulk, prefix=prefix, lease=lease)
         self.revocations = Revocations()
+        self.queries = RedisQueries(self._redis, self.members, keys=KeySpace(prefix), timer=timer)
         self._control = ControlStream(
             self._redis, self._reader, self.revocations, keys=KeySpace(prefix), retention=retention, timer=timer
         )
@@ -67,12 +69,13 @@ class RedisCluster:
             await self._control.open()
         except Failures as error:
             logger.warning("control messages cannot be read yet: %s", describe(error))
-        for work in (self._control.listen, self._control.send, self._control.compact):
+        for work in (self._control.listen, self._control.send, self._control.compact, self.queries.run):
             self._tasks.append(asyncio.create_task(supervise(work, logger)))
         await self.members.start()
 
     async def stop(self) -> None:
         await self.members.stop()
+        self.queries.stop()
         await cancel_and_wait(self._tasks)
         await self._redis.aclose()
         await self._reader.aclose()

@@ -1,0 +1,78 @@
+"""The contract suite of `gateway.core.cluster.NodeQueries`, for several nodes."""
+
+import asyncio
+from typing import Any
+
+from gateway.core.cluster import NodeAnswers
+from gateway.testing.cluster_contract import NodeUnderTest, member
+from gateway.testing.helpers import until
+from gateway.testing.shared_control_contract import SOON, SharedControlContract
+
+
+class SharedQueriesContract(SharedControlContract):
+    """The guarantees of `NodeQueries` between nodes with a shared store; a part of `SharedClusterContract`."""
+
+    # -- questions
+
+    async def test_each_other_node_answers(self) -> None:
+        """Each other node answers once, by its name, with the JSON values of its own."""
+        question = {"é": [1, 2.5, None, True], "text": "a\nb" * 1_000}
+        async with self.open() as one, self.join(one) as two, self.join(one) as three:
+            names = [node.nodes.members.node for node in (two, three)]
+            for _ in range(3):
+                found = await _asked(one, question, len(names))
+                assert found == NodeAnswers({name: [name, question] for name in names}), found
+            many = await asyncio.gather(*(one.nodes.queries.ask("acme", n) for n in range(20)))
+            assert [answers.answers[names[0]] for answers in many] == [[names[0], n] for n in range(20)]
+
+    async def test_node_that_cannot_answer_is_silent(self) -> None:
+        """A node whose answer raises, or takes too long, is silent; `ask` returns within 2 seconds."""
+        async with self.open() as one, self.join(one) as two, self.join(one) as three:
+            await _asked(one, "at first", 2)
+            two.answer = _raise
+            three.answer = _never
+            async with asyncio.timeout(2.0):
+                found = await one.nodes.queries.ask("acme", "and now")
+            assert found.answers == {}
+            assert set(found.silent) == {node.nodes.members.node for node in (two, three)}
+
+    async def test_node_with_connections_that_does_not_listen_is_silent(self) -> None:
+        """A node that cannot be reached, and has connections of the tenant as far as is known, is silent."""
+        async with self.open() as one, self.join(one) as two:
+            two.put(member("con_1", "ada", "circle:1"))
+            await _asked(one, "at first", 1)
+            async with asyncio.timeout(SOON):
+                while not await one.list_members():  # noqa: ASYNC110 - there is no event for it
+                    await asyncio.sleep(0.05)
+            async with self.partitioned(two), asyncio.timeout(SOON):
+                while (found := await one.nodes.queries.ask("acme", "and now")).answers:  # noqa: ASYNC110 - nor for this
+                    await asyncio.sleep(0.05)
+            assert found.silent == (two.nodes.members.node,)
+
+    async def test_partitioned_node_answers_for_itself(self) -> None:
+        """Without the store there is no answer, within 2 seconds, and `partial` is true; afterwards there is."""
+        async with self.open() as one, self.join(one) as two:
+            await _asked(one, "at first", 1)
+            async with self.partitioned(one), asyncio.timeout(2.0):
+                found = await one.nodes.queries.ask("acme", "and now")
+            assert (found.answers, found.partial) == ({}, True)
+            await until(lambda: not one.nodes.members.partial, SOON)
+            assert (await _asked(one, "again", 1)).answers == {
+                two.nodes.members.node: [two.nodes.members.node, "again"]
+            }
+
+
+async def _asked(node: NodeUnderTest, question: Any, count: int) -> NodeAnswers:
+    """The answers, once there are so many: a node that has just started may not listen yet."""
+    async with asyncio.timeout(SOON):
+        while len((found := await node.nodes.queries.ask("acme", question)).answers) < count:  # noqa: ASYNC110 - there is no event for it
+            await asyncio.sleep(0.05)
+    return found
+
+
+async def _raise(node: NodeUnderTest, question: Any) -> Any:
+    raise ValueError("no answer")
+
+
+async def _never(node: NodeUnderTest, question: Any) -> Any:
+    await asyncio.sleep(60)
