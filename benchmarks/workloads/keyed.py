@@ -39,6 +39,7 @@ class _Counter:
 
     fd = None
     pings = True
+    unacknowledged = 0
     kind: Final = "websocket"
 
     def __init__(self) -> None:

@@ -13,6 +13,7 @@ from gateway.api.bypass import bypassed, serves_others
 from gateway.api.contract import contract_router
 from gateway.api.event_stream import event_stream_router
 from gateway.api.events import events_router
+from gateway.api.explain import explain_router
 from gateway.api.health import ops_router
 from gateway.api.metrics import metrics_router
 from gateway.api.operations import operations_router
@@ -60,6 +61,7 @@ def create_router(service: Service, prefix: str = "") -> APIRouter:
         asyncapi_router(service),
         admin_router(service, limited),
         operations_router(service, limited),
+        explain_router(service, limited),
         ops_router(service),
         metrics_router(service),
         sockets,  # last, so that an HTTP route at a path of the WebSocket gets its GET requests

@@ -22,12 +22,12 @@ def add_commands(app: typer.Typer) -> None:
 
 def stats(tenant: Tenant = None, as_json: Json = False, url: Url = "http://127.0.0.1:8000", token: Token = "") -> None:
     """Print the counts of a tenant, on all nodes."""
-    with _api(url, token, tenant) as api:
+    with administrators_api(url, token, tenant) as api:
         found = api.get("/admin/stats", limit=1)
         for name in ("clients", "next"):
             del found[name]
         if as_json:
-            _print_json([found])
+            print_json([found])
         else:
             width = max(map(len, found))
             for name, value in found.items():
@@ -43,7 +43,7 @@ def connections(
     token: Token = "",
 ) -> None:
     """Print the connections of a tenant, on all nodes."""
-    with _api(url, token, tenant) as api:
+    with administrators_api(url, token, tenant) as api:
         found: Iterable[dict[str, Any]] = api.pages("/admin/connections", "connections")
         if user is not None:
             found = (each for each in found if each["user_id"] == user)
@@ -55,7 +55,7 @@ def connections(
 
 def rooms(tenant: Tenant = None, as_json: Json = False, url: Url = "http://127.0.0.1:8000", token: Token = "") -> None:
     """Print the rooms of a tenant that have subscribers, on all nodes."""
-    with _api(url, token, tenant) as api:
+    with administrators_api(url, token, tenant) as api:
         _print(api.pages("/admin/rooms", "rooms"), ("room", "connections", "users"), as_json)
 
 
@@ -63,7 +63,7 @@ def tenants(as_json: Json = False, url: Url = "http://127.0.0.1:8000", token: To
     """Print the tenants that the node knows: all with a token of the scope platform, else the token's own."""
     columns = ("tenant", "connections", "users", "rooms", "total_connections", "total_messages_sent",
                "total_broadcasts", "log_events", "log_bytes")  # fmt: skip
-    with _api(url, token) as api:
+    with administrators_api(url, token) as api:
         _print(api.pages("/admin/tenants", "tenants"), columns, as_json)
 
 
@@ -81,10 +81,10 @@ def revoke(
         fail("name one of --jti, --user and --everyone")
     if everyone and tenant is None:
         fail("--everyone: name the tenant with --tenant as well")
-    with _api(url, token, tenant) as api:
+    with administrators_api(url, token, tenant) as api:
         answer = api.post("/admin/tokens/revoke", jti=jti, user_id=user)
         if as_json:
-            _print_json([answer])
+            print_json([answer])
         else:
             print(f"revoked; closed {answer['disconnected']} connections on the node that answered")
 
@@ -97,17 +97,17 @@ def disconnect(
     token: Token = "",
 ) -> None:
     """Close connections, on whichever node they are. Their clients may connect again: revoke a token to prevent it."""
-    with _api(url, token, tenant) as api:
+    with administrators_api(url, token, tenant) as api:
         for connection in connections:
             api.delete("/admin/connections", connection)
             if as_json:
-                _print_json([{"connection_id": connection, "closed": True}])
+                print_json([{"connection_id": connection, "closed": True}])
             else:
                 print(f"closed {connection}")
 
 
 @contextmanager
-def _api(url: str, token: str, tenant: str | None = None) -> Iterator[AdminApi]:
+def administrators_api(url: str, token: str, tenant: str | None = None) -> Iterator[AdminApi]:
     """The API; its errors end the command with one line."""
     try:
         with closing(AdminApi(url, token, tenant)) as api:
@@ -118,15 +118,20 @@ def _api(url: str, token: str, tenant: str | None = None) -> Iterator[AdminApi]:
 
 def _print(found: Iterable[Mapping[str, Any]], columns: Sequence[str], as_json: bool) -> None:
     if as_json:
-        _print_json(found)
-        return
+        print_json(found)
+    else:
+        print_table(found, columns)
+
+
+def print_table(found: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
+    """Print aligned columns, with their names on top."""
     rows = [columns, *([_cell(each.get(column)) for column in columns] for each in found)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         print("  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
-def _print_json(found: Iterable[Mapping[str, Any]]) -> None:
+def print_json(found: Iterable[Mapping[str, Any]]) -> None:
     for each in found:
         print(json.dumps(each, ensure_ascii=False), flush=True)
 

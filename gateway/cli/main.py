@@ -11,6 +11,7 @@ import typer
 from gateway.cli.admin import add_commands
 from gateway.cli.contract import contract_app
 from gateway.cli.errors import ClientError, configured, fail
+from gateway.cli.explain import explain
 from gateway.cli.options import Token, Url
 from gateway.cli.token import token_app
 from gateway.core.connect_request import WEBSOCKET_PATH
@@ -151,6 +152,7 @@ def _id(text: str) -> int | str:
 
 
 add_commands(app)
+app.command()(explain)
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ from enum import Enum
 from typing import Final, NamedTuple
 
 from gateway.core.connection import Connection, Replay
+from gateway.core.connection_record import record_abandoned, record_end
 from gateway.core.frame import Batch, DeliveryCount, Frame
 from gateway.core.room_index import Spans
 from gateway.core.window import Window
@@ -108,12 +109,15 @@ def drop_room(connection: Connection, room: str) -> None:
         connection.replay.rooms.pop(room, None)
 
 
-def skip_gap(connection: Connection, window: Window) -> None:
-    """Skip entries that are trimmed: the rest of a replay, or everything up to the head."""
+def skip_gap(connection: Connection, window: Window, now: float) -> None:
+    """Skip entries that are trimmed: the rest of a replay, or everything up to the head. `now` is seconds since the
+    epoch."""
     if connection.replay is None or connection.offset is None or window.misses(connection.rooms, connection.offset):
+        record_end(connection, "gap", connection.rooms, window.head, now)
         _end_round(connection, window)
         connection.jump_to_head(window.head)
     else:
+        record_abandoned(connection, window.head, now)
         connection.abandon_replay()
 
 

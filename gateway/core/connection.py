@@ -25,13 +25,15 @@ in `pending_commands`; so are those that change rooms while it is REPLAYING.
 """
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from auth.identity import Identity
 from gateway.core.frame import Batch
 from gateway.core.horizons import Horizon
+from gateway.core.room_history import RoomHistory
 from gateway.core.transport import Transport
 from gateway.core.window import Entry
+from schemas.codes import CloseCode
 from schemas.commands import AnyCommand
 
 _UNLIMITED: Final = 1 << 62
@@ -70,6 +72,15 @@ class Replay:
         return follows(self.rooms, entry) and not follows(self.seen, entry, item.base)
 
 
+class Closure(NamedTuple):
+    """The close of a connection by the gateway: its code, where one was sent, its reason, and the bytes that were
+    unacknowledged by then (`Transport.unacknowledged`)."""
+
+    code: int | None
+    reason: str
+    unacknowledged: int | None
+
+
 class Connection:
     """The server-side state of one client.
 
@@ -78,7 +89,8 @@ class Connection:
     the offset after which its events are for this connection. `horizon` is the end of its round of catch-up, None where
     none has begun. `catch_up_scheduled` is true while its next batch waits for a timer or a turn, and not for its
     transport. `sent_at_tick` and `quiet_since` belong to the mark schedule: `sent` as of its last tick, plus the
-    replies since; and since when no event or mark has come.
+    replies since; and since when no event or mark has come. `history` has the latest changes of its rooms, None before
+    the first; `closed_with` is how the gateway has closed it.
     """
 
     __slots__ = (
@@ -89,9 +101,11 @@ class Connection:
         "address",
         "catch_up_scheduled",
         "client_id",
+        "closed_with",
         "command_tat",
         "connected_at",
         "established",
+        "history",
         "horizon",
         "id",
         "identity",
@@ -129,6 +143,8 @@ class Connection:
         self.offset: int | None = None
         self.replay: Replay | None = None
         self.horizon: Horizon | None = None
+        self.history: RoomHistory | None = None
+        self.closed_with: Closure | None = None
         self.pending_commands: tuple[AnyCommand, ...] = ()
         self.catch_up_scheduled = False
         self.established = False
@@ -215,7 +231,7 @@ class Connection:
         """Drop the rest of the replay. The rooms go back to what was delivered, so that a client that asks for the
         dropped part again gets what is still in the log."""
         replay, self.replay = self.replay, None
-        if replay is not None:
+        if replay is not None and not replay.state:  # which brings no other events of before the rooms were joined
             for room in replay.rooms:
                 self.rooms[room] = min(replay.seen.get(room, replay.until), replay.until)
 
@@ -236,6 +252,12 @@ class Connection:
         self.end_round()
         for room in self.rooms:
             self.rooms[room] = head
+
+    def note_close(self, code: int | None, reason: str) -> None:
+        """Record how the gateway is about to close it; the first time counts."""
+        if self.closed_with is None:
+            failed = code == CloseCode.INTERNAL_ERROR  # while something was written, perhaps
+            self.closed_with = Closure(code, reason, None if failed else self.transport.unacknowledged)
 
     def count_reply(self) -> None:
         """Count one frame that is no event: it counts as sent, but not against the rate."""

@@ -20,6 +20,11 @@ _PREFIX: Final = "evt_"
 CURSOR_LENGTH: Final = len(_PREFIX) + 22
 
 
+def is_cursor(text: str) -> bool:
+    """Whether a text has the form of a cursor; only its tenant's `Cursors` know whether it is one."""
+    return len(text) == CURSOR_LENGTH and text.startswith(_PREFIX)
+
+
 @dataclass(frozen=True, slots=True)
 class Position:
     """A position in one tenant's log: just after the entry at `offset`; 0 is before the first one.
@@ -56,7 +61,7 @@ class Cursors:
 
     def decode(self, cursor: str) -> Position:
         """The position. Raises `CursorInvalid` for a text that is not a cursor of this tenant under a known key."""
-        if len(cursor) != CURSOR_LENGTH or not cursor.startswith(_PREFIX):
+        if not is_cursor(cursor):
             raise CursorInvalid
         try:
             block = base64url.decode(cursor[len(_PREFIX) :])

@@ -41,6 +41,13 @@ class IndexObserver(Protocol):
         """The connection has left these rooms: all of its rooms where it is gone."""
 
 
+class RemovalObserver(Protocol):
+    """The observer of removed connections."""
+
+    def on_removed(self, connection: Connection, rooms: dict[str, int]) -> None:
+        """The connection was removed; `rooms` are those that it was in."""
+
+
 BatchWriter = Callable[[Batch, Mapping[int, Connection]], object]
 """A function that writes a batch to connections, given by the descriptors of their sockets."""
 
@@ -56,6 +63,7 @@ class ConnectionManager:
         # An index stays when its last connection has gone: it holds the tenant's totals.
         self._tenants: dict[str, TenantIndex] = {}
         self.observer: IndexObserver | None = None
+        self.removals: RemovalObserver | None = None
 
     def add(self, connection: Connection) -> None:
         """Add a connection that is in no room yet."""
@@ -80,6 +88,8 @@ class ConnectionManager:
         _discard(index.users, connection.identity.user_id, connection)
         index.streams.pop(connection, None)
         index.messages_sent += connection.sent
+        if self.removals is not None:
+            self.removals.on_removed(connection, rooms)
         if self.observer is not None:
             self.observer.on_left(connection, rooms)
         return True

@@ -6,8 +6,10 @@ from typing import Any
 from auth.identity import require_subscribe
 from gateway.core.catch_up import drop_room, history_start, start_replay
 from gateway.core.connection import Connection
+from gateway.core.connection_record import record_end, record_unknown
 from gateway.core.errors import GatewayError
 from gateway.core.manager import ConnectionManager
+from gateway.core.room_history import ChangeKind
 from gateway.core.window import Window
 from schemas.codes import ErrorCode
 from schemas.messages import Subscribed, SubscribedWithState, Unsubscribed
@@ -51,6 +53,9 @@ def subscribe(
     for room in rooms:
         start = max(after, reported)
         manager.join(connection, room, min(start, connection.rooms.get(room, start)))
+    if reported:
+        # Entries of these rooms up to there come only by the replay, or by other rooms.
+        record_unknown(connection, rooms, after, reported)
     if since is not None or history or state:
         connection.owe_mark()
     fields: dict[str, Any] = {"rooms": tuple(rooms), "cursor": window.cursor, "recovered": recovered}
@@ -80,29 +85,28 @@ def check_rooms(kinds: RoomKinds, connection: Connection, rooms: Sequence[str], 
         raise GatewayError(ErrorCode.TOO_MANY_ROOMS, message, limit=max_rooms)
 
 
-def unsubscribe(
-    kinds: RoomKinds, manager: ConnectionManager, connection: Connection, rooms: Sequence[str]
-) -> Unsubscribed:
-    """Leave all of `rooms` or none. Raises `GatewayError` where the connection is not in one of them."""
+def check_leave(kinds: RoomKinds, connection: Connection, rooms: Sequence[str]) -> Unsubscribed:
+    """The reply to the command to leave `rooms`. Raises `GatewayError` where the connection is not in one of them."""
     require_rooms(kinds, rooms)
     rooms = list(dict.fromkeys(rooms))
     if missing := [room for room in rooms if room not in connection.rooms]:
         raise GatewayError(ErrorCode.NOT_SUBSCRIBED, "not subscribed to all of these rooms", rooms=missing)
-    leave(manager, connection, rooms)
     return Unsubscribed(rooms=tuple(rooms))
 
 
-def drop_ungranted(manager: ConnectionManager, connection: Connection) -> tuple[str, ...]:
-    """Leave the rooms that the connection's identity does not grant (any more); returns them."""
+def ungranted(connection: Connection) -> tuple[str, ...]:
+    """The rooms of the connection that its identity does not grant (any more)."""
     identity = connection.identity
     own = user_room(identity.user_id)
     may = identity.has_scope("subscribe")
-    dropped = tuple(room for room in connection.rooms if room != own and not (may and identity.allows(room)))
-    leave(manager, connection, dropped)
-    return dropped
+    return tuple(room for room in connection.rooms if room != own and not (may and identity.allows(room)))
 
 
-def leave(manager: ConnectionManager, connection: Connection, rooms: Sequence[str]) -> None:
+def leave(
+    manager: ConnectionManager, connection: Connection, rooms: Sequence[str], kind: ChangeKind, head: int, now: float
+) -> None:
+    """Leave rooms, for the reason `kind`. The log is delivered up to `head`; `now` is seconds since the epoch."""
+    record_end(connection, kind, rooms, head, now)
     for room in rooms:
         manager.leave(connection, room)
         drop_room(connection, room)

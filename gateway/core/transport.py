@@ -43,6 +43,11 @@ class Transport(Protocol):
     def pings(self) -> bool:
         """Whether it sends WebSocket pings each `ping_interval` (keepalive), and aborts a client that answers none."""
 
+    @property
+    def unacknowledged(self) -> int | None:
+        """Bytes that were written and that the client's system has not acknowledged, or more; None where that cannot be
+        known, as under a server that owns the socket."""
+
     def write(self, batch: Batch) -> bool: ...
 
     def close(self, code: int, reason: str) -> None: ...

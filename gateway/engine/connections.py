@@ -166,6 +166,7 @@ class Connections:
         self._close(connection, code, reason)
 
     def _close(self, connection: Connection, code: CloseCode, reason: str) -> None:
+        connection.note_close(code, reason)
         try:
             self.on_transport_closed(connection)
         finally:

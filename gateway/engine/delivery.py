@@ -3,15 +3,17 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
+from gateway.core import subscription
 from gateway.core.catch_up import BATCH_BYTES, Progress, send_next_batch, skip_gap
 from gateway.core.connection import Connection
 from gateway.core.frame import Batch
 from gateway.core.log import Log
 from gateway.core.manager import BatchWriter
 from gateway.core.metric import Histogram
+from gateway.core.room_history import ChangeKind
 from gateway.core.window import Entry, Window
 from gateway.engine.connections import Connections
 from gateway.telemetry import log_events
@@ -121,6 +123,18 @@ class Delivery:
         for connection in dict.fromkeys(recipients):
             self._connections.close(connection, CloseCode.INTERNAL_ERROR, ErrorCode.INTERNAL_ERROR)
 
+    def delivered(self, tenant: str) -> int:
+        """The offset up to which the tenant's log was delivered to the connections that were live."""
+        pending = self._pending.get(tenant)
+        return pending[0].offset - 1 if pending else self._log.window(tenant).head
+
+    def leave(self, connection: Connection, rooms: Sequence[str], kind: ChangeKind) -> None:
+        """Leave rooms, for the reason `kind`, after the delivery of what is pending: a client still gets the events
+        before."""
+        self.flush()
+        head = self._log.window(connection.identity.tenant).head
+        subscription.leave(self._manager, connection, rooms, kind, head, self._connections.clock())
+
     def write_unlogged(self, connection: Connection, batch: Batch) -> bool:
         """Write frames without a position in the log, unless the connection is behind; returns whether they were
         written. If they fill the transport the connection falls behind, as with an event (backpressure)."""
@@ -163,7 +177,7 @@ class Delivery:
         window = self._log.window(tenant)
         progress = send_next_batch(connection, window, self._timer(), self._manager.of(tenant).delivered)
         if progress is Progress.GAP:
-            skip_gap(connection, window)
+            skip_gap(connection, window, self._connections.clock())
             self._report_gap(connection, window)
             if not connection.live:  # only a replay had the gap: the entries after it are still owed
                 self._catch_up_later(connection, 0)

@@ -31,6 +31,7 @@ class UnopenedStream:
     kind: Kind = "sse"
     fd = None
     pings = False
+    unacknowledged = 0
 
     def write(self, batch: Batch) -> bool:
         return True

@@ -25,6 +25,7 @@ from gateway.engine.connections import Connections
 from gateway.engine.delivery import Delivery, write_each
 from gateway.engine.drain import Drain
 from gateway.engine.event_streams import EventStreams
+from gateway.engine.explain import Explain
 from gateway.engine.housekeeping import Housekeeping
 from gateway.engine.lifecycle import Lifecycle
 from gateway.engine.log_listener import GatewayLogListener
@@ -67,11 +68,11 @@ class Gateway(Host):
         self.kinds = verifier.kinds
         self.limits = limits or Limits()
         self.clock = clock
-        self.lifecycle = Lifecycle()
-        self.tasks = TaskSet()
+        self.lifecycle, self.tasks = Lifecycle(), TaskSet()
         self.connections = Connections(verifier, self.cluster.revocations, self.limits, clock, timer, contract)
         self.manager = self.connections.manager
         self.delivery = Delivery(self.connections, log, batch_writer)
+        connections, delivery = self.connections, self.delivery
         self.marks = Marks(self.connections, self.delivery, log, self.limits.mark_interval)
         self.presence = PresenceService(self.connections, self.delivery, self.cluster.members, log, access, self.tasks)
         self.revocation = RevocationService(self.connections, self.delivery, self.cluster)
@@ -80,23 +81,22 @@ class Gateway(Host):
         self.tickets = Tickets(self.cluster)
         self.authentication = Authentication(self.connections, self.drain, self.tickets, access, self.tasks)
         self.administration = Administration(self.connections, self.revocation, self.cluster.members, log)
+        self.explain = Explain(self.connections, self.delivery, log, self.cluster)
         self.rooms = RoomReader(self.connections, log, self.marks, access)
         self.subscriptions = Subscriptions(
             self.connections, self.delivery, self.presence, log, self.log_status, self.marks, access, self.tasks
         )
-        self.event_streams = EventStreams(
-            self.connections, self.delivery, self.drain, self.subscriptions, log, self.log_status
-        )
+        self.event_streams = EventStreams(connections, delivery, self.drain, self.subscriptions, log, self.log_status)
         self.publishing = Publishing(self.connections, self.revocation, log, self.lifecycle)
         self.publish = self.publishing.publish
         """Append an event of in-process code."""
         self.publish_threadsafe = self.lifecycle.threadsafe(self.publish)
         """The same from another thread; returns a `concurrent.futures.Future`."""
         self.commands = Commands(
-            self.connections, self.subscriptions, self.presence, self.publishing, self.marks, self.tasks
+            connections, self.subscriptions, self.presence, self.publishing, self.marks, self.tasks
         )
         self.delivery.on_caught_up = self.commands.run_pending
-        self.housekeeping = Housekeeping(self.connections, self.publishing, log, self.cluster)
+        self.housekeeping = Housekeeping(self.connections, self.publishing, self.explain, log, self.cluster)
         self.metrics = Metrics(self.connections, self.delivery, self.subscriptions, self.publishing, log)
         log.attach(GatewayLogListener(self.delivery, self.revocation, self.log_status))
         for part in (self.cluster, log, self.metrics):

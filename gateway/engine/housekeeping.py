@@ -1,4 +1,5 @@
-"""Housekeeping: periodic sweeps of expired tokens, revocations, log entries, idle tenants and unused counters."""
+"""Housekeeping: periodic sweeps of expired tokens, revocations, log entries, ended connections, idle tenants and
+unused counters."""
 
 import asyncio
 import logging
@@ -7,6 +8,7 @@ from typing import Final
 from gateway.core.cluster import Cluster
 from gateway.core.log import Log
 from gateway.engine.connections import Connections
+from gateway.engine.explain import Explain
 from gateway.engine.publishing import Publishing
 from gateway.engine.tasks import TaskSet
 from gateway.engine.token_expiry import TokenExpiry
@@ -24,10 +26,13 @@ logger = logging.getLogger("gateway")
 class Housekeeping:
     """The periodic sweeps of a running gateway, twice a second."""
 
-    def __init__(self, connections: Connections, publishing: Publishing, log: Log, cluster: Cluster) -> None:
+    def __init__(
+        self, connections: Connections, publishing: Publishing, explain: Explain, log: Log, cluster: Cluster
+    ) -> None:
         self._connections = connections
         self._token_expiry = TokenExpiry(connections)
         self._publishing = publishing
+        self._explain = explain
         self._log = log
         self._cluster = cluster
         self._tasks = TaskSet()
@@ -50,6 +55,7 @@ class Housekeeping:
             self._log.release(tenant)
         self._connections.sweep()
         self._publishing.sweep()
+        self._explain.sweep()
         self._cluster.sweep()
         report_suppressed()
 

@@ -1,6 +1,7 @@
 """Log status: notifies clients when their log is reset, degraded or restored."""
 
 from gateway.core.connection import Connection
+from gateway.core.connection_record import record_reset
 from gateway.core.log import Log
 from gateway.engine.connections import Connections
 from gateway.engine.delivery import Delivery
@@ -24,6 +25,7 @@ class LogStatusNotifier:
         window = self._log.window(tenant)
         for connection in self._established(tenant):
             log_events.stream_gap(connection, "log_reset")
+            record_reset(connection, window.head, self._connections.clock())
             connection.jump_to_head(window.head)
             self._connections.reply(connection, messages.StreamGap(reason="log_reset", cursor=window.cursor))
             self._delivery.on_caught_up(connection)

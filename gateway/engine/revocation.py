@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from gateway.core import subscription
 from gateway.core.cluster import Cluster
 from gateway.core.connection import Connection
 from gateway.core.control import ControlKind, ControlMessage
@@ -114,7 +113,7 @@ class RevocationService:
             if self._revocations.is_room_revoked(connection.identity, room, now):
                 connection.identity = connection.identity.without_room(room)
                 if room in connection.rooms:
-                    subscription.leave(self._manager, connection, (room,))
+                    self._delivery.leave(connection, (room,), "member_removed")
                     reason = f"{room.partition(':')[0]}.member.removed"
                     log_events.subscription_revoked(connection, room, reason)
                     self._connections.reply(connection, messages.SubscriptionRevoked(rooms=(room,), reason=reason))

@@ -6,6 +6,7 @@ from auth.errors import AuthError, RoomRefused, TokenMismatch
 from gateway.core import subscription
 from gateway.core.connect_request import ConnectRequest
 from gateway.core.connection import Connection
+from gateway.core.connection_record import record_joined
 from gateway.core.errors import CursorInvalid, GatewayError
 from gateway.core.log import Log
 from gateway.engine.access import Access
@@ -139,7 +140,7 @@ class Subscriptions:
             log_events.command_refused(connection, refused)
             self._connections.reply(connection, error_reply(refused))
         if rooms or (request.rooms and refused is None):  # `*` may stand for no room, and is answered too
-            self._enter(connection, rooms, request.since, state=request.state)
+            self._enter(connection, rooms, request.since, state=request.state, first=True)
 
     # ---- changes
 
@@ -167,8 +168,8 @@ class Subscriptions:
         """Run a command and reply; no replay may be pending. Raises `GatewayError` and `AuthError`."""
         self._delivery.flush()
         if isinstance(command, Unsubscribe):
-            kinds, manager = self._connections.kinds, self._connections.manager
-            left = subscription.unsubscribe(kinds, manager, connection, command.rooms)
+            left = subscription.check_leave(self._connections.kinds, connection, command.rooms)
+            self._delivery.leave(connection, left.rooms, "unsubscribed")
             self._connections.reply(connection, left, command.id)
             return
         self._check_rooms(connection, command.rooms)
@@ -185,11 +186,12 @@ class Subscriptions:
         presence: bool | None = None,
         id: str | int | None = None,
         state: bool = False,
+        first: bool = False,
     ) -> None:
         """Join rooms that passed the checks, and reply as to the command `subscribe`; no replay may be pending. Raises
         `CursorInvalid`."""
         was_live = connection.live
-        answer = self.join(connection, rooms, since, history, state)
+        answer = self.join(connection, rooms, since, history, state, first)
         if presence:
             self._presence.watch(connection, answer.rooms)
         elif presence is False:
@@ -198,13 +200,22 @@ class Subscriptions:
         self.catch_up(connection, was_live)
 
     def join(
-        self, connection: Connection, rooms: Sequence[str], since: str | None, history: int = 0, state: bool = False
+        self,
+        connection: Connection,
+        rooms: Sequence[str],
+        since: str | None,
+        history: int = 0,
+        state: bool = False,
+        first: bool = True,
     ) -> messages.Subscribed:
-        """Join rooms that passed the checks, and make their earlier events owed; no replay may be pending. Returns the
-        reply, which is to be written before `catch_up`. Raises `CursorInvalid`."""
+        """Join rooms that passed the checks, and make their earlier events owed; no replay may be pending. `first` are
+        those of the connect request. Returns the reply, which is to be written before `catch_up`. Raises
+        `CursorInvalid`."""
         window = self._log.window(connection.identity.tenant)
         manager = self._connections.manager
         answer, examined = subscription.subscribe(manager, window, connection, rooms, since, history, state)
+        if state or not first:  # else they were joined when it connected
+            record_joined(connection, answer.rooms, window.head, self._connections.clock(), state)
         self._connections.charge(connection, examined)
         if answer.recovered is not None:
             self.recoveries[answer.recovered] += 1
@@ -227,7 +238,8 @@ class Subscriptions:
         self._delivery.flush()
         self._connections.refresh(connection, identity)
         self._presence.on_token_refreshed(connection)
-        dropped = subscription.drop_ungranted(self._connections.manager, connection)
+        dropped = subscription.ungranted(connection)
+        self._delivery.leave(connection, dropped, "token_renewed")
         answer = messages.Authenticated(
             expires_at=rfc3339(identity.expires_at), rooms=identity.grants.patterns, dropped=dropped
         )
@@ -241,9 +253,8 @@ class Subscriptions:
             refused = await self._access.refused(connection.identity, connection.rooms)
             if not self._connections.is_open(connection):
                 return
-            self._delivery.flush()
             if left := tuple(room for room in connection.rooms if room in refused):
-                subscription.leave(self._connections.manager, connection, left)
+                self._delivery.leave(connection, left, "authorization")
                 self._connections.reply(connection, messages.SubscriptionRevoked(rooms=left, reason="authorization"))
         except (GatewayError, AuthError) as error:
             if self._connections.is_open(connection):

@@ -52,6 +52,7 @@ async def serve(host: Host, connection: Connection | None, transport: AsgiTransp
     try:
         await transport.closed
         if transport.stalled and connection is not None:
+            connection.note_close(CloseCode.SLOW, "slow_consumer")
             log_events.connection_closed(connection, CloseCode.SLOW, "slow_consumer")
         if transport.failure is not None:
             if connection is not None:

@@ -93,6 +93,7 @@ async def _serve(
             sent = connection.sent
             await asyncio.wait((transport.closed,), timeout=WATCH_SECONDS)
         if transport.stalled:
+            connection.note_close(CloseCode.SLOW, "slow_consumer")
             log_events.connection_closed(connection, CloseCode.SLOW, "slow_consumer")
     finally:
         host.on_transport_closed(connection)

@@ -40,6 +40,7 @@ class AsgiWriter(ABC, Generic[Item]):
 
     fd = None  # the socket belongs to the server
     pings = False  # ASGI has no pings, and does not report whether the server sends any
+    unacknowledged = None  # ASGI does not report what a client has acknowledged
 
     def __init__(self, send: Send, stall: float) -> None:
         self._send = send

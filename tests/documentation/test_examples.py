@@ -184,6 +184,25 @@ async def test_fastapi_application(shell: Shell) -> None:
         assert (await client.next("order.done"))["event_id"] == json.loads(posted)["event_id"]
 
 
+async def test_explanations(gate: RunningGateway, shell: Shell) -> None:
+    """On the command line and over HTTP, for a client that joined after the event."""
+    event_id = await gate.publish(circle_id=7)
+    variables = {
+        "EVENT_ID": event_id,
+        "GATEWAY_URL": gate.url,
+        "GATEWAY_TOKEN": gate.token("root", scope="admin"),
+    }
+    async with gate.client(query="&rooms=circle:7") as client:
+        await client.next("subscribed")
+        lines = (await shell.run(example("explain"), **variables)).splitlines()
+        assert lines[0].startswith(f"ada: {event_id} (task.completed to circle:7, tenant at 20")
+        assert lines[0].endswith("): not_delivered, joined_later")
+        assert lines[3].split() == ["connection_id", "node", "transport", "ended_at", "verdict", "why"]
+        assert "subscribed: circle:7 since 20" in lines[4]
+        answer = json.loads(await shell.run(example("explain over HTTP"), **variables))
+        assert (answer["verdict"], answer["reason"]) == ("not_delivered", "joined_later")
+
+
 async def test_event_bus(shell: Shell) -> None:
     """Events of a bus are forwarded, those of one type filtered."""
     (shell.home / "shop.py").write_text(example("shop.py"))

@@ -71,6 +71,9 @@ class Viewer:
     in_url: Asked | None = None
     next_id: int = 0
     plain: list[int] = field(default_factory=list)
+    received: set[str] = field(default_factory=set)
+    before: set[str] = field(default_factory=set)
+    """The events of earlier connections."""
 
     @property
     def settled(self) -> bool:
@@ -82,6 +85,7 @@ class Viewer:
 
     def connect(self, capacity: int, eager: bool) -> None:
         """Connect or reconnect: from its cursor, from where an open replay began, or from the beginning."""
+        self.before, self.received = self.before | self.received, set()
         world, self.closed, self.transport = self.world, None, FakeTransport(self, capacity, eager)  # type: ignore[arg-type]
         opened, self.open, self.sent = [*self.open, *self.sent.values()], [], {}
         self.rooms |= {room for asked in opened for room in asked.rooms}
@@ -136,6 +140,7 @@ class Viewer:
         index = self._place(frame["event_id"])
         assert rooms_of(frame) & {*self.rooms, f"user:{self.token.user}"}, "an event of another room"
         self.cursor = frame["event_id"]
+        self.received.add(frame["event_id"])
         if "key" not in frame:
             self.plain.append(index)
             assert frame == self.world.event("acme", index).frame

@@ -429,6 +429,7 @@ class FakeTransport:
         self.fd = None
         self.kind: Kind = "websocket"
         self.pings = True
+        self.unacknowledged: int | None = 0
         self.size = 0
         self.full = False
         self.written_while_full = 0
@@ -494,6 +495,11 @@ class Client:
     """The last event of the newest replay, and what its rooms had brought before it."""
     last_seen: str | None = None
     received: list[str] = field(default_factory=list)
+    been_in: set[str] = field(default_factory=set)
+    """Every room that it is or was in."""
+    connection_id: str = ""
+    gaps: int = 0
+    not_recovered: bool = False
     next_id: int = 0
 
     @property
@@ -586,6 +592,7 @@ class Client:
             self.replay = (max(event.index for event in replayed), {r: set(self.rooms.get(r, ())) for r in rooms})
         for room in rooms:
             self.rooms.setdefault(room, set()).update(event.index for event in since if room in event.rooms)
+        self.been_in.update(rooms)
         if start < head:
             self.lagging = True
         return recovered, len(replayed)
@@ -645,11 +652,14 @@ class Client:
         self.established = True
         self.lagging = self.token.rate is not None
         self.rooms[self.own] = set()
+        self.been_in.add(self.own)
+        self.connection_id = data["connection_id"]
 
     def on_subscribed(self, data: dict[str, Any], asked: Subscription) -> None:
         assert isinstance(asked, Subscription)
         assert self.refusal_of(asked) is None, "it was let in though it may not"
         recovered, replayed = self.join(asked)
+        self.not_recovered |= recovered is False
         self.mark_owed |= asked.since is not None or bool(asked.history)
         assert data["rooms"] == list(dict.fromkeys(asked.rooms))
         assert data["recovered"] == recovered
@@ -737,6 +747,7 @@ class Client:
         assert self.token.expires_at - self.world.clock() <= 61
 
     def on_stream_gap(self, data: dict[str, Any]) -> None:
+        self.gaps += 1
         tenant = self.token.tenant
         position = self.world.cursors[tenant][data["cursor"]]
         assert self.lagging, "a gap is told to who is not behind"

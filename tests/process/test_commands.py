@@ -147,6 +147,45 @@ def test_publish_without_a_token_asks_for_one(server: Server) -> None:
     assert "GATEWAY_TOKEN" in done.stderr
 
 
+# ---- explain
+
+
+def test_explain_names_the_rule_that_decided(server: Server) -> None:
+    """For people, and with --json as the gateway answers."""
+    token = invoke(
+        *["token", "--user", "root", "--tenant", "acme", "--scope", "admin"], cwd=server.folder, env=KEY
+    ).stdout.strip()
+    env = {"GATEWAY_URL": server.url, "GATEWAY_TOKEN": token}
+    event_id = server.publish("--type", "task.completed", "--circle", "7")
+    done = invoke("explain", "--user", "zoe", "--event", event_id, cwd=server.folder, env=env)
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[0].endswith(": not_delivered, never_connected")
+    done = invoke("explain", "--user", "zoe", "--event", event_id, "--json", cwd=server.folder, env=env)
+    assert json.loads(done.stdout)["reason"] == "never_connected"
+    done = invoke("explain", "--user", "zoe", "--room", "circle:7", "--json", cwd=server.folder, env=env)
+    assert json.loads(done.stdout)["room"] == "circle:7"
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        ("--user ada", "--event: name either"),
+        ("--event evt_1", "--user: name either"),
+        ("--user ada --event evt_1", "scope_missing: "),
+        ("--user ada --event evt_1 --token nonsense", "token_invalid: "),
+        ("--user ada --event evt_1 --url http://127.0.0.1:1", "127.0.0.1:1"),
+        ("--user ada --event evt_1 --url ftp://localhost", "--url: "),
+    ],
+)
+def test_explain_says_in_one_line_what_was_wrong(options: str, word: str, server: Server) -> None:
+    """With status 2 and without the token."""
+    done = invoke("explain", *options.split(), cwd=server.folder, env=server.env)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert word in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert server.token not in done.stderr
+
+
 # ---- subscribe
 
 

@@ -347,6 +347,7 @@ async def test_the_interface_describes_itself(gate: RunningGateway) -> None:
         ("GET", "/admin/stats"),
         ("GET", "/admin/connections"),
         ("GET", "/admin/rooms"),
+        ("GET", "/admin/explain"),
         ("DELETE", "/admin/connections/{id}"),
         ("GET", "/healthz"),
         ("GET", "/readyz"),

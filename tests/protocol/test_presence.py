@@ -257,6 +257,7 @@ async def test_one_that_is_full_falls_behind_and_loses_no_event(gate: RunningGat
             fd = None
             kind: Kind = "websocket"
             pings = True
+            unacknowledged = 0
 
             def write(self, batch: object) -> bool:
                 return transport.write(batch) and False  # type: ignore[arg-type]

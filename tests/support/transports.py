@@ -13,6 +13,7 @@ class FakeTransport:
 
     kind: Kind = "websocket"
     pings = True
+    unacknowledged: int | None = 0
 
     def __init__(self, capacity: int | None = None, fd: int | None = None) -> None:
         self.capacity = capacity

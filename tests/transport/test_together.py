@@ -160,6 +160,7 @@ class Noting:
     fd = None
     kind: Kind = "websocket"
     pings = True
+    unacknowledged = 0
 
     def __init__(self, seen: list[Batch]) -> None:
         self._seen = seen

@@ -103,15 +103,15 @@ class WebSocketTransport(SocketWriter, asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._server_state.connections.discard(self)
+        connection, self._connection = self._connection, None
+        if connection is not None:  # before the shutdown: while it can be seen what was not sent
+            self._endpoint.host.on_transport_closed(connection)
         self._shut()
         if self._parser is not None:
             self._parser.parser.close()  # break the reference cycle of the parser and its generator
         if self._closing is not None:
             self._closing.cancel()
         self._endpoint.discard(self)
-        if self._connection is not None:
-            self._endpoint.host.on_transport_closed(self._connection)
-        self._connection = None
 
     def shutdown(self) -> None:
         """Close the connection: uvicorn is stopping."""
@@ -221,6 +221,7 @@ class WebSocketTransport(SocketWriter, asyncio.Protocol):
 
     def _log_close(self, code: int, reason: str) -> None:
         if self._connection is not None and not self._closed:
+            self._connection.note_close(code, reason)
             log_events.connection_closed(self._connection, code, reason)
 
     def _leave(self) -> None:

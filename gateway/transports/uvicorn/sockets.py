@@ -79,13 +79,18 @@ def write_batch_to_fds(batch: Batch, by_fd: Mapping[int, Connection]) -> None:
 
 def unacked_bytes(transport: asyncio.Transport) -> int:
     """Bytes that the kernel holds and the peer has not acknowledged; 0 where that is unknown."""
+    return known_unacked_bytes(transport) or 0
+
+
+def known_unacked_bytes(transport: asyncio.Transport) -> int | None:
+    """The same; None where it is unknown. After a reset by the peer it is still right."""
     sock = transport.get_extra_info("socket")
     if not _can_ask or sock is None:
-        return 0
+        return None
     try:
         return int(struct.unpack("i", fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4)))[0])
     except (OSError, ValueError):  # closed meanwhile
-        return 0
+        return None
 
 
 def acked_bytes(transport: asyncio.Transport) -> int:

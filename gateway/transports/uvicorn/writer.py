@@ -10,8 +10,11 @@ from gateway.core.frame import Batch
 from gateway.core.transport import CLOSE_SECONDS, HIGH_WATER, Kind
 from gateway.telemetry import log_events
 from gateway.transports.uvicorn.endpoint import Endpoint
-from gateway.transports.uvicorn.sockets import abort_with_rst, acked_bytes, fd_of, unacked_bytes
+from gateway.transports.uvicorn.sockets import abort_with_rst, acked_bytes, fd_of, known_unacked_bytes, unacked_bytes
 from schemas.codes import CloseCode
+
+_DEFLATE_RATIO: Final = 1_032
+"""The most that deflate compresses by (zlib's technical notes)."""
 
 _PING: Final = Frame(Opcode.PING, b"").serialize(mask=False)
 
@@ -78,6 +81,16 @@ class SocketWriter:
     def buffered(self) -> int:
         """Bytes buffered in this process; more are in the kernel."""
         return self._transport.get_write_buffer_size()
+
+    @property
+    def unacknowledged(self) -> int | None:
+        kernel, waiting = known_unacked_bytes(self._transport), self._transport.get_write_buffer_size()
+        # Without direct writes, though nothing is buffered: the loop has dropped the buffer with the connection.
+        dropped = self.fd is None and not (waiting or self._closed or self._corked)
+        if kernel is None or self._socket is None or (dropped and self._transport.is_closing()):
+            return None
+        held = kernel + waiting + sum(map(len, self._corked or ()))
+        return held * _DEFLATE_RATIO if self._deflate else held
 
     def close(self, code: int, reason: str) -> None:
         if not self._closed:
@@ -170,6 +183,7 @@ class SocketWriter:
 
     def _give_up(self, code: CloseCode | None, reason: str) -> None:
         if self._connection is not None and not self._closed:
+            self._connection.note_close(code, reason)
             log_events.connection_closed(self._connection, code, reason)
         self.abort()
 

@@ -170,7 +170,7 @@ def test_gap_gives_up_and_goes_on_at_the_head() -> None:
     one, sheet, held = behind_the_window({A: 2}, 5)
     assert send_next_batch(one, held, 0.0, DeliveryCount()) is Progress.GAP
     assert sheet.offsets == []
-    skip_gap(one, held)
+    skip_gap(one, held, 0.0)
     assert one.live
     after, _ = history_start(one, held, [B], 3)
     assert start_replay(one, held, [B], after)[0] == 3
@@ -226,7 +226,7 @@ def test_gap_of_a_replay_costs_the_replay_alone() -> None:
     for offset in (5, 6):
         held.append(entry(offset, A, B))
     assert send_next_batch(one, held, 0.0, DeliveryCount()) is Progress.GAP
-    skip_gap(one, held)
+    skip_gap(one, held, 0.0)
     assert (one.offset, one.replay, one.rooms) == (3, None, {A: 3, B: 3})
     finish(one, held)
     assert sheet.offsets == [4, 5, 6]

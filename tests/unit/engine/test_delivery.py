@@ -49,6 +49,7 @@ class DeliveryUnderTest(RecordingListener):
     fd = None
     kind: Kind = "websocket"
     pings = True
+    unacknowledged = 0
 
     def write(self, batch: Batch) -> bool:
         self.now += self.cost
