@@ -6,7 +6,7 @@ from typing import Final
 
 from benchmarks.report import Results, spread_text
 from benchmarks.stats import Spread, ratios
-from benchmarks.workloads import dashboards, keyed, publish
+from benchmarks.workloads import dashboards, fairness, keyed, publish
 
 _SATURATED: Final = "200 bytes, saturated, 16 a turn"
 
@@ -144,6 +144,30 @@ TARGETS: Final = (
         True,
         "{:.2f}",
         lambda results: results.ratio("dashboards", dashboards.CASE, "p99", "gateway-http", "gateway"),
+    ),
+    *(
+        Target(
+            f"p99 of a quiet tenant's events beside {title}, times its bound",
+            1.0,
+            True,
+            "{:.2f}",
+            _of("fairness", f"flood: {title}", "isolation", "gateway-http"),
+        )
+        for title in fairness.FLOODS
+    ),
+    Target(
+        "least share of a tenant among 4 that flood, beside an equal one",
+        0.8,
+        False,
+        "{:.2f}",
+        _of("fairness", fairness.SHARE, "share", "gateway-http"),
+    ),
+    Target(
+        "fan-out of one tenant, beside that without fair shares",
+        0.97,
+        False,
+        "{:.2f}",
+        _of("fairness", fairness.ALONE, "conservation", "gateway-http"),
     ),
     Target(
         "healthy clients' p99 with 10 % slow readers, times that with none",

@@ -39,9 +39,9 @@ def token(user: str, scope: Sequence[str], tenant: str = TENANT) -> str:
     return issued.access_token
 
 
-def batch_headers(scope: Sequence[str] = ("publish",)) -> str:
+def batch_headers(scope: Sequence[str] = ("publish",), tenant: str = TENANT) -> str:
     """The headers of a publisher's requests, with its token."""
-    return f"Authorization: Bearer {token('publisher', scope)}\r\nContent-Type: application/json\r\n"
+    return f"Authorization: Bearer {token('publisher', scope, tenant)}\r\nContent-Type: application/json\r\n"
 
 
 def dialogue(server: Server, rooms: Sequence[str], number: int, tenant: str = TENANT) -> Dialogue:
@@ -97,6 +97,14 @@ class GatewayOverHttp(_Served):
 
     def start(self, core: int, **settings: str) -> Server:
         return self._serve(core, **settings)
+
+
+class GatewayUnshared(GatewayOverHttp):
+    """The same without fair shares, to compare it with."""
+
+    def start(self, core: int, **settings: str) -> Server:
+        port = free_port()
+        return python_server("unshared", port, core, {**self._env(port), **settings})
 
 
 class GatewayOnRedis(OnRedis, _Served):

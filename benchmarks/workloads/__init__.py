@@ -4,6 +4,7 @@ from benchmarks.report import Workload
 from benchmarks.workloads import (
     connect,
     dashboards,
+    fairness,
     fanout,
     growth,
     ingest,
@@ -21,5 +22,19 @@ __all__ = ["all_workloads"]
 
 def all_workloads() -> list[Workload]:
     """Every workload, in the order in which they run."""
-    modules = (fanout, connect, marks, streams, dashboards, ingest, publish, keyed, nodes, slow, stuck, growth)
+    modules = (
+        fanout,
+        connect,
+        marks,
+        streams,
+        dashboards,
+        ingest,
+        publish,
+        keyed,
+        nodes,
+        fairness,
+        slow,
+        stuck,
+        growth,
+    )
     return [module.WORKLOAD for module in modules]

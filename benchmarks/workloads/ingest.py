@@ -30,9 +30,9 @@ def run(bench: Bench, peer: Peer) -> Iterator[Figure]:
     with peer.start(bench.cores.server) as server:
         if isinstance(peer, GatewayOverHttp):
             for size in BATCHES:
-                _over_http(server, size, bench.seconds(0.3))
+                over_http(server, size, bench.seconds(0.3))
                 with Meter(server) as meter:
-                    count = _over_http(server, size, bench.seconds(SECONDS))
+                    count = over_http(server, size, bench.seconds(SECONDS))
                 yield from meter.figures(f"`POST /events/batch` of {size:,}", count)
         else:
             _in_process(server, peer, EVENTS // 20)
@@ -49,8 +49,8 @@ def _in_process(server: Server, peer: Peer, count: int) -> int:
     return count // TURN * TURN
 
 
-def _over_http(server: Server, size: int, seconds: float) -> int:
-    """Returns the events that were accepted."""
+def over_http(server: Server, size: int, seconds: float) -> int:
+    """Post batches of `size` events; returns the events that were accepted."""
     pipe = SocketPublisher(server.port, lambda order: b"", refusal=b'"code":')
     # Made beforehand: the client's core must not be what limits.
     at = time.monotonic_ns()
