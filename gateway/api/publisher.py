@@ -43,13 +43,15 @@ class HttpPublisher:
         gateway = service.gateway
         self.model = published_event(gateway.kinds)
         self.validate = TypeAdapter(self.model).validator.validate_python
-        self._publishing = gateway.publishing
-        self._counts = self._publishing.counts["http"]
+        publishing = self._publishing = gateway.publishing
+        self._ingest = publishing.ingest
+        self._counts = publishing.counts["http"]
         self._proxies = service.settings.proxies
 
     async def publish(self, identity: Identity, event: PublishedEvent) -> Result:
-        """Append one event to the log. Raises `AuthError`, `GatewayError`."""
+        """Append one event to the log, in a turn of its tenant. Raises `AuthError`, `GatewayError`."""
         try:
+            await self._ingest.request(identity.tenant)
             tenant, draft = self._publishing.draft(identity, event)
             return self._answer(await self._publishing.append(tenant, draft), draft.rooms)
         except (AuthError, GatewayError):

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from gateway.core.connection import Connection, Replay
 from gateway.core.connection_record import record_abandoned, record_end
 from gateway.core.frame import Batch, DeliveryCount, Frame
-from gateway.core.room_index import Spans
+from gateway.core.room_index import Extent, Spans
 from gateway.core.window import Window
 from schemas.rooms import TENANT_ROOM
 
@@ -49,14 +49,19 @@ def start_replay(
 
     `send_next_batch` then writes them and the entries after them. Call it before the rooms are joined, and not during
     an earlier replay. An event that another room of the connection brought, or will bring, does not count and is not
-    written twice. O(rooms log window + entries owed + entries skipped only because of another room).
+    written twice. O(rooms log window + entries owed + entries skipped only because of another room);
+    O(rooms log window) where all is of one room, and nothing is keyed.
     """
     head = window.head
     until = head if connection.offset is None else connection.offset
     seen = dict(connection.rooms)
     wanted = Replay(dict.fromkeys(rooms, since), 0 if state else since, until, seen, state=state)
     events = items = examined = first = last = within = 0
-    for offset in _candidates(window, wanted, wanted.offset, head):
+    whole = _extent(window, wanted) if connection.offset is None else None
+    if whole is not None:
+        events, first, last = whole
+        within = events
+    for offset in _candidates(window, wanted, wanted.offset, head) if whole is None else ():
         examined += 1
         entry = window[offset]
         if wanted.wants(entry) and not 0 < entry.superseded_by <= head and not until < offset <= reported:
@@ -208,6 +213,14 @@ def _count(window: Window, replay: Replay, horizon: int) -> int:
     """The number of events left of a replay."""
     entries = map(window.__getitem__, _candidates(window, replay, replay.offset, replay.until))
     return sum(replay.wants(entry) and not 0 < entry.superseded_by <= horizon for entry in entries)
+
+
+def _extent(window: Window, replay: Replay) -> Extent | None:
+    """The extent of what a replay owes up to the head, where no other room brought any of it; None where it takes a
+    look at each entry."""
+    if min(replay.seen.values(), default=window.head) < window.head:
+        return None
+    return window.extent(_spans(replay.rooms, {}, replay.offset, window.head))
 
 
 def _candidates(

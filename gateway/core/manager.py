@@ -1,6 +1,6 @@
 """The connection manager: the index of connections by room and user, and the fan-out to them."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from gateway.core.connection import OVER_RATE, Connection
@@ -47,6 +47,9 @@ class RemovalObserver(Protocol):
     def on_removed(self, connection: Connection, rooms: dict[str, int]) -> None:
         """The connection was removed; `rooms` are those that it was in."""
 
+
+Recipients = tuple[Batch, Collection[Connection]]
+"""A batch, and the connections that it is for."""
 
 BatchWriter = Callable[[Batch, Mapping[int, Connection]], object]
 """A function that writes a batch to connections, given by the descriptors of their sockets."""
@@ -108,20 +111,33 @@ class ConnectionManager:
         if self.observer is not None:
             self.observer.on_left(connection, (room,))
 
-    def deliver(
-        self, tenant: str, entries: Sequence[Entry], now: float, batch_writer: BatchWriter, on_failure: OnFailure
-    ) -> list[Connection]:
-        """Offer a turn's entries, in log order, to the connections in their rooms: to each connection once.
-
-        Returns those that have had their share of events for now (`now` in seconds of a monotonic clock),
-        and so fell behind. What it costs grows with the connections, not with connections times entries: those that
-        get the same entries share one batch. First all of them are asked, and then the batch is written to all at
-        once: interleaving Python with the kernel's write() evicts the instruction cache, and costs about 10 %. Nothing
-        may be written to any of them in between.
-        """
+    def fan_out(self, tenant: str, entries: Sequence[Entry]) -> list[Recipients]:
+        """A turn's entries, in log order, with the connections in their rooms: each connection once. Those that get the
+        same entries share one batch, so that the cost of delivering grows with the connections, and not with
+        connections times entries. The collections are copies: a recipient may leave before it is written to."""
         index = self.of(tenant)
+        found: list[Recipients] = []
+        for mask, connections in _audiences(index, entries):
+            chosen = [entry for i, entry in enumerate(entries) if mask >> i & 1]
+            frames, first, last = [entry.frame for entry in chosen], chosen[0].offset, chosen[-1].offset
+            if index.streams:
+                found += batches(frames, first, last, connections, index.streams)
+            else:
+                found.append((Batch(frames, first, last), connections))
+        return found
+
+    def deliver(
+        self, tenant: str, fan_out: Iterable[Recipients], now: float, batch_writer: BatchWriter, on_failure: OnFailure
+    ) -> list[Connection]:
+        """Offer batches to their recipients, connections of a tenant. Returns those that have had their share of events
+        for now (`now` in seconds of a monotonic clock), and so fell behind.
+
+        First all of them are asked, and then the batch is written to all at once: interleaving Python with the kernel's
+        write() evicts the instruction cache, and costs about 10 %. Nothing may be written to any of them in between.
+        """
+        delivered = self.of(tenant).delivered
         over: list[Connection] = []
-        for batch, connections in _batches(index, entries):
+        for batch, connections in fan_out:
             by_fd: dict[int, Connection] = {}
             failed: list[tuple[Connection, Exception]] = []
             for connection in connections:
@@ -134,7 +150,7 @@ class ConnectionManager:
                     by_fd[outcome] = connection
                 elif outcome == OVER_RATE:
                     over.append(connection)
-            index.delivered.add(batch, len(by_fd) + batch.written)
+            delivered.add(batch, len(by_fd) + batch.written)
             try:
                 batch_writer(batch, by_fd)
             except Exception as error:
@@ -164,26 +180,13 @@ class ConnectionManager:
             yield from index.connections.values()
 
 
-def _batches(index: TenantIndex, entries: Sequence[Entry]) -> Iterable[tuple[Batch, Iterable[Connection]]]:
-    """The batches of the entries with their recipients, each connection once."""
-    found: list[tuple[Batch, Iterable[Connection]]] = []
-    for mask, connections in _audiences(index, entries):
-        chosen = [entry for i, entry in enumerate(entries) if mask >> i & 1]
-        frames, first, last = [entry.frame for entry in chosen], chosen[0].offset, chosen[-1].offset
-        if index.streams:
-            found += batches(frames, first, last, connections, index.streams)
-        else:
-            found.append((Batch(frames, first, last), connections))
-    return found
-
-
 def batches(
     frames: Sequence[Frame],
     first: int,
     last: int,
-    connections: Iterable[Connection],
+    connections: Collection[Connection],
     streams: Mapping[Connection, None],
-) -> Iterator[tuple[Batch, Iterable[Connection]]]:
+) -> Iterator[Recipients]:
     """The batches of these frames, one for each encoding, with those of `connections` that take it; `streams` are the
     tenant's event streams. O(connections)."""
     others = [connection for connection in connections if connection not in streams]
@@ -193,9 +196,8 @@ def batches(
         yield EventStreamBatch(frames, first, last), to_streams
 
 
-def _audiences(index: TenantIndex, entries: Sequence[Entry]) -> Iterable[tuple[int, Iterable[Connection]]]:
-    """The recipients of the entries, grouped by bit mask (bit i: the i-th entry), each connection once. The collections
-    are copies: a recipient may leave while it is written to."""
+def _audiences(index: TenantIndex, entries: Sequence[Entry]) -> Iterable[tuple[int, Collection[Connection]]]:
+    """The recipients of the entries, grouped by bit mask (bit i: the i-th entry), each connection once."""
     masks: dict[str, int] = {}
     for i, entry in enumerate(entries):
         for room in entry.rooms:

@@ -3,7 +3,7 @@
 from bisect import bisect_right
 from collections.abc import Container, Iterable, Iterator, Mapping
 from heapq import merge
-from typing import Final
+from typing import Final, NamedTuple
 
 from schemas.rooms import TENANT_ROOM
 
@@ -11,6 +11,14 @@ Spans = Mapping[str, tuple[int, int]]
 """By room, a range of the log: the offsets above the first number, up to the second."""
 
 _COMPACT: Final = 64
+
+
+class Extent(NamedTuple):
+    """The number of some entries, and the offsets of the first and the last."""
+
+    entries: int
+    first: int
+    last: int
 
 
 class _Offsets:
@@ -103,6 +111,19 @@ class RoomIndex:
             runs = [(tenant, every)]
         chains = [_kept(offsets, found[::step], kept) for offsets, found in runs]
         return chains[0] if len(chains) == 1 else _each_once(merge(*chains, reverse=newest_first))
+
+    def extent(self, spans: Spans) -> Extent | None:
+        """The number of entries in `spans`, the first and the last of them; None where that takes a look at each.
+        O(rooms log entries)."""
+        found = Extent(0, 0, 0)
+        for room, (after, until) in spans.items():
+            offsets = self.rooms.get(room)
+            if offsets is not None and (indexes := offsets.between(after, until)):
+                if found.entries or offsets.gone:
+                    return None
+                items = offsets.items
+                found = Extent(len(indexes), items[indexes[0]], items[indexes[-1]])
+        return found
 
 
 def _kept(offsets: _Offsets, indexes: range, kept: Container[int]) -> Iterable[int]:

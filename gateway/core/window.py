@@ -9,7 +9,7 @@ from gateway.core.cursor import Cursors, Position
 from gateway.core.frame import Frame
 from gateway.core.horizons import Horizons
 from gateway.core.items import Change, Item, ItemStore
-from gateway.core.room_index import RoomIndex, Spans
+from gateway.core.room_index import Extent, RoomIndex, Spans
 from gateway.core.trimmed_rooms import TrimmedRooms
 
 Gap = Literal["history_trimmed", "log_reset"]
@@ -264,6 +264,10 @@ class Window:
             return plain
         items = self._keyed.candidates(spans if keyed is None else keyed, self._entries, newest_first)
         return items if plain == () else merge(plain, items, reverse=newest_first)
+
+    def extent(self, spans: Spans) -> Extent | None:
+        """The number of entries in `spans`, the first and the last of them; None where that takes a look at each."""
+        return None if self._keyed.rooms else self._rooms.extent(spans)
 
     def kept(self, after: int, until: int) -> Iterable[int]:
         """The offsets of all entries above `after`, up to `until`. O(until - after)."""

@@ -22,6 +22,7 @@ from gateway.core.rate_limit import RateLimiter
 from gateway.core.revocations import Revocations
 from gateway.core.timer_wheel import TimerWheel
 from gateway.core.transport import Transport
+from gateway.engine.fair_share import FairShare
 from gateway.engine.replies import frame_of, rejection
 from gateway.telemetry import counts, log_events
 from schemas import messages
@@ -61,6 +62,7 @@ class Connections:
         self.verifier = verifier
         self.kinds = verifier.kinds
         self.admission = Admission(limits.connections)
+        self.shares = FairShare(timer)
         self._idle_since: dict[str, float] = {}
 
     # ---- open
@@ -135,8 +137,9 @@ class Connections:
         return connection.id in self.manager.of(connection.identity.tenant).connections
 
     def charge(self, connection: Connection, items: int) -> None:
-        """Charge the command rate for examined members or log entries: 1,000, about a millisecond, count as one
-        command."""
+        """Charge the command rate and the event loop's budget for examined members or log entries: 1,000, about half a
+        millisecond, count as one command."""
+        self.shares.charge(items // 2)
         connection.command_tat = self.command_rate.charge(connection.command_tat, self.timer(), items / 1_000)
 
     def reply(self, connection: Connection, message: messages.Message, id: str | int | None = None) -> None:

@@ -1,9 +1,10 @@
-"""Delivery: coalesced fan-out on the event loop, and catch-up of slow consumers within a budget."""
+"""Delivery: coalesced fan-out on the event loop, and catch-up of slow consumers, in the turns of their tenants."""
 
 import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Final
 
 from gateway.core import subscription
@@ -11,9 +12,10 @@ from gateway.core.catch_up import BATCH_BYTES, Progress, send_next_batch, skip_g
 from gateway.core.connection import Connection
 from gateway.core.frame import Batch
 from gateway.core.log import Log
-from gateway.core.manager import BatchWriter
+from gateway.core.manager import BatchWriter, Recipients
 from gateway.core.metric import Histogram
 from gateway.core.room_history import ChangeKind
+from gateway.core.slices import sliced
 from gateway.core.window import Entry, Window
 from gateway.engine.connections import Connections
 from gateway.telemetry import log_events
@@ -31,10 +33,6 @@ SLOW_FANOUT: Final = 0.000_25
 MAX_COALESCE: Final = 0.005
 """The longest coalescing delay in seconds; never more than the last fan-out took."""
 
-CATCH_UP_BUDGET: Final = 0.005
-"""Seconds of catch-up in one iteration of the loop: after a restart all connections are behind, and would hold up the
-live ones for a second (head-of-line blocking)."""
-
 
 def write_each(batch: Batch, by_fd: Mapping[int, Connection]) -> None:
     """The portable `BatchWriter`: writes to one connection after the other, through its transport."""
@@ -45,10 +43,10 @@ def write_each(batch: Batch, by_fd: Mapping[int, Connection]) -> None:
 class Delivery:
     """Delivers the log's entries to this node's connections, and catches up those that are behind.
 
-    `pending_bytes` are not delivered yet; `last_fanout_seconds` is the recent maximum of a fan-out. `latencies` has for
-    each fan-out the seconds from its oldest entry's arrival here until everything was written. `batch_writer` writes a
-    batch to many connections. `on_caught_up` is called with each connection without a pending replay; the engine's
-    upper parts set it.
+    `pending_bytes` are not being delivered yet; `last_fanout_seconds` is the recent maximum of a slice of a fan-out.
+    `latencies` has for each fan-out the seconds from its oldest entry's arrival here until everything was written.
+    `batch_writer` writes a batch to many connections. `on_caught_up` is called with each connection without a pending
+    replay; the engine's upper parts set it.
     """
 
     def __init__(self, connections: Connections, log: Log, batch_writer: BatchWriter = write_each) -> None:
@@ -56,89 +54,146 @@ class Delivery:
         self._connections = connections
         self._manager = connections.manager
         self._log = log
+        self._shares = connections.shares
         self._timer = connections.timer
         self._batch_writer = batch_writer
         self._pending: dict[str, list[Entry]] = {}
+        self._slices: dict[str, deque[list[Recipients]]] = {}
+        self._begun: dict[str, float] = {}  # the arrival of the oldest entry of those in slices
         self.pending_bytes = 0
-        self._oldest_pending = 0.0
+        self._since: dict[str, float] = {}
         self._flush_scheduled = False
         self._has_new_entries = False
         self.last_fanout_seconds = 0.0
         self.latencies = Histogram()
-        self._catch_ups: deque[Connection] = deque()
-        self._catching_up = False
+
+    def reset(self) -> None:
+        """Drop what an earlier event loop did not deliver: its connections are closed."""
+        self.flush()
+        self._flush_scheduled = False
 
     def on_entry(self, tenant: str, entry: Entry) -> None:
         """Deliver a new entry at the end of this loop iteration, together with other entries of it."""
         if self._manager.of(tenant).connections:
             self._has_new_entries = True
-            if not self._pending:
-                self._oldest_pending = self._timer()
-            if not self._flush_scheduled:
-                self._flush_scheduled = True
-                asyncio.get_running_loop().call_soon(self._flush_or_coalesce)
-            self._pending.setdefault(tenant, []).append(entry)
+            entries = self._pending.get(tenant)
+            if entries is None:
+                entries = self._pending[tenant] = []
+                self._since[tenant] = self._timer()
+            entries.append(entry)
             self.pending_bytes += len(entry.frame)
+            self._schedule_flush()
             if self.pending_bytes >= BATCH_BYTES:
-                self.flush()
+                self.flush(tenant)
+
+    def _schedule_flush(self) -> None:
+        if not self._flush_scheduled:
+            self._flush_scheduled = True
+            asyncio.get_running_loop().call_soon(self._flush_or_coalesce)
 
     def _flush_or_coalesce(self) -> None:
-        """Deliver the pending entries; or, after a slow fan-out, wait for those of the next iteration: under load the
-        events of several iterations leave in one write."""
+        """Begin to deliver the pending entries; or, after a slow fan-out, wait for those of the next iteration: under
+        load the events of several iterations leave in one write."""
         last = self.last_fanout_seconds
-        waited = self._timer() - self._oldest_pending
+        waited = self._timer() - next(iter(self._since.values()), 0.0)
         if self._has_new_entries and last > SLOW_FANOUT and waited < min(last, MAX_COALESCE):
             self._has_new_entries = False
             asyncio.get_running_loop().call_soon(self._flush_or_coalesce)
-        else:
-            self._flush_scheduled = False
-            self.flush()
-
-    def flush(self) -> None:
-        """Deliver the pending entries. Called before every change of the index, so that an event reaches the
-        connections that were in its rooms when it was appended."""
-        if not self._pending:
             return
-        pending, self._pending, self.pending_bytes = self._pending, {}, 0
-        now = self._timer()
-        for tenant, entries in pending.items():
-            try:
-                throttled = self._manager.deliver(tenant, entries, now, self._batch_writer, self._connections.fail)
-            except Exception:
-                self._close_recipients(tenant, entries)
-            else:
-                for connection in throttled:
-                    self._catch_up_later(connection, THROTTLE_INTERVAL)
-        # A maximum that decays: one small fan-out does not hide the cost of a large one.
-        ended = self._timer()
-        self.last_fanout_seconds = max(ended - now, self.last_fanout_seconds / 2)
-        self.latencies.observe(ended - self._oldest_pending)
+        self._flush_scheduled = False
+        for tenant in list(self._pending):
+            if tenant not in self._slices:  # else they gather, and leave after those before them
+                self._begin(tenant)
+                # Not from this iteration's budget: what is published would leave in more and smaller fan-outs.
+                self._shares.debit(tenant, self._deliver_slice(tenant))
+                if tenant in self._slices:
+                    self._submit_slice(tenant)
 
-    def _close_recipients(self, tenant: str, entries: list[Entry]) -> None:
-        """Close the connections in the rooms of `entries` (1011): it is unknown which entries they got, and each
-        resumes without a gap from its client's last event."""
+    def flush(self, tenant: str | None = None) -> None:
+        """Deliver the pending entries of a tenant, by default of all. Called before every change of its index, so that
+        an event reaches the connections that were in its rooms when it was appended."""
+        if not (self._pending or self._slices):
+            return
+        for each in (*self._slices, *self._pending) if tenant is None else (tenant,):
+            while each in self._slices or each in self._pending:
+                if each not in self._slices:
+                    self._begin(each)
+                self._shares.debit(each, self._deliver_slice(each))
+
+    def _begin(self, tenant: str) -> None:
+        """Turn the pending entries of a tenant into slices of its recipients."""
+        entries = self._pending.pop(tenant)
+        self._begun[tenant] = self._since.pop(tenant)
+        self.pending_bytes = self.pending_bytes - sum(len(entry.frame) for entry in entries) if self._pending else 0
+        try:
+            fan_out = self._manager.fan_out(tenant, entries)
+        except Exception:
+            rooms = self._manager.of(tenant).rooms
+            self._close_recipients([one for entry in entries for room in entry.rooms for one in rooms.get(room, ())])
+            fan_out = []
+        # In one piece where no other tenant has anything to wait for: slices are more and smaller writes.
+        self._slices[tenant] = deque((fan_out,)) if self._shares.alone(tenant) else sliced(fan_out)
+
+    def _deliver_slice(self, tenant: str) -> int:
+        """Deliver the first slice that is left of a tenant's; returns what it took in microseconds."""
+        slices = self._slices[tenant]
+        part = slices.popleft()
+        began = self._timer()
+        try:
+            throttled = self._manager.deliver(tenant, part, began, self._batch_writer, self._connections.fail)
+        except Exception:
+            self._close_recipients([connection for _, connections in part for connection in connections])
+        else:
+            for connection in throttled:
+                self._catch_up_later(connection, THROTTLE_INTERVAL)
+        ended = self._timer()
+        took = ended - began
+        # A maximum that decays: one small fan-out does not hide the cost of a large one.
+        self.last_fanout_seconds = max(took, self.last_fanout_seconds / 2)
+        if not slices:
+            del self._slices[tenant]
+            self.latencies.observe(ended - self._begun.pop(tenant))
+        return int(took * 1e6)
+
+    def _submit_slice(self, tenant: str) -> None:
+        # Before the tenant's other work: what it publishes waits for what it has published (backpressure).
+        self._shares.submit(tenant, partial(self._next_slice, tenant), urgent=True)
+
+    def _next_slice(self, tenant: str) -> None:
+        if tenant in self._slices:  # not flushed meanwhile
+            self._shares.charge(self._deliver_slice(tenant))
+        if tenant in self._slices:
+            self._submit_slice(tenant)
+        elif tenant in self._pending:
+            self._schedule_flush()
+
+    def _close_recipients(self, recipients: Iterable[Connection]) -> None:
+        """Close connections (1011): it is unknown which entries they got, and each resumes without a gap from its
+        client's last event."""
         logger.exception("a fan-out failed; its recipients are closed")
-        rooms = self._manager.of(tenant).rooms
-        recipients = [connection for entry in entries for room in entry.rooms for connection in rooms.get(room, ())]
         for connection in dict.fromkeys(recipients):
             self._connections.close(connection, CloseCode.INTERNAL_ERROR, ErrorCode.INTERNAL_ERROR)
 
     def delivered(self, tenant: str) -> int:
         """The offset up to which the tenant's log was delivered to the connections that were live."""
+        if slices := self._slices.get(tenant):
+            return min(batch.first for part in slices for batch, _ in part) - 1
         pending = self._pending.get(tenant)
         return pending[0].offset - 1 if pending else self._log.window(tenant).head
 
     def leave(self, connection: Connection, rooms: Sequence[str], kind: ChangeKind) -> None:
         """Leave rooms, for the reason `kind`, after the delivery of what is pending: a client still gets the events
         before."""
-        self.flush()
+        self.flush(connection.identity.tenant)
         head = self._log.window(connection.identity.tenant).head
         subscription.leave(self._manager, connection, rooms, kind, head, self._connections.clock())
 
     def write_unlogged(self, connection: Connection, batch: Batch) -> bool:
         """Write frames without a position in the log, unless the connection is behind; returns whether they were
         written. If they fill the transport the connection falls behind, as with an event (backpressure)."""
-        self.flush()  # pending entries come before the head, where the connection may fall behind
+        self.flush(
+            connection.identity.tenant
+        )  # pending entries come before the head, where the connection may fall behind
         if not connection.live or not self._connections.is_open(connection):
             return False
         for _ in batch.frames:
@@ -170,12 +225,14 @@ class Delivery:
     def catch_up(self, connection: Connection) -> None:
         """Write the next batch to a connection that is behind, as its transport and rate allow, and schedule the
         rest."""
-        self.flush()
+        self.flush(connection.identity.tenant)
         if not self._connections.is_open(connection):
             return
         tenant = connection.identity.tenant
         window = self._log.window(tenant)
-        progress = send_next_batch(connection, window, self._timer(), self._manager.of(tenant).delivered)
+        now = self._timer()
+        progress = send_next_batch(connection, window, now, self._manager.of(tenant).delivered)
+        self._shares.charge(int((self._timer() - now) * 1e6))
         if progress is Progress.GAP:
             skip_gap(connection, window, self._connections.clock())
             self._report_gap(connection, window)
@@ -195,37 +252,29 @@ class Delivery:
         self._connections.reply(connection, messages.StreamGap(reason="history_trimmed", cursor=cursor))
 
     def on_writable(self, connection: Connection) -> None:
-        """Catch up a connection whose transport has room again."""
-        if not connection.catch_up_scheduled:
+        """Catch up a connection whose transport has room again, at once or in a turn of its tenant."""
+        if connection.catch_up_scheduled:
+            return
+        if self._shares.free:
             self.catch_up_now(connection)
+        else:
+            self.catch_up_soon(connection)
 
     def catch_up_soon(self, connection: Connection) -> None:
-        """Queue a connection for catch-up, round robin."""
+        """Queue a connection for catch-up in a turn of its tenant, one batch for each of its connections."""
         if not connection.catch_up_scheduled:
             connection.catch_up_scheduled = True
-            self._catch_ups.append(connection)
-            if not self._catching_up:
-                self._catching_up = True
-                asyncio.get_running_loop().call_soon(self._run_catch_ups)
-
-    def _run_catch_ups(self) -> None:
-        """Catch up the queued connections, one batch each, within the budget of one loop iteration."""
-        ends = self._timer() + CATCH_UP_BUDGET
-        try:
-            for _ in range(len(self._catch_ups)):
-                self.catch_up_now(self._catch_ups.popleft())
-                if self._timer() >= ends:
-                    break
-        finally:  # the failure of one connection must not stop the others
-            self._catching_up = bool(self._catch_ups)
-            if self._catching_up:
-                asyncio.get_running_loop().call_soon(self._run_catch_ups)
+            self._shares.submit(connection.identity.tenant, partial(self.catch_up_now, connection))
 
     def _catch_up_later(self, connection: Connection, delay: float) -> None:
         # One per connection, or each `on_writable` would add another.
         if not connection.catch_up_scheduled:
             connection.catch_up_scheduled = True
-            asyncio.get_running_loop().call_later(delay, self.catch_up_now, connection)
+            asyncio.get_running_loop().call_later(delay, self._on_due, connection)
+
+    def _on_due(self, connection: Connection) -> None:
+        connection.catch_up_scheduled = False
+        self.on_writable(connection)
 
     def catch_up_now(self, connection: Connection) -> None:
         """Run `catch_up`; a failure closes this connection only."""

@@ -56,7 +56,7 @@ class DeliveryRecords:
         timer = self._connections.timer
         ends = timer() + ACKNOWLEDGE_SECONDS
         while True:
-            self._delivery.flush()
+            self._delivery.flush(question.tenant)
             found = list(self._judged(question))
             if not any(map(_awaits_acknowledgement, found)) or timer() >= ends:
                 break

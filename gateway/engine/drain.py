@@ -43,6 +43,7 @@ class Drain:
     def reset(self) -> None:
         """Admit clients again, after a restart of the gateway in this process."""
         self.announced = self.started = False
+        self._delivery.reset()
 
     def require_admitting(self) -> None:
         """Raise `NodeDraining` for a new client once the drain has started."""

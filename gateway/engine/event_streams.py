@@ -114,7 +114,7 @@ class EventStreams:
             self._connections.fail(connection, error)
 
     def _begin(self, connection: Connection, stream: AdmittedStream) -> None:
-        self._delivery.flush()
+        self._delivery.flush(connection.identity.tenant)
         subscriptions, own = self._subscriptions, user_room(connection.identity.user_id)
         window = self._log.window(connection.identity.tenant)
         since, gap = self._place(window, stream.request.since)

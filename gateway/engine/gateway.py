@@ -26,6 +26,7 @@ from gateway.engine.delivery import Delivery, write_each
 from gateway.engine.drain import Drain
 from gateway.engine.event_streams import EventStreams
 from gateway.engine.explain import Explain
+from gateway.engine.handshakes import Handshakes
 from gateway.engine.housekeeping import Housekeeping
 from gateway.engine.lifecycle import Lifecycle
 from gateway.engine.log_listener import GatewayLogListener
@@ -43,8 +44,7 @@ from schemas.codes import CloseCode
 
 
 class Gateway(Host):
-    """A façade over the engine's parts, each built on those before it, and the `Host` of transports. All calls are made
-    on one event loop.
+    """A façade over the engine's parts, each built on those before it, and the `Host` of transports; on one event loop.
 
     `clock` is seconds since the epoch (tokens, timestamps), `timer` seconds of a monotonic clock (rates).
     `batch_writer` writes a batch of events to many connections.
@@ -80,6 +80,7 @@ class Gateway(Host):
         self.drain = Drain(self.connections, self.delivery, self.marks)
         self.tickets = Tickets(self.cluster)
         self.authentication = Authentication(self.connections, self.drain, self.tickets, access, self.tasks)
+        self.handshakes = Handshakes(self.authentication, self.connections.shares)
         self.administration = Administration(self.connections, self.revocation, self.cluster.members, log)
         self.explain = Explain(self.connections, self.delivery, log, self.cluster)
         self.rooms = RoomReader(self.connections, log, self.marks, access)
@@ -99,7 +100,7 @@ class Gateway(Host):
         self.housekeeping = Housekeeping(self.connections, self.publishing, self.explain, log, self.cluster)
         self.metrics = Metrics(self.connections, self.delivery, self.subscriptions, self.publishing, log)
         log.attach(GatewayLogListener(self.delivery, self.revocation, self.log_status))
-        for part in (self.cluster, log, self.metrics):
+        for part in (self.cluster, log, self.metrics, self.publishing):
             self.lifecycle.add(part.start, part.stop)
         self.lifecycle.add(self._open, self._close)
         self.start, self.stop = self.lifecycle.start, self.lifecycle.stop
@@ -107,13 +108,12 @@ class Gateway(Host):
 
     async def _open(self) -> None:
         self.drain.reset()
-        self.publishing.ingest.reset()
         self.housekeeping.start()
         self.marks.start()
 
     async def _close(self) -> None:
         self.connections.close_all(CloseCode.SERVICE_RESTART, "restart")
-        await asyncio.gather(self.housekeeping.stop(), self.marks.stop(), self.publishing.stop(), self.tasks.cancel())
+        await asyncio.gather(self.housekeeping.stop(), self.marks.stop(), self.tasks.cancel())
 
     @property
     def ready(self) -> bool:
@@ -135,7 +135,7 @@ class Gateway(Host):
         return connection
 
     def resolve(self, handshake: ConnectRequest, then: Callable[[ConnectRequest], object]) -> bool:
-        return self.authentication.resolve(handshake, then)
+        return self.handshakes.resolve(handshake, then)
 
     def receive(self, connection: Connection, text: str) -> None:
         self.commands.receive(connection, text)

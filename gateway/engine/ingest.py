@@ -1,16 +1,22 @@
-"""The ingest scheduler: batches of events are processed in slices, by deficit round robin over tenants."""
+"""The ingest scheduler: published events in the turns of their tenants, batches in slices."""
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final, TypeVar
 
 from gateway.core.errors import GatewayError
+from gateway.engine.fair_share import BUDGET, FairShare
 from schemas.codes import ErrorCode
 
-SLICE: Final = 100
-"""Events of one iteration of the loop: about a millisecond of validation and encoding."""
+EVENT_COST: Final = 10
+"""Microseconds of validating and encoding a small event of a batch."""
+
+REQUEST_COST: Final = 50
+"""Microseconds of a request with one event."""
+
+SLICE: Final = BUDGET // EVENT_COST
+"""Small events of one turn."""
 
 PARSED_BYTES: Final = 3_000
 """Bytes of JSON that are parsed, or validated and encoded, in the time of one small event."""
@@ -19,7 +25,7 @@ AT_ONCE: Final = 8
 """Concurrent batches of one tenant: small ones share iterations of the loop, so that their events leave together."""
 
 MAX_WAIT: Final = 1.0
-"""The time from a batch's arrival until it is parsed."""
+"""The time from the arrival of a request until it is parsed."""
 
 _MAX_SECONDS: Final = 1.5
 """The time from a batch's arrival to its last slice, without that of the log's answer."""
@@ -28,45 +34,33 @@ T = TypeVar("T")
 
 
 class _Tenant:
-    """The batches of one tenant: `AT_ONCE` are in progress, the others wait in order. `turns` are the turns that those
-    in progress wait for, with their costs; `deficit` is the cost that the tenant may use when it is visited next."""
+    """The batches of one tenant: `AT_ONCE` are in progress, the others wait in order."""
 
-    __slots__ = ("batches", "deficit", "name", "slots", "turns")
+    __slots__ = ("batches", "name", "slots")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.batches = 0
         self.slots = asyncio.Semaphore(AT_ONCE)
-        self.turns: deque[tuple[asyncio.Future[None], int]] = deque()
-        self.deficit = 0
 
 
 class IngestScheduler:
-    """A scheduler that is fair to tenants: one slice of a batch in an iteration of the event loop, or several small
-    ones, so that other work waits for a millisecond, and not for all batches (head-of-line blocking).
+    """A scheduler of what is published: a slice of a batch is a turn of its tenant, and so is the parsing of a body: a
+    tenant of large bodies gets as much of the loop's time as one of small ones. Memory is O(waiting batches)."""
 
-    Each visit of a round adds `SLICE` to a tenant's deficit, from which the costs of its turns are taken: a tenant of
-    large bodies gets as much of the loop's time as one of small ones. Memory is O(waiting batches), time
-    O(1 + cost / SLICE) for each turn.
-    """
-
-    def __init__(self) -> None:
+    def __init__(self, shares: FairShare) -> None:
+        self._shares = shares
         self._tenants: dict[str, _Tenant] = {}
-        self._round: deque[_Tenant] = deque()
-        self._renewing = False
-        self._left = SLICE
 
     @property
     def idle(self) -> bool:
         """Whether no batch is in progress, and no state is left of earlier ones."""
-        return not (self._tenants or self._round or self._renewing)
+        return not self._tenants and self._shares.idle
 
     def reset(self) -> None:
-        """Drop the batches of an earlier start, whose event loop is gone."""
+        """Drop the batches and the queued work of an earlier start, whose event loop is gone."""
         self._tenants.clear()
-        self._round.clear()
-        self._renewing = False
-        self._left = SLICE
+        self._shares.reset()
 
     @contextmanager
     def batch(self) -> Iterator["IngestBatch"]:
@@ -77,6 +71,18 @@ class IngestScheduler:
         finally:
             batch.end()
 
+    async def request(self, tenant: str) -> None:
+        """Wait until a request with one event may be parsed. Raises `GatewayError` where that would take too long."""
+        if not self._shares.take(tenant, REQUEST_COST):
+            try:
+                await self.turn(tenant, REQUEST_COST, asyncio.get_running_loop().time() + MAX_WAIT)
+            except TimeoutError:
+                raise _refusal() from None
+
+    async def turn(self, tenant: str, cost: int, until: float) -> None:
+        """Wait for a turn of the tenant. Raises `TimeoutError` at the loop's time `until`."""
+        await self._shares.turn(tenant, cost, until)
+
     def enter(self, tenant: str) -> _Tenant:
         """Count a batch of the tenant."""
         own = self._tenants.get(tenant)
@@ -86,50 +92,10 @@ class IngestScheduler:
         return own
 
     def leave(self, own: _Tenant) -> None:
+        """Count its end."""
         own.batches -= 1
         if not own.batches and self._tenants.get(own.name) is own:
             del self._tenants[own.name]
-
-    async def turn(self, own: _Tenant, cost: int, until: float) -> None:
-        """Wait for a turn of the tenant, for work that takes as long as `cost` events. Returns at once where nothing
-        else waits and this iteration of the loop has budget left. Raises `TimeoutError` at the loop's time `until`."""
-        loop = asyncio.get_running_loop()
-        if not self._renewing:
-            self._renewing = True
-            loop.call_soon(self._renew)
-        if not self._round and self._left > 0:
-            self._left -= cost
-            return
-        turn: asyncio.Future[None] = loop.create_future()
-        if not own.turns:
-            own.deficit = SLICE
-            self._round.append(own)
-        own.turns.append((turn, cost))
-        async with asyncio.timeout_at(until):
-            await turn
-
-    def _renew(self) -> None:
-        """Grant the turns of a new iteration of the loop."""
-        self._left = SLICE
-        while self._round and self._left > 0:
-            own = self._round[0]
-            turn, cost = own.turns[0]
-            if turn.done():  # of a cancelled batch
-                cost = 0
-            elif cost > own.deficit:
-                own.deficit += SLICE
-                self._round.rotate(-1)  # behind the other tenants
-                continue
-            else:
-                turn.set_result(None)
-            own.turns.popleft()
-            own.deficit -= cost
-            self._left -= cost
-            if not own.turns:
-                self._round.popleft()
-        self._renewing = self._left < SLICE
-        if self._renewing:
-            asyncio.get_running_loop().call_soon(self._renew)
 
 
 class IngestBatch:
@@ -156,20 +122,19 @@ class IngestBatch:
             else:
                 async with asyncio.timeout_at(now + MAX_WAIT):
                     self._slot = await own.slots.acquire()
-            await self._scheduler.turn(own, size // PARSED_BYTES, now + MAX_WAIT)
+            await self._scheduler.turn(tenant, size * EVENT_COST // PARSED_BYTES, now + MAX_WAIT)
         except TimeoutError:
-            message = "too many batches are under way; nothing of this one was accepted; send it again later"
-            raise GatewayError(ErrorCode.RATE_LIMITED, message, retry_after=1.0) from None
+            raise _refusal() from None
 
     async def slices(self, items: Sequence[T]) -> AsyncIterator[Sequence[T]]:
         """The slices of the batch that has begun, each in a turn. They end early after a timeout."""
-        cost = max(len(items), self._bytes // PARSED_BYTES)
-        count = max(1, SLICE * len(items) // max(1, cost))
+        cost = EVENT_COST * max(len(items), self._bytes // PARSED_BYTES)
+        count = max(1, BUDGET * len(items) // max(1, cost))
         loop = asyncio.get_running_loop()
         for start in range(0, len(items), count):
             some = items[start : start + count]
             try:
-                await self._scheduler.turn(self._own, cost * len(some) // len(items), self._until)
+                await self._scheduler.turn(self._own.name, cost * len(some) // len(items), self._until)
             except TimeoutError:
                 return
             if loop.time() > self._until:
@@ -182,3 +147,8 @@ class IngestBatch:
             self._own.slots.release()
         if self._begun:
             self._scheduler.leave(self._own)
+
+
+def _refusal() -> GatewayError:
+    message = "too many requests to publish are under way; nothing of this one was accepted; send it again later"
+    return GatewayError(ErrorCode.RATE_LIMITED, message, retry_after=1.0)

@@ -21,7 +21,7 @@ class LogStatusNotifier:
 
     def on_reset(self, tenant: str) -> None:
         """Notify a tenant's clients that its log was reset: cursors of the old epoch are void."""
-        self._delivery.flush()
+        self._delivery.flush(tenant)
         window = self._log.window(tenant)
         for connection in self._established(tenant):
             log_events.stream_gap(connection, "log_reset")
@@ -33,7 +33,7 @@ class LogStatusNotifier:
     def on_skip(self, tenant: str, after: int) -> None:
         """Handle the loss of undelivered entries after the offset `after`: live connections fall behind there, and get
         `stream.gap` if one of the entries was of their rooms."""
-        self._delivery.flush()
+        self._delivery.flush(tenant)
         window = self._log.window(tenant)
         for connection in self._established(tenant):
             if connection.live:

@@ -55,7 +55,7 @@ class Marks:
 
     def cursor(self, connection: Connection) -> str | None:
         """The cursor up to which the connection has everything; None where it is owed something."""
-        self._delivery.flush()
+        self._delivery.flush(connection.identity.tenant)
         return self._log.window(connection.identity.tenant).cursor if connection.owed_nothing else None
 
     def pong(self, connection: Connection) -> messages.Pong:
@@ -68,7 +68,7 @@ class Marks:
         """Write the mark that ends a replay or a catch-up, if one is to come and nothing else is owed. Where the head
         of the log is not known, it comes at the first tick at which it is."""
         if connection.quiet_since == MARK_OWED and self._schedule is not None:
-            self._delivery.flush()
+            self._delivery.flush(connection.identity.tenant)
             now = self._connections.timer()
             self._send_due(connection.identity.tenant, [connection], self._schedule, now, now)
 
@@ -87,7 +87,7 @@ class Marks:
         now = began = timer()
         before = schedule.tick(now)
         for tenant, connections in self._slices():
-            self._delivery.flush()
+            self._delivery.flush(tenant)
             self._send_due(tenant, connections, schedule, now, before)
             if timer() - began > _BUDGET:
                 await asyncio.sleep(0)

@@ -60,6 +60,11 @@ class Metrics:
         for metric in process_metrics():
             self.add(metric)
         self._histogram(
+            "tenant_wait_seconds",
+            "Time that work of a tenant waited for its turn, where it could not be done at once.",
+            lambda: connections.shares.waits,
+        )
+        self._histogram(
             "event_loop_lag_seconds", "How late a timer of the event loop runs.", lambda: self._loop_lag.samples
         )
 

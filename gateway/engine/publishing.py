@@ -43,7 +43,7 @@ _IN_PROCESS: Final = ""
 
 class Publishing:
     """Publishes events to `log`: of clients and HTTP callers by `draft` and `append`, of in-process code by `publish`.
-    Batches are scheduled by `ingest`. All of them are checked against the `contract`, if there is one.
+    The turns of tenants are `ingest`. All of them are checked against the `contract`, if there is one.
 
     `counts` are kept by the publishers, for each of `SOURCES`; `latencies` are seconds of appending, of one event in
     `SAMPLED`.
@@ -57,7 +57,7 @@ class Publishing:
         lifecycle: Lifecycle,
     ) -> None:
         self.contract = connections.contract
-        self.ingest = IngestScheduler()
+        self.ingest = IngestScheduler(connections.shares)
         self.counts = {source: PublishCount() for source in SOURCES}
         self.latencies = Histogram()
         self._appends = 0
@@ -206,6 +206,10 @@ class Publishing:
             self._removals.spawn(self._revocation.publish_removal(tenant, removal, receipt.at, made_at))
             raise
         return receipt
+
+    async def start(self) -> None:
+        """Drop what waited on an earlier event loop."""
+        self.ingest.reset()
 
     async def stop(self) -> None:
         """Wait until the removals in the log are published."""

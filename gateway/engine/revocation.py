@@ -107,7 +107,7 @@ class RevocationService:
         if not connections:
             return
         # A removed user still gets the events before the removal, and the removal itself.
-        self._delivery.flush()
+        self._delivery.flush(tenant)
         now = self._connections.clock()
         for connection in connections:
             if self._revocations.is_room_revoked(connection.identity, room, now):

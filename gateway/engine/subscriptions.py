@@ -112,7 +112,7 @@ class Subscriptions:
         return await self._access.refused(connection.identity, asked)
 
     def _establish(self, connection: Connection, request: ConnectRequest, refused_rooms: Collection[str] = ()) -> None:
-        self._delivery.flush()
+        self._delivery.flush(connection.identity.tenant)
         identity, connections = connection.identity, self._connections
         window = self._log.window(identity.tenant)
         connection.established = True
@@ -166,7 +166,7 @@ class Subscriptions:
 
     def change_rooms(self, connection: Connection, command: Subscribe | Unsubscribe) -> None:
         """Run a command and reply; no replay may be pending. Raises `GatewayError` and `AuthError`."""
-        self._delivery.flush()
+        self._delivery.flush(connection.identity.tenant)
         if isinstance(command, Unsubscribe):
             left = subscription.check_leave(self._connections.kinds, connection, command.rooms)
             self._delivery.leave(connection, left.rooms, "unsubscribed")
@@ -235,7 +235,7 @@ class Subscriptions:
         identity = self._connections.verify(command.token)
         if (identity.user_id, identity.tenant) != (connection.identity.user_id, connection.identity.tenant):
             raise TokenMismatch
-        self._delivery.flush()
+        self._delivery.flush(connection.identity.tenant)
         self._connections.refresh(connection, identity)
         self._presence.on_token_refreshed(connection)
         dropped = subscription.ungranted(connection)

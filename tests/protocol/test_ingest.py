@@ -12,6 +12,7 @@ from gateway.api import fast_path, routes
 from gateway.core.errors import GatewayError, LogUnavailable
 from gateway.core.log import Draft, Receipt
 from gateway.engine import ingest
+from gateway.engine.fair_share import FairShare
 from gateway.engine.ingest import AT_ONCE, PARSED_BYTES, SLICE, IngestScheduler
 from gateway.logs.memory import MemoryLog
 from gateway.testing import CURSOR_KEY
@@ -33,7 +34,7 @@ async def _take(scheduler: IngestScheduler, tenant: str, count: int, taken: list
 async def test_slices_go_round_robin_over_tenants_and_each_in_a_turn_of_its_own() -> None:
     """However many batches a tenant has, another one's is through after as many slices of it as it has itself; and what
     else the loop has to do comes between any two."""
-    scheduler, taken = IngestScheduler(), list[str]()
+    scheduler, taken = IngestScheduler(FairShare(time.monotonic)), list[str]()
     evil = [asyncio.create_task(_take(scheduler, "evil", 10 * SLICE, taken)) for _ in range(20)]
     await until(lambda: len(taken) >= 3)
     before = len(taken)
@@ -53,7 +54,7 @@ async def test_slices_go_round_robin_over_tenants_and_each_in_a_turn_of_its_own(
 
 async def test_small_batches_share_an_iteration() -> None:
     """So that their events are delivered in one write to each client; together they are no larger than one slice."""
-    scheduler, taken = IngestScheduler(), list[str]()
+    scheduler, taken = IngestScheduler(FairShare(time.monotonic)), list[str]()
     batches = [asyncio.create_task(_take(scheduler, "acme", SLICE // 5, taken)) for _ in range(30)]
     most = 0
     while not scheduler.idle or not taken:
@@ -67,7 +68,7 @@ async def test_small_batches_share_an_iteration() -> None:
 async def test_batches_of_a_tenant_wait_in_order_for_a_limited_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond those under way they are refused as a whole after a time limit; a cancelled one delays no other."""
     monkeypatch.setattr(ingest, "MAX_WAIT", 0.1)
-    scheduler, free = IngestScheduler(), asyncio.Event()
+    scheduler, free = IngestScheduler(FairShare(time.monotonic)), asyncio.Event()
 
     async def hold() -> None:
         with scheduler.batch() as batch:
@@ -117,7 +118,7 @@ async def test_a_batch_lets_the_loop_do_something_else(gate: RunningGateway) -> 
 
 async def test_large_batches_are_served_by_their_cost() -> None:
     """A tenant whose bodies take fifty times as long as a slice has a turn in fifty, however many it posts."""
-    scheduler, taken, size = IngestScheduler(), list[str](), 50 * SLICE * PARSED_BYTES
+    scheduler, taken, size = IngestScheduler(FairShare(time.monotonic)), list[str](), 50 * SLICE * PARSED_BYTES
 
     async def parse() -> None:
         with scheduler.batch() as batch:
@@ -136,7 +137,7 @@ async def test_large_batches_are_served_by_their_cost() -> None:
 
 async def test_turns_of_cancelled_batches_cost_nothing() -> None:
     """A large one that is given up before its turn does not delay the tenant's others."""
-    scheduler, taken = IngestScheduler(), list[str]()
+    scheduler, taken = IngestScheduler(FairShare(time.monotonic)), list[str]()
     good = asyncio.create_task(_take(scheduler, "good", 60 * SLICE, taken))
     await asyncio.sleep(0)
     cancelled = asyncio.create_task(_take(scheduler, "acme", 1, taken, 50 * SLICE * PARSED_BYTES))
@@ -153,7 +154,7 @@ async def test_turns_of_cancelled_batches_cost_nothing() -> None:
 async def test_a_batch_that_cannot_be_parsed_in_time_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where its tenant has a slot for it."""
     monkeypatch.setattr(ingest, "MAX_WAIT", 0.1)
-    scheduler, refusals = IngestScheduler(), list[GatewayError]()
+    scheduler, refusals = IngestScheduler(FairShare(time.monotonic)), list[GatewayError]()
 
     async def parse() -> None:
         with scheduler.batch() as batch:
@@ -172,7 +173,7 @@ async def test_a_batch_that_cannot_be_parsed_in_time_is_refused(monkeypatch: pyt
 
 async def test_slices_of_large_events_are_smaller() -> None:
     """A hundred events of 42 kB take as long as fourteen hundred small ones."""
-    scheduler, count, size = IngestScheduler(), 100, 42_000
+    scheduler, count, size = IngestScheduler(FairShare(time.monotonic)), 100, 42_000
     with scheduler.batch() as batch:
         await batch.begin("acme", count * size)
         lengths = [len(some) async for some in batch.slices(range(count))]

@@ -40,7 +40,7 @@ def test_sockets_are_written_to_after_all_offers(rooms: list[list[str]], clients
         assert all(direct[descriptor] is made[descriptor - 100][0] for descriptor in direct)
         written.append((batch, list(direct)))
 
-    manager.deliver("acme", entries, 0.0, write_all, unbroken)
+    manager.deliver("acme", manager.fan_out("acme", entries), 0.0, write_all, unbroken)
     batches = [batch for batch, _ in written]
     assert len({tuple(frame.text for frame in batch.frames) for batch in batches}) == len(batches)
     for n, joined in enumerate(clients):
@@ -63,7 +63,7 @@ def test_each_gets_its_rooms_once_in_order(rooms: list[list[str]], clients: list
     sheets = [(joined, connection(manager, dict.fromkeys(joined, 0), id=str(n))[1]) for n, joined in enumerate(clients)]
     foreign = connection(manager, {A: 0, B: 0, "tenant": 0}, tenant="bolt")[1]
     entries = [entry(1 + i, *names) for i, names in enumerate(rooms)]
-    manager.deliver("acme", entries, 0.0, nowhere, unbroken)
+    manager.deliver("acme", manager.fan_out("acme", entries), 0.0, nowhere, unbroken)
     for joined, sheet in sheets:
         assert sheet.offsets == [e.offset for e in entries if joined & set(e.rooms)]
     assert foreign.offsets == []
@@ -86,7 +86,7 @@ def test_a_fault_costs_those_whom_it_befell() -> None:
         failed.append((one.id, str(error)))
 
     made[1][1].write = broken  # type: ignore[method-assign]
-    manager.deliver("acme", [entry(1, A)], 0.0, broken, on_failure)
+    manager.deliver("acme", manager.fan_out("acme", [entry(1, A)]), 0.0, broken, on_failure)
     assert failed == [(str(n), "broken") for n in (1, 3, 4)]
 
 

@@ -118,7 +118,7 @@ def test_fan_out_writes_each_kind_its_batch() -> None:
         written.append((bytes(batch.wire), list(by_fd)))
 
     events = [entry(1, "circle:1"), entry(2, "circle:1")]
-    manager.deliver("acme", events, 0.0, writer, lambda one, error: None)
+    manager.deliver("acme", manager.fan_out("acme", events), 0.0, writer, lambda one, error: None)
     frames = [each.frame for each in events]
     assert written == [
         (Batch(frames).wire, [100, 102, 104]),
@@ -136,7 +136,9 @@ def test_without_event_streams_nothing_is_encoded_for_them(monkeypatch: pytest.M
     monkeypatch.setattr("gateway.core.event_stream.block", encode)
     manager = ConnectionManager()
     _, transport = connection(manager, {"circle:1": 0})
-    manager.deliver("acme", [entry(1, "circle:1")], 0.0, lambda batch, by_fd: None, lambda one, error: None)
+    manager.deliver(
+        "acme", manager.fan_out("acme", [entry(1, "circle:1")]), 0.0, lambda batch, by_fd: None, lambda one, error: None
+    )
     assert transport.payloads == [b"1"]
 
 

@@ -1,0 +1,36 @@
+"""Slices of a fan-out: that to a large room is divided, so that other tenants are served in between."""
+
+from collections import deque
+from typing import Final
+
+from gateway.core.manager import Recipients
+
+SLICE_COST: Final = 1_500
+"""Microseconds of one slice."""
+
+RECIPIENT_COST: Final = 2
+"""Microseconds of a write to one recipient, and one more for each 4,000 bytes."""
+
+
+def sliced(fan_out: list[Recipients]) -> deque[list[Recipients]]:
+    """A fan-out in slices that take about `SLICE_COST` each, in order; at least one. O(recipients) where it is divided,
+    else O(batches)."""
+    slices: deque[list[Recipients]] = deque([[]])
+    left = SLICE_COST
+    for batch, connections in fan_out:
+        each = RECIPIENT_COST + len(batch.wire) // 4_000
+        if len(connections) * each <= left:
+            slices[-1].append((batch, connections))
+            left -= len(connections) * each
+            continue
+        ordered = list(connections)
+        start = 0
+        while start < len(ordered):
+            if left < each:
+                slices.append([])
+                left = SLICE_COST
+            some = ordered[start : start + max(1, left // each)]
+            slices[-1].append((batch, some))
+            start += len(some)
+            left -= len(some) * each
+    return slices

@@ -1,0 +1,163 @@
+"""Fair shares of the event loop: work of tenants in turns, within a budget for each iteration."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import pytest
+
+from gateway.engine.fair_share import AHEAD, BUDGET, FairShare
+
+
+def shares_of_now() -> FairShare:
+    return FairShare(time.monotonic)
+
+
+def counting(shares: FairShare, done: list[str], tenant: str, cost: int) -> Callable[[], None]:
+    """Work that costs more than was known beforehand."""
+
+    def work() -> None:
+        done.append(tenant)
+        shares.charge(cost)
+
+    return work
+
+
+async def finish(shares: FairShare) -> None:
+    """Wait for all work."""
+    iterations = 0
+    while not shares.idle:
+        iterations += 1
+        assert iterations < 10_000
+        await asyncio.sleep(0)
+
+
+async def test_work_is_done_at_once_until_the_budget_is_used() -> None:
+    shares = shares_of_now()
+    assert [shares.take("acme", BUDGET // 2) for _ in range(3)] == [True, True, False]
+    await finish(shares)
+    assert shares.take("acme", BUDGET // 2)
+
+
+async def test_tenants_have_equal_shares_whatever_their_number_of_jobs_and_their_size() -> None:
+    """By time: a tenant of large jobs gets as much of the loop as one of many small ones."""
+    shares, done = shares_of_now(), list[str]()
+    for _ in range(1_000):
+        shares.submit("small", counting(shares, done, "small", BUDGET // 10))
+    for _ in range(100):
+        shares.submit("large", counting(shares, done, "large", 3 * BUDGET))
+        shares.submit("known", counting(shares, done, "known", 0), cost=2 * BUDGET)
+    for _ in range(150):
+        await asyncio.sleep(0)
+    assert len(done) < 1_000
+    spent = [done.count("small") / 10, done.count("large") * 3, done.count("known") * 2]
+    assert min(spent) >= 0.8 * sum(spent) / 3
+    await finish(shares)
+    assert len(done) == 1_200
+
+
+async def test_an_iteration_takes_the_budget_and_no_more_than_one_job_beyond_it() -> None:
+    shares, done = shares_of_now(), list[str]()
+    for number in range(50):
+        shares.submit(f"t{number}", counting(shares, done, "", 400))
+    while not shares.idle:
+        before = len(done)
+        await asyncio.sleep(0)
+        assert len(done) - before <= 3
+    assert len(done) == 50
+
+
+async def test_a_tenant_without_waiting_work_goes_ahead_for_a_little() -> None:
+    """Others wait, and it does not; but not for long, and not each of very many."""
+    shares, done = shares_of_now(), list[str]()
+    for _ in range(3):
+        shares.submit("busy", counting(shares, done, "busy", 50 * BUDGET))
+    assert not shares.take("busy", 1)
+    assert [shares.take("quiet", AHEAD // 2) for _ in range(3)] == [True, True, False]
+    ahead = sum(shares.take(f"t{number}", AHEAD) for number in range(100))
+    assert ahead <= BUDGET // AHEAD
+    await asyncio.sleep(0)
+    assert shares.take("quiet", AHEAD)
+    await finish(shares)
+
+
+async def test_cancelled_work_costs_nothing_and_is_not_done() -> None:
+    shares, done = shares_of_now(), list[str]()
+    shares.submit("busy", counting(shares, done, "busy", BUDGET))
+    loop = asyncio.get_running_loop()
+    cancelled = asyncio.create_task(shares.turn("acme", 10_000 * BUDGET, loop.time() + 10))
+    await asyncio.sleep(0)
+    cancelled.cancel()
+    shares.submit("acme", lambda: done.append("acme"))
+    await finish(shares)
+    assert done == ["busy", "acme"]
+    with pytest.raises(asyncio.CancelledError):
+        await cancelled
+
+
+async def test_a_turn_that_does_not_come_in_time_times_out() -> None:
+    shares, done = shares_of_now(), list[str]()
+    for _ in range(100):
+        shares.submit("acme", counting(shares, done, "acme", 2 * BUDGET))
+    with pytest.raises(TimeoutError):
+        await shares.turn("acme", 1, asyncio.get_running_loop().time())
+    await finish(shares)
+
+
+async def test_urgent_work_goes_before_the_other_work_of_its_tenant() -> None:
+    shares, done = shares_of_now(), list[str]()
+    for number in range(3):
+        shares.submit("acme", lambda number=number: done.append(str(number)))  # type: ignore[misc]
+    shares.submit("acme", lambda: done.append("urgent"), urgent=True)
+    await finish(shares)
+    assert done == ["urgent", "0", "1", "2"]
+
+
+async def test_a_failure_stops_no_other_work(caplog: pytest.LogCaptureFixture) -> None:
+    shares, done = shares_of_now(), list[str]()
+
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    shares.submit("acme", fail)
+    shares.submit("acme", lambda: done.append("acme"))
+    shares.submit("bolt", lambda: done.append("bolt"))
+    await finish(shares)
+    assert sorted(done) == ["acme", "bolt"]
+    assert [record.message for record in caplog.records] == ["work of a tenant failed"]
+
+
+async def test_work_that_could_not_wait_counts_for_the_share() -> None:
+    """A tenant whose events are delivered at once is served later than others with the same jobs."""
+    shares, done = shares_of_now(), list[str]()
+    for tenant in ("heavy", "light"):
+        for _ in range(20):
+            shares.submit(tenant, counting(shares, done, tenant, BUDGET))
+    shares.debit("heavy", 10 * BUDGET)
+    shares.debit("other", BUDGET)
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert done.count("light") >= done.count("heavy") + 8
+    await finish(shares)
+
+
+async def test_waits_are_counted() -> None:
+    now = 100.0
+    shares = FairShare(lambda: now)
+    for _ in range(3):
+        shares.submit("acme", lambda: None, cost=BUDGET)
+    now += 0.004
+    await finish(shares)
+    assert sum(shares.waits.counts) == 3
+    assert shares.waits.total == pytest.approx(0.012)
+
+
+async def test_nothing_is_kept_of_tenants_without_work() -> None:
+    """However many there were."""
+    shares = shares_of_now()
+    for number in range(5_000):
+        shares.submit(f"t{number}", lambda: None, cost=100)
+        shares.take(f"u{number}", 1)
+    assert len(shares) == 5_000
+    await finish(shares)
+    assert len(shares) == 0
