@@ -104,8 +104,8 @@ steps: st.SearchStrategy[list[Step]] = st.lists(
 
 def _crowd(keyed: Keyed, others: list[Follower], ends: bool) -> None:
     """Forty clients that request the state one after the other, and begin to read it, or are gone at once."""
-    for _ in range(40):
-        keyed.publish("a")
+    for n in range(40):
+        keyed.publish("abcd"[n % 4])
         other = Follower(keyed)
         start_replay(other.connection, keyed.window, ["circle:1"], keyed.window.head, state=True)
         other.step(1)
@@ -142,6 +142,7 @@ def test_rounds_bring_what_the_rule_says(script: list[Step], slow: int) -> None:
         else:
             keyed.publish(*step)
     client.finish()
+    assert [offset for offset, _ in client.seen if began < offset <= end] == keyed.places(began, end)
     for other in others:
         other.end()
     keyed.window.sweep(0.0)
