@@ -49,7 +49,8 @@ def draft_of(
         fields["key"] = item_key
         if op is not None:
             fields["op"] = op
-        change = Change(item_key, op or "set", data if op == "append" and _is_plain(data) else None)
+        # A copy: the caller may change its own before the log has applied it.
+        change = Change(item_key, op or "set", dict(data) if op == "append" and _is_plain(data) else None)
     body = encode_event(fields)
     if len(body) + _ADDED + len(timestamp) > max_bytes:
         message = f"an event has at most {max_bytes} bytes, its event_id and timestamp included"

@@ -7,9 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.core.drafts import draft_of
 from gateway.core.frame import Frame
 from gateway.core.items import MAX_ITEM_BYTES, Change, ItemStore, ItemTooLarge
 from schemas.events import Op, encode_event
+from schemas.rooms import DEFAULT_KINDS
 
 ROOMS = ("circle:1", "tenant")
 
@@ -172,3 +174,12 @@ def test_item_starts_over_after_its_end() -> None:
     item = story.store.change(9, ROOMS, Frame(body("l", "delete", {})), Change("l", "delete"), None)[0]
     story.store.forget_former(item)
     assert story.change("l", "set", {}) == 0
+
+
+def test_change_is_not_the_callers() -> None:
+    """The data of an `append` is a copy: what its caller does to it later is not in the log."""
+    data = {"t": "a"}
+    fields: dict[str, Any] = {"source_agent_id": None, "timestamp": "", "key": None, "max_bytes": 1_000}
+    draft = draft_of("a.b", data, route=DEFAULT_KINDS.route(None, 1, None), item_key="k", op="append", **fields)
+    data["t"] = "b"
+    assert draft.change == Change("k", "append", {"t": "a"})
