@@ -214,10 +214,12 @@ class RoomStatePage(BaseModel):
 
 
 class RoomEventsPage(BaseModel):
-    """`GET /rooms/{room}/events`. `recovered` is null where no `since` was given."""
+    """`GET /rooms/{room}/events`. `recovered` is null where no `since` was given; `more` is true where another page
+    follows, also one that is not full: a page has its limit in bytes."""
 
     cursor: str
     recovered: bool | None
+    more: bool
     events: list[dict[str, Any]]
 
 

@@ -48,9 +48,9 @@ def rooms_router(service: Service) -> APIRouter:
         since: Cursor = None,
     ) -> Response:
         """The events that are kept of a room that the token may subscribe to, after a cursor or from the oldest on; of
-        an item only the newest. The page's `cursor` is `since` of the next one; a page without events is the last."""
+        an item only the newest. While there are `more`, the page's `cursor` is `since` of the next one."""
         page = await reader.events(identity, room, since, limit)
-        head = {"cursor": page.cursor, "recovered": page.recovered}
+        head = {"cursor": page.cursor, "recovered": page.recovered, "more": page.more}
         return _answer(head, "events", page.events)
 
     return router

@@ -27,10 +27,12 @@ class RoomState:
 
 @dataclass(frozen=True, slots=True)
 class RoomEvents:
-    """A page of a room's events up to `cursor`; `recovered` as in the reply to `subscribe`."""
+    """A page of a room's events up to `cursor`, and whether there are `more` after it; `recovered` as in the reply to
+    `subscribe`."""
 
     cursor: str
     recovered: bool | None
+    more: bool
     events: list[Frame]
 
 
@@ -58,7 +60,7 @@ class RoomReader:
         window = await self._window(identity, room, since)
         recovered = None if since is None else window.gap(window.cursors.decode(since), [room]) is None
         page = events_page(window, room, _offset(window, since), limit)
-        return RoomEvents(window.cursors.encode(window.epoch, page.reached), recovered, page.frames)
+        return RoomEvents(window.cursors.encode(window.epoch, page.reached), recovered, page.more, page.frames)
 
     async def _window(self, identity: Identity, room: str, cursor: str | None) -> Window:
         """The up-to-date window of the identity's tenant, at least up to `cursor`."""

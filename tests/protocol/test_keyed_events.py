@@ -206,17 +206,38 @@ async def test_events_over_http() -> None:
         head = await gate.publish(circle_id=2)
         async with api_of(gate) as api:
             page = (await api.get("/rooms/circle:1/events", params={"limit": 4})).json()
-            assert (page["cursor"], page["recovered"]) == (ids[3], None)
+            assert (page["cursor"], page["recovered"], page["more"]) == (ids[3], None, True)
             assert [event["event_id"] for event in page["events"]] == ids[:4]
             assert (page["events"][3]["op"], page["events"][3]["data"]) == ("set", {"text": "ab"})
             page = (await api.get("/rooms/circle:1/events", params={"since": page["cursor"]})).json()
-            assert (page["cursor"], page["recovered"]) == (head, True)
+            assert (page["cursor"], page["recovered"], page["more"]) == (head, True, False)
             assert [event["event_id"] for event in page["events"]] == ids[4:]
             page = (await api.get("/rooms/circle:1/events", params={"since": lost})).json()
             assert (len(page["events"]), page["recovered"]) == (7, True)
             await gate.publish(circle_id=2)
             page = (await api.get("/rooms/circle:1/events", params={"since": lost})).json()
             assert (len(page["events"]), page["recovered"]) == (6, False)
+
+
+async def test_pages_of_events_bring_all_of_them() -> None:
+    """A page that is not full says that there are more; items that change meanwhile come with a later page."""
+    async with running(settings_for()) as gate, api_of(gate) as api:
+        for n in range(40):
+            await put(gate, f"run:{n}", text=f"{n}" + "x" * 60_000)
+        seen: dict[str, str] = {}
+        query: dict[str, str] = {}
+        pages = 0
+        more = True
+        while more:
+            page = (await api.get("/rooms/circle:1/events", params=query)).json()
+            seen |= {event["key"]: event["data"]["text"][:2] for event in page["events"]}
+            query, more, pages = {"since": page["cursor"]}, page["more"], pages + 1
+            if pages == 1:
+                assert more
+                assert 0 < len(page["events"]) < 40
+                await put(gate, "run:39", text="new")
+        assert pages == 3
+        assert seen == {f"run:{n}": f"{n}x"[:2] for n in range(39)} | {"run:39": "ne"}
 
 
 @pytest.mark.parametrize("path", ["state", "events"])
