@@ -16,7 +16,8 @@ import pytest
 
 from gateway.core.errors import LogUnavailable
 from gateway.testing import draft
-from tests.support.clients import http
+from schemas.events import Op
+from tests.support.clients import Client, http
 from tests.support.inprocess import RunningGateway
 from tests.support.oracle import TENANT, Publisher, Reader, Stage, share, stage
 from tests.support.pauses import ran, until
@@ -561,3 +562,44 @@ async def test_keyed_events_that_a_node_missed_come_whole(server: RedisServer, p
             await gateway.publish(TENANT, "run.output", data, circle_id=1, item_key="run:1", op="append")
         await read_up_to(600)
         assert shown == whole
+
+
+async def test_item_that_ended_while_a_node_was_away_does_not_come_back(server: RedisServer, prefix: str) -> None:
+    """Its end is trimmed before the node reads on. A live client of the room gets a gap, and then the events that are
+    kept; one of another room goes on, also with an item that grows."""
+    async with (
+        stage(server.url, server.url, prefix=prefix, log_max_events=10) as nodes,
+        nodes.gates[0].client(query="&rooms=circle:1") as client,
+        nodes.gates[0].client(query="&rooms=circle:2") as other,
+    ):
+        there = nodes.gates[1].service.gateway
+
+        async def put(circle: int, op: Op, text: str) -> None:
+            await there.publish(TENANT, "run.output", {"text": text}, circle_id=circle, item_key="run:1", op=op)
+
+        async def event_of(one: Client) -> dict[str, Any]:
+            while (frame := await one.next(timeout=10.0))["type"] in ("subscribed", "stream.mark"):
+                pass
+            return frame
+
+        await put(3, "set", "an older one, which is kept")
+        await put(1, "set", "a")
+        await put(2, "set", "a")
+        for one in (client, other):
+            assert (await event_of(one))["data"] == {"text": "a"}
+        channels = nodes.logs[0].follower.channels
+        hears, channels.on_message = channels.on_message, lambda channel, data: None
+        await put(1, "delete", "")
+        await put(2, "append", "b")
+        ids = [(await there.publish(TENANT, "task.created", {}, circle_id=1)).event_id for _ in range(20)]
+        await put(2, "append", "c")
+        frame = await event_of(client)
+        assert frame["data"].get("reason") == "history_trimmed", frame
+        assert [(await event_of(client))["event_id"] for _ in range(9)] == ids[-9:]
+        frame = await event_of(other)
+        assert (frame["type"], frame.get("op"), frame["data"]) == ("run.output", "set", {"text": "abc"})
+        channels.on_message = hears
+        answer = await client.ask(type="subscribe", rooms=["circle:1"], state=True)
+        assert answer["data"]["items"] == 0
+        await put(1, "append", "new")
+        assert (await event_of(client))["data"] == {"text": "new"}

@@ -22,7 +22,7 @@ from gateway.logs.redis import RedisLog
 from gateway.logs.redis import writer as writer_module
 from gateway.redis.keys import KeySpace
 from gateway.testing import RecordingListener, draft
-from gateway.testing.log_items_contract import keyed_draft
+from gateway.testing.log_items_contract import ITEM_BOUNDS, ItemStory, keyed_draft
 from schemas.rooms import TENANT_ROOM
 from tests.support.event_streams import asking
 from tests.support.inprocess import running
@@ -541,3 +541,43 @@ async def test_nothing_grows_with_tenants_without_followers(server: RedisServer,
 def _number(entry: Entry) -> int:
     number: int = json.loads(entry.frame.payload)["data"]["n"]
     return number
+
+
+async def test_node_that_was_away_keeps_what_others_keep(server: RedisServer, prefix: str) -> None:
+    """Items that ended or were pushed out while a node heard nothing, too, and what is lost of each room."""
+    for number in range(4):
+        at, bounds = {"prefix": f"{prefix}:{number}"}, Bounds(max_events=4, max_items=20) if number % 2 else ITEM_BOUNDS
+        async with redis_log(server.url, bounds, **at) as here, redis_log(server.url, bounds, **at) as there:
+            story = ItemStory(there, number, bounds)
+            channels = here.log.follower.channels  # type: ignore[attr-defined]
+            await there.follow("acme")
+            await here.follow("acme")
+            hears = channels.on_message
+            for n in range(40):
+                channels.on_message = (lambda channel, data: None) if n % 4 else hears
+                for _ in range(story.random.choice((1, 1, 2, 12))):
+                    await story.go_on()
+                window = there.log.window("acme")
+                story.judge(window)
+                if (following := here.log.follow("acme", window.cursor)) is not None:
+                    await following
+                story.judge(here.log.window("acme"))
+            offsets = [entry.offset for entry in here.delivered_to("acme")]
+            assert offsets == sorted(set(offsets))
+
+
+async def test_lowered_bounds_of_state_do_not_block_the_server(server: RedisServer, prefix: str) -> None:
+    """One append evicts a bounded number of items; the next ones the rest."""
+    async with redis_log(server.url, prefix=prefix) as subject:
+        log = subject.log
+        assert isinstance(log, RedisLog)
+        for start in range(0, 3_000, 500):
+            await asyncio.gather(*(log.append("acme", keyed_draft(f"k{n}", "set")) for n in range(start, start + 500)))
+        items = log.context.keys.log("acme")[3]
+    left = [3_000]
+    async with redis_log(server.url, Bounds(max_items=10), prefix=prefix) as subject:
+        while left[-1] > 10:
+            await subject.log.append("acme", keyed_draft("new", "set"))
+            left.append(int(await server.ask("ZCARD", items)))
+            assert 0 < left[-2] - left[-1] <= 600
+        assert left[-1] == 10

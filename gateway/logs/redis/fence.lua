@@ -5,7 +5,7 @@
 local function begin_epoch(fresh, run)
   redis.call('DEL', KEYS[1], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7])
   redis.call('HSET', KEYS[2], 'epoch', fresh, 'run', run, 'offset', 0, 'bytes', 0, 'floor', 0, 'first', 1, 'count', 0,
-    'kept', 0, 'state', 0, 'pushed', 0, 'keyed', 0)
+    'kept', 0, 'state', 0, 'pushed', 0, 'keyed', 0, 'ended', 0)
 end
 
 -- The highest offset up to the head that the stream has no entry for, or a higher one.
@@ -31,18 +31,19 @@ end
 -- promotion of a replica with entries missing, whose offsets would otherwise be assigned a second time). The server's
 -- id is read here, since a failover may have moved the client to another server since its last command.
 --   epoch, run, offset (the head); first, count, bytes (of the window); kept (entries of the stream);
---   floor (see trimmed.lua), pushed (the same of items); state (bytes of the items), keyed (1 once there was a keyed event)
+--   floor (see trimmed.lua), pushed (the same of items); state (bytes of the items), keyed (1 once there was a keyed event),
+--   ended (the last end of an item that was trimmed)
 local log_of
 function log_of(fresh, trust, seen_epoch, seen_offset)
   local run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)')
-  local names = {'epoch', 'run', 'offset', 'bytes', 'floor', 'first', 'count', 'kept', 'state', 'pushed', 'keyed'}
+  local names = {'epoch', 'run', 'offset', 'bytes', 'floor', 'first', 'count', 'kept', 'state', 'pushed', 'keyed', 'ended'}
   local known = redis.call('HMGET', KEYS[2], unpack(names))
   local epoch, offset = known[1], tonumber(known[3] or 0)
   local lost = (offset > 0 and tonumber(known[8] or 1) > 0 and redis.call('EXISTS', KEYS[1]) == 0)
     or (epoch == seen_epoch and seen_offset > offset)
   if not epoch or lost or (known[2] ~= run and trust ~= '1') then
     begin_epoch(fresh, run)
-    known = {fresh, run, 0, 0, 0, 1, 0, 0, 0, 0, 0}
+    known = {fresh, run, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0}
   end
   local log = {}
   for i, name in ipairs(names) do
@@ -64,7 +65,9 @@ function log_of(fresh, trust, seen_epoch, seen_offset)
       log.count = length - redis.call('ZCOUNT', KEYS[4], '-inf', '(' .. log.first)
     end
     log.floor = math.max(log.floor, known[8] and last_hole(log.offset) or log.first - 1)
-    redis.call('HSET', KEYS[2], 'first', log.first, 'count', log.count, 'kept', log.kept, 'floor', log.floor)
+    log.ended = math.max(log.ended, log.floor)
+    redis.call('HSET', KEYS[2], 'first', log.first, 'count', log.count, 'kept', log.kept, 'floor', log.floor,
+      'ended', log.ended)
   end
   return log
 end

@@ -3,18 +3,18 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Final, Literal
 
 from gateway.core.cursor import EPOCH_BYTES
-from gateway.core.errors import CursorInvalid, LogUnavailable
+from gateway.core.errors import CursorInvalid
 from gateway.core.frame import Frame
 from gateway.core.log import LogListener, payload_of
 from gateway.core.trimmed_rooms import TrimmedRooms
 from gateway.core.window import Bounds, Entry, Window
 from gateway.logs.redis.codec import StoredEvent, decode_entry, decode_message
 from gateway.logs.redis.context import RedisContext
+from gateway.logs.redis.followed_tenant import FollowedTenant, reject, resolve
 from gateway.logs.redis.page_reader import LinkTooSlow, Page, PageReader
 from gateway.logs.redis.pubsub import PubSubListener
 from gateway.logs.redis.writer import ANSWER_SECONDS
@@ -27,21 +27,6 @@ _GAP_TIMEOUT: Final = 0.05
 logger = logging.getLogger("gateway.log")
 
 Value = dict[str, Any] | None
-
-
-@dataclass(slots=True, eq=False)
-class FollowedTenant:
-    """A followed tenant. Its window is `stale` while the stream has, or may have, more entries. Once it has caught up
-    with the head, the listener is called with each further entry. There are `holes` where entries were superseded or
-    lost since it was last current."""
-
-    window: Window
-    stale: bool = True
-    caught_up_once: bool = False
-    holes: bool = False
-    head_known_at: float = 0.0
-    waiting: list[asyncio.Future[None]] = field(default_factory=list)
-    gap_timer: asyncio.TimerHandle | None = None
 
 
 class Follower:
@@ -87,7 +72,7 @@ class Follower:
         loop = asyncio.get_running_loop()
         caught_up: asyncio.Future[None] = loop.create_future()
         followed.waiting.append(caught_up)
-        alarm = loop.call_later(ANSWER_SECONDS, _reject, [caught_up])
+        alarm = loop.call_later(ANSWER_SECONDS, reject, [caught_up])
         caught_up.add_done_callback(lambda _: alarm.cancel())
         return caught_up
 
@@ -98,7 +83,7 @@ class Follower:
             del self._tenants[channel]
             self.channels.remove(channel)
             self._unread.pop(tenant, None)
-            _reject(followed.waiting)
+            reject(followed.waiting)
             if followed.gap_timer is not None:
                 followed.gap_timer.cancel()
 
@@ -131,19 +116,25 @@ class Follower:
         if epoch != window.epoch or offset > window.head + 1:
             self.mark_stale(tenant, followed)
         elif offset == window.head + 1:
-            self._append(tenant, followed, offset, content)
+            self._append(tenant, followed, window, offset, content)
             if oldest:
                 window.push_out_before(oldest)
 
     def _append(
-        self, tenant: str, followed: FollowedTenant, offset: int, content: StoredEvent, value: Value = None
+        self,
+        tenant: str,
+        followed: FollowedTenant,
+        window: Window,
+        offset: int,
+        content: StoredEvent,
+        value: Value = None,
     ) -> None:
-        window = followed.window
         event_id = window.cursors.encode(window.epoch, offset)
         frame = Frame(payload_of(content.body, event_id, content.timestamp), event_id)
         entry = Entry(offset, event_id, content.rooms, frame, content.at, content.removal, content.change)
         window.append(entry, value)
-        self._notify(followed, "on_entry", tenant, entry)
+        if window is followed.window:
+            self._notify(followed, "on_entry", tenant, entry)
 
     def _on_message(self, channel: str, data: bytes) -> None:
         tenant = self._tenants.get(channel)
@@ -189,13 +180,13 @@ class Follower:
                 self._unread_changed.clear()
             asked_at = self._context.timer()
             try:
-                pages = await self.pages.read([(tenant, followed.window) for tenant, followed in batch])
+                pages = await self.pages.read([(tenant, followed.reading) for tenant, followed in batch])
                 for (tenant, followed), those, page in zip(batch, waiting, pages, strict=True):
                     self._apply_page(tenant, followed, page, those, asked_at)
                     await asyncio.sleep(0)  # yield to the event loop: a page may be a thousand entries
             except BaseException:  # no other code resolves these futures
                 for those in waiting:
-                    _reject(those)
+                    reject(those)
                 raise
 
     def _apply_page(
@@ -208,23 +199,23 @@ class Follower:
     ) -> None:
         """Apply a page; resolves `waiting` once the window has reached the page's head."""
         if self.followed.get(tenant) is not followed:
-            _reject(waiting)
+            reject(waiting)
         elif isinstance(page, LinkTooSlow):
             self._read_next_page(tenant, followed, waiting)
         elif isinstance(page, Exception):
-            _reject(waiting)  # the next health check, within a second or two, reads it again
+            reject(waiting)  # the next health check, within a second or two, reads it again
         else:
             self._apply_entries(tenant, followed, page)
             # Before the window counts as current: expired entries must not be replayed.
             followed.window.sweep(self._context.clock.now())
-            if followed.window.head < page.head:
+            if followed.reading.head < page.head:
                 self._read_next_page(tenant, followed, waiting)
             else:
                 followed.caught_up_once = True
                 followed.holes = False
                 followed.head_known_at = asked_at
                 followed.stale = tenant in self._unread  # marked again while the page was read
-                _resolve(waiting)
+                resolve(waiting)
 
     def _read_next_page(self, tenant: str, followed: FollowedTenant, waiting: list[asyncio.Future[None]]) -> None:
         followed.waiting += [caught_up for caught_up in waiting if not caught_up.done()]
@@ -232,18 +223,27 @@ class Follower:
 
     def _apply_entries(self, tenant: str, followed: FollowedTenant, page: Page) -> None:
         limit = self._bounds.max_trimmed_rooms
-        if page.epoch != followed.window.epoch:
-            known = (page.trimmed(limit), page.pushed_out(limit), page.first)
-            followed.window = self._new_window(tenant, page.epoch, 0, *known)
+        if page.epoch != followed.reading.epoch:
+            followed.window, followed.rebuilt, followed.ended = self._window_of(tenant, page), None, page.ended
             self._notify(followed, "on_reset", tenant)
-        window, skipped = followed.window, False
+        elif page.ended > max(followed.reading.head, followed.ended):
+            followed.rebuilt, followed.ended = self._window_of(tenant, page), page.ended
+            followed.rebuilt.losses = followed.window.losses + 1  # to replays, which go on there
+            return
+        else:
+            followed.reading.trimmed.merge(page.trimmed(limit))
+            followed.reading.pushed_out.merge(page.pushed_out(limit))
+        window, skipped = followed.reading, False
         for id, fields, value in page.entries:
             offset = _offset(id)
             if offset <= window.head:
                 continue  # already applied from pub/sub
-            before, hole = window.head, offset > window.head + 1
-            if hole:
-                self._skip(followed, page, offset)
+            before = window.head
+            if window is not followed.window and offset > followed.window.head:
+                before = self._replace(followed, window)
+            hole = offset > before + 1
+            if offset > window.head + 1:
+                self._skip(followed, page, window, offset)
             try:
                 content = decode_entry(dict(zip(*[iter(fields)] * 2, strict=True))[b"e"])
                 whole = decode_event(value) if value else None
@@ -254,24 +254,36 @@ class Follower:
                 hole, content = True, None
             grown = content is not None and content.change is not None and content.change.op == "append"
             # A piece is of no use to a client that has missed those before it.
-            if (hole or (followed.holes and grown)) and not skipped:
+            if window is followed.window and (hole or (followed.holes and grown)) and not skipped:
                 skipped = True
                 self._notify(followed, "on_skip", tenant, before)
             if content is not None:
-                self._append(tenant, followed, offset, content, whole)
-        if not page.entries and page.head > window.head:
-            self._notify(followed, "on_skip", tenant, self._skip(followed, page, page.head + 1))
-        if window.head >= page.head:
+                self._append(tenant, followed, window, offset, content, whole)
+        if window.head >= page.head or not page.entries:
+            before = window.head if window is followed.window else self._replace(followed, window)
+            if page.head > window.head:
+                self._skip(followed, page, window, page.head + 1)
+            if not page.entries and window.head > before:
+                self._notify(followed, "on_skip", tenant, before)
             window.push_out_before(page.oldest)
 
-    def _skip(self, followed: FollowedTenant, page: Page, offset: int) -> int:
-        """Pass over entries that the stream no longer has, up to `offset`: superseded ones, unless some are lost.
-        Returns the head before them."""
-        followed.holes, before = True, followed.window.head
-        if page.lost_after(before):
-            followed.window.lose(page.trimmed(self._bounds.max_trimmed_rooms))
-        followed.window.skip(offset)
+    def _window_of(self, tenant: str, page: Page) -> Window:
+        """A window for all of the stream that a page is of."""
+        limit = self._bounds.max_trimmed_rooms
+        return self._new_window(tenant, page.epoch, 0, page.trimmed(limit), page.pushed_out(limit), page.first)
+
+    def _replace(self, followed: FollowedTenant, window: Window) -> int:
+        """Replace the window by the rebuilt one, which has come as far. Returns the head of the one before."""
+        before = followed.window.head
+        followed.window, followed.rebuilt = window, None
         return before
+
+    def _skip(self, followed: FollowedTenant, page: Page, window: Window, offset: int) -> None:
+        """Pass over entries that the stream no longer has, up to `offset`: superseded ones, unless some are lost."""
+        followed.holes = True
+        if page.lost_after(window.head):
+            window.lose(page.trimmed(self._bounds.max_trimmed_rooms))
+        window.skip(offset)
 
     def _notify(self, followed: FollowedTenant, call: Literal["on_entry", "on_reset", "on_skip"], *about: Any) -> None:
         if followed.caught_up_once and self.listener is not None:
@@ -283,16 +295,3 @@ class Follower:
 
 def _offset(id: bytes) -> int:
     return int(id.split(b"-")[0])
-
-
-def _resolve(waiting: list[asyncio.Future[None]]) -> None:
-    for caught_up in waiting:
-        if not caught_up.done():
-            caught_up.set_result(None)
-
-
-def _reject(waiting: list[asyncio.Future[None]]) -> None:
-    for caught_up in waiting:
-        if not caught_up.done():
-            caught_up.set_exception(LogUnavailable("the event log does not answer"))
-    waiting.clear()

@@ -200,7 +200,9 @@ local function trim(log, lost, max_events, max_bytes, oldest, patience)
       if id and tonumber(redis.call('ZSCORE', KEYS[5], id) or 0) == offset then
         redis.call('ZREM', KEYS[5], id)
       end
-      if op == 'append' then
+      if op == 'delete' then
+        log.ended = offset
+      elseif op == 'append' then
         drop_whole(log, offset)
       end
     end
@@ -208,10 +210,12 @@ local function trim(log, lost, max_events, max_bytes, oldest, patience)
   end
 end
 
--- Evicts items beyond the bounds of state, least recently changed first. In the window the newest version
--- stays until it is trimmed or superseded, with the whole value.
+-- Evicts items beyond the bounds of state, least recently changed first, with bounded patience as in `trim`: lowered bounds
+-- may not block the server. In the window the newest version stays until it is trimmed or superseded, with the whole value.
 local function push_out(log, lost, pushed, max_items, max_bytes)
-  while redis.call('ZCARD', KEYS[4]) > max_items or log.state > max_bytes do
+  local patience = 600
+  while patience > 0 and (redis.call('ZCARD', KEYS[4]) > max_items or log.state > max_bytes) do
+    patience = patience - 1
     local id, offset = unpack(redis.call('ZRANGE', KEYS[4], 0, 0, 'WITHSCORES'))
     if not id then
       log.state = 0
@@ -232,6 +236,7 @@ local function push_out(log, lost, pushed, max_items, max_bytes)
         local whole = value_of(id, count)
         redis.call('HSET', KEYS[6], '@' .. offset, whole)
         log.bytes = log.bytes + #whole
+        patience = patience - #whole / 1024
       end
     end
     if count then
@@ -258,7 +263,8 @@ local function store(log, lost, pushed, max_rooms, idle)
     log.pushed = remember_lost(KEYS[7], pushed, log.pushed, max_rooms)
   end
   redis.call('HSET', KEYS[2], 'offset', log.offset, 'bytes', log.bytes, 'floor', log.floor, 'first', log.first,
-    'count', log.count, 'kept', log.kept, 'state', log.state, 'pushed', log.pushed, 'keyed', log.keyed)
+    'count', log.count, 'kept', log.kept, 'state', log.state, 'pushed', log.pushed, 'keyed', log.keyed,
+    'ended', log.ended)
   for i = 1, log.keyed == 1 and 7 or 3 do
     redis.call('EXPIRE', KEYS[i], idle)
   end

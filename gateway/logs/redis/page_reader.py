@@ -29,7 +29,7 @@ class Page:
     """Entries of a stream, `(id, fields, value)` each, after an offset; its epoch and head now. Lost entries, the last
     one at `lost`, are in `rooms` (room and offset in turn, the newest first), or under the floor; so are items that
     were pushed out, in `pushed_rooms`. Items whose newest change is before `oldest` were pushed out; entries before
-    `first` are state."""
+    `first` are state; of items that have ended, the ends up to `ended` were trimmed."""
 
     epoch: bytes
     head: int
@@ -41,6 +41,7 @@ class Page:
     pushed_rooms: list[bytes]
     oldest: int
     first: int
+    ended: int
 
     def lost_after(self, offset: int) -> bool:
         """Whether an entry after the offset was lost."""
@@ -82,6 +83,7 @@ class PageReader:
         for tenant, window in tenants:
             arguments = [secrets.token_hex(EPOCH_BYTES), window.epoch.hex(), window.head, size]
             arguments += [context.trust, IDLE_SECONDS, int(self._bounds.max_seconds), self._bounds.max_trimmed_rooms]
+            arguments += [min(window.trimmed.newest, window.head)]
             calls.append((context.keys.log(tenant), arguments))
         begun = context.timer()
         try:

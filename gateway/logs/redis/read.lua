@@ -2,10 +2,10 @@
 -- KEYS: those of fence.lua
 -- ARGV: fresh epoch, epoch and offset of the position, bytes after which the page ends, '1' to trust the data of a
 --       restarted server, seconds until an idle log is forgotten, max seconds, rooms of which the last lost entry is
---       remembered
+--       remembered, the last lost entry that is known to the reader
 -- Returns epoch, head, entries (id, fields, value of an item to which texts were appended), time; the highest offset that
 -- was lost, the floor, rooms and offsets; the floor of items that were pushed out, rooms and offsets; the offset of the
--- oldest change of an item; that of the first entry of the window.
+-- oldest change of an item; that of the first entry of the window; that of the last end of an item that was trimmed.
 local log = log_of(ARGV[1], ARGV[5], ARGV[2], tonumber(ARGV[3]))
 local time = redis.call('TIME')
 local max_bytes = tonumber(ARGV[4])
@@ -18,7 +18,7 @@ store(log, lost, {}, tonumber(ARGV[8]), ARGV[6])
 
 local newest = tonumber(redis.call('ZSCORE', KEYS[3], 'tenant') or 0)
 local rooms, floor, size, pushed_rooms, pushed = {}, log.floor, 0, {}, log.pushed
-if not same or math.max(newest, floor) > position then
+if not same or math.max(newest, floor) > tonumber(ARGV[9]) then
   rooms, floor, size = lost_rooms(KEYS[3], log.floor, max_bytes / 4)
 end
 if not same or tonumber(redis.call('ZSCORE', KEYS[7], 'tenant') or 0) > 0 then
@@ -48,4 +48,5 @@ repeat
     start = '(' .. found[1]
   end
 until full or #some < 16
-return {log.epoch, log.offset, page, time[1], newest, floor, rooms, pushed, pushed_rooms, oldest_item(log), log.first}
+return {log.epoch, log.offset, page, time[1], newest, floor, rooms, pushed, pushed_rooms, oldest_item(log), log.first,
+  log.ended}

@@ -1,0 +1,48 @@
+"""A followed tenant: this node's window of its log, and the callers that wait until it is current."""
+
+import asyncio
+from dataclasses import dataclass, field
+
+from gateway.core.errors import LogUnavailable
+from gateway.core.window import Window
+
+
+@dataclass(slots=True, eq=False)
+class FollowedTenant:
+    """A followed tenant. Its window is `stale` while the stream has, or may have, more entries. Once it has caught up
+    with the head, the listener is called with each further entry. There are `holes` where entries were superseded or
+    lost since it was last current.
+
+    Items whose end was trimmed before this node read it look like others: the window is then `rebuilt`, read
+    from the beginning, and replaced by that as soon as it goes as far. Ends up to `ended` were trimmed when it began.
+    """
+
+    window: Window
+    stale: bool = True
+    caught_up_once: bool = False
+    holes: bool = False
+    head_known_at: float = 0.0
+    rebuilt: Window | None = None
+    ended: int = 0
+    waiting: list[asyncio.Future[None]] = field(default_factory=list)
+    gap_timer: asyncio.TimerHandle | None = None
+
+    @property
+    def reading(self) -> Window:
+        """The window that the next page is for."""
+        return self.window if self.rebuilt is None else self.rebuilt
+
+
+def resolve(waiting: list[asyncio.Future[None]]) -> None:
+    """Answer callers: the window is current."""
+    for caught_up in waiting:
+        if not caught_up.done():
+            caught_up.set_result(None)
+
+
+def reject(waiting: list[asyncio.Future[None]]) -> None:
+    """Refuse callers, and forget them."""
+    for caught_up in waiting:
+        if not caught_up.done():
+            caught_up.set_exception(LogUnavailable("the event log does not answer"))
+    waiting.clear()
