@@ -12,6 +12,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from gateway.api import create_app
+from gateway.server.acceptor import Acceptor
 from gateway.server.background_logging import start_background_logging
 from gateway.server.demo import demo_traffic
 from gateway.server.development import banner, development_router
@@ -53,6 +54,8 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        if self.started and sockets:
+            self.config.http_protocol_class = Acceptor(sockets[0], self.config.http_protocol_class)  # type: ignore[assignment]
         if self.started and self.servers:
             self._on_listening(self.servers[0].sockets[0].getsockname()[1])
 
