@@ -24,7 +24,7 @@ from benchmarks.load.fleet import ConnectFailed, Dialogue, Fleet
 from benchmarks.load.flood import BATCH, Batches, Connects, Flood, Room, flooding, oldest_cursor
 from benchmarks.load.publisher import Order, SocketPublisher, Spread, batch, compact, post
 from benchmarks.load.receiver import Receiver
-from benchmarks.measure import ALL, Bench, Figure, Meter, session
+from benchmarks.measure import ALL, PATIENCE, Bench, Figure, Meter, session
 from benchmarks.peers import Peer
 from benchmarks.peers.gateway import REFUSAL, GatewayOverHttp, GatewayUnshared, batch_headers, token
 from benchmarks.process import Server
@@ -60,7 +60,7 @@ class Quiet:
         self.publisher = Spread([SocketPublisher(server.port, self._encode, refusal=_NEVER) for _ in range(PIPES)])
 
     def events(self) -> tuple[float, float]:
-        """The p99 in seconds, and the share of the events that came within a second of the last one."""
+        """The p99 in seconds, and the share of the events that came."""
         self._receiver.reset(0)
         orders = int(self._bench.seconds(SECONDS) * RATE)
         start = time.monotonic_ns()
@@ -70,7 +70,7 @@ class Quiet:
                 self._receiver.drain(ALL, left / 1e9)
             self.publisher.publish(Order(1, 80, _ROOM, due))
             self.publisher.poll()
-        self._receiver.drain(orders, 1.0)
+        self._receiver.drain(orders, PATIENCE)
         latencies = self._receiver.latencies()
         missing = [float(self._bench.seconds(SECONDS))] * (orders - len(latencies))
         return percentile(latencies + missing, 0.99), len(latencies) / orders
@@ -100,8 +100,8 @@ def dialogue(port: int, user: str, tenant: str, number: int, since: str = "") ->
 def run(bench: Bench, peer: Peer) -> Iterator[Figure]:
     for title in FLOODS:
         yield from beside_flood(bench, peer, title)
-    yield from _share(bench, peer)
-    yield from _conservation(bench)
+    yield from among_equals(bench, peer)
+    yield from alone(bench)
 
 
 def beside_flood(bench: Bench, peer: Peer, title: str) -> Iterator[Figure]:
@@ -174,7 +174,8 @@ FLOODS: Final[dict[str, Callable[[Server], Flood]]] = {
 }
 
 
-def _share(bench: Bench, peer: Peer) -> Iterator[Figure]:
+def among_equals(bench: Bench, peer: Peer) -> Iterator[Figure]:
+    """Four tenants that flood."""
     connections = (4, 8, 16, 32)
     tenants = {}
     for number, count in enumerate(connections):
@@ -193,8 +194,8 @@ def jain(shares: list[int]) -> float:
     return sum(shares) ** 2 / (len(shares) * squares) if squares else 0.0
 
 
-def _conservation(bench: Bench) -> Iterator[Figure]:
-    """Both servers on one core, in turns."""
+def alone(bench: Bench) -> Iterator[Figure]:
+    """One tenant on this server and on one without fair shares: both on one core, in turns."""
     core = bench.cores.server
     peers = (GatewayOverHttp(), GatewayUnshared())
     with contextlib.ExitStack() as stack:
