@@ -164,7 +164,8 @@ def banner(service: Service, host: str, port: int, demo: bool) -> str:
     lines = [
         "",
         f"  Dashboard   {url}/",
-        f"  Interface   {url}/docs",
+        f"  Console     {url}/console  with the token in {TOKEN_FILE}",
+        f"  Reference   {url}/docs",
         f"  WebSocket   ws://{name}:{port}{path}?rooms=*&token={token}",
         "",
         f"  In another terminal, as {tenant.user_id} of the tenant {tenant.tenant}:",
