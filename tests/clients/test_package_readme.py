@@ -114,18 +114,25 @@ async def test_node_without_ws(shell: Shell) -> None:
         assert "install ws and pass { WebSocket } from 'ws'" in await line_of(service)
 
 
-async def test_fallback(gate: RunningGateway, shell: Shell) -> None:
-    """Without a WebSocket that gets through."""
-    prelude = (
-        "class Blocked { onerror?: Function; constructor() { queueMicrotask(() => this.onerror?.({})); } close() {} }\n"
-        "Object.assign(globalThis, { WebSocket: Blocked });\n"
+BLOCKED = (
+    "class Blocked { onerror?: Function; constructor() { queueMicrotask(() => this.onerror?.({})); } close() {} }\n"
+    "Object.assign(globalThis, { WebSocket: Blocked });\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("code", "prelude"), [(example("fallback.ts"), BLOCKED), (example("share.ts"), "")], ids=["fallback", "share"]
+)
+async def test_other_connections(gate: RunningGateway, shell: Shell, code: str, prelude: str) -> None:
+    """The fallback without a WebSocket that gets through, and a shared connection, which Node has to itself."""
+    prelude += (
         "const given = globalThis.fetch;\n"
         "Object.assign(globalThis, { fetch: async (...asked: any[]) => asked[0] === '/my/gateway-token' ?\n"
         f"  {{ text: async () => '{gate.token()}' }} : (given as any)(...asked) }});\n"
     )
-    compiled(shell, "fallback.ts", example("fallback.ts").replace("'/ws/dashboard'", f"'{gate.ws_url}'"), prelude)
+    compiled(shell, "other.ts", code.replace("'/ws/dashboard'", f"'{gate.ws_url}'"), prelude)
     (shell.home / "main.mjs").write_text(
-        "import { client } from './fallback.mjs';\n"
+        "import { client } from './other.mjs';\n"
         "client.room('circle:7', { onEvent: (event) => console.log(event.data.task) });\n"
     )
     async with shell.running(f"{RUN} main.mjs") as page:

@@ -62,5 +62,6 @@ def built_package(root: Path) -> Path:
         shutil.copytree(PACKAGE / "tests", folder / "tests")
         (folder / "node_modules").symlink_to(PACKAGE / "node_modules")
         page.parent.mkdir(parents=True)
-        shutil.copy(folder / "dist" / "index.js", page)
+        entries = (f"export * from '../../../clients/js/dist/{entry}.js';\n" for entry in ("index", "share", "sse"))
+        page.write_text("".join(entries))
     return folder

@@ -989,9 +989,320 @@ var GatewayClient = class {
   }
 };
 
+// src/hub.ts
+var COMMON = /* @__PURE__ */ new Set([
+  "stream.mark",
+  "stream.gap",
+  "stream.degraded",
+  "stream.restored",
+  "server.draining",
+  "subscription.revoked",
+  "presence.joined",
+  "presence.left"
+]);
+var Hub = class {
+  #id;
+  #send;
+  #post;
+  /** The rooms of each tab; those of the leader's own are `own`. */
+  #members = /* @__PURE__ */ new Map();
+  constructor(id, own, send, post) {
+    this.#id = id;
+    this.#send = send;
+    this.#post = post;
+    this.#members.set(id, own);
+  }
+  /** A message of another tab. */
+  receive(message) {
+    if (!("from" in message)) return;
+    const { from } = message;
+    if ("join" in message) {
+      if (!this.#members.has(from)) navigator.locks.request(from, () => this.#members.delete(from));
+      this.#members.set(from, new Set(message.join));
+      this.#send({ type: "subscribe", id: `${from} join ${message.attempt}`, rooms: message.join });
+    } else if (this.#members.has(from)) {
+      const command = JSON.parse(message.text);
+      this.command(from, { ...command, id: `${from} ${command.id}` });
+    }
+  }
+  /** Sends a tab's command. A room is left with the last tab that has it. */
+  command(from, command) {
+    const { type, id } = command;
+    let { rooms = [] } = command;
+    const wanted = this.#members.get(from);
+    if (type === "subscribe") for (const room of rooms) wanted.add(room);
+    if (type === "unsubscribe") {
+      for (const room of rooms) wanted.delete(room);
+      rooms = rooms.filter((room) => ![...this.#members.values()].some((each) => each.has(room)));
+      if (!rooms.length) return this.#send({ type: "ping", id });
+      command = { ...command, rooms };
+    }
+    this.#send(command);
+  }
+  /** A frame of the connection. */
+  frame(frame, text) {
+    if ("event_id" in frame || frame.id === void 0 && COMMON.has(frame.type)) this.#post({ by: this.#id, text });
+    const { dropped: rooms } = frame.data;
+    if (frame.type !== "authenticated" || !rooms?.length) return;
+    const { timestamp } = frame;
+    const revoked = { type: "subscription.revoked", data: { rooms, reason: "token" }, timestamp };
+    this.#post({ by: this.#id, text: JSON.stringify(revoked) });
+  }
+  /** The reply to a command of another tab, or to one of ours for it. */
+  reply(frame, to, what, attempt) {
+    const by = this.#id;
+    if (what === "join" && frame.type === "subscribed") this.#send({ type: "ping", id: `${to} place ${attempt}` });
+    else if (attempt) this.#post({ by, to, attempt: Number(attempt), cursor: frame.data.cursor });
+    else this.#post({ by, to, text: JSON.stringify({ ...frame, id: Number(what) }) });
+  }
+  /** Leaves the rooms that only other tabs have. */
+  resign() {
+    const own = this.#members.get(this.#id);
+    const rooms = [...this.#members.values()].flatMap((each) => [...each]).filter((room) => !own.has(room));
+    if (rooms.length) this.#send({ type: "unsubscribe", id: " resign", rooms: [...new Set(rooms)] });
+  }
+};
+
+// src/share.ts
+var PAUSE = 1e3;
+var ANSWER_DEADLINE2 = 5e3;
+var SILENT = 2;
+var share = (inner = globalThis.WebSocket) => class extends SharedSocket {
+  constructor(url, protocols = []) {
+    super(new inner(url, protocols), url);
+  }
+};
+var SharedSocket = class {
+  onmessage = null;
+  onclose = null;
+  onerror = null;
+  /** `own`: a connection of its own, not shared. `joining`: the same, with a leader asked. */
+  #role = "own";
+  #url;
+  #own;
+  #rooms = /* @__PURE__ */ new Set();
+  /** The client's commands without a reply. */
+  #asked = /* @__PURE__ */ new Map();
+  #id = "";
+  #name = "";
+  #channel;
+  #hub;
+  #release;
+  // of the lock, while leading
+  #leader;
+  #kept;
+  // what the leader handed on while joining
+  #brought = /* @__PURE__ */ new Set();
+  // events of our own connection while joining
+  #attempts = 0;
+  #unanswered = 0;
+  #timer;
+  #ended = new AbortController();
+  #life = new Promise((end) => {
+    this.#ended.signal.onabort = () => end();
+  });
+  #clock = "";
+  // the gateway's, as of the last frame
+  constructor(own, url) {
+    this.#url = new URL(url);
+    this.#own = own;
+    own.onmessage = ({ data }) => this.#receive(data);
+    own.onclose = (event) => {
+      this.close();
+      this.onclose?.(event);
+    };
+    own.onerror = (event) => this.onerror?.(event);
+  }
+  get readyState() {
+    return this.#own?.readyState ?? (this.#role === "following" ? 1 : 3);
+  }
+  send(text) {
+    const command = JSON.parse(text);
+    const { type, id, rooms, since, state, history } = command;
+    const replay = since ?? state ?? history;
+    this.#asked.set(id, command);
+    if (type === "unsubscribe") for (const room of rooms) this.#rooms.delete(room);
+    if (this.#role === "following") {
+      if (replay) queueMicrotask(() => this.#end(true));
+      else this.#post({ from: this.#id, text });
+      return;
+    }
+    if (rooms && this.#role === "joining") this.#retreat();
+    if (replay && this.#role === "leading") this.#resign();
+    if (this.#role === "leading") this.#hub.command(this.#id, command);
+    else this.#own.send(text);
+  }
+  close() {
+    if (this.#role === "closed") return;
+    this.#role = "closed";
+    this.#ended.abort();
+    this.#release?.();
+    this.#channel?.close();
+    clearTimeout(this.#timer);
+    this.#own?.close();
+  }
+  // ---- our own connection
+  #receive(text) {
+    const frame = JSON.parse(text);
+    if ("event_id" in frame) this.#note(frame);
+    else if (typeof frame.id === "string") return this.#reply(frame, ...frame.id.split(" "));
+    else if (frame.type === "connection.established") this.#established(frame.data);
+    this.#hub?.frame(frame, text);
+    this.#hand(frame, text);
+  }
+  #established({ tenant, user_id, rooms, subscribed }) {
+    for (const room of subscribed) this.#rooms.add(room);
+    if (!globalThis.navigator?.locks || !globalThis.BroadcastChannel) return;
+    const { origin, pathname } = this.#url;
+    this.#name = ["gathering", origin + pathname, tenant, user_id, ...[...rooms].sort()].join(" ");
+    this.#id = crypto.randomUUID();
+    this.#later();
+  }
+  /** An event that comes while joining. A keyed one may stand for several that the leader hands on one by one. */
+  #note({ key, event_id }) {
+    if (this.#role !== "joining") return;
+    if (key) this.#retreat();
+    else this.#brought.add(event_id);
+  }
+  /** The reply to a command of the socket itself, or of another tab. */
+  #reply(frame, to, what, attempt) {
+    const { type, data } = frame;
+    if (to) return this.#hub?.reply(frame, to, what, attempt);
+    if (what === "place" && this.#role === "own") {
+      if (data.cursor && !this.#asked.size) this.#share();
+      else this.#later();
+    }
+    if (this.#role !== "joining" || Number(attempt) !== this.#attempts) return;
+    if (type === "subscribed") this.#command({ type: "ping", id: ` joined ${attempt}` });
+    else if (data.cursor) this.#follow();
+    else this.#retreat();
+  }
+  /** Hands a frame to the client: an event if it is of the client's rooms. */
+  #hand(frame, text) {
+    if ("event_id" in frame) {
+      if (![...roomsOf(frame), "tenant"].some((room) => this.#rooms.has(room))) return;
+    } else {
+      const { type, id, data } = frame;
+      const { rooms } = this.#asked.get(id) ?? data;
+      this.#clock = frame.timestamp;
+      this.#asked.delete(id);
+      if (type === "subscribed") for (const room of rooms) this.#rooms.add(room);
+      for (const room of type === "subscription.revoked" ? rooms : data.dropped ?? []) this.#rooms.delete(room);
+    }
+    this.onmessage?.({ data: text });
+  }
+  #command(command) {
+    this.#own.send(JSON.stringify(command));
+  }
+  // ---- sharing
+  /** Asks for the place of our own connection: it has one where nothing is owed to it. */
+  #later() {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#ping(), PAUSE * (this.#attempts += 1));
+  }
+  #ping() {
+    if (this.#role !== "own") return;
+    if (this.#asked.size) this.#later();
+    else this.#command({ type: "ping", id: " place" });
+  }
+  #share() {
+    this.#role = "joining";
+    if (!this.#channel) {
+      this.#channel = new BroadcastChannel(this.#name);
+      this.#channel.onmessage = ({ data }) => this.#message(data);
+      navigator.locks.request(this.#id, { signal: this.#ended.signal }, () => this.#life).catch(() => {
+      });
+    }
+    this.#lock({ [this.#unanswered < SILENT ? "ifAvailable" : "steal"]: true });
+  }
+  #lock(options) {
+    navigator.locks.request(this.#name, options, (lock) => {
+      if (this.#role === "joining") return lock ? this.#lead() : this.#join();
+    }).catch(() => {
+      if (this.#role === "leading") this.#end();
+    });
+  }
+  #lead() {
+    this.#role = "leading";
+    this.#attempts = 0;
+    this.#hub = new Hub(this.#id, this.#rooms, (command) => this.#command(command), (message) => this.#post(message));
+    return new Promise((release) => {
+      this.#release = release;
+    });
+  }
+  #resign() {
+    this.#hub.resign();
+    this.#hub = void 0;
+    this.#role = "own";
+    this.#release();
+    this.#later();
+  }
+  #join() {
+    this.#brought.clear();
+    this.#kept = void 0;
+    this.#post({ from: this.#id, join: [...this.#rooms], attempt: this.#attempts });
+    this.#timer = setTimeout(() => {
+      this.#unanswered += 1;
+      this.#retreat();
+    }, ANSWER_DEADLINE2);
+  }
+  /** Back to a connection of its own, which it has still. */
+  #retreat() {
+    this.#role = "own";
+    this.#later();
+  }
+  #follow() {
+    if (this.#asked.size) return this.#retreat();
+    clearTimeout(this.#timer);
+    const own = this.#own;
+    own.onmessage = own.onclose = null;
+    own.close();
+    this.#own = void 0;
+    this.#role = "following";
+    for (const text of this.#kept) this.#handOn(text);
+    navigator.locks.request(this.#name, { signal: this.#ended.signal }, () => this.#end()).catch(() => {
+    });
+  }
+  /** The client comes back with a connection of its own: `now`, else with backoff. */
+  #end(now2 = false) {
+    if (this.#role === "closed") return;
+    const timestamp = this.#clock;
+    if (now2) this.onmessage?.({ data: JSON.stringify({ type: "server.draining", data: { reconnect_after_ms: 0 }, timestamp }) });
+    this.close();
+    this.onclose?.({ code: 1012, reason: "the shared connection ended" });
+  }
+  // ---- the channel
+  #post(message) {
+    this.#channel.postMessage(message);
+  }
+  #message(message) {
+    if (this.#role === "leading") return this.#hub.receive(message);
+    if (!("by" in message) || (message.to ?? this.#id) !== this.#id) return;
+    if ("attempt" in message) return this.#welcome(message.by, message.attempt, message.cursor);
+    if (message.by !== this.#leader || !("text" in message)) return;
+    if (this.#role === "joining") this.#kept?.push(message.text);
+    else if (this.#role === "following") this.#handOn(message.text);
+  }
+  #welcome(by, attempt, since) {
+    if (this.#role !== "joining" || attempt !== this.#attempts) return;
+    this.#unanswered = 0;
+    if (!since) return this.#retreat();
+    this.#leader = by;
+    this.#kept = [];
+    this.#command({ type: "subscribe", id: ` join ${attempt}`, rooms: [...this.#rooms], since });
+  }
+  /** A frame of the leader's connection. */
+  #handOn(text) {
+    const frame = JSON.parse(text);
+    if ("event_id" in frame && this.#brought.delete(frame.event_id)) return;
+    if (frame.type === "error" && frame.data.code === "too_many_rooms") this.#end();
+    else this.#hand(frame, text);
+  }
+};
+
 // src/sse.ts
 var CLOSE_BY_STATUS = { 403: 4403, 422: 4400, 429: 1013, 503: 1013 };
-var SILENT = 2e4;
+var SILENT2 = 2e4;
 var eventStream = (options, query, token) => new EventStreamSocket(options, query, token);
 var EventStreamSocket = class {
   readyState = 0;
@@ -1022,7 +1333,7 @@ var EventStreamSocket = class {
   send(text) {
     const command = JSON.parse(text);
     if (command.type === "ping") {
-      if (performance.now() - this.#readAt < SILENT) this.#reply(command, "pong", {});
+      if (performance.now() - this.#readAt < SILENT2) this.#reply(command, "pong", {});
     } else if (command.type === "publish" || command.type === "presence") {
       this.#run(command);
     } else {
@@ -1228,5 +1539,6 @@ export {
   GatewayError,
   backoff,
   connect,
-  eventStream
+  eventStream,
+  share
 };
