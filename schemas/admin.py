@@ -18,6 +18,14 @@ TenantId = Annotated[str, Field(min_length=1, max_length=64)]
 class TokenRequest(_Body):
     """The body of `POST /admin/tokens`. `scope` is by default `subscribe`; `expires_in` is seconds."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"user_id": "ada", "tenant": "acme", "rooms": ["circle:7"], "scope": "subscribe", "expires_in": 600}
+            ]
+        }
+    )
+
     user_id: Subject
     tenant: TenantId | None = None
     rooms: Annotated[list[Annotated[str, Field(max_length=256)]], Field(max_length=MAX_PATTERNS)]
@@ -38,12 +46,18 @@ class TokenAnswer(BaseModel):
 class TicketAnswer(BaseModel):
     """The answer of `POST /tickets`: a ticket for one connection within `expires_in` seconds."""
 
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"ticket": "tic_NhVnCWJ0a1mVl3XcrZcgEQ", "expires_in": 30}]}
+    )
+
     ticket: str
     expires_in: int
 
 
 class Revocation(_Body):
     """The body of `POST /admin/tokens/revoke`: exactly one of a token's id, a user, a tenant."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"user_id": "ada"}]})
 
     jti: Annotated[str, Field(min_length=1, max_length=128)] | None = None
     user_id: Subject | None = None
@@ -60,11 +74,15 @@ class Revocation(_Body):
 
 
 class RevocationAnswer(BaseModel):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"revoked": True, "disconnected": 1}]})
+
     revoked: bool
     disconnected: int
 
 
 class Introspection(_Body):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"token": "eyJhbGciOiJIUzI1NiIsInR5cCI6ImF0K2p3dCJ9.…"}]})
+
     token: Annotated[str, Field(max_length=65_536)]
 
 
@@ -86,6 +104,14 @@ class IntrospectionAnswer(BaseModel):
 
 
 class EventAnswer(BaseModel):
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"event_id": "evt_EVqQ0EqhE_oTkCVN2EtrTQ", "duplicate": False, "rooms": ["circle:7", "tenant"]}
+            ]
+        }
+    )
+
     event_id: str
     duplicate: bool
     rooms: tuple[str, ...]
@@ -94,6 +120,12 @@ class EventAnswer(BaseModel):
 class EventBatch(_Body):
     """The body of `POST /events/batch`. Each event is validated separately: an invalid one does not affect the
     others."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"events": [{"type": "task.completed", "data": {"title": "hello"}, "circle_id": 7}]}]
+        }
+    )
 
     events: Annotated[list[Any], Field(min_length=1, max_length=1000)]
 

@@ -188,7 +188,8 @@ class _Builder:
         return {"type": "object", "properties": members, "required": ["type", "data", "event_id", "timestamp"]}
 
     def _add(self, key: str, name: str, summary: str, payload: Json, example: Mapping[str, Any] | None) -> None:
-        shown = {} if example is None else {"examples": [{"name": "example", "payload": example}]}
+        payloads = [] if example is None else [examples.with_kinds(example, self._kinds)]
+        shown = {"examples": [{"name": "example", "payload": one} for one in payloads]} if payloads else {}
         self.messages[key] = {"name": name, "title": name, "summary": summary, "payload": payload, **shown}
 
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model, model_validator
 from pydantic_core import from_json, to_json
 
+from schemas.examples import PUBLISHED, with_kinds
 from schemas.messages import Message
 from schemas.rooms import ID_PATTERN, SUBJECT_PATTERN, RoomKinds, documented
 
@@ -140,9 +141,13 @@ class PublishedEvent(BaseModel):
 
 def published_event(kinds: RoomKinds) -> type[PublishedEvent]:
     """The model with a field for the id of each kind of room."""
+
+    class OfKinds(PublishedEvent):
+        model_config = ConfigDict(json_schema_extra={"examples": [with_kinds(PUBLISHED, kinds)]})
+
     about = f"as in a room name: {ID_PATTERN}"
     fields: dict[str, Any] = {name: (int | Id | None, Field(None, description=about)) for name in kinds.fields}
-    return create_model("PublishedEvent", __base__=PublishedEvent, __doc__=PublishedEvent.__doc__, **fields)
+    return create_model("PublishedEvent", __base__=OfKinds, __doc__=PublishedEvent.__doc__, **fields)
 
 
 def timestamp_of(value: object) -> str:

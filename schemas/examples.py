@@ -1,7 +1,10 @@
 """An example of each command, frame and event, for the descriptions of the protocol."""
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final
+
+from schemas.rooms import RoomKinds
 
 _AT: Final = "2026-01-15T10:30:00.123Z"
 _CURSOR: Final = "evt_z2FUGfW8I_L5ujUmmXSpbg"
@@ -74,6 +77,20 @@ FRAMES: Final[Mapping[str, Mapping[str, Any]]] = {
     },
 }
 """The `data` by type."""
+
+
+def with_kinds(example: Any, kinds: RoomKinds) -> Any:
+    """The example for a gateway with these kinds of room."""
+    if "circle" in kinds.names:
+        return example
+    kind = kinds.names[0]
+    if isinstance(example, str):
+        return re.sub(r"\bcircle([:.])", rf"{kind}\1", example)
+    if isinstance(example, Mapping):
+        return {
+            f"{kind}_id" if name == "circle_id" else name: with_kinds(value, kinds) for name, value in example.items()
+        }
+    return [with_kinds(part, kinds) for part in example] if isinstance(example, list) else example
 
 
 def frame(type: str, id: str | int | None = None) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from starlette.types import Receive, Scope, Send
 from auth.errors import AuthError, TokenRevoked
 from gateway.api.authentication import extract_tickets, extract_tokens, headers_of, query_of
 from gateway.api.client import address_of
-from gateway.api.problems import PROBLEMS, problem
+from gateway.api.problems import PROBLEMS, problem, problems
 from gateway.api.routes import HEAD, ProblemRoute
 from gateway.core.connect_request import ConnectRequest, read_stream_request
 from gateway.core.connection import Connection
@@ -36,6 +36,11 @@ _STREAM: Final[dict[int | str, dict[str, Any]]] = {
         "content": {"text/event-stream": {"schema": {"type": "object", "properties": _FIELDS}}},
     },
     204: {"description": "The token was revoked: do not reconnect"},
+}
+
+_ERRORS: Final = {
+    **PROBLEMS,
+    **problems(codes=(ErrorCode.ROOM_INVALID, ErrorCode.ROOM_FORBIDDEN, ErrorCode.TOO_MANY_ROOMS)),
 }
 
 
@@ -74,7 +79,7 @@ class EventStreamResponse(HeadResponse):
 
 
 def event_stream_router(service: Service) -> APIRouter:
-    router = APIRouter(tags=["events"], route_class=StreamRoute.of(service), responses=PROBLEMS)
+    router = APIRouter(tags=["events"], route_class=StreamRoute.of(service), responses=_ERRORS)
     gateway = service.gateway
     streams = gateway.event_streams
     proxies, stall = service.settings.proxies, service.settings.stall_seconds

@@ -13,6 +13,7 @@ from gateway.api.publisher import BATCH_PATH, EVENTS_PATH, PUBLISHERS, HttpPubli
 from gateway.api.routes import BatchRoute, ingest_batch_of
 from gateway.service.factory import Service
 from schemas.admin import BatchAnswer, EventAnswer, EventBatch
+from schemas.codes import ErrorCode
 from schemas.events import PublishedEvent
 
 
@@ -21,7 +22,8 @@ class FastBatchRoute(FastRoute, BatchRoute):
 
 
 def events_router(service: Service) -> APIRouter:
-    router = APIRouter(tags=["events"], responses=PROBLEMS)
+    codes = (ErrorCode.ROOM_INVALID, ErrorCode.ROOM_FORBIDDEN)
+    router = APIRouter(tags=["events"], responses={**PROBLEMS, **problems(codes=codes)})
     principal = Depends(Principal(service))
     publisher = HttpPublisher(service)
     of_kinds = GetPydanticSchema(lambda _, handler: handler(publisher.model))
@@ -46,7 +48,7 @@ def events_router(service: Service) -> APIRouter:
         EVENTS_PATH,
         publish,
         response_model=EventAnswer,
-        responses=problems(409),
+        responses=problems(codes=(*codes, ErrorCode.IDEMPOTENCY_CONFLICT, ErrorCode.CONTRACT_VIOLATION)),
         route_class_override=one,
         **accepted,
     )

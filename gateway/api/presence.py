@@ -1,20 +1,23 @@
 """Presence over HTTP: the users of a room."""
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Path
 
 from auth.identity import Identity
 from gateway.api.authentication import Principal
-from gateway.api.problems import PROBLEMS
+from gateway.api.problems import PROBLEMS, problems
 from gateway.api.routes import ProblemRoute
 from gateway.service.factory import Service
+from schemas.codes import ErrorCode
 from schemas.messages import Presence
 from schemas.rooms import documented
 
+_ERRORS: Final = {**PROBLEMS, **problems(codes=(ErrorCode.ROOM_INVALID, ErrorCode.ROOM_FORBIDDEN))}
+
 
 def presence_router(service: Service) -> APIRouter:
-    router = APIRouter(tags=["rooms"], route_class=ProblemRoute.of(service), responses=PROBLEMS)
+    router = APIRouter(tags=["rooms"], route_class=ProblemRoute.of(service), responses=_ERRORS)
     principal = Depends(Principal(service))
     gateway = service.gateway
     presence_of = gateway.presence

@@ -9,6 +9,7 @@ from typing import Any, Final
 from fastapi import HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic_core import from_json
 
 from auth.errors import AuthError
 from gateway.api.client import Scope, address_of, identity_of
@@ -124,14 +125,60 @@ _HEADERS: Final = {
 }
 
 
-def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The errors of a route, for OpenAPI."""
+_OF_SOME_ROUTES: Final = frozenset(
+    (
+        ErrorCode.ROOM_INVALID,
+        ErrorCode.ROOM_FORBIDDEN,
+        ErrorCode.TOO_MANY_ROOMS,
+        ErrorCode.CURSOR_INVALID,
+        ErrorCode.IDEMPOTENCY_CONFLICT,
+        ErrorCode.CONTRACT_VIOLATION,
+    )
+)
+"""Error codes of the routes that name them; all others may come from any route."""
+
+
+def problems(*statuses: int, codes: Sequence[ErrorCode] = ()) -> dict[int | str, dict[str, Any]]:
+    """The errors of a route, for OpenAPI, by status: of `statuses`, and of `codes` that not every route has. An example
+    for each code."""
+    named = {status for code in codes for status in ERROR_RULES[code].statuses}
+    return {status: _described(status, codes) for status in sorted({*statuses, *named})}
+
+
+def _described(status: int, codes: Sequence[ErrorCode]) -> dict[str, Any]:
+    possible = [
+        ErrorCode(code)
+        for code, rule in ERROR_RULES.items()
+        if status in rule.statuses and (code in codes or code not in _OF_SOME_ROUTES)
+    ]
+    examples = {code.value: {"value": _example(status, code)} for code in possible}
     # The schema itself, since FastAPI describes a `model` as application/json.
-    content = {MEDIA_TYPE: {"schema": Problem.model_json_schema(mode="serialization")}}
+    content = {"schema": Problem.model_json_schema(mode="serialization"), "examples": examples}
     return {
-        status: {"description": HTTPStatus(status).phrase, "content": content, "headers": _HEADERS.get(status, {})}
-        for status in statuses
+        "description": f"{HTTPStatus(status).phrase}: {', '.join(f'`{code}`' for code in possible)}",
+        "content": {MEDIA_TYPE: content},
+        "headers": _HEADERS.get(status, {}),
     }
+
+
+def _example(status: int, code: ErrorCode) -> dict[str, Any]:
+    answer = problem(status, code, ERROR_RULES[code].remedy, **_MEMBERS.get(code, {}))
+    example: dict[str, Any] = from_json(bytes(answer.body))
+    return example
+
+
+_MEMBERS: Final[dict[ErrorCode, dict[str, Any]]] = {
+    ErrorCode.ROOM_FORBIDDEN: {"rooms": ("circle:9",)},
+    ErrorCode.RATE_LIMITED: {"retry_after": 0.5, "limit": 1_000},
+    ErrorCode.CONTRACT_VIOLATION: {
+        "event_type": "task.completed",
+        "version": 1,
+        "pointer": "/task_id",
+        "expected": "integer",
+        "got": '"82"',
+    },
+}
+"""Further members of examples."""
 
 
 PROBLEMS: Final = problems(400, 401, 403, 408, 413, 415, 422, 429, 503)

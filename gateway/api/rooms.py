@@ -1,27 +1,33 @@
 """Rooms over HTTP: the state and the events of a room."""
 
 from collections.abc import Iterable
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Path, Query, Response
 from pydantic_core import to_json
 
 from auth.identity import Identity
 from gateway.api.authentication import Principal
-from gateway.api.problems import PROBLEMS
+from gateway.api.problems import PROBLEMS, problems
 from gateway.api.routes import ProblemRoute
 from gateway.core.frame import Frame
 from gateway.core.room_page import MAX_LIMIT
 from gateway.service.factory import Service
 from schemas.admin import RoomEventsPage, RoomStatePage
+from schemas.codes import ErrorCode
 from schemas.rooms import documented
 
 Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="items or events of the page, at most")]
 Cursor = Annotated[str | None, Query(max_length=64)]
 
+_ERRORS: Final = {
+    **PROBLEMS,
+    **problems(codes=(ErrorCode.ROOM_INVALID, ErrorCode.ROOM_FORBIDDEN, ErrorCode.CURSOR_INVALID)),
+}
+
 
 def rooms_router(service: Service) -> APIRouter:
-    router = APIRouter(tags=["rooms"], route_class=ProblemRoute.of(service), responses=PROBLEMS)
+    router = APIRouter(tags=["rooms"], route_class=ProblemRoute.of(service), responses=_ERRORS)
     principal = Depends(Principal(service))
     gateway = service.gateway
     reader, kinds = gateway.rooms, gateway.kinds

@@ -1,7 +1,9 @@
 """Route classes with HTTP semantics: problem documents, HEAD, 405 with `Allow`, 415, bounded bodies."""
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from inspect import getdoc
 from typing import Any, Final, Self
 
 from fastapi import Request, Response
@@ -130,6 +132,9 @@ class ProblemRoute(CrossOriginRoute, MethodRoute):
     The `Content-Type` of a body must be JSON: pages of any origin may send other types without a CORS preflight.
     """
 
+    def __init__(self, path: str, endpoint: Callable[..., Any], *, summary: str | None = None, **options: Any) -> None:
+        super().__init__(path, endpoint, summary=summary or _summary(endpoint), **options)
+
     lifecycle: Lifecycle | None = None
     proxies: Sequence[Proxy] = ()
     guard: Callable[[Request], Awaitable[None]] | None = None
@@ -203,6 +208,17 @@ def ingest_batch_of(request: Request) -> IngestBatch:
     """The batch that a request of a `BatchRoute` has in progress."""
     batch: IngestBatch = request.scope[_INGEST_BATCH]
     return batch
+
+
+def _summary(endpoint: Callable[..., Any]) -> str | None:
+    """The first clause of the description, for OpenAPI."""
+    words = " ".join((getdoc(endpoint) or "").split())
+    clause = re.split(r"[.:;](?: |$)", words, maxsplit=1)[0]
+    return (clause if len(clause) <= _SUMMARY else clause.partition(",")[0]) or None
+
+
+_SUMMARY: Final = 70
+"""Characters of a summary that is more than the first part of a sentence."""
 
 
 def _require_json(request: Request) -> None:

@@ -1,6 +1,6 @@
 """The token API: issue, revoke, introspect, and the public keys."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Request, Response
 
@@ -9,7 +9,7 @@ from auth.errors import AuthError
 from auth.identity import Identity, require_admin
 from gateway.api.authentication import Principal, authenticated_route
 from gateway.api.client import address_of
-from gateway.api.problems import PROBLEMS
+from gateway.api.problems import PROBLEMS, problems
 from gateway.api.rate_limits import RouteLimiter
 from gateway.api.routes import ProblemRoute
 from gateway.core.errors import GatewayError
@@ -25,6 +25,9 @@ from schemas.admin import (
 from schemas.codes import ErrorCode
 from schemas.rooms import ID_GRAMMAR, is_id, is_subject
 
+_ERRORS: Final = problems(codes=(ErrorCode.ROOM_INVALID, ErrorCode.ROOM_FORBIDDEN, ErrorCode.TOO_MANY_ROOMS))
+"""Further errors of issuing a token."""
+
 
 def tokens_router(service: Service, limited: RouteLimiter) -> APIRouter:
     router, public = APIRouter(), APIRouter(tags=["tokens"], route_class=ProblemRoute.of(service), responses=PROBLEMS)
@@ -39,7 +42,7 @@ def tokens_router(service: Service, limited: RouteLimiter) -> APIRouter:
     proxies = settings.proxies
     principal = Depends(Principal(service))
 
-    @administrators.post("/admin/tokens", status_code=201)
+    @administrators.post("/admin/tokens", status_code=201, responses=_ERRORS)
     @limited(settings.tokens_per_minute)
     async def issue_token(
         request: Request, response: Response, body: TokenRequest, holder: Annotated[Identity, principal]

@@ -125,7 +125,7 @@ async def test_parser_of_asyncapi_finds_nothing(tmp_path: Path, contract: bool) 
     if contract:
         document = await with_contract(tmp_path)
     else:
-        async with running() as gate:
+        async with running(settings_for(room_kinds=("team",))) as gate:
             document = await described(gate)
     command = [NODE, "--input-type=module", "-e", CHECK]
     text = json.dumps(document)
