@@ -464,9 +464,11 @@ async def test_every_route_that_changes_tokens_or_connections_is_limited(monkeyp
             for method, path, body in CHANGES:
                 assert (await api.request(method, path, json=body)).status_code != 429, path
                 assert_problem(await api.request(method, path, json=body), 429, "rate_limited")
+            assert (await api.get("/admin/explain")).status_code == 422  # a GET that costs all nodes
+            assert_problem(await api.get("/admin/explain"), 429, "rate_limited")
             assert (await api.post("/tickets")).status_code == 201
             assert_problem(await api.post("/tickets"), 429, "rate_limited")
-    assert len(asked) == len(CHANGES) + 3  # and POST /admin/tokens, GET /admin/configuration, which asks Redis
+    assert len(asked) == len(CHANGES) + 4  # and POST /admin/tokens, GET /admin/configuration, which asks Redis
 
 
 async def test_a_path_parameter_is_no_way_around_the_limit() -> None:

@@ -86,6 +86,7 @@ PLATFORM = {
     "GET /admin/tenants",
     "GET /admin/connections",
     "GET /admin/rooms",
+    "GET /admin/explain",
 }
 
 
