@@ -7,9 +7,12 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
+from playwright.async_api import Browser
 
 from gateway.telemetry import counts, log_events
 from gateway.telemetry.line_rate import LineLimiter
+from tests.support import browser as browsers
 from tests.support.inprocess import RunningGateway, running
 from tests.support.nodejs import built_package
 from tests.support.redis import RedisServer, redis_server
@@ -62,3 +65,16 @@ def npm_package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The npm package of the JavaScript client, built once for all workers."""
     base = tmp_path_factory.getbasetemp()
     return built_package((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "npm")
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Path:
+    """The browser's path."""
+    return browsers.executable()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def browser(chromium: Path) -> AsyncIterator[Browser]:
+    """One Chromium for all tests of a worker."""
+    async with browsers.launched(chromium) as started:
+        yield started
