@@ -13,7 +13,7 @@ pytestmark = needs_npm
 
 @pytest.mark.parametrize("name", ["dashboard", "server-rendering"])
 def test_types(name: str, npm_package: Path, tmp_path: Path) -> None:
-    """As `npm run types` checks them."""
+    """The check of `npm run types`."""
     copy_example(name, tmp_path, npm_package)
     command = [PACKAGE / "node_modules/.bin/tsc"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
