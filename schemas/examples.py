@@ -69,6 +69,7 @@ FRAMES: Final[Mapping[str, Mapping[str, Any]]] = {
     "stream.degraded": {"since": _AT},
     "stream.restored": {"since": _AT},
     "server.draining": {"reconnect_after_ms": 1_200, "cursor": _CURSOR},
+    "contract.changed": {"contract": "4f1f9c0e6c7d2b8a95d3f0a1b2c4d5e6"},
     "pong": {"as_of": _AT, "cursor": _CURSOR},
     "error": {
         "code": "room_forbidden",

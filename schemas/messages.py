@@ -74,6 +74,14 @@ class EstablishedWithContract(Established):
     contract: str
 
 
+class ContractChanged(Message):
+    """A node with another event contract has started: `contract` is its hash, as in the first frame."""
+
+    name = "contract.changed"
+
+    contract: str
+
+
 class Subscribed(Message):
     """The reply to `subscribe`: `recovered` is null where no `since` was given, false where events after it were lost;
     `replayed` counts the events that follow."""

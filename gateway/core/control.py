@@ -3,16 +3,19 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-ControlKind = Literal["token_revoked", "user_revoked", "tenant_revoked", "room_revoked", "connection_closed"]
+ControlKind = Literal[
+    "token_revoked", "user_revoked", "tenant_revoked", "room_revoked", "connection_closed", "contract_changed"
+]
 
 
 @dataclass(frozen=True, slots=True)
 class ControlMessage:
-    """A revocation of a token, a user or a tenant, a removal from a room, or the close of a connection.
+    """A revocation of a token, a user or a tenant, a removal from a room, the close of a connection, or the start of a
+    node with an event contract.
 
-    `name` is the id of the token, the user or the connection, empty for a tenant; `tenant` is None for a token of any
-    tenant. `at` and `through` are as in `auth.issue_time`, seconds since the epoch. The message expires after
-    `seconds`, by the clock of the cluster's store and not by that of a node.
+    `name` is the id of the token, the user or the connection, or the hash of the contract; empty for a tenant. `tenant`
+    is None for a token of any tenant, and for a contract. `at` and `through` are as in `auth.issue_time`, seconds since
+    the epoch. The message expires after `seconds`, by the clock of the cluster's store and not by that of a node.
     """
 
     kind: ControlKind

@@ -185,7 +185,7 @@ class Revocations:
             entry.ref = None
 
     def _reach(self, message: ControlMessage) -> float:
-        if message.kind in ("token_revoked", "connection_closed"):
+        if message.kind in ("token_revoked", "connection_closed", "contract_changed"):
             return message.through
         key = (message.tenant, message.name)
         return reach(message.through, max(self._shown.get(key, 0), self._shown_before.get(key, 0)))

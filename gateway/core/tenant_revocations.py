@@ -55,7 +55,7 @@ class TenantRevocations:
         self.size = 0
 
     def __bool__(self) -> bool:
-        return bool(self.size or self._kinds.get("tenant_revoked") or self._kinds.get("connection_closed"))
+        return bool(self.size) or any(self._kinds.values())
 
     def __iter__(self) -> Iterator[RevocationEntry]:
         yield from chain.from_iterable(named.values() for named in self._kinds.values())

@@ -69,7 +69,7 @@ class Publishing:
         self._clock = connections.clock
         self._timer = connections.timer
         self._lifecycle = lifecycle
-        self._removals = TaskSet()
+        self._control = TaskSet()
         self._rates: KeyedRateLimiter[tuple[str, str]] = KeyedRateLimiter(
             RateLimiter(limits.publish_per_second, limits.publish_burst)
         )
@@ -177,7 +177,7 @@ class Publishing:
             return appended if self._appends % SAMPLED else self._measure(appended)
         appending = self._append_removal(appended, tenant, draft.removal, self._clock())
         # A coroutine is submitted when it is awaited, in its order among the caller's others.
-        return asyncio.shield(self._removals.spawn(appending)) if asyncio.isfuture(appended) else appending
+        return asyncio.shield(self._control.spawn(appending)) if asyncio.isfuture(appended) else appending
 
     def _measure(self, appended: Awaitable[Receipt]) -> Awaitable[Receipt]:
         began = self._timer()
@@ -203,17 +203,19 @@ class Publishing:
             await self._revocation.publish_removal(tenant, removal, receipt.at, made_at)
         except asyncio.CancelledError:
             # The event is in the log, so the removal has to be in force on every node.
-            self._removals.spawn(self._revocation.publish_removal(tenant, removal, receipt.at, made_at))
+            self._control.spawn(self._revocation.publish_removal(tenant, removal, receipt.at, made_at))
             raise
         return receipt
 
     async def start(self) -> None:
-        """Drop what waited on an earlier event loop."""
+        """Drop what waited on an earlier event loop, and notify other nodes of the contract."""
         self.ingest.reset()
+        if self.contract is not None:
+            self._control.spawn(self._revocation.publish_contract(self.contract.digest))
 
     async def stop(self) -> None:
-        """Wait until the removals in the log are published."""
-        await self._removals.wait()
+        """Wait until the removals in the log and the contract are published."""
+        await self._control.wait()
 
     @property
     def rates_kept(self) -> int:

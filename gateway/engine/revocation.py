@@ -1,15 +1,17 @@
 """Revocations and removals: publishes them to all nodes, and closes connections or takes their rooms."""
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from gateway.core.cluster import Cluster
 from gateway.core.connection import Connection
 from gateway.core.control import ControlKind, ControlMessage
-from gateway.core.errors import RateLimited
+from gateway.core.errors import LogUnavailable, RateLimited
 from gateway.core.revocations import MAX_ENTRIES, STEP
 from gateway.core.window import Removal
 from gateway.engine.connections import Connections
+from gateway.engine.contract_notices import ContractNotices
 from gateway.engine.delivery import Delivery
 from gateway.telemetry import log_events
 from schemas import messages
@@ -27,6 +29,7 @@ class RevocationService:
         self._manager = connections.manager
         self._delivery = delivery
         self._cluster = cluster
+        self._contract_notices = ContractNotices(connections)
         cluster.attach(self.on_control)
 
     async def revoke(self, kind: ControlKind, tenant: str | None, name: str) -> int:
@@ -41,6 +44,12 @@ class RevocationService:
         now = self._connections.clock()
         at = self._revocations.next_cutoff(tenant, now)
         return ControlMessage(kind, tenant, name, at, self._longest_token, room, through=now)
+
+    async def publish_contract(self, digest: str) -> None:
+        """Notify the clients of all nodes whose contract is another one."""
+        # A message that cannot be stored is sent as soon as the store answers.
+        with suppress(LogUnavailable):
+            await self.publish(self._contract_notices.message(digest))
 
     async def publish(self, message: ControlMessage) -> int:
         """Put a message into force on every node; returns the number of connections closed here. Raises
@@ -69,6 +78,8 @@ class RevocationService:
                 if connection is not None:
                     self._connections.close(connection, CloseCode.FORBIDDEN, "closed by an administrator")
                     closed += 1
+            elif message.kind == "contract_changed":
+                self._contract_notices.on_changed(message.name)
             elif message.kind == "room_revoked":
                 self._revoke_room(tenant, message.name, message.room)
             elif message.kind == "user_revoked":
