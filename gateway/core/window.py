@@ -59,7 +59,6 @@ class Entry:
 class Window:
     """The kept part of one tenant's log up to `head`, and the last lost entry of each room.
 
-
     From `first` on that is every entry but the superseded ones: those of an item that has a newer version go at once.
     Of what is before, only the newest version of each item is kept, as state. The `places` of superseded entries that
     a round of catch-up still needs are kept besides, without their frames; at most twice as many as entries.
@@ -166,10 +165,14 @@ class Window:
 
     def lose(self, trimmed: TrimmedRooms) -> None:
         """Entries after the head are lost as well, as `trimmed` has it: no earlier event is kept any more."""
-        while self.first <= self.head:
-            self._drop_first()
+        self.shrink(-1)
         self.trimmed.merge(trimmed)
         self.losses += 1
+
+    def shrink(self, max_bytes: int) -> None:
+        """Drop the oldest entries until the others have at most `max_bytes`."""
+        while self.bytes > max_bytes and self.first <= self.head:
+            self._drop_first()
 
     def sweep(self, now: float) -> None:
         """Drop entries older than `max_seconds`, and places of rounds that were given up."""

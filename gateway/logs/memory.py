@@ -1,5 +1,6 @@
 """The in-memory log: every tenant's window, lost with the process."""
 
+import logging
 import secrets
 import time
 from collections.abc import Callable, Iterable
@@ -11,6 +12,9 @@ from gateway.core.idempotency import IdempotencyWindow
 from gateway.core.items import ItemTooLarge
 from gateway.core.log import Draft, LogListener, LogSize, Receipt, payload_of
 from gateway.core.window import Bounds, Entry, Window
+from gateway.core.window_budget import WindowBudget
+
+logger = logging.getLogger("gateway.log")
 
 JUMP_SECONDS: Final = 1.0
 """The difference of clock and timer, between two reads, above which the clock was set."""
@@ -20,8 +24,9 @@ class MemoryLog:
     """A `Log` for one node. Its epoch is as old as the object: a restart is a reset.
 
     `cursor_keys` (16 to 64 bytes each, newest first) must outlive the process, or cursors of an earlier one are refused
-    as invalid instead of answered with `log_reset`. `clock` is seconds since the epoch, `timer` seconds of a monotonic
-    clock.
+    as invalid instead of answered with `log_reset`. All windows together have at most `max_total_bytes` (0: no bound):
+    those of the least recently used tenants are trimmed first. `clock` is seconds since the epoch, `timer` seconds of a
+    monotonic clock.
     """
 
     def __init__(
@@ -30,6 +35,7 @@ class MemoryLog:
         bounds: Bounds | None = None,
         clock: Callable[[], float] = time.time,
         timer: Callable[[], float] = time.monotonic,
+        max_total_bytes: int = 0,
     ) -> None:
         self._cursor_keys = cursor_keys
         self._bounds = bounds or Bounds()
@@ -38,6 +44,7 @@ class MemoryLog:
         self._ahead = clock() - timer()
         self._epoch = secrets.token_bytes(EPOCH_BYTES)
         self._tenants: dict[str, tuple[Window, IdempotencyWindow]] = {}
+        self._budget = WindowBudget(max_total_bytes)
         self._listener: LogListener | None = None
 
     @property
@@ -55,7 +62,9 @@ class MemoryLog:
         """No-op."""
 
     def follow(self, tenant: str, since: str | None = None) -> None:
-        """No-op: every window is current."""
+        """Note that the window is read; it is current."""
+        if (found := self._tenants.get(tenant)) is not None and found[0].bytes:
+            self._budget.use(found[0])
 
     def release(self, tenant: str) -> None:
         """No-op: the window is the log."""
@@ -77,9 +86,12 @@ class MemoryLog:
         event_id = window.cursors.encode(self._epoch, offset)
         frame = Frame(payload_of(draft.body, event_id, draft.timestamp), event_id)
         entry = Entry(offset, event_id, draft.rooms, frame, now, draft.removal, draft.change)
+        before = window.bytes
         window.append(entry)
         if self._listener is not None:
             self._listener.on_entry(tenant, entry)
+        if trimmed := self._budget.add(window, before):
+            logger.warning("GATEWAY_LOG_MAX_TOTAL_BYTES is reached: the logs of %d tenants were trimmed", trimmed)
         return Receipt(event_id, duplicate=False, at=now)
 
     def appended(self, tenant: str) -> int:
@@ -108,6 +120,7 @@ class MemoryLog:
         for window, keys in self._tenants.values():
             window.sweep(now)
             keys.sweep(elapsed)
+        self._budget.measure()
 
     def _now(self) -> float:
         """The time of the clock; where the clock was set, the entries keep their age."""

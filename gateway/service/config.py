@@ -65,9 +65,7 @@ class Settings(BaseSettings):
         default=(),
         description="PEM files of RSA, P-256 or Ed25519 private keys, newest first, comma-separated; the first signs",
     )
-    jwt_public_keys: CommaList = Field(
-        default=(), description="PEM files of further public keys to accept, comma-separated"
-    )
+    jwt_public_keys: CommaList = Field(default=(), description="PEM files of further public keys, comma-separated")
     cursor_secret: SecretStr | None = Field(
         default=None, description="key that event ids are encrypted with, at least 32 bytes; empty: the key that signs"
     )
@@ -153,6 +151,9 @@ class Settings(BaseSettings):
     )
     log_max_events: int = Field(default=10_000, ge=1, description="events a tenant's log keeps")
     log_max_bytes: int = Field(default=16 * 1024 * 1024, ge=1, description="bytes a tenant's log keeps")
+    log_max_total_bytes: int = Field(
+        default=2**30, ge=0, description="bytes of all tenants' logs in memory; 0: no limit"
+    )
     log_min_seconds: int = Field(
         default=120, ge=1, description="a younger event is dropped only when count or bytes force it"
     )

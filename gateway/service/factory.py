@@ -170,7 +170,7 @@ def _log(settings: Settings, keys: tuple[bytes, ...], clock: Callable[[], float]
     )
     scheme = settings.log_url.partition(":")[0]
     if scheme == "memory":
-        return MemoryLog(keys, bounds, clock, timer)
+        return MemoryLog(keys, bounds, clock, timer, settings.log_max_total_bytes)
     if scheme not in ("redis", "rediss"):
         raise ConfigError("GATEWAY_LOG_URL: starts with memory://, redis:// or rediss://")
     try:

@@ -1,0 +1,52 @@
+"""The bound on the bytes of all tenants' windows together."""
+
+from typing import Final
+
+from gateway.core.window import Window
+
+KEPT_SHARE: Final = 7 / 8
+"""The part of the bound that windows have once they were trimmed for it."""
+
+
+class WindowBudget:
+    """Keeps all windows together within `max_bytes` (0: no bound): those of the least recently used tenants are trimmed
+    first, which their clients get reported as for any trimmed window.
+
+    Memory is O(windows with entries). `use` and `add` are O(1); trimming is O(windows log windows), once for each
+    eighth of the bound that was appended.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self.bytes = 0
+        self._uses = 0
+        self._used: dict[Window, int] = {}
+
+    def use(self, window: Window) -> None:
+        """Note that a window is read or appended to."""
+        self._uses += 1
+        self._used[window] = self._uses
+
+    def add(self, window: Window, before: int) -> int:
+        """Note that a window was appended to, which had `before` bytes. Returns the number of windows that were trimmed
+        for the bound."""
+        self.use(window)
+        self.bytes += window.bytes - before
+        return self._trim() if 0 < self._max_bytes < self.bytes else 0
+
+    def measure(self) -> None:
+        """Count the bytes again, after the windows dropped what was too old."""
+        self._used = {window: used for window, used in self._used.items() if window.bytes}
+        self.bytes = sum(window.bytes for window in self._used)
+
+    def _trim(self) -> int:
+        wanted = int(self._max_bytes * KEPT_SHARE)
+        trimmed = 0
+        for window in sorted(self._used, key=self._used.__getitem__):
+            before = window.bytes
+            window.shrink(max(0, before - (self.bytes - wanted)))
+            self.bytes -= before - window.bytes
+            trimmed += 1
+            if self.bytes <= wanted:
+                break
+        return trimmed
