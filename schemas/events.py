@@ -15,6 +15,7 @@ from pydantic_core import from_json, to_json
 from schemas.examples import PUBLISHED, with_kinds
 from schemas.messages import Message
 from schemas.rooms import ID_PATTERN, SUBJECT_PATTERN, RoomKinds, documented
+from schemas.trace_context import TRACEPARENT_PATTERN, traceparent_of
 
 
 class EventType(StrEnum):
@@ -132,10 +133,18 @@ class PublishedEvent(BaseModel):
         None, description="the version of the type in the event contract, by default the newest"
     )
 
+    traceparent: str | None = Field(
+        None,
+        description="W3C trace context, by default that of the request",
+        json_schema_extra=documented(TRACEPARENT_PATTERN),
+    )
+
     @model_validator(mode="after")
     def _check_change(self) -> Self:
         if problem := change_error(self.key, self.op):
             raise ValueError(problem)
+        if self.traceparent is not None and traceparent_of(self.traceparent) is None:
+            raise ValueError("traceparent: not a W3C trace context, 00-<32 hex digits>-<16>-<2>")
         return self
 
 

@@ -16,7 +16,7 @@ import { report } from './api.mjs';
 
 const here = fileURLToPath(new URL('.', import.meta.url));
 const page = fileURLToPath(new URL('../../gateway/web/js/client.js', import.meta.url));
-const entries = ['index', 'react', 'share', 'sse'];
+const entries = ['index', 'react', 'share', 'sse', 'tracing'];
 
 /** Names of properties between the modules of the client: on no frame, in no option, on no public object. Minifiers cannot
  *  know that, so the package has short ones. */

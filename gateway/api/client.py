@@ -21,6 +21,12 @@ def address_of(scope: Scope, proxies: Sequence[Proxy]) -> str:
     return client_address(peer, group_headers(scope["headers"]), proxies)
 
 
+def traceparent_in(scope: Scope) -> str | None:
+    """The header `traceparent` of a request; None where there is not exactly one."""
+    found = [value for name, value in scope["headers"] if name == b"traceparent"]
+    return found[0].decode("latin-1") if len(found) == 1 else None
+
+
 def identity_of(scope: Scope) -> Identity | None:
     """The identity of the request's token; None before its verification."""
     # In the scope, which is per request; not every server copies the state.

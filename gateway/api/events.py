@@ -28,9 +28,11 @@ def events_router(service: Service) -> APIRouter:
     publisher = HttpPublisher(service)
     of_kinds = GetPydanticSchema(lambda _, handler: handler(publisher.model))
 
-    async def publish(event: Annotated[PublishedEvent, of_kinds], identity: Annotated[Identity, principal]) -> Result:
+    async def publish(
+        request: Request, event: Annotated[PublishedEvent, of_kinds], identity: Annotated[Identity, principal]
+    ) -> Result:
         """Append one event to the tenant's log. 202 means that the event is in the log."""
-        return await publisher.publish(identity, event)
+        return await publisher.publish(request.scope, identity, event)
 
     async def publish_batch(
         request: Request, batch: EventBatch, identity: Annotated[Identity, principal]

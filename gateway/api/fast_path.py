@@ -58,7 +58,7 @@ class FastPath:
         try:
             if path == EVENTS_PATH:
                 body = await read_body(scope, receive, MAX_BODY)
-                result = await self._publish(identity, body)
+                result = await self._publish(scope, identity, body)
             else:
                 body = await read_body(scope, receive, MAX_BATCH_BODY)
                 result = await self._publish_batch(scope, identity, body)
@@ -75,13 +75,13 @@ class FastPath:
         await send({"type": "http.response.body", "body": content})
         return None
 
-    async def _publish(self, identity: Identity, body: bytes) -> Result | None:
+    async def _publish(self, scope: Scope, identity: Identity, body: bytes) -> Result | None:
         try:
             event = self._publisher.validate(from_json(body, allow_inf_nan=False))
         except ValueError:
             return None
         # Again: the token may have ended while the body was received.
-        return await self._publisher.publish(self._connections.revalidate(identity), event)
+        return await self._publisher.publish(scope, self._connections.revalidate(identity), event)
 
     async def _publish_batch(self, scope: Scope, identity: Identity, body: bytes) -> dict[str, list[Result]] | None:
         with self._ingest.batch() as batch:

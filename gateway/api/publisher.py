@@ -10,6 +10,7 @@ from starlette.types import Scope
 
 from auth.errors import AuthError
 from auth.identity import Identity
+from gateway.api.client import traceparent_in
 from gateway.api.problems import log_refusal
 from gateway.core.errors import GatewayError, LogUnavailable
 from gateway.core.log import Receipt
@@ -48,11 +49,11 @@ class HttpPublisher:
         self._counts = publishing.counts["http"]
         self._proxies = service.settings.proxies
 
-    async def publish(self, identity: Identity, event: PublishedEvent) -> Result:
-        """Append one event to the log, in a turn of its tenant. Raises `AuthError`, `GatewayError`."""
+    async def publish(self, scope: Scope, identity: Identity, event: PublishedEvent) -> Result:
+        """Append the event of the request `scope`, in a turn of its tenant. Raises `AuthError`, `GatewayError`."""
         try:
             await self._ingest.request(identity.tenant)
-            tenant, draft = self._publishing.draft(identity, event)
+            tenant, draft = self._publishing.draft(identity, event, traceparent_in(scope))
             return self._answer(await self._publishing.append(tenant, draft), draft.rooms)
         except (AuthError, GatewayError):
             self._counts.refused += 1
@@ -76,7 +77,7 @@ class HttpPublisher:
 
     def _try_append(self, scope: Scope, identity: Identity, item: Any) -> UnderWay:
         try:
-            tenant, draft = self._publishing.draft(identity, self.validate(item))
+            tenant, draft = self._publishing.draft(identity, self.validate(item), traceparent_in(scope))
             return self._publishing.append(tenant, draft), draft.rooms
         except Exception as error:
             if isinstance(error, AuthError | GatewayError):

@@ -28,8 +28,8 @@ class LogListener(Protocol):
 @dataclass(slots=True, eq=False)
 class Draft:
     """An event to be appended: its rooms, its JSON object without `event_id` and `timestamp` (which differ between
-    retries), the timestamp (RFC 3339), the publisher's idempotency key, a removal, and the change of an item. Not
-    frozen, for the reason given at `Entry`."""
+    retries), the timestamp (RFC 3339), the publisher's idempotency key, a removal, the change of an item, and the trace
+    context, which differs between retries too. Not frozen, for the reason given at `Entry`."""
 
     rooms: tuple[str, ...]
     body: bytes
@@ -37,6 +37,7 @@ class Draft:
     key: str | None = None
     removal: Removal | None = None
     change: Change | None = None
+    traceparent: str | None = None
 
 
 @dataclass(slots=True)
@@ -63,7 +64,7 @@ class Log(Protocol):
       are isolated from each other.
     - `on_entry` is called with each entry of a followed tenant exactly once, in order, whichever node appended it,
       after the entry is in the window; on the appending node before `append` returns. The entry has the rooms, the
-      removal and the change of its draft.
+      removal and the change of its draft, and its frame the draft's trace context.
     - An event that `append` returned a receipt for is in the log; for any other there was an error, within 2 seconds.
     - The same key within 120 seconds returns the receipt of the first append, marked `duplicate`, and appends nothing;
       with another body it raises `IdempotencyConflict` and appends nothing. Keys end with their epoch.
@@ -125,6 +126,7 @@ class Log(Protocol):
         """Drop expired entries; called about once a second."""
 
 
-def payload_of(body: bytes, event_id: str, timestamp: str) -> bytes:
+def payload_of(body: bytes, event_id: str, timestamp: str, traceparent: str | None = None) -> bytes:
     """The event as clients get it: the draft's body with the fields that the append adds, without a second encoding."""
-    return body[:-1] + f',"event_id":"{event_id}","timestamp":"{timestamp}"}}'.encode()
+    trace = "" if traceparent is None else f',"traceparent":"{traceparent}"'
+    return body[:-1] + f'{trace},"event_id":"{event_id}","timestamp":"{timestamp}"}}'.encode()

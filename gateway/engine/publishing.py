@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Mapping
 from datetime import datetime
 from operator import attrgetter
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 from auth.identity import Identity, require_admin, require_publish
@@ -34,6 +34,9 @@ from schemas.events import (
 )
 from schemas.rooms import MEMBER_REMOVED, IdInvalid, id_of, is_id
 
+if TYPE_CHECKING:
+    from gateway.telemetry.tracing import PublishTracer
+
 SAMPLED: Final = 16
 """Events of which one is measured: that takes 0.7 us, a thirtieth of publishing."""
 
@@ -45,8 +48,8 @@ class Publishing:
     """Publishes events to `log`: of clients and HTTP callers by `draft` and `append`, of in-process code by `publish`.
     The turns of tenants are `ingest`. All of them are checked against the `contract`, if there is one.
 
-    `counts` are kept by the publishers, for each of `SOURCES`; `latencies` are seconds of appending, of one event in
-    `SAMPLED`.
+    `tracer` starts spans, None without OpenTelemetry. `counts` are kept by the publishers, for each of `SOURCES`;
+    `latencies` are seconds of appending, of one event in `SAMPLED`.
     """
 
     def __init__(
@@ -61,6 +64,7 @@ class Publishing:
         self.counts = {source: PublishCount() for source in SOURCES}
         self.latencies = Histogram()
         self._appends = 0
+        self.tracer: PublishTracer | None = None
         self._log = log
         self._revocation = revocation
         kinds = self._kinds = connections.kinds
@@ -73,6 +77,14 @@ class Publishing:
         self._rates: KeyedRateLimiter[tuple[str, str]] = KeyedRateLimiter(
             RateLimiter(limits.publish_per_second, limits.publish_burst)
         )
+
+    def start_tracing(self) -> None:
+        """Start spans from now on, where the application has configured OpenTelemetry."""
+        try:
+            from gateway.telemetry.tracing import publish_tracer
+        except ImportError:  # the extra `otel`
+            return
+        self.tracer = publish_tracer()
 
     async def publish(
         self,
@@ -87,6 +99,7 @@ class Publishing:
         item_key: str | None = None,
         op: Op | None = None,
         version: int | None = None,
+        traceparent: str | None = None,
         **ids: int | str | UUID | None,
     ) -> Receipt:
         """Append an event of in-process code, which is trusted for every tenant and has no rate limit.
@@ -94,7 +107,8 @@ class Publishing:
         `ids` are those of its rooms, such as `circle_id=7`, at most one for each configured kind. `timestamp` is a
         `datetime` with a time zone or RFC 3339 text, by default now; `key` is the idempotency key; `item_key` and `op`
         are `key` and `op` of the protocol: the item that a keyed event changes, and how; `version` is that of the type
-        in the event contract, by default the newest. Raises `GatewayError` where the log refuses, `ContractViolation`
+        in the event contract, by default the newest; `traceparent` is a W3C trace context, by default that of the
+        current span of OpenTelemetry. Raises `GatewayError` where the log refuses, `ContractViolation`
         where the contract does; `ValueError` for an invalid tenant, type, id, timestamp, key or op, and for data that
         JSON cannot hold; `TypeError` for an id of an unknown kind of room; `WrongEventLoop` on another event loop than
         the gateway's.
@@ -125,6 +139,7 @@ class Publishing:
             op=op,
             contract=self.contract,
             version=version,
+            traceparent=traceparent,
         )
         counts = self.counts["process"]
         try:
@@ -135,9 +150,9 @@ class Publishing:
         counts.add(receipt)
         return receipt
 
-    def draft(self, identity: Identity, event: PublishedEvent) -> tuple[str, Draft]:
-        """The tenant and the draft of an event that `identity` publishes, charged to its rate. Raises `AuthError`,
-        `GatewayError`."""
+    def draft(self, identity: Identity, event: PublishedEvent, traceparent: str | None = None) -> tuple[str, Draft]:
+        """The tenant and the draft of an event that `identity` publishes, charged to its rate; `traceparent` is that of
+        the request. Raises `AuthError`, `GatewayError`."""
         principal = (identity.tenant, identity.user_id)
         if wait := self._rates.acquire(principal, self._timer()):
             limit = self._limits.publish_per_second
@@ -158,6 +173,7 @@ class Publishing:
                 op=event.op,
                 contract=self.contract,
                 version=event.version,
+                traceparent=event.traceparent or traceparent,
             )
         except IdInvalid as error:
             raise GatewayError(ErrorCode.ROOM_INVALID, f"{error}; {self._kinds.grammar}") from None
@@ -171,6 +187,13 @@ class Publishing:
     def append(self, tenant: str, draft: Draft) -> Awaitable[Receipt]:
         """Append a draft, submitted by the call itself. A removal is also published to nodes that do not follow the
         log."""
+        tracer = self.tracer
+        if tracer is None:
+            return self._append(tenant, draft)
+        span = tracer.start(tenant, draft)
+        return tracer.follow(span, self._append(tenant, draft))
+
+    def _append(self, tenant: str, draft: Draft) -> Awaitable[Receipt]:
         appended = self._log.append(tenant, draft)
         if draft.removal is None:
             self._appends += 1

@@ -84,7 +84,7 @@ class MemoryLog:
                     keys.release(draft.key)
                 raise
         event_id = window.cursors.encode(self._epoch, offset)
-        frame = Frame(payload_of(draft.body, event_id, draft.timestamp), event_id)
+        frame = Frame(payload_of(draft.body, event_id, draft.timestamp, draft.traceparent), event_id)
         entry = Entry(offset, event_id, draft.rooms, frame, now, draft.removal, draft.change)
         before = window.bytes
         window.append(entry)

@@ -156,6 +156,18 @@ class LogContract(LogWindowContract, LogRoomsContract, LogItemsContract):
             await subject.append("bolt", 2)
             assert sorted(map(len, subject.log.windows())) == [2, 3]
 
+    async def test_the_trace_context_is_in_the_frame(self) -> None:
+        """The frame has the trace context of its draft; one of a retry is another, and the same key still matches."""
+        context = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+        async with self.opened() as subject:
+            for trace in (context, None, context.replace("b7", "b8")):
+                sent = draft(1, key="k")
+                sent.traceparent = trace
+                receipt = await subject.log.append("acme", sent)
+                assert receipt.duplicate == (trace != context)
+            (entry,) = subject.delivered_to("acme")
+            assert json.loads(entry.frame.payload)["traceparent"] == context
+
     # -- idempotency
 
     async def test_same_key_and_body_is_appended_once(self) -> None:

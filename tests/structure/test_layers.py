@@ -45,6 +45,7 @@ DRIVERS = {
     "starlette": ("gateway.api",),
     "slowapi": ("gateway.api",),
     "limits": ("gateway.api",),
+    "opentelemetry": ("gateway.telemetry.tracing",),
     "prometheus_client": ("gateway.api.metrics",),
     "h11": ("gateway.transports.uvicorn",),
     "httptools": ("gateway.transports.uvicorn",),

@@ -3,3 +3,4 @@
 export * from './index.js';
 export { share } from './share.js';
 export { eventStream } from './sse.js';
+export { linksOf } from './tracing.js';

@@ -19,19 +19,27 @@ class StoredEvent:
     body: bytes
     removal: Removal | None = None
     change: Change | None = None
+    traceparent: str | None = None
+
+
+def stored_event(at: float, draft: Draft) -> StoredEvent:
+    """The event of a draft, appended `at`."""
+    return StoredEvent(at, draft.timestamp, draft.rooms, draft.body, draft.removal, draft.change, draft.traceparent)
 
 
 def encode_entry(draft: Draft) -> bytes:
     """The argument of the append script for a draft; the script prepends a line with the time."""
+    stamp = draft.timestamp if draft.traceparent is None else f"{draft.timestamp} {draft.traceparent}"
     more = " ".join(draft.removal or ())  # a user's id and a room, which have no spaces
     if draft.change is not None:
         more += f"\t{draft.change.op} {draft.change.key}"
-    return b"\n".join((draft.timestamp.encode(), ",".join(draft.rooms).encode(), more.encode(), draft.body))
+    return b"\n".join((stamp.encode(), ",".join(draft.rooms).encode(), more.encode(), draft.body))
 
 
 def decode_entry(entry: bytes) -> StoredEvent:
     """The event in an entry of the stream. Raises `ValueError` for invalid data."""
-    at, timestamp, rooms, more, body = entry.split(b"\n", 4)
+    at, stamp, rooms, more, body = entry.split(b"\n", 4)
+    timestamp, _, traceparent = stamp.decode("ascii").partition(" ")
     if not (timestamp and rooms and body[:1] == b"{" and body[-1:] == b"}"):
         raise ValueError("no entry of this log")
     removal, _, keyed = more.decode().partition("\t")
@@ -43,7 +51,8 @@ def decode_entry(entry: bytes) -> StoredEvent:
     if keyed:
         op, key = keyed.split(" ")
         change = Change(key, op_of(op))
-    return StoredEvent(float(at), timestamp.decode("ascii"), tuple(rooms.decode().split(",")), body, taken, change)
+    named = tuple(rooms.decode().split(","))
+    return StoredEvent(float(at), timestamp, named, body, taken, change, traceparent or None)
 
 
 def decode_message(message: bytes) -> tuple[bytes, int, int, StoredEvent]:

@@ -130,7 +130,7 @@ class Follower:
         value: Value = None,
     ) -> None:
         event_id = window.cursors.encode(window.epoch, offset)
-        frame = Frame(payload_of(content.body, event_id, content.timestamp), event_id)
+        frame = Frame(payload_of(content.body, event_id, content.timestamp, content.traceparent), event_id)
         entry = Entry(offset, event_id, content.rooms, frame, content.at, content.removal, content.change)
         window.append(entry, value)
         if window is followed.window:

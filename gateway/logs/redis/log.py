@@ -18,7 +18,7 @@ from gateway.core.items import MAX_ITEM_BYTES, ItemTooLarge
 from gateway.core.log import Draft, LogListener, LogSize, Receipt
 from gateway.core.trimmed_rooms import TrimmedRooms
 from gateway.core.window import Bounds, Window
-from gateway.logs.redis.codec import StoredEvent, encode_entry, epoch_of
+from gateway.logs.redis.codec import encode_entry, epoch_of, stored_event
 from gateway.logs.redis.context import IDLE_SECONDS, KEY_SECONDS, RedisContext
 from gateway.logs.redis.follower import NO_EPOCH, Follower
 from gateway.logs.redis.monitor import HealthMonitor
@@ -202,7 +202,7 @@ class RedisLog:
             self._appended[tenant] = self._appended.get(tenant, 0) + 1
             self.monitor.mark_alive()
             # Ahead of pub/sub, so that the listener of the publisher's node was called before the receipt is returned.
-            content = StoredEvent(float(at), draft.timestamp, draft.rooms, draft.body, draft.removal, draft.change)
+            content = stored_event(float(at), draft)
             self.follower.apply_own(tenant, epoch, offset, oldest, content)
         return Receipt(self._cursors(tenant).encode(epoch, offset), duplicate=status == b"duplicate", at=float(at))
 

@@ -1533,6 +1533,13 @@ var Refusal = class extends Error {
   problem;
   status;
 };
+
+// src/tracing.ts
+function linksOf({ traceparent }) {
+  const [, traceId, spanId, flags] = traceparent?.split("-") ?? [];
+  if (!traceId || !spanId || !flags) return [];
+  return [{ context: { traceId, spanId, traceFlags: parseInt(flags, 16), isRemote: true } }];
+}
 export {
   CLOSE_CODES,
   GatewayClient,
@@ -1540,5 +1547,6 @@ export {
   backoff,
   connect,
   eventStream,
+  linksOf,
   share
 };
