@@ -95,6 +95,11 @@ async def internal_error(gate: RunningGateway) -> str:
     return str(over_http)
 
 
+async def contract_violation(gate: RunningGateway) -> str:
+    async with running(settings_for(contract="tests.support.contracts:MODELS")) as strict:
+        return await asking(type="publish", event={**EVENT, "type": "task.completed"})(strict)
+
+
 ERRORS: dict[ErrorCode, Callable[[RunningGateway], Awaitable[str]]] = {
     ErrorCode.BAD_MESSAGE: asking(type="unsubscribe", rooms=["circle:1"], unknown=1),
     ErrorCode.UNKNOWN_TYPE: asking(type="nonsense"),
@@ -115,12 +120,13 @@ ERRORS: dict[ErrorCode, Callable[[RunningGateway], Awaitable[str]]] = {
     ErrorCode.BROKER_UNAVAILABLE: broker_unavailable,
     ErrorCode.NOT_FOUND: not_found,
     ErrorCode.INTERNAL_ERROR: internal_error,
+    ErrorCode.CONTRACT_VIOLATION: contract_violation,
 }
 WIRE_CODES = [
     *("bad_message", "unknown_type", "message_too_large", "room_invalid", "room_forbidden", "scope_missing"),
     *("not_subscribed", "too_many_rooms", "rate_limited", "token_missing", "token_invalid", "token_expired"),
     *("token_revoked", "token_mismatch", "cursor_invalid", "idempotency_conflict", "broker_unavailable", "not_found"),
-    "internal_error",
+    *("internal_error", "contract_violation"),
 ]
 
 
