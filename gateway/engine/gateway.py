@@ -108,7 +108,6 @@ class Gateway(Host):
 
     async def _open(self) -> None:
         self.drain.reset()
-        self.publishing.start_tracing()
         self.housekeeping.start()
         self.marks.start()
 

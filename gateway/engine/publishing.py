@@ -78,14 +78,6 @@ class Publishing:
             RateLimiter(limits.publish_per_second, limits.publish_burst)
         )
 
-    def start_tracing(self) -> None:
-        """Start spans from now on, where the application has configured OpenTelemetry."""
-        try:
-            from gateway.telemetry.tracing import publish_tracer
-        except ImportError:  # the extra `otel`
-            return
-        self.tracer = publish_tracer()
-
     async def publish(
         self,
         tenant: str,
@@ -231,10 +223,16 @@ class Publishing:
         return receipt
 
     async def start(self) -> None:
-        """Drop what waited on an earlier event loop, and notify other nodes of the contract."""
+        """Drop what waited on an earlier event loop, and notify other nodes of the contract. Start spans where the
+        application has configured OpenTelemetry."""
         self.ingest.reset()
         if self.contract is not None:
             self._control.spawn(self._revocation.publish_contract(self.contract.digest))
+        try:
+            from gateway.telemetry.tracing import publish_tracer
+        except ImportError:  # the extra `otel`
+            return
+        self.tracer = publish_tracer()
 
     async def stop(self) -> None:
         """Wait until the removals in the log and the contract are published."""

@@ -62,6 +62,6 @@ def built_package(root: Path) -> Path:
         shutil.copytree(PACKAGE / "tests", folder / "tests")
         (folder / "node_modules").symlink_to(PACKAGE / "node_modules")
         page.parent.mkdir(parents=True)
-        entries = (f"export * from '../../../clients/js/dist/{entry}.js';\n" for entry in ("index", "share", "sse", "tracing"))
-        page.write_text("".join(entries))
+        entries = ("index", "share", "sse", "tracing")
+        page.write_text("".join(f"export * from '../../../clients/js/dist/{entry}.js';\n" for entry in entries))
     return folder
