@@ -1,4 +1,4 @@
-"""The examples of clients/js/README.md, compiled and run against a real gateway."""
+"""The examples of clients/js/README.md, and the first of the front page, compiled and run against a real gateway."""
 
 import json
 import subprocess
@@ -67,6 +67,23 @@ async def test_follow(gate: RunningGateway, shell: Shell) -> None:
         await until(lambda: followed(gate), PATIENCE)
         await gate.publish(data={"task": 81}, circle_id=7)
         assert await line_of(page) == "task.completed 81\n"
+
+
+async def test_install_and_follow(gate: RunningGateway, shell: Shell, npm_package: Path) -> None:
+    """The package is installed as npm packs it, from where it is built already; the few lines print each title."""
+    (shell.home / "node_modules" / "gathering-gateway").unlink()
+    (shell.home / "clients").mkdir()
+    (shell.home / "clients" / "js").symlink_to(npm_package)
+    (shell.home / "package.json").write_text('{"private": true}')
+    offline = {"npm_config_offline": "true", "npm_config_ignore_scripts": "true", "npm_config_package_lock": "false"}
+    await shell.run(example("npm install"), npm_config_cache=str(shell.home / "cache"), **offline)
+    assert not (shell.home / "node_modules" / "gathering-gateway").is_symlink()
+    prelude = f"const fetch = async () => ({{ text: async () => '{gate.token()}' }}) as any;\n"
+    compiled(shell, "first.ts", example("first.ts"), prelude)
+    async with shell.running(f"{RUN} first.mjs") as page:
+        await until(lambda: followed(gate), PATIENCE)
+        await gate.publish(data={"title": "hello"}, circle_id=7)
+        assert await line_of(page) == "hello\n"
 
 
 async def test_load_and_publish(gate: RunningGateway, shell: Shell) -> None:
