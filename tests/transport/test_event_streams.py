@@ -293,8 +293,8 @@ async def test_a_client_that_has_vanished_is_aborted(alive: bool, monkeypatch: p
     endpoint = Endpoint(("/ws",), host, OriginPolicy(()), (), 1_000, 20.0, 10.0)
     state: Any = None
     connection: Any = Connection.__new__(Connection)
-    connection.sent = 0
-    transport = EventStreamTransport(endpoint, state, host, connection)
+    connection.sent, connection.closed_with = 0, None
+    transport = connection.transport = EventStreamTransport(endpoint, state, host, connection)
     wire: Any = Wire()
     transport._transport = wire
     monkeypatch.setattr("gateway.telemetry.log_events.connection_closed", lambda *arguments: None)
