@@ -35,6 +35,7 @@ class Limits:
     events_per_second: int = 500
     publish_per_second: float = 1_000
     publish_burst: int = 2_000
+    tenant_publish_per_second: int = 0
     malformed: int = 10
     pending_commands: int = 100
     ping_interval: float = 20.0

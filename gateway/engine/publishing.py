@@ -77,6 +77,8 @@ class Publishing:
         self._rates: KeyedRateLimiter[tuple[str, str]] = KeyedRateLimiter(
             RateLimiter(limits.publish_per_second, limits.publish_burst)
         )
+        tenant_rate = limits.tenant_publish_per_second
+        self._tenant_rates: KeyedRateLimiter[str] = KeyedRateLimiter(RateLimiter(tenant_rate, 2 * tenant_rate))
 
     async def publish(
         self,
@@ -174,6 +176,10 @@ class Publishing:
         require_publish(identity, tenant, draft.rooms)
         if event.type.endswith(MEMBER_REMOVED):
             require_admin(identity, tenant)
+        # After the grants: a user of another tenant must not use it up.
+        if wait := self._tenant_rates.acquire(tenant, self._timer()):
+            limit = self._limits.tenant_publish_per_second
+            raise RateLimited(f"at most {limit} events a second may be published in one tenant", wait, limit)
         return tenant, draft
 
     def append(self, tenant: str, draft: Draft) -> Awaitable[Receipt]:
@@ -240,13 +246,16 @@ class Publishing:
 
     @property
     def rates_kept(self) -> int:
-        """The number of principals with a rate limiter in memory: those that published within the time of a burst."""
-        return len(self._rates)
+        """The number of principals and tenants with a rate limiter in memory: those that published within the time of a
+        burst."""
+        return len(self._rates) + len(self._tenant_rates)
 
     def sweep(self) -> None:
         """Drop the rate limiters of principals that have not published recently, and report violations of the
         contract."""
-        self._rates.sweep(self._timer())
+        now = self._timer()
+        self._rates.sweep(now)
+        self._tenant_rates.sweep(now)
         if self.contract is not None:
             for violations in self.contract.take_recent():
                 log_events.contract_violated(violations, self.contract.mode)

@@ -190,6 +190,7 @@ class Settings(BaseSettings):
         default=1_000, description="events that one user publishes over HTTP and the publish command"
     )
     publish_burst: Count = Field(default=2_000, description="events that one user publishes at once")
+    tenant_publish_per_second: Count = Field(default=0, description="events that one tenant publishes a second")
     tokens_per_minute: Count = Field(default=600, description="POST /admin/tokens by one principal")
     tickets_per_minute: Count = Field(default=60, description="POST /tickets by one principal")
     admin_requests_per_minute: Count = Field(

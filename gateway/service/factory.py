@@ -231,6 +231,7 @@ def _limits(settings: Settings) -> Limits:
         events_per_second=settings.events_per_second,
         publish_per_second=settings.publish_per_second if settings.publish_burst else 0,
         publish_burst=settings.publish_burst,
+        tenant_publish_per_second=settings.tenant_publish_per_second,
         ping_interval=settings.ping_interval,
         mark_interval=settings.mark_interval,
         longest_token=settings.longest_token,

@@ -79,6 +79,31 @@ async def test_rates_of_users_who_publish_no_more_take_no_memory() -> None:
         assert publishing.rates_kept == 0
 
 
+async def test_all_users_of_a_tenant_share_a_rate_where_it_has_one() -> None:
+    """Twice a second's events at once; other tenants have their own, and no user of another one uses it up."""
+    async with timed(tenant_publish_per_second=3) as (gate, timer):
+        event = {"type": "task.created", "data": {}, "circle_id": 1}
+
+        async def publish(user: str, tenant: str = "acme") -> int:
+            async with http(gate, gate.token(user, tenant=tenant)) as api:
+                return (await api.post("/events", json=event)).status_code
+
+        async with http(gate, gate.token("mallory", tenant="bolt", scope="publish")) as api:
+            for _ in range(10):
+                assert_problem(await api.post("/events", json={**event, "tenant": "acme"}), 403, "scope_missing")
+        assert [await publish(f"u{n}") for n in range(8)] == [202] * 6 + [429] * 2
+        async with http(gate, gate.token("eve")) as api:
+            refused = await api.post("/events", json=event)
+            assert_problem(refused, 429, "rate_limited")
+            assert refused.headers["retry-after"] == "1"
+        assert await publish("bob", "bolt") == 202
+        await timer.advance(1.0)
+        assert [await publish(f"u{n}") for n in range(4)] == [202] * 3 + [429]
+        await timer.advance(100.0)
+        gate.service.gateway.publishing.sweep()
+        assert gate.service.gateway.publishing.rates_kept == 0
+
+
 # ---- commands of one connection
 
 
