@@ -18,7 +18,7 @@ from schemas.rooms import user_room
 @dataclass(frozen=True, slots=True)
 class JudgedEvent:
     """The event, at `offset` of the epoch. `item` says whether it is the newest version of an item that is kept as
-    state, None where it may have been; `superseded_by` is as in `Entry`."""
+    state, None where it only may have been; `superseded_by` is as in `Entry`."""
 
     epoch: bytes
     offset: int
@@ -104,7 +104,7 @@ def judge(record: ConnectionRecord, event: JudgedEvent, window: Window) -> Judge
         return Judgement("not_delivered", "closed", RoomOutcome("closed", event.rooms[0]))
     best = min((_outcome(record, event, room) for room in event.rooms), key=lambda it: _ORDER.index(it.outcome))
     outcome = best.outcome
-    if event.superseded_by and outcome in ("written", "owed"):
+    if event.superseded_by and outcome in ("written", "owed", "unknown"):
         # Live it was written as it was published; a catch-up brought a newer version.
         certain = outcome == "owed" and event.superseded_by <= record.horizon
         return Judgement(
@@ -112,10 +112,10 @@ def judge(record: ConnectionRecord, event: JudgedEvent, window: Window) -> Judge
         )
     if outcome == "written":
         return _acknowledged(record, event, window, best)
-    if outcome == "owed":
-        return Judgement("pending", "behind", best)
     if outcome == "unknown" or event.offset <= record.forgotten:
         return Judgement("unknown", "unknown", best._replace(outcome="unknown"))
+    if outcome == "owed":
+        return Judgement("pending", "behind", best)
     if outcome == "outside":
         return Judgement("not_delivered", "not_subscribed" if grants(record, event.rooms) else "not_granted", best)
     return Judgement("not_delivered", _REASONS[outcome], best)

@@ -181,6 +181,11 @@ class Delivery:
         pending = self._pending.get(tenant)
         return pending[0].offset - 1 if pending else self._log.window(tenant).head
 
+    def undecided(self, tenant: str) -> int:
+        """The offset up to which some of the live connections may have got the tenant's log, while it is delivered in
+        slices; 0 where it is not."""
+        return self._log.window(tenant).head if tenant in self._slices else 0
+
     def leave(self, connection: Connection, rooms: Sequence[str], kind: ChangeKind) -> None:
         """Leave rooms, for the reason `kind`, after the delivery of what is pending: a client still gets the events
         before."""

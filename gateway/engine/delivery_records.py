@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from gateway.core.connection import Connection
-from gateway.core.connection_record import ConnectionRecord, record_of
+from gateway.core.connection_record import ConnectionRecord, record_of, record_unknown
 from gateway.core.delivery_judgement import Question
 from gateway.core.ended_connections import EndedConnections
 from gateway.core.explanation import explained
@@ -41,6 +41,8 @@ class DeliveryRecords:
         """Keep the record of a connection that has ended."""
         tenant, now = connection.identity.tenant, self._connections.clock()
         epoch, head = self._log.window(tenant).epoch, self._delivery.delivered(tenant)
+        if connection.live and (until := self._delivery.undecided(tenant)):
+            record_unknown(connection, rooms, head, until)
         self._ended.add(tenant, record_of(connection, epoch, head, rooms, now), self._connections.timer())
 
     def sweep(self) -> None:

@@ -181,8 +181,9 @@ def _lost(event_id: str) -> ExplainedEvent:
 
 def _kept(event_id: str, entry: Entry, epoch: bytes) -> _Found:
     item, change = entry.item, entry.change
-    newest = item is not None and change is not None and change.op != "delete" and not entry.superseded_by
-    in_state = newest and (True if item is not None and item.kept else None)
+    in_state: bool | None = False
+    if item is not None and change is not None and change.op != "delete":
+        in_state = True if item.kept and not entry.superseded_by else None
     judged = JudgedEvent(epoch, entry.offset, entry.rooms, in_state, entry.superseded_by)
     if entry.superseded_by:  # its frame is gone
         return _Found(_lost(event_id).model_copy(update={"rooms": entry.rooms}), judged, at=entry.at)

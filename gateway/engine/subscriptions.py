@@ -214,8 +214,9 @@ class Subscriptions:
         window = self._log.window(connection.identity.tenant)
         manager = self._connections.manager
         answer, examined = subscription.subscribe(manager, window, connection, rooms, since, history, state)
-        if state or not first:  # else they were joined when it connected
-            record_joined(connection, answer.rooms, window.head, self._connections.clock(), state)
+        everything = state and since is None
+        if everything or not first:  # else they were joined when it connected
+            record_joined(connection, answer.rooms, window.head, self._connections.clock(), everything)
         self._connections.charge(connection, examined)
         if answer.recovered is not None:
             self.recoveries[answer.recovered] += 1

@@ -72,8 +72,8 @@ class Viewer:
     next_id: int = 0
     plain: list[int] = field(default_factory=list)
     received: set[str] = field(default_factory=set)
-    before: set[str] = field(default_factory=set)
-    """The events of earlier connections."""
+    by_connection: dict[str, set[str]] = field(default_factory=dict)
+    """The events that each of its connections received."""
 
     @property
     def settled(self) -> bool:
@@ -85,7 +85,7 @@ class Viewer:
 
     def connect(self, capacity: int, eager: bool) -> None:
         """Connect or reconnect: from its cursor, from where an open replay began, or from the beginning."""
-        self.before, self.received = self.before | self.received, set()
+        self.received = set()
         world, self.closed, self.transport = self.world, None, FakeTransport(self, capacity, eager)  # type: ignore[arg-type]
         opened, self.open, self.sent = [*self.open, *self.sent.values()], [], {}
         self.rooms |= {room for asked in opened for room in asked.rooms}
@@ -193,6 +193,7 @@ class Viewer:
         self.lost = True
 
     def _connection_established(self, data: dict[str, Any], id: None) -> None:
+        self.by_connection[data["connection_id"]] = self.received
         if self.cursor is None:
             self.world.cursors.setdefault("acme", {}).setdefault(data["cursor"], self.world.head("acme"))
             self.cursor = data["cursor"]
