@@ -1,6 +1,8 @@
 """Subscriptions: the first frame of a connection, and every change of its rooms."""
 
+import asyncio
 from collections.abc import Awaitable, Collection, Sequence
+from typing import Final
 
 from auth.errors import AuthError, RoomRefused, TokenMismatch
 from gateway.core import subscription
@@ -19,10 +21,13 @@ from gateway.engine.replies import connection_established, error_reply
 from gateway.engine.tasks import TaskSet
 from gateway.telemetry import log_events
 from schemas import messages
-from schemas.codes import CloseCode
+from schemas.codes import CloseCode, ErrorCode
 from schemas.commands import Auth, Subscribe, Unsubscribe
 from schemas.events import rfc3339
 from schemas.rooms import user_room
+
+TURN_SECONDS: Final = 10.0
+"""The longest time that a command with a replay waits for its turn."""
 
 
 class Subscriptions:
@@ -146,9 +151,20 @@ class Subscriptions:
 
     def prepare(self, connection: Connection, command: Subscribe) -> Awaitable[None] | None:
         """An awaitable that must complete before `change_rooms`: the log read up to the cursor, the application's
-        answer. Raises `GatewayError` and `AuthError` when awaited."""
+        answer, the turn of a replay. Raises `GatewayError` and `AuthError` when awaited."""
         following = None if command.since is None else self._follow(connection, command.since)
+        if (command.since is not None or command.history or command.state) and not self._connections.shares.free:
+            following = self._wait_for_turn(following, connection.identity.tenant)
         return self._authorize(following, connection, command.rooms) if self._access.authorizes else following
+
+    async def _wait_for_turn(self, following: Awaitable[None] | None, tenant: str) -> None:
+        if following is not None:
+            await following
+        try:
+            await self._connections.shares.turn(tenant, 0, asyncio.get_running_loop().time() + TURN_SECONDS)
+        except TimeoutError:
+            message = "too many clients ask for earlier events; ask again later"
+            raise GatewayError(ErrorCode.RATE_LIMITED, message, retry_after=1.0) from None
 
     async def _authorize(self, following: Awaitable[None] | None, connection: Connection, rooms: Sequence[str]) -> None:
         if following is not None:
