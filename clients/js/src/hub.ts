@@ -14,11 +14,8 @@ export type Message =
 /** A command with the fields that matter here. */
 export type Command = { type: string; id: number | string; rooms?: string[]; since?: string; state?: true; history?: number };
 
-/** Frames without an `id` that concern every tab. */
-const COMMON = new Set([
-  'stream.mark', 'stream.gap', 'stream.degraded', 'stream.restored', 'server.draining', 'subscription.revoked',
-  'presence.joined', 'presence.left',
-]);
+/** Frames without an `id` that concern the leader's connection alone, or its token. Any other concerns all tabs. */
+const OWN = new Set(['connection.established', 'subscribed', 'error', 'token.expiring']);
 
 /** Replies are known by their `id`: that of a tab, and that of its command, or `join` or `place` with its attempt. */
 export class Hub {
@@ -67,7 +64,7 @@ export class Hub {
 
   /** A frame of the connection. */
   frame(frame: Frame | GatewayEvent, text: string): void {
-    if ('event_id' in frame || (frame.id === undefined && COMMON.has(frame.type))) this.#post({ by: this.#id, text });
+    if ('event_id' in frame || (frame.id === undefined && !OWN.has(frame.type))) this.#post({ by: this.#id, text });
     const { dropped: rooms } = frame.data;
     if (frame.type !== 'authenticated' || !rooms?.length) return;
     const { timestamp } = frame;

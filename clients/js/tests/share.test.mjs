@@ -40,11 +40,11 @@ const given = Object.getOwnPropertyDescriptor(globalThis, 'navigator');
 let clients = [];
 
 /** A tab with its client, its connection, and the events that its room got. */
-async function tab(room = 'circle:1') {
+async function tab(room = 'circle:1', options = {}) {
   const events = [];
   const client = connect({
     url: 'http://gateway.test/ws/dashboard', token: 'jwt', rooms: [room], WebSocket: share(FakeSocket), random: () => 0.5,
-    onEvent: ({ event_id }) => events.push(event_id),
+    onEvent: ({ event_id }) => events.push(event_id), ...options,
   });
   clients.push(client);
   await settle();
@@ -84,10 +84,10 @@ async function joined({ socket }) {
   return since;
 }
 
-async function pair() {
+async function pair(options) {
   const leader = await tab();
   await placed(leader);
-  const follower = await tab('circle:2');
+  const follower = await tab('circle:2', options);
   await placed(follower);
   await welcomed(leader);
   return { leader, follower };
@@ -114,6 +114,17 @@ describe('share', () => {
     assert.deepEqual([follower.socket.closedByClient, follower.client.state], [true, 'live']);
     assert.deepEqual([follower.events, leader.events], [['evt_1', 'evt_2'], ['evt_3']]);
     assert.equal(follower.client.duplicates, 0);
+  });
+
+  test('frames that concern the connection come to all tabs, those of the leader alone do not', async () => {
+    const frames = [];
+    const { leader, follower } = await pair({ onFrame: ({ type }) => frames.push(type) });
+    await joined(follower);
+    frames.length = 0;
+    for (const type of ['contract.changed', 'stream.degraded', 'token.expiring', 'stream.restored']) leader.socket.frame(type);
+    leader.socket.reply('pong', {}, 'ping');
+    await settle();
+    assert.deepEqual(frames, ['contract.changed', 'stream.degraded', 'stream.restored']);
   });
 
   test('what the leader hands on first is kept until then', async () => {

@@ -990,16 +990,7 @@ var GatewayClient = class {
 };
 
 // src/hub.ts
-var COMMON = /* @__PURE__ */ new Set([
-  "stream.mark",
-  "stream.gap",
-  "stream.degraded",
-  "stream.restored",
-  "server.draining",
-  "subscription.revoked",
-  "presence.joined",
-  "presence.left"
-]);
+var OWN = /* @__PURE__ */ new Set(["connection.established", "subscribed", "error", "token.expiring"]);
 var Hub = class {
   #id;
   #send;
@@ -1041,7 +1032,7 @@ var Hub = class {
   }
   /** A frame of the connection. */
   frame(frame, text) {
-    if ("event_id" in frame || frame.id === void 0 && COMMON.has(frame.type)) this.#post({ by: this.#id, text });
+    if ("event_id" in frame || frame.id === void 0 && !OWN.has(frame.type)) this.#post({ by: this.#id, text });
     const { dropped: rooms } = frame.data;
     if (frame.type !== "authenticated" || !rooms?.length) return;
     const { timestamp } = frame;
