@@ -253,7 +253,7 @@ async def test_log_engine_example(shell: Shell) -> None:
 
 @needs_websocket
 async def test_bare_websocket(gate: RunningGateway, shell: Shell) -> None:
-    """Two lines of JavaScript see the gateway's first words."""
+    """Three lines of JavaScript see the first frames of the gateway."""
     code = f"const token = '{gate.token()}';\n" + example("bare.js").replace(
         DEV_URL.removeprefix("http://"), gate.url.removeprefix("http://")
     )

@@ -46,6 +46,13 @@ test('the slot of server.draining counts from the end of the stream', async () =
   client.close();
 });
 
+test('the token is in a header, and in no URL', async () => {
+  const { client, fetched } = await fallenBack(() => new Response(new ReadableStream()));
+  const [url, { headers }] = fetched.mock.calls[0].arguments;
+  assert.deepEqual([url.searchParams.has('token'), headers.get('Authorization')], [false, 'Bearer jwt']);
+  client.close();
+});
+
 for (const [status, problem, ending, code] of [
   [403, 'scope_missing', 'closed', 4403],
   [422, 'bad_message', 'closed', 4400],
