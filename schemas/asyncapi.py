@@ -13,6 +13,7 @@ from schemas.contract.document import opened
 from schemas.contract.event_schema import EventSchema
 from schemas.events import KEY_PATTERN, MAX_TYPE_LENGTH, OPS, TYPE_PATTERN
 from schemas.rooms import RoomKinds, documented
+from schemas.trace_context import TRACEPARENT_PATTERN
 
 Json = dict[str, Any]
 
@@ -182,6 +183,7 @@ class _Builder:
             "version": version,
             "key": {"type": "string", "description": "the item that the event changes", **documented(KEY_PATTERN)},
             "op": {"enum": list(OPS)},
+            "traceparent": {"type": "string", "description": "W3C Trace Context", **documented(TRACEPARENT_PATTERN)},
             "event_id": {"type": "string", "description": "the event's id, and the cursor to resume from"},
             "timestamp": _TIMESTAMP,
         }

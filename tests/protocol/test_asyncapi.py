@@ -76,7 +76,7 @@ async def test_all_commands_frames_and_codes_are_described(tmp_path: Path) -> No
     sent = [one["$ref"].rpartition("/")[2] for one in document["operations"]["events"]["messages"]]
     assert set(sent) == events
     event = document["components"]["messages"]["event.run.tree.v1"]["payload"]["properties"]
-    assert {"circle_id", "team_id"} <= event.keys()
+    assert {"circle_id", "team_id", "key", "op", "version", "traceparent"} <= event.keys()
     assert "project_id" not in event
     async with running() as gate:
         plain = await described(gate)
