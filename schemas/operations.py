@@ -1,8 +1,10 @@
 """Bodies of the HTTP API for operators: audit trail, configuration, inspection of tokens."""
 
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from schemas.admin import ConnectionInfo, RoomInfo
 
 
 class AuditedAct(BaseModel):
@@ -86,3 +88,107 @@ class TokenInspectionAnswer(BaseModel):
     header: dict[str, str] | None
     claims: dict[str, str] | None
     rights: TokenRightsInfo | None
+
+
+class NodeStatus(BaseModel):
+    """A node as it is now. Counters are since its start. The numbers are of all tenants, and absent for callers
+    without the scope `platform`; `log_lag` is seconds, absent while it is not known. `loop_lag` counts samples by upper
+    end in seconds, the last without one."""
+
+    node: str
+    version: str
+    ready: bool
+    draining: bool
+    log_ready: bool
+    started_at: str
+    connections: dict[str, int] | None = None
+    behind: int | None = None
+    connects: dict[str, int] | None = None
+    events: int | None = None
+    deliveries: int | None = None
+    delivered_bytes: int | None = None
+    log_lag: float | None = None
+    log_events: int | None = None
+    log_bytes: int | None = None
+    memory_bytes: int | None = None
+    cpu_seconds: float | None = None
+    loop_lag: dict[str, int] | None = None
+    refusals: dict[str, int] | None = None
+    closes: dict[str, int] | None = None
+    gaps: dict[str, int] | None = None
+
+
+class NodesAnswer(BaseModel):
+    """The nodes. `silent` are those that did not answer; `partial` is present, and true, only while other nodes may be
+    out of reach."""
+
+    nodes: list[NodeStatus]
+    silent: list[str]
+    partial: Literal[True] | None = None
+
+
+class EventSummary(BaseModel):
+    """An event of the log. Of its data only the number of members is shown, unless the payload was asked for; `bytes`
+    is the size of the whole event."""
+
+    event_id: str
+    type: str
+    rooms: tuple[str, ...]
+    timestamp: str
+    bytes: int
+    members: int
+    user_id: str | None
+    source_agent_id: int | str | None
+    key: str | None
+    op: str | None
+    data: dict[str, Any] | None = None
+
+
+class FoundUser(BaseModel):
+    """A user. `revoked_before` is the time up to which tokens are revoked, null where none are; `removed_from` are
+    rooms that the tokens issued before a removal no longer grant."""
+
+    user_id: str
+    connections: int
+    revoked_before: str | None
+    removed_from: list[str]
+
+
+class FoundToken(BaseModel):
+    """A token's id. `revoked` is by its id alone; `connections` are those on the node that answers."""
+
+    jti: str
+    revoked: bool
+    connections: int
+
+
+class FindAnswer(BaseModel):
+    """The findings under a name. `connections` are those of the user, of the room, or with the token, 100 at most;
+    `more` says that there are others. `similar` are users and rooms that contain the name. `acts` are those of the
+    audit trail. `forgotten` is the reason why an event of the tenant's log is not there: `trimmed`, `reset` or
+    `never_published`."""
+
+    query: str
+    tenant: str
+    user: FoundUser | None = None
+    room: RoomInfo | None = None
+    event: EventSummary | None = None
+    forgotten: Literal["trimmed", "reset", "never_published"] | None = None
+    token: FoundToken | None = None
+    connections: list[ConnectionInfo]
+    more: bool
+    similar: list[str]
+    acts: list[AuditedAct]
+    partial: Literal[True] | None = None
+
+
+class TailPage(BaseModel):
+    """The newest events after a cursor, in log order; go on with `after=cursor`. `passed_over` is the number of events
+    that were left out, at most 10,000: a tail shows a sample where more come than it takes. `gap` is true where the
+    cursor was of no use, and the page is the newest events."""
+
+    cursor: str
+    as_of: str | None
+    events: list[EventSummary]
+    passed_over: int
+    gap: bool

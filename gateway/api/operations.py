@@ -60,7 +60,9 @@ def operations_router(service: Service, limited: RouteLimiter) -> APIRouter:
         found = trail.of(asked, before, limit + 1)
         shown, more = found[:limit], len(found) > limit
         return AuditPage(
-            node=administration.node, acts=[_act(act, holder) for act in shown], next=shown[-1].number if more else None
+            node=administration.node,
+            acts=[audited_act(act, holder) for act in shown],
+            next=shown[-1].number if more else None,
         )
 
     @operators.get("/admin/configuration")
@@ -126,7 +128,8 @@ def _rights(identity: Identity) -> TokenRightsInfo:
     )
 
 
-def _act(act: Act, reader: Identity) -> AuditedAct:
+def audited_act(act: Act, reader: Identity) -> AuditedAct:
+    """The act as `reader` may see it."""
     open_to = reader.has_scope("platform") or act.by_tenant == reader.tenant
     return AuditedAct(
         number=act.number,

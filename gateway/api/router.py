@@ -15,6 +15,7 @@ from gateway.api.event_stream import event_stream_router
 from gateway.api.events import events_router
 from gateway.api.explain import explain_router
 from gateway.api.health import ops_router
+from gateway.api.inspection import inspection_router
 from gateway.api.metrics import metrics_router
 from gateway.api.operations import operations_router
 from gateway.api.presence import presence_router
@@ -62,6 +63,7 @@ def create_router(service: Service, prefix: str = "") -> APIRouter:
         admin_router(service, limited),
         operations_router(service, limited),
         explain_router(service, limited),
+        inspection_router(service, limited),
         ops_router(service),
         metrics_router(service),
         sockets,  # last, so that an HTTP route at a path of the WebSocket gets its GET requests

@@ -97,6 +97,20 @@ class Revocations:
         entry = None if tenant is None else tenant.get("room_revoked", identity.user_id, room)
         return entry is not None and is_cut_off(identity, entry.at, entry.through, now)
 
+    def is_token_revoked(self, tenant: str, token_id: str) -> bool:
+        """Whether a token of the tenant is revoked by its id."""
+        known = (self._tenants.get(None), self._tenants.get(tenant))
+        return any(each is not None and each.get("token_revoked", token_id) is not None for each in known)
+
+    def of_user(self, tenant: str, user_id: str) -> tuple[float, list[str]]:
+        """The time up to which tokens of the user are revoked, 0 where none are; and the rooms that the user was
+        removed from."""
+        found = self._tenants.get(tenant)
+        if found is None:
+            return 0.0, []
+        through = max((entry.through for entry in found.cutoffs(user_id)), default=0.0)
+        return through, sorted(found.room_revocations(user_id))
+
     # ---- issuing tokens, making cutoffs
 
     def newest_cutoff(self, tenant: str, user_id: str, by: float = inf) -> float:

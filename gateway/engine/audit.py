@@ -1,11 +1,15 @@
 """The audit trail: acts of administrators on this node, written to the log and kept for a while."""
 
 from collections.abc import Callable
-from typing import Any
+from itertools import islice
+from typing import Any, Final
 
 from auth.identity import Identity
-from gateway.core.audit_acts import Act, AuditActs
+from gateway.core.audit_acts import MAX_ACTS, Act, AuditActs
 from gateway.telemetry import log_events
+
+REPEAT_SECONDS: Final = 60.0
+"""Seconds in which the same reading is recorded once."""
 
 
 class AuditTrail:
@@ -14,6 +18,8 @@ class AuditTrail:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._acts = AuditActs()
         self._clock = clock
+        self._read: dict[tuple[Any, ...], float] = {}
+        """Readings recorded within `REPEAT_SECONDS`, the oldest first, with their times."""
 
     def record(
         self, event: str, summary: str, principal: Identity, address: str, *, tenant: str | None, **target: Any
@@ -34,6 +40,32 @@ class AuditTrail:
         )
         self._acts.add(act)
 
+    def record_reading(
+        self, event: str, summary: str, principal: Identity, address: str, *, tenant: str | None, **target: Any
+    ) -> None:
+        """Record an act that is repeated each second, once in `REPEAT_SECONDS`."""
+        now = self._clock()
+        # A clock that was set back must not hide a reading.
+        while self._read and not now - REPEAT_SECONDS < (first := next(iter(self._read.items())))[1] <= now:
+            del self._read[first[0]]
+        key = (event, principal.tenant, principal.user_id, principal.token_id, tenant, *target.items())
+        if key not in self._read:
+            self._read[key] = now
+            self.record(event, summary, principal, address, tenant=tenant, **target)
+
+    def about(self, tenant: str, name: str, limit: int) -> list[Act]:
+        """The last acts of or about a user, a token, a connection, a room or an event of this name. O(acts kept)."""
+        concerned = (
+            act
+            for act in self._acts.of(tenant, None, MAX_ACTS)
+            if name in (act.by_user_id, act.by_token_id) or name in act.target.values() or _in_rooms(act, name)
+        )
+        return list(islice(concerned, limit))
+
     def of(self, tenant: str | None, before: int | None, limit: int) -> list[Act]:
         """The last acts, as `AuditActs.of`."""
         return self._acts.of(tenant, before, limit)
+
+
+def _in_rooms(act: Act, name: str) -> bool:
+    return name in str(act.target.get("rooms", "")).split(",")

@@ -76,6 +76,25 @@ class TenantDirectory:
         """The rooms with subscribers, sorted."""
         return sorted(self._index.rooms.keys() | self._counts.keys())
 
+    def ids_of(self, user_id: str) -> list[str]:
+        """The ids of a user's connections, sorted. O(connections on other nodes)."""
+        here = [connection.id for connection in self._index.users.get(user_id, ())]
+        there = [id for id, (_, member) in self._elsewhere.items() if member.user_id == user_id]
+        return sorted([*here, *there])
+
+    def ids_in(self, room: str) -> list[str]:
+        """The ids of a room's connections, sorted, likewise."""
+        here = [connection.id for connection in self._index.rooms.get(room, ())]
+        there = [id for id, (_, member) in self._elsewhere.items() if room in member.rooms]
+        return sorted([*here, *there])
+
+    def user_ids(self) -> list[str]:
+        """The users with connections, sorted."""
+        return sorted(self._index.users.keys() | {member.user_id for _, member in self._elsewhere.values()})
+
+    def __contains__(self, connection_id: str) -> bool:
+        return connection_id in self._index.connections or connection_id in self._elsewhere
+
     def elsewhere(self, connection_id: str) -> bool:
         """Whether the connection is on another node."""
         return connection_id in self._elsewhere

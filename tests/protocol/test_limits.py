@@ -461,6 +461,7 @@ CHANGES: list[tuple[str, str, Any]] = [
     ("POST", "/admin/tokens/revoke", {"jti": "x"}),
     ("POST", "/admin/tokens/introspect", {"token": "x"}),
     ("POST", "/admin/tokens/inspect", {"token": "x"}),
+    ("POST", "/admin/events", {"type": "task.created", "data": {}}),
     ("DELETE", "/admin/connections/con_x", None),
 ]
 
@@ -493,7 +494,8 @@ async def test_every_route_that_changes_tokens_or_connections_is_limited(monkeyp
             assert_problem(await api.get("/admin/explain"), 429, "rate_limited")
             assert (await api.post("/tickets")).status_code == 201
             assert_problem(await api.post("/tickets"), 429, "rate_limited")
-    assert len(asked) == len(CHANGES) + 4  # and POST /admin/tokens, GET /admin/configuration, which asks Redis
+    # and POST /admin/tokens, GET /admin/configuration, /admin/explain, /admin/find, /admin/tail
+    assert len(asked) == len(CHANGES) + 6
 
 
 async def test_a_path_parameter_is_no_way_around_the_limit() -> None:

@@ -31,14 +31,12 @@ export class Api {
 
   get platform() { return this.holder.scope.split(' ').includes('platform'); }
 
-  /** For the client of the live view. */
-  get token() { return this.#token; }
-
   get(path, query = {}) { return this.#ask('GET', this.path(path, query)); }
 
   post(path, body) { return this.#ask('POST', path, body); }
 
-  delete(path, query = {}) { return this.#ask('DELETE', this.path(path, query)); }
+  /** A request with a path as `path` makes it. */
+  send(method, path, body) { return this.#ask(method, path, body); }
 
   /** The path with its query. The tenant is in it where it is not the token's own. */
   path(path, query = {}) {

@@ -37,7 +37,7 @@ export class AuditView {
   }
 }
 
-function act({ at, event, by_user_id: by, by_tenant: byTenant, by_jti: jti, address, tenant, target }) {
+export function act({ at, event, by_user_id: by, by_tenant: byTenant, by_jti: jti, address, tenant, target }) {
   const details = Object.entries(target).flatMap(([name, value]) => [element('span', { class: 'pair' }, `${name} `, valueOf(name, value)), ' ']);
   return row({
     time: time(at),

@@ -1,16 +1,20 @@
 /** The console: signs in with an administrator's token, and shows one view at a time, as the address' fragment says. */
 
 import { element } from '../element.js';
+import { ActView } from './act.js';
 import { Api } from './api.js';
 import { AuditView } from './audit.js';
 import { ConfigurationView } from './configuration.js';
+import { FindView } from './find.js';
 import { parse } from './links.js';
+import { LiveView } from './live.js';
+import { NowView } from './now.js';
 import { TokensView } from './tokens.js';
 
 const $ = (id) => document.getElementById(id);
 
 /** In the order of the navigation. */
-const VIEWS = { tokens: TokensView, configuration: ConfigurationView, audit: AuditView };
+const VIEWS = { now: NowView, find: FindView, live: LiveView, act: ActView, tokens: TokensView, configuration: ConfigurationView, audit: AuditView };
 
 class Console {
   #api;

@@ -69,10 +69,11 @@ export async function copied(text) {
   }
 }
 
-/** A time of RFC 3339 in the reader's time zone; the whole of it as a title. */
+/** A time of RFC 3339 in the reader's time zone, of today without the date; the whole of it as a title. */
 export function time(text) {
   const date = new Date(text);
-  const shown = Number.isNaN(date.getTime()) ? text : date.toLocaleString([], { dateStyle: 'short', timeStyle: 'medium' });
+  const today = date.toDateString() === new Date().toDateString();
+  const shown = Number.isNaN(date.getTime()) ? text : date.toLocaleString([], { ...(today ? {} : { dateStyle: 'short' }), timeStyle: 'medium' });
   return element('time', { datetime: text, title: text }, shown);
 }
 

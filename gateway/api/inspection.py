@@ -1,0 +1,140 @@
+"""Inspection over HTTP: nodes, what is known under a name, the tail of a tenant's log, and test events."""
+
+from typing import Annotated, Any, Final, Literal
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+from pydantic import GetPydanticSchema
+
+from auth.identity import Identity, require_admin
+from gateway.api.administered import Tenant, administered_tenant
+from gateway.api.authentication import Principal, authenticated_route
+from gateway.api.client import address_of
+from gateway.api.operations import audited_act
+from gateway.api.problems import PROBLEMS, problems
+from gateway.api.publisher import HttpPublisher
+from gateway.api.rate_limits import RouteLimiter
+from gateway.api.routes import ProblemRoute
+from gateway.core.errors import GatewayError
+from gateway.engine.event_tail import EventTail, TailFilter
+from gateway.engine.finder import Finder
+from gateway.engine.node_status import NodeStatusReader
+from gateway.service.factory import Service
+from schemas.admin import EventAnswer
+from schemas.codes import ErrorCode
+from schemas.events import PublishedEvent
+from schemas.operations import FindAnswer, NodesAnswer, TailPage
+
+_ACTS: Final = 20
+
+Name = Annotated[str, Query(min_length=1, max_length=160, description="a user, room, connection, event or `jti`")]
+Cursor = Annotated[str | None, Query(max_length=64, description="`cursor` of the page before")]
+Room = Annotated[str | None, Query(max_length=160, description="only events of this room")]
+Type = Annotated[str | None, Query(max_length=65, description="only this type, or those that begin as in `task.*`")]
+User = Annotated[str | None, Query(max_length=128, description="only events with this `user_id`")]
+Payload = Annotated[Literal["0", "1"], Query(description="1 for the data of the events too, which is audited")]
+
+
+def inspection_router(service: Service, limited: RouteLimiter) -> APIRouter:
+    router = APIRouter(
+        tags=["administration"],
+        route_class=authenticated_route(service, ProblemRoute, "admin"),
+        responses=PROBLEMS,
+        dependencies=[Depends(limited.attach)],
+    )
+    gateway, settings = service.gateway, service.settings
+    administration, kinds, audit = gateway.administration, gateway.kinds, service.audit
+    status = NodeStatusReader(administration.node, gateway.log, gateway.drain, gateway.metrics)
+    tail = EventTail(gateway.connections, gateway.log, gateway.marks)
+    finder = Finder(gateway.connections, administration, tail)
+    publisher = HttpPublisher(service)
+    of_kinds = GetPydanticSchema(lambda _, handler: handler(publisher.model))
+    principal = Depends(Principal(service))
+    per_minute = settings.admin_requests_per_minute
+
+    @router.get("/admin/nodes", response_model_exclude_unset=True)
+    async def nodes(response: Response, holder: Annotated[Identity, principal]) -> NodesAnswer:
+        """The state of the node that answers; for the scope `platform` with its numbers."""
+        response.headers["Cache-Control"] = "no-store"
+        require_admin(holder, holder.tenant)
+        own = await status.read(gateway.ready, holder.has_scope("platform"))
+        return NodesAnswer(nodes=[own], silent=[])
+
+    @router.get("/admin/find", response_model_exclude_unset=True)
+    @limited(per_minute)
+    async def find(
+        request: Request, response: Response, q: Name, holder: Annotated[Identity, principal], tenant: Tenant = None
+    ) -> FindAnswer:
+        """Find by name in a tenant: a user, a room, a connection, an event or the id of a token."""
+        response.headers["Cache-Control"] = "no-store"
+        asked = administered_tenant(holder, tenant)
+        acts = audit.about(asked, q, _ACTS)
+        found = await finder.find(asked, q, lambda id: any(act.target.get("jti") == id for act in acts))
+        answer: dict[str, Any] = {
+            "query": q,
+            "tenant": asked,
+            "connections": found.connections,
+            "more": found.more,
+            "similar": found.similar,
+            "acts": [audited_act(act, holder) for act in acts],
+        }
+        for name in ("user", "room", "event", "forgotten", "token"):
+            if (value := getattr(found, name)) is not None:
+                answer[name] = value
+        if found.partial:
+            answer["partial"] = True
+        return FindAnswer(**answer)
+
+    @router.get("/admin/tail")
+    @limited(per_minute)
+    async def events(
+        request: Request,
+        response: Response,
+        holder: Annotated[Identity, principal],
+        tenant: Tenant = None,
+        after: Cursor = None,
+        room: Room = None,
+        type: Type = None,
+        user_id: User = None,
+        payload: Payload = "0",
+    ) -> TailPage:
+        """The newest events of a tenant, to be asked again with `after`: a sample of at most 50 a page where more come.
+        Their data are left out unless asked for."""
+        response.headers["Cache-Control"] = "no-store"
+        asked = administered_tenant(holder, tenant)
+        if room is not None and not kinds.is_room(room):
+            raise GatewayError(ErrorCode.ROOM_INVALID, f"room: {kinds.grammar}", rooms=(room,))
+        if payload == "1":
+            address = address_of(request.scope, settings.proxies)
+            chosen = {"room": room, "type": type, "user_id": user_id}
+            audit.record_reading("events.unmasked", "payloads read", holder, address, tenant=asked, **chosen)
+        return await tail.page(asked, after, TailFilter(room, type, user_id), payload == "1")
+
+    @router.post("/admin/events", status_code=202, response_model=EventAnswer, responses=problems(409))
+    @limited(per_minute)
+    async def publish(
+        request: Request, event: Annotated[PublishedEvent, of_kinds], holder: Annotated[Identity, principal]
+    ) -> dict[str, Any]:
+        """Publish an event by hand, as `POST /events` does; it is audited. `<kind>.member.removed` with a `user_id` in
+        its `data` bars the user from the room."""
+        require_admin(holder, holder.tenant)
+        published = await publisher.publish(holder, event)
+        audit.record(
+            "event.published",
+            "event published by hand",
+            holder,
+            address_of(request.scope, settings.proxies),
+            tenant=event.tenant or holder.tenant,
+            type=event.type,
+            event_id=published["event_id"],
+            rooms=",".join(published["rooms"]),
+            user_id=_removed(event),
+        )
+        return published
+
+    return router
+
+
+def _removed(event: PublishedEvent) -> str | None:
+    """The user that a removal is about."""
+    removed = event.data.get("user_id") if event.type.endswith(".member.removed") else event.user_id
+    return None if removed is None else str(removed)

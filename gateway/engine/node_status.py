@@ -1,0 +1,80 @@
+"""The status of this node for operators, from its metrics."""
+
+import math
+from collections.abc import Mapping
+from typing import Any, Final
+
+from gateway.core.log import Log
+from gateway.core.metric import Histogram, Reading
+from gateway.core.version import VERSION
+from gateway.engine.drain import Drain
+from gateway.engine.metrics import Metrics
+from schemas.events import rfc3339
+from schemas.operations import NodeStatus
+
+_BY_LABEL: Final = {
+    "connections": "connections",
+    "connects": "connects_total",
+    "refusals": "refusals_total",
+    "closes": "closes_total",
+    "gaps": "gaps_total",
+}
+_NUMBERS: Final = {
+    "behind": "behind_connections",
+    "deliveries": "deliveries_total",
+    "delivered_bytes": "delivery_bytes_total",
+    "log_lag": "log_lag_seconds",
+    "log_events": "log_events",
+    "log_bytes": "log_bytes",
+    "memory_bytes": "process_resident_memory_bytes",
+    "cpu_seconds": "process_cpu_seconds_total",
+}
+"""Names of metrics by field."""
+
+_WHOLE: Final = _NUMBERS.keys() - {"log_lag", "cpu_seconds"}
+
+
+class NodeStatusReader:
+    """Reads the status of this node. `started_at` is seconds since the epoch."""
+
+    def __init__(self, node: str, log: Log, drain: Drain, metrics: Metrics) -> None:
+        self._node = node
+        self._log = log
+        self._drain = drain
+        self._metrics = metrics
+
+    async def read(self, ready: bool, platform: bool) -> NodeStatus:
+        """The status as of now; with `platform` the numbers of all tenants too. O(connections)."""
+        readings = {metric.name: reading for metric, reading in await self._metrics.collect()}
+        return NodeStatus(
+            node=self._node,
+            version=VERSION,
+            ready=ready,
+            draining=self._drain.announced,
+            log_ready=self._log.ready,
+            started_at=rfc3339(_number(readings["start_time_seconds"]) or 0.0),
+            **(_numbers(readings) if platform else {}),
+        )
+
+
+def _numbers(readings: Mapping[str, Reading]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, metric in _BY_LABEL.items():
+        reading = readings[metric]
+        if isinstance(reading, Mapping):
+            found[name] = {labels[0]: int(value) for labels, value in reading.items() if value}
+    for name, metric in _NUMBERS.items():
+        if metric in readings and (value := _number(readings[metric])) is not None:
+            found[name] = int(value) if name in _WHOLE else value
+    events = readings["events_total"]
+    if isinstance(events, Mapping):
+        found["events"] = int(sum(value for labels, value in events.items() if labels[1] == "accepted"))
+    lag = readings["event_loop_lag_seconds"]
+    if isinstance(lag, Histogram):
+        found["loop_lag"] = dict(zip([*map(str, lag.bounds), "+Inf"], lag.counts, strict=True))
+    return found
+
+
+def _number(reading: Reading) -> float | None:
+    """The number, None for an infinite one."""
+    return float(reading) if isinstance(reading, int | float) and math.isfinite(reading) else None

@@ -1,0 +1,152 @@
+/** Act: publish a test event, close a connection, revoke tokens, bar a user from a room. Each shows its curl. */
+
+import { element } from '../element.js';
+import { curl } from './api.js';
+import { found, fragment } from './links.js';
+import { busy, button, command, field, input, outcome, say, section } from './parts.js';
+
+export class ActView {
+  static title = 'Act';
+  section;
+  #api;
+  #fields = {};
+  #changed = []; // functions to call where fields were filled in
+
+  constructor(api) {
+    this.#api = api;
+    this.section = section('Act', 'Each act is done at once, on every node, and is in the audit list. An act that ends something asks once more.',
+      element('div', { class: 'columns pairs' }, this.#publishing(), this.#closing(), this.#revoking(), this.#barring()));
+  }
+
+  /** Fills in what a link names: `close`, `revoke`, `user`, `room`. */
+  show({ close, revoke, user, room } = {}) {
+    const given = { close, jti: revoke, user, 'bar-user': user, room, 'bar-room': room };
+    const named = Object.entries(given).filter(([, value]) => value);
+    for (const [name, value] of named) this.#fields[name].value = value;
+    for (const changed of this.#changed) changed();
+    if (named.length) requestAnimationFrame(() => this.#fields[named[0][0]].closest('form').scrollIntoView({ block: 'nearest' }));
+  }
+
+  #field(name, label, attributes = {}, wide = false) {
+    this.#fields[name] = input(`act-${name}`, attributes);
+    return field(label, this.#fields[name], wide);
+  }
+
+  #value(name) { return this.#fields[name].value.trim(); }
+
+  // ---- the acts
+
+  #publishing() {
+    const data = element('textarea', { rows: '3', spellcheck: 'false', autocapitalize: 'off', 'data-testid': 'act-data' });
+    data.value = '{"title": "a test of the console"}';
+    const request = () => ({ method: 'POST', path: '/admin/events', body: this.#api.body({ type: this.#value('type'), data: objectOf(data.value), ...idsOf(this.#value('room')) }) });
+    return this.#form('publish', 'Publish a test event', request, {
+      fields: [this.#field('type', 'Type', { required: 'required', maxlength: '64', value: 'system.warning' }),
+        this.#field('room', 'Room', { placeholder: 'circle:7; empty: the tenant', maxlength: '160' }), field('Data (JSON object)', data, true)],
+      done: ({ event_id: id, rooms }) => element('span', {}, 'In the log as ', found(id), `, for ${rooms.join(', ')}. `, element('a', { href: fragment('explain', { event_id: id }) }, 'Explain')),
+    });
+  }
+
+  #closing() {
+    const request = () => ({ method: 'DELETE', path: this.#api.path(`/admin/connections/${encodeURIComponent(this.#value('close'))}`) });
+    return this.#form('close', 'Close a connection', request, {
+      fields: [this.#field('close', 'Connection', { required: 'required', maxlength: '64', placeholder: 'con_…' }, true)],
+      confirm: () => `Close ${this.#value('close')}`,
+      hint: 'The client gets 4403 and does not come back by itself; its token stays good.',
+      done: () => 'Closed.',
+    });
+  }
+
+  #revoking() {
+    const target = () => (this.#value('jti') ? { jti: this.#value('jti') } : { user_id: this.#value('user') });
+    const request = () => ({ method: 'POST', path: '/admin/tokens/revoke', body: this.#api.body(target()) });
+    return this.#form('revoke', 'Revoke tokens', request, {
+      fields: [this.#field('jti', 'Token id (jti)', { maxlength: '128' }), this.#field('user', 'or a user, for all', { maxlength: '128' })],
+      confirm: () => (this.#value('jti') ? `Revoke token ${this.#value('jti')}` : `Revoke all tokens of ${this.#value('user')}`),
+      check: () => (this.#value('jti') || this.#value('user') ? '' : 'Name a token id or a user.'),
+      hint: 'Tokens issued up to now end on every node within 2 seconds; later ones do not.',
+      done: ({ disconnected }) => `Revoked. ${disconnected} ${disconnected === 1 ? 'connection' : 'connections'} closed on this node.`,
+    });
+  }
+
+  #barring() {
+    const kind = () => this.#value('bar-room').split(':')[0];
+    const request = () => ({
+      method: 'POST', path: '/admin/events',
+      body: this.#api.body({ type: `${kind()}.member.removed`, data: { user_id: this.#value('bar-user') }, ...idsOf(this.#value('bar-room')) }),
+    });
+    return this.#form('bar', 'Bar a user from a room', request, {
+      fields: [this.#field('bar-user', 'User', { required: 'required', maxlength: '128' }), this.#field('bar-room', 'Room', { required: 'required', maxlength: '160', placeholder: 'circle:7' })],
+      confirm: () => `Bar ${this.#value('bar-user')} from ${this.#value('bar-room')}`,
+      hint: 'Publishes that the member was removed: tokens issued before no longer grant the room.',
+      done: ({ event_id: id }) => element('span', {}, 'Barred, by the event ', found(id), '.'),
+    });
+  }
+
+  // ---- forms
+
+  /** A form with its request as curl; with `confirm`, the first click asks and the second acts. */
+  #form(name, title, request, { fields, confirm, check, hint, done }) {
+    const submit = button(title, `act-${name}-submit`, true);
+    if (confirm) submit.className = '';
+    const cancel = button('Cancel', `act-${name}-cancel`);
+    const line = outcome(`act-${name}-result`);
+    let asked = false;
+    const ask = (on) => {
+      asked = on;
+      cancel.hidden = !on;
+      submit.textContent = on ? `Yes: ${confirm()}` : title;
+      submit.classList.toggle('danger', on);
+    };
+    cancel.hidden = true;
+    cancel.addEventListener('click', () => { ask(false); say(line, 'Not done.'); submit.focus(); });
+    const text = () => {
+      try {
+        const { method, path, body } = request();
+        return curl(method, path, body);
+      } catch (error) {
+        return error.message;
+      }
+    };
+    const curled = command(text, `act-${name}-curl`);
+    const form = element('form', { class: 'card', autocomplete: 'off', 'data-testid': `act-${name}-form` }, element('h3', {}, title), hint ? element('p', { class: 'hint' }, hint) : '',
+      element('div', { class: 'fields' }, ...fields), element('div', { class: 'actions' }, submit, cancel, line), curled.box);
+    const changed = () => { curled.refresh(); if (asked) ask(false); };
+    form.addEventListener('input', changed);
+    this.#changed.push(changed);
+    form.addEventListener('submit', (submitted) => {
+      submitted.preventDefault();
+      const problem = check?.() ?? '';
+      if (problem) return say(line, problem, 'bad');
+      if (confirm && !asked) {
+        ask(true);
+        return say(line, 'Sure? It cannot be undone.', '');
+      }
+      if (confirm) ask(false);
+      return busy(submit, line, async () => {
+        const { method, path, body } = request();
+        const answer = await this.#api.send(method, path, body);
+        const outcomeOf = done(answer);
+        say(line, '', 'good');
+        line.append(outcomeOf);
+      });
+    });
+    return form;
+  }
+}
+
+/** The field of an event that routes it to a room: none for the tenant's own. Throws for what is no room. */
+function idsOf(room) {
+  if (!room || room === 'tenant') return {};
+  const [, kind, id] = /^([a-z][a-z0-9]*):(.+)$/.exec(room) ?? [];
+  if (!kind) throw new Error('The room: write a kind, a colon and an id, such as circle:7.');
+  return { [`${kind}_id`]: /^(0|[1-9]\d{0,14})$/.test(id) && kind !== 'user' ? Number(id) : id };
+}
+
+function objectOf(text) {
+  try {
+    const data = JSON.parse(text || '{}');
+    if (data !== null && typeof data === 'object' && !Array.isArray(data)) return data;
+  } catch { /* as below */ }
+  throw new Error('The data must be a JSON object, such as {"title": "Hello"}.');
+}

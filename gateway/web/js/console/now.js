@@ -1,0 +1,106 @@
+/** Now: the nodes and the tenant, read again every few seconds while it is shown. */
+
+import { element } from '../element.js';
+import { facts, number, outcome, say, section, time } from './parts.js';
+import { percentile, rates } from './rates.js';
+
+const EVERY = 3_000; // milliseconds
+
+export class NowView {
+  static title = 'Now';
+  section;
+  #api;
+  #timer;
+  #before = new Map(); // by node: its last status, and when it came
+  #line = outcome('now-result');
+  #nodes = element('div', { class: 'columns', 'data-testid': 'nodes' });
+  #tenant = element('div', { class: 'card', 'data-testid': 'tenant-now' });
+
+  constructor(api) {
+    this.#api = api;
+    this.section = section('Now', 'Is it up, how busy is it, whom does it refuse? Read again every 3 seconds.', this.#line, this.#nodes, this.#tenant);
+  }
+
+  show() {
+    clearTimeout(this.#timer);
+    return this.#read();
+  }
+
+  leave() {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+  }
+
+  async #read() {
+    const next = setTimeout(() => this.#read(), EVERY);
+    this.#timer = next;
+    if (document.visibilityState === 'hidden') return;
+    try {
+      const [{ nodes, silent, partial }, stats] = await Promise.all([
+        this.#api.get('/admin/nodes', { tenant: '' }), this.#api.get('/admin/stats', { limit: 1 }),
+      ]);
+      if (this.#timer !== next) return; // left or shown again meanwhile
+      const at = performance.now();
+      this.#nodes.replaceChildren(...nodes.map((node) => this.#node(node, at)), ...silent.map(silentNode));
+      this.#tenant.replaceChildren(...tenantNow(stats));
+      const wrong = silent.length || partial || nodes.some((node) => !node.ready);
+      const state = nodes.every((node) => node.ready) ? 'Every node that answers is ready.' : 'Not every node is ready.';
+      say(this.#line, partial ? `${state} Other nodes may be out of reach.` : state, wrong ? 'bad' : 'good');
+    } catch (error) {
+      if (this.#timer === next) say(this.#line, `Not read: ${error.message}. Trying again.`, 'bad');
+    }
+  }
+
+  #node(node, at) {
+    const before = this.#before.get(node.node);
+    this.#before.set(node.node, { node, at });
+    const rate = before && rates(before.node, node, (at - before.at) / 1000);
+    const state = node.draining ? 'draining' : node.ready ? 'ready' : 'not ready';
+    const head = element('header', { class: 'pane-head' }, element('h3', {}, node.node),
+      element('p', { class: 'pill', 'data-state': node.ready ? 'live' : 'closed', 'data-testid': 'node-state' }, state));
+    const known = [['version', node.version], ['started', time(node.started_at)], ['log', node.log_ready ? 'takes events' : 'does not take events']];
+    if (node.connections === undefined) return element('article', { class: 'card node-now', 'data-testid': 'node' }, head, facts(known));
+    const { websocket = 0, sse = 0 } = node.connections;
+    const lag = percentile(node.loop_lag, before?.node.loop_lag, 0.99);
+    const counts = tiles([
+      ['Connections', number(websocket + sse), 'connections'], ['Behind', number(node.behind), 'behind'],
+      ['Deliveries/s', rate ? number(rate.deliveries) : '…', 'deliveries'], ['Events/s', rate ? number(rate.events) : '…', 'events'],
+      ['Loop lag p99', lag === undefined ? '…' : lag, 'loop-lag'], ['Log lag', node.log_lag === undefined ? 'unknown' : `${number(node.log_lag)} s`, 'log-lag'],
+    ]);
+    const about = facts([...known,
+      ['WebSocket, SSE', `${number(websocket)}, ${number(sse)}`], ['windows', `${number(node.log_events)} events, ${bytes(node.log_bytes)}`],
+      ['memory', bytes(node.memory_bytes)], ['CPU', rate ? `${Math.round(rate.cpu * 100)} %` : '…'],
+    ]);
+    return element('article', { class: 'card node-now', 'data-testid': 'node' }, head, counts, about,
+      element('div', { class: 'reasons' }, byReason('Refusals', node.refusals, rate?.refusals, 'refusals'),
+        byReason('Closed by code', node.closes, rate?.closes, 'closes'), byReason('Gaps', node.gaps, rate?.gaps, 'gaps')));
+  }
+}
+
+export const tiles = (pairs) => element('dl', { class: 'counts' }, ...pairs.map(([name, value, testid]) =>
+  element('div', {}, element('dt', {}, name), element('dd', { 'data-testid': `now-${testid}` }, value))));
+
+function byReason(title, counted = {}, recent = {}, testid) {
+  const most = Object.entries(counted).sort(([, a], [, b]) => b - a);
+  if (!most.length) return element('div', {}, element('h4', {}, title), element('p', { class: 'hint' }, 'None since the start.'));
+  return element('div', {}, element('h4', {}, title), facts(most.map(([reason, count]) => [
+    reason, element('span', {}, element('b', {}, number(count)), recent[reason] ? ` · ${number(recent[reason])}/s now` : ''),
+  ]), testid));
+}
+
+function tenantNow(stats) {
+  return [element('h3', {}, `Tenant ${stats.tenant}`), tiles([
+    ['Connections', number(stats.active_connections), 'tenant-connections'], ['Users', number(stats.active_users), 'tenant-users'],
+    ['Rooms', number(stats.active_rooms), 'tenant-rooms'], ['Events kept', number(stats.log_events), 'tenant-events'],
+    ['Log', bytes(stats.log_bytes), 'tenant-bytes'], ['Published', number(stats.total_broadcasts), 'tenant-published'],
+  ])];
+}
+
+const silentNode = (name) => element('article', { class: 'card node-now' }, element('header', { class: 'pane-head' },
+  element('h3', {}, name), element('p', { class: 'pill', 'data-state': 'closed' }, 'does not answer')));
+
+export function bytes(count) {
+  if (count === undefined || count === null) return undefined;
+  if (count < 10_240) return `${number(count)} B`;
+  return count < 10_485_760 ? `${number(count / 1024)} KiB` : `${number(count / 1_048_576)} MiB`;
+}
