@@ -117,7 +117,7 @@ def inspection_router(service: Service, limited: RouteLimiter) -> APIRouter:
         """Publish an event by hand, as `POST /events` does; it is audited. `<kind>.member.removed` with a `user_id` in
         its `data` bars the user from the room."""
         require_admin(holder, holder.tenant)
-        published = await publisher.publish(holder, event)
+        published = await publisher.publish(request.scope, holder, event)
         audit.record(
             "event.published",
             "event published by hand",
