@@ -106,7 +106,7 @@ def judge(record: ConnectionRecord, event: JudgedEvent, window: Window) -> Judge
     outcome = best.outcome
     if event.superseded_by and outcome in ("written", "owed", "unknown"):
         # Live it was written as it was published; a catch-up brought a newer version.
-        certain = outcome == "owed" and event.superseded_by <= record.horizon
+        certain = outcome == "owed" and event.superseded_by <= record.horizon and event.offset > record.forgotten
         return Judgement(
             "not_delivered" if certain else "pending" if outcome == "owed" else "unknown", "superseded", best
         )

@@ -498,7 +498,10 @@ class Client:
     been_in: set[str] = field(default_factory=set)
     """Every room that it is or was in."""
     connection_id: str = ""
-    gaps: int = 0
+    lost: set[int] = field(default_factory=set)
+    """The events that it was owed and of a gap that was reported to it."""
+    left_owed: set[int] = field(default_factory=set)
+    """The events that it was owed when it left their rooms."""
     not_recovered: bool = False
     next_id: int = 0
 
@@ -605,6 +608,7 @@ class Client:
                 via.discard(room)
         lost = [index for index, via in self.owed.items() if not via]
         assert not lost or self.lagging, "events from before it left were not delivered"
+        self.left_owed.update(lost)
         for index in lost:
             del self.owed[index]
 
@@ -747,7 +751,6 @@ class Client:
         assert self.token.expires_at - self.world.clock() <= 61
 
     def on_stream_gap(self, data: dict[str, Any]) -> None:
-        self.gaps += 1
         tenant = self.token.tenant
         position = self.world.cursors[tenant][data["cursor"]]
         assert self.lagging, "a gap is told to who is not behind"
@@ -756,6 +759,7 @@ class Client:
         assert position <= self.world.head(tenant)
         assert data["reason"] == "history_trimmed"
         given_up = any(index <= self.replay[0] for index in self.owed)
+        self.lost.update(index for index in self.owed if index <= position)
         for index in [index for index in self.owed if index <= position]:
             # It has not been brought by any room: it may be asked for again, as far as it is still there.
             del self.owed[index]
