@@ -6,7 +6,7 @@ from typing import Final
 
 from benchmarks.report import Results, spread_text
 from benchmarks.stats import Spread, ratios
-from benchmarks.workloads import dashboards, fairness, keyed, publish
+from benchmarks.workloads import contract, dashboards, fairness, keyed, publish
 
 _SATURATED: Final = "200 bytes, saturated, 16 a turn"
 
@@ -137,6 +137,13 @@ TARGETS: Final = (
         True,
         "{:.0f}",
         _of("keyed", keyed.STATE, "milliseconds"),
+    ),
+    Target(
+        "µs of CPU to check an event of 250 bytes against its JSON Schema",
+        5.0,
+        True,
+        "{:.1f}",
+        _of("contract", contract.CASE, "schema"),
     ),
     Target(
         "p99 of dashboards published by single POSTs, beside in-process publishing",

@@ -3,6 +3,7 @@
 from benchmarks.report import Workload
 from benchmarks.workloads import (
     connect,
+    contract,
     dashboards,
     fairness,
     fanout,
@@ -31,6 +32,7 @@ def all_workloads() -> list[Workload]:
         ingest,
         publish,
         keyed,
+        contract,
         nodes,
         fairness,
         slow,
