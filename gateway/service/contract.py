@@ -45,7 +45,9 @@ def _from_folder(folder: Path) -> Iterator[EventSchema]:
     try:
         from schemas.contract.json_schema import json_event_schema
     except ImportError:
-        raise SchemaInvalid("a folder of JSON Schemas needs pip install gathering-gateway[contract]") from None
+        raise SchemaInvalid(
+            "a folder of JSON Schemas needs a validator: pip install 'jsonschema-rs>=0.60,<1'"
+        ) from None
     for path in sorted(folder.glob("*.json")):
         try:
             schema = json.loads(path.read_bytes())

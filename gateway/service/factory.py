@@ -186,7 +186,7 @@ def _log(settings: Settings, keys: tuple[bytes, ...], clock: Callable[[], float]
             timer=timer,
         )
     except ImportError:
-        raise ConfigError("GATEWAY_LOG_URL: Redis needs pip install gathering-gateway[redis]") from None
+        raise ConfigError("GATEWAY_LOG_URL: Redis needs its client: pip install 'redis[hiredis]>=6'") from None
     except ValueError as error:
         raise ConfigError(f"GATEWAY_LOG_URL: {error}") from None
 
