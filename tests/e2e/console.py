@@ -51,11 +51,13 @@ async def console(
     bearer: str | None = None,
     view: str = "",
     expected: str | None = None,
+    sign_in: bool = True,
     **context: Any,
 ) -> AsyncIterator[ConsoleVisit]:
     """The console with this token, by default of an administrator of acme, at a view."""
     url = f"{gateway.url}/console{view and f'#{view}'}"
     async with visiting_as(ConsoleVisit, browser, url, expected=expected, **context) as visit:
-        await visit.sign_in(bearer or administrator())
+        if sign_in:
+            await visit.sign_in(bearer or administrator())
         yield visit
         assert await visit.page.evaluate("window.hacked") is None

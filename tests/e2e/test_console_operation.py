@@ -245,3 +245,23 @@ async def test_an_act_that_is_refused_says_why(browser: Browser, served: Gateway
         await form.get_by_test_id("act-close-submit").click()
         await form.get_by_test_id("act-close-submit").click()
         await expect(form.get_by_test_id("act-close-result")).to_contain_text("not_found")
+
+
+# ---- explain
+
+
+async def test_a_missing_delivery_is_explained_rule_by_rule(browser: Browser, served: GatewayProcess) -> None:
+    """From the event that was found, to the rule that does not hold."""
+    (id,) = await served.publish([{}], circle_id=70)
+    async with connect(f"{served.ws_url}?token={token('frank')}&rooms=circle:71"):
+        async with console(browser, served, view=f"find?q={id}") as visit:
+            await visit.page.get_by_test_id("found-event").get_by_role("link", name="Explain").click()
+            view = visit.view("explain")
+            await expect(view.get_by_test_id("explain-what")).to_have_value(id)
+            await view.get_by_test_id("explain-who").fill("frank")
+            await view.get_by_test_id("explain-submit").click()
+            await expect(view.get_by_test_id("verdict")).to_contain_text("Not delivered: not subscribed")
+            rules = view.get_by_test_id("rule")
+            await expect(rules.filter(has_text="granted")).to_contain_text("✓")
+            await expect(rules.filter(has_text="subscribed")).to_contain_text("✗")
+            await expect(view.get_by_test_id("explain-curl-text")).to_contain_text("user_id=frank")

@@ -118,7 +118,7 @@ function eventRow({ event_id: id, type, rooms, timestamp, user_id: user, bytes: 
     user: user ? element('span', {}, 'user ', found(user)) : '',
     item: key ? element('span', { class: 'hint' }, `${op ?? 'set'} ${key}`) : '',
     size: element('span', { class: 'hint' }, `${bytes(size)}, ${members} members`),
-    id: element('a', { href: fragment('find', { q: id }), 'aria-label': `Event ${id}` }, `${id.slice(0, 12)}…`),
+    id: element('a', { href: fragment('find', { q: id }), class: 'short' }, id),
     payload: data ? element('pre', { tabindex: '0', 'aria-label': 'Payload' }, JSON.stringify(data, null, 2)) : '',
   }, { 'data-testid': 'live-event' });
 }

@@ -5,6 +5,7 @@ import { ActView } from './act.js';
 import { Api } from './api.js';
 import { AuditView } from './audit.js';
 import { ConfigurationView } from './configuration.js';
+import { ExplainView } from './explain.js';
 import { FindView } from './find.js';
 import { parse } from './links.js';
 import { LiveView } from './live.js';
@@ -14,7 +15,7 @@ import { TokensView } from './tokens.js';
 const $ = (id) => document.getElementById(id);
 
 /** In the order of the navigation. */
-const VIEWS = { now: NowView, find: FindView, live: LiveView, act: ActView, tokens: TokensView, configuration: ConfigurationView, audit: AuditView };
+const VIEWS = { now: NowView, find: FindView, live: LiveView, explain: ExplainView, act: ActView, tokens: TokensView, configuration: ConfigurationView, audit: AuditView };
 
 class Console {
   #api;
