@@ -23,6 +23,7 @@ from gateway.api.rate_limits import RouteLimiter
 from gateway.api.rooms import rooms_router
 from gateway.api.tickets import tickets_router
 from gateway.api.tokens import tokens_router
+from gateway.api.usage import usage_router
 from gateway.api.websocket import websocket_router
 from gateway.service.factory import Service
 from gateway.telemetry.redaction import redact_server_logs
@@ -66,6 +67,7 @@ def create_router(service: Service, prefix: str = "") -> APIRouter:
         inspection_router(service, limited),
         ops_router(service),
         metrics_router(service),
+        usage_router(service),
         sockets,  # last, so that an HTTP route at a path of the WebSocket gets its GET requests
     ):
         router.include_router(part)

@@ -12,7 +12,16 @@ class TenantIndex:
     """The connections of one tenant by id, by room and by user, those that are event streams, and its totals since the
     start. It holds nothing of other tenants."""
 
-    __slots__ = ("connections", "connections_seen", "delivered", "messages_sent", "rooms", "streams", "users")
+    __slots__ = (
+        "connection_seconds",
+        "connections",
+        "connections_seen",
+        "delivered",
+        "messages_sent",
+        "rooms",
+        "streams",
+        "users",
+    )
 
     def __init__(self) -> None:
         # Dictionaries in place of sets: they keep the order of arrival, so that no connection is always served last.
@@ -21,6 +30,8 @@ class TenantIndex:
         self.users: dict[str, dict[Connection, None]] = {}
         self.streams: dict[Connection, None] = {}
         self.connections_seen = 0
+        # Of ended connections; for an open one, minus the time at which it was opened.
+        self.connection_seconds = 0.0
         self.messages_sent = 0  # to connections that are gone
         self.delivered = DeliveryCount()
 

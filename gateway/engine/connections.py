@@ -93,6 +93,7 @@ class Connections:
         self._schedule_expiry(connection)
         self._idle_since.pop(identity.tenant, None)
         self.manager.add(connection)
+        self.manager.of(identity.tenant).connection_seconds -= self.timer()
         return connection
 
     def verify(self, token: str) -> Identity:
@@ -194,8 +195,10 @@ class Connections:
         tenant = connection.identity.tenant
         self.expirations.forget(connection)
         self.admission.release(connection)
-        if len(self.manager.of(tenant).connections) == 1:
-            self._idle_since[tenant] = self.timer()
+        index, now = self.manager.of(tenant), self.timer()
+        index.connection_seconds += now
+        if len(index.connections) == 1:
+            self._idle_since[tenant] = now
         self.manager.remove(connection)
 
     # ---- sweeps

@@ -13,6 +13,7 @@ from gateway.engine.metric_totals import Totals, sum_up
 from gateway.engine.process_metrics import process_metrics
 from gateway.engine.publishing import SAMPLED, Publishing
 from gateway.engine.subscriptions import Subscriptions
+from gateway.engine.usage import UsageMeter
 from gateway.telemetry import counts
 from schemas.codes import CloseCode, ErrorCode
 
@@ -35,7 +36,7 @@ _GAPS: Final = ("history_trimmed", "log_reset", "not_recovered")
 
 class Metrics:
     """The metrics of one gateway and, for refusals, closes and gaps, of its process; other parts `add` theirs.
-    `tenants` are counters by tenant. A scrape costs O(connections + tenants); nothing is kept between two."""
+    `tenants` are counters by tenant, `usage` by hour as well. A scrape costs O(connections + tenants)."""
 
     def __init__(
         self,
@@ -46,6 +47,7 @@ class Metrics:
         log: Log,
     ) -> None:
         self.tenants = BusiestTenants(connections.manager, log)
+        self.usage = UsageMeter(connections, log)
         self._loop_lag = LoopLag()
         self._manager = connections.manager
         self._subscriptions = subscriptions
@@ -69,11 +71,13 @@ class Metrics:
         )
 
     async def start(self) -> None:
-        """Sample the lag of this event loop."""
+        """Sample the lag of this event loop, and watch for the turn of the hour."""
         self._loop_lag.start()
+        await self.usage.start()
 
     async def stop(self) -> None:
         self._loop_lag.stop()
+        await self.usage.stop()
 
     def add(self, metric: Metric) -> None:
         """Add a metric. Raises `ValueError` where its name is taken."""

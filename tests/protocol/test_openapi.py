@@ -88,6 +88,7 @@ PLATFORM = {
     "GET /admin/configuration",
     "GET /admin/stats",
     "GET /admin/tenants",
+    "GET /admin/usage",
     "GET /admin/connections",
     "GET /admin/rooms",
     "GET /admin/explain",

@@ -1,0 +1,55 @@
+"""Usage over HTTP, for those who bill."""
+
+from itertools import islice
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query
+
+from auth.identity import Identity
+from gateway.api.administered import Tenant, administered_tenant
+from gateway.api.authentication import Principal
+from gateway.api.problems import PROBLEMS
+from gateway.api.routes import ProblemRoute
+from gateway.core.errors import GatewayError
+from gateway.engine.usage import UsageRow
+from gateway.service.factory import Service
+from schemas.codes import ErrorCode
+from schemas.events import rfc3339
+from schemas.usage import HourOfUsage, UsagePage
+
+Limit = Annotated[int, Query(ge=1, le=1_000, description="rows a page")]
+After = Annotated[str | None, Query(max_length=128, description="`next` of the page before")]
+
+
+def usage_router(service: Service) -> APIRouter:
+    router = APIRouter(tags=["administration"], route_class=ProblemRoute.of(service), responses=PROBLEMS)
+    principal = Depends(Principal(service))
+    gateway = service.gateway
+    measured, administration = gateway.metrics, gateway.administration
+    meter = measured.usage
+
+    @router.get("/admin/usage")
+    async def usage(
+        holder: Annotated[Identity, principal], tenant: Tenant = None, limit: Limit = 1_000, after: After = None
+    ) -> UsagePage:
+        """The usage at this node by hour and tenant, of the last week at most; the last hour goes on. Of the token's
+        own tenant, with the scope `platform` of any one or of all."""
+        own = administered_tenant(holder, tenant)
+        chosen = None if tenant is None and holder.has_scope("platform") else own
+        page = list(islice(meter.rows(chosen, _place(after)), limit + 1))
+        following = f"{page[limit - 1].hour}:{page[limit - 1].tenant}" if len(page) > limit else None
+        return UsagePage(node=administration.node, hours=[_hour(row) for row in page[:limit]], next=following)
+
+    return router
+
+
+def _place(after: str | None) -> tuple[int, str]:
+    hour, _, tenant = (after or "0:").partition(":")
+    if not (hour.isascii() and hour.isdigit()):
+        raise GatewayError(ErrorCode.BAD_MESSAGE, "after: pass `next` of the page before")
+    return int(hour), tenant
+
+
+def _hour(row: UsageRow) -> HourOfUsage:
+    used: dict[str, Any] = row.usage._asdict()
+    return HourOfUsage(hour=rfc3339(row.hour), tenant=row.tenant, **used)
