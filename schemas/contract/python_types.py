@@ -26,9 +26,11 @@ _WORDS: Final = {"integer": "int", "number": "float", "string": "str", "boolean"
 def python_of(schemas: Iterable[EventSchema], digest: str) -> str:
     """A module of types. `digest` is the contract's hash."""
     shapes = ContractShapes(schemas)
-    lines = [f'"""Made by `gateway contract types` from the contract {digest}."""', ""]
+    lines = ['"""Made by `gateway contract types`."""', ""]
     lines += ["from __future__ import annotations", ""]
     lines += ["from typing import Any, Literal, NotRequired, TypeAlias, TypedDict"]
+    lines += ["", f"CONTRACT = {json.dumps(digest)}"]
+    lines += ['"""The hash of the contract, as in `connection.established` and `contract.changed`."""']
     for named in shapes.named.values():
         lines += ["", "", *_declaration(named)]
     lines += ["", ""]

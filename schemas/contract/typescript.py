@@ -26,7 +26,9 @@ _is_name: Final = re.compile(r"[A-Za-z_$][\w$]*", re.ASCII).fullmatch
 def typescript_of(schemas: Iterable[EventSchema], digest: str) -> str:
     """A module of types. `digest` is the contract's hash."""
     shapes = ContractShapes(schemas)
-    lines = [f"// Made by `gateway contract types` from the contract {digest}.", ""]
+    lines = ["// Made by `gateway contract types`.", ""]
+    lines += ["/** The hash of the contract, as in `connection.established` and `contract.changed`. */"]
+    lines += [f"export const CONTRACT = {json.dumps(digest)};", ""]
     for named in shapes.named.values():
         lines += [*_declaration(named), ""]
     lines += ["/** The events of the contract: the `data` of each type, in all its versions. */"]

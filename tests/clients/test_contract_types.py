@@ -36,7 +36,9 @@ CONTRACT = {
 
 USE_TS = """
 import { connect, type GatewayEvent } from 'gathering-gateway';
-import type { Events, RunTreeV1 } from './events.js';
+import { CONTRACT, type Events, type RunTreeV1 } from './events.js';
+
+CONTRACT satisfies string;
 
 const client = connect<Events>({ url: '/ws/dashboard', token: 'jwt' });
 client.room('circle:7', {
@@ -69,13 +71,13 @@ client.publish({ type: 'run.tree', data: {} });
 """
 
 USE_PY = """
-from events import RunTree, TaskCompleted, TaskCompletedV1, TaskCompletedV2
+from events import CONTRACT, RunTree, TaskCompleted, TaskCompletedV1, TaskCompletedV2
 
 both: list[TaskCompleted] = [TaskCompletedV1(task_id=7, result="ok"), TaskCompletedV2(task_id="7")]
 tree: RunTree = {"plain": "x", "then": [{"plain": "y"}], "list-of": ["a", None], "from": {"at": 1.5}, "either": "x"}
 wrong: TaskCompletedV1 = {"task_id": "7", "result": "ok"}  # type: ignore[typeddict-item]
 missing: RunTree = {}  # type: ignore[typeddict-item]
-print(len(both), tree["plain"])
+print(len(both), tree["plain"], len(CONTRACT))
 """
 
 
@@ -107,7 +109,7 @@ def test_python_types_pass_mypy(tmp_path: Path) -> None:
     (tmp_path / "use.py").write_text(USE_PY)
     run = [sys.executable, "use.py"]
     done = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (0, "2 x\n"), done.stderr
+    assert (done.returncode, done.stdout) == (0, "2 x 32\n"), done.stderr
     check = [sys.executable, "-m", "mypy", "--strict", "--python-version", "3.11", "use.py"]
     done = subprocess.run(check, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
