@@ -8,8 +8,8 @@ from gateway.core.manager import Recipients
 SLICE_COST: Final = 1_500
 """Microseconds of one slice."""
 
-RECIPIENT_COST: Final = 2
-"""Microseconds of a write to one recipient, and one more for each 4,000 bytes."""
+RECIPIENT_COST: Final = 4
+"""Microseconds of a write to one recipient, and one more for each 1,000 bytes."""
 
 
 def sliced(fan_out: list[Recipients]) -> deque[list[Recipients]]:
@@ -18,7 +18,7 @@ def sliced(fan_out: list[Recipients]) -> deque[list[Recipients]]:
     slices: deque[list[Recipients]] = deque([[]])
     left = SLICE_COST
     for batch, connections in fan_out:
-        each = RECIPIENT_COST + len(batch.wire) // 4_000
+        each = RECIPIENT_COST + len(batch.wire) // 1_000
         if len(connections) * each <= left:
             slices[-1].append((batch, connections))
             left -= len(connections) * each
