@@ -44,7 +44,7 @@ class Console {
       if (parse(location.hash).values.tenant) location.hash = this.#current; // the fragment's tenant would win
       else this.#show(false);
     };
-    this.#api.get('/admin/tenants', { tenant: '', limit: 1_000 })
+    this.#api.get('/admin/tenants', { tenant: '', limit: 200 })
       .then(({ tenants }) => $('tenants').replaceChildren(...tenants.map(({ tenant }) => new Option(tenant, tenant))))
       .catch(() => {}); // a name can be typed all the same
     $('tenant').addEventListener('change', choose);

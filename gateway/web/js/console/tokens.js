@@ -70,7 +70,7 @@ export class TokensView {
   #issue() {
     const user = input('issue-user', { required: 'required', maxlength: '128' });
     const rooms = input('issue-rooms', { placeholder: 'circle:1, project:*, tenant' });
-    const seconds = input('issue-seconds', { type: 'number', min: '1', placeholder: 'the longest allowed' });
+    const seconds = input('issue-seconds', { type: 'number', min: '1', placeholder: 'longest' });
     const scopes = ['subscribe', 'publish', 'admin', 'platform'].map((scope) => element('input', {
       type: 'checkbox', value: scope, checked: scope === 'subscribe' && 'checked', 'data-testid': `issue-${scope}`,
     }));
