@@ -9,7 +9,7 @@ ChangeKind = Literal[
 command, a revocation, a gap. `unknown` is a part of the log of which it is not known whether the room brought it."""
 
 MAX_CHANGES: Final = 64
-"""Changes of one connection that are kept, one for each room: about 10 KiB."""
+"""Changes of one connection that are kept, one for each room: about 6 KiB."""
 
 
 class RoomChange(NamedTuple):

@@ -33,7 +33,7 @@ class DeliveryRecords:
         self._delivery = delivery
         self._log = log
         self._members = members
-        self._started_at = connections.timer()
+        self._started_at = connections.clock()
         self._ended = EndedConnections()
         connections.manager.removals = self
 
@@ -63,11 +63,11 @@ class DeliveryRecords:
             if not any(map(_awaits_acknowledgement, found)) or timer() >= ends:
                 break
             await asyncio.sleep(_LOOK_SECONDS)
-        known_for = min(self._ended.known_for(question.tenant, timer()), timer() - self._started_at)
+        known_for = self._ended.known_for(question.tenant, timer())
         return NodeExplanation(
             connections=tuple(found[:MAX_CONNECTIONS]),
             complete=len(found) <= MAX_CONNECTIONS,
-            known_since=self._connections.clock() - known_for,
+            known_since=max(self._started_at, self._connections.clock() - known_for),
         )
 
     def _judged(self, question: Question) -> Iterator[ExplainedConnection]:
