@@ -8,7 +8,7 @@ from pydantic import GetPydanticSchema
 from auth.identity import Identity
 from gateway.api.authentication import Principal, authenticated_route
 from gateway.api.fast_path import FastPath, FastRoute
-from gateway.api.problems import PROBLEMS, problems
+from gateway.api.problems import PROBLEMS, PUBLISHING, problems
 from gateway.api.publisher import BATCH_PATH, EVENTS_PATH, PUBLISHERS, HttpPublisher, Result
 from gateway.api.routes import BatchRoute, ingest_batch_of
 from gateway.service.factory import Service
@@ -50,7 +50,7 @@ def events_router(service: Service) -> APIRouter:
         EVENTS_PATH,
         publish,
         response_model=EventAnswer,
-        responses=problems(codes=(*codes, ErrorCode.IDEMPOTENCY_CONFLICT, ErrorCode.CONTRACT_VIOLATION)),
+        responses=PUBLISHING,
         route_class_override=one,
         **accepted,
     )

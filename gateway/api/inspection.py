@@ -10,7 +10,7 @@ from gateway.api.administered import Tenant, administered_tenant
 from gateway.api.authentication import Principal, authenticated_route
 from gateway.api.client import address_of
 from gateway.api.operations import audited_act
-from gateway.api.problems import PROBLEMS, problems
+from gateway.api.problems import PROBLEMS, PUBLISHING
 from gateway.api.publisher import HttpPublisher
 from gateway.api.rate_limits import RouteLimiter
 from gateway.api.routes import ProblemRoute
@@ -109,7 +109,7 @@ def inspection_router(service: Service, limited: RouteLimiter) -> APIRouter:
             audit.record_reading("events.unmasked", "payloads read", holder, address, tenant=asked, **chosen)
         return await tail.page(asked, after, TailFilter(room, type, user_id), payload == "1")
 
-    @router.post("/admin/events", status_code=202, response_model=EventAnswer, responses=problems(409))
+    @router.post("/admin/events", status_code=202, response_model=EventAnswer, responses=PUBLISHING)
     @limited(per_minute)
     async def publish(
         request: Request, event: Annotated[PublishedEvent, of_kinds], holder: Annotated[Identity, principal]

@@ -181,5 +181,15 @@ _MEMBERS: Final[dict[ErrorCode, dict[str, Any]]] = {
 """Further members of examples."""
 
 
+PUBLISHING: Final = problems(
+    codes=(
+        ErrorCode.ROOM_INVALID,
+        ErrorCode.ROOM_FORBIDDEN,
+        ErrorCode.IDEMPOTENCY_CONFLICT,
+        ErrorCode.CONTRACT_VIOLATION,
+    )
+)
+"""Further errors of a route that publishes one event."""
+
 PROBLEMS: Final = problems(400, 401, 403, 408, 413, 415, 422, 429, 503)
 """The errors of every route."""
