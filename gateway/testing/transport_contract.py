@@ -101,6 +101,13 @@ class TransportContract(ABC):
             await until(lambda: peer.host.binaries == 1)
             assert peer.host.texts == ["one", "é" * 5_000, "", "in parts"]
 
+    async def test_all_is_acknowledged_once_it_is_read(self) -> None:
+        """`unacknowledged` is 0 then, or None where that cannot be known."""
+        async with self.peer() as peer:
+            peer.write("x" * 100_000)
+            await peer.read(1)
+            await until(lambda: peer.transport.unacknowledged in (0, None))
+
     # -- direct writes
 
     async def test_order_is_kept_past_write(self) -> None:
