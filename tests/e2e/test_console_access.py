@@ -10,7 +10,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, expect
 
 from tests.e2e.console import PLATFORM, ConsoleVisit, administrator, console
-from tests.e2e.test_looks import FINGER, PHONE
+from tests.e2e.visit import FINGER, PHONE
 from tests.support.nodejs import PACKAGE, needs_npm
 from tests.support.process import GatewayProcess
 from tests.support.tokens import token

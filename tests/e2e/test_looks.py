@@ -1,24 +1,15 @@
 """The page on a phone, and readable in the light and in the dark."""
 
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pytest
 from playwright.async_api import Browser, expect
 
-from tests.e2e.visit import Visit, visiting
+from tests.e2e.visit import FINGER, PHONE, Visit, visiting
 from tests.support.process import GatewayProcess
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-
-PHONE: Final[dict[str, Any]] = {
-    "viewport": {"width": 390, "height": 844},
-    "is_mobile": True,
-    "has_touch": True,
-    "device_scale_factor": 2,
-}
-FINGER: Final = 40
-"""Pixels: what is lower is hard to hit with a finger."""
 
 _OVERFLOWING: Final = """() => [...document.querySelectorAll('body *')].filter((element) => {
   const { left, right, width } = element.getBoundingClientRect();

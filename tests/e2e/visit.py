@@ -13,6 +13,15 @@ from tests.support.process import PATIENCE
 
 expect.set_options(timeout=PATIENCE * 1000)
 
+PHONE: Final[dict[str, Any]] = {
+    "viewport": {"width": 390, "height": 844},
+    "is_mobile": True,
+    "has_touch": True,
+    "device_scale_factor": 2,
+}
+FINGER: Final = 40
+"""Pixels: what is lower is hard to hit with a finger."""
+
 _TELL_VIOLATIONS: Final = """
 addEventListener('securitypolicyviolation', (event) =>
   console.error(`violates its policy: ${event.violatedDirective} ${event.blockedURI}`));
