@@ -114,7 +114,7 @@ async def test_types_of_the_contract_are_offered_with_data_to_begin_with(browser
             await expect(page.get_by_test_id("trial-result")).to_contain_text("422 contract_violation")
 
 
-@pytest.mark.parametrize("path", ["/", "/docs"])
+@pytest.mark.parametrize("path", ["/", "/docs", "/console"])
 async def test_every_link_leads_somewhere(browser: Browser, demo: GatewayProcess, path: str) -> None:
     async with visiting(browser, f"{demo.url}{path}") as visit:
         links = await visit.page.locator("a[href]").evaluate_all("(all) => all.map((link) => link.href)")
