@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from enum import Enum
 from typing import Final, NamedTuple
 
-from gateway.core.connection import Connection, Replay
+from gateway.core.connection import LEAST_BATCH, Connection, Replay
 from gateway.core.connection_record import record_abandoned, record_end
 from gateway.core.frame import Batch, DeliveryCount, Frame
 from gateway.core.room_index import Extent, Spans
@@ -141,9 +141,9 @@ def send_next_batch(connection: Connection, window: Window, now: float, delivere
     if window.misses(source.rooms, reached) if replay is None else _has_lost(window, replay, horizon):
         return Progress.GAP
     frames: list[Frame] = []
-    size = 0
+    size, limit = 0, min(connection.batch_bytes, BATCH_BYTES)
     for examined, offset in enumerate(_candidates(window, source, reached, until)):
-        if size >= BATCH_BYTES or len(frames) >= allowance or examined >= SCAN:
+        if size >= limit or len(frames) >= allowance or examined >= SCAN:
             break
         reached = offset
         entry = window[offset]
@@ -160,7 +160,9 @@ def send_next_batch(connection: Connection, window: Window, now: float, delivere
         batch = Batch(frames)
         delivered.add(batch, 1)
         if not connection.transport.write(batch):
+            connection.batch_bytes = LEAST_BATCH
             return Progress.FULL
+        connection.batch_bytes = 2 * limit
     if connection.replay is not None or connection.offset < window.head:
         return Progress.THROTTLED if len(frames) >= allowance else Progress.MORE
     return _reach_head(connection, window)

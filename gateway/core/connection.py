@@ -38,6 +38,9 @@ from schemas.commands import AnyCommand
 
 _UNLIMITED: Final = 1 << 62
 
+LEAST_BATCH: Final = 2 * 1024
+"""Bytes of the next batch after the transport was full; of each further one twice as many. What waits grows old."""
+
 WRITTEN: Final = -1
 BEHIND: Final = -2
 OVER_RATE: Final = -3
@@ -87,10 +90,10 @@ class Connection:
     `offset` is the position up to which everything was written or skipped; None at the head of the log. At most `rate`
     events a second are written (0: no limit), with a burst of as many after a quiet second. `rooms` maps each room to
     the offset after which its events are for this connection. `horizon` is the end of its round of catch-up, None where
-    none has begun. `catch_up_scheduled` is true while its next batch waits for a timer or a turn, and not for its
-    transport. `sent_at_tick` and `quiet_since` belong to the mark schedule: `sent` as of its last tick, plus the
-    replies since; and since when no event or mark has come. `history` has the latest changes of its rooms, None before
-    the first; `closed_with` is how the gateway has closed it.
+    none has begun; `batch_bytes` the size of its next batch. `catch_up_scheduled` is true while that waits for a timer
+    or a turn, and not for its transport. `sent_at_tick` and `quiet_since` belong to the mark schedule: `sent` as of its
+    last tick, plus the replies since; and since when no event or mark has come. `history` has the latest changes of its
+    rooms, None before the first; `closed_with` is how the gateway has closed it.
     """
 
     __slots__ = (
@@ -99,6 +102,7 @@ class Connection:
         "_bucket_at",
         "_quota",
         "address",
+        "batch_bytes",
         "catch_up_scheduled",
         "client_id",
         "closed_with",
@@ -143,6 +147,7 @@ class Connection:
         self.offset: int | None = None
         self.replay: Replay | None = None
         self.horizon: Horizon | None = None
+        self.batch_bytes = _UNLIMITED
         self.history: RoomHistory | None = None
         self.closed_with: Closure | None = None
         self.pending_commands: tuple[AnyCommand, ...] = ()
@@ -195,6 +200,7 @@ class Connection:
         batch.written += 1
         if not self.transport.write(batch):
             self.offset = batch.last
+            self.batch_bytes = LEAST_BATCH
 
     def fall_behind(self, offset: int) -> None:
         """Continue after `offset` once the transport is writable again."""

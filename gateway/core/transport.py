@@ -9,8 +9,8 @@ CLOSE_SECONDS: Final = 1.25
 whose token has ended must get nothing more within 2 s."""
 
 HIGH_WATER: Final = 256 * 1024
-"""Bytes buffered in a transport before it counts as full (backpressure); the kernel, or the server below, buffers
-more."""
+"""Bytes buffered in a transport before it counts as full (backpressure), at the latest; the kernel, or the server
+below, buffers more."""
 
 
 Kind = Literal["websocket", "sse"]

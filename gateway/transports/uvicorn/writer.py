@@ -16,6 +16,10 @@ from schemas.codes import CloseCode
 _DEFLATE_RATIO: Final = 1_032
 """The most that deflate compresses by (zlib's technical notes)."""
 
+BLOCKED_SECONDS: Final = 0.05
+"""Seconds for which a live connection may have bytes buffered in this process; then it falls behind, and gets the
+newest value of what it watches in place of all of them."""
+
 _PING: Final = Frame(Opcode.PING, b"").serialize(mask=False)
 
 
@@ -25,6 +29,7 @@ class SocketWriter:
 
     __slots__ = (
         "_acknowledged",
+        "_blocked_at",
         "_closed",
         "_closing",
         "_connection",
@@ -48,6 +53,7 @@ class SocketWriter:
     def __init__(self) -> None:
         self._corked: list[bytes | memoryview] | None = None
         self._full = False
+        self._blocked_at = 0.0
         self._deflate = False
         self._closed = False
         self._closing: asyncio.TimerHandle | None = None
@@ -113,10 +119,21 @@ class SocketWriter:
             return
         self._pushed += len(wire)
         self._transport.write(wire)
-        if not self._full and self._transport.get_write_buffer_size() > HIGH_WATER:
+        if not self._full and (waiting := self._transport.get_write_buffer_size()) and self._is_full(waiting):
             self._full = True
             # Backpressure: nothing is read from a client that does not read its replies.
             self._transport.pause_reading()
+
+    def _is_full(self, waiting: int) -> bool:
+        """Whether the `waiting` bytes, which the kernel did not take, fill the transport: what waits is older than what
+        the log has by the time it leaves. While the connection is behind any do; while it is live, those that have
+        waited for a while."""
+        if waiting > HIGH_WATER or self._socket is None:
+            return waiting > HIGH_WATER
+        now = asyncio.get_running_loop().time()
+        self._blocked_at = self._blocked_at or now
+        behind = self._connection is not None and not self._connection.live
+        return behind or now - self._blocked_at >= BLOCKED_SECONDS
 
     def _cork(self, *first: bytes) -> None:
         self._corked = [*first]
@@ -137,7 +154,7 @@ class SocketWriter:
         """Record that the buffer has room again; returns whether it was full until now."""
         self._offer_fd()
         self._read = -1  # it has read
-        drained, self._full = self._full, False
+        drained, self._full, self._blocked_at = self._full, False, 0.0
         if drained and not self._transport.is_closing():
             self._transport.resume_reading()
         return drained
