@@ -114,8 +114,8 @@ def inspection_router(service: Service, limited: RouteLimiter) -> APIRouter:
     async def publish(
         request: Request, event: Annotated[PublishedEvent, of_kinds], holder: Annotated[Identity, principal]
     ) -> dict[str, Any]:
-        """Publish an event by hand, as `POST /events` does; it is audited. `<kind>.member.removed` with a `user_id` in
-        its `data` bars the user from the room."""
+        """Publish an event by hand. As with `POST /events`; and it is audited. `<kind>.member.removed` with a `user_id`
+        in its `data` bars the user from the room."""
         require_admin(holder, holder.tenant)
         published = await publisher.publish(request.scope, holder, event)
         audit.record(

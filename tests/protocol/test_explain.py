@@ -63,8 +63,8 @@ async def test_delivered_over_a_websocket(gate: RunningGateway) -> None:
             "ended_at": None,
             "verdict": "delivered",
         }
-    by_id = await explain(gate, connection_id=connection["connection_id"], event_id=event_id)
-    assert (by_id["user_id"], by_id["verdict"]) == ("ada", "delivered")
+        by_id = await explain(gate, connection_id=connection["connection_id"], event_id=event_id)
+        assert (by_id["user_id"], by_id["verdict"]) == ("ada", "delivered")
 
 
 async def test_delivered_over_an_event_stream_that_has_ended(gate: RunningGateway) -> None:

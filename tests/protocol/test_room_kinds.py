@@ -196,7 +196,8 @@ async def test_two_gateways_of_one_process_have_each_their_own_kinds(gate: Runni
         for at, fields in ((gate, {"team_id", "board_id", "circle_id"}), (other, {"circle_id", "project_id"})):
             async with http(at) as api:
                 schemas = (await api.get("/openapi.json")).json()["components"]["schemas"]
-                known = {"type", "data", "source_agent_id", "user_id", "tenant", "idempotency_key", "key", "op"}
+                known = {"type", "version", "data", "source_agent_id", "user_id", "tenant", "traceparent"}
+                known |= {"idempotency_key", "key", "op"}
                 assert schemas["PublishedEvent"]["properties"].keys() - known == fields
     assert Grants.parse(["team:1"], RoomKinds(KINDS)).allows("team:1")
     with pytest.raises(RoomInvalid):

@@ -45,6 +45,7 @@ async def outcome(receipt: Any) -> BaseException | None:
 # ---- writing
 
 
+@pytest.mark.timing
 async def test_each_call_is_answered_in_time_while_redis_stalls(server: RedisServer, prefix: str) -> None:
     """However many wait, each is refused within 2 s of its own call, not of its turn."""
     async with redis_log(server.url, prefix=prefix) as subject:
