@@ -97,7 +97,7 @@ def inspection_router(service: Service, limited: RouteLimiter) -> APIRouter:
         user_id: User = None,
         payload: Payload = "0",
     ) -> TailPage:
-        """The newest events of a tenant, to be asked again with `after`: a sample of at most 50 a page where more come.
+        """The newest events of a tenant, a page at a time: a sample of at most 50 where more come. Ask again with `after`.
         Their data are left out unless asked for."""
         response.headers["Cache-Control"] = "no-store"
         asked = administered_tenant(holder, tenant)

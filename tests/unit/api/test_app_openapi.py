@@ -28,6 +28,7 @@ def operations() -> list[tuple[str, dict[str, Any]]]:
 def test_operation_has_words_and_error_codes(name: str, operation: dict[str, Any]) -> None:
     """The summary is the first part of the description; each error lists its codes, with an example of each."""
     assert 5 < len(operation["summary"]) <= 90
+    assert "`" not in operation["summary"]  # which is shown as plain text
     assert operation["summary"] in " ".join(operation["description"].split())
     for status, answer in operation["responses"].items():
         content = answer.get("content", {}).get(PROBLEM)
