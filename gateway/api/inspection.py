@@ -97,8 +97,8 @@ def inspection_router(service: Service, limited: RouteLimiter) -> APIRouter:
         user_id: User = None,
         payload: Payload = "0",
     ) -> TailPage:
-        """The newest events of a tenant, a page at a time: a sample of at most 50 where more come. Ask again with `after`.
-        Their data are left out unless asked for."""
+        """The newest events of a tenant, a page at a time: a sample of at most 50 where more come. Ask again with
+        `after`. Their data are left out unless asked for."""
         response.headers["Cache-Control"] = "no-store"
         asked = administered_tenant(holder, tenant)
         if room is not None and not kinds.is_room(room):
