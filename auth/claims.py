@@ -1,12 +1,12 @@
 """Header and claims of a token, parsed more strictly than JSON and RFC 7519 require."""
 
 import json
-from base64 import urlsafe_b64decode
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, NoReturn
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from auth import base64url
 from schemas.rooms import ID_PATTERN, SUBJECT_PATTERN
 
 MEDIA_TYPE: Final = "at+jwt"
@@ -99,7 +99,7 @@ _decoder = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse_co
 def claimed_tenant(token: str) -> str:
     """The tenant that a token names, which is not verified: for its place in a queue. Empty where it names none."""
     try:
-        tenant = decode_object(urlsafe_b64decode(token.split(".")[1] + "=="))["tenant"]
+        tenant = decode_object(base64url.decode(token.split(".")[1]))["tenant"]
     except (ValueError, LookupError, RecursionError):
         return ""
     return tenant if isinstance(tenant, str) else ""

@@ -80,8 +80,7 @@ class FastPath:
             event = self._publisher.validate(from_json(body, allow_inf_nan=False))
         except ValueError:
             return None
-        # Again: the token may have ended while the body was received.
-        return await self._publisher.publish(scope, self._connections.revalidate(identity), event)
+        return await self._publisher.publish(scope, identity, event)
 
     async def _publish_batch(self, scope: Scope, identity: Identity, body: bytes) -> dict[str, list[Result]] | None:
         with self._ingest.batch() as batch:

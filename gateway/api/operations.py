@@ -129,8 +129,9 @@ def _rights(identity: Identity) -> TokenRightsInfo:
 
 
 def audited_act(act: Act, reader: Identity) -> AuditedAct:
-    """The act as `reader` may see it."""
-    open_to = reader.has_scope("platform") or act.by_tenant == reader.tenant
+    """The act as `reader` may see it: the target of an act about another tenant is for the scope `platform`."""
+    platform = reader.has_scope("platform")
+    open_to = platform or act.by_tenant == reader.tenant
     return AuditedAct(
         number=act.number,
         at=rfc3339(act.at),
@@ -140,5 +141,5 @@ def audited_act(act: Act, reader: Identity) -> AuditedAct:
         by_jti=act.by_token_id if open_to else None,
         address=act.address if open_to else None,
         tenant=act.tenant,
-        target=dict(act.target),
+        target=dict(act.target) if platform or act.tenant == reader.tenant else {},
     )

@@ -46,6 +46,7 @@ class HttpPublisher:
         self.validate = TypeAdapter(self.model).validator.validate_python
         publishing = self._publishing = gateway.publishing
         self._ingest = publishing.ingest
+        self._connections = gateway.connections
         self._counts = publishing.counts["http"]
         self._proxies = service.settings.proxies
 
@@ -53,6 +54,8 @@ class HttpPublisher:
         """Append the event of the request `scope`, in a turn of its tenant. Raises `AuthError`, `GatewayError`."""
         try:
             await self._ingest.request(identity.tenant)
+            # Again: the token may have ended while the body was received, or the turn waited for.
+            identity = self._connections.revalidate(identity)
             tenant, draft = self._publishing.draft(identity, event, traceparent_in(scope))
             return self._answer(await self._publishing.append(tenant, draft), draft.rooms)
         except (AuthError, GatewayError):
@@ -66,18 +69,20 @@ class HttpPublisher:
         order."""
         under_way: deque[UnderWay] = deque()
         results: list[Result] = []
+        traceparent = traceparent_in(scope)
         async for some in batch.slices(events):
             # Concurrent appends: a remote log takes many in one round trip.
-            under_way += [self._try_append(scope, identity, item) for item in some]
+            under_way += [self._try_append(scope, identity, item, traceparent) for item in some]
             await self._collect(under_way, results, _AHEAD)
         await self._collect(under_way, results, 0)
         late = LogUnavailable("the event was not accepted: the events before it took too long; send it again later")
+        self._counts.refused += len(events) - len(results)
         results += [_failure(late)] * (len(events) - len(results))
         return results
 
-    def _try_append(self, scope: Scope, identity: Identity, item: Any) -> UnderWay:
+    def _try_append(self, scope: Scope, identity: Identity, item: Any, traceparent: str | None) -> UnderWay:
         try:
-            tenant, draft = self._publishing.draft(identity, self.validate(item), traceparent_in(scope))
+            tenant, draft = self._publishing.draft(identity, self.validate(item), traceparent)
             return self._publishing.append(tenant, draft), draft.rooms
         except Exception as error:
             if isinstance(error, AuthError | GatewayError):

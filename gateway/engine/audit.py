@@ -54,11 +54,13 @@ class AuditTrail:
             self.record(event, summary, principal, address, tenant=tenant, **target)
 
     def about(self, tenant: str, name: str, limit: int) -> list[Act]:
-        """The last acts of or about a user, a token, a connection, a room or an event of this name. O(acts kept)."""
+        """The last acts on a tenant that are of or about a user, a token, a connection, a room or an event of this
+        name. O(acts kept)."""
         concerned = (
             act
             for act in self._acts.of(tenant, None, MAX_ACTS)
-            if name in (act.by_user_id, act.by_token_id) or name in act.target.values() or _in_rooms(act, name)
+            if act.tenant == tenant
+            and (name in (act.by_user_id, act.by_token_id) or name in act.target.values() or _in_rooms(act, name))
         )
         return list(islice(concerned, limit))
 

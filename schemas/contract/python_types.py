@@ -34,8 +34,14 @@ def python_of(schemas: Iterable[EventSchema], digest: str) -> str:
     for named in shapes.named.values():
         lines += ["", "", *_declaration(named)]
     lines += ["", ""]
-    aliases = {names[0].rpartition("V")[0]: names for names in shapes.events.values()}
-    lines += [f"{alias}: TypeAlias = {' | '.join(names)}" for alias, names in aliases.items()]
+    aliases: dict[str, list[str]] = {}
+    for names in shapes.events.values():
+        alias = names[0].rpartition("V")[0]
+        while alias in aliases:
+            alias += "_"  # `a.b_c` and `a_b.c`
+        aliases[alias] = names
+    # Quoted, since an alias among them is a string at run time.
+    lines += [f"{alias}: TypeAlias = {json.dumps(' | '.join(names))}" for alias, names in aliases.items()]
     return "\n".join([*lines, ""])
 
 

@@ -63,6 +63,13 @@ async def test_a_tenant_sees_its_own_acts_only(gate: RunningGateway) -> None:
         (act,) = (await api.get("/admin/audit")).json()["acts"]
         assert (act["by_user_id"], act["by_tenant"], act["by_jti"], act["address"]) == ("op", "ops", None, None)
         assert_problem(await api.get("/admin/audit?tenant=acme"), 403, "scope_missing")
+    async with http(gate, gate.token("root", scope=ADMIN, tenant="ops")) as api:
+        acts = (await api.get("/admin/audit")).json()["acts"]
+        assert [(act["by_user_id"], act["tenant"], act["target"]) for act in acts] == [
+            ("op", "globex", {}),
+            ("op", "acme", {}),
+        ]
+        assert (await api.get("/admin/find?q=eve")).json()["acts"] == []
 
 
 # ---- the configuration

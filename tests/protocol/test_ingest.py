@@ -244,3 +244,25 @@ async def test_a_batch_is_answered_in_time_where_the_log_stalls() -> None:
         said = ["not accepted" in error["message"] for error in errors]
         assert said == sorted(said), "what was not sent comes last"
         assert 150 <= said.count(False) <= 300
+
+
+@pytest.mark.parametrize("path", ["/events", "/events?n=1"], ids=["fast path", "FastAPI"])
+async def test_a_token_that_is_revoked_while_its_event_waits_publishes_nothing(
+    gate: RunningGateway, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    """The token is verified again after the turn, which may take a second."""
+    gateway = gate.service.gateway
+    waiting, turn = asyncio.Event(), asyncio.Event()
+
+    async def request(tenant: str) -> None:
+        waiting.set()
+        await turn.wait()
+
+    monkeypatch.setattr(gateway.publishing.ingest, "request", request)
+    async with http(gate, gate.token("bob")) as api, http(gate, gate.token("root", scope="admin")) as admin:
+        publishing = asyncio.create_task(api.post(path, json=EVENT))
+        await waiting.wait()
+        assert (await admin.post("/admin/tokens/revoke", json={"user_id": "bob"})).status_code == 200
+        turn.set()
+        assert (await publishing).json()["code"] == "token_revoked"
+    assert gateway.log.window("acme").head == 0

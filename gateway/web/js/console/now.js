@@ -18,7 +18,7 @@ export class NowView {
 
   constructor(api) {
     this.#api = api;
-    this.section = section('Now', 'Is it up, how busy is it, whom does it refuse? Read again every 3 seconds.', this.#line, this.#nodes, this.#tenant);
+    this.section = section('Now', 'Is it up, how busy is it, which refusals are there? Read again every 3 seconds.', this.#line, this.#nodes, this.#tenant);
   }
 
   show() {
