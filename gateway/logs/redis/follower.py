@@ -208,7 +208,7 @@ class Follower:
             self._apply_entries(tenant, followed, page)
             # Before the window counts as current: expired entries must not be replayed.
             followed.window.sweep(self._context.clock.now())
-            if followed.reading.head < page.head:
+            if followed.rebuilt is not None or followed.window.head < page.head:
                 self._read_next_page(tenant, followed, waiting)
             else:
                 followed.caught_up_once = True
@@ -226,11 +226,11 @@ class Follower:
         if page.epoch != followed.reading.epoch:
             followed.window, followed.rebuilt, followed.ended = self._window_of(tenant, page), None, page.ended
             self._notify(followed, "on_reset", tenant)
-        elif page.ended > max(followed.reading.head, followed.ended):
+        elif followed.reading.head and page.ended > max(followed.reading.head, followed.ended):
             followed.rebuilt, followed.ended = self._window_of(tenant, page), page.ended
-            followed.rebuilt.losses = followed.window.losses + 1  # to replays, which go on there
             return
         else:
+            followed.ended = followed.ended if followed.reading.head else page.ended  # an empty window has no item
             followed.reading.trimmed.merge(page.trimmed(limit))
             followed.reading.pushed_out.merge(page.pushed_out(limit))
         window, skipped = followed.reading, False
@@ -260,6 +260,8 @@ class Follower:
             if content is not None:
                 self._append(tenant, followed, window, offset, content, whole)
         if window.head >= page.head or not page.entries:
+            if max(window.head, page.head) < followed.window.head:
+                return  # pub/sub has brought more meanwhile, which the next page has
             before = window.head if window is followed.window else self._replace(followed, window)
             if page.head > window.head:
                 self._skip(followed, page, window, page.head + 1)
@@ -275,6 +277,7 @@ class Follower:
     def _replace(self, followed: FollowedTenant, window: Window) -> int:
         """Replace the window by the rebuilt one, which has come as far. Returns the head of the one before."""
         before = followed.window.head
+        window.losses = max(window.losses, followed.window.losses) + 1  # for replays, which go on there
         followed.window, followed.rebuilt = window, None
         return before
 
@@ -282,7 +285,7 @@ class Follower:
         """Pass over entries that the stream no longer has, up to `offset`: superseded ones, unless some are lost."""
         followed.holes = True
         if page.lost_after(window.head):
-            window.lose(page.trimmed(self._bounds.max_trimmed_rooms))
+            window.lose(TrimmedRooms(self._bounds.max_trimmed_rooms))  # which ones was merged with the page
         window.skip(offset)
 
     def _notify(self, followed: FollowedTenant, call: Literal["on_entry", "on_reset", "on_skip"], *about: Any) -> None:
