@@ -36,6 +36,16 @@ class SharedQueriesContract(SharedControlContract):
             assert found.answers == {}
             assert set(found.silent) == {node.nodes.members.node for node in (two, three)}
 
+    async def test_node_answers_again_after_hung_answers(self) -> None:
+        """However many questions a node could not answer in time, it answers the later ones."""
+        async with self.open() as one, self.join(one) as two:
+            await _asked(one, "at first", 1)
+            two.answer = _never
+            hung = await asyncio.gather(*(one.nodes.queries.ask("acme", n) for n in range(50)))
+            assert [answers.answers for answers in hung] == [{}] * 50
+            two.answer = NodeUnderTest.echo
+            await _asked(one, "again", 1)
+
     async def test_node_with_connections_that_does_not_listen_is_silent(self) -> None:
         """A node that cannot be reached, and has connections of the tenant as far as is known, is silent."""
         async with self.open() as one, self.join(one) as two:

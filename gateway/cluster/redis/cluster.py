@@ -75,7 +75,6 @@ class RedisCluster:
 
     async def stop(self) -> None:
         await self.members.stop()
-        self.queries.stop()
         await cancel_and_wait(self._tasks)
         await self._redis.aclose()
         await self._reader.aclose()

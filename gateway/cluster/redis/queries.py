@@ -19,8 +19,8 @@ from gateway.redis.incidents import IncidentLog
 from gateway.redis.keys import KeySpace
 from gateway.redis.tasks import cancel_and_wait
 
-ANSWER_SECONDS: Final = 0.8
-"""The timeout of the answers, after the questions were sent."""
+_ANSWER_SECONDS: Final = 0.8
+"""The timeout of an answer, at both ends: the asker, from when its questions were sent, and the node that answers."""
 
 _SILENCE: Final = 5.0
 """Seconds without a message after which the connection is checked; after twice as many it is replaced."""
@@ -61,10 +61,6 @@ class RedisQueries:
     def attach(self, answer: Callable[[Any], Awaitable[Any]]) -> None:
         self._answer = answer
 
-    def stop(self) -> None:
-        for task in self._answering:
-            task.cancel()
-
     # ---- asking
 
     async def ask(self, tenant: str, question: Any) -> NodeAnswers:
@@ -74,7 +70,7 @@ class RedisQueries:
             async with asyncio.timeout(COMMAND_SECONDS):
                 await self._send(id, asked, question)
             if asked.waiting:
-                async with asyncio.timeout(ANSWER_SECONDS):
+                async with asyncio.timeout(_ANSWER_SECONDS):
                     await asked.answered.wait()
         except Failures as error:  # of which TimeoutError is one
             if not asked.sent:
@@ -148,7 +144,8 @@ class RedisQueries:
 
     async def _reply(self, id: str, node: str, question: Any) -> None:
         try:
-            answer = await self._answer(question)
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                answer = await self._answer(question)
             text = json.dumps({"id": id, "from": self._members.node, "answer": answer}, separators=(",", ":"))
             await self._redis.publish(self._keys.queries(node), text)
         except Failures as error:
