@@ -2,12 +2,13 @@
 
 import asyncio
 import re
+import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, expect
+from playwright.async_api import Browser, Route, expect
 from websockets.asyncio.client import connect
 
 from tests.e2e.console import ADMIN, HOSTILE, PLATFORM, UNNAMED, administrator, console
@@ -49,15 +50,33 @@ async def test_an_administrator_sees_its_own_tenant(browser: Browser, served: Ga
         await expect(visit.page.get_by_test_id("now-connections")).to_have_count(0)
 
 
-async def test_a_gateway_that_is_gone_is_reported_and_found_again(
+async def test_a_gateway_that_is_late_or_hangs_or_is_gone_is_reported_and_found_again(
     browser: Browser, chromium: Path, tmp_path: Path
 ) -> None:
     async with (
         GatewayProcess(tmp_path / "gone") as gone,
         console(browser, gone, view="now", expected="ERR_|Failed to load") as visit,
     ):
-        line = visit.page.get_by_test_id("now-result")
+        line, state = visit.page.get_by_test_id("now-result"), visit.page.get_by_test_id("now-state")
+        node = visit.page.get_by_test_id("node-state")
+
+        async def late(route: Route) -> None:
+            await expect(state).to_contain_text("no answer for")
+            await route.continue_()
+
         await expect(line).to_contain_text("is ready")
+        await visit.page.route("**/admin/nodes", late)
+        for _ in range(2):  # what is late is shown all the same
+            await expect(state).to_contain_text("no answer for")
+            await expect(node).to_have_text("was ready")
+            await expect(state).to_contain_text("as of")
+            await expect(node).to_have_text("ready")
+        await visit.page.unroute("**/admin/nodes")
+        gone.send_signal(signal.SIGSTOP)  # it accepts connections, and hangs
+        await expect(state).to_contain_text("no answer for")
+        await expect(node).to_have_text("was ready")
+        gone.send_signal(signal.SIGCONT)
+        await expect(state).to_contain_text("as of")
         gone.stop()
         await expect(line).to_contain_text("does not answer")
         await gone.start()

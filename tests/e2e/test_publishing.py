@@ -87,7 +87,7 @@ async def test_a_refused_event_shows_its_code(browser: Browser, demo: GatewayPro
         await expect(result).to_have_text(re.compile(r"^403 room_forbidden: .*circle:9"))
         await expect(result).to_have_attribute("data-tone", "bad")
         await visit.publish("acme", circle="1", data="[1]")
-        await expect(result).to_contain_text("Data must be a JSON object")
+        await expect(result).to_contain_text("data must be a JSON object")
         await visit.publish("acme", data="{}")
         assert await accepted(visit)
         await expect(result).to_have_attribute("data-tone", "good")

@@ -93,7 +93,11 @@ async def test_event_is_published_from_the_page_and_comes_live(browser: Browser,
         await expect(row).to_contain_text("<b>from</b> the page")
         await page.get_by_test_id("trial-data").fill("{")
         await page.get_by_test_id("trial-submit").click()
-        await expect(page.get_by_test_id("trial-result")).to_contain_text("Data is not JSON")
+        await expect(page.get_by_test_id("trial-result")).to_contain_text("data must be a JSON object")
+        await page.get_by_test_id("trial-data").fill("{}")
+        await page.get_by_test_id("trial-room").fill("circle")  # would be the tenant's, without an id
+        await page.get_by_test_id("trial-submit").click()
+        await expect(page.get_by_test_id("trial-result")).to_contain_text("write a kind, a colon and an id")
 
 
 async def test_types_of_the_contract_are_offered_with_data_to_begin_with(browser: Browser, tmp_path: Path) -> None:

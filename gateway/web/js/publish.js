@@ -1,5 +1,6 @@
 /** The publish form, and the same as code to copy. */
 
+import { copied, dataOf, idOf, quoted } from './drafting.js';
 import { eventRow } from './feed.js';
 
 const TYPES = [
@@ -40,8 +41,8 @@ export function setUpPublishing(panes) {
     button.addEventListener('click', async () => {
       chosen = button.dataset.snippet;
       preview();
-      const copied = await copy(snippets[chosen](pane().grant, draft(), await pane().grant.current()));
-      say('copy-result', copied ? 'Copied.' : 'The browser does not let this page copy.', copied ? 'good' : 'bad');
+      const done = await copied(snippets[chosen](pane().grant, draft(), await pane().grant.current()));
+      say('copy-result', done ? 'Copied.' : 'The browser does not let this page copy.', copied ? 'good' : 'bad');
     });
   }
   prefill();
@@ -50,11 +51,10 @@ export function setUpPublishing(panes) {
 
 async function publish(pane) {
   const button = document.querySelector('[data-testid="publish-submit"]');
-  const event = draft();
-  if (!event.data) return say('publish-result', 'Data must be a JSON object, such as {"title": "Hello"}.', 'bad');
   button.disabled = true;
   const began = performance.now();
   try {
+    const event = { ...draft(), data: dataOf($('publish-data').value) };
     const reply = await fetch('/events', {
       method: 'POST',
       headers: { 'Content-Type': 'application/json', Authorization: `Bearer ${await pane.grant.current()}` },
@@ -95,23 +95,20 @@ function draft() {
   const event = { type: $('publish-type').value.trim() };
   for (const kind of ['circle', 'project']) {
     const id = $(`publish-${kind}`).value.trim();
-    if (id) event[`${kind}_id`] = /^(0|[1-9]\d{0,14})$/.test(id) ? Number(id) : id;
+    if (id) event[`${kind}_id`] = idOf(kind, id);
   }
   try {
-    const data = JSON.parse($('publish-data').value || '{}');
-    if (data !== null && typeof data === 'object' && !Array.isArray(data)) event.data = data;
+    event.data = dataOf($('publish-data').value);
   } catch { /* said when it is published */ }
   return event;
 }
 
-const shell = (text) => `'${text.replaceAll("'", "'\\''")}'`;
-
 const snippets = {
   // "$TOKEN" in double quotes is a shell variable: the text as shown works too, once TOKEN is set.
-  curl: (grant, event, token) => `curl -sS ${shell(`${location.origin}/events`)} \\
-  -H ${token === '$TOKEN' ? '"Authorization: Bearer $TOKEN"' : shell(`Authorization: Bearer ${token}`)} \\
+  curl: (grant, event, token) => `curl -sS ${quoted(`${location.origin}/events`)} \\
+  -H ${token === '$TOKEN' ? '"Authorization: Bearer $TOKEN"' : quoted(`Authorization: Bearer ${token}`)} \\
   -H 'Content-Type: application/json' \\
-  -d ${shell(JSON.stringify(event))}
+  -d ${quoted(JSON.stringify(event))}
 `,
   js: (grant, event, token) => `const { connect } = await import('${location.origin}/web/js/client.js');
 
@@ -138,22 +135,6 @@ async def main():
 asyncio.run(main())
 `,
 };
-
-async function copy(text) {
-  try {
-    await navigator.clipboard.writeText(text);
-    return true;
-  } catch { // no permission, or a page that is neither https nor loopback
-    const area = document.createElement('textarea');
-    area.value = text;
-    area.className = 'sr-only';
-    document.body.append(area);
-    area.select();
-    const copied = document.execCommand('copy');
-    area.remove();
-    return copied;
-  }
-}
 
 function say(id, text, tone) {
   $(id).textContent = text;

@@ -1,6 +1,7 @@
 /** "Publish this", and the events of a room as they come. The token is kept in this page alone. */
 
 import { connect } from './client.js';
+import { dataOf, fieldsOf } from './drafting.js';
 import { element } from './element.js';
 import { eventRow } from './feed.js';
 
@@ -40,21 +41,12 @@ export class Trial {
   }
 
   async #publish() {
-    const room = $('trial-room').value.trim();
-    const [kind, id] = room.split(/:(.*)/s);
-    let data;
     try {
-      data = JSON.parse($('trial-data').value || '{}');
-    } catch (error) {
-      return say('trial-result', `Data is not JSON: ${error.message}`, 'bad');
-    }
-    const counted = kind !== 'user' && /^(0|[1-9]\d{0,14})$/.test(id ?? '');
-    const named = id === undefined ? {} : { [`${kind}_id`]: counted ? Number(id) : id };
-    try {
+      const event = { type: $('trial-type').value.trim(), data: dataOf($('trial-data').value), ...fieldsOf($('trial-room').value.trim()) };
       const reply = await fetch('/events', {
         method: 'POST',
         headers: { ...JSON_BODY, Authorization: `Bearer ${$('trial-token').value.trim()}` },
-        body: JSON.stringify({ type: $('trial-type').value.trim(), data, ...named }),
+        body: JSON.stringify(event),
       });
       const answer = await reply.json();
       const words = reply.ok ? `${reply.status}: ${answer.event_id}` : `${reply.status} ${answer.code}: ${answer.detail}`;

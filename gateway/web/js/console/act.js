@@ -1,5 +1,6 @@
 /** Act: publish a test event, close a connection, revoke tokens, bar a user from a room. Each shows its curl. */
 
+import { dataOf, fieldsOf } from '../drafting.js';
 import { element } from '../element.js';
 import { curl } from './api.js';
 import { found, fragment } from './links.js';
@@ -43,7 +44,7 @@ export class ActView {
   #publishing() {
     const data = element('textarea', { rows: '3', spellcheck: 'false', autocapitalize: 'off', 'data-testid': 'act-data' });
     data.value = '{"title": "a test of the console"}';
-    const request = () => ({ method: 'POST', path: '/admin/events', body: this.#api.body({ type: this.#value('type'), data: objectOf(data.value), ...idsOf(this.#value('room')) }) });
+    const request = () => ({ method: 'POST', path: '/admin/events', body: this.#api.body({ type: this.#value('type'), data: dataOf(data.value), ...fieldsOf(this.#value('room') || 'tenant') }) });
     return this.#form('publish', 'Publish a test event', request, {
       fields: [this.#field('type', 'Type', { required: 'required', maxlength: '64', value: 'system.warning' }),
         this.#field('room', 'Room', { placeholder: 'circle:7; empty: the tenant', maxlength: '160' }), field('Data (JSON object)', data, true)],
@@ -77,7 +78,7 @@ export class ActView {
     const kind = () => this.#value('bar-room').split(':')[0];
     const request = () => ({
       method: 'POST', path: '/admin/events',
-      body: this.#api.body({ type: `${kind()}.member.removed`, data: { user_id: this.#value('bar-user') }, ...idsOf(this.#value('bar-room')) }),
+      body: this.#api.body({ type: `${kind()}.member.removed`, data: { user_id: this.#value('bar-user') }, ...fieldsOf(this.#value('bar-room')) }),
     });
     return this.#form('bar', 'Bar a user from a room', request, {
       fields: [this.#field('bar-user', 'User', { required: 'required', maxlength: '128' }), this.#field('bar-room', 'Room', { required: 'required', maxlength: '160', placeholder: 'circle:7' })],
@@ -138,20 +139,4 @@ export class ActView {
     });
     return form;
   }
-}
-
-/** The field of an event that routes it to a room: none for the tenant's own. Throws for what is no room. */
-function idsOf(room) {
-  if (!room || room === 'tenant') return {};
-  const [, kind, id] = /^([a-z][a-z0-9]*):(.+)$/.exec(room) ?? [];
-  if (!kind) throw new Error('The room: write a kind, a colon and an id, such as circle:7.');
-  return { [`${kind}_id`]: /^(0|[1-9]\d{0,14})$/.test(id) && kind !== 'user' ? Number(id) : id };
-}
-
-function objectOf(text) {
-  try {
-    const data = JSON.parse(text || '{}');
-    if (data !== null && typeof data === 'object' && !Array.isArray(data)) return data;
-  } catch { /* as below */ }
-  throw new Error('The data must be a JSON object, such as {"title": "Hello"}.');
 }

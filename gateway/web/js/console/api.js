@@ -1,5 +1,9 @@
 /** The gateway's HTTP interface with one token, which is kept in this module's memory only. */
 
+import { quoted } from '../drafting.js';
+
+const DEADLINE = 10_000; // milliseconds for an answer; the gateway itself gives up after a few seconds
+
 /** An answer that is not good; the message is for people. */
 export class Problem extends Error {
   constructor(status, { code, detail, title, retry_after: retryAfter } = {}) {
@@ -53,20 +57,29 @@ export class Api {
   async #ask(method, path, body) {
     const headers = { Authorization: `Bearer ${this.#token}` };
     if (body !== undefined) headers['Content-Type'] = 'application/json';
+    const signal = AbortSignal.timeout(DEADLINE);
     let reply;
+    let text;
     try {
-      reply = await fetch(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body) });
+      reply = await fetch(path, { method, headers, signal, body: body === undefined ? undefined : JSON.stringify(body) });
+      text = await reply.text();
     } catch {
       throw new Error('the gateway does not answer');
     }
-    if (reply.status === 204) return null;
-    const answer = await reply.json().catch(() => ({}));
+    const answer = parsed(text);
     if (!reply.ok) throw new Problem(reply.status, answer);
     return answer;
   }
 }
 
-const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
+/** The answer; empty where it is no JSON, as a proxy's error page. */
+function parsed(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return {};
+  }
+}
 
 /** The request as a command for a shell that has the token in `$TOKEN`. */
 export function curl(method, path, body) {

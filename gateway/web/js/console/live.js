@@ -41,7 +41,7 @@ export class LiveView {
     this.#payload.addEventListener('change', () => this.#follow());
     this.#pause.setAttribute('aria-pressed', 'false');
     this.#pause.addEventListener('click', () => this.#toggle());
-    this.section = section('Live', 'The newest events of the tenant, once a second; a sample where more come. Watching costs the gateway nothing but the reading.',
+    this.section = section('Live', 'The newest events of the tenant, read once a second: a sample where there are more than 50.',
       form, element('div', { class: 'bar' }, this.#state, this.#line), this.#list);
   }
 

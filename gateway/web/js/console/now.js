@@ -4,51 +4,97 @@ import { element } from '../element.js';
 import { facts, number, outcome, say, section, time } from './parts.js';
 import { percentile, rates } from './rates.js';
 
-const EVERY = 3_000; // milliseconds
+const EVERY = 3_000; // milliseconds from an answer to the next question
+const SILENCE = 3_000; // milliseconds without an answer from which on it is shown
 
 export class NowView {
   static title = 'Now';
   section;
   #api;
+  #reading = 0; // the number of the reading that is shown; answers to an earlier one are dropped
   #timer;
+  #ticker;
+  #askedAt; // since when an answer is awaited
+  #answeredAt; // what is shown is of then
   #before = new Map(); // by node: its last status, and when it came
+  #state = element('p', { class: 'pill', 'data-state': 'connecting', 'data-testid': 'now-state' }, 'reading');
   #line = outcome('now-result');
   #nodes = element('div', { class: 'columns', 'data-testid': 'nodes' });
   #tenant = element('div', { class: 'card', 'data-testid': 'tenant-now' });
 
   constructor(api) {
     this.#api = api;
-    this.section = section('Now', 'Is it up, how busy is it, which refusals are there? Read again every 3 seconds.', this.#line, this.#nodes, this.#tenant);
+    this.section = section('Now', 'Is it up, how busy is it, which refusals are there? Read again every 3 seconds.',
+      element('div', { class: 'bar' }, this.#state, this.#line), this.#nodes, this.#tenant);
   }
 
   show() {
-    clearTimeout(this.#timer);
-    return this.#read();
+    this.leave();
+    this.#ticker = setInterval(() => this.#tick(), 1_000);
+    return this.#read(this.#reading);
   }
 
   leave() {
+    this.#reading += 1;
+    this.#askedAt = undefined;
     clearTimeout(this.#timer);
-    this.#timer = undefined;
+    clearInterval(this.#ticker);
   }
 
-  async #read() {
-    const next = setTimeout(() => this.#read(), EVERY);
-    this.#timer = next;
-    if (document.visibilityState === 'hidden') return;
-    try {
-      const [{ nodes, silent, partial }, stats] = await Promise.all([
-        this.#api.get('/admin/nodes', { tenant: '' }), this.#api.get('/admin/stats', { limit: 1 }),
-      ]);
-      if (this.#timer !== next) return; // left or shown again meanwhile
-      const at = performance.now();
-      this.#nodes.replaceChildren(...nodes.map((node) => this.#node(node, at)), ...silent.map(silentNode));
-      this.#tenant.replaceChildren(...tenantNow(stats));
-      const wrong = silent.length || partial || nodes.some((node) => !node.ready);
-      const state = nodes.every((node) => node.ready) ? 'Every node that answers is ready.' : 'Not every node is ready.';
-      say(this.#line, partial ? `${state} Other nodes may be out of reach.` : state, wrong ? 'bad' : 'good');
-    } catch (error) {
-      if (this.#timer === next) say(this.#line, `Not read: ${error.message}. Trying again.`, 'bad');
+  async #read(reading) {
+    if (document.visibilityState === 'visible') {
+      this.#askedAt ??= performance.now();
+      const answers = Promise.all([this.#api.get('/admin/nodes', { tenant: '' }), this.#api.get('/admin/stats', { limit: 1 })]);
+      const shown = await answers.then((both) => () => this.#paint(...both), (error) => () => this.#fail(error));
+      if (this.#reading !== reading) return; // left, or shown again meanwhile
+      shown();
     }
+    this.#timer = setTimeout(() => this.#read(reading), EVERY);
+  }
+
+  #paint({ nodes, silent, partial }, stats) {
+    const at = performance.now();
+    this.#askedAt = undefined;
+    this.#answeredAt = new Date();
+    this.#nodes.replaceChildren(...nodes.map((node) => this.#node(node, at)), ...silent.map(silentNode));
+    this.#tenant.replaceChildren(...tenantNow(stats));
+    const wrong = silent.length || partial || nodes.some((node) => !node.ready);
+    const state = nodes.every((node) => node.ready) ? 'Every node that answers is ready.' : 'Not every node is ready.';
+    say(this.#line, partial ? `${state} Other nodes may be out of reach.` : state, wrong ? 'bad' : 'good');
+    this.#tell('live', `as of ${this.#answeredAt.toLocaleTimeString()}`);
+  }
+
+  /** An answer that is a refusal ends the silence; what is shown is old all the same. */
+  #fail(error) {
+    if (!error.status) return this.#fallSilent('no answer');
+    this.#askedAt = undefined;
+    this.#outdate(`Not read: ${error.message}. Trying again.`);
+    return this.#tell('closed', 'not read');
+  }
+
+  #tick() {
+    const silent = performance.now() - (this.#askedAt ?? Infinity);
+    if (silent >= SILENCE) this.#fallSilent(`no answer for ${Math.floor(silent / 1_000)} s`);
+  }
+
+  #fallSilent(text) {
+    this.#outdate('The gateway does not answer.');
+    this.#tell('closed', text);
+  }
+
+  /** What was read is shown as that of then. Said once: the seconds are in the state, which is not announced. */
+  #outdate(text) {
+    const of = this.#answeredAt ? ` Shown is the state of ${this.#answeredAt.toLocaleTimeString()}.` : '';
+    if (this.#line.textContent !== text + of) say(this.#line, text + of, 'bad');
+    for (const pill of this.#nodes.querySelectorAll('.pill[data-state="live"]')) {
+      pill.dataset.state = 'connecting';
+      pill.textContent = `was ${pill.textContent}`;
+    }
+  }
+
+  #tell(state, text) {
+    this.#state.dataset.state = state;
+    this.#state.textContent = text;
   }
 
   #node(node, at) {

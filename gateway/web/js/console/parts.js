@@ -1,5 +1,6 @@
 /** Parts that several views are made of. All text goes into text nodes. */
 
+import { copied } from '../drafting.js';
 import { element } from '../element.js';
 
 /** The section of a view, hidden or shown as a whole. */
@@ -16,7 +17,7 @@ export const input = (testid, attributes = {}) => element('input', {
 
 export const button = (text, testid, primary = false) => element('button', { type: primary ? 'submit' : 'button', class: primary ? 'primary' : '', 'data-testid': testid }, text);
 
-/** A line that tells the outcome, to screen readers too. */
+/** A status line, announced by screen readers (role=status). */
 export const outcome = (testid) => element('p', { class: 'result', role: 'status', 'data-testid': testid });
 
 export function say(line, text, tone = '') {
@@ -52,21 +53,6 @@ export function command(text, testid) {
   const refresh = () => { shown.textContent = text(); };
   box.addEventListener('toggle', refresh);
   return { box, refresh };
-}
-
-export async function copied(text) {
-  try {
-    await navigator.clipboard.writeText(text);
-    return true;
-  } catch { // no permission, or a page that is neither https nor loopback
-    const area = element('textarea', { class: 'sr-only' });
-    area.value = text;
-    document.body.append(area);
-    area.select();
-    const done = document.execCommand('copy');
-    area.remove();
-    return done;
-  }
 }
 
 /** A time of RFC 3339 in the reader's time zone, of today without the date; the whole of it as a title. */

@@ -11,8 +11,8 @@ export const tailSocket = (ask, holder) => class {
   onclose = null;
   onerror = null;
   #cursor;
-  #asOf;
   #timer;
+  #pings = []; // ids; a page is the answer to them
 
   constructor(url) {
     this.#cursor = new URL(url).searchParams.get('since') ?? undefined; // where the client resumes from
@@ -21,7 +21,7 @@ export const tailSocket = (ask, holder) => class {
 
   send(text) {
     const { type, id } = JSON.parse(text);
-    if (type === 'ping') this.#emit('pong', this.#asOf ? { as_of: this.#asOf, cursor: this.#cursor } : {}, id);
+    if (type === 'ping') this.#pings.push(id);
     else this.#emit('error', { code: 'unknown_type', message: 'a tail only reads' }, id);
   }
 
@@ -32,7 +32,7 @@ export const tailSocket = (ask, holder) => class {
 
   async #next() {
     try {
-      if (document.visibilityState === 'visible' || this.readyState === 0) this.#hand(await ask(this.#cursor));
+      if (document.visibilityState === 'visible' || this.readyState === 0 || this.#pings.length) this.#hand(await ask(this.#cursor));
       if (this.readyState !== 3) this.#timer = setTimeout(() => this.#next(), EVERY);
     } catch (error) {
       this.#fail(error);
@@ -43,7 +43,6 @@ export const tailSocket = (ask, holder) => class {
     if (this.readyState === 3) return;
     const resumed = this.#cursor !== undefined;
     this.#cursor = page.cursor;
-    this.#asOf = page.as_of;
     if (this.readyState === 0) {
       this.readyState = 1;
       this.#emit('connection.established', { ...holder, subscribed: [], cursor: page.cursor });
@@ -51,7 +50,9 @@ export const tailSocket = (ask, holder) => class {
     if (page.gap && resumed) this.#emit('stream.gap', { reason: 'log_reset', cursor: page.cursor });
     if (page.passed_over) this.#emit('tail.sampled', { passed_over: page.passed_over });
     for (const event of page.events) this.onmessage?.({ data: JSON.stringify(event) });
-    if (page.as_of) this.#emit('stream.mark', { cursor: page.cursor, as_of: page.as_of });
+    const mark = page.as_of ? { cursor: page.cursor, as_of: page.as_of } : undefined;
+    if (mark) this.#emit('stream.mark', mark);
+    for (const id of this.#pings.splice(0)) this.#emit('pong', mark ?? {}, id);
   }
 
   #fail({ status, code, message, retryAfter }) {

@@ -1,9 +1,10 @@
 /** Tokens: what one says and may do, and issuing one. */
 
+import { copied } from '../drafting.js';
 import { element } from '../element.js';
 import { curl } from './api.js';
 import { found, fragment, valueOf } from './links.js';
-import { busy, button, command, copied, facts, field, input, outcome, say, section, time } from './parts.js';
+import { busy, button, command, facts, field, input, outcome, say, section, time } from './parts.js';
 
 const TIMES = new Set(['iat', 'exp', 'nbf', 'auth_time']);
 
