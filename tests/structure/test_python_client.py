@@ -21,6 +21,7 @@ CORE: Final = {
         "actions",
         "backoff",
         "codes",
+        "connector",
         "errors",
         "events",
         "freshness",
@@ -37,6 +38,7 @@ CORE: Final = {
 PURE: Final = {
     *(
         "__future__",
+        "abc",
         "collections",
         "collections.abc",
         "dataclasses",

@@ -8,7 +8,7 @@ import websockets.asyncio.client
 from websockets.exceptions import InvalidStatus
 from websockets.typing import Subprotocol
 
-from gathering_client.stream import OPEN_TIMEOUT
+from gathering_client.connector import OPEN_TIMEOUT
 from gathering_client.version import VERSION
 
 SUBPROTOCOL: Final = Subprotocol("gateway.v1")

@@ -5,43 +5,25 @@ the subscription has ended, `next_action` raises the error. Times are seconds of
 """
 
 import json
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from gathering_client.actions import (
-    Action,
-    Close,
-    GetToken,
-    Load,
-    Open,
-    Read,
-    Send,
-    StateChange,
-    Tell,
-    Wait,
-    Yield,
-)
-from gathering_client.backoff import Backoff
-from gathering_client.codes import NO_CLOSE, Retry, retry_after_close, retry_after_error
-from gathering_client.errors import Closed, GatewayError, Refused, RoomsRevoked, TokenRefused, Unreachable
+from gathering_client.actions import Action, GetToken, Load, Read, Send, StateChange, Tell, Yield
+from gathering_client.codes import Retry, retry_after_error
+from gathering_client.connector import Connector
+from gathering_client.errors import Refused, RoomsRevoked, TokenRefused
 from gathering_client.events import Cursor, Event, Gap, Mark, Snapshot
 from gathering_client.freshness import Freshness, FreshnessTracker
 from gathering_client.place import MARKS, Place
 from gathering_client.selection import Selection
-from gathering_client.session import AUTH_ID, Session
-
-OPEN_TIMEOUT: Final = 10.0
-"""Seconds from the handshake to the `subscribed` frame."""
+from gathering_client.session import AUTH_ID
 
 RELOAD_SPREAD: Final = 3.0
 """Jitter in seconds before the state is loaded after a gap, since many clients may have the same gap."""
 
 
-class Stream:
-    """One subscription. `url` is the WebSocket's, without a query; `token` is None if the driver has a token function.
-    With `marks` the end of every replay is yielded as a `Mark`. With `patient` False, the first attempt must reach a
-    gateway.
+class Stream(Connector):
+    """One subscription: what its frames mean. With `marks` the end of every replay is yielded as a `Mark`.
 
     The items of a frame are yielded before the next frame is read, so nothing is buffered: a slow application exerts
     backpressure on the socket, and the gateway keeps its place in the log.
@@ -57,102 +39,44 @@ class Stream:
         marks: bool = False,
         patient: bool = True,
     ) -> None:
-        self.url = url
-        self.cursor = None if selection.since is None else Cursor(selection.since)
+        super().__init__(url, token, chance, selection.since, patient)
         self._selection = selection
         self._place = Place(selection.since, selection.state, selection.history)
-        self._session = Session(token)
         self._chance = chance
-        self._backoff = Backoff(chance)
         self._loaded = False
         self._marks = marks
-        self._patient = patient
-        self._actions: deque[tuple[Action | None, str | None]] = deque()
         self._early: list[Mapping[str, Any]] = []
-        self._connected = self._subscribed = False
-        self._deadline = self._due = 0.0
-        self._end: GatewayError | None = None
+        self._subscribed = False
         self._freshness = FreshnessTracker()
         self._do(Tell(StateChange("connecting")))
 
-    # ---- actions
+    @property
+    def _reached(self) -> str | None:
+        return self._place.since if self._loaded or not self._selection.loads else None
 
-    def next_action(self, now: float) -> Action:
-        """The next action. Raises the error that has ended the subscription."""
-        while self._actions:
-            action, cursor = self._actions.popleft()
-            self.cursor = None if cursor is None else Cursor(cursor)
-            if action is not None:
-                return action
-        if self._end is not None:
-            raise self._end
-        if self._connected:
-            if not self._subscribed:
-                return Read(max(0.0, self._deadline - now))
-            if self._selection.loads and not self._loaded and self._place.since is not None:
-                return Load(Cursor(self._place.since))
-            return Read(None)
-        if now < self._due:
-            return Wait(self._due - now)
-        token = self._session.token(now)
-        if token is None:
-            return GetToken(renew=False)
-        query = self._selection.query(self._place.query(), with_rooms=not self._place.history)
-        return Open(f"{self.url}?{query}", token)
+    def _query(self) -> str:
+        return self._selection.query(self._place.query(), with_rooms=not self._place.history)
+
+    def _connected_action(self, now: float) -> Action:
+        if not self._subscribed:
+            return Read(max(0.0, self._deadline - now))
+        if self._selection.loads and not self._loaded and self._place.since is not None:
+            return Load(Cursor(self._place.since))
+        return Read(None)
+
+    def _forget(self) -> None:
+        self._subscribed = self._freshness.degraded = False
+        self._early.clear()
 
     def freshness(self, now: float) -> Freshness:
         return self._freshness.at(now, self._subscribed)
 
     # ---- reports
 
-    def token(self, text: object) -> None:
-        """Use the token function's result, for the next connection or to renew this one's."""
-        try:
-            command = self._session.take(text, self._connected)
-        except TokenRefused as error:
-            self._fail(error)
-        else:
-            if command is not None:
-                self._do(Send(command))
-
-    def token_failed(self, error: Exception, now: float) -> None:
-        """Handle an exception of the token function. An open connection continues with its token until that expires."""
-        if isinstance(error, GatewayError):
-            self._fail(error)
-        elif not self._connected:
-            self._lost(f"no token: {type(error).__name__}", None, now)
-
-    def opened(self, now: float) -> None:
-        self._connected = True
-        self._deadline = now + OPEN_TIMEOUT
-
-    def failed(self, reason: str, now: float, status: int | None = None) -> None:
-        """Handle a WebSocket that could not be opened; `status` is the HTTP status, where there was a response."""
-        final = status is not None and 400 <= status < 500 and status not in (408, 425, 429)
-        if not self._session.answered and (final or not self._patient):
-            self._fail(Unreachable("unreachable", f"no gateway at {self.url}: {reason}"))
-        else:
-            self._lost(reason, None, now)
-
-    def timed_out(self, now: float) -> None:
-        """Handle the timeout of a `Read`."""
-        self._lost("no answer from the gateway", None, now)
-
     def loaded(self, value: object, cursor: Cursor) -> None:
         """Yield the application's state; the events after `cursor` follow."""
         self._loaded = True
         self._do(Yield(Snapshot(value, cursor)))
-
-    def closed(self, code: int | None, reason: str, now: float) -> None:
-        """Handle the end of the WebSocket; `code` is None without a close frame."""
-        code = NO_CLOSE if code is None else code
-        rule = retry_after_close(code, reason)
-        if rule is Retry.NEVER:
-            self._fail(TokenRefused(reason, "log in again") if code == 4401 else Closed(code, reason))
-        elif rule is Retry.FRESH_TOKEN and not self._session.refuse():
-            self._fail(TokenRefused(reason, "the gateway does not take the token; get another one"))
-        else:
-            self._lost(reason or f"closed with {code}", code, now)
 
     def received(self, text: str | bytes, now: float) -> None:
         """Handle a frame."""
@@ -270,38 +194,13 @@ class Stream:
         if self._selection.starts_over:
             self._loaded = False
             self._place.restart()
-            wait = self._chance() * RELOAD_SPREAD
-            self._drop()
-            self._due = now + wait
-            self._do(Tell(StateChange("reconnecting", f"events were lost: {reason}", None, wait)))
-
-    def _lost(self, reason: str, code: int | None, now: float) -> None:
-        wait = self._backoff.lost(now)
-        self._drop()
-        self._due = now + wait
-        self._do(Tell(StateChange("reconnecting", reason, code, wait)))
-
-    def _fail(self, error: GatewayError) -> None:
-        self._drop()
-        self._end = error
-        self._do(Tell(StateChange("closed", str(error))))
-
-    def _drop(self) -> None:
-        if self._connected:
-            self._do(Close())
-        self._connected = self._subscribed = self._freshness.degraded = False
-        self._early.clear()
-
-    # ---- the queue of actions
+            self._reconnect(f"events were lost: {reason}", None, self._chance() * RELOAD_SPREAD, now)
 
     @property
     def _here(self) -> Cursor | None:
         return None if self._place.since is None else Cursor(self._place.since)
 
-    def _do(self, action: Action | None) -> None:
-        """Queue an action; once it is taken, the application's cursor is the current place."""
-        here = self._place.since if self._loaded or not self._selection.loads else None
-        self._actions.append((action, here))
+    # ---- the end of a replay
 
     def _caught_up(self, replaying: bool) -> None:
         """After the last frame of a replay: handle the events that were held back, and yield the mark."""
