@@ -48,7 +48,14 @@ class Page:
             async with asyncio.timeout(PATIENCE), self._news:
                 await self._news.wait_for(met)
         except TimeoutError:
-            raise AssertionError(f"in vain; the page called back {self.calls[-60:]}") from None
+            raise AssertionError(f"in vain; {await self._end()} called back {self.calls[-60:]}") from None
+
+    async def _end(self) -> str:
+        """The page, and how it ended where it has: with which status, and what it wrote to standard error."""
+        if self.process.returncode is None or self.process.stderr is None:
+            return "the page"
+        errors = (await self.process.stderr.read()).decode()
+        return f"the page, which ended with status {self.process.returncode} and {errors!r},"
 
     async def nth(self, kind: str, index: int) -> Any:
         """The n-th report of a kind; waits for it without a limit."""
