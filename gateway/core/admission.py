@@ -8,6 +8,7 @@ from gateway.core.connection import Connection
 from gateway.core.errors import ConnectionRefused, milliseconds_up
 from gateway.core.manager import TenantIndex
 from gateway.core.rate_limit import ConnectionCounter, KeyedRateLimiter, RateLimiter, address_key
+from gateway.core.tenant_quotas import TenantQuotas
 from schemas.codes import CloseCode
 
 RETRY_SECONDS: Final = 5.0
@@ -16,11 +17,11 @@ RETRY_SECONDS: Final = 5.0
 
 @dataclass(frozen=True, slots=True)
 class ConnectionLimits:
-    """The maximum number of connections of each kind, and of handshakes a minute and address; 0 is no limit."""
+    """The maximum number of connections of a user and from an address, and of handshakes a minute from an address; 0 is
+    no limit."""
 
     per_user: int = 30
     per_address: int = 1_000
-    per_tenant: int = 10_000
     handshakes_per_minute: int = 600
 
 
@@ -35,21 +36,22 @@ class Limits:
     events_per_second: int = 500
     publish_per_second: float = 1_000
     publish_burst: int = 2_000
-    tenant_publish_per_second: int = 0
     malformed: int = 10
     pending_commands: int = 100
     ping_interval: float = 20.0
     mark_interval: float = 15.0
     longest_token: int = 86_400
     connections: ConnectionLimits = field(default_factory=ConnectionLimits)
+    tenants: TenantQuotas = field(default_factory=TenantQuotas)
 
 
 class Admission:
     """Counters of connections by address, and a rate limiter of handshakes by address; the tenant index counts users
     and tenants."""
 
-    def __init__(self, limits: ConnectionLimits) -> None:
+    def __init__(self, limits: ConnectionLimits, tenants: TenantQuotas) -> None:
         self._limits = limits
+        self._tenants = tenants
         self.addresses: ConnectionCounter[str] = ConnectionCounter()
         self._handshakes: KeyedRateLimiter[str] = KeyedRateLimiter(
             RateLimiter(limits.handshakes_per_minute / 60, limits.handshakes_per_minute)
@@ -81,7 +83,7 @@ class Admission:
             raise ConnectionRefused(
                 CloseCode.USER_LIMIT, f"at most {limit} connections of one user", limit, RETRY_SECONDS, holder
             )
-        limit = self._limits.per_tenant
+        limit = self._tenants.of(identity.tenant).max_connections
         if limit and len(index.connections) >= limit:
             raise ConnectionRefused(
                 CloseCode.TRY_AGAIN_LATER,

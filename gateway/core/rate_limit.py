@@ -1,7 +1,7 @@
 """Rate limits (GCRA, one float per key) and connection counts by key."""
 
 from collections import Counter
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
@@ -37,13 +37,15 @@ K = TypeVar("K", bound=Hashable)
 
 
 class KeyedRateLimiter(Generic[K]):
-    """One rate limit for each key. All operations are O(1), `sweep` too: keys are kept in two generations, each as long
-    as a bucket takes to fill, and the older one is dropped whole. So a full bucket takes memory for at most twice as
-    long."""
+    """One rate limit for each key: `rate`, or in its place that of a `single` key. All operations are O(1), `sweep`
+    too: keys are kept in two generations, each as long as a bucket takes to fill, and the older one is dropped whole.
+    So a full bucket takes memory for at most twice as long."""
 
-    def __init__(self, rate: RateLimiter) -> None:
+    def __init__(self, rate: RateLimiter, single: Mapping[K, RateLimiter] | None = None) -> None:
         self.rate = rate
-        self._full_seconds = rate.burst / rate.per_second if rate.per_second > 0 else 0.0
+        self._single = single or {}
+        rates = (rate, *self._single.values())
+        self._full_seconds = max(each.burst / each.per_second if each.per_second > 0 else 0.0 for each in rates)
         self._due: dict[K, float] = {}
         self._older: dict[K, float] = {}
         self._turned_at = self._acquired_at = 0.0
@@ -51,7 +53,8 @@ class KeyedRateLimiter(Generic[K]):
     def acquire(self, key: K, now: float) -> float:
         """Spend one of `key`; the seconds to wait, 0 where it was granted."""
         known = self._due.get(key)
-        due, wait = self.rate.acquire(self._older.get(key, 0.0) if known is None else known, now)
+        rate = self._single.get(key, self.rate) if self._single else self.rate
+        due, wait = rate.acquire(self._older.get(key, 0.0) if known is None else known, now)
         if due > now:
             self._due[key] = due
             self._acquired_at = now

@@ -61,8 +61,8 @@ class Connections:
         self.command_rate = RateLimiter(limits.commands_per_second, limits.command_burst)
         self.verifier = verifier
         self.kinds = verifier.kinds
-        self.admission = Admission(limits.connections)
-        self.shares = FairShare(timer)
+        self.admission = Admission(limits.connections, limits.tenants)
+        self.shares = FairShare(timer, limits.tenants)
         self._idle_since: dict[str, float] = {}
 
     # ---- open

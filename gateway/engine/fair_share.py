@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from gateway.core.metric import Histogram
+from gateway.core.tenant_quotas import TenantQuotas
 
 BUDGET: Final = 1_000
-"""Microseconds of such work in one iteration of the event loop, and what a tenant may use before the next one's turn:
-other work waits for a millisecond, and not for all of it (head-of-line blocking)."""
+"""Microseconds of such work in one iteration of the event loop, and what a tenant of the largest weight may use before
+the next one's turn (the quantum): other work waits for a millisecond, and not for all of it (head-of-line blocking)."""
 
 AHEAD: Final = 250
 """Microseconds of one iteration that a tenant without waiting work may use although others wait: all such tenants
@@ -45,25 +46,29 @@ class _Turn:
 
 
 class _Queue:
-    """The work of one tenant, and the microseconds that it may still use in this round: below zero for a debt."""
+    """The work of one tenant, and the microseconds that it may still use in this round: below zero for a debt. Each
+    round adds its `quantum`."""
 
-    __slots__ = ("deficit", "turns")
+    __slots__ = ("deficit", "quantum", "turns")
 
-    def __init__(self) -> None:
-        self.deficit = BUDGET
+    def __init__(self, quantum: int) -> None:
+        self.deficit = self.quantum = quantum
         self.turns: deque[_Turn] = deque()
 
 
 class FairShare:
     """A scheduler that is fair to tenants. Work is done at once where nothing waits and the budget lasts; else it is
-    queued, in order for each tenant, and every tenant with work gets the same part of the loop's time.
+    queued, in order for each tenant, and every tenant with work gets a part of the loop's time in proportion to the
+    weight of its quota.
 
-    Memory is O(work that waits), time O(1 + cost / BUDGET) for each turn. `waits` has the seconds that work waited,
+    Memory is O(work that waits), time O(1 + cost / quantum) for each turn. `waits` has the seconds that work waited,
     `timer` is seconds of a monotonic clock.
     """
 
-    def __init__(self, timer: Callable[[], float]) -> None:
+    def __init__(self, timer: Callable[[], float], quotas: TenantQuotas | None = None) -> None:
         self.waits = Histogram()
+        self._quotas = quotas or TenantQuotas()
+        self._unit = BUDGET / self._quotas.largest_weight
         self._timer = timer
         self._queues: dict[str, _Queue] = {}
         self._round: deque[str] = deque()
@@ -139,7 +144,7 @@ class FairShare:
         in the turn, that may be cancelled. Urgent work goes before the tenant's other work."""
         queue = self._queues.get(tenant)
         if queue is None:
-            queue = self._queues[tenant] = _Queue()
+            queue = self._queues[tenant] = _Queue(int(self._unit * self._quotas.of(tenant).weight))
             self._round.append(tenant)
         turn = _Turn(work, cost, self._timer())
         if urgent:
@@ -174,7 +179,7 @@ class FairShare:
             turn = queue.turns[0]
             cost = 0 if turn.cancelled else turn.cost
             if cost > queue.deficit:
-                queue.deficit += BUDGET
+                queue.deficit += queue.quantum
                 self._round.rotate(-1)  # behind the other tenants
                 continue
             queue.turns.popleft()

@@ -14,6 +14,7 @@ from gateway.core.idempotency import scoped_key
 from gateway.core.log import Draft, Log, Receipt
 from gateway.core.metric import Histogram
 from gateway.core.rate_limit import KeyedRateLimiter, RateLimiter
+from gateway.core.tenant_quotas import TenantQuota
 from gateway.core.window import Removal
 from gateway.engine.connections import Connections
 from gateway.engine.ingest import IngestScheduler
@@ -77,8 +78,10 @@ class Publishing:
         self._rates: KeyedRateLimiter[tuple[str, str]] = KeyedRateLimiter(
             RateLimiter(limits.publish_per_second, limits.publish_burst)
         )
-        tenant_rate = limits.tenant_publish_per_second
-        self._tenant_rates: KeyedRateLimiter[str] = KeyedRateLimiter(RateLimiter(tenant_rate, 2 * tenant_rate))
+        self._tenant_rates: KeyedRateLimiter[str] = KeyedRateLimiter(
+            _tenant_rate(limits.tenants.default),
+            {tenant: _tenant_rate(quota) for tenant, quota in limits.tenants.single.items()},
+        )
 
     async def publish(
         self,
@@ -178,7 +181,7 @@ class Publishing:
             require_admin(identity, tenant)
         # After the grants: a user of another tenant must not use it up.
         if wait := self._tenant_rates.acquire(tenant, self._timer()):
-            limit = self._limits.tenant_publish_per_second
+            limit = self._limits.tenants.of(tenant).publish_per_second
             raise RateLimited(f"at most {limit} events a second may be published in one tenant", wait, limit)
         return tenant, draft
 
@@ -259,3 +262,7 @@ class Publishing:
         if self.contract is not None:
             for violations in self.contract.take_recent():
                 log_events.contract_violated(violations, self.contract.mode)
+
+
+def _tenant_rate(quota: TenantQuota) -> RateLimiter:
+    return RateLimiter(quota.publish_per_second, 2 * quota.publish_per_second)

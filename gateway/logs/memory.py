@@ -3,7 +3,7 @@
 import logging
 import secrets
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from gateway.core.cursor import EPOCH_BYTES, Cursors
@@ -25,7 +25,8 @@ class MemoryLog:
 
     `cursor_keys` (16 to 64 bytes each, newest first) must outlive the process, or cursors of an earlier one are refused
     as invalid instead of answered with `log_reset`. All windows together have at most `max_total_bytes` (0: no bound):
-    those of the least recently used tenants are trimmed first. `clock` is seconds since the epoch, `timer` seconds of a
+    those of the least recently used tenants are trimmed first. `tenant_bounds` are those of single tenants, in place of
+    `bounds`. `clock` is seconds since the epoch, `timer` seconds of a
     monotonic clock.
     """
 
@@ -36,9 +37,11 @@ class MemoryLog:
         clock: Callable[[], float] = time.time,
         timer: Callable[[], float] = time.monotonic,
         max_total_bytes: int = 0,
+        tenant_bounds: Mapping[str, Bounds] | None = None,
     ) -> None:
         self._cursor_keys = cursor_keys
         self._bounds = bounds or Bounds()
+        self._tenant_bounds = tenant_bounds or {}
         self._clock = clock
         self._timer = timer
         self._ahead = clock() - timer()
@@ -136,6 +139,7 @@ class MemoryLog:
         # Never dropped: a new window would issue the tenant's offsets a second time.
         found = self._tenants.get(tenant)
         if found is None:
-            window = Window(self._epoch, Cursors(self._cursor_keys, tenant), self._bounds)
+            bounds = self._tenant_bounds.get(tenant, self._bounds)
+            window = Window(self._epoch, Cursors(self._cursor_keys, tenant), bounds)
             found = self._tenants[tenant] = (window, IdempotencyWindow())
         return found

@@ -20,6 +20,7 @@ from gateway.core.addresses import Proxy, trusted_proxy
 from gateway.core.connect_request import WEBSOCKET_PATH
 from gateway.service.environment import PREFIX, asked_processes, notices, without_service_links
 from gateway.service.setting_types import CommaList, Count, Host, Kinds, Origins, Paths, Proxies, Scopes, Tenants
+from gateway.service.tenant_limits import LimitsByTenant
 from schemas.rooms import DEFAULT_KINDS
 
 logger = logging.getLogger("gateway")
@@ -191,6 +192,10 @@ class Settings(BaseSettings):
     )
     publish_burst: Count = Field(default=2_000, description="events that one user publishes at once")
     tenant_publish_per_second: Count = Field(default=0, description="events that one tenant publishes a second")
+    tenant_limits: LimitsByTenant = Field(
+        default=None,
+        description="limits of single tenants, in place of those of all: JSON, or the path of a JSON or TOML file",
+    )
     tokens_per_minute: Count = Field(default=600, description="POST /admin/tokens by one principal")
     tickets_per_minute: Count = Field(default=60, description="POST /tickets by one principal")
     admin_requests_per_minute: Count = Field(
@@ -290,11 +295,3 @@ def load_settings(**overrides: Any) -> Settings:
 def server_processes() -> int:
     """The number of worker processes requested from the server around this process, as far as it is visible."""
     return asked_processes(sys.argv, os.environ)
-
-
-def read_file(setting: str, path: str) -> bytes:
-    """The content of a file named by a setting. Raises `ConfigError`."""
-    try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise ConfigError(f"{setting}: cannot read {path}: {error.strerror}") from None

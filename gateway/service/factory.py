@@ -1,7 +1,7 @@
 """The service factory: a gateway and its parts, made from settings."""
 
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -18,6 +18,7 @@ from gateway.core.cluster import Cluster
 from gateway.core.log import Log
 from gateway.core.manager import BatchWriter
 from gateway.core.origin import OriginPolicy
+from gateway.core.tenant_quotas import TenantQuota, TenantQuotas
 from gateway.core.window import Bounds
 from gateway.embedding.broadcast_manager import BroadcastManager, claim_connection_manager
 from gateway.embedding.event_bus import forget_gateway, use_gateway
@@ -37,6 +38,7 @@ from gateway.service.contract import contract_of
 from gateway.service.external import ExternalIssuer, external_issuer, external_weaknesses
 from gateway.service.jwks import JwksRefresher
 from gateway.service.keys import cursor_keys, token_keys
+from gateway.service.tenant_limits import TenantLimit
 from schemas.rooms import RoomKinds, id_of
 
 
@@ -168,9 +170,10 @@ def _log(settings: Settings, keys: tuple[bytes, ...], clock: Callable[[], float]
         max_items=settings.state_max_items,
         max_item_bytes=settings.state_max_bytes,
     )
+    tenant_bounds = {tenant: own.bounds(bounds) for tenant, own in _single_tenants(settings).items()}
     scheme = settings.log_url.partition(":")[0]
     if scheme == "memory":
-        return MemoryLog(keys, bounds, clock, timer, settings.log_max_total_bytes)
+        return MemoryLog(keys, bounds, clock, timer, settings.log_max_total_bytes, tenant_bounds)
     if scheme not in ("redis", "rediss"):
         raise ConfigError("GATEWAY_LOG_URL: starts with memory://, redis:// or rediss://")
     try:
@@ -184,6 +187,7 @@ def _log(settings: Settings, keys: tuple[bytes, ...], clock: Callable[[], float]
             prefix=settings.redis_prefix,
             trust_restarts=settings.redis_trust_restarts,
             timer=timer,
+            tenant_bounds=tenant_bounds,
         )
     except ImportError:
         raise ConfigError("GATEWAY_LOG_URL: Redis needs its client: pip install 'redis[hiredis]>=6'") from None
@@ -222,7 +226,12 @@ def _cluster(settings: Settings, timer: Callable[[], float]) -> Cluster:
     )
 
 
+def _single_tenants(settings: Settings) -> Mapping[str, TenantLimit]:
+    return {} if settings.tenant_limits is None else settings.tenant_limits.root
+
+
 def _limits(settings: Settings) -> Limits:
+    quota = TenantQuota(settings.max_connections_per_tenant, settings.tenant_publish_per_second)
     return Limits(
         rooms=settings.max_rooms_per_connection,
         message_bytes=settings.max_message_bytes,
@@ -231,16 +240,15 @@ def _limits(settings: Settings) -> Limits:
         events_per_second=settings.events_per_second,
         publish_per_second=settings.publish_per_second if settings.publish_burst else 0,
         publish_burst=settings.publish_burst,
-        tenant_publish_per_second=settings.tenant_publish_per_second,
         ping_interval=settings.ping_interval,
         mark_interval=settings.mark_interval,
         longest_token=settings.longest_token,
         connections=ConnectionLimits(
             per_user=settings.max_connections_per_user,
             per_address=settings.max_connections_per_address,
-            per_tenant=settings.max_connections_per_tenant,
             handshakes_per_minute=settings.handshakes_per_minute,
         ),
+        tenants=TenantQuotas(quota, {tenant: own.quota(quota) for tenant, own in _single_tenants(settings).items()}),
     )
 
 

@@ -3,11 +3,12 @@
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from hashlib import blake2b
+from pathlib import Path
 from typing import TypeVar
 
 from auth.errors import UnusableKey
 from auth.keys import Key, hmac_key, private_key, public_key
-from gateway.service.config import GENERATE_HINT, ConfigError, Settings, read_file
+from gateway.service.config import GENERATE_HINT, ConfigError, Settings
 
 Made = TypeVar("Made")
 
@@ -22,7 +23,7 @@ def token_keys(settings: Settings) -> list[Key]:
         key = make_key(name, hmac_key, secret)
         keys.append(key if signs else replace(key, signer=None))
     name = "GATEWAY_JWT_PUBLIC_KEYS"
-    return keys + [make_key(name, public_key, read_file(name, path)) for path in settings.jwt_public_keys]
+    return keys + [make_key(name, public_key, _read_file(name, path)) for path in settings.jwt_public_keys]
 
 
 def cursor_keys(settings: Settings) -> tuple[bytes, ...]:
@@ -49,7 +50,7 @@ def make_key(setting: str, make: Callable[[bytes], Made], material: bytes) -> Ma
 
 
 def _private_keys(settings: Settings) -> list[bytes]:
-    return [read_file("GATEWAY_JWT_PRIVATE_KEYS", path) for path in settings.jwt_private_keys]
+    return [_read_file("GATEWAY_JWT_PRIVATE_KEYS", path) for path in settings.jwt_private_keys]
 
 
 def _secrets(settings: Settings) -> Iterator[tuple[str, bytes, bool]]:
@@ -64,3 +65,11 @@ def _secrets(settings: Settings) -> Iterator[tuple[str, bytes, bool]]:
 
 def _cursor_key(material: bytes) -> bytes:
     return blake2b(blake2b(material).digest(), digest_size=32, person=b"gateway-cursors").digest()
+
+
+def _read_file(setting: str, path: str) -> bytes:
+    """The content of a file named by a setting. Raises `ConfigError`."""
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{setting}: cannot read {path}: {error.strerror}") from None

@@ -22,6 +22,7 @@ from gateway.core.credentials import Secrets
 from gateway.core.errors import IdempotencyConflict
 from gateway.core.frame import Batch
 from gateway.core.log import Draft, LogListener, Receipt
+from gateway.core.tenant_quotas import TenantQuota, TenantQuotas
 from gateway.core.transport import Kind
 from gateway.core.window import Bounds, Entry
 from gateway.engine.gateway import Gateway
@@ -203,7 +204,12 @@ class World:
         keyring = KeyRing([hmac_key(b"a secret of the model, 0123456789")])
         self.issuer = TokenIssuer(keyring, "model", "model")
         self.log = TappedLog(self, max_items)
-        limits = Limits(commands_per_second=0, events_per_second=0, connections=ConnectionLimits(0, 0, 0, 0))
+        limits = Limits(
+            commands_per_second=0,
+            events_per_second=0,
+            connections=ConnectionLimits(0, 0, 0),
+            tenants=TenantQuotas(TenantQuota(0, 0)),
+        )
         self.gateway = Gateway(
             self.log,
             TokenVerifier([TrustedIssuer("model", keyring)], "model", 3600, 3600),

@@ -104,6 +104,35 @@ async def test_all_users_of_a_tenant_share_a_rate_where_it_has_one() -> None:
         assert gate.service.gateway.publishing.rates_kept == 0
 
 
+async def test_quotas_of_a_single_tenant_are_its_own() -> None:
+    """More or less than other tenants have, in place of the settings for all; no other tenant is refused because of
+    them."""
+    limits = {"acme": {"publish_per_second": 1, "max_connections": 1}, "big": {"publish_per_second": 0}, "bolt": {}}
+    settings = {"tenant_publish_per_second": 2, "max_connections_per_tenant": 2, "tenant_limits": limits}
+    async with timed(**settings) as (gate, timer), AsyncExitStack() as stack:
+        event = {"type": "task.created", "data": {}, "circle_id": 1}
+
+        async def publish(tenant: str) -> list[int]:
+            async with http(gate, gate.token("ada", tenant=tenant)) as api:
+                return [(await api.post("/events", json=event)).status_code for _ in range(8)]
+
+        assert await publish("acme") == [202] * 2 + [429] * 6
+        async with http(gate, gate.token()) as api:
+            refused_event = await api.post("/events", json=event)
+        assert_problem(refused_event, 429, "rate_limited")
+        assert "at most 1 events a second" in refused_event.json()["detail"]
+        assert await publish("bolt") == await publish("other") == [202] * 4 + [429] * 4
+        assert await publish("big") == [202] * 8
+        await timer.advance(2.5)  # as long as all of them take to be full again
+        gate.service.gateway.publishing.sweep()
+        assert gate.service.gateway.publishing.rates_kept == 0
+        for tenant, most in (("acme", 1), ("bolt", 2), ("big", 2), ("other", 2)):
+            for number in range(most):
+                await stack.enter_async_context(gate.client(gate.token(f"u{number}", tenant=tenant)))
+            data = await refused(gate, gate.token("carl", tenant=tenant))
+            assert (data["code"], data["limit"], data["closed"][0]) == ("rate_limited", most, 1013)
+
+
 # ---- commands of one connection
 
 

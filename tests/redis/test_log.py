@@ -311,6 +311,25 @@ async def test_first_read_of_more_than_the_window_holds(server: RedisServer, pre
                 assert narrow.delivered == []
 
 
+async def test_bounds_of_a_single_tenant_are_its_own(server: RedisServer, prefix: str) -> None:
+    """In place of those of all: of the stream, of the state, and of each node's window."""
+    options = {"prefix": prefix, "tenant_bounds": {"acme": Bounds(max_events=3, max_items=2)}}
+    bounds = Bounds(max_events=5, max_items=4)
+    async with redis_log(server.url, bounds, **options) as here, redis_log(server.url, bounds, **options) as there:
+        for tenant, events, items in (("acme", 3, 2), ("bolt", 5, 4)):
+            await here.follow(tenant)
+            await there.follow(tenant)
+            for n in range(8):
+                await here.log.append(tenant, keyed_draft(f"k{n}", "set"))
+            await here.append(tenant, 8)
+            keys = here.log.context.keys.log(tenant)  # type: ignore[attr-defined]
+            assert await server.ask("ZCARD", keys[3]) == items
+            await until(lambda tenant=tenant: there.log.window(tenant).head == 16)  # type: ignore[misc]
+            for window in (here.log.window(tenant), there.log.window(tenant)):
+                assert (len(window), len(window.items)) == (events, items)
+            assert (await here.log.size(tenant)).events == events
+
+
 async def test_stream_is_within_its_bounds(server: RedisServer, prefix: str) -> None:
     """By count, by bytes and by age, after every append; what Redis says of bytes is what there is."""
     stream, meta = f"{prefix}:{{acme}}:log", f"{prefix}:{{acme}}:meta"

@@ -5,7 +5,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
 from hashlib import blake2b
 from typing import Any, Final
@@ -42,7 +42,8 @@ class RedisLog:
     The append script publishes each event with its offset. A node applies the exactly next one, and for anything else
     reads the stream from its own head: pub/sub is the fast path, the stream the truth. `url` is `redis://` or
     `rediss://`; `prefix` begins every key. `trust_restarts` keeps the epoch over a restart of the server: only for one
-    that writes every command to disk before it answers (appendfsync always).
+    that writes every command to disk before it answers (appendfsync always). `tenant_bounds` are those of single
+    tenants, in place of `bounds`. All nodes must have the same: each append trims by those of its node.
     """
 
     def __init__(
@@ -54,11 +55,11 @@ class RedisLog:
         prefix: str = "gathering",
         trust_restarts: bool = False,
         timer: Callable[[], float] = time.monotonic,
+        tenant_bounds: Mapping[str, Bounds] | None = None,
     ) -> None:
         self._cursor_keys = cursor_keys
         self._bounds = bounds or Bounds()
-        # The script bounds the state, for all nodes alike, and tells them what it has dropped.
-        self._window_bounds = replace(self._bounds, max_items=_UNLIMITED, max_item_bytes=_UNLIMITED)
+        self._tenant_bounds = tenant_bounds or {}
         self._url = url
         keys = KeySpace(prefix)
         self.context = context = RedisContext(
@@ -167,7 +168,7 @@ class RedisLog:
         return await self.script.run_all(self.context.redis, calls)
 
     def _arguments(self, append: Append) -> list[Any]:
-        draft, bounds = append.draft, self._bounds
+        draft, bounds = append.draft, self._bounds_of(append.tenant)
         return [
             secrets.token_hex(EPOCH_BYTES),
             encode_entry(draft),
@@ -228,4 +229,9 @@ class RedisLog:
         pushed_out: TrimmedRooms | None = None,
         first: int = 0,
     ) -> Window:
-        return Window(epoch, self._cursors(tenant), self._window_bounds, head, trimmed, pushed_out, first)
+        # The script bounds the state, for all nodes alike, and tells them what it has dropped.
+        bounds = replace(self._bounds_of(tenant), max_items=_UNLIMITED, max_item_bytes=_UNLIMITED)
+        return Window(epoch, self._cursors(tenant), bounds, head, trimmed, pushed_out, first)
+
+    def _bounds_of(self, tenant: str) -> Bounds:
+        return self._tenant_bounds.get(tenant, self._bounds)

@@ -2,10 +2,12 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable
 
 import pytest
 
+from gateway.core.tenant_quotas import TenantQuota, TenantQuotas
 from gateway.engine.fair_share import AHEAD, BUDGET, FairShare
 
 
@@ -54,6 +56,38 @@ async def test_tenants_have_equal_shares_whatever_their_number_of_jobs_and_their
     assert min(spent) >= 0.8 * sum(spent) / 3
     await finish(shares)
     assert len(done) == 1_200
+
+
+@pytest.mark.parametrize(("heavy", "light"), [(2.0, 1.0), (10.0, 0.1), (1.0, 0.5)])
+async def test_shares_are_in_proportion_to_weights(heavy: float, light: float) -> None:
+    """Tenants with waiting work, small jobs and larger ones of a cost that is known beforehand. A round of all tenants
+    takes no longer than with equal weights."""
+    quotas = TenantQuotas(
+        single={f"{kind}{weight}": TenantQuota(weight=weight) for kind in "ab" for weight in (heavy, light)}
+    )
+    shares, spent, unserved = FairShare(time.monotonic, quotas), Counter[str](), list[int]()
+
+    def work(tenant: str, cost: int, known: bool) -> Callable[[], None]:
+        def work() -> None:
+            spent[tenant] += cost
+            if not known:
+                shares.charge(cost)
+            unserved.append(0 if tenant == f"a{light}" else unserved[-1] + cost if unserved else 0)
+
+        return work
+
+    for kind, cost, known in (("a", 50, False), ("b", 300, True)):
+        for weight in (heavy, light):
+            for _ in range(600_000 // cost):
+                shares.submit(f"{kind}{weight}", work(f"{kind}{weight}", cost, known), cost if known else 0)
+    for _ in range(500_000 // BUDGET):
+        await asyncio.sleep(0)
+    for kind in "ab":
+        assert spent[f"{kind}{heavy}"] / spent[f"{kind}{light}"] == pytest.approx(heavy / light, rel=0.15)
+    assert spent[f"a{heavy}"] / spent[f"b{heavy}"] == pytest.approx(1.0, rel=0.1)
+    # The quantum of the light one is spent by work of 50 us: as many rounds later as it takes to earn that.
+    assert max(unserved) <= 2 * BUDGET * 3 * max(1.0, 50 / (BUDGET * light / heavy)) + 300
+    shares.reset()
 
 
 async def test_an_iteration_takes_the_budget_and_no_more_than_one_job_beyond_it() -> None:
