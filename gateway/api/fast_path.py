@@ -76,6 +76,7 @@ class FastPath:
         return None
 
     async def _publish(self, scope: Scope, identity: Identity, body: bytes) -> Result | None:
+        await self._ingest.request(identity.tenant, len(body))
         try:
             event = self._publisher.validate(from_json(body, allow_inf_nan=False))
         except ValueError:

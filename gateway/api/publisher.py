@@ -45,15 +45,14 @@ class HttpPublisher:
         self.model = published_event(gateway.kinds)
         self.validate = TypeAdapter(self.model).validator.validate_python
         publishing = self._publishing = gateway.publishing
-        self._ingest = publishing.ingest
         self._connections = gateway.connections
         self._counts = publishing.counts["http"]
         self._proxies = service.settings.proxies
 
     async def publish(self, scope: Scope, identity: Identity, event: PublishedEvent) -> Result:
-        """Append the event of the request `scope`, in a turn of its tenant. Raises `AuthError`, `GatewayError`."""
+        """Append the event of the request `scope`, which was parsed in a turn of its tenant. Raises `AuthError`,
+        `GatewayError`."""
         try:
-            await self._ingest.request(identity.tenant)
             # Again: the token may have ended while the body was received, or the turn waited for.
             identity = self._connections.revalidate(identity)
             tenant, draft = self._publishing.draft(identity, event, traceparent_in(scope))

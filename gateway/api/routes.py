@@ -64,9 +64,14 @@ async def _read(receive: Receive, limit: int) -> bytes:
 
 
 class BoundedRequest(Request):
-    """A request whose body has a size limit and a deadline, and whose JSON is strict (RFC 8259: no NaN)."""
+    """A request whose body has a size limit and a deadline, and whose JSON is strict (RFC 8259: no NaN) and parsed in a
+    turn of the caller's tenant: bodies of the maximum size take milliseconds, and many may come at once."""
 
     max_body = MAX_BODY
+
+    def __init__(self, request: Request, route: "ProblemRoute") -> None:
+        super().__init__(request.scope, request.receive)
+        self._route = route
 
     async def body(self) -> bytes:
         if not hasattr(self, "_body"):
@@ -74,10 +79,20 @@ class BoundedRequest(Request):
         return self._body
 
     async def json(self) -> Any:
+        body = await self.body()
+        identity = identity_of(self.scope)
         try:
-            return from_json(await self.body(), allow_inf_nan=False)
+            await self._turn("" if identity is None else identity.tenant, len(body))
+        except GatewayError as error:
+            raise BodyRefused(error) from None
+        try:
+            return from_json(body, allow_inf_nan=False)
         except ValueError:
             raise BodyError(400, ErrorCode.BAD_MESSAGE, "the body is not valid JSON (RFC 8259)") from None
+
+    async def _turn(self, tenant: str, size: int) -> None:
+        """Wait until a body of `size` bytes may be parsed. Raises `GatewayError`."""
+        await self._route.ingest.request(tenant, size)
 
 
 class BatchRequest(BoundedRequest):
@@ -85,15 +100,8 @@ class BatchRequest(BoundedRequest):
 
     max_body = MAX_BATCH_BODY
 
-    async def json(self) -> Any:
-        """The parsed body, in a turn of the tenant: that takes 50 ms at its largest, and many may come at once."""
-        body = await self.body()
-        identity = identity_of(self.scope)
-        try:
-            await ingest_batch_of(self).begin("" if identity is None else identity.tenant, len(body))
-        except GatewayError as error:
-            raise BodyRefused(error) from None
-        return await super().json()
+    async def _turn(self, tenant: str, size: int) -> None:
+        await ingest_batch_of(self).begin(tenant, size)
 
 
 class MethodRoute(APIRoute):
@@ -136,6 +144,7 @@ class ProblemRoute(CrossOriginRoute, MethodRoute):
         super().__init__(path, endpoint, summary=summary or _summary(endpoint), **options)
 
     lifecycle: Lifecycle | None = None
+    ingest: IngestScheduler
     proxies: Sequence[Proxy] = ()
     guard: Callable[[Request], Awaitable[None]] | None = None
     """The check before the body is read, so that the body of a refused request takes no memory."""
@@ -145,7 +154,13 @@ class ProblemRoute(CrossOriginRoute, MethodRoute):
         """The route class for a gateway: starts it at the first request where no lifespan ran, and sends CORS headers
         for its origins."""
         gateway = service.gateway
-        members = {"lifecycle": gateway.lifecycle, "origins": service.origins, "proxies": service.settings.proxies}
+        publishing = gateway.publishing
+        members = {
+            "lifecycle": gateway.lifecycle,
+            "ingest": publishing.ingest,
+            "origins": service.origins,
+            "proxies": service.settings.proxies,
+        }
         return type(cls.__name__, (cls,), members)
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
@@ -172,7 +187,7 @@ class ProblemRoute(CrossOriginRoute, MethodRoute):
         return answer
 
     def _bounded(self, request: Request) -> BoundedRequest:
-        return BoundedRequest(request.scope, request.receive)
+        return BoundedRequest(request, self)
 
     def _refuse(self, request: Request, error: AuthError | GatewayError) -> Response:
         log_refusal(request.scope, self.path_format, self.proxies, error)
@@ -181,14 +196,6 @@ class ProblemRoute(CrossOriginRoute, MethodRoute):
 
 class BatchRoute(ProblemRoute):
     """A route for batches, of callers that its guard has authenticated."""
-
-    ingest: IngestScheduler
-
-    @classmethod
-    def of(cls, service: Service) -> type[Self]:
-        gateway = service.gateway
-        publishing = gateway.publishing
-        return type(cls.__name__, (super().of(service),), {"ingest": publishing.ingest})
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
@@ -201,7 +208,7 @@ class BatchRoute(ProblemRoute):
         return answer
 
     def _bounded(self, request: Request) -> BatchRequest:
-        return BatchRequest(request.scope, request.receive)
+        return BatchRequest(request, self)
 
 
 def ingest_batch_of(request: Request) -> IngestBatch:

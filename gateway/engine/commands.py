@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Awaitable
+from typing import Final
 
 from auth.errors import AuthError
 from gateway.core.connection import Connection
@@ -9,6 +10,7 @@ from gateway.core.errors import GatewayError, RateLimited
 from gateway.core.log import Draft
 from gateway.core.rate_limit import RateLimiter
 from gateway.engine.connections import Connections
+from gateway.engine.ingest import parsing_cost
 from gateway.engine.marks import Marks
 from gateway.engine.presence import PresenceService
 from gateway.engine.publishing import Publishing
@@ -29,6 +31,9 @@ from schemas.commands import (
     Subscribe,
     Unsubscribe,
 )
+
+COMMAND_COST: Final = 20
+"""Microseconds of a short command and its reply."""
 
 logger = logging.getLogger("gateway")
 
@@ -69,6 +74,8 @@ class Commands:
         if len(text) > self._limits.message_bytes or len(text.encode()) > self._limits.message_bytes:
             self._connections.close(connection, CloseCode.MESSAGE_TOO_BIG, ErrorCode.MESSAGE_TOO_LARGE)
             return
+        # It cannot wait for a turn: the commands of a connection, and its pings, are in order.
+        self._connections.shares.debit(connection.identity.tenant, COMMAND_COST + parsing_cost(len(text)))
         try:
             command = self._parser.parse(text)
         except CommandError as error:

@@ -13,7 +13,7 @@ EVENT_COST: Final = 10
 """Microseconds of validating and encoding a small event of a batch."""
 
 REQUEST_COST: Final = 50
-"""Microseconds of a request with one event."""
+"""Microseconds of a request with a small body."""
 
 SLICE: Final = BUDGET // EVENT_COST
 """Small events of one turn."""
@@ -46,7 +46,7 @@ class _Tenant:
 
 class IngestScheduler:
     """A scheduler of what is published: a slice of a batch is a turn of its tenant, and so is the parsing of a body: a
-    tenant of large bodies gets as much of the loop's time as one of small ones. Memory is O(waiting batches)."""
+    tenant of large bodies gets as much of the loop's time as one of small ones. Memory is O(waiting requests)."""
 
     def __init__(self, shares: FairShare) -> None:
         self._shares = shares
@@ -71,11 +71,13 @@ class IngestScheduler:
         finally:
             batch.end()
 
-    async def request(self, tenant: str) -> None:
-        """Wait until a request with one event may be parsed. Raises `GatewayError` where that would take too long."""
-        if not self._shares.take(tenant, REQUEST_COST):
+    async def request(self, tenant: str, size: int) -> None:
+        """Wait until a body of `size` bytes may be parsed and handled as a whole. Raises `GatewayError` where that would
+        take too long."""
+        cost = REQUEST_COST + 2 * parsing_cost(size)
+        if not self._shares.take(tenant, cost):
             try:
-                await self.turn(tenant, REQUEST_COST, asyncio.get_running_loop().time() + MAX_WAIT)
+                await self.turn(tenant, cost, asyncio.get_running_loop().time() + MAX_WAIT)
             except TimeoutError:
                 raise _refusal() from None
 
@@ -122,13 +124,13 @@ class IngestBatch:
             else:
                 async with asyncio.timeout_at(now + MAX_WAIT):
                     self._slot = await own.slots.acquire()
-            await self._scheduler.turn(tenant, size * EVENT_COST // PARSED_BYTES, now + MAX_WAIT)
+            await self._scheduler.turn(tenant, parsing_cost(size), now + MAX_WAIT)
         except TimeoutError:
             raise _refusal() from None
 
     async def slices(self, items: Sequence[T]) -> AsyncIterator[Sequence[T]]:
         """The slices of the batch that has begun, each in a turn. They end early after a timeout."""
-        cost = EVENT_COST * max(len(items), self._bytes // PARSED_BYTES)
+        cost = max(EVENT_COST * len(items), parsing_cost(self._bytes))
         count = max(1, BUDGET * len(items) // max(1, cost))
         loop = asyncio.get_running_loop()
         for start in range(0, len(items), count):
@@ -147,6 +149,11 @@ class IngestBatch:
             self._own.slots.release()
         if self._begun:
             self._scheduler.leave(self._own)
+
+
+def parsing_cost(size: int) -> int:
+    """Microseconds of parsing `size` bytes of JSON; of validating and encoding them it is the same again."""
+    return size * EVENT_COST // PARSED_BYTES
 
 
 def _refusal() -> GatewayError:

@@ -98,7 +98,7 @@ class SessionRequest(BaseModel):
 
 def development_router(service: Service, demo: bool) -> APIRouter:
     """The route `POST /dev/session`: tokens for pages of this server's own origin only."""
-    router = APIRouter(include_in_schema=False, route_class=ProblemRoute)
+    router = APIRouter(include_in_schema=False, route_class=ProblemRoute.of(service))
 
     @router.post("/dev/session")
     async def session(request: Request, response: Response, body: SessionRequest) -> Session:

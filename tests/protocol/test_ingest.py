@@ -3,16 +3,17 @@
 import asyncio
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 
 from gateway.api import fast_path, routes
 from gateway.core.errors import GatewayError, LogUnavailable
 from gateway.core.log import Draft, Receipt
 from gateway.engine import ingest
-from gateway.engine.fair_share import FairShare
+from gateway.engine.fair_share import BUDGET, FairShare
 from gateway.engine.ingest import AT_ONCE, PARSED_BYTES, SLICE, IngestScheduler
 from gateway.logs.memory import MemoryLog
 from gateway.testing import CURSOR_KEY
@@ -184,13 +185,24 @@ async def test_slices_of_large_events_are_smaller() -> None:
 LARGE = {"events": [EVENT | {"data": {"text": "x" * (SLICE * PARSED_BYTES // 10)}}] * 10}
 
 
+LARGE_EVENT = EVENT | {"data": {"text": "x" * (SLICE * PARSED_BYTES)}}
+
+
 @pytest.mark.parametrize(
-    ("body", "parses"), [(LARGE, 20), ({"events": [], "padding": "x" * (SLICE * PARSED_BYTES)}, 40)]
+    ("path", "body", "parses"),
+    [
+        ("/events/batch", LARGE, 20),
+        ("/events/batch", {"events": [], "padding": "x" * (SLICE * PARSED_BYTES)}, 40),
+        ("/events", LARGE_EVENT, 20),
+        ("/events?n=1", LARGE_EVENT, 20),
+        ("/admin/events", LARGE_EVENT, 20),
+        ("/admin/tokens", {"user_id": "x" * (SLICE * PARSED_BYTES)}, 20),
+    ],
 )
 async def test_large_bodies_are_parsed_one_in_an_iteration(
-    gate: RunningGateway, monkeypatch: pytest.MonkeyPatch, body: dict[str, Any], parses: int
+    gate: RunningGateway, monkeypatch: pytest.MonkeyPatch, path: str, body: dict[str, Any], parses: int
 ) -> None:
-    """However many have come at once: one of 16 MiB takes 50 ms. An invalid one is parsed again, for its error."""
+    """However many have come at once: one of 16 MiB takes 50 ms. An invalid batch is parsed again, for its error."""
     turn, parsed = 0, list[int]()
 
     def count() -> None:
@@ -207,9 +219,25 @@ async def test_large_bodies_are_parsed_one_in_an_iteration(
     monkeypatch.setattr(routes, "from_json", parse)
     loop = asyncio.get_running_loop()
     loop.call_soon(count)
-    async with http(gate, gate.token(scope="publish")) as api:
-        await asyncio.gather(*(api.post("/events/batch", json=body) for _ in range(20)))
+    async with http(gate, gate.token(scope="publish admin")) as api:
+        await asyncio.gather(*(api.post(path, json=body) for _ in range(20)))
     assert len(parsed) == len(set(parsed)) == parses
+
+
+async def test_commands_count_for_the_share_of_their_tenant(gate: RunningGateway) -> None:
+    """The frames of a client are parsed at once; the other work of its tenant waits longer for it."""
+    gateway, done = gate.service.gateway, list[str]()
+    async with gate.client():
+        (connection,) = gateway.manager.of("acme").connections.values()
+        for tenant in ("acme", "bolt"):
+            for _ in range(20):
+                gateway.connections.shares.submit(tenant, partial(done.append, tenant), BUDGET)
+        for _ in range(20):
+            gateway.commands.receive(connection, to_json({"type": "ping", "padding": "x" * 20 * PARSED_BYTES}).decode())
+        while done.count("bolt") < 20:
+            await asyncio.sleep(0)
+        assert done.count("acme") <= 16
+        await until(lambda: len(done) == 40)
 
 
 class StalledLog(MemoryLog):
@@ -254,9 +282,10 @@ async def test_a_token_that_is_revoked_while_its_event_waits_publishes_nothing(
     gateway = gate.service.gateway
     waiting, turn = asyncio.Event(), asyncio.Event()
 
-    async def request(tenant: str) -> None:
-        waiting.set()
-        await turn.wait()
+    async def request(tenant: str, size: int) -> None:
+        if not waiting.is_set():  # the event, and not the revocation
+            waiting.set()
+            await turn.wait()
 
     monkeypatch.setattr(gateway.publishing.ingest, "request", request)
     async with http(gate, gate.token("bob")) as api, http(gate, gate.token("root", scope="admin")) as admin:
