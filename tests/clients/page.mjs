@@ -84,6 +84,10 @@ const methods = {
     rooms: client.rooms, cursor: client.cursor, duplicates: client.duplicates, freshness: client.freshness,
   }),
   cut: (ms) => client.cut(ms),
+  block: (ms) => setTimeout(() => {
+    tell('blocked', ms);
+    for (const end = Date.now() + ms; Date.now() < end;);
+  }),
 };
 
 for await (const line of createInterface({ input: process.stdin })) {

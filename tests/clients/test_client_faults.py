@@ -68,6 +68,21 @@ async def test_presence_is_asked_for_again_after_a_reconnect(gate: RunningGatewa
             await client.until(lambda: ["circle:7", ["ada", "bob"]] in client.of("users"))
 
 
+async def test_a_publish_in_the_turn_in_which_the_connection_breaks(gate: RunningGateway) -> None:
+    """The socket has ended, and its close event is still to come: the page is not blocked, and the event is sent on the
+    next connection."""
+    token = gate.token(scope="subscribe publish")
+    async with proxied(gate.port) as network, page(gate, network.port, token=token, rooms=["circle:7"]) as client:
+        await client.subscribed("circle:7")
+        client.call("block", 1_000)  # the page handles in one turn what comes meanwhile
+        await client.until(lambda: client.of("blocked") == [1_000])
+        network.reset()
+        await asyncio.sleep(0.1)
+        client.call("publish", {"type": "a.b", "data": {"n": "own"}, "circle_id": 7})
+        await client.until(lambda: len(client.of("published")) == 1)
+        await client.until(lambda: "own" in client.numbers)
+
+
 async def test_over_the_users_limit_it_comes_back_when_the_gateway_says() -> None:
     """4409: dead connections may still count. Not before `retry_after`, and then it is let in."""
     async with running(settings_for(max_connections_per_user=1)) as gate:

@@ -42,7 +42,7 @@ export class GatewayClient<E extends object = AnyEvents> {
 
   /** Connects; after `close()`, connects again and resumes. */
   open(): this {
-    this.#session.open();
+    this.#session.start();
     return this;
   }
 
@@ -98,10 +98,11 @@ export class GatewayClient<E extends object = AnyEvents> {
   #whenLive(ms: number): Promise<boolean> {
     return new Promise((resolve) => {
       const look = () => {
-        if (this.state !== 'live' && this.state !== 'closed') return;
+        const live = this.state === 'live' && this.#session.open;
+        if (!live && this.state !== 'closed') return;
         stop();
         clearTimeout(timer);
-        resolve(this.state === 'live');
+        resolve(live);
       };
       const stop = this.observe(look);
       const timer = setTimeout(() => { stop(); resolve(false); }, ms);

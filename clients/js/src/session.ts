@@ -44,13 +44,16 @@ export class Session {
     this.rooms = new Rooms(this, tell, options.since);
     this.#token = new Token(options.token, (token) => this.command('auth', { token }), tell);
     this.#commands = new Commands((text) => {
-      if (this.#socket?.readyState !== 1) return false;
-      this.#socket.send(text);
-      return true;
+      const { open } = this;
+      if (open) this.#socket!.send(text);
+      return open;
     }, this.rooms);
   }
 
-  open(): void {
+  /** Whether commands can be sent. A socket may end long before its close event comes. */
+  get open(): boolean { return this.#socket?.readyState === 1; }
+
+  start(): void {
     if (this.state !== 'closed') return;
     this.#listen('addEventListener');
     this.#attempt = 0;

@@ -43,6 +43,27 @@ describe('publish', () => {
     await reply;
   });
 
+  test('waits where the socket has ended and its close event is still to come', async () => {
+    const client = await live();
+    let looks = 0;
+    Object.defineProperty(socket(), 'readyState', {
+      get() {
+        if ((looks += 1) > 100) throw new Error('asked again and again, which blocks the page');
+        return 2;
+      },
+      set() {},
+    });
+    const reply = client.publish(draft);
+    await settle();
+    assert.ok(looks < 10, `${looks}`);
+    socket().onclose({ code: 1006, reason: '' });
+    await pass(20_000);
+    socket().established();
+    await settle();
+    published();
+    assert.equal((await reply).event_id, 'evt_1');
+  });
+
   test('is sent again after an error that passes, not before its retry_after', async () => {
     const client = await live();
     const reply = client.publish({ ...draft, idempotency_key: 'mine' });

@@ -711,12 +711,16 @@ var Session = class {
     this.rooms = new Rooms(this, tell, options.since);
     this.#token = new Token(options.token, (token) => this.command("auth", { token }), tell);
     this.#commands = new Commands((text) => {
-      if (this.#socket?.readyState !== 1) return false;
-      this.#socket.send(text);
-      return true;
+      const { open } = this;
+      if (open) this.#socket.send(text);
+      return open;
     }, this.rooms);
   }
-  open() {
+  /** Whether commands can be sent. A socket may end long before its close event comes. */
+  get open() {
+    return this.#socket?.readyState === 1;
+  }
+  start() {
     if (this.state !== "closed") return;
     this.#listen("addEventListener");
     this.#attempt = 0;
@@ -906,7 +910,7 @@ var GatewayClient = class {
   }
   /** Connects; after `close()`, connects again and resumes. */
   open() {
-    this.#session.open();
+    this.#session.start();
     return this;
   }
   /** Ends the connection for good; rooms and cursor stay, so `open()` can resume. */
@@ -964,10 +968,11 @@ var GatewayClient = class {
   #whenLive(ms) {
     return new Promise((resolve) => {
       const look = () => {
-        if (this.state !== "live" && this.state !== "closed") return;
+        const live = this.state === "live" && this.#session.open;
+        if (!live && this.state !== "closed") return;
         stop();
         clearTimeout(timer);
-        resolve(this.state === "live");
+        resolve(live);
       };
       const stop = this.observe(look);
       const timer = setTimeout(() => {
