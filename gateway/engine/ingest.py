@@ -72,8 +72,8 @@ class IngestScheduler:
             batch.end()
 
     async def request(self, tenant: str, size: int) -> None:
-        """Wait until a body of `size` bytes may be parsed and handled as a whole. Raises `GatewayError` where that would
-        take too long."""
+        """Wait until a body of `size` bytes may be parsed and handled. Raises `GatewayError` where that would take too
+        long."""
         cost = REQUEST_COST + 2 * parsing_cost(size)
         if not self._shares.take(tenant, cost):
             try:
