@@ -9,28 +9,29 @@ from redis.backoff import NoBackoff
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 COMMAND_SECONDS: Final = 1.0
-"""The timeout of a command, and of a connection."""
+"""The deadline of a command, connecting included."""
 
 SLOW_LINK_SECONDS: Final = 30.0
-"""The timeout of a single large answer over a very slow link."""
+"""The deadline of a single large answer over a very slow link."""
 
 TimeoutErrors: Final = (TimeoutError, RedisTimeoutError)
 """The timeouts of the event loop and of redis-py, which are different classes."""
 
 
-def client_of(url: str, seconds: float = COMMAND_SECONDS) -> "Redis":
-    """A client for `redis://` or `rediss://` that returns bytes, with a timeout of `seconds`. Raises `ValueError` for
-    an invalid URL."""
-    return Redis.from_pool(pool_of(url, seconds))
+def client_of(url: str) -> "Redis":
+    """A client for `redis://` or `rediss://` that returns bytes, for commands under a `Deadline`. Raises `ValueError`
+    for an invalid URL."""
+    return Redis.from_pool(pool_of(url))
 
 
-def pool_of(url: str, seconds: float = COMMAND_SECONDS) -> "ConnectionPool":
+def pool_of(url: str) -> "ConnectionPool":
     """The connection pool of such a client, for one event loop."""
     options: dict[str, Any] = {
         # No retries: a command that timed out may have been executed, and would be twice.
         "retry": Retry(NoBackoff(), 0),
-        "socket_timeout": seconds,
-        "socket_connect_timeout": COMMAND_SECONDS,
+        # Longer than any deadline: they expire as well where only this process was held up.
+        "socket_timeout": 2 * SLOW_LINK_SECONDS,
+        "socket_connect_timeout": 2 * SLOW_LINK_SECONDS,
         "protocol": 2,
         "decode_responses": False,
     }

@@ -4,7 +4,8 @@ from typing import Any, Final
 
 from redis.exceptions import RedisError
 
-from gateway.redis.client import client_of
+from gateway.redis.client import COMMAND_SECONDS, client_of
+from gateway.redis.deadlines import Deadline
 from gateway.redis.incidents import describe
 
 OLDEST: Final = (6, 2)
@@ -26,7 +27,7 @@ async def probe(url: str, prefix: str) -> list[str]:
     options = client.connection_pool.connection_kwargs
     address = options.get("path") or f"{options.get('host')}:{options.get('port')}"
     try:
-        async with client:
+        async with client, Deadline(COMMAND_SECONDS):
             info = _facts(await client.eval(_WRITE, 1, f"{prefix}:probe"))
     except (RedisError, OSError) as error:
         raise ProbeFailed(f"Redis at {address} cannot be used: {describe(error)}") from None

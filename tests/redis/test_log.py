@@ -591,8 +591,8 @@ async def test_lowered_bounds_of_state_do_not_block_the_server(server: RedisServ
     async with redis_log(server.url, prefix=prefix) as subject:
         log = subject.log
         assert isinstance(log, RedisLog)
-        for start in range(0, 3_000, 500):
-            await asyncio.gather(*(log.append("acme", keyed_draft(f"k{n}", "set")) for n in range(start, start + 500)))
+        for start in range(0, 3_000, 100):
+            await asyncio.gather(*(log.append("acme", keyed_draft(f"k{n}", "set")) for n in range(start, start + 100)))
         items = log.context.keys.log("acme")[3]
     left = [3_000]
     async with redis_log(server.url, Bounds(max_items=10), prefix=prefix) as subject:

@@ -7,20 +7,20 @@ from collections.abc import Callable
 from typing import Final
 
 from gateway.cluster.redis.context import Failures
-from gateway.cluster.redis.control_stream import BLOCK_SECONDS, ControlStream
+from gateway.cluster.redis.control_stream import ControlStream
 from gateway.cluster.redis.members import LEASE, RedisMembers
 from gateway.cluster.redis.queries import RedisQueries
 from gateway.core.cluster import OnControl
 from gateway.core.control import ControlMessage
 from gateway.core.errors import LogUnavailable
 from gateway.core.revocations import Revocations
-from gateway.redis.client import COMMAND_SECONDS, SLOW_LINK_SECONDS, client_of, pool_of
+from gateway.redis.client import COMMAND_SECONDS, client_of, pool_of
+from gateway.redis.deadlines import Deadline
 from gateway.redis.incidents import describe
 from gateway.redis.keys import KeySpace
 from gateway.redis.tasks import cancel_and_wait, supervise
 
 _ANSWER_SECONDS: Final = 1.6
-_READER_SECONDS: Final = BLOCK_SECONDS + COMMAND_SECONDS
 _POP: Final = "local value = redis.call('GET', KEYS[1]) redis.call('DEL', KEYS[1]) return value"
 
 logger = logging.getLogger("gateway.nodes")
@@ -45,26 +45,22 @@ class RedisCluster:
     ) -> None:
         self._url = url
         self._redis = client_of(url)
-        self._reader = client_of(url, _READER_SECONDS)
         self._timer = timer
         self._kept = f"{prefix}:kept:"
         self._tasks: list[asyncio.Task[None]] = []
-        self._bulk = client_of(url, SLOW_LINK_SECONDS)
-        self.members = RedisMembers(self._redis, self._bulk, prefix=prefix, lease=lease)
+        self.members = RedisMembers(self._redis, prefix=prefix, lease=lease)
         self.revocations = Revocations()
         self.queries = RedisQueries(self._redis, self.members, keys=KeySpace(prefix), timer=timer)
         self._control = ControlStream(
-            self._redis, self._reader, self.revocations, keys=KeySpace(prefix), retention=retention, timer=timer
+            self._redis, self.revocations, keys=KeySpace(prefix), retention=retention, timer=timer
         )
 
     def attach(self, on_control: OnControl) -> None:
         self._control.on_control = on_control
 
     async def start(self) -> None:
-        # The connection pools of an earlier start belong to its event loop.
+        # The connection pool of an earlier start belongs to its event loop.
         self._redis.connection_pool = pool_of(self._url)
-        self._reader.connection_pool = pool_of(self._url, _READER_SECONDS)
-        self._bulk.connection_pool = pool_of(self._url, SLOW_LINK_SECONDS)
         try:
             await self._control.open()
         except Failures as error:
@@ -77,8 +73,6 @@ class RedisCluster:
         await self.members.stop()
         await cancel_and_wait(self._tasks)
         await self._redis.aclose()
-        await self._reader.aclose()
-        await self._bulk.aclose()
 
     def apply(self, message: ControlMessage) -> tuple[ControlMessage, bool]:
         return self.revocations.add(message, self._timer())
@@ -88,7 +82,7 @@ class RedisCluster:
         stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._control.put(in_force).waiting.append(stored)
         try:
-            async with asyncio.timeout(_ANSWER_SECONDS):
+            async with Deadline(_ANSWER_SECONDS):
                 await stored
         except TimeoutError:
             raise LogUnavailable("the other nodes could not be notified in time") from None
@@ -98,14 +92,16 @@ class RedisCluster:
 
     async def put_once(self, key: str, value: str, seconds: int) -> None:
         try:
-            await self._redis.set(self._kept + key, value, ex=seconds)
+            async with Deadline(COMMAND_SECONDS):
+                await self._redis.set(self._kept + key, value, ex=seconds)
         except Failures:
             raise LogUnavailable from None
 
     async def pop(self, key: str) -> str | None:
         try:
-            # A script, atomic as GETDEL is, which Redis 6.0 does not have.
-            value = await self._redis.eval(_POP, 1, self._kept + key)
+            async with Deadline(COMMAND_SECONDS):
+                # A script, atomic as GETDEL is, which Redis 6.0 does not have.
+                value = await self._redis.eval(_POP, 1, self._kept + key)
         except Failures:
             raise LogUnavailable from None
         return None if value is None else value.decode()

@@ -15,11 +15,10 @@ Failures = (RedisError, OSError, TimeoutError)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MembersContext:
-    """`redis` has a timeout of a second; `bulk`, for members, a longer one. `node` is this node's name, `lease` the
-    seconds until the members of a killed node expire. `timer` is monotonic."""
+    """`node` is this node's name, `lease` the seconds until the members of a killed node expire. `timer` is
+    monotonic."""
 
     redis: "Redis"
-    bulk: "Redis"
     keys: KeySpace
     node: str
     lease: float

@@ -18,6 +18,7 @@ from gateway.core.control import ControlKind, ControlMessage
 from gateway.core.revocations import Revocations
 from gateway.core.tenant_revocations import RevocationEntry
 from gateway.redis.client import COMMAND_SECONDS
+from gateway.redis.deadlines import Deadline
 from gateway.redis.incidents import IncidentLog
 from gateway.redis.keys import KeySpace
 
@@ -40,14 +41,13 @@ class ControlStream:
 
     Appending and reading a message are O(1) in the messages in the stream. A message stays until it has expired by the
     clock of Redis, or until the stream has more than twice as many as are in force: replaced messages are then deleted
-    (compaction), which costs as much as was appended since the last time. `redis` returns bytes and does not retry;
-    `reader` has a timeout that is longer by `BLOCK_SECONDS`. `timer` is seconds of a monotonic clock.
+    (compaction), which costs as much as was appended since the last time. `redis` returns bytes and does not retry.
+    `timer` is seconds of a monotonic clock.
     """
 
     def __init__(
         self,
         redis: "Redis",
-        reader: "Redis",
         revocations: Revocations,
         *,
         keys: KeySpace,
@@ -56,7 +56,6 @@ class ControlStream:
     ) -> None:
         self.on_control: OnControl = lambda messages: None
         self._redis = redis
-        self._reader = reader
         self._revocations = revocations
         self._retention = retention
         self._timer = timer
@@ -106,7 +105,7 @@ class ControlStream:
                     pending.succeed()
 
     async def _store(self, messages: list[ControlMessage]) -> list[bytes]:
-        async with asyncio.timeout(COMMAND_SECONDS):
+        async with Deadline(COMMAND_SECONDS):
             arguments = [str(self._retention), secrets.token_hex(8), *map(encode, messages)]
             ids: list[bytes] = await self._publish(keys=self._keys, args=arguments)
         return ids
@@ -116,7 +115,8 @@ class ControlStream:
     async def listen(self) -> None:
         while True:
             try:
-                await self._reader.xread({self._stream: self._place}, count=1, block=int(BLOCK_SECONDS * 1000))
+                async with Deadline(BLOCK_SECONDS + COMMAND_SECONDS):
+                    await self._redis.xread({self._stream: self._place}, count=1, block=int(BLOCK_SECONDS * 1000))
                 await self.catch_up()
                 self._incidents.recovered("read")
             except Failures as error:
@@ -128,7 +128,7 @@ class ControlStream:
         lacks."""
         last = False
         while not last:
-            async with asyncio.timeout(COMMAND_SECONDS):
+            async with Deadline(COMMAND_SECONDS):
                 answer = await self._read(keys=self._keys, args=[self._place, self._identity, _PAGE])
             identity, milliseconds, length, last, place, page = answer
             if identity.decode() != self._identity:
@@ -184,7 +184,8 @@ class ControlStream:
             await self._overgrown.wait()
             self._overgrown.clear()
             try:
-                await self._compact()
+                async with Deadline(_COMPACTION_SECONDS):
+                    await self._compact()
                 self._incidents.recovered("compacted")
             except Failures as error:
                 self._incidents.failed("compacted", error)

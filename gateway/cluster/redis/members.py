@@ -31,14 +31,13 @@ class RedisMembers:
     """The `ClusterMembers` of nodes that share a Redis server. Each node writes its connections, and reads those of the
     others for tenants that are watched or requested here.
 
-    `redis` returns bytes and does not retry; nor does `bulk`, which has a longer timeout. `timer` is seconds of a
-    monotonic clock. Each process is a node, also where a server forks after loading the application.
+    `redis` returns bytes and does not retry. `timer` is seconds of a monotonic clock. Each process is a node, also
+    where a server forks after loading the application.
     """
 
     def __init__(
         self,
         redis: "Redis",
-        bulk: "Redis",
         *,
         prefix: str,
         lease: float = LEASE,
@@ -47,7 +46,7 @@ class RedisMembers:
         incidents = IncidentLog("connections of the nodes", logger)
         self.node = _new_name()
         self._process = os.getpid()
-        self._context = MembersContext(redis, bulk, KeySpace(prefix), self.node, lease, timer, incidents)
+        self._context = MembersContext(redis, KeySpace(prefix), self.node, lease, timer, incidents)
         self._tasks: list[asyncio.Task[None]] = []
 
     def attach(self, source: MemberSource, on_changes: OnChanges) -> None:

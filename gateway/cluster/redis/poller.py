@@ -14,6 +14,7 @@ from gateway.cluster.redis.totals import TotalsExchange
 from gateway.core.members import Member, OnChanges, PresenceChange, RemoteMembers, TenantTotals
 from gateway.redis.batch_limit import BatchLimit
 from gateway.redis.client import COMMAND_SECONDS, SLOW_LINK_SECONDS, TimeoutErrors
+from gateway.redis.deadlines import Deadline
 from gateway.redis.tasks import WakeUp
 
 POLL: Final = 0.5
@@ -65,7 +66,6 @@ class MembersPoller:
         self, context: MembersContext, publisher: MembersPublisher, totals: TotalsExchange, on_changes: OnChanges
     ) -> None:
         self._redis = context.redis
-        self._bulk = context.bulk
         self._keys = context.keys
         self._node = context.node
         self._lease = context.lease
@@ -159,13 +159,13 @@ class MembersPoller:
         """Read these tenants; with `check` also leases and totals."""
         try:
             if not tenants and self.failing:
-                async with asyncio.timeout(COMMAND_SECONDS):
+                async with Deadline(COMMAND_SECONDS):
                     await self._redis.ping()
             waiting = iter(tenants)
             while some := list(islice(waiting, self._limit.size)):
                 begun = self._timer()
                 try:
-                    async with asyncio.timeout(self._limit.seconds):
+                    async with Deadline(self._limit.seconds):
                         reads = await self._read(some, check)
                 except TimeoutErrors:
                     self._limit.timed_out(self._timer() - self._publisher.answered_at < _ANSWERED_LATELY)
@@ -222,7 +222,7 @@ class MembersPoller:
         """Read the changes of nodes since a version; returns the nodes whose changes are no longer kept."""
         if not moved:
             return []
-        async with self._bulk.pipeline(transaction=False) as pipeline:
+        async with self._redis.pipeline(transaction=False) as pipeline:
             for tenant, node, version in moved:
                 pipeline.xrange(self._keys.changes(tenant, node), min=f"({version}-0")
             answers = await pipeline.execute()
@@ -242,7 +242,7 @@ class MembersPoller:
     async def _read_whole(self, reads: dict[str, _Read], nodes: list[tuple[str, str]]) -> None:
         if not nodes:
             return
-        async with self._bulk.pipeline(transaction=False) as pipeline:
+        async with self._redis.pipeline(transaction=False) as pipeline:
             for tenant, node in nodes:
                 pipeline.hgetall(self._keys.members(tenant, node))
             answers = await pipeline.execute()
@@ -293,7 +293,7 @@ def _resolve(requests: dict[str, asyncio.Future[None]]) -> None:
 
 async def _wait_for_read(request: asyncio.Future[None]) -> None:
     try:
-        async with asyncio.timeout(READ_DEADLINE):
+        async with Deadline(READ_DEADLINE):
             await asyncio.shield(request)
     except TimeoutError:
         pass

@@ -12,6 +12,7 @@ from gateway.cluster.redis.totals import TotalsExchange
 from gateway.core.members import MemberSource
 from gateway.redis.batch_limit import BatchLimit
 from gateway.redis.client import COMMAND_SECONDS, SLOW_LINK_SECONDS, TimeoutErrors
+from gateway.redis.deadlines import Deadline
 from gateway.redis.tasks import WakeUp
 
 DEBOUNCE: Final = 0.25
@@ -42,7 +43,6 @@ class MembersPublisher:
 
     def __init__(self, context: MembersContext, source: MemberSource, totals: TotalsExchange) -> None:
         self._redis = context.redis
-        self._bulk = context.bulk
         self._keys = context.keys
         self._node = context.node
         self._lease = context.lease
@@ -99,7 +99,7 @@ class MembersPublisher:
         """Delete this node's members. Raises the exceptions of redis-py."""
         self._changed.clear()
         for some in _chunks(list(self._published), _TENANTS_AT_ONCE):
-            async with asyncio.timeout(COMMAND_SECONDS), self._redis.pipeline(transaction=False) as pipeline:
+            async with Deadline(COMMAND_SECONDS), self._redis.pipeline(transaction=False) as pipeline:
                 for tenant in some:
                     self._delete_members(pipeline, tenant)
                 pipeline.delete(self._alive)
@@ -108,7 +108,7 @@ class MembersPublisher:
 
     async def _check_lease(self) -> None:
         """Renew the node's own lease; where it had expired, or every third of it, schedule a write of all tenants."""
-        async with asyncio.timeout(COMMAND_SECONDS):
+        async with Deadline(COMMAND_SECONDS):
             known = await self._redis.set(self._alive, "1", px=int(self._lease * 1000), get=True)
         self.answered_at = self._timer()
         if known is None:
@@ -139,7 +139,7 @@ class MembersPublisher:
         """Write the changes of each tenant, or all of its members where readers do not have the version before."""
         written: list[_Written] = []
         members = 0
-        async with self._bulk.pipeline(transaction=False) as pipeline:
+        async with self._redis.pipeline(transaction=False) as pipeline:
             for tenant, ids in changed.items():
                 here = self._source.ids(tenant)
                 if not here:
@@ -156,7 +156,7 @@ class MembersPublisher:
                     await self._write_some(pipeline, tenant, self._version, before, list(ids))
             begun = self._timer()
             try:
-                async with asyncio.timeout(self._limit.seconds):
+                async with Deadline(self._limit.seconds):
                     answers = await pipeline.execute(raise_on_error=False)
             except TimeoutErrors:
                 self._limit.timed_out(answers=True)  # it has just answered a small command

@@ -15,6 +15,7 @@ from gateway.cluster.redis.context import Failures
 from gateway.cluster.redis.members import RedisMembers
 from gateway.core.cluster import NodeAnswers
 from gateway.redis.client import COMMAND_SECONDS
+from gateway.redis.deadlines import Deadline
 from gateway.redis.incidents import IncidentLog
 from gateway.redis.keys import KeySpace
 from gateway.redis.tasks import cancel_and_wait
@@ -67,10 +68,10 @@ class RedisQueries:
         id, asked = secrets.token_hex(8), _Asked({node for node, _ in self._members.remote(tenant)})
         self._pending[id] = asked
         try:
-            async with asyncio.timeout(COMMAND_SECONDS):
+            async with Deadline(COMMAND_SECONDS):
                 await self._send(id, asked, question)
             if asked.waiting:
-                async with asyncio.timeout(_ANSWER_SECONDS):
+                async with Deadline(_ANSWER_SECONDS):
                     await asked.answered.wait()
         except Failures as error:  # of which TimeoutError is one
             if not asked.sent:
@@ -99,7 +100,7 @@ class RedisQueries:
     async def run(self) -> None:
         try:
             async with self._redis.pubsub() as channels:
-                async with asyncio.timeout(COMMAND_SECONDS):
+                async with Deadline(COMMAND_SECONDS):
                     await channels.subscribe(self._keys.queries(self._members.node))
                 self._incidents.recovered("received")
                 await self._receive(channels)
@@ -121,7 +122,7 @@ class RedisQueries:
                 raise TimeoutError("no answer on an open pub/sub connection")
             elif now - max(received_at, checked_at) >= _SILENCE:
                 checked_at = now
-                async with asyncio.timeout(COMMAND_SECONDS):
+                async with Deadline(COMMAND_SECONDS):
                     await channels.ping()
 
     def _on_message(self, data: bytes) -> None:
@@ -147,7 +148,8 @@ class RedisQueries:
             async with asyncio.timeout(_ANSWER_SECONDS):
                 answer = await self._answer(question)
             text = json.dumps({"id": id, "from": self._members.node, "answer": answer}, separators=(",", ":"))
-            await self._redis.publish(self._keys.queries(node), text)
+            async with Deadline(COMMAND_SECONDS):
+                await self._redis.publish(self._keys.queries(node), text)
         except Failures as error:
             self._incidents.failed("answered", error)
         except Exception:

@@ -9,6 +9,7 @@ from typing import Final
 from gateway.cluster.redis.context import MembersContext
 from gateway.core.members import MemberSource, TenantTotals
 from gateway.redis.client import COMMAND_SECONDS
+from gateway.redis.deadlines import Deadline
 
 _KEPT_SECONDS: Final = 7 * 86_400
 _TENANTS_AT_ONCE: Final = 500
@@ -43,7 +44,7 @@ class TotalsExchange:
                     for tenant, totals in changed.items():
                         pipeline.hset(self._keys.totals(tenant), self._node, json.dumps(totals, separators=(",", ":")))
                         pipeline.expire(self._keys.totals(tenant), _KEPT_SECONDS)
-                    async with asyncio.timeout(COMMAND_SECONDS):
+                    async with Deadline(COMMAND_SECONDS):
                         await pipeline.execute()
                 self._written.update(changed)
             await asyncio.sleep(0)

@@ -19,12 +19,10 @@ IDLE_SECONDS: Final = 7 * 86_400
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RedisContext:
-    """`redis` has a timeout of a second; `reader`, for pages, a longer one. `heartbeat` is this node's own key and
-    channel. `trust` is as the scripts take it: "1" keeps the epoch over a restart of the server. `timer` is seconds of
-    a monotonic clock."""
+    """`heartbeat` is this node's own key and channel. `trust` is as the scripts take it: "1" keeps the epoch over a
+    restart of the server. `timer` is seconds of a monotonic clock."""
 
     redis: "Redis"
-    reader: "Redis"
     keys: KeySpace
     heartbeat: str
     trust: str

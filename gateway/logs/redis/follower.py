@@ -18,6 +18,7 @@ from gateway.logs.redis.followed_tenant import FollowedTenant, reject, resolve
 from gateway.logs.redis.page_reader import LinkTooSlow, Page, PageReader
 from gateway.logs.redis.pubsub import PubSubListener
 from gateway.logs.redis.writer import ANSWER_SECONDS
+from gateway.redis.deadlines import Alarm
 from gateway.redis.tasks import WakeUp
 from schemas.events import decode_event
 
@@ -69,10 +70,9 @@ class Follower:
             self.mark_stale(tenant, followed)
         if not followed.stale:
             return None
-        loop = asyncio.get_running_loop()
-        caught_up: asyncio.Future[None] = loop.create_future()
+        caught_up: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         followed.waiting.append(caught_up)
-        alarm = loop.call_later(ANSWER_SECONDS, reject, [caught_up])
+        alarm = Alarm(ANSWER_SECONDS, reject, [caught_up])
         caught_up.add_done_callback(lambda _: alarm.cancel())
         return caught_up
 

@@ -25,7 +25,8 @@ from gateway.logs.redis.monitor import HealthMonitor
 from gateway.logs.redis.script import Script
 from gateway.logs.redis.server_clock import ServerClock
 from gateway.logs.redis.writer import UNKNOWN, Append, Writer
-from gateway.redis.client import COMMAND_SECONDS, SLOW_LINK_SECONDS, client_of, pool_of
+from gateway.redis.client import COMMAND_SECONDS, client_of, pool_of
+from gateway.redis.deadlines import Deadline
 from gateway.redis.incidents import IncidentLog
 from gateway.redis.keys import KeySpace
 from gateway.redis.tasks import cancel_and_wait, supervise
@@ -64,7 +65,6 @@ class RedisLog:
         keys = KeySpace(prefix)
         self.context = context = RedisContext(
             client_of(url),
-            client_of(url, SLOW_LINK_SECONDS),
             keys,
             keys.heartbeat(secrets.token_hex(8)),
             "1" if trust_restarts else "0",
@@ -86,9 +86,8 @@ class RedisLog:
         self.follower.listener = listener
 
     async def start(self) -> None:
-        # The connection pools of an earlier start belong to its event loop.
+        # The connection pool of an earlier start belongs to its event loop.
         self.context.redis.connection_pool = pool_of(self._url)
-        self.context.reader.connection_pool = pool_of(self._url, SLOW_LINK_SECONDS)
         self.writer.start()
         for work in (self.writer.run, self.follower.channels.run, self.follower.run, self.monitor.run):
             self._tasks.append(asyncio.create_task(supervise(work, logger)))
@@ -100,7 +99,6 @@ class RedisLog:
         for tenant in list(self.follower.followed):
             self.release(tenant)
         await self.context.redis.aclose()
-        await self.context.reader.aclose()
 
     @property
     def ready(self) -> bool:
@@ -125,7 +123,7 @@ class RedisLog:
     async def size(self, tenant: str) -> LogSize:
         stream, meta, *_ = self.context.keys.log(tenant)
         try:
-            async with asyncio.timeout(COMMAND_SECONDS), self.context.redis.pipeline(transaction=False) as pipeline:
+            async with Deadline(COMMAND_SECONDS), self.context.redis.pipeline(transaction=False) as pipeline:
                 pipeline.xlen(stream)
                 pipeline.hmget(meta, "count", "bytes")
                 length, (count, size) = await pipeline.execute()

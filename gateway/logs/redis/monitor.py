@@ -9,6 +9,7 @@ from gateway.logs.redis.context import RedisContext
 from gateway.logs.redis.follower import Follower
 from gateway.redis.batch_limit import BatchLimit
 from gateway.redis.client import COMMAND_SECONDS, TimeoutErrors
+from gateway.redis.deadlines import Deadline
 
 CHECK_INTERVAL: Final = 1.0
 """Seconds between two checks; an entry that pub/sub lost is found by the next comparison of heads."""
@@ -46,7 +47,7 @@ class HealthMonitor:
             await asyncio.sleep(CHECK_INTERVAL)
             run: bytes | None = None
             try:
-                async with asyncio.timeout(COMMAND_SECONDS):
+                async with Deadline(COMMAND_SECONDS):
                     run, refusal = await self._probe()
                 if refusal is not None:
                     raise refusal
@@ -73,8 +74,7 @@ class HealthMonitor:
         self._context.clock.sync(time[0] + time[1] / 1e6)
         if isinstance(written, ReadOnlyError):
             # The server has become a replica: reconnect, since its name may resolve to the new primary.
-            for client in (self._redis, self._context.reader):
-                await client.connection_pool.disconnect(inuse_connections=False)
+            await self._redis.connection_pool.disconnect(inuse_connections=False)
         refusals = (answer for answer in (written, published) if isinstance(answer, Exception))
         return server["run_id"].encode(), next(refusals, None)
 
@@ -87,7 +87,7 @@ class HealthMonitor:
             some = tenants[start : start + self._limit.size]
             sent = self._timer()
             try:
-                async with asyncio.timeout(self._limit.seconds):
+                async with Deadline(self._limit.seconds):
                     await self._compare_heads(some, run)
             except TimeoutErrors:
                 self._limit.timed_out(answers=True)

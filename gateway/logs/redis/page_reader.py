@@ -1,6 +1,5 @@
 """The page reader: reads the streams of many tenants in pages, sized to the throughput of the link to Redis."""
 
-import asyncio
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from gateway.logs.redis.context import IDLE_SECONDS, RedisContext
 from gateway.logs.redis.script import Script
 from gateway.redis.batch_limit import BatchLimit
 from gateway.redis.client import COMMAND_SECONDS, SLOW_LINK_SECONDS, TimeoutErrors
+from gateway.redis.deadlines import Deadline
 
 _TENANTS_AT_ONCE: Final = 16
 _PAGE_BYTES: Final = 256 * 1024
@@ -87,8 +87,8 @@ class PageReader:
             calls.append((context.keys.log(tenant), arguments))
         begun = context.timer()
         try:
-            async with asyncio.timeout(self._limit.seconds):
-                answers = await self.script.run_all(context.reader, calls)
+            async with Deadline(self._limit.seconds):
+                answers = await self.script.run_all(context.redis, calls)
         except TimeoutErrors as error:
             slow = context.clock.synced_recently()
             self._limit.timed_out(slow)

@@ -8,6 +8,7 @@ from typing import Final
 from redis.asyncio.client import PubSub
 
 from gateway.logs.redis.context import RedisContext
+from gateway.redis.deadlines import Deadline
 from gateway.redis.tasks import WakeUp
 
 HEARTBEAT_TIMEOUT: Final = 3.0
@@ -71,7 +72,7 @@ class PubSubListener:
 
     async def _listen(self, channels: PubSub) -> None:
         # The first command connects.
-        async with asyncio.timeout(HEARTBEAT_TIMEOUT):
+        async with Deadline(HEARTBEAT_TIMEOUT):
             await channels.subscribe(self._heartbeat)
         self._changes = dict(self._wanted)
         self._changed.set()

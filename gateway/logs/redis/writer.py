@@ -12,6 +12,7 @@ from gateway.core.log import Draft, Receipt
 from gateway.logs.redis.context import RedisContext
 from gateway.redis.batch_limit import BatchLimit
 from gateway.redis.client import COMMAND_SECONDS, TimeoutErrors
+from gateway.redis.deadlines import Alarm, Deadline
 from gateway.redis.tasks import WakeUp
 
 ANSWER_SECONDS: Final = 1.6
@@ -67,7 +68,7 @@ class Writer:
         self._limit = BatchLimit(_LEAST_BATCH_BYTES, _BATCH_BYTES, COMMAND_SECONDS, COMMAND_SECONDS)
         self._round_trip = 0.0
         self._unanswered: deque[Append] = deque()
-        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm: Alarm | None = None
         self._stopped = False
 
     def start(self) -> None:
@@ -91,7 +92,7 @@ class Writer:
             self._queued.set()
             self._unanswered.append(append)
             if self._alarm is None:
-                self._alarm = loop.call_at(append.due, self._expire)
+                self._alarm = Alarm(ANSWER_SECONDS, self._expire)
         return append.receipt
 
     async def run(self) -> None:
@@ -109,7 +110,7 @@ class Writer:
         begun = self._context.timer()
         answers: list[Any]
         try:
-            async with asyncio.timeout(self._limit.seconds):
+            async with Deadline(self._limit.seconds):
                 answers = await self._send(batch)
         except Exception as error:
             if isinstance(error, TimeoutErrors):
@@ -120,8 +121,9 @@ class Writer:
         else:
             elapsed = self._context.timer() - begun
             self._limit.succeeded(sum(len(append.draft.body) + _APPEND_BYTES for append in batch), elapsed)
-        # A maximum that decays: one quick round trip does not hide a slow one.
-        self._round_trip = max(elapsed, self._round_trip * 3 / 4)
+        # A maximum that decays: one quick round trip does not hide a slow one. Above the deadline of a batch it is the
+        # time for which this process was held up: every append would be refused unsent, and nothing measured again.
+        self._round_trip = max(min(elapsed, COMMAND_SECONDS), self._round_trip * 3 / 4)
         return answers
 
     def stop(self) -> None:
@@ -170,4 +172,5 @@ class Writer:
             append = self._unanswered.popleft()
             if not append.receipt.done():
                 append.receipt.set_exception(LogUnavailable(UNKNOWN if append.sent else NOT_SENT))
-        self._alarm = loop.call_at(self._unanswered[0].due, self._expire) if self._unanswered else None
+        waiting = self._unanswered
+        self._alarm = Alarm(waiting[0].due - loop.time(), self._expire) if waiting else None
