@@ -102,10 +102,12 @@ class ConnectionManager:
         _discard(index.users, connection.identity.user_id, connection)
         index.streams.pop(connection, None)
         index.messages_sent += connection.sent
-        if self.removals is not None:
-            self.removals.on_removed(connection, rooms)
-        if self.observer is not None:
-            self.observer.on_left(connection, rooms)
+        try:
+            if self.removals is not None:
+                self.removals.on_removed(connection, rooms)
+        finally:
+            if self.observer is not None:
+                self.observer.on_left(connection, rooms)
         return True
 
     def join(self, connection: Connection, room: str, after: int) -> None:

@@ -189,12 +189,20 @@ class Connections:
             logger.exception("closing a failed connection failed as well")
 
     def on_transport_closed(self, connection: Connection) -> None:
-        """Undo what opening did; idempotent."""
+        """Undo what opening did; idempotent. A step that fails prevents none of the others: the
+        connection must not stay in an index."""
         if not self.is_open(connection):
             return
+        try:
+            self.expirations.forget(connection)
+        finally:
+            try:
+                self.admission.release(connection)
+            finally:
+                self._remove(connection)
+
+    def _remove(self, connection: Connection) -> None:
         tenant = connection.identity.tenant
-        self.expirations.forget(connection)
-        self.admission.release(connection)
         index, now = self.manager.of(tenant), self.timer()
         index.connection_seconds += now
         if len(index.connections) == 1:

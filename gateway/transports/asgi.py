@@ -63,10 +63,10 @@ async def serve(host: Host, connection: Connection | None, transport: AsgiTransp
                 raise SendRefused from transport.failure
     finally:
         # No `await` here: anyio (Starlette's TestClient) would cancel it again.
-        if connection is not None:
-            host.on_transport_closed(connection)
         reader.cancel()
         transport.finish()
+        if connection is not None:
+            host.on_transport_closed(connection)
 
 
 async def _read(host: Host, connection: Connection | None, transport: AsgiTransport, receive: Receive) -> None:

@@ -96,9 +96,9 @@ async def _serve(
             connection.note_close(CloseCode.SLOW, "slow_consumer")
             log_events.connection_closed(connection, CloseCode.SLOW, "slow_consumer")
     finally:
-        host.on_transport_closed(connection)
         reader.cancel()
         transport.finish()
+        host.on_transport_closed(connection)
 
 
 async def _until_disconnected(receive: Receive) -> None:

@@ -88,13 +88,15 @@ class EventStreamTransport(SocketWriter, asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._server_state.connections.discard(self)
-        connection, self._connection = self._connection, None
-        if connection is not None:  # before the shutdown: while it can be seen what was not sent
-            self._host.on_transport_closed(connection)
-        self._shut()
+        self._endpoint.discard(self)
         if self._closing is not None:
             self._closing.cancel()
-        self._endpoint.discard(self)
+        connection, self._connection = self._connection, None
+        try:
+            if connection is not None:  # before the shutdown: while it can be seen what was not sent
+                self._host.on_transport_closed(connection)
+        finally:
+            self._shut()
 
     def shutdown(self) -> None:
         """uvicorn stops."""

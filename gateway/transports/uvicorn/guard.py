@@ -107,8 +107,10 @@ class ConnectionGuard(H11Protocol if TYPE_CHECKING else object):  # type: ignore
             self._arm(SHUTDOWN_SECONDS)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._leave()
-        super().connection_lost(exc)
+        try:
+            self._leave()
+        finally:
+            super().connection_lost(exc)
 
     # ---- differences of the two parsers
 

@@ -103,15 +103,17 @@ class WebSocketTransport(SocketWriter, asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._server_state.connections.discard(self)
-        connection, self._connection = self._connection, None
-        if connection is not None:  # before the shutdown: while it can be seen what was not sent
-            self._endpoint.host.on_transport_closed(connection)
-        self._shut()
-        if self._parser is not None:
-            self._parser.parser.close()  # break the reference cycle of the parser and its generator
+        self._endpoint.discard(self)
         if self._closing is not None:
             self._closing.cancel()
-        self._endpoint.discard(self)
+        connection, self._connection = self._connection, None
+        try:
+            if connection is not None:  # before the shutdown: while it can be seen what was not sent
+                self._endpoint.host.on_transport_closed(connection)
+        finally:
+            self._shut()
+            if self._parser is not None:
+                self._parser.parser.close()  # break the reference cycle of the parser and its generator
 
     def shutdown(self) -> None:
         """Close the connection: uvicorn is stopping."""
