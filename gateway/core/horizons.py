@@ -1,6 +1,7 @@
 """Horizons: the rounds of catch-up under way in a window, and the superseded entries that they still need."""
 
 from bisect import bisect_left
+from collections.abc import Mapping
 from operator import attrgetter
 
 
@@ -73,6 +74,22 @@ class Horizons:
         if at < len(self._held) and (found := self._held[at].end) < until:
             return found
         return 0
+
+    def needed(self, places: Mapping[int, int], limit: int) -> list[int]:
+        """The offsets that rounds need of `places`, each with the one that superseded it. Where they are more than
+        `limit` the latest horizons are released; not the lowest, of the slowest client, which needs at most as many as
+        were entries when its round began. O(places log horizons)."""
+        by_horizon: dict[int, list[int]] = {}
+        for offset, until in places.items():
+            if horizon := self.first(offset, until):
+                by_horizon.setdefault(horizon, []).append(offset)
+        needed: list[int] = []
+        for horizon, offsets in sorted(by_horizon.items()):
+            if needed and len(needed) + len(offsets) > limit:
+                self.release_from(horizon, self.newest)
+                break
+            needed += offsets
+        return needed
 
     def _index(self, offset: int) -> int:
         return bisect_left(self._held, offset, key=attrgetter("end"))

@@ -1,7 +1,8 @@
 """Items: the state that keyed events set, append to and delete; the newest value of each (log compaction)."""
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
+from itertools import takewhile
 from typing import Any, Final, NamedTuple
 
 from gateway.core.errors import GatewayError
@@ -185,6 +186,16 @@ class ItemStore:
         del self._items[item.key, item.rooms]
         self.bytes -= item.size
         return item
+
+    def take_others(self, until: int, offsets: Container[int]) -> list[Item]:
+        """Forget the items whose newest change is at `until` or before, and none of `offsets`, and return them.
+        O(items up to there)."""
+        early = takewhile(lambda item: item.newest <= until, self._items.values())
+        others = [item for item in early if item.newest not in offsets]
+        for item in others:
+            del self._items[item.key, item.rooms]
+            self.bytes -= item.size
+        return others
 
     def keep_former(self, item: Item) -> None:
         """Remember an item that was pushed out, whose newest version is in the window: the next one supersedes it."""

@@ -1,6 +1,6 @@
 """The kept part of one tenant's log: its window, bounded by count, bytes and age, and its state."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from heapq import merge
 from typing import Any, Final, Literal
@@ -158,6 +158,17 @@ class Window:
         while (item := self.items.take_before(offset)) is not None:
             self._push_out(item)
 
+    def retain_items(self, until: int, offsets: Container[int]) -> None:
+        """Drop the items whose newest change is at `until` or before, and none of `offsets`: they have ended."""
+        for item in self.items.take_others(until, offsets):
+            entry = self._entries[item.newest]
+            if item.newest >= self.first:
+                self._count -= 1
+                self.bytes -= len(entry.frame.wire)
+            self._remove(entry)
+            self.losses += 1  # a replay may have announced it
+        self._find_first()
+
     def skip(self, offset: int) -> None:
         """Advance the head to before `offset`: all entries up to there are superseded, or known to be lost."""
         self.head = offset - 1
@@ -224,28 +235,13 @@ class Window:
             self._purge()
 
     def _purge(self) -> None:
-        """Drop the places that no round needs any more, and release the latest horizons where those that are needed are
-        more than entries; not the lowest, of the slowest client, which needs at most as many as were entries when its
-        round began. O(places log horizons), amortised over those that were added."""
-        needed: dict[int, list[int]] = {}
-        for offset in self._places:
-            entry = self._entries[offset]
-            if horizon := self.horizons.first(offset, entry.superseded_by):
-                needed.setdefault(horizon, []).append(offset)
-            else:
-                self._remove(entry)
-        places: list[int] = []
-        self._places = places
-        newest = self.horizons.newest
-        for horizon, offsets in sorted(needed.items()):
-            if places and len(places) + len(offsets) > self.bounds.max_events:
-                self.horizons.release_from(horizon, newest)
-            if horizon > self.horizons.newest:
-                for offset in offsets:
-                    self._remove(self._entries[offset])
-            else:
-                places += offsets
-        self._purge_at = max(PURGE_PLACES, 2 * len(places))
+        """Drop the places that no round needs any more. O(places log horizons), amortised over those that were
+        added."""
+        places = {offset: self._entries[offset].superseded_by for offset in self._places}
+        self._places = self.horizons.needed(places, self.bounds.max_events)
+        for offset in places.keys() - self._places:
+            self._remove(self._entries[offset])
+        self._purge_at = max(PURGE_PLACES, 2 * len(self._places))
 
     # ---- reading
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway.core.window import Bounds, Window
+from gateway.core.window import Bounds
 from gateway.logs.redis import RedisLog
+from gateway.logs.redis.followed_tenant import FollowedTenant
 from gateway.logs.redis.page_reader import Page
 from gateway.testing import CURSOR_KEY, LogUnderTest, SharedLogContract
 from tests.support.redis import RedisServer, executable, executables, redis_server
@@ -68,7 +69,7 @@ class TestRedisLog(SharedLogContract):
         follower, hears = subject.log.follower, asyncio.Event()
         hear, read = follower.channels.on_message, follower.pages.read
 
-        async def wait(tenants: Sequence[tuple[str, Window]]) -> list[Page | Exception]:
+        async def wait(tenants: Sequence[tuple[str, FollowedTenant]]) -> list[Page | Exception]:
             await hears.wait()
             return await read(tenants)
 

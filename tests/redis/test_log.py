@@ -18,7 +18,7 @@ from websockets.asyncio.client import connect
 from gateway.core.cursor import Position
 from gateway.core.errors import LogUnavailable
 from gateway.core.window import Bounds, Entry
-from gateway.logs.redis import RedisLog
+from gateway.logs.redis import RedisLog, page_reader
 from gateway.logs.redis import writer as writer_module
 from gateway.redis.keys import KeySpace
 from gateway.testing import RecordingListener, draft
@@ -563,9 +563,14 @@ def _number(entry: Entry) -> int:
     return number
 
 
-async def test_node_that_was_away_keeps_what_others_keep(server: RedisServer, prefix: str) -> None:
-    """Items that ended or were pushed out while a node heard nothing, too, and what is lost of each room."""
+async def test_node_that_was_away_keeps_what_others_keep(
+    server: RedisServer, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Items that ended or were pushed out while a node heard nothing, too, and what is lost of each room; in one page
+    and in many."""
     for number in range(4):
+        if number == 2:
+            monkeypatch.setattr(page_reader, "PAGE_BYTES", 1_000)
         at, bounds = {"prefix": f"{prefix}:{number}"}, Bounds(max_events=4, max_items=20) if number % 2 else ITEM_BOUNDS
         async with redis_log(server.url, bounds, **at) as here, redis_log(server.url, bounds, **at) as there:
             story = ItemStory(there, number, bounds)

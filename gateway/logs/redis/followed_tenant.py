@@ -11,10 +11,8 @@ from gateway.core.window import Window
 class FollowedTenant:
     """A followed tenant. Its window is `stale` while the stream has, or may have, more entries. Once it has caught up
     with the head, the listener is called with each further entry. There are `holes` where entries were superseded or
-    lost since it was last current.
-
-    Items whose end was trimmed before this node read it look like others: the window is then `rebuilt`, read
-    from the beginning, and replaced by that as soon as it goes as far. Ends up to `ended` were trimmed when it began.
+    lost since it was last current. It has every end of an item up to `ended`; a later one may have been trimmed before
+    it was read.
     """
 
     window: Window
@@ -22,15 +20,9 @@ class FollowedTenant:
     caught_up_once: bool = False
     holes: bool = False
     head_known_at: float = 0.0
-    rebuilt: Window | None = None
     ended: int = 0
     waiting: list[asyncio.Future[None]] = field(default_factory=list)
     gap_timer: asyncio.TimerHandle | None = None
-
-    @property
-    def reading(self) -> Window:
-        """The window that the next page is for."""
-        return self.window if self.rebuilt is None else self.rebuilt
 
 
 def resolve(waiting: list[asyncio.Future[None]]) -> None:

@@ -111,30 +111,24 @@ class Follower:
         self, tenant: str, followed: FollowedTenant, epoch: bytes, offset: int, oldest: int, content: StoredEvent
     ) -> None:
         """Append the entry if it is the next one; for a later offset or another epoch, schedule a read of the
-        stream."""
+        stream. Where there are holes the next one may be a text to be put behind another that this node has not."""
         window = followed.window
-        if epoch != window.epoch or offset > window.head + 1:
+        if epoch != window.epoch or offset > window.head + 1 or followed.holes:
             self.mark_stale(tenant, followed)
         elif offset == window.head + 1:
-            self._append(tenant, followed, window, offset, content)
+            self._append(tenant, followed, offset, content)
             if oldest:
                 window.push_out_before(oldest)
 
     def _append(
-        self,
-        tenant: str,
-        followed: FollowedTenant,
-        window: Window,
-        offset: int,
-        content: StoredEvent,
-        value: Value = None,
+        self, tenant: str, followed: FollowedTenant, offset: int, content: StoredEvent, value: Value = None
     ) -> None:
+        window = followed.window
         event_id = window.cursors.encode(window.epoch, offset)
         frame = Frame(payload_of(content.body, event_id, content.timestamp, content.traceparent), event_id)
         entry = Entry(offset, event_id, content.rooms, frame, content.at, content.removal, content.change)
         window.append(entry, value)
-        if window is followed.window:
-            self._notify(followed, "on_entry", tenant, entry)
+        self._notify(followed, "on_entry", tenant, entry)
 
     def _on_message(self, channel: str, data: bytes) -> None:
         tenant = self._tenants.get(channel)
@@ -162,7 +156,8 @@ class Follower:
     # ---- reading
 
     def mark_stale(self, tenant: str, followed: FollowedTenant) -> None:
-        followed.stale = True
+        if not followed.stale:
+            followed.stale, followed.ended = True, followed.window.head
         self._unread[tenant] = None
         self._unread_changed.set()
 
@@ -180,7 +175,7 @@ class Follower:
                 self._unread_changed.clear()
             asked_at = self._context.timer()
             try:
-                pages = await self.pages.read([(tenant, followed.reading) for tenant, followed in batch])
+                pages = await self.pages.read(batch)
                 for (tenant, followed), those, page in zip(batch, waiting, pages, strict=True):
                     self._apply_page(tenant, followed, page, those, asked_at)
                     await asyncio.sleep(0)  # yield to the event loop: a page may be a thousand entries
@@ -208,7 +203,7 @@ class Follower:
             self._apply_entries(tenant, followed, page)
             # Before the window counts as current: expired entries must not be replayed.
             followed.window.sweep(self._context.clock.now())
-            if followed.rebuilt is not None or followed.window.head < page.head:
+            if followed.window.head < page.head:
                 self._read_next_page(tenant, followed, waiting)
             else:
                 followed.caught_up_once = True
@@ -223,24 +218,20 @@ class Follower:
 
     def _apply_entries(self, tenant: str, followed: FollowedTenant, page: Page) -> None:
         limit = self._bounds.max_trimmed_rooms
-        if page.epoch != followed.reading.epoch:
-            followed.window, followed.rebuilt, followed.ended = self._window_of(tenant, page), None, page.ended
+        if page.epoch != followed.window.epoch:
+            followed.ended = page.ended
+            lost = page.trimmed(limit), page.pushed_out(limit)
+            followed.window = self._new_window(tenant, page.epoch, 0, *lost, page.first)
             self._notify(followed, "on_reset", tenant)
-        elif followed.reading.head and page.ended > max(followed.reading.head, followed.ended):
-            followed.rebuilt, followed.ended = self._window_of(tenant, page), page.ended
-            return
         else:
-            followed.ended = followed.ended if followed.reading.head else page.ended  # an empty window has no item
-            followed.reading.trimmed.merge(page.trimmed(limit))
-            followed.reading.pushed_out.merge(page.pushed_out(limit))
-        window, skipped = followed.reading, False
+            followed.window.trimmed.merge(page.trimmed(limit))
+            followed.window.pushed_out.merge(page.pushed_out(limit))
+        window, skipped = followed.window, False
         for id, fields, value in page.entries:
             offset = _offset(id)
             if offset <= window.head:
                 continue  # already applied from pub/sub
             before = window.head
-            if window is not followed.window and offset > followed.window.head:
-                before = self._replace(followed, window)
             hole = offset > before + 1
             if offset > window.head + 1:
                 self._skip(followed, page, window, offset)
@@ -254,32 +245,21 @@ class Follower:
                 hole, content = True, None
             grown = content is not None and content.change is not None and content.change.op == "append"
             # A piece is of no use to a client that has missed those before it.
-            if window is followed.window and (hole or (followed.holes and grown)) and not skipped:
+            if (hole or (followed.holes and grown)) and not skipped:
                 skipped = True
                 self._notify(followed, "on_skip", tenant, before)
             if content is not None:
-                self._append(tenant, followed, window, offset, content, whole)
+                self._append(tenant, followed, offset, content, whole)
         if window.head >= page.head or not page.entries:
-            if max(window.head, page.head) < followed.window.head:
-                return  # pub/sub has brought more meanwhile, which the next page has
-            before = window.head if window is followed.window else self._replace(followed, window)
+            before = window.head
             if page.head > window.head:
                 self._skip(followed, page, window, page.head + 1)
             if not page.entries and window.head > before:
                 self._notify(followed, "on_skip", tenant, before)
+            if (items := page.items()) is not None:
+                window.retain_items(page.after, items)
             window.push_out_before(page.oldest)
-
-    def _window_of(self, tenant: str, page: Page) -> Window:
-        """A window for all of the stream that a page is of."""
-        limit = self._bounds.max_trimmed_rooms
-        return self._new_window(tenant, page.epoch, 0, page.trimmed(limit), page.pushed_out(limit), page.first)
-
-    def _replace(self, followed: FollowedTenant, window: Window) -> int:
-        """Replace the window by the rebuilt one, which has come as far. Returns the head of the one before."""
-        before = followed.window.head
-        window.losses = max(window.losses, followed.window.losses) + 1  # for replays, which go on there
-        followed.window, followed.rebuilt = window, None
-        return before
+            followed.ended = window.head
 
     def _skip(self, followed: FollowedTenant, page: Page, window: Window, offset: int) -> None:
         """Pass over entries that the stream no longer has, up to `offset`: superseded ones, unless some are lost."""

@@ -254,6 +254,21 @@ local function oldest_item(log)
   return tonumber(found[2])
 end
 
+-- The steps from offset to offset of the items' newest versions up to a position, as a text; of former items too. One before
+-- the first entry is gone: another program has trimmed the stream.
+local function items_until(position)
+  local first = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1]
+  local steps, before = {}, 0
+  for set = 4, 5 do
+    local found = redis.call('ZRANGE', KEYS[set], first and offset_of(first) or '+inf', position, 'BYSCORE', 'WITHSCORES')
+    for i = 2, #found, 2 do
+      local offset = tonumber(found[i])
+      steps[#steps + 1], before = string.format('%d', offset - before), offset
+    end
+  end
+  return table.concat(steps, ' ')
+end
+
 -- Stores the log's metadata.
 local function store(log, lost, pushed, max_rooms, idle)
   if next(lost) then

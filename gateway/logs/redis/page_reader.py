@@ -3,20 +3,22 @@
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, Final
 
 from gateway.core.cursor import EPOCH_BYTES
 from gateway.core.trimmed_rooms import TrimmedRooms
-from gateway.core.window import Bounds, Window
+from gateway.core.window import Bounds
 from gateway.logs.redis.codec import epoch_of
 from gateway.logs.redis.context import IDLE_SECONDS, RedisContext
+from gateway.logs.redis.followed_tenant import FollowedTenant
 from gateway.logs.redis.script import Script
 from gateway.redis.batch_limit import BatchLimit
 from gateway.redis.client import COMMAND_SECONDS, SLOW_LINK_SECONDS, TimeoutErrors
 from gateway.redis.deadlines import Deadline
 
 _TENANTS_AT_ONCE: Final = 16
-_PAGE_BYTES: Final = 256 * 1024
+PAGE_BYTES: Final = 256 * 1024
 _LEAST_PAGE_BYTES: Final = 16 * 1024
 
 
@@ -26,11 +28,13 @@ class LinkTooSlow(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Entries of a stream, `(id, fields, value)` each, after an offset; its epoch and head now. Lost entries, the last
-    one at `lost`, are in `rooms` (room and offset in turn, the newest first), or under the floor; so are items that
-    were pushed out, in `pushed_rooms`. Items whose newest change is before `oldest` were pushed out; entries before
-    `first` are state; of items that have ended, the ends up to `ended` were trimmed."""
+    """Entries of a stream, `(id, fields, value)` each, after the offset `after`; its epoch and head now. Lost entries,
+    the last one at `lost`, are in `rooms` (room and offset in turn, the newest first), or under the floor; so are items
+    that were pushed out, in `pushed_rooms`. Items whose newest change is before `oldest` were pushed out; entries
+    before `first` are state. Ends of items were trimmed up to `ended`; where the reader may not know of some, the last
+    page has the items up to `after`, in `steps` from each one's newest version to the next."""
 
+    after: int
     epoch: bytes
     head: int
     entries: list[Any]
@@ -42,6 +46,7 @@ class Page:
     oldest: int
     first: int
     ended: int
+    steps: bytes | None
 
     def lost_after(self, offset: int) -> bool:
         """Whether an entry after the offset was lost."""
@@ -54,6 +59,10 @@ class Page:
     def pushed_out(self, limit: int) -> TrimmedRooms:
         """The items that the bounds of state have cost."""
         return _rooms(limit, self.pushed_floor, self.pushed_rooms)
+
+    def items(self) -> frozenset[int] | None:
+        """The offsets of the newest versions of all items up to `after`."""
+        return None if self.steps is None else frozenset(accumulate(map(int, self.steps.split())))
 
 
 def _rooms(limit: int, floor: int, rooms: list[bytes]) -> TrimmedRooms:
@@ -69,21 +78,24 @@ class PageReader:
         self._context = context
         self._bounds = bounds
         self.script = Script("read")
-        self._limit = BatchLimit(_LEAST_PAGE_BYTES, _TENANTS_AT_ONCE * _PAGE_BYTES, COMMAND_SECONDS, SLOW_LINK_SECONDS)
+        self._limit = BatchLimit(_LEAST_PAGE_BYTES, _TENANTS_AT_ONCE * PAGE_BYTES, COMMAND_SECONDS, SLOW_LINK_SECONDS)
 
     @property
     def tenants_at_once(self) -> int:
         return max(1, min(_TENANTS_AT_ONCE, self._limit.size // _LEAST_PAGE_BYTES))
 
-    async def read(self, tenants: Sequence[tuple[str, Window]]) -> list[Page | Exception]:
+    async def read(self, tenants: Sequence[tuple[str, FollowedTenant]]) -> list[Page | Exception]:
         """The page of each tenant after the head of its window, or its error: `LinkTooSlow` for all of them."""
         context = self._context
-        size = min(_PAGE_BYTES, self._limit.size // len(tenants))
+        size = min(PAGE_BYTES, self._limit.size // len(tenants))
         calls = []
-        for tenant, window in tenants:
+        heads = []
+        for tenant, followed in tenants:
+            window = followed.window
+            heads.append(window.head)
             arguments = [secrets.token_hex(EPOCH_BYTES), window.epoch.hex(), window.head, size]
             arguments += [context.trust, IDLE_SECONDS, int(self._bounds.max_seconds), self._bounds.max_trimmed_rooms]
-            arguments += [min(window.trimmed.newest, window.head)]
+            arguments += [min(window.trimmed.newest, window.head), window.pushed_out.newest, followed.ended]
             calls.append((context.keys.log(tenant), arguments))
         begun = context.timer()
         try:
@@ -96,7 +108,7 @@ class PageReader:
         except Exception as error:
             pages = [error] * len(tenants)
         else:
-            pages = [self._page(answer) for answer in answers]
+            pages = [self._page(after, answer) for after, answer in zip(heads, answers, strict=True)]
             self._limit.succeeded(sum(map(_size, pages)), context.timer() - begun)
         errors = [page for page in pages if isinstance(page, Exception)]
         if errors:
@@ -105,13 +117,13 @@ class PageReader:
             context.incidents.recovered("read")
         return pages
 
-    def _page(self, answer: Any) -> Page | Exception:
+    def _page(self, after: int, answer: Any) -> Page | Exception:
         if isinstance(answer, Exception):
             return answer
         epoch, head, entries, now, *lost = answer
         if not self._context.clock.now():
             self._context.clock.sync(float(now))
-        return Page(epoch_of(epoch), head, entries, *lost)
+        return Page(after, epoch_of(epoch), head, entries, *lost)
 
 
 def _size(page: Page | Exception) -> int:
