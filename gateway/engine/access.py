@@ -1,10 +1,7 @@
 """Access control by the application: its functions `authenticate` and `authorize`."""
 
 import asyncio
-import contextvars
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from inspect import isawaitable, iscoroutinefunction
 from typing import Any, Final, Protocol, TypeVar
 
@@ -12,15 +9,13 @@ from auth.errors import AuthError, RoomRefused
 from auth.identity import Identity
 from gateway.core.client_request import ClientRequest
 from gateway.core.errors import ApplicationFailed
+from gateway.engine.application_threads import ApplicationThreads
 from gateway.engine.session_identity import SessionIdentity
 from gateway.telemetry import log_events
 from schemas.rooms import user_room
 
 ANSWER_SECONDS: Final = 5.0
 """The timeout of each call of the application; a call that takes longer is refused."""
-
-_THREADS: Final = 16
-"""Worker threads for plain functions. Separate from the event loop's executor, which serves DNS lookups."""
 
 Answer = TypeVar("Answer")
 
@@ -47,7 +42,8 @@ class Access:
     """Calls the application's functions: a coroutine function on the event loop, a plain one in a thread.
 
     `authenticates` and `authorizes` are false without a function; nothing is awaited then. Methods raise
-    `ApplicationFailed` where a function raises or times out, and `AuthError` where it raises one.
+    `ApplicationFailed` where a function raises or times out, or all threads are hung, and `AuthError` where it raises
+    one.
     """
 
     def __init__(self, authenticate: Authenticate | None = None, authorize: Authorize | None = None) -> None:
@@ -55,7 +51,7 @@ class Access:
         self.authorizes: Final = authorize is not None
         self._authenticate = authenticate
         self._authorize = authorize
-        self._threads = ThreadPoolExecutor(_THREADS, "gateway-access")  # none before the first call
+        self._threads = ApplicationThreads()
 
     async def authenticate(self, request: ClientRequest) -> SessionIdentity | None:
         """The client's identity, None where the application does not know it."""
@@ -85,8 +81,7 @@ class Access:
                 if _is_coroutine_function(function):
                     answer = function(*arguments)
                 else:
-                    call = partial(contextvars.copy_context().run, function, *arguments)
-                    answer = await asyncio.get_running_loop().run_in_executor(self._threads, call)
+                    answer = await self._threads.call(ANSWER_SECONDS, function, *arguments)
                 return read(await answer if isawaitable(answer) else answer)
         except AuthError:
             raise
