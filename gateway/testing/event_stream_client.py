@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Self
 
+from gateway.testing.helpers import PATIENCE
 from gateway.testing.peers import small_socket
 
 _NO_LINGER: Final = struct.pack("ii", 1, 0)
@@ -95,7 +96,7 @@ class EventStreamClient:
     async def send(self, message: str) -> None:
         await asyncio.get_running_loop().sock_sendall(self._socket, message.encode())
 
-    async def next_block(self, seconds: float = 10.0) -> Block:
+    async def next_block(self, seconds: float = PATIENCE) -> Block:
         """The next block, comments included. Raises `EOFError` at the end of the stream."""
         async with asyncio.timeout(seconds):
             while b"\n\n" not in self._body:
@@ -111,7 +112,7 @@ class EventStreamClient:
             if block.data is not None:
                 return block.data
 
-    async def rest(self, seconds: float = 10.0) -> bytes:
+    async def rest(self, seconds: float = PATIENCE) -> bytes:
         """The rest of a body."""
         async with asyncio.timeout(seconds):
             try:

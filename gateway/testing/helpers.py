@@ -10,6 +10,9 @@ from gateway.core.log import Draft, Receipt
 from schemas.events import encode_event
 from schemas.rooms import DEFAULT_KINDS
 
+PATIENCE: Final = 20.0
+"""Seconds after which a suite gives up waiting; far more than anything here takes."""
+
 CURSOR_KEY: Final = b"a cursor key of the contract suite"
 DRAFT_AT: Final = "2026-01-15T10:30:00.000Z"
 
@@ -47,7 +50,7 @@ def number_of(frame: Frame) -> int:
     return number
 
 
-async def until(condition: Callable[[], object], seconds: float = 20.0) -> None:
+async def until(condition: Callable[[], object], seconds: float = PATIENCE) -> None:
     """Wait until `condition` is true. Raises `TimeoutError` after `seconds`."""
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 - there is no event to wait for in what is under test

@@ -14,6 +14,7 @@ from gateway.core.connect_request import ConnectRequest
 from gateway.core.connection import Connection
 from gateway.core.frame import Batch, EventStreamBatch, Frame
 from gateway.core.transport import Transport
+from gateway.testing.helpers import PATIENCE
 from gateway.transports.uvicorn.sockets import write_batch_to_fds
 
 _PIECE: Final = 16_384
@@ -129,11 +130,11 @@ class Peer:
             full, drains = False, len(self.host.drains)
         raise AssertionError(f"took {limit} bytes and was not full")
 
-    async def read(self, count: int, seconds: float = 10.0) -> list[str]:
+    async def read(self, count: int, seconds: float = PATIENCE) -> list[str]:
         async with asyncio.timeout(seconds):
             return [str(await self.client.recv()) for _ in range(count)]
 
-    async def read_to_end(self, seconds: float = 10.0) -> tuple[list[str], int | None, str | None]:
+    async def read_to_end(self, seconds: float = PATIENCE) -> tuple[list[str], int | None, str | None]:
         """All further texts, and the close code and reason."""
         texts = []
         try:

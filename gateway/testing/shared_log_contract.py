@@ -8,7 +8,7 @@ from gateway.core.cursor import Position
 from gateway.core.errors import LogUnavailable
 from gateway.core.log import Draft
 from gateway.core.window import Bounds
-from gateway.testing.helpers import draft, is_duplicate, number_of, until
+from gateway.testing.helpers import PATIENCE, draft, is_duplicate, number_of, until
 from gateway.testing.log_contract import LogContract
 from gateway.testing.log_items_contract import ITEM_BOUNDS, ItemStory, kept_of, keyed_draft
 from gateway.testing.log_rooms_contract import Story
@@ -222,7 +222,7 @@ class SharedLogContract(LogContract):
             await until(lambda: subject.log.window("acme").gap(position, [TENANT_ROOM]) == "log_reset")
 
     async def _until_appended(self, subject: LogUnderTest, event: Draft) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while True:
                 try:
                     await subject.log.append("acme", event)

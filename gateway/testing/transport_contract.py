@@ -4,7 +4,7 @@ import asyncio
 
 from gateway.core.frame import Batch, Frame
 from gateway.core.transport import CLOSE_SECONDS
-from gateway.testing.helpers import until
+from gateway.testing.helpers import PATIENCE, until
 from gateway.testing.transport_backpressure_contract import TransportBackpressureContract
 
 
@@ -107,7 +107,7 @@ class TransportContract(TransportBackpressureContract):
             assert closed.transport.fd is aborted.transport.fd is None
             await polite.client.close()
             rude.client.transport.abort()
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE):
                 while rude.connection not in rude.host.gone:
                     rude.deliver("x" * 16_384)
                     await asyncio.sleep(0)
@@ -168,7 +168,7 @@ class TransportContract(TransportBackpressureContract):
             two.transport.close(1011, "internal_error")
             two.transport.abort()
             three.transport.abort()
-            await until(lambda: {one.connection, two.connection, three.connection} <= set(one.host.gone), 5.0)
+            await until(lambda: {one.connection, two.connection, three.connection} <= set(one.host.gone))
             for peer in (one, two, three):
                 peer.write("after")
 

@@ -17,6 +17,7 @@ from websockets.typing import Subprotocol
 import gathering_client.sync
 from gathering_client import Draft, EventType, Receipt, Refused, TokenRefused, Unreachable, connect
 from tests.support.inprocess import RunningGateway, embedded, running
+from tests.support.pauses import PATIENCE
 from tests.support.proxy import Proxy, proxied
 from tests.support.settings import environment, settings_for
 
@@ -292,7 +293,7 @@ async def test_a_subscription_is_closed_by_another_thread(
     reading = asyncio.create_task(asyncio.to_thread(read))
     await asyncio.to_thread(live.wait, 10)
     await asyncio.to_thread(subscription_2.close)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         assert await reading == []
     subscription.close()
     assert list(subscription) == []

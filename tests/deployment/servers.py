@@ -12,6 +12,7 @@ import httpx
 
 from gateway.api import create_service
 from tests.documentation.pages import example
+from tests.support.clients import http_client
 from tests.support.inprocess import RunningGateway
 from tests.support.ports import ReservedPort
 from tests.support.process import Process, answers
@@ -55,6 +56,7 @@ _OPTIONS: Final = {
 
 _PINGING_WORKER: Final = """
 from uvicorn_worker import UvicornWorker as Usual
+from tests.support.clients import http_client
 
 class UvicornWorker(Usual):
     CONFIG_KWARGS = {**Usual.CONFIG_KWARGS, "ws_ping_interval": 2, "ws_ping_timeout": 2}
@@ -74,7 +76,7 @@ class Server(RunningGateway):
 
     def api(self, scope: str = "subscribe publish") -> httpx.AsyncClient:
         headers = {"Authorization": f"Bearer {self.token('root', scope=scope)}"}
-        return httpx.AsyncClient(base_url=self.url, headers=headers, trust_env=False)
+        return http_client(self.url, headers=headers)
 
     async def stop(self) -> None:
         """End it as an init system does, within its time."""

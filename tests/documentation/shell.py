@@ -110,6 +110,6 @@ def post(url: str, token: str = "") -> str:
 
 
 def _fetch(request: Request) -> str:
-    with build_opener(ProxyHandler({})).open(request, timeout=10) as answer:
+    with build_opener(ProxyHandler({})).open(request, timeout=PATIENCE) as answer:
         text: str = answer.read().decode()
     return text

@@ -5,7 +5,8 @@ import subprocess
 from collections.abc import Mapping
 from typing import Any
 
-from tests.support.process import PATIENCE, GatewayProcess
+from tests.support.pauses import PATIENCE
+from tests.support.process import GatewayProcess
 
 
 async def run(process: GatewayProcess, *command: str, variables: Mapping[str, str] | None = None) -> str:

@@ -12,7 +12,8 @@ from playwright.async_api import Browser, Route, expect
 from websockets.asyncio.client import connect
 
 from tests.e2e.console import ADMIN, HOSTILE, PLATFORM, UNNAMED, administrator, console
-from tests.support.process import PATIENCE, GatewayProcess
+from tests.support.pauses import PATIENCE
+from tests.support.process import GatewayProcess
 from tests.support.tokens import issue, token
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

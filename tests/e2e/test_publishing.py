@@ -13,8 +13,8 @@ from playwright.async_api import Browser, expect
 
 from tests.e2e.demo import run
 from tests.e2e.visit import Visit, visiting
-from tests.support.pauses import until
-from tests.support.process import PATIENCE, GatewayProcess
+from tests.support.pauses import PATIENCE, until
+from tests.support.process import GatewayProcess
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -8,6 +8,7 @@ import pytest
 from playwright.async_api import Browser, expect
 
 from tests.e2e.visit import visiting
+from tests.support.clients import http_client
 from tests.support.contracts import write_contract
 from tests.support.inprocess import running
 from tests.support.process import GatewayProcess
@@ -23,7 +24,7 @@ _SHOWN = """(all) => all.map((one) => [
 
 
 async def fetch(url: str) -> httpx.Response:
-    async with httpx.AsyncClient(trust_env=False, verify=False) as client:  # noqa: S501 - plain HTTP; spares the certificates
+    async with http_client() as client:
         return await client.get(url)
 
 

@@ -8,8 +8,7 @@ from urllib.parse import urlsplit
 
 from playwright.async_api import Browser, ConsoleMessage, Locator, Page, expect
 
-from tests.support.pauses import until
-from tests.support.process import PATIENCE
+from tests.support.pauses import PATIENCE, until
 
 expect.set_options(timeout=PATIENCE * 1000)
 

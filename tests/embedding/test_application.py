@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 import uvicorn
 from fastapi import FastAPI
@@ -22,9 +21,10 @@ from gateway.api import create_router, create_service
 from gateway.service.config import Settings
 from gateway.transports.uvicorn import HttpProtocol, SocketTransport
 from gateway.transports.uvicorn.protocol import WebSocketTransport
-from tests.support.clients import Client, assert_problem, fence, http
+from tests.support.clients import Client, assert_problem, fence, http, http_client
 from tests.support.commands import started
 from tests.support.inprocess import RunningGateway
+from tests.support.pauses import PATIENCE
 from tests.support.process import GatewayProcess
 from tests.support.settings import NO_LIMITS, SECRET, settings_for, variables
 
@@ -47,7 +47,7 @@ async def served(application: FastAPI, **options: Any) -> AsyncIterator[int]:
     server = uvicorn.Server(uvicorn.Config(application, **options))
     task = asyncio.create_task(server.serve(sockets=[listener]))
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while not server.started:  # noqa: ASYNC110 - nothing tells of it
                 await asyncio.sleep(0.005)
         yield listener.getsockname()[1]
@@ -91,7 +91,7 @@ async def test_a_gateway_lives_within_another_application() -> None:
             assert answer.status_code == 202
             assert (await client.next("task.completed"))["event_id"] == answer.json()["event_id"]
             assert (await api.get("/readyz")).status_code == 200
-        async with httpx.AsyncClient(trust_env=False) as own:
+        async with http_client() as own:
             answer = await own.get(f"http://127.0.0.1:{gate.port}/own")
             assert answer.json() == {"answer": "theirs"}
 
@@ -228,7 +228,7 @@ async def test_a_slow_consumer_delays_no_other_client_there_either() -> None:
             stuck.transport.pause_reading()
             sent = [await gate.publish(circle_id=1, data={"x": "y" * 60_000}) for _ in range(100)]
             assert [(await reader.next("task.completed"))["event_id"] for _ in sent] == sent
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE):
                 while gate.service.manager.get_client_count() > 1:  # noqa: ASYNC110 - nothing tells of it
                     await asyncio.sleep(0.02)
             stuck.transport.abort()
@@ -242,7 +242,7 @@ async def test_a_slow_consumer_delays_no_other_client_there_either() -> None:
 async def follows(port: int, token: str) -> None:
     """A client of this server hears an event that is published over HTTP."""
     url = f"ws://127.0.0.1:{port}/ws/dashboard?token={token}&rooms=circle:1"
-    async with connect(url) as websocket, httpx.AsyncClient(trust_env=False) as api:
+    async with connect(url) as websocket, http_client() as api:
         client = Client(websocket)
         await client.next("connection.established")
         await client.next("subscribed")

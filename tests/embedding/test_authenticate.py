@@ -21,7 +21,7 @@ from gateway.core.credentials import NO_SECRETS
 from gateway.engine import access
 from gateway.testing import Clock, until
 from tests.embedding.application import ADA, TRANSPORTS, Sessions, application, client, established
-from tests.support.clients import assert_problem, fence, http
+from tests.support.clients import assert_problem, fence, http, http_client
 from tests.support.inprocess import RunningGateway
 from tests.support.raw_client import command, handshake, raw
 from tests.support.settings import settings_for
@@ -32,7 +32,7 @@ both_transports = pytest.mark.parametrize("transport", TRANSPORTS)
 
 def api(gate: RunningGateway, session: str | None = "a", **headers: str) -> httpx.AsyncClient:
     cookies = {} if session is None else {"session": session}
-    return httpx.AsyncClient(base_url=gate.url, headers=headers, cookies=cookies, trust_env=False)
+    return http_client(gate.url, headers=headers, cookies=cookies)
 
 
 # ---- connecting

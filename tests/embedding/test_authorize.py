@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Collection, Sequence
 from typing import Any
 
-import httpx
 import pytest
 
 from auth.identity import Identity
@@ -12,7 +11,7 @@ from gateway.engine import access
 from gateway.testing import until
 from tests.embedding.application import TRANSPORTS, Sessions, application, established
 from tests.embedding.application import client as connected
-from tests.support.clients import Client, assert_problem, fence, until_fence
+from tests.support.clients import Client, assert_problem, fence, http_client, until_fence
 from tests.support.inprocess import RunningGateway
 
 both_transports = pytest.mark.parametrize("transport", TRANSPORTS)
@@ -142,7 +141,7 @@ async def test_presence_is_for_those_who_may_join(transport: str) -> None:
             assert (await ada.ask(type="presence", room="circle:1"))["data"]["users"] == []
             assert code_of(await ada.ask(type="presence", room="circle:2")) == ("room_forbidden", ["circle:2"])
             assert (await ada.ask(type="presence", room="user:ada"))["data"]["connections"] == 1
-        async with httpx.AsyncClient(base_url=gate.url, cookies={"session": "a"}, trust_env=False) as api:
+        async with http_client(gate.url, cookies={"session": "a"}) as api:
             assert (await api.get("/rooms/circle:1/presence")).status_code == 200
             assert_problem(await api.get("/rooms/circle:2/presence"), 403, "room_forbidden")
             membership.error = RuntimeError("hunter2")

@@ -2,15 +2,14 @@
 
 import asyncio
 
-import httpx
-
+from tests.support.clients import http_client
 from tests.support.inprocess import RunningGateway
 
 
 async def test_an_application_announces_its_end_and_drains(gate: RunningGateway) -> None:
     """After `announce` it is not ready and takes newcomers; `run` then sends everybody away."""
     drain = gate.service.gateway.drain
-    async with httpx.AsyncClient(trust_env=False, base_url=gate.url) as http, gate.client() as first:
+    async with http_client(gate.url) as http, gate.client() as first:
         assert (await http.get("/readyz")).status_code == 200
         drain.announce()
         assert (await http.get("/readyz")).status_code == 503

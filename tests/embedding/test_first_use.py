@@ -16,7 +16,7 @@ from gateway.api import create_app, create_router, create_service
 from gateway.service.config import Settings
 from gateway.service.factory import Service
 from gateway.transports.uvicorn import SocketTransport
-from tests.support.clients import Client, assert_problem
+from tests.support.clients import Client, assert_problem, http_client
 from tests.support.inprocess import RunningGateway, served
 from tests.support.settings import settings_for
 from tests.support.tokens import issue
@@ -64,7 +64,7 @@ async def test_an_expired_token_gets_nothing_more(way: str) -> None:
 @pytest.mark.parametrize("first", ["/readyz", "/healthz", "/.well-known/jwks.json", "/rooms/tenant/presence"])
 async def test_any_route_starts_it(way: str, first: str, caplog: pytest.LogCaptureFixture) -> None:
     """The gateway is then ready, and one log line recommends the lifespan."""
-    async with without_lifespan(way) as gate, httpx.AsyncClient(trust_env=False) as api:
+    async with without_lifespan(way) as gate, http_client() as api:
         headers = {"Authorization": f"Bearer {gate.token()}"}
         answers = await asyncio.gather(*(api.get(gate.url + first, headers=headers) for _ in range(5)))
         assert {answer.status_code for answer in answers} == {200}

@@ -20,7 +20,7 @@ from tests.support.settings import SECRET, environment, settings_for
 async def use(service: Service, since: str | None) -> str:
     """Use features with tasks and timers; returns a cursor to resume from."""
     async with running(service=service) as gate:
-        await until(lambda: service.gateway.ready, 5.0)
+        await until(lambda: service.gateway.ready)
         query = "&rooms=circle:1" + (f"&since={since}" if since else "")
         async with gate.client(query=query) as client:
             subscribed = (await client.next("subscribed"))["data"]

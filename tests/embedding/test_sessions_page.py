@@ -12,7 +12,7 @@ import pytest
 from gateway.transports.uvicorn import HttpProtocol, SocketTransport
 from tests.documentation.pages import example
 from tests.embedding.application import client, established
-from tests.support.clients import assert_problem, until_fence
+from tests.support.clients import assert_problem, http_client, until_fence
 from tests.support.inprocess import RunningGateway, served
 from tests.support.settings import SECRET
 
@@ -41,7 +41,7 @@ async def board(
 @asynccontextmanager
 async def visitor(board: RunningGateway, user: str) -> AsyncIterator[tuple[str, httpx.AsyncClient]]:
     """The session of a user who has logged in, and a client that sends its cookie."""
-    async with httpx.AsyncClient(base_url=board.url, trust_env=False) as api:
+    async with http_client(board.url) as api:
         cookie = (await api.post(f"/login/{user}")).headers["set-cookie"]
         assert {"Secure", "HttpOnly", "SameSite=lax"} <= set(cookie.split("; "))
         session = cookie.partition(";")[0].partition("=")[2]

@@ -5,14 +5,13 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import httpx
 import pytest
 from fastapi import FastAPI
 
 from gateway import Event, EventBus, NotRunning, WrongEventLoop, setup_websocket_broadcasting
 from gateway.api import create_router, create_service
 from gateway.service.factory import Service
-from tests.support.clients import Client
+from tests.support.clients import Client, http_client
 from tests.support.inprocess import RunningGateway, served
 from tests.support.settings import settings_for
 
@@ -146,7 +145,7 @@ async def test_a_plain_route_publishes() -> None:
     """FastAPI runs a plain route in a thread: the wrong call fails at once and blocks nothing, the right one
     delivers."""
     service = create_service(settings_for())
-    async with served(shop(service)) as port, httpx.AsyncClient(trust_env=False) as api:
+    async with served(shop(service)) as port, http_client() as api:
         gate = RunningGateway(service, port)
         async with gate.client(query="&rooms=circle:1") as client:
             await client.next("subscribed")

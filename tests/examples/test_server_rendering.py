@@ -3,7 +3,6 @@
 import asyncio
 from pathlib import Path
 
-import httpx
 import pytest
 from playwright.async_api import Browser, Route, expect
 
@@ -11,6 +10,7 @@ from tests.documentation.pages import example
 from tests.documentation.shell import PATIENCE, Shell
 from tests.e2e.visit import Visit
 from tests.examples.programs import copy_example
+from tests.support.clients import http_client
 from tests.support.inprocess import RunningGateway, running
 from tests.support.nodejs import needs_npm
 from tests.support.pauses import until
@@ -26,7 +26,7 @@ async def change(gate: RunningGateway, task: int, title: str, done: bool = False
 
 
 async def html_of(url: str) -> str:
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with http_client() as client:
         answer = await client.get(url)
     assert answer.status_code == 200, answer.text
     return answer.text

@@ -14,7 +14,7 @@ from auth.keys import KeyRing, hmac_key
 from auth.tokens import TokenIssuer
 from tests.faults.line import dial
 from tests.support.oracle import Reader, hold
-from tests.support.pauses import ran, until
+from tests.support.pauses import PATIENCE, ran, until
 from tests.support.settings import SECRET
 
 TENANT = "acme"
@@ -216,7 +216,7 @@ class Publisher:
                 self.acked.setdefault(event["data"]["n"], result["event_id"])
         return len(results) == len(events) and all("event_id" in result for result in results)
 
-    async def stop(self, seconds: float = 10.0) -> None:
+    async def stop(self, seconds: float = PATIENCE) -> None:
         """End with what is under way."""
         self._ended = True
         async with asyncio.timeout(seconds):
@@ -237,7 +237,7 @@ async def publishing(urls: Sequence[str], rate: float = 100.0, **fields: Any) ->
 
 
 async def judge(
-    publisher: Publisher, followers: Iterable[ResumingClient], *, gaps: bool = False, seconds: float = 15.0
+    publisher: Publisher, followers: Iterable[ResumingClient], *, gaps: bool = False, seconds: float = PATIENCE
 ) -> None:
     """Stop publishing, wait until every follower has the last acknowledged event, and hold each to the promise."""
     await publisher.stop()

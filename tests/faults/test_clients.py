@@ -7,16 +7,16 @@ import time
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-import httpx
 import psutil
 import pytest
 
 from tests.faults.links import VethLink, veth_link
 from tests.faults.promise import TENANT, following, judge, publishing
 from tests.faults.storm import storm
+from tests.support.clients import http_client
 from tests.support.inprocess import RunningGateway, running
 from tests.support.oracle import share
-from tests.support.pauses import ran, until
+from tests.support.pauses import PATIENCE, ran, until
 from tests.support.process import GatewayProcess, gateway_processes
 from tests.support.proxy import Proxy
 from tests.support.raw_client import RawClient, handshake
@@ -45,7 +45,7 @@ class Baseline:
             return len(asyncio.all_tasks()) <= self._tasks + 5 and psutil.Process().num_fds() <= self._fds + 5
 
         await until(empty, seconds)
-        await until(as_before, 10.0)
+        await until(as_before)
 
 
 async def over(sock: socket.socket, user_id: str, query: str = "&rooms=tenant") -> RawClient:
@@ -117,7 +117,7 @@ async def test_five_thousand_of_ten_thousand_clients_reset(tmp_path: Path) -> No
             f"{before * 1000:.0f} ms before, {after * 1000:.0f} ms from then on"
         )
         assert after < 0.25
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while node.usage.num_fds() > fds + 5:  # noqa: ASYNC110 - of another process
                 await asyncio.sleep(0.05)
         assert await indexed(node) == (0, 0, 0)
@@ -126,7 +126,7 @@ async def test_five_thousand_of_ten_thousand_clients_reset(tmp_path: Path) -> No
 async def indexed(node: GatewayProcess) -> tuple[int, int, int]:
     """Connections, users and rooms of the tenant, as the node has them."""
     headers = {"Authorization": f"Bearer {token('root', scope='admin')}"}
-    async with httpx.AsyncClient(trust_env=False, headers=headers) as client:
+    async with http_client(headers=headers) as client:
         found = (await client.get(f"{node.url}/admin/stats")).json()
     return found["active_connections"], found["active_users"], found["active_rooms"]
 
@@ -225,9 +225,9 @@ async def test_ten_thousand_come_back_at_once(tmp_path: Path) -> None:
 async def come_back(folder: Path, *, clients: int, within: float) -> None:
     async with gateway_processes(folder, 1, max_connections_per_tenant=0) as (node,):
         async with following([node.ws_url], 1) as (first,), publishing([node.url], 200) as publisher:
-            await until(lambda: len(first.events) > 100, 10.0)
+            await until(lambda: len(first.events) > 100)
             await publisher.stop()
-            await until(lambda: len(first.events) == len(publisher.acked), 10.0)
+            await until(lambda: len(first.events) == len(publisher.acked))
             ids, numbers = first.ids, first.numbers
         cursor, owed = ids[-101], numbers[-100:]
         fds = node.usage.num_fds()
@@ -240,7 +240,7 @@ async def come_back(folder: Path, *, clients: int, within: float) -> None:
         assert outcome.errors == 0
         assert all(got == owed for got in outcome.numbers)
         assert peak < 2**30
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while node.usage.num_fds() > fds + 5:  # noqa: ASYNC110 - of another process
                 await asyncio.sleep(0.05)
 

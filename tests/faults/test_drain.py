@@ -5,10 +5,10 @@ import signal
 import socket
 from pathlib import Path
 
-import httpx
 import pytest
 
 from tests.faults.promise import ResumingClient, following, judge, publishing
+from tests.support.clients import http_client
 from tests.support.pauses import ran, until
 from tests.support.process import GatewayProcess, gateway_processes
 from tests.support.raw_client import handshake
@@ -67,7 +67,7 @@ async def never_reads(node: GatewayProcess) -> socket.socket:
 
 async def ready_once_notified(node: GatewayProcess, followers: list[ResumingClient]) -> int:
     """The answer of `/readyz` as soon as one client has been notified of its slot."""
-    async with httpx.AsyncClient(trust_env=False, timeout=5) as client:
+    async with http_client() as client:
         await client.get(f"{node.url}/healthz")  # or connecting would take its time when it is due
         await until(lambda: any(follower_slots(follower) for follower in followers))
         return (await client.get(f"{node.url}/readyz")).status_code

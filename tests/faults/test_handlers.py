@@ -7,15 +7,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-import httpx
 import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from tests.faults.promise import TENANT
-from tests.support.clients import Client
+from tests.support.clients import Client, http_client
 from tests.support.inprocess import RunningGateway
-from tests.support.pauses import until
+from tests.support.pauses import PATIENCE, until
 
 CANARY = "canary-of-the-fault"
 
@@ -68,7 +67,7 @@ async def gone_with_1011(client: Client) -> None:
     received = ""
     with suppress(ConnectionClosed):
         while True:
-            received += str(await asyncio.wait_for(client.websocket.recv(), 5))
+            received += str(await asyncio.wait_for(client.websocket.recv(), PATIENCE))
     assert (client.websocket.close_code, client.websocket.close_reason) == (1011, "internal_error")
     assert CANARY not in received
 
@@ -164,7 +163,7 @@ async def test_fault_while_catching_up_ends_that_connection(
 async def test_fault_of_a_route_is_opaque(gate: RunningGateway, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same over HTTP: 500, a problem, and not a word of the fault."""
     monkeypatch.setattr(gate.service.gateway.publishing, "draft", broken)
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with http_client() as client:
         answer = await client.post(
             f"{gate.url}/events",
             json={"type": "task.created", "data": {}},

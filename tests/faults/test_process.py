@@ -11,14 +11,14 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from tests.faults.line import dial
 from tests.faults.promise import following, judge, publishing
-from tests.support.pauses import ran, until
+from tests.support.clients import http_client
+from tests.support.pauses import PATIENCE, ran, until
 from tests.support.process import GatewayProcess
 from tests.support.redis import redis_server
 from tests.support.settings import SECRET
@@ -31,7 +31,7 @@ LINES = 500
 async def say_much(node: GatewayProcess, count: int) -> None:
     """Have the node write a line for each of these: tokens, which are audited and never left out."""
     headers = {"Authorization": f"Bearer {token('root', scope='subscribe admin')}"}
-    async with httpx.AsyncClient(trust_env=False, headers=headers) as client:
+    async with http_client(headers=headers) as client:
         for number in range(count):
             body = {"user_id": f"user{number}", "rooms": []}
             assert (await client.post(f"{node.url}/admin/tokens", json=body)).status_code == 201
@@ -45,7 +45,7 @@ async def slowest(node: GatewayProcess, during: "asyncio.Task[None]") -> float:
         while not during.done():
             begun = ran()
             await websocket.send('{"type": "ping"}')
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(PATIENCE):
                 assert json.loads(await websocket.recv())["type"] == "pong"
             most = max(most, ran() - begun)
             await asyncio.sleep(0.01)
@@ -113,7 +113,7 @@ async def test_descriptors_run_out(tmp_path: Path) -> None:
                 sock.setblocking(False)
                 sock.connect_ex(("127.0.0.1", node.port))
                 greedy.append(sock)
-            await until(lambda: node.usage.num_fds() >= FEW - 2, 5.0)
+            await until(lambda: node.usage.num_fds() >= FEW - 2)
             exhausted = ran()
             had = len(publisher.acked)
             await asyncio.sleep(3.0)
@@ -191,11 +191,11 @@ async def test_node_starts_without_redis_and_recovers(tmp_path: Path) -> None:
         try:
             await node.start(ready=False)
             assert not node.answers("/readyz")
-            async with connect(f"{node.ws_url}?token={token()}&rooms=tenant", open_timeout=5) as websocket:
+            async with connect(f"{node.ws_url}?token={token()}&rooms=tenant", open_timeout=PATIENCE) as websocket:
                 frames = []
                 with suppress(ConnectionClosed):
                     while True:
-                        frames.append(json.loads(await asyncio.wait_for(websocket.recv(), 5)))
+                        frames.append(json.loads(await asyncio.wait_for(websocket.recv(), PATIENCE)))
             assert websocket.close_code == 1013
             assert {frame["type"] for frame in frames} <= {"error"}
             assert len(node.err) < 20, node.log

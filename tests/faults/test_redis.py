@@ -20,7 +20,7 @@ from schemas.events import Op
 from tests.support.clients import Client, http
 from tests.support.inprocess import RunningGateway
 from tests.support.oracle import TENANT, Publisher, Reader, Stage, share, stage
-from tests.support.pauses import ran, until
+from tests.support.pauses import PATIENCE, ran, until
 from tests.support.proxy import proxied
 from tests.support.redis import RedisServer, redis_server
 from tests.support.redis_logs import redis_log
@@ -111,7 +111,7 @@ async def test_a_key_of_an_ended_epoch_is_no_duplicate(tmp_path: Path, prefix: s
                 async with gate.client(query="&rooms=circle:1") as client:
                     await client.next("subscribed")
                     answers: list[httpx.Response] = []
-                    async with asyncio.timeout(10):
+                    async with asyncio.timeout(PATIENCE):
                         while not answers or answers[-1].status_code == 503:
                             answers.append(await api.post("/events", json=event))
                     again = answers[-1].json()
@@ -163,15 +163,15 @@ async def test_f5_partition_of_one_node(server: RedisServer, prefix: str, second
         with pytest.raises(LogUnavailable):
             await cut_off.publish("bolt", "task.created", {"n": 1})
         assert ran() - begun < 2.2
-        await until(lambda: bool(nodes.readers[1].of("stream.degraded")), 5.0)
+        await until(lambda: bool(nodes.readers[1].of("stream.degraded")))
         assert not cut_off.ready
         await asyncio.sleep(seconds - (ran() - begun))
         assert publisher.refused == 0
         assert nodes.readers[0].of("stream.degraded") == []
         network.heal()
         await publisher.more(20)
-        await nodes.judge(publisher, seconds=5.0)
-        await until(lambda: cut_off.ready, 5.0)
+        await nodes.judge(publisher)
+        await until(lambda: cut_off.ready)
 
 
 @long_and_short(4.0, 30.0)
@@ -267,7 +267,7 @@ async def test_f7_primary_that_became_a_replica(tmp_path: Path, prefix: str) -> 
 
 
 async def _until_replicated(replica: RedisServer, key: str) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while not await replica.ask("EXISTS", key):  # noqa: ASYNC110 - Redis has no event for it
             await asyncio.sleep(0.05)
 
@@ -289,12 +289,12 @@ async def test_f8_deaf_channel(server: RedisServer, prefix: str, seconds: float)
         await publisher.more(2)
         last = max(publisher.acked)
         await until(lambda: last in nodes.readers[1].numbers, 2.5)
-        await until(lambda: not deaf.ready, 10.0)
+        await until(lambda: not deaf.ready)
         await asyncio.sleep(max(0.0, seconds - (ran() - begun)))
         assert len(nodes.readers[1].ids) > len(publisher.acked) * 0.5
         assert network.opened > connections, "it never tried another connection"
         network.swallow = False
-        await until(lambda: deaf.ready, 10.0)
+        await until(lambda: deaf.ready)
         await nodes.judge(publisher)
 
 
@@ -303,9 +303,9 @@ async def test_f8_no_probe_needed_where_no_server_listens(server: RedisServer, p
     async with proxied(server.port) as network, redis_log(network.url, prefix=prefix) as subject:
         await until(lambda: network.opened >= 2)
         network.swallow = True
-        await until(lambda: not subject.log.ready, 10.0)
+        await until(lambda: not subject.log.ready)
         network.swallow = False
-        await until(lambda: subject.log.ready, 10.0)
+        await until(lambda: subject.log.ready)
 
 
 @long_and_short(4.0, 30.0)
@@ -545,7 +545,7 @@ async def test_keyed_events_that_a_node_missed_come_whole(server: RedisServer, p
         async def read_up_to(count: int) -> None:
             nonlocal shown, seen
             while seen < count:
-                frame = await client.next(timeout=10.0)
+                frame = await client.next()
                 assert frame["type"] != "stream.gap"
                 if "key" in frame:
                     text, seen = frame["data"]["text"], frame["data"]["n"]
@@ -578,7 +578,7 @@ async def test_item_that_ended_while_a_node_was_away_does_not_come_back(server: 
             await there.publish(TENANT, "run.output", {"text": text}, circle_id=circle, item_key="run:1", op=op)
 
         async def event_of(one: Client) -> dict[str, Any]:
-            while (frame := await one.next(timeout=10.0))["type"] in ("subscribed", "stream.mark"):
+            while (frame := await one.next())["type"] in ("subscribed", "stream.mark"):
                 pass
             return frame
 

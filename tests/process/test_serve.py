@@ -17,7 +17,8 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from tests.support.commands import invoke, processor_seconds, run, started
-from tests.support.process import PATIENCE, Process, answers
+from tests.support.pauses import PATIENCE
+from tests.support.process import Process, answers
 from tests.support.settings import SECRET, environment, variables
 
 COMMANDS = {"gateway serve": ("gateway", ["serve"]), "uvicorn": ("uvicorn", ["gateway.app:app", "--port", "0"])}
@@ -187,6 +188,7 @@ def test_development_mode_keeps_its_key_and_so_its_tokens(tmp_path: Path) -> Non
                     f"http://127.0.0.1:{port}/events",
                     headers={"Authorization": f"Bearer {token}"},
                     json={"type": "task.completed", "data": {}, "circle_id": 1},
+                    timeout=PATIENCE,
                     trust_env=False,
                 )
                 assert answer.status_code == 202
@@ -207,13 +209,13 @@ def test_demo_traffic_flows_for_two_tenants(tmp_path: Path) -> None:
     with started("serve", "--dev", "--demo", "--port", "0", cwd=tmp_path) as process:
         port = process.line(r"Dashboard +http://127\.0\.0\.1:(\d+)/")
         url = f"http://127.0.0.1:{port}"
-        answer = httpx.post(f"{url}/dev/session", json={}, trust_env=False)
+        answer = httpx.post(f"{url}/dev/session", json={}, timeout=PATIENCE, trust_env=False)
         tenants = answer.json()["tenants"]
         assert len({tenant["tenant"] for tenant in tenants}) == 2
         token = process.line(r"token=(\S+)")
         head = {"Authorization": f"Bearer {token}"}
         end = time.monotonic() + PATIENCE
-        while not httpx.get(f"{url}/admin/stats", headers=head, trust_env=False).json()["log_events"]:
+        while not httpx.get(f"{url}/admin/stats", headers=head, timeout=PATIENCE, trust_env=False).json()["log_events"]:
             assert time.monotonic() < end
 
 
@@ -222,7 +224,7 @@ def test_the_session_of_the_page_is_for_this_machine_only(tmp_path: Path) -> Non
     with started("serve", "--dev", "--port", "0", cwd=tmp_path) as process:
         port = process.line(r"Dashboard +http://127\.0\.0\.1:(\d+)/")
         url = f"http://127.0.0.1:{port}/dev/session"
-        good = httpx.post(url, json={}, trust_env=False)
+        good = httpx.post(url, json={}, timeout=PATIENCE, trust_env=False)
         assert good.status_code == 200
         assert good.headers["cache-control"] == "no-store"
         for headers in (
@@ -231,7 +233,7 @@ def test_the_session_of_the_page_is_for_this_machine_only(tmp_path: Path) -> Non
             {"Host": "evil.example"},
             {"Host": f"evil.example:{port}", "Origin": f"http://evil.example:{port}"},
         ):
-            answer = httpx.post(url, json={}, headers=headers, trust_env=False)
+            answer = httpx.post(url, json={}, headers=headers, timeout=PATIENCE, trust_env=False)
             assert answer.status_code == 403, headers
             assert "token" not in answer.text
 

@@ -14,6 +14,7 @@ from schemas.codes import CloseCode, ErrorCode
 from tests.support.clients import Client, fence, http
 from tests.support.inprocess import RunningGateway, running, service_with
 from tests.support.logs import FailingLog
+from tests.support.pauses import PATIENCE
 from tests.support.settings import settings_for
 
 EVENT: dict[str, Any] = {"type": "task.created", "data": {}, "circle_id": 1}
@@ -196,7 +197,7 @@ async def test_a_slow_consumer_is_aborted_and_delays_no_other_client() -> None:
             # More than the kernel holds for it (4 MiB to send) and the gateway's buffer.
             sent = [await gate.publish(circle_id=1, data={"x": "y" * 60_000}) for _ in range(100)]
             assert [(await reader.next("task.completed"))["event_id"] for _ in sent] == sent
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE):
                 while gate.service.manager.get_client_count() > 1:  # noqa: ASYNC110 - nothing tells of it
                     await asyncio.sleep(0.02)
             stuck.transport.abort()

@@ -11,6 +11,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from gateway.api import create_router
 from gateway.service.factory import create_service
+from tests.support.clients import http_client
 from tests.support.inprocess import RunningGateway, running, served
 from tests.support.settings import settings_for
 
@@ -53,11 +54,11 @@ async def embedded(middleware: dict[str, Any] | None = None, **settings: Any) ->
 
 def api(gate: RunningGateway, origin: str | None, **headers: str) -> httpx.AsyncClient:
     given = {"Authorization": f"Bearer {gate.token()}", **headers, **({} if origin is None else {"Origin": origin})}
-    return httpx.AsyncClient(base_url=gate.url, headers=given, trust_env=False)
+    return http_client(gate.url, headers=given)
 
 
 async def preflight(gate: RunningGateway, origin: str, path: str) -> httpx.Response:
-    async with httpx.AsyncClient(base_url=gate.url, trust_env=False) as client:
+    async with http_client(gate.url) as client:
         return await client.options(path, headers={"Origin": origin, **PREFLIGHT})
 
 

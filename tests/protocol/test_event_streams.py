@@ -16,7 +16,7 @@ from gateway.transports.uvicorn.event_stream import SILENCE_SECONDS, EventStream
 from tests.support.clients import http
 from tests.support.event_streams import asking, streaming
 from tests.support.inprocess import RunningGateway, embedded, running
-from tests.support.pauses import until
+from tests.support.pauses import PATIENCE, until
 from tests.support.settings import settings_for
 
 WAYS = ["socket", "h11", "asgi", "embedded"]
@@ -375,7 +375,7 @@ async def test_one_who_reads_nothing_is_given_up() -> None:
     for way in ("socket", "asgi"):
         async with serving(way, stall_seconds=1.0) as gate, streaming(gate, "?rooms=circle:1"):
             manager = gate.service.gateway.manager
-            async with asyncio.timeout(15.0):
+            async with asyncio.timeout(PATIENCE):
                 while list(manager.connections()):
                     await gate.publish(circle_id=1, data={"filler": "x" * 60_000})
                     await asyncio.sleep(0.005)

@@ -13,6 +13,7 @@ from gateway.logs.memory import MemoryLog
 from tests.support.clients import assert_problem, fence, http
 from tests.support.inprocess import RunningGateway, running, service_with
 from tests.support.logs import FailingLog
+from tests.support.pauses import PATIENCE
 from tests.support.settings import settings_for
 
 EVENT: dict[str, Any] = {"type": "task.completed", "data": {"n": 1}, "circle_id": 1}
@@ -253,7 +254,7 @@ async def test_a_body_is_not_read_of_a_caller_without_the_scope(
     reader, writer = await asyncio.open_connection("127.0.0.1", gate.port)
     try:
         writer.write("\r\n".join([*head, "", '{"events": [']).encode())
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             answer = await reader.readuntil(b"\r\n")
     finally:
         writer.close()
@@ -318,7 +319,7 @@ async def test_no_body_is_read_without_a_token(gate: RunningGateway) -> None:
         "POST /events/batch HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 16000000\r\n\r\n"
     )
     writer.write(head.encode())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         assert (await reader.readline()).startswith(b"HTTP/1.1 401")
     writer.close()
 
@@ -344,7 +345,7 @@ async def test_a_token_that_dies_while_the_body_comes_publishes_nothing(path: st
     async with running(service=service_with(lambda: time.time() + ahead)) as gate:
         body = json.dumps({"events": [EVENT]} if path.endswith("batch") else EVENT).encode()
         gateway = gate.service.gateway
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             reader, writer = await head_judged(gate, path, len(body))
             if death == "revoked":
                 await gateway.administration.revoke_user("acme", "ada")

@@ -14,6 +14,7 @@ from websockets.exceptions import InvalidStatus
 from gateway.api import create_app, create_router
 from gateway.core.event_stream import PATH
 from gateway.service.factory import Service, create_service
+from tests.support.clients import http_client
 from tests.support.inprocess import RunningGateway, running
 from tests.support.pauses import until
 from tests.support.settings import settings_for
@@ -30,7 +31,7 @@ async def gate() -> AsyncIterator[RunningGateway]:
 @pytest_asyncio.fixture(loop_scope="module")
 async def api(gate: RunningGateway) -> AsyncIterator[httpx.AsyncClient]:
     headers = {"Authorization": f"Bearer {gate.token('root', scope='subscribe publish admin')}"}
-    async with httpx.AsyncClient(base_url=gate.url, headers=headers, trust_env=False) as client:
+    async with http_client(gate.url, headers=headers) as client:
         yield client
 
 
@@ -60,8 +61,8 @@ async def test_head_is_taken_wherever_get_is(gate: RunningGateway, api: httpx.As
 
     for path in gets:
         # Where the answer has numbers of the moment, two of them may differ in length.
-        await until(partial(same_length, path), 5.0)
-    anonymous = httpx.AsyncClient(base_url=gate.url, trust_env=False)
+        await until(partial(same_length, path))
+    anonymous = http_client(gate.url)
     async with anonymous:
         assert (await anonymous.head("/admin/stats")).status_code == 401
 
@@ -121,7 +122,7 @@ async def test_a_request_without_a_body_lacks_its_members(api: httpx.AsyncClient
 
 async def test_missing_credentials_are_reported_first(gate: RunningGateway) -> None:
     """401, whatever the body is said to be."""
-    async with httpx.AsyncClient(base_url=gate.url, trust_env=False) as client:
+    async with http_client(gate.url) as client:
         for path in ("/events", "/events/batch"):
             answer = await client.post(path, content=b"x", headers={"Content-Type": "text/plain"})
             assert answer.status_code == 401, path

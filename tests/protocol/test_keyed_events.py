@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.clients import Client, fence
+from tests.support.clients import Client, fence, http_client
 from tests.support.inprocess import RunningGateway, running
 from tests.support.settings import settings_for
 
@@ -20,7 +20,7 @@ async def gate() -> AsyncIterator[RunningGateway]:
 
 def api_of(gate: RunningGateway, **token: Any) -> httpx.AsyncClient:
     headers = {"Authorization": f"Bearer {gate.token(**token)}"}
-    return httpx.AsyncClient(base_url=gate.url, headers=headers, trust_env=False)
+    return http_client(gate.url, headers=headers)
 
 
 async def put(gate: RunningGateway, key: str, op: str | None = None, *, circle: int = 1, **data: Any) -> str:
@@ -257,5 +257,5 @@ async def test_rooms_over_http_are_for_those_who_may_subscribe(gate: RunningGate
             assert answer.status_code == expected, (room, query, answer.text)
     async with api_of(gate, scope="publish") as api:
         assert (await api.get(f"/rooms/circle:1/{path}")).json()["code"] == "scope_missing"
-    async with httpx.AsyncClient(base_url=gate.url, trust_env=False) as api:
+    async with http_client(gate.url) as api:
         assert (await api.get(f"/rooms/circle:1/{path}")).status_code == 401

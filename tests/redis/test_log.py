@@ -26,7 +26,7 @@ from gateway.testing.log_items_contract import ITEM_BOUNDS, ItemStory, keyed_dra
 from schemas.rooms import TENANT_ROOM
 from tests.support.event_streams import asking
 from tests.support.inprocess import running
-from tests.support.pauses import until
+from tests.support.pauses import PATIENCE, until
 from tests.support.ports import ReservedPort
 from tests.support.proxy import proxied
 from tests.support.redis import RedisServer, redis_server
@@ -113,7 +113,7 @@ async def test_lost_answer_is_not_asked_for_again(server: RedisServer, prefix: s
 
 
 async def _until_head(server: RedisServer, prefix: str, head: int) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         while await server.ask("HGET", f"{prefix}:{{acme}}:meta", "offset") != b"%d" % head:  # noqa: ASYNC110 - Redis has no event for it
             await asyncio.sleep(0.01)
 
@@ -379,13 +379,13 @@ async def test_redis_that_takes_no_writes(server: RedisServer, prefix: str, refu
             await server.ask("REPLICAOF", "127.0.0.1", str(other.port))
         else:
             await server.ask("CONFIG", "SET", "maxmemory", "1")
-        await until(lambda: not subject.log.ready, 6.0)
+        await until(lambda: not subject.log.ready)
         assert isinstance(await outcome(subject.log.append("acme", draft(1))), LogUnavailable)
         if refusal == "readonly":
             await server.ask("REPLICAOF", "NO", "ONE")
         else:
             await server.ask("CONFIG", "SET", "maxmemory", "0")
-        await until(lambda: subject.log.ready, 6.0)
+        await until(lambda: subject.log.ready)
         assert await outcome(subject.log.append("acme", draft(2))) is None
         assert subject.degraded == [True, False]
 
@@ -420,7 +420,7 @@ async def test_least_privilege(server: RedisServer, prefix: str, caplog: pytest.
         assert (len(subject.delivered), subject.resets) == (8, [])
         await server.ask("ACL", "SETUSER", "gateway", "+zrange", "-info")
         assert isinstance(await outcome(subject.log.append("acme", draft(5))), LogUnavailable)
-        await until(lambda: not subject.log.ready, 6.0)
+        await until(lambda: not subject.log.ready)
     lines = [r.getMessage() for r in caplog.records if "cannot be written" in r.getMessage()]
     assert len(lines) == 2
     assert "secret-word" not in caplog.text
@@ -500,7 +500,7 @@ async def test_keys_of_a_tenant_share_a_slot(tmp_path: Path, prefix: str) -> Non
             ]
             slots = {await server.ask("CLUSTER", "KEYSLOT", key) for key in [*keys, names.channel(tenant)]}
             assert len(slots) == 1
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while b"cluster_state:ok" not in await _raw(server, "CLUSTER", "INFO"):  # noqa: ASYNC110 - no event for it
                 await asyncio.sleep(0.05)
         async with redis_log(server.url, prefix=prefix) as subject:
@@ -535,7 +535,7 @@ async def test_an_outage_is_said_once(server: RedisServer, prefix: str, caplog: 
         await until(lambda: subject.log.ready)
         assert await outcome(subject.log.append("acme", draft(2))) is None
         parts = ("written", "listened to", "checked")
-        await until(lambda: all(_lines(caplog, f"can be {what} again") for what in parts), 8.0)
+        await until(lambda: all(_lines(caplog, f"can be {what} again") for what in parts))
         for what in parts:
             assert len(_lines(caplog, f"cannot be {what}")) == 1
             assert len(_lines(caplog, f"can be {what} again")) == 1

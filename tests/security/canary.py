@@ -16,6 +16,7 @@ from websockets.exceptions import InvalidHandshake
 from websockets.typing import Subprotocol
 
 from tests.support.forge import segment
+from tests.support.pauses import PATIENCE
 from tests.support.raw_client import raw, request
 
 SECRET = "canary-secret-Zq7vXw2LpR9tKd4Ns8Fh3Jm6Bc1Gy5"
@@ -174,7 +175,7 @@ class Responses:
                     for sent in (*sends, {"type": "ping", "id": "end"}):
                         await socket.send(sent if isinstance(sent, str) else json.dumps(sent))
                     while '"end"' not in self.said[-1]:
-                        async with asyncio.timeout(5):
+                        async with asyncio.timeout(PATIENCE):
                             self.said.append(str(await socket.recv()))
                 self.said.append(f"{socket.close_code} {socket.close_reason}")
         except InvalidHandshake as refusal:

@@ -10,6 +10,8 @@ from typing import Any, Protocol
 import httpx
 from websockets.asyncio.client import ClientConnection
 
+from tests.support.pauses import PATIENCE
+
 
 class Client:
     """A WebSocket client that reads frames as dictionaries."""
@@ -30,7 +32,7 @@ class Client:
             if frame.get("id") == command["id"]:
                 return frame
 
-    async def next(self, kind: str | None = None, timeout: float = 5.0) -> dict[str, Any]:
+    async def next(self, kind: str | None = None, timeout: float = PATIENCE) -> dict[str, Any]:
         """The next frame, which must be of type `kind` where that is given."""
         async with asyncio.timeout(timeout):
             frame: dict[str, Any] = json.loads(await self.websocket.recv())
@@ -45,7 +47,7 @@ class Client:
             return
         raise AssertionError(f"unexpected: {frame}")
 
-    async def closed(self, timeout: float = 5.0) -> tuple[int, str]:
+    async def closed(self, timeout: float = PATIENCE) -> tuple[int, str]:
         """The code and reason with which the server closes; frames before it are read away."""
         async with asyncio.timeout(timeout):
             await self.websocket.wait_closed()
@@ -76,11 +78,16 @@ class HasUrl(Protocol):
     def url(self) -> str: ...
 
 
+def http_client(url: str = "", **options: Any) -> httpx.AsyncClient:
+    """An HTTP client of what is served at `url`, with the patience of the tests. For plain HTTP: loading the
+    certificates would take 30 ms."""
+    return httpx.AsyncClient(**{"base_url": url, "timeout": PATIENCE, "trust_env": False, "verify": False, **options})
+
+
 @asynccontextmanager
 async def http(gate: HasUrl, token: str | None = None) -> AsyncIterator[httpx.AsyncClient]:
     """An HTTP client of the gate that sends `token`."""
-    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
-    async with httpx.AsyncClient(base_url=gate.url, headers=headers, trust_env=False, verify=False) as client:  # noqa: S501 - plain HTTP; spares loading the certificates
+    async with http_client(gate.url, headers={} if token is None else {"Authorization": f"Bearer {token}"}) as client:
         yield client
 
 

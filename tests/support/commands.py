@@ -11,7 +11,8 @@ from pathlib import Path
 from typer.testing import CliRunner, Result
 
 from gateway.cli.main import app
-from tests.support.process import PATIENCE, Process
+from tests.support.pauses import PATIENCE
+from tests.support.process import Process
 from tests.support.settings import environment
 
 

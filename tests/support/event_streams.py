@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
 from gateway.testing import Block, EventStreamClient
+from tests.support.pauses import PATIENCE
 
 
 class HasUrl(Protocol):
@@ -23,11 +24,11 @@ class Stream:
         self.retry = 0
         self.established = Block("")
 
-    async def block(self, seconds: float = 5.0) -> Block:
+    async def block(self, seconds: float = PATIENCE) -> Block:
         """The next block."""
         return await self.client.next_block(seconds)
 
-    async def next(self, type: str | None = None, seconds: float = 5.0) -> dict[str, Any]:
+    async def next(self, type: str | None = None, seconds: float = PATIENCE) -> dict[str, Any]:
         """The frame in the next block that has one, of the type where that is given."""
         while (block := await self.block(seconds)).data is None:
             pass
@@ -36,7 +37,7 @@ class Stream:
         assert block.event == (None if "event_id" in frame else frame["type"])
         return frame
 
-    async def ended(self, seconds: float = 5.0) -> None:
+    async def ended(self, seconds: float = PATIENCE) -> None:
         """Wait for the end; what comes before it is left out."""
         await self.client.rest(seconds)
 

@@ -20,6 +20,7 @@ from gateway.service.factory import Service, create_service
 from gateway.transports.uvicorn.sockets import write_batch_to_fds
 from tests.support import tokens
 from tests.support.clients import Client
+from tests.support.pauses import PATIENCE
 from tests.support.settings import settings_for
 
 
@@ -91,7 +92,7 @@ async def serving(server: uvicorn.Server, listener: socket.socket) -> AsyncItera
     """Run the server on this event loop; the port."""
     task = asyncio.create_task(server.serve(sockets=[listener]))
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while not server.started:
                 assert not task.done(), "the server did not start"
                 await asyncio.sleep(0.005)

@@ -13,7 +13,7 @@ from gateway.core.errors import LogUnavailable
 from gateway.logs.redis import RedisLog
 from tests.support.clients import Client
 from tests.support.inprocess import RunningGateway, running
-from tests.support.pauses import ran, until
+from tests.support.pauses import PATIENCE, ran, until
 from tests.support.settings import settings_for
 
 GAPS = ("stream.gap",)
@@ -91,7 +91,7 @@ class Publisher:
         self.acked[n] = receipt.event_id
         return True
 
-    async def more(self, count: int, seconds: float = 10.0) -> None:
+    async def more(self, count: int, seconds: float = PATIENCE) -> None:
         """Until `count` more have been acknowledged."""
         goal = len(self.acked) + count
         await until(lambda: len(self.acked) >= goal or self._task.done(), seconds)
@@ -101,7 +101,7 @@ class Publisher:
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
 
-    async def stop(self, seconds: float = 15.0) -> None:
+    async def stop(self, seconds: float = PATIENCE) -> None:
         """End with the event that is under way."""
         self._ended = True
         async with asyncio.timeout(seconds):
@@ -124,10 +124,10 @@ class Stage:
     def ready(self) -> bool:
         return all(gate.service.gateway.ready for gate in self.gates)
 
-    async def everywhere(self, condition: Callable[[Reader], bool], seconds: float = 15.0) -> None:
+    async def everywhere(self, condition: Callable[[Reader], bool], seconds: float = PATIENCE) -> None:
         await until(lambda: all(condition(reader) for reader in self.readers), seconds)
 
-    async def judge(self, publisher: Publisher, *, gaps: bool = False, seconds: float = 15.0) -> None:
+    async def judge(self, publisher: Publisher, *, gaps: bool = False, seconds: float = PATIENCE) -> None:
         """Wait until every reader has the last acknowledged event, then hold what it got against the promise."""
         await publisher.stop()
         last = max(publisher.acked)

@@ -7,6 +7,10 @@ from collections.abc import Callable
 from inspect import isawaitable
 from typing import Any, Final
 
+PATIENCE: Final = 20.0
+"""Seconds after which a test gives up; far more than anything here takes. No limit on the machine is shorter: where one
+is what a test asserts, it is marked `timing`."""
+
 _BEAT: Final = 0.02
 _LATE: Final = 0.1
 """Seconds by which a beat may be late; more, and nothing ran here. A loop that blocks does not stop the thread."""
@@ -46,7 +50,7 @@ def ran() -> float:
     return _watch[0].now()
 
 
-async def until(condition: Callable[[], object], seconds: float = 20.0) -> Any:
+async def until(condition: Callable[[], object], seconds: float = PATIENCE) -> Any:
     """The first true value of `condition`, or of what there is to await in it. Raises `TimeoutError` where there is
     none within `seconds` that this process ran."""
     ends = ran() + seconds
@@ -61,7 +65,7 @@ async def until(condition: Callable[[], object], seconds: float = 20.0) -> Any:
         await asyncio.sleep(pause)
 
 
-async def until_equal(what: Callable[[], object], expected: object, seconds: float = 5.0) -> None:
+async def until_equal(what: Callable[[], object], expected: object, seconds: float = PATIENCE) -> None:
     """Wait until what this returns, or what there is to await in it, is what is expected."""
     found = None
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from tests.support.clients import Client
 from tests.support.inprocess import RunningGateway
+from tests.support.pauses import PATIENCE
 
 
 async def present(client: Client, room: str = "circle:1") -> dict[str, int]:
@@ -19,7 +20,7 @@ async def present(client: Client, room: str = "circle:1") -> dict[str, int]:
     return users
 
 
-async def news(client: Client, timeout: float = 5.0) -> tuple[str, str, str]:
+async def news(client: Client, timeout: float = PATIENCE) -> tuple[str, str, str]:
     """The next notification: joined or left, the room, the user."""
     frame = await client.next(timeout=timeout)
     assert frame["type"] in ("presence.joined", "presence.left"), frame

@@ -19,13 +19,11 @@ import httpx
 import psutil
 from websockets.asyncio.client import ClientConnection, connect
 
-from tests.support.pauses import ran
+from tests.support.clients import http_client
+from tests.support.pauses import PATIENCE, ran
 from tests.support.ports import ReservedPort
 from tests.support.settings import NO_LIMITS, SECRET, environment
 from tests.support.tokens import token
-
-PATIENCE: Final = 20.0
-"""Seconds after which a test gives up; far more than anything here takes."""
 
 T = TypeVar("T")
 
@@ -265,7 +263,7 @@ class GatewayProcess(Process):
     def api(self, bearer: str | None = None) -> httpx.AsyncClient:
         """A client of its HTTP interface, with this token or that of a publisher."""
         headers = {"Authorization": f"Bearer {bearer or token('publisher')}"}
-        return httpx.AsyncClient(base_url=self.url, headers=headers, trust_env=False, verify=False)  # noqa: S501 - plain HTTP; spares loading the certificates
+        return http_client(self.url, headers=headers)
 
     async def get(self, path: str) -> httpx.Response:
         async with self.api() as api:

@@ -50,7 +50,7 @@ class Prometheus:
         return found
 
     def _get(self, path: str) -> dict[str, Any]:
-        with urlopen(self._url + path, timeout=10) as answer:  # noqa: S310 - the address is ours
+        with urlopen(self._url + path, timeout=20) as answer:  # noqa: S310 - the address is ours
             body: dict[str, Any] = json.load(answer)
         assert body["status"] == "success", body
         return body

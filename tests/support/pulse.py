@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 
 from websockets.asyncio.client import ClientConnection
 
+from tests.support.pauses import PATIENCE
 from tests.support.process import GatewayProcess
-from tests.support.raw_client import PATIENCE
 
 
 class Pulse:

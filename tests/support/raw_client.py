@@ -12,12 +12,11 @@ from base64 import b64encode
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
+
+from tests.support.pauses import PATIENCE
 
 CONT, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
-
-PATIENCE: Final = 10.0
-"""Seconds that an answer may take on a busy machine."""
 
 
 def frame(

@@ -11,8 +11,8 @@ import httpx
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from tests.support.pauses import until
-from tests.support.process import PATIENCE, GatewayProcess
+from tests.support.pauses import PATIENCE, until
+from tests.support.process import GatewayProcess
 from tests.support.tokens import token
 
 

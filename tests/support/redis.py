@@ -15,6 +15,7 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from tests.support.pauses import PATIENCE
 from tests.support.ports import ReservedPort
 
 
@@ -72,7 +73,7 @@ class RedisServer:
             command += [f"--{name}", *(value.split() or [""])]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log)  # noqa: ASYNC220 - over in no time
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while not await self._answers():
                 if self._process.poll() is not None:
                     said = (self.folder / "log").read_text()
@@ -89,7 +90,7 @@ class RedisServer:
 
     async def ask(self, *command: Any, **options: Any) -> Any:
         """The answer of Redis to one command, on a connection of its own."""
-        async with Redis.from_url(self.url, socket_timeout=5, **options) as client:
+        async with Redis.from_url(self.url, socket_timeout=PATIENCE, **options) as client:
             return await client.execute_command(*command)  # type: ignore[no-untyped-call]
 
     def kill(self) -> None:

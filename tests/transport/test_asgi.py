@@ -77,7 +77,7 @@ async def test_a_close_that_the_server_refuses_does_not_leave_the_connection_ope
     serving = asyncio.create_task(serve(host, connection, transport, asyncio.Event().wait))  # type: ignore[arg-type]
     await asyncio.sleep(0)
     transport.close(1013, "full")
-    await until(lambda: host.gone == [connection], 0.5)
+    await until(lambda: host.gone == [connection])
     with pytest.raises(SendRefused) as failure:
         await serving
     assert str(failure.value.__cause__) == "invalid close code"
@@ -96,6 +96,6 @@ async def test_a_client_that_has_gone_is_no_failure() -> None:
     connection = host.connect(ConnectRequest(Secrets(), None, (), None, None, "1.2.3.4"), transport)
     serving = asyncio.create_task(serve(host, connection, transport, receive))
     transport.close(1013, "full")
-    await until(lambda: host.gone == [connection], 0.5)
+    await until(lambda: host.gone == [connection])
     left.set()
     await serving

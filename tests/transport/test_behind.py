@@ -18,7 +18,7 @@ from gateway.core.window import Bounds
 from tests.support.clients import http
 from tests.support.inprocess import RunningGateway, running
 from tests.support.lab import GatewayLab
-from tests.support.pauses import until
+from tests.support.pauses import PATIENCE, until
 from tests.support.process import GatewayProcess
 from tests.support.pulse import healthy
 from tests.support.raw_client import PING, PONG, TEXT, command, frame, opened, several
@@ -67,7 +67,7 @@ async def test_little_waits_in_the_process_for_a_slow_reader() -> None:
     """Bytes that wait are older than the log by the time they leave: little more is written than the kernel takes."""
     async with unlimited() as gate, slow(gate) as client:
         connection = connection_of(gate)
-        async with asyncio.timeout(10.0):
+        async with asyncio.timeout(PATIENCE):
             while connection.live:
                 await publish(gate, 10)
                 await asyncio.sleep(0.02)

@@ -20,6 +20,7 @@ from gateway.transports.uvicorn.protocol import WebSocketTransport
 from tests.support.certificates import certificate
 from tests.support.clients import Client
 from tests.support.inprocess import RunningGateway, running
+from tests.support.pauses import PATIENCE
 from tests.support.raw_client import handshake, raw
 from tests.support.settings import settings_for
 
@@ -269,7 +270,7 @@ def test_over_tls_everything_holds(tmp_path: Path, loop: str) -> None:
             _, writer = await asyncio.open_connection(sock=stuck, ssl=trust, server_hostname="localhost", limit=1)
             writer.write(handshake(f"/ws/dashboard?token={token}&rooms=circle:1"))
             gateway = gate.service.gateway
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE):
                 while not list(gateway.manager.connections()):  # noqa: ASYNC110 - what is waited for has no event
                     await asyncio.sleep(0.01)
                 writer.transport.pause_reading()  # type: ignore[attr-defined]

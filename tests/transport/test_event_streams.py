@@ -29,9 +29,10 @@ from gateway.transports.uvicorn.http_h11 import GuardedH11
 from gateway.transports.uvicorn.http_httptools import GuardedHttpTools
 from gateway.transports.uvicorn.take_over import response_head
 from tests.support.certificates import certificate
+from tests.support.clients import http_client
 from tests.support.event_streams import streaming
 from tests.support.inprocess import RunningGateway, running, served
-from tests.support.pauses import until
+from tests.support.pauses import PATIENCE, until
 from tests.support.settings import settings_for
 
 
@@ -226,10 +227,10 @@ async def test_middleware_that_encodes_the_body_has_the_stream_go_through_it() -
         gate = RunningGateway(service, port, "/rt")
         headers = {"Authorization": f"Bearer {gate.token()}"}
         url = f"{gate.url}/events/stream?rooms=circle:1"
-        async with httpx.AsyncClient(trust_env=False) as http, http.stream("GET", url, headers=headers) as response:
+        async with http_client() as http, http.stream("GET", url, headers=headers) as response:
             assert response.headers["content-encoding"] == "gzip"
             lines = response.aiter_lines()
-            async with asyncio.timeout(5.0):
+            async with asyncio.timeout(PATIENCE):
                 while "subscribed" not in await anext(lines):
                     pass
                 published = await gate.publish(circle_id=1)

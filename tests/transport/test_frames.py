@@ -183,7 +183,7 @@ async def test_a_client_that_half_closes_is_let_go(served: GatewayProcess) -> No
     async with opened(served.port, token()) as client:
         client.sock.shutdown(socket.SHUT_WR)
         with suppress(ConnectionError):
-            assert await client.rest(timeout=3) == b""
+            assert await client.rest() == b""
 
 
 async def test_a_client_that_answers_no_ping_is_gone_after_two_intervals(
@@ -193,9 +193,9 @@ async def test_a_client_that_answers_no_ping_is_gone_after_two_intervals(
     async with GatewayProcess(tmp_path_factory.mktemp("pings"), ping_interval=0.5) as served:
         async with opened(served.port, token()) as mute, opened(served.port, token()) as talker:
             for _ in range(3):
-                assert (await talker.frame(timeout=3))[0] == PING
+                assert (await talker.frame())[0] == PING
                 await talker.send(frame(PONG))
-            await mute.gone(4)
+            await mute.gone()
             assert (await mute.frame())[0] == PING
             await talker.send(ASKED)
             assert (await talker.message())["type"] == "pong"

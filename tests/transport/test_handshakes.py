@@ -155,7 +155,7 @@ async def holds(served: GatewayProcess, case: Case, statuses: Collection[int] = 
             await client.send(case.request[:10])
             await asyncio.sleep(0.02)
         await client.send(case.request[10 * (pieces - 1) :])
-        head = await client.head(timeout=3)
+        head = await client.head()
         assert int(head.split()[1]) in (statuses or (case.status,)), head
         assert GOOD not in head
         if head.split()[1] == "101":
@@ -166,7 +166,7 @@ async def holds(served: GatewayProcess, case: Case, statuses: Collection[int] = 
             else:
                 assert await client.close_code() == case.code
         elif "connection: close" in head.lower():
-            assert GOOD.encode() not in await client.rest(timeout=3)
+            assert GOOD.encode() not in await client.rest()
 
 
 async def test_the_answer_is_the_one_of_the_standard(served: GatewayProcess) -> None:
@@ -238,7 +238,7 @@ async def test_no_handshake_has_left_a_trace_in_the_servers_output(served: Gatew
     for case in CASES:
         async with raw(served.port) as client:
             await client.send(case.request)
-            await client.head(timeout=3)
+            await client.head()
     assert "Traceback" not in served.log
     assert "ERROR" not in served.log
     assert GOOD not in served.log

@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from fastapi import APIRouter, FastAPI, WebSocket
 from websockets.asyncio.client import connect
@@ -18,7 +17,7 @@ from gateway.service.config import ConfigError, load_settings
 from gateway.transports.asgi import AsgiTransport
 from gateway.transports.uvicorn import HttpProtocol, SocketTransport
 from gateway.transports.uvicorn.protocol import WebSocketTransport
-from tests.support.clients import assert_problem, fence, http
+from tests.support.clients import assert_problem, fence, http, http_client
 from tests.support.commands import started
 from tests.support.inprocess import RunningGateway, running, served
 from tests.support.raw_client import handshake, raw
@@ -96,7 +95,7 @@ async def test_a_handshake_may_come_in_pieces_whatever_the_path() -> None:
 
 async def test_the_applications_own_routes_stay(caplog: pytest.LogCaptureFixture) -> None:
     """Its page at the root, which has a WebSocket of the gateway's beside it; its own WebSocket."""
-    async with embedded(**SOCKET) as gate, httpx.AsyncClient(base_url=gate.url, trust_env=False) as api:
+    async with embedded(**SOCKET) as gate, http_client(gate.url) as api:
         assert (await api.get("/")).json() == {"page": "theirs"}
         assert_problem(await api.get("/ws"), 426, "bad_message")
         assert (await api.get("/healthz")).status_code == 200

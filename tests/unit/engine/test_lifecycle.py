@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from gateway.engine.lifecycle import Lifecycle, NotRunning, WrongEventLoop
+from tests.support.pauses import PATIENCE
 
 
 class Parts:
@@ -186,7 +187,7 @@ async def test_a_thread_submits_to_the_event_loop() -> None:
         return asyncio.get_running_loop()
 
     def from_a_thread() -> asyncio.AbstractEventLoop:
-        return parts.lifecycle.submit(where).result(timeout=5)
+        return parts.lifecycle.submit(where).result(timeout=PATIENCE)
 
     assert await asyncio.to_thread(from_a_thread) is asyncio.get_running_loop()
     with pytest.raises(WrongEventLoop, match="await"):
