@@ -170,7 +170,7 @@ class _Builder:
             found.append(key)
         grammar = {"type": "string", "maxLength": MAX_TYPE_LENGTH, **documented(TYPE_PATTERN)}
         payload = self._event(grammar, {"type": "object"}, version={"type": "integer"})
-        self._add("event", "event", "An event of a type that the contract does not have", payload, examples.EVENT)
+        self._add("event", "event", "An event of a type without a schema here", payload, examples.EVENT)
         return [*found, "event"]
 
     def _event(self, type: Json, data: Json, version: Json) -> Json:

@@ -6,7 +6,7 @@ from fastapi import Request
 from fastapi.openapi.models import HTTPBearer
 from fastapi.security.base import SecurityBase
 
-from auth.errors import ScopeMissing
+from auth.errors import ScopeMissing, TokenMissing
 from auth.identity import Identity
 from gateway.api.client import Scope, address_of, identity_of, set_identity
 from gateway.api.routes import ProblemRoute
@@ -85,6 +85,14 @@ async def identify(service: Service, request: Request) -> Identity:
         identity = authentication.verify(require_single_token(extract_tokens(request.scope)))
     set_identity(request.scope, identity)
     return identity
+
+
+async def identify_if_any(service: Service, request: Request) -> Identity | None:
+    """Authenticate a request for what is open to all in part; None where it has no token. Raises as `identify`."""
+    try:
+        return await identify(service, request)
+    except TokenMissing:
+        return None
 
 
 async def _ask_application(service: Service, scope: Scope) -> Identity | None:

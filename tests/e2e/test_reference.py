@@ -102,15 +102,18 @@ async def test_event_is_published_from_the_page_and_comes_live(browser: Browser,
 
 
 async def test_types_of_the_contract_are_offered_with_data_to_begin_with(browser: Browser, tmp_path: Path) -> None:
-    """Their schemas are shown; an event that violates one is refused on the page."""
+    """Their schemas are shown once there is a token; an event that violates one is refused on the page."""
     contract = write_contract(tmp_path / "contract")
     async with running(settings_for(contract=contract)) as gate:
         violation = "the server responded with a status of"  # 404 of /dev/session, 422
         async with visiting(browser, f"{gate.url}/docs", expected=violation) as visit:
             page = visit.page
             card = page.locator('#event-types [data-message="task.completed"]')
-            await expect(card.locator("dt code")).to_have_text(["task_id", "result", "note"])
+            await expect(page.locator('#event-types [data-message="event"]')).to_be_attached()
+            await expect(card).to_have_count(0)
             await page.get_by_test_id("trial-token").fill(gate.token(rooms=["tenant"], scope="subscribe publish"))
+            await page.get_by_test_id("trial-token").press("Tab")
+            await expect(card.locator("dt code")).to_have_text(["task_id", "result", "note"])
             await expect(page.get_by_test_id("trial-type")).to_have_value("task.completed")
             await page.get_by_test_id("trial-submit").click()
             await expect(page.get_by_test_id("trial-result")).to_contain_text("202: evt_")

@@ -12,7 +12,7 @@ from schemas import examples
 from schemas.codes import CLOSE_RULES, ERROR_RULES
 from schemas.commands import COMMAND_TYPES
 from schemas.messages import Message
-from tests.support.clients import http
+from tests.support.clients import assert_problem, http
 from tests.support.contracts import COMPLETED, COMPLETED_2, write_contract
 from tests.support.inprocess import RunningGateway, embedded, running
 from tests.support.nodejs import NODE, PACKAGE, needs_npm
@@ -28,8 +28,8 @@ TREE: dict[str, Any] = {
 }
 
 
-async def described(gate: RunningGateway) -> dict[str, Any]:
-    async with http(gate) as api:
+async def described(gate: RunningGateway, token: str | None = None) -> dict[str, Any]:
+    async with http(gate, token) as api:
         answer = await api.get("/asyncapi.json")
     assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
     document: dict[str, Any] = answer.json()
@@ -40,7 +40,7 @@ async def with_contract(tmp_path: Path) -> dict[str, Any]:
     contract = {"task__completed__v1": COMPLETED, "task__completed__v2": COMPLETED_2, "run__tree__v1": TREE}
     settings = settings_for(contract=write_contract(tmp_path / "contract", **contract), room_kinds=("circle", "team"))
     async with running(settings) as gate:
-        return await described(gate)
+        return await described(gate, gate.token(rooms=["tenant"], scope=""))
 
 
 def refs(part: Any) -> set[str]:
@@ -97,6 +97,24 @@ async def test_references_lead_somewhere_and_examples_fit(tmp_path: Path) -> Non
             Draft7Validator(schema).validate(example["payload"])
             shown += 1
     assert shown == len(COMMAND_TYPES) + len(Message.__subclasses__()) + 2
+
+
+async def test_contract_is_described_to_callers_with_a_token(tmp_path: Path) -> None:
+    """Without a token neither its types nor its hash are there, which may be confidential, as with `GET /contract`; a bad
+    token is refused."""
+    settings = settings_for(contract=write_contract(tmp_path / "contract", task__completed__v1=COMPLETED))
+    async with running(settings) as gate, http(gate) as anyone, http(gate, "bad") as forger:
+        document, known = await described(gate), await described(gate, gate.token(scope=""))
+        assert len(known["info"]["x-contract"]) == 32
+        assert known["components"]["messages"].keys() - document["components"]["messages"].keys() == {
+            "event.task.completed.v1"
+        }
+        assert "x-contract" not in document["info"]
+        assert "task_id" not in json.dumps(document)
+        for path in ("/contract", "/contract/task.completed"):
+            assert_problem(await anyone.get(path), 401, "token_missing")
+        for path in ("/contract", "/asyncapi.json"):
+            assert_problem(await forger.get(path), 401, "token_invalid")
 
 
 async def test_address_is_below_the_path_of_an_application() -> None:

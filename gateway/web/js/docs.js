@@ -6,23 +6,38 @@ import { Trial } from './trial.js';
 
 const $ = (id) => document.getElementById(id);
 
-async function read(path) {
-  const reply = await fetch(path);
+async function read(path, token) {
+  const reply = await fetch(path, { headers: token ? { Authorization: `Bearer ${token}` } : {} });
   if (!reply.ok) throw new Error(`${path} answered ${reply.status}`);
   return reply.json();
 }
 
-try {
-  const [http, socket] = await Promise.all([read('/openapi.json'), read('/asyncapi.json')]);
-  const reference = new SocketReference(socket);
-  $('about').textContent = [http.info.title, http.info.version].join(' ');
+/** The WebSocket; with a token also the event types of the contract. */
+async function describeSocket(trial, token) {
+  const description = await read('/asyncapi.json', token);
+  if (token !== trial.token) return; // another one was entered meanwhile
+  const reference = new SocketReference(description);
   $('socket').replaceChildren(...reference.sections());
   $('event-types').replaceChildren(...reference.events());
   $('close-codes').replaceChildren(reference.closeCodes());
   $('error-codes').replaceChildren(reference.errorCodes());
+  trial.describe(reference);
+}
+
+function notify(words) {
+  $('notice').textContent = words;
+  $('notice').hidden = !words;
+}
+
+try {
+  const trial = new Trial((token) => describeSocket(trial, token).then(
+    () => notify(''),
+    (error) => notify(`The contract cannot be read with this token: ${error.message}`)));
+  const http = await read('/openapi.json');
+  $('about').textContent = [http.info.title, http.info.version].join(' ');
   $('operations').replaceChildren(...new Reference(http).sections());
-  new Trial(reference);
+  await describeSocket(trial, '');
+  await trial.signIn();
 } catch (error) {
-  $('notice').textContent = `The description cannot be read: ${error.message}`;
-  $('notice').hidden = false;
+  notify(`The description cannot be read: ${error.message}`);
 }

@@ -12,31 +12,44 @@ const $ = (id) => document.getElementById(id);
 export class Trial {
   #client;
   #reference;
+  #types = new Map();
+  #onToken;
 
-  /** @param {import('./socket.js').SocketReference} reference */
-  constructor(reference) {
-    this.#reference = reference;
-    const types = new Map(reference.published().map((each) => [each.type, each]));
-    $('trial-types').replaceChildren(...[...types.keys()].map((type) => new Option(type, type)));
-    $('trial-type').addEventListener('change', () => this.#prefill(types.get($('trial-type').value)));
+  /** @param {(token: string) => unknown} onToken called when another token was entered */
+  constructor(onToken) {
+    this.#onToken = onToken;
+    $('trial-token').addEventListener('change', () => onToken(this.token));
+    $('trial-type').addEventListener('change', () => this.#prefill());
     $('trial-publish').addEventListener('submit', (submitted) => { submitted.preventDefault(); this.#publish(); });
     $('trial-grant').addEventListener('submit', (submitted) => { submitted.preventDefault(); this.#follow(); });
     $('trial-follow').addEventListener('submit', (submitted) => { submitted.preventDefault(); this.#follow(); });
-    if (types.size) $('trial-type').value = [...types.keys()][0];
-    this.#prefill(types.get($('trial-type').value));
-    this.#signIn();
+  }
+
+  get token() {
+    return $('trial-token').value.trim();
+  }
+
+  /** @param {import('./socket.js').SocketReference} reference */
+  describe(reference) {
+    this.#reference = reference;
+    this.#types = new Map(reference.published().map((each) => [each.type, each]));
+    $('trial-types').replaceChildren(...[...this.#types.keys()].map((type) => new Option(type, type)));
+    if (this.#types.size) $('trial-type').value = [...this.#types.keys()][0];
+    this.#prefill();
   }
 
   /** In development mode the gateway has tokens for this page. */
-  async #signIn() {
+  async signIn() {
     const reply = await fetch('/dev/session', { method: 'POST', headers: JSON_BODY, body: '{}' });
     if (!reply.ok) return;
     const [{ token, rooms }] = (await reply.json()).tenants;
     $('trial-token').value = token;
     $('trial-room').value = rooms[0];
+    this.#onToken(token);
   }
 
-  #prefill(known) {
+  #prefill() {
+    const known = this.#types.get($('trial-type').value);
     if (known) $('trial-data').value = JSON.stringify(this.#reference.schemas.sample(known.data), null, 2);
   }
 
@@ -45,7 +58,7 @@ export class Trial {
       const event = { type: $('trial-type').value.trim(), data: dataOf($('trial-data').value), ...fieldsOf($('trial-room').value.trim()) };
       const reply = await fetch('/events', {
         method: 'POST',
-        headers: { ...JSON_BODY, Authorization: `Bearer ${$('trial-token').value.trim()}` },
+        headers: { ...JSON_BODY, Authorization: `Bearer ${this.token}` },
         body: JSON.stringify(event),
       });
       const answer = await reply.json();
@@ -62,7 +75,7 @@ export class Trial {
     const url = new URL(this.#reference.channel.address, location.href.replace(/^http/, 'ws'));
     const room = $('trial-room').value.trim();
     this.#client = connect({
-      url: url.href, token: $('trial-token').value.trim(), clientId: 'docs',
+      url: url.href, token: this.token, clientId: 'docs',
       onState: ({ state, reason }) => say('trial-state', reason ? `${state}: ${reason}` : state, state === 'closed' ? 'bad' : ''),
     });
     this.#client.room(room, {
