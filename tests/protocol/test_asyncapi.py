@@ -100,8 +100,8 @@ async def test_references_lead_somewhere_and_examples_fit(tmp_path: Path) -> Non
 
 
 async def test_contract_is_described_to_callers_with_a_token(tmp_path: Path) -> None:
-    """Without a token neither its types nor its hash are there, which may be confidential, as with `GET /contract`; a bad
-    token is refused."""
+    """Without a token neither its types nor its hash are there, which may be confidential, as with `GET /contract`.
+    A token that is not valid is refused."""
     settings = settings_for(contract=write_contract(tmp_path / "contract", task__completed__v1=COMPLETED))
     async with running(settings) as gate, http(gate) as anyone, http(gate, "bad") as forger:
         document, known = await described(gate), await described(gate, gate.token(scope=""))
