@@ -2,10 +2,10 @@
 
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
-from gateway.core.cluster import NodeAnswers, OnControl
+from gateway.core.cluster import Answer, NodeAnswers, OnControl
 from gateway.core.control import ControlMessage
 from gateway.core.members import MemberSource, OnChanges, RemoteMembers
 from gateway.core.revocations import Revocations
@@ -48,10 +48,10 @@ class LocalMembers:
 class LocalQueries:
     """The questions of a single node: there is no other to answer."""
 
-    def attach(self, answer: Callable[[Any], Awaitable[Any]]) -> None:
+    def attach(self, kind: str, answer: Answer) -> None:
         """No-op: there are no other nodes."""
 
-    async def ask(self, tenant: str, question: Any) -> NodeAnswers:
+    async def ask(self, kind: str, tenant: str | None, question: Any) -> NodeAnswers:
         return NodeAnswers({})
 
 

@@ -7,6 +7,9 @@ from gateway.core.control import ControlMessage
 from gateway.core.members import ClusterMembers
 from gateway.core.revocations import Revocations
 
+Answer = Callable[[Any], Awaitable[Any]]
+"""A function from a question to its answer, both JSON values."""
+
 
 class NodeAnswers(NamedTuple):
     """The answers by node, the nodes that did not answer, and whether there may be others out of reach."""
@@ -20,15 +23,17 @@ class NodeQueries(Protocol):
     """Questions to the other nodes. An implementation guarantees, and `gateway.testing` checks:
 
     - `ask` returns within 2 seconds and never raises, with an answer of each other node that runs and can be reached.
-    - A node that is known to run, or to have connections of the tenant, and does not answer in time is `silent`.
-    - Questions and answers are JSON values; a question whose answer raises is not answered.
+    - A node that is known to run, or to have connections of the tenant, and does not answer in time is `silent`; one
+      that has stopped is not.
+    - Questions and answers are JSON values. A question whose answer raises, or of a kind that the other node does not
+      know, is not answered.
     """
 
-    def attach(self, answer: Callable[[Any], Awaitable[Any]]) -> None:
-        """Set the function that answers the other nodes' questions. Before the start of the cluster."""
+    def attach(self, kind: str, answer: Answer) -> None:
+        """Set the function that answers the other nodes' questions of this kind. Before the start of the cluster."""
 
-    async def ask(self, tenant: str, question: Any) -> NodeAnswers:
-        """Ask all other nodes about the tenant."""
+    async def ask(self, kind: str, tenant: str | None, question: Any) -> NodeAnswers:
+        """Ask all other nodes about the tenant, None for no tenant in particular."""
 
 
 OnControl = Callable[[Sequence[ControlMessage]], object]

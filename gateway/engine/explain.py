@@ -55,7 +55,7 @@ class Explain:
         self._records = DeliveryRecords(connections, delivery, log, cluster.members)
         self._log = log
         self._cluster = cluster
-        cluster.queries.attach(self._records.answer)
+        cluster.queries.attach("explain", self._records.answer)
         self.sweep = self._records.sweep
         """Drop connections that ended long ago."""
 
@@ -121,7 +121,7 @@ class Explain:
     async def _ask(self, target: Target, question: Question, at: float, **about: Any) -> Explanation:
         """Ask all nodes; the event was published at `at` or later."""
         answers = {self._cluster.members.node: await self._records.explain(question)}
-        others = await self._cluster.queries.ask(target.tenant, question.pack())
+        others = await self._cluster.queries.ask("explain", target.tenant, question.pack())
         answers.update((node, NodeExplanation.model_validate(answer)) for node, answer in others.answers.items())
         connections = tuple(each for answer in answers.values() for each in answer.connections)
         complete = not (others.silent or others.partial) and all(answer.complete for answer in answers.values())

@@ -59,7 +59,8 @@ class NodeUnderTest:
     def __post_init__(self) -> None:
         self.nodes.attach(self._on_control)
         self.nodes.members.attach(self.connections, self._on_changes)
-        self.nodes.queries.attach(self._on_question)
+        self.nodes.queries.attach("echo", self._on_question)
+        self.nodes.queries.attach("count", self._on_count)
 
     def _on_control(self, news: Sequence[ControlMessage]) -> None:
         for message in news:
@@ -68,6 +69,9 @@ class NodeUnderTest:
 
     async def _on_question(self, question: Any) -> Any:
         return await self.answer(self, question)
+
+    async def _on_count(self, tenant: str) -> int:
+        return len(self.connections.ids(tenant))
 
     def _on_changes(self, tenant: str, changes: list[PresenceChange]) -> None:
         self.changes += [(tenant, change) for change in changes]
@@ -179,7 +183,7 @@ class ClusterContract(ABC):
     async def test_single_node_has_no_answers(self) -> None:
         """Without other nodes there are no answers, none is silent, and it takes no time."""
         async with self.open() as node:
-            assert await node.nodes.queries.ask("acme", "question") == NodeAnswers({})
+            assert await node.nodes.queries.ask("echo", "acme", "question") == NodeAnswers({})
 
     async def test_own_connections_are_not_remote(self) -> None:
         """A single node has no remote members and gets no changes, and `partial` is False."""

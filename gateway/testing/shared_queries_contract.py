@@ -22,8 +22,20 @@ class SharedQueriesContract(SharedControlContract):
             for _ in range(3):
                 found = await _asked(one, question, len(names))
                 assert found == NodeAnswers({name: [name, question] for name in names}), found
-            many = await asyncio.gather(*(one.nodes.queries.ask("acme", n) for n in range(20)))
+            many = await asyncio.gather(*(one.nodes.queries.ask("echo", "acme", n) for n in range(20)))
             assert [answers.answers[names[0]] for answers in many] == [[names[0], n] for n in range(20)]
+
+    async def test_each_kind_of_question_has_its_answer(self) -> None:
+        """Questions of several kinds at once are answered each by its own function; of an unknown kind, by none."""
+        async with self.open() as one, self.join(one) as two:
+            two.put(member("con_1", "ada", "circle:1"))
+            await _asked(one, "at first", 1)
+            name, ask = two.nodes.members.node, one.nodes.queries.ask
+            kinds = (ask("count", "acme", "acme"), ask("echo", None, "acme"), ask("count", None, "bolt"))
+            counted, echoed, none = await asyncio.gather(*kinds)
+            assert (counted.answers, none.answers) == ({name: 1}, {name: 0})
+            assert echoed.answers == {name: [name, "acme"]}
+            assert await ask("no such kind", "acme", "question") == NodeAnswers({}, (name,))
 
     async def test_node_that_cannot_answer_is_silent(self) -> None:
         """A node whose answer raises, or takes too long, is silent; `ask` returns within 2 seconds."""
@@ -32,7 +44,7 @@ class SharedQueriesContract(SharedControlContract):
             two.answer = _raise
             three.answer = _never
             async with asyncio.timeout(2.0):
-                found = await one.nodes.queries.ask("acme", "and now")
+                found = await one.nodes.queries.ask("echo", "acme", "and now")
             assert found.answers == {}
             assert set(found.silent) == {node.nodes.members.node for node in (two, three)}
 
@@ -41,7 +53,7 @@ class SharedQueriesContract(SharedControlContract):
         async with self.open() as one, self.join(one) as two:
             await _asked(one, "at first", 1)
             two.answer = _never
-            hung = await asyncio.gather(*(one.nodes.queries.ask("acme", n) for n in range(50)))
+            hung = await asyncio.gather(*(one.nodes.queries.ask("echo", "acme", n) for n in range(50)))
             assert [answers.answers for answers in hung] == [{}] * 50
             two.answer = NodeUnderTest.echo
             await _asked(one, "again", 1)
@@ -55,7 +67,19 @@ class SharedQueriesContract(SharedControlContract):
                 while not await one.list_members():  # noqa: ASYNC110 - there is no event for it
                     await asyncio.sleep(0.05)
             async with self.partitioned(two), asyncio.timeout(SOON):
-                while (found := await one.nodes.queries.ask("acme", "and now")).answers:  # noqa: ASYNC110 - nor for this
+                while (found := await one.nodes.queries.ask("echo", "acme", "and now")).answers:  # noqa: ASYNC110 - nor for this
+                    await asyncio.sleep(0.05)
+            assert found.silent == (two.nodes.members.node,)
+
+    async def test_node_that_does_not_listen_is_silent_while_it_runs(self) -> None:
+        """A node that has listened is silent when it cannot be reached, also about no tenant; not when it stopped."""
+        async with self.open() as one, self.join(one) as two:
+            async with self.join(one):
+                await _asked(one, "at first", 2)
+            found = await one.nodes.queries.ask("echo", None, "and now")
+            assert (list(found.answers), found.silent) == ([two.nodes.members.node], ())
+            async with self.partitioned(two), asyncio.timeout(SOON):
+                while (found := await one.nodes.queries.ask("echo", None, "and now")).answers:  # noqa: ASYNC110 - there is no event for it
                     await asyncio.sleep(0.05)
             assert found.silent == (two.nodes.members.node,)
 
@@ -64,7 +88,7 @@ class SharedQueriesContract(SharedControlContract):
         async with self.open() as one, self.join(one) as two:
             await _asked(one, "at first", 1)
             async with self.partitioned(one), asyncio.timeout(2.0):
-                found = await one.nodes.queries.ask("acme", "and now")
+                found = await one.nodes.queries.ask("echo", "acme", "and now")
             assert (found.answers, found.partial) == ({}, True)
             await until(lambda: not one.nodes.members.partial, SOON)
             assert (await _asked(one, "again", 1)).answers == {
@@ -75,7 +99,7 @@ class SharedQueriesContract(SharedControlContract):
 async def _asked(node: NodeUnderTest, question: Any, count: int) -> NodeAnswers:
     """The answers, once there are so many: a node that has just started may not listen yet."""
     async with asyncio.timeout(SOON):
-        while len((found := await node.nodes.queries.ask("acme", question)).answers) < count:  # noqa: ASYNC110 - there is no event for it
+        while len((found := await node.nodes.queries.ask("echo", "acme", question)).answers) < count:  # noqa: ASYNC110 - there is no event for it
             await asyncio.sleep(0.05)
     return found
 

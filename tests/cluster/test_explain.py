@@ -79,7 +79,7 @@ async def test_silent_node_is_named(server: RedisServer, prefix: str, caplog: py
         async def fail(question: Any) -> Any:
             raise RuntimeError("no answer")
 
-        other.service.gateway.cluster.queries.attach(fail)
+        other.service.gateway.cluster.queries.attach("explain", fail)
         began = time.monotonic()
         answer = await explain(one, user_id="eve", event_id=event_id)
         assert time.monotonic() - began < 2.0

@@ -102,8 +102,9 @@ class MembersPublisher:
             async with Deadline(COMMAND_SECONDS), self._redis.pipeline(transaction=False) as pipeline:
                 for tenant in some:
                     self._delete_members(pipeline, tenant)
-                pipeline.delete(self._alive)
                 await pipeline.execute()
+        async with Deadline(COMMAND_SECONDS):
+            await self._redis.delete(self._alive)
         self._published.clear()
 
     async def _check_lease(self) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import json
 import logging
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -13,7 +13,7 @@ from redis.asyncio.client import PubSub
 
 from gateway.cluster.redis.context import Failures
 from gateway.cluster.redis.members import RedisMembers
-from gateway.core.cluster import NodeAnswers
+from gateway.core.cluster import Answer, NodeAnswers
 from gateway.redis.client import COMMAND_SECONDS
 from gateway.redis.deadlines import Deadline
 from gateway.redis.incidents import IncidentLog
@@ -46,7 +46,8 @@ class _Asked:
 class RedisQueries:
     """The `NodeQueries` of nodes that share a Redis server. Which nodes listen is known from their subscriptions.
 
-    A question costs Redis one message for each node, and one for each answer. `timer` is seconds of a monotonic clock.
+    A question costs Redis one message for each node, and one for each answer. A node that no longer listens is looked
+    up by its lease: it may be out of reach. `timer` is seconds of a monotonic clock.
     """
 
     def __init__(self, redis: "Redis", members: RedisMembers, *, keys: KeySpace, timer: Callable[[], float]) -> None:
@@ -54,22 +55,25 @@ class RedisQueries:
         self._members = members
         self._keys = keys
         self._timer = timer
-        self._answer: Callable[[Any], Awaitable[Any]]
+        self._answers: dict[str, Answer] = {}
+        self._known: set[str] = set()
+        """The other nodes that run, as of the last question: those that listened, or still have their lease."""
         self._pending: dict[str, _Asked] = {}
         self._answering: list[asyncio.Task[None]] = []
         self._incidents = IncidentLog("questions of the other nodes", logger)
 
-    def attach(self, answer: Callable[[Any], Awaitable[Any]]) -> None:
-        self._answer = answer
+    def attach(self, kind: str, answer: Answer) -> None:
+        self._answers[kind] = answer
 
     # ---- asking
 
-    async def ask(self, tenant: str, question: Any) -> NodeAnswers:
-        id, asked = secrets.token_hex(8), _Asked({node for node, _ in self._members.remote(tenant)})
+    async def ask(self, kind: str, tenant: str | None, question: Any) -> NodeAnswers:
+        remote = {} if tenant is None else self._members.remote(tenant).nodes
+        id, asked = secrets.token_hex(8), _Asked({node for node, members in remote.items() if members} | self._known)
         self._pending[id] = asked
         try:
             async with Deadline(COMMAND_SECONDS):
-                await self._send(id, asked, question)
+                await self._send(id, asked, {"kind": kind, "question": question})
             if asked.waiting:
                 async with Deadline(_ANSWER_SECONDS):
                     await asked.answered.wait()
@@ -81,17 +85,22 @@ class RedisQueries:
         silent = tuple(sorted(asked.nodes - asked.answers.keys()))
         return NodeAnswers(asked.answers, silent, not asked.sent or self._members.partial)
 
-    async def _send(self, id: str, asked: _Asked, question: Any) -> None:
-        """Send the question to all nodes that listen."""
+    async def _send(self, id: str, asked: _Asked, content: dict[str, Any]) -> None:
+        """Send the question to all nodes that listen. Those known from before that do not run are not silent."""
         own, prefix = self._members.node, self._keys.queries("")
         channels: Any = await self._redis.pubsub_channels(self._keys.queries("*"))
         asked.waiting = {channel.decode().removeprefix(prefix) for channel in channels} - {own}
-        asked.nodes |= asked.waiting
-        text = json.dumps({"id": id, "from": own, "question": question}, separators=(",", ":"))
+        absent = sorted(asked.nodes - asked.waiting)
+        text = json.dumps({"id": id, "from": own, **content}, separators=(",", ":"))
         async with self._redis.pipeline(transaction=False) as pipeline:
+            for node in absent:
+                pipeline.exists(self._keys.alive(node))
             for node in asked.waiting:
                 pipeline.publish(self._keys.queries(node), text)
-            await pipeline.execute()
+            replies = await pipeline.execute()
+        stopped = {node for node, runs in zip(absent, replies, strict=False) if not runs}
+        self._known = (self._known | asked.waiting) - stopped
+        asked.nodes = (asked.nodes | asked.waiting) - stopped
         asked.sent = True
         self._incidents.recovered("sent")
 
@@ -139,14 +148,17 @@ class RedisQueries:
                 if not asked.waiting:
                     asked.answered.set()
             return
+        if (answer := self._answers.get(message.get("kind"))) is None:
+            logger.warning("node %s, of another version, asked for what this one does not know", node)
+            return
         self._answering[:] = [task for task in self._answering if not task.done()]
         if len(self._answering) < _MAX_ANSWERING:
-            self._answering.append(asyncio.create_task(self._reply(id, node, message["question"])))
+            self._answering.append(asyncio.create_task(self._reply(id, node, answer, message["question"])))
 
-    async def _reply(self, id: str, node: str, question: Any) -> None:
+    async def _reply(self, id: str, node: str, function: Answer, question: Any) -> None:
         try:
             async with asyncio.timeout(_ANSWER_SECONDS):
-                answer = await self._answer(question)
+                answer = await function(question)
             text = json.dumps({"id": id, "from": self._members.node, "answer": answer}, separators=(",", ":"))
             async with Deadline(COMMAND_SECONDS):
                 await self._redis.publish(self._keys.queries(node), text)
