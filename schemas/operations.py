@@ -8,9 +8,11 @@ from schemas.admin import ConnectionInfo, RoomInfo
 
 
 class AuditedAct(BaseModel):
-    """An act of an administrator. `by_jti` and `address` are null where the administrator is of another tenant than the
-    caller, who is not of the scope `platform`. `target` is what it was about."""
+    """An act of an administrator, which `node` did: its `number` since that node's start. `by_jti` and `address` are
+    null where the administrator is of another tenant than the caller, who is not of the scope `platform`. `target` is
+    what it was about."""
 
+    node: str
     number: int
     at: str
     event: str
@@ -23,11 +25,14 @@ class AuditedAct(BaseModel):
 
 
 class AuditPage(BaseModel):
-    """The acts on this node, newest first; `next` is `before` of the next page, null on the last one."""
+    """The acts on `nodes`, in the order of their times, newest first; `next` is `before` of the next page, null on the
+    last one. `silent` nodes did not answer; `partial` is present, and true, only while others may be out of reach."""
 
-    node: str
+    nodes: tuple[str, ...]
+    silent: tuple[str, ...]
     acts: list[AuditedAct]
-    next: int | None
+    next: str | None
+    partial: Literal[True] | None = None
 
 
 SettingValue = str | int | float | bool | None | list[str]
@@ -119,12 +124,28 @@ class NodeStatus(BaseModel):
 
 
 class NodesAnswer(BaseModel):
-    """The nodes. `silent` are those that did not answer; `partial` is present, and true, only while other nodes may be
-    out of reach."""
+    """The nodes, the one that answers first. `silent` are those that did not answer; `partial` is present, and true,
+    only while other nodes may be out of reach."""
 
     nodes: list[NodeStatus]
     silent: list[str]
     partial: Literal[True] | None = None
+
+
+class DrainRequest(BaseModel):
+    """The body of `POST /admin/drain`: the name of a node, as `GET /admin/nodes` has it."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    node: Annotated[str, Field(min_length=1, max_length=64)]
+
+
+class DrainAnswer(BaseModel):
+    """A drain that has begun: the connections of the node, and the seconds until all are closed."""
+
+    node: str
+    connections: int
+    seconds: float
 
 
 class EventSummary(BaseModel):
@@ -155,7 +176,7 @@ class FoundUser(BaseModel):
 
 
 class FoundToken(BaseModel):
-    """A token's id. `revoked` is by its id alone; `connections` are those on the node that answers."""
+    """A token's id. `revoked` is by its id alone; `connections` are those on all nodes."""
 
     jti: str
     revoked: bool
@@ -166,10 +187,12 @@ class FindAnswer(BaseModel):
     """The findings under a name. `connections` are those of the user, of the room, or with the token, 100 at most;
     `more` says that there are others. `similar` are users and rooms that contain the name. `acts` are those of the
     audit trail. `forgotten` is the reason why an event of the tenant's log is not there: `trimmed`, `reset` or
-    `never_published`."""
+    `never_published`. `silent` nodes did not answer about the token and the acts; `partial` is present, and true, only
+    while other nodes may be out of reach."""
 
     query: str
     tenant: str
+    silent: list[str]
     user: FoundUser | None = None
     room: RoomInfo | None = None
     event: EventSummary | None = None

@@ -1,5 +1,6 @@
 """Inspection over HTTP: nodes, what is known under a name, the tail of a tenant's log, and test events."""
 
+import asyncio
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -15,14 +16,12 @@ from gateway.api.publisher import HttpPublisher
 from gateway.api.rate_limits import RouteLimiter
 from gateway.api.routes import ProblemRoute
 from gateway.core.errors import GatewayError
-from gateway.engine.event_tail import EventTail, TailFilter
-from gateway.engine.finder import Finder
-from gateway.engine.node_status import NodeStatusReader
+from gateway.engine.event_tail import TailFilter
 from gateway.service.factory import Service
 from schemas.admin import EventAnswer
 from schemas.codes import ErrorCode
 from schemas.events import PublishedEvent
-from schemas.operations import FindAnswer, NodesAnswer, TailPage
+from schemas.operations import FindAnswer, FoundToken, NodesAnswer, TailPage
 
 _ACTS: Final = 20
 
@@ -42,22 +41,19 @@ def inspection_router(service: Service, limited: RouteLimiter) -> APIRouter:
         dependencies=[Depends(limited.attach)],
     )
     gateway, settings = service.gateway, service.settings
-    administration, kinds, audit = gateway.administration, gateway.kinds, service.audit
-    status = NodeStatusReader(administration.node, gateway.log, gateway.drain, gateway.metrics)
-    tail = EventTail(gateway.connections, gateway.log, gateway.marks)
-    finder = Finder(gateway.connections, administration, tail)
+    kinds, audit, operations = gateway.kinds, service.audit, service.operations
     publisher = HttpPublisher(service)
     of_kinds = GetPydanticSchema(lambda _, handler: handler(publisher.model))
     principal = Depends(Principal(service))
     per_minute = settings.admin_requests_per_minute
 
     @router.get("/admin/nodes", response_model_exclude_unset=True)
-    async def nodes(response: Response, holder: Annotated[Identity, principal]) -> NodesAnswer:
-        """The state of the node that answers; for the scope `platform` with its numbers."""
+    @limited(per_minute)
+    async def nodes(request: Request, response: Response, holder: Annotated[Identity, principal]) -> NodesAnswer:
+        """The state of each node, first of the one that answers; for the scope `platform` with their numbers."""
         response.headers["Cache-Control"] = "no-store"
         require_admin(holder, holder.tenant)
-        own = await status.read(gateway.ready, holder.has_scope("platform"))
-        return NodesAnswer(nodes=[own], silent=[])
+        return await operations.status.read(holder.has_scope("platform"))
 
     @router.get("/admin/find", response_model_exclude_unset=True)
     @limited(per_minute)
@@ -67,20 +63,24 @@ def inspection_router(service: Service, limited: RouteLimiter) -> APIRouter:
         """Find by name in a tenant: a user, a room, a connection, an event or the id of a token."""
         response.headers["Cache-Control"] = "no-store"
         asked = administered_tenant(holder, tenant)
-        acts = audit.about(asked, q, _ACTS)
-        found = await finder.find(asked, q, lambda id: any(act.target.get("jti") == id for act in acts))
+        found, acts = await asyncio.gather(
+            operations.finder.find(asked, q), operations.audit.acts(asked, _ACTS, name=q)
+        )
+        if found.token is None and any(act.target.get("jti") == q for _, act in acts.acts):
+            found.token = FoundToken(jti=q, revoked=False, connections=0)
         answer: dict[str, Any] = {
             "query": q,
             "tenant": asked,
+            "silent": sorted({*found.silent, *acts.silent}),
             "connections": found.connections,
             "more": found.more,
             "similar": found.similar,
-            "acts": [audited_act(act, holder) for act in acts],
+            "acts": [audited_act(each, holder) for each in acts.acts],
         }
         for name in ("user", "room", "event", "forgotten", "token"):
             if (value := getattr(found, name)) is not None:
                 answer[name] = value
-        if found.partial:
+        if found.partial or acts.partial:
             answer["partial"] = True
         return FindAnswer(**answer)
 
@@ -107,7 +107,7 @@ def inspection_router(service: Service, limited: RouteLimiter) -> APIRouter:
             address = address_of(request.scope, settings.proxies)
             chosen = {"room": room, "type": type, "user_id": user_id}
             audit.record_reading("events.unmasked", "payloads read", holder, address, tenant=asked, **chosen)
-        return await tail.page(asked, after, TailFilter(room, type, user_id), payload == "1")
+        return await operations.tail.page(asked, after, TailFilter(room, type, user_id), payload == "1")
 
     @router.post("/admin/events", status_code=202, response_model=EventAnswer, responses=PUBLISHING)
     @limited(per_minute)

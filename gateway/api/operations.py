@@ -1,7 +1,7 @@
 """Operation over HTTP: the audit trail, the configuration, the inspection of tokens."""
 
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
@@ -9,11 +9,13 @@ from auth.errors import AuthError
 from auth.identity import Identity, require_admin
 from gateway.api.administered import Tenant, administered_tenant
 from gateway.api.authentication import Principal, authenticated_route
-from gateway.api.problems import PROBLEMS
+from gateway.api.client import address_of
+from gateway.api.problems import PROBLEMS, problems
 from gateway.api.rate_limits import RouteLimiter
 from gateway.api.routes import ProblemRoute
-from gateway.core.audit_acts import MAX_ACTS, Act
+from gateway.core.audit_acts import MAX_ACTS, PLACE_PATTERN, ActPlace
 from gateway.core.version import VERSION
+from gateway.engine.cluster_audit import FoundAct
 from gateway.service.config import ConfigError
 from gateway.service.effective_settings import effective_settings
 from gateway.service.factory import Service, setting_warnings, try_log
@@ -23,11 +25,17 @@ from schemas.operations import (
     AuditedAct,
     AuditPage,
     ConfigurationAnswer,
+    DrainAnswer,
+    DrainRequest,
     SettingInfo,
     TokenInspectionAnswer,
     TokenRightsInfo,
     TokenToInspect,
 )
+
+MIN_DRAIN_SECONDS: Final = 1.0
+"""Seconds over which clients leave where the setting is 0: at a shutdown they are all closed at its end, which does not
+come here."""
 
 
 def operations_router(service: Service, limited: RouteLimiter) -> APIRouter:
@@ -41,28 +49,33 @@ def operations_router(service: Service, limited: RouteLimiter) -> APIRouter:
     operators = APIRouter(route_class=authenticated_route(service, ProblemRoute, "platform"), **options)
     gateway, settings = service.gateway, service.settings
     administration = gateway.administration
-    connections, trail, per_minute = gateway.connections, service.audit, settings.admin_requests_per_minute
+    connections, trail, per_minute = gateway.connections, service.operations.audit, settings.admin_requests_per_minute
     principal = Depends(Principal(service))
 
-    @administrators.get("/admin/audit")
+    @administrators.get("/admin/audit", response_model_exclude_unset=True)
+    @limited(per_minute)
     async def audit(
+        request: Request,
         response: Response,
         holder: Annotated[Identity, principal],
         tenant: Tenant = None,
         limit: Annotated[int, Query(ge=1, le=MAX_ACTS, description="acts a page")] = 100,
-        before: Annotated[int | None, Query(ge=0, description="`next` of the page before")] = None,
+        before: Annotated[str | None, Query(pattern=PLACE_PATTERN, description="`next` of the page before")] = None,
     ) -> AuditPage:
-        """The last acts of administrators on this node: those about the caller's tenant and by its administrators, for
-        the scope `platform` of all tenants. At most 1,000 are kept; the log has all."""
+        """The last acts of administrators on all nodes, in the order of their times: those about the caller's tenant
+        and by its administrators, for the scope `platform` of all tenants. Each node keeps at most 1,000 since its
+        start; the logs have all."""
         response.headers["Cache-Control"] = "no-store"
         platform = holder.has_scope("platform")
         asked = None if platform and tenant is None else administered_tenant(holder, tenant)
-        found = trail.of(asked, before, limit + 1)
-        shown, more = found[:limit], len(found) > limit
+        found = await trail.acts(asked, limit, None if before is None else ActPlace.parse(before))
+        more: dict[str, Any] = {"partial": True} if found.partial else {}
         return AuditPage(
-            node=administration.node,
-            acts=[audited_act(act, holder) for act in shown],
-            next=shown[-1].number if more else None,
+            nodes=found.nodes,
+            silent=found.silent,
+            acts=[audited_act(each, holder) for each in found.acts],
+            next=str(found.acts[-1].place) if found.more else None,
+            **more,
         )
 
     @operators.get("/admin/configuration")
@@ -78,6 +91,21 @@ def operations_router(service: Service, limited: RouteLimiter) -> APIRouter:
             warnings.append(str(error))
         described = [SettingInfo.model_validate(asdict(each)) for each in effective_settings(settings)]
         return ConfigurationAnswer(node=administration.node, version=VERSION, settings=described, warnings=warnings)
+
+    @operators.post("/admin/drain", status_code=202, responses=problems(404))
+    @limited(per_minute)
+    async def drain(
+        request: Request, response: Response, body: DrainRequest, holder: Annotated[Identity, principal]
+    ) -> DrainAnswer:
+        """Drain a node before it is stopped: it reports not ready, refuses new clients after the shutdown delay, and
+        closes those that it has, each in a slot of its own (1012). It goes on so until it is restarted. For the scope
+        `platform`."""
+        response.headers["Cache-Control"] = "no-store"
+        delay, seconds = settings.shutdown_delay_seconds, max(settings.drain_seconds, MIN_DRAIN_SECONDS)
+        connections = await service.operations.drain.begin(body.node, delay, seconds)
+        address = address_of(request.scope, settings.proxies)
+        service.audit.record("node.drained", "drain begun", holder, address, tenant=None, node=body.node)
+        return DrainAnswer(node=body.node, connections=connections, seconds=delay + seconds)
 
     @administrators.post("/admin/tokens/inspect")
     @limited(per_minute)
@@ -128,11 +156,13 @@ def _rights(identity: Identity) -> TokenRightsInfo:
     )
 
 
-def audited_act(act: Act, reader: Identity) -> AuditedAct:
+def audited_act(found: FoundAct, reader: Identity) -> AuditedAct:
     """The act as `reader` may see it: the target of an act about another tenant is for the scope `platform`."""
+    act = found.act
     platform = reader.has_scope("platform")
     open_to = platform or act.by_tenant == reader.tenant
     return AuditedAct(
+        node=found.place.node,
         number=act.number,
         at=rfc3339(act.at),
         event=act.event,

@@ -1,21 +1,44 @@
 """The last acts of administrators, in bounded memory."""
 
 from collections import deque
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from heapq import merge
-from itertools import islice
-from operator import attrgetter
-from typing import Final
+from heapq import nlargest
+from math import inf
+from typing import Final, NamedTuple
 
 MAX_ACTS: Final = 1_000
 """Acts that are kept of all tenants together."""
+
+PLACE_PATTERN: Final = r"^\d{1,12}(\.\d{1,9})?-\d{1,12}-[A-Za-z0-9_]{1,64}$"
+"""The text of an `ActPlace`."""
+
+
+class ActPlace(NamedTuple):
+    """The place of an act among those of all nodes: its time, node and number, in this order."""
+
+    at: float
+    node: str
+    number: int
+
+    @staticmethod
+    def parse(text: str) -> "ActPlace":
+        """The place of a text that matches `PLACE_PATTERN`."""
+        at, number, node = text.split("-")
+        return ActPlace(float(at), node, int(number))
+
+    def __str__(self) -> str:
+        return f"{self.at:.6f}-{self.number}-{self.node}"
+
+    def on(self, node: str) -> tuple[float, float]:
+        """The time and number before which the acts of `node` are before this place."""
+        return self.at, self.number if node == self.node else inf if node < self.node else 0
 
 
 @dataclass(frozen=True, slots=True)
 class Act:
     """One act of an administrator: `event` names it, `tenant` is the one it is about, by default the administrator's
-    own. `at` is seconds since the epoch; `number` counts all acts of the node since its start."""
+    own. `at` is seconds since the epoch, in microseconds; `number` counts all acts of the node since its start."""
 
     number: int
     at: float
@@ -30,7 +53,7 @@ class Act:
 
 class AuditActs:
     """The last acts, at most `limit`. Beyond that the oldest of the tenant with most acts goes: an administrator of one
-    tenant cannot push out the acts of another. Adding is O(tenants kept), reading O(limit)."""
+    tenant cannot push out the acts of another. Adding is O(tenants kept), reading O(acts kept)."""
 
     def __init__(self, limit: int = MAX_ACTS) -> None:
         self._limit = limit
@@ -56,14 +79,17 @@ class AuditActs:
         """The tenants with acts that are kept."""
         return self._by_tenant.keys()
 
-    def of(self, tenant: str | None, before: int | None, limit: int) -> list[Act]:
-        """The acts about a tenant and by its administrators, by default of all, newest first; `before` is the number
-        after which to go on."""
-        return list(islice(self._of(tenant, before), limit))
+    def of(self, tenant: str | None, before: tuple[float, float] | None, limit: int) -> list[Act]:
+        """The acts about a tenant and by its administrators, by default of all, in the order of their times and
+        numbers, newest first; `before` is the time and number after which to go on."""
+        concerned = (
+            act
+            for acts in self._by_tenant.values()
+            for act in acts
+            if (tenant is None or tenant in (act.tenant, act.by_tenant)) and (before is None or _place(act) < before)
+        )
+        return nlargest(limit, concerned, key=_place)
 
-    def _of(self, tenant: str | None, before: int | None) -> Iterator[Act]:
-        newest_first = (reversed(acts) for acts in self._by_tenant.values())
-        for act in merge(*newest_first, key=attrgetter("number"), reverse=True):
-            concerned = tenant is None or tenant in (act.tenant, act.by_tenant)
-            if concerned and (before is None or act.number < before):
-                yield act
+
+def _place(act: Act) -> tuple[float, float]:
+    return act.at, act.number

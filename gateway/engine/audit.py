@@ -29,7 +29,7 @@ class AuditTrail:
         written = log_events.audited(event, summary, principal, address, tenant=tenant, **target)
         act = Act(
             self._acts.added + 1,
-            self._clock(),
+            round(self._clock(), 6),
             event,
             principal.user_id,
             principal.tenant,
@@ -64,7 +64,7 @@ class AuditTrail:
         )
         return list(islice(concerned, limit))
 
-    def of(self, tenant: str | None, before: int | None, limit: int) -> list[Act]:
+    def of(self, tenant: str | None, before: tuple[float, float] | None, limit: int) -> list[Act]:
         """The last acts, as `AuditActs.of`."""
         return self._acts.of(tenant, before, limit)
 

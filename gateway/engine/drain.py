@@ -13,6 +13,7 @@ from gateway.engine.connections import Connections
 from gateway.engine.delivery import Delivery
 from gateway.engine.marks import Marks
 from gateway.engine.replies import DRAINING
+from gateway.engine.tasks import TaskSet
 from schemas import messages
 from schemas.codes import CloseCode
 
@@ -28,10 +29,17 @@ class Drain:
     """The paced drain of a node. `rng` returns 0 to 1."""
 
     def __init__(
-        self, connections: Connections, delivery: Delivery, marks: Marks, rng: Callable[[], float] = _system.random
+        self,
+        connections: Connections,
+        delivery: Delivery,
+        marks: Marks,
+        tasks: TaskSet,
+        rng: Callable[[], float] = _system.random,
     ) -> None:
         self.announced = False
         self.started = False
+        self._ended = asyncio.Event()
+        self._tasks = tasks
         self._connections = connections
         self._delivery = delivery
         self._marks = marks
@@ -43,6 +51,7 @@ class Drain:
     def reset(self) -> None:
         """Admit clients again, after a restart of the gateway in this process."""
         self.announced = self.started = False
+        self._ended = asyncio.Event()
         self._delivery.reset()
 
     def require_admitting(self) -> None:
@@ -54,8 +63,19 @@ class Drain:
         """Report not ready from now on, for load balancers; clients are served as before, and new ones admitted."""
         self.announced = True
 
+    def begin(self, delay: float, seconds: float) -> None:
+        """Announce a drain, and run it after `delay` seconds; a no-op where one is announced."""
+        if not self.announced:
+            self.announce()
+            self._tasks.spawn(self._run_later(delay, seconds))
+
+    async def _run_later(self, delay: float, seconds: float) -> None:
+        await asyncio.sleep(delay)
+        await self.run(seconds)
+
     async def run(self, seconds: float) -> None:
-        """Admit no more clients, and close the connected ones over `seconds`; returns when all are closed.
+        """Admit no more clients, and close the connected ones over `seconds`; returns when all are closed. Where a
+        drain runs, wait for its end.
 
         Each client is notified of its slot at once, served until then, and closed in it; one that is behind has until
         the end to catch up. With 0 seconds there are no slots: `stop` closes all connections.
@@ -63,14 +83,20 @@ class Drain:
         Event streams are served until the last slot, and the time to their own slot counts from there: an `EventSource`
         that reconnects to a node that still drains gets 503, and never tries again.
         """
+        if self.started:
+            await self._ended.wait()
+            return
         self.announce()
         started = self._timer()
         self._ends = started + seconds
         self.started = True
-        if seconds > 0:
-            leaving = await self._assign_slots(started, seconds)
-            await self._close_in_slots(leaving)
-        self._delivery.flush()
+        try:
+            if seconds > 0:
+                leaving = await self._assign_slots(started, seconds)
+                await self._close_in_slots(leaving)
+            self._delivery.flush()
+        finally:
+            self._ended.set()
 
     async def _assign_slots(self, started: float, seconds: float) -> deque[tuple[float, Connection]]:
         connections = list(self._connections.manager.connections())

@@ -1,10 +1,11 @@
 """The finder: what is known of a tenant under one name, of a user, room, connection, event or token."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
-from typing import Final
+from typing import Any, Final
 
+from gateway.core.cluster import Cluster
 from gateway.core.errors import CursorInvalid
 from gateway.core.event_summary import summary_of
 from gateway.engine.administration import Administration
@@ -19,13 +20,17 @@ from schemas.rooms import is_subject
 MAX_CONNECTIONS: Final = 100
 MAX_SIMILAR: Final = 20
 
+_KIND: Final = "token"
+
 
 @dataclass(slots=True)
 class Findings:
-    """The findings under a name; `more` where there are more connections than are shown."""
+    """The findings under a name; `more` where there are more connections than are shown. `silent` nodes did not answer,
+    and with `partial` others may be out of reach."""
 
     tenant: str
-    partial: bool
+    partial: bool = False
+    silent: tuple[str, ...] = ()
     user: FoundUser | None = None
     room: RoomInfo | None = None
     event: EventSummary | None = None
@@ -39,19 +44,24 @@ class Findings:
 class Finder:
     """Finds what a name stands for. The caller checks the rights. O(connections of the tenant)."""
 
-    def __init__(self, connections: Connections, administration: Administration, tail: EventTail) -> None:
+    def __init__(
+        self, connections: Connections, administration: Administration, tail: EventTail, cluster: Cluster
+    ) -> None:
         self._connections = connections
         self._administration = administration
         self._tail = tail
+        self._cluster = cluster
+        cluster.queries.attach(_KIND, self._answer)
 
-    async def find(self, tenant: str, name: str, known_token: Callable[[str], bool]) -> Findings:
-        """Find what `name` stands for. `known_token` says whether it is the id of a token of which there are acts.
-        Raises `GatewayError`."""
-        directory = await self._administration.directory(tenant)
-        found = Findings(tenant, directory.partial)
+    async def find(self, tenant: str, name: str) -> Findings:
+        """Find what `name` stands for. Raises `GatewayError`."""
+        found = Findings(tenant)
         if name.startswith("evt_"):
             await self._find_event(found, name)
             return found
+        with_token = await self._find_token(found, name)
+        directory = await self._administration.directory(tenant)  # the last to wait for: connections come and go
+        found.partial = found.partial or directory.partial
         ids: Sequence[str] = (name,) if name in directory else ()
         if self._connections.kinds.is_room(name):
             found.room = directory.room(name)
@@ -59,9 +69,7 @@ class Finder:
         elif is_subject(name):
             ids = ids or directory.ids_of(name)
             self._find_user(found, name, directory)
-        self._find_token(found, name, known_token)
-        with_token = self._ids_with_token(tenant, name) if found.token is not None else []
-        shown = sorted({*ids, *with_token})
+        shown = sorted({*ids, *(id for id in with_token if id in directory)})
         found.connections = [directory.connection(id) for id in shown[:MAX_CONNECTIONS]]
         found.more = len(shown) > MAX_CONNECTIONS
         names = (each for each in chain(directory.user_ids(), directory.rooms()) if name in each and name != each)
@@ -77,16 +85,24 @@ class Finder:
                 user_id=user_id, connections=connections, revoked_before=revoked_before, removed_from=removed_from
             )
 
-    def _find_token(self, found: Findings, token_id: str, known: Callable[[str], bool]) -> None:
-        connections = len(self._ids_with_token(found.tenant, token_id))
+    async def _find_token(self, found: Findings, token_id: str) -> list[str]:
+        """The ids of connections that were opened with the token. Only their own nodes know its id."""
+        question = {"tenant": found.tenant, "jti": token_id}
+        here = await self._answer(question)
+        others = await self._cluster.queries.ask(_KIND, found.tenant, question)
+        found.silent, found.partial = others.silent, others.partial
+        answers = [here, *others.answers.values()]
+        connections = sum(answer["count"] for answer in answers)
         revoked = self._connections.revocations.is_token_revoked(found.tenant, token_id)
-        if connections or revoked or known(token_id):
+        if connections or revoked:
             found.token = FoundToken(jti=token_id, revoked=revoked, connections=connections)
+        return [id for answer in answers for id in answer["ids"]]
 
-    def _ids_with_token(self, tenant: str, token_id: str) -> list[str]:
-        """The connections of this node that were opened with the token; other nodes do not publish its id."""
-        here = self._connections.manager.of(tenant).connections.values()
-        return [connection.id for connection in here if connection.identity.token_id == token_id]
+    async def _answer(self, question: Any) -> dict[str, Any]:
+        """The number of this node's connections with a token, and the ids of as many as are shown."""
+        here = self._connections.manager.of(question["tenant"]).connections.values()
+        ids = [connection.id for connection in here if connection.identity.token_id == question["jti"]]
+        return {"count": len(ids), "ids": sorted(ids)[: MAX_CONNECTIONS + 1]}
 
     async def _find_event(self, found: Findings, event_id: str) -> None:
         try:

@@ -35,6 +35,7 @@ from gateway.engine.marks import Marks
 from gateway.engine.metrics import Metrics
 from gateway.engine.presence import PresenceService
 from gateway.engine.publishing import Publishing
+from gateway.engine.readiness import Readiness
 from gateway.engine.revocation import RevocationService
 from gateway.engine.room_reader import RoomReader
 from gateway.engine.subscriptions import Subscriptions
@@ -72,12 +73,12 @@ class Gateway(Host):
         self.connections = Connections(verifier, self.cluster.revocations, self.limits, clock, timer, contract)
         self.manager = self.connections.manager
         self.delivery = Delivery(self.connections, log, batch_writer)
-        connections, delivery = self.connections, self.delivery
-        self.marks = Marks(self.connections, self.delivery, log, self.limits.mark_interval)
+        connections, delivery, tasks = self.connections, self.delivery, self.tasks
+        self.marks = Marks(connections, delivery, log, self.limits.mark_interval)
         self.presence = PresenceService(self.connections, self.delivery, self.cluster.members, log, access, self.tasks)
         self.revocation = RevocationService(self.connections, self.delivery, self.cluster)
         self.log_status = LogStatusNotifier(self.connections, self.delivery, log)
-        self.drain = Drain(self.connections, self.delivery, self.marks)
+        self.drain = Drain(connections, delivery, self.marks, tasks)
         self.tickets = Tickets(self.cluster)
         self.authentication = Authentication(self.connections, self.drain, self.tickets, access, self.tasks)
         self.handshakes = Handshakes(self.authentication, self.connections.shares)
@@ -93,12 +94,11 @@ class Gateway(Host):
         """Append an event of in-process code."""
         self.publish_threadsafe = self.lifecycle.threadsafe(self.publish)
         """The same from another thread; returns a `concurrent.futures.Future`."""
-        self.commands = Commands(
-            connections, self.subscriptions, self.presence, self.publishing, self.marks, self.tasks
-        )
+        self.commands = Commands(connections, self.subscriptions, self.presence, self.publishing, self.marks, tasks)
         self.delivery.on_caught_up = self.commands.run_pending
         self.housekeeping = Housekeeping(self.connections, self.publishing, self.explain, log, self.cluster)
         self.metrics = Metrics(self.connections, self.delivery, self.subscriptions, self.publishing, log)
+        self.readiness = Readiness(self.lifecycle, self.housekeeping, log, self.drain)
         log.attach(GatewayLogListener(self.delivery, self.revocation, self.log_status))
         for part in (self.cluster, log, self.metrics, self.publishing):
             self.lifecycle.add(part.start, part.stop)
@@ -118,8 +118,7 @@ class Gateway(Host):
     @property
     def ready(self) -> bool:
         """Whether the gateway runs, the log is available and new clients are admitted."""
-        running = self.lifecycle.loop is not None and self.housekeeping.running
-        return running and self.log.ready and not self.drain.announced
+        return bool(self.readiness)
 
     # ---- the host of transports
 

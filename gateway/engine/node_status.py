@@ -5,10 +5,12 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from gateway.core.log import Log
+from gateway.core.members import ClusterMembers
 from gateway.core.metric import Histogram, Reading
 from gateway.core.version import VERSION
 from gateway.engine.drain import Drain
 from gateway.engine.metrics import Metrics
+from gateway.engine.readiness import Readiness
 from schemas.events import rfc3339
 from schemas.operations import NodeStatus
 
@@ -35,21 +37,22 @@ _WHOLE: Final = _NUMBERS.keys() - {"log_lag", "cpu_seconds"}
 
 
 class NodeStatusReader:
-    """Reads the status of this node. `started_at` is seconds since the epoch."""
+    """Reads the status of this node."""
 
-    def __init__(self, node: str, log: Log, drain: Drain, metrics: Metrics) -> None:
-        self._node = node
+    def __init__(self, members: ClusterMembers, log: Log, drain: Drain, metrics: Metrics, readiness: Readiness) -> None:
+        self._members = members
         self._log = log
         self._drain = drain
         self._metrics = metrics
+        self._readiness = readiness
 
-    async def read(self, ready: bool, platform: bool) -> NodeStatus:
+    async def read(self, platform: bool) -> NodeStatus:
         """The status as of now; with `platform` the numbers of all tenants too. O(connections)."""
         readings = {metric.name: reading for metric, reading in await self._metrics.collect()}
         return NodeStatus(
-            node=self._node,
+            node=self._members.node,
             version=VERSION,
-            ready=ready,
+            ready=bool(self._readiness),
             draining=self._drain.announced,
             log_ready=self._log.ready,
             started_at=rfc3339(_number(readings["start_time_seconds"]) or 0.0),

@@ -26,6 +26,7 @@ from gateway.engine.access import Access, Authenticate, Authorize
 from gateway.engine.audit import AuditTrail
 from gateway.engine.delivery import write_each
 from gateway.engine.gateway import Gateway
+from gateway.engine.operations import Operations
 from gateway.logs.memory import MemoryLog
 from gateway.service.config import (
     GENERATE_HINT,
@@ -53,7 +54,12 @@ class Service:
     issuer: TokenIssuer
     origins: OriginPolicy
     jwks: JwksRefresher | None
-    audit: AuditTrail
+    operations: Operations
+
+    @property
+    def audit(self) -> AuditTrail:
+        """The audit trail of this node."""
+        return self.operations.trail
 
     def issue_token(
         self,
@@ -151,7 +157,7 @@ def create_service(
     manager = claim_connection_manager()
     manager.attach(gateway)
     origins = OriginPolicy(settings.allowed_origins)
-    return Service(settings, gateway, manager, keyring, issuer, origins, external.jwks, AuditTrail(clock))
+    return Service(settings, gateway, manager, keyring, issuer, origins, external.jwks, Operations(gateway))
 
 
 def token_verifier(settings: Settings, keyring: KeyRing, external: ExternalIssuer, kinds: RoomKinds) -> TokenVerifier:

@@ -76,6 +76,7 @@ class SharedQueriesContract(SharedControlContract):
         async with self.open() as one, self.join(one) as two:
             async with self.join(one):
                 await _asked(one, "at first", 2)
+                await asyncio.sleep(1.2)  # it has a lease now, as after a second or two
             found = await one.nodes.queries.ask("echo", None, "and now")
             assert (list(found.answers), found.silent) == ([two.nodes.members.node], ())
             async with self.partitioned(two), asyncio.timeout(SOON):

@@ -52,6 +52,24 @@ async def test_each_client_gets_a_slot_of_its_own_and_is_closed_in_it(tmp_path: 
         assert client.frames[-1]["type"] == "server.draining"
 
 
+async def test_a_signal_during_a_drain_by_hand_waits_for_it(tmp_path: Path) -> None:
+    """Each client keeps its slot, and is notified once."""
+    platform = token("root", scope="admin platform")
+    async with GatewayProcess(tmp_path, drain_seconds=2) as node, recording_clients(node, 5) as clients:
+        async with node.api(platform) as api:
+            name = (await api.get("/admin/nodes")).json()["nodes"][0]["node"]
+            answer = await api.post("/admin/drain", json={"node": name})
+            assert (answer.status_code, answer.json()) == (202, {"node": name, "connections": 5, "seconds": 2.0})
+            assert (await node.get("/readyz")).status_code == 503
+        await asyncio.gather(*(client.draining.wait() for client in clients))
+        node.send_signal()
+        await all_closed(clients)
+        status, _ = await node.ended()
+    assert status == 0
+    for client in clients:
+        assert (len(client.of("server.draining")), client.code, client.reason) == (1, 1012, "draining")
+
+
 async def test_readiness_goes_first_and_no_new_client_is_admitted(tmp_path: Path) -> None:
     """By the time that a client is notified, `/readyz` says 503; the process still answers, and refuses new clients."""
     async with GatewayProcess(tmp_path, drain_seconds=20) as node, recording_clients(node, 2) as clients:

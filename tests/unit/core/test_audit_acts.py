@@ -1,6 +1,8 @@
 """The audit acts in memory: bounded, newest first, and one tenant does not push out another's."""
 
-from gateway.core.audit_acts import Act, AuditActs
+import re
+
+from gateway.core.audit_acts import PLACE_PATTERN, Act, ActPlace, AuditActs
 
 
 def add(acts: AuditActs, tenant: str, by_tenant: str = "", count: int = 1) -> None:
@@ -11,7 +13,7 @@ def add(acts: AuditActs, tenant: str, by_tenant: str = "", count: int = 1) -> No
 
 
 def numbers(acts: AuditActs, tenant: str | None = None, before: int | None = None, limit: int = 2_000) -> list[int]:
-    return [act.number for act in acts.of(tenant, before, limit)]
+    return [act.number for act in acts.of(tenant, None if before is None else (float(before), before), limit)]
 
 
 def test_the_last_acts_are_kept_newest_first() -> None:
@@ -46,3 +48,34 @@ def test_many_tenants_take_no_more_place_than_one() -> None:
         add(acts, f"t{tenant}")
     assert len(numbers(acts)) == 20
     assert len(acts.tenants) == 20
+
+
+def test_acts_are_in_the_order_of_their_times() -> None:
+    """Also where the clock was set back; of the same time, by their numbers."""
+    acts = AuditActs()
+    for number, at in enumerate((10.0, 30.0, 20.0, 20.0), 1):
+        acts.add(Act(number, at, "token.issued", "root", "acme", "jti", "192.0.2.1", "acme", {}))
+    assert numbers(acts) == [2, 4, 3, 1]
+    assert [act.number for act in acts.of(None, (20.0, 4), 9)] == [3, 1]
+
+
+def test_pages_of_several_nodes_have_each_act_once() -> None:
+    """From the place where a page ends each node goes on by its name, for acts of one time."""
+    nodes = {"node_a": AuditActs(), "node_b": AuditActs(), "node_c": AuditActs()}
+    for acts in nodes.values():
+        for number, at in enumerate((1.0, 2.0, 2.0), 1):
+            acts.add(Act(number, at, "token.issued", "root", "acme", "jti", "192.0.2.1", "acme", {}))
+    every = [ActPlace(act.at, node, act.number) for node, acts in nodes.items() for act in acts.of(None, None, 9)]
+    for place in every:
+        later = [
+            ActPlace(act.at, node, act.number)
+            for node, acts in nodes.items()
+            for act in acts.of(None, place.on(node), 9)
+        ]
+        assert sorted(later) == sorted(one for one in every if one < place), place
+
+
+def test_the_text_of_a_place_is_read_again() -> None:
+    place = ActPlace(1_768_000_000.123457, "node_0123456789ab", 1_000)
+    assert re.fullmatch(PLACE_PATTERN, str(place))
+    assert ActPlace.parse(str(place)) == place

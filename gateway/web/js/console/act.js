@@ -1,10 +1,11 @@
-/** Act: publish a test event, close a connection, revoke tokens, bar a user from a room. Each shows its curl. */
+/** Act: publish a test event, close a connection, revoke tokens, bar a user from a room, drain a node. Each shows its
+ *  curl. */
 
 import { dataOf, fieldsOf } from '../drafting.js';
 import { element } from '../element.js';
 import { curl } from './api.js';
 import { found, fragment } from './links.js';
-import { busy, button, command, field, input, outcome, say, section } from './parts.js';
+import { busy, button, command, field, input, number, outcome, say, section } from './parts.js';
 
 export class ActView {
   static title = 'Act';
@@ -16,13 +17,14 @@ export class ActView {
   constructor(api) {
     this.#api = api;
     this.section = section('Act', 'Each act is done at once, on every node, and is in the audit list. An act that ends something asks once more.',
-      element('div', { class: 'columns pairs' }, this.#publishing(), this.#closing(), this.#revoking(), this.#barring()));
+      element('div', { class: 'columns pairs' }, this.#publishing(), this.#closing(), this.#revoking(), this.#barring(),
+        api.platform ? this.#draining() : ''));
   }
 
-  /** Fills in what a link names: `close`, `revoke`, `user`, `room`. */
-  show({ close, revoke, user, room } = {}) {
-    const given = { close, jti: revoke, user, 'bar-user': user, room, 'bar-room': room };
-    const named = Object.entries(given).filter(([, value]) => value);
+  /** Fills in what a link names: `close`, `revoke`, `user`, `room`, `drain`. */
+  show({ close, revoke, user, room, drain } = {}) {
+    const given = { drain, close, jti: revoke, user, 'bar-user': user, room, 'bar-room': room };
+    const named = Object.entries(given).filter(([name, value]) => value && this.#fields[name]);
     for (const [name, value] of named) this.#fields[name].value = value;
     if (revoke || user) { // of the two one is meant
       this.#fields.jti.value = revoke ?? '';
@@ -86,6 +88,16 @@ export class ActView {
       confirm: () => `Bar ${this.#value('bar-user')} from ${this.#value('bar-room')}`,
       hint: 'Publishes that the member was removed: tokens issued before no longer grant the room.',
       done: ({ event_id: id }) => element('span', {}, 'Barred, by the event ', found(id), '.'),
+    });
+  }
+
+  #draining() {
+    const request = () => ({ method: 'POST', path: '/admin/drain', body: { node: this.#value('drain') } });
+    return this.#form('drain', 'Drain a node', request, {
+      fields: [this.#field('drain', 'Node', { required: 'required', maxlength: '64', placeholder: 'node_…' }, true)],
+      confirm: () => `Drain ${this.#value('drain')}`,
+      hint: 'Its clients leave one after another, and new ones are refused until it is restarted. They need another node to go to.',
+      done: ({ connections, seconds }) => `Draining: ${connections} ${connections === 1 ? 'connection' : 'connections'} over ${number(seconds)} seconds. Then stop or restart it.`,
     });
   }
 

@@ -2,7 +2,7 @@
 
 import { element } from '../element.js';
 import { found, valueOf } from './links.js';
-import { busy, button, outcome, row, rows, say, section, time } from './parts.js';
+import { busy, button, missing, outcome, row, rows, say, section, time } from './parts.js';
 
 const PAGE = 100;
 
@@ -20,7 +20,7 @@ export class AuditView {
     this.#api = api;
     this.#more.addEventListener('click', () => busy(this.#more, this.#line, () => this.#load(this.#next)));
     this.#refresh.addEventListener('click', () => this.show());
-    this.section = section('Audit', 'What administrators did, newest first: the last 1,000 acts on this node since it started. The log has all of them.',
+    this.section = section('Audit', 'What administrators did on all nodes, newest first: the last 1,000 acts of each since it started. The logs have all of them.',
       element('div', { class: 'bar' }, this.#refresh, this.#line), this.#list, this.#more);
   }
 
@@ -33,11 +33,13 @@ export class AuditView {
     this.#next = page.next;
     this.#more.hidden = page.next === null;
     const count = this.#list.childElementCount;
-    say(this.#line, count ? `${count} ${count === 1 ? 'act' : 'acts'} on node ${page.node}.` : `No acts yet on node ${page.node}.`);
+    const told = count ? `${count} ${count === 1 ? 'act' : 'acts'}` : 'No acts yet';
+    const doubts = missing(page);
+    say(this.#line, `${told} on ${page.nodes.length} ${page.nodes.length === 1 ? 'node' : 'nodes'}.${doubts}`, doubts && 'bad');
   }
 }
 
-export function act({ at, event, by_user_id: by, by_tenant: byTenant, by_jti: jti, address, tenant, target }) {
+export function act({ node, at, event, by_user_id: by, by_tenant: byTenant, by_jti: jti, address, tenant, target }) {
   const details = Object.entries(target).flatMap(([name, value]) => [element('span', { class: 'pair' }, `${name} `, valueOf(name, value)), ' ']);
   return row({
     time: time(at),
@@ -45,6 +47,6 @@ export function act({ at, event, by_user_id: by, by_tenant: byTenant, by_jti: jt
     by: element('span', {}, found(by, { tenant: byTenant }), byTenant === tenant ? '' : ` of ${byTenant}`),
     tenant,
     target: element('span', {}, ...details),
-    origin: element('span', { class: 'hint' }, [address, jti && `token ${jti}`].filter(Boolean).join(', ')),
+    origin: element('span', { class: 'hint' }, [address, jti && `token ${jti}`, node].filter(Boolean).join(', ')),
   }, { 'data-testid': 'act' });
 }

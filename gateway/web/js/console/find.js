@@ -4,7 +4,7 @@ import { element } from '../element.js';
 import { act } from './audit.js';
 import { found, fragment, valueOf } from './links.js';
 import { bytes } from './now.js';
-import { busy, button, facts, field, input, outcome, row, rows, say, section, time } from './parts.js';
+import { busy, button, facts, field, input, missing, outcome, row, rows, say, section, time } from './parts.js';
 
 const FORGOTTEN = {
   trimmed: 'The event is no longer kept: it was trimmed, or a newer value of its item took its place.',
@@ -47,9 +47,8 @@ export class FindView {
   }
 }
 
-function summary({ query, tenant, partial }, parts) {
-  const known = parts ? `Found in tenant ${tenant}.` : `Nothing is known of ${query} in tenant ${tenant}.`;
-  return partial ? `${known} Other nodes may be out of reach.` : known;
+function summary({ query, tenant, ...answer }, parts) {
+  return (parts ? `Found in tenant ${tenant}.` : `Nothing is known of ${query} in tenant ${tenant}.`) + missing(answer);
 }
 
 function described({ query, user, room, event, forgotten, token, connections, more, similar, acts }) {
@@ -73,7 +72,7 @@ function described({ query, user, room, event, forgotten, token, connections, mo
   }
   if (token) {
     card(`Token ${token.jti}`, 'found-token', facts([
-      ['state', token.revoked ? 'revoked by its id' : 'not revoked by its id'], ['connections', `${token.connections} on this node`],
+      ['state', token.revoked ? 'revoked by its id' : 'not revoked by its id'], ['connections', String(token.connections)],
     ]), ways(['Revoke …', 'act', { revoke: token.jti }]));
   }
   if (connections.length) {

@@ -1,7 +1,8 @@
 /** Now: the nodes and the tenant, read again every few seconds while it is shown. */
 
 import { element } from '../element.js';
-import { facts, number, outcome, say, section, time } from './parts.js';
+import { fragment } from './links.js';
+import { facts, missing, number, outcome, say, section, time } from './parts.js';
 import { percentile, rates } from './rates.js';
 
 const EVERY = 3_000; // milliseconds from an answer to the next question
@@ -57,10 +58,11 @@ export class NowView {
     this.#askedAt = undefined;
     this.#answeredAt = new Date();
     this.#nodes.replaceChildren(...nodes.map((node) => this.#node(node, at)), ...silent.map(silentNode));
+    for (const name of this.#before.keys()) if (!nodes.some(({ node }) => node === name)) this.#before.delete(name);
     this.#tenant.replaceChildren(...tenantNow(stats));
     const wrong = silent.length || partial || nodes.some((node) => !node.ready);
     const state = nodes.every((node) => node.ready) ? 'Every node that answers is ready.' : 'Not every node is ready.';
-    say(this.#line, partial ? `${state} Other nodes may be out of reach.` : state, wrong ? 'bad' : 'good');
+    say(this.#line, state + missing({ silent, partial }), wrong ? 'bad' : 'good');
     this.#tell('live', `as of ${this.#answeredAt.toLocaleTimeString()}`);
   }
 
@@ -119,7 +121,8 @@ export class NowView {
     ]);
     return element('article', { class: 'card node-now', 'data-testid': 'node' }, head, counts, about,
       element('div', { class: 'reasons' }, byReason('Refusals', node.refusals, rate?.refusals, 'refusals'),
-        byReason('Closed by code', node.closes, rate?.closes, 'closes'), byReason('Gaps', node.gaps, rate?.gaps, 'gaps')));
+        byReason('Closed by code', node.closes, rate?.closes, 'closes'), byReason('Gaps', node.gaps, rate?.gaps, 'gaps')),
+      node.draining ? '' : element('p', { class: 'ways' }, element('a', { href: fragment('act', { drain: node.node }) }, 'Drain …')));
   }
 }
 
@@ -142,7 +145,7 @@ function tenantNow(stats) {
   ])];
 }
 
-const silentNode = (name) => element('article', { class: 'card node-now' }, element('header', { class: 'pane-head' },
+const silentNode = (name) => element('article', { class: 'card node-now', 'data-testid': 'silent-node' }, element('header', { class: 'pane-head' },
   element('h3', {}, name), element('p', { class: 'pill', 'data-state': 'closed' }, 'does not answer')));
 
 export function bytes(count) {

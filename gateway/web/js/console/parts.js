@@ -55,6 +55,12 @@ export function command(text, testid) {
   return { box, refresh };
 }
 
+/** What an answer lacks, for the end of its status line. */
+export function missing({ silent, partial }) {
+  if (silent.length) return ` No answer of ${silent.join(', ')}.`;
+  return partial ? ' Other nodes may be out of reach.' : '';
+}
+
 /** A time of RFC 3339 in the reader's time zone, of today without the date; the whole of it as a title. */
 export function time(text) {
   const date = new Date(text);

@@ -1,0 +1,66 @@
+"""The audit trail of all nodes, merged by time."""
+
+from collections.abc import Iterable
+from dataclasses import astuple
+from heapq import nlargest
+from operator import attrgetter
+from typing import Any, Final, NamedTuple
+
+from gateway.core.audit_acts import Act, ActPlace
+from gateway.core.cluster import Cluster
+from gateway.engine.audit import AuditTrail
+
+_KIND: Final = "acts"
+
+
+class FoundAct(NamedTuple):
+    """An act, and the node that did it. Acts of all nodes are in the order of their times, by each node's clock."""
+
+    place: ActPlace
+    act: Act
+
+
+class FoundActs(NamedTuple):
+    """The acts of the nodes that answered, newest first; `more` where there are others. `silent` nodes did not answer,
+    and with `partial` others may be out of reach."""
+
+    acts: list[FoundAct]
+    more: bool
+    nodes: tuple[str, ...]
+    silent: tuple[str, ...]
+    partial: bool
+
+
+class ClusterAudit:
+    """Reads the audit trail of each node that answers. The caller checks the rights."""
+
+    def __init__(self, trail: AuditTrail, cluster: Cluster) -> None:
+        self._trail = trail
+        self._cluster = cluster
+        cluster.queries.attach(_KIND, self._answer)
+
+    async def acts(
+        self, tenant: str | None, limit: int, before: ActPlace | None = None, name: str | None = None
+    ) -> FoundActs:
+        """The last acts about a tenant and by its administrators, by default of all; after the place `before`, or about
+        `name`, as `AuditTrail.about`."""
+        question = {"tenant": tenant, "limit": limit + 1, "before": before, "name": name}
+        own = await self._answer(question)
+        others = await self._cluster.queries.ask(_KIND, tenant, question)
+        answers = {self._cluster.members.node: own, **others.answers}
+        every = (act for node, packed in answers.items() for act in _unpacked(node, packed))
+        found = nlargest(limit + 1, every, key=attrgetter("place"))
+        return FoundActs(found[:limit], len(found) > limit, tuple(sorted(answers)), others.silent, others.partial)
+
+    async def _answer(self, question: Any) -> list[Any]:
+        tenant, limit, name = question["tenant"], question["limit"], question["name"]
+        if name is not None:
+            return [astuple(act) for act in self._trail.about(tenant, name, limit)]
+        before = question["before"] and ActPlace(*question["before"]).on(self._cluster.members.node)
+        return [astuple(act) for act in self._trail.of(tenant, before, limit)]
+
+
+def _unpacked(node: str, packed: Iterable[Any]) -> Iterable[FoundAct]:
+    for values in packed:
+        act = Act(*values)
+        yield FoundAct(ActPlace(act.at, node, act.number), act)

@@ -1,0 +1,31 @@
+"""The status of all nodes for operators."""
+
+import asyncio
+from typing import Any, Final
+
+from gateway.core.cluster import Cluster
+from gateway.engine.node_status import NodeStatusReader
+from schemas.operations import NodesAnswer, NodeStatus
+
+_KIND: Final = "status"
+
+
+class ClusterStatus:
+    """Reads the status of each node that answers."""
+
+    def __init__(self, reader: NodeStatusReader, cluster: Cluster) -> None:
+        self._reader = reader
+        self._cluster = cluster
+        cluster.queries.attach(_KIND, self._answer)
+
+    async def read(self, platform: bool) -> NodesAnswer:
+        """The nodes by name, this one first; with `platform` the numbers of all tenants too."""
+        own, others = await asyncio.gather(
+            self._reader.read(platform), self._cluster.queries.ask(_KIND, None, {"platform": platform})
+        )
+        nodes = [own, *(NodeStatus.model_validate(answer) for _, answer in sorted(others.answers.items()))]
+        more: dict[str, Any] = {"partial": True} if others.partial else {}
+        return NodesAnswer(nodes=nodes, silent=list(others.silent), **more)
+
+    async def _answer(self, question: Any) -> dict[str, Any]:
+        return (await self._reader.read(question["platform"])).model_dump(mode="json", exclude_unset=True)

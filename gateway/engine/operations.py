@@ -1,0 +1,25 @@
+"""The parts for operators: each answers for all nodes."""
+
+from gateway.engine.audit import AuditTrail
+from gateway.engine.cluster_audit import ClusterAudit
+from gateway.engine.cluster_status import ClusterStatus
+from gateway.engine.event_tail import EventTail
+from gateway.engine.finder import Finder
+from gateway.engine.gateway import Gateway
+from gateway.engine.node_drain import NodeDrain
+from gateway.engine.node_status import NodeStatusReader
+
+
+class Operations:
+    """The parts for operators of a gateway, made before its start, since they answer other nodes' questions. `trail` is
+    the audit trail of this node, `audit` that of all nodes."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        cluster, log, drain = gateway.cluster, gateway.log, gateway.drain
+        self.trail = AuditTrail(gateway.clock)
+        self.audit = ClusterAudit(self.trail, cluster)
+        reader = NodeStatusReader(cluster.members, log, drain, gateway.metrics, gateway.readiness)
+        self.status = ClusterStatus(reader, cluster)
+        self.drain = NodeDrain(drain, gateway.manager, cluster)
+        self.tail = EventTail(gateway.connections, log, gateway.marks)
+        self.finder = Finder(gateway.connections, gateway.administration, self.tail, cluster)

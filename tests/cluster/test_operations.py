@@ -1,0 +1,121 @@
+"""The routes of operators on several nodes of one Redis: each answers for all, and names those that do not answer."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from tests.support.clients import assert_problem, fence, http
+from tests.support.inprocess import RunningGateway, running
+from tests.support.pauses import until
+from tests.support.redis import RedisServer
+from tests.support.settings import settings_for
+from tests.support.tokens import issue
+
+PLATFORM = "subscribe publish admin platform"
+
+
+async def get(gate: RunningGateway, path: str, scope: str = PLATFORM, **query: Any) -> dict[str, Any]:
+    async with http(gate, gate.token("root", scope=scope)) as api:
+        answer = await api.get(path, params=query)
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+async def post(gate: RunningGateway, path: str, **body: Any) -> dict[str, Any]:
+    async with http(gate, gate.token("root", scope=PLATFORM)) as api:
+        answer = await api.post(path, json=body)
+    assert answer.status_code in (200, 202), answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+@asynccontextmanager
+async def two_nodes(server: RedisServer, prefix: str) -> AsyncIterator[tuple[list[RunningGateway], list[str]]]:
+    """Two nodes that have answers of one another, and their names."""
+    settings = settings_for(log_url=server.url, redis_prefix=prefix, admin_requests_per_minute=0)
+    async with running(settings) as one, running(settings) as other:
+        gates = [one, other]
+
+        async def heard() -> bool:
+            return all([len((await get(gate, "/admin/nodes"))["nodes"]) == len(gates) for gate in gates])
+
+        await until(heard)
+        yield gates, [gate.service.gateway.cluster.members.node for gate in gates]
+
+
+async def test_each_node_answers_for_all(server: RedisServer, prefix: str) -> None:
+    """The state and numbers of each node, the acts of all by their times, and a token where it is in use."""
+    async with two_nodes(server, prefix) as (gates, names):
+        one, other = gates
+        issued = issue("bob", issuer=one.service.issuer)
+        async with other.client(issued.access_token):
+            for gate, first in zip(gates, names, strict=True):
+                answer = await get(gate, "/admin/nodes")
+                assert (answer["nodes"][0]["node"], answer["silent"]) == (first, [])
+                by_name = {node["node"]: node for node in answer["nodes"]}
+                assert by_name[names[0]]["connections"] == {}
+                assert by_name[names[1]]["connections"] == {"websocket": 1}
+                assert "partial" not in answer
+                narrow = await get(gate, "/admin/nodes", "admin")
+                assert ["connections" in node for node in narrow["nodes"]] == [False, False]
+
+            async def found() -> bool:
+                answer = await get(one, "/admin/find", q=issued.token_id)
+                return [each["node"] for each in answer["connections"]] == [names[1]]
+
+            await until(found)  # members are known to the other nodes within half a second
+            answer = await get(one, "/admin/find", q=issued.token_id)
+            assert answer["token"] == {"jti": issued.token_id, "revoked": False, "connections": 1}
+
+        for number in range(6):
+            await post(gates[number % 2], "/admin/tokens/revoke", user_id=f"u{number}")
+        seen: list[Any] = []
+        page: dict[str, Any] = {}
+        while not page or page["next"]:
+            page = await get(one, "/admin/audit", limit=4, **({"before": page["next"]} if page else {}))
+            assert (page["nodes"], page["silent"]) == (sorted(names), [])
+            seen += [(act["target"]["user_id"], act["node"]) for act in page["acts"]]
+        assert seen == [(f"u{number}", names[number % 2]) for number in reversed(range(6))]
+        (act,) = (await get(one, "/admin/find", q="u5"))["acts"]
+        assert act["node"] == names[1]
+        async with http(one, one.token("root", scope=PLATFORM)) as api:
+            assert_problem(await api.get("/admin/audit?before=7"), 422, "bad_message")
+
+
+async def test_silent_nodes_are_named(server: RedisServer, prefix: str) -> None:
+    async with two_nodes(server, prefix) as (gates, names):
+        one, other = gates
+
+        async def fail(question: Any) -> Any:
+            raise TimeoutError
+
+        for kind in ("status", "acts", "token", "drain"):
+            other.service.gateway.cluster.queries.attach(kind, fail)
+        for path, query in (("/admin/nodes", {}), ("/admin/audit", {}), ("/admin/find", {"q": "ada"})):
+            assert (await get(one, path, **query))["silent"] == [names[1]], path
+        async with http(one, one.token("root", scope=PLATFORM)) as api:
+            assert_problem(await api.post("/admin/drain", json={"node": names[1]}), 503, "broker_unavailable")
+
+
+async def test_any_node_is_drained_through_any_other(server: RedisServer, prefix: str) -> None:
+    """It refuses new clients and sends away those that it has, whose connections to the other node go on; audited."""
+    async with two_nodes(server, prefix) as (gates, names):
+        one, other = gates
+        async with one.client() as stays, other.client() as leaves:
+            async with http(one, one.token("root", scope="subscribe publish admin")) as api:
+                assert_problem(await api.post("/admin/drain", json={"node": names[1]}), 403, "scope_missing")
+            answer = await post(one, "/admin/drain", node=names[1])
+            assert (answer["node"], answer["connections"]) == (names[1], 1)
+            assert await post(one, "/admin/drain", node=names[1])  # as often as one likes
+            await leaves.next("server.draining")
+            assert (await leaves.closed())[0] == 1012
+            async with http(other) as api:
+                assert (await api.get("/readyz")).status_code == 503
+            draining = {node["node"]: node["draining"] for node in (await get(one, "/admin/nodes"))["nodes"]}
+            assert draining == {names[0]: False, names[1]: True}
+            await fence(stays)
+        act = (await get(other, "/admin/audit"))["acts"][0]
+        assert (act["event"], act["target"], act["node"]) == ("node.drained", {"node": names[1]}, names[0])
+        async with http(one, one.token("root", scope=PLATFORM)) as api:
+            assert_problem(await api.post("/admin/drain", json={"node": "node_0"}), 404, "not_found")
