@@ -37,10 +37,10 @@ async def two_nodes(server: RedisServer, prefix: str) -> AsyncIterator[tuple[lis
     async with running(settings) as one, running(settings) as other:
         gates = [one, other]
 
-        async def heard() -> bool:
+        async def complete() -> bool:
             return all([len((await get(gate, "/admin/nodes"))["nodes"]) == len(gates) for gate in gates])
 
-        await until(heard)
+        await until(complete)
         yield gates, [gate.service.gateway.cluster.members.node for gate in gates]
 
 
@@ -99,7 +99,7 @@ async def test_silent_nodes_are_named(server: RedisServer, prefix: str) -> None:
 
 
 async def test_any_node_is_drained_through_any_other(server: RedisServer, prefix: str) -> None:
-    """It refuses new clients and sends away those that it has, whose connections to the other node go on; audited."""
+    """A drained node refuses new clients and closes its own; clients of the other node stay. The drain is audited."""
     async with two_nodes(server, prefix) as (gates, names):
         one, other = gates
         async with one.client() as stays, other.client() as leaves:

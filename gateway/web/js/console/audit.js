@@ -33,9 +33,9 @@ export class AuditView {
     this.#next = page.next;
     this.#more.hidden = page.next === null;
     const count = this.#list.childElementCount;
-    const told = count ? `${count} ${count === 1 ? 'act' : 'acts'}` : 'No acts yet';
+    const counted = count ? `${count} ${count === 1 ? 'act' : 'acts'}` : 'No acts yet';
     const doubts = missing(page);
-    say(this.#line, `${told} on ${page.nodes.length} ${page.nodes.length === 1 ? 'node' : 'nodes'}.${doubts}`, doubts && 'bad');
+    say(this.#line, `${counted} on ${page.nodes.length} ${page.nodes.length === 1 ? 'node' : 'nodes'}.${doubts}`, doubts && 'bad');
   }
 }
 
