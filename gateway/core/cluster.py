@@ -24,7 +24,7 @@ class NodeQueries(Protocol):
 
     - `ask` returns within 2 seconds and never raises, with an answer of each other node that runs and can be reached.
     - A node that is known to run, or to have connections of the tenant, and does not answer in time is `silent`; one
-      that has stopped is not.
+      that has stopped is not, soon after.
     - Questions and answers are JSON values. A question whose answer raises, or of a kind that the other node does not
       know, is not answered.
     """
