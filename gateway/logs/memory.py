@@ -12,7 +12,7 @@ from gateway.core.idempotency import IdempotencyWindow
 from gateway.core.items import ItemTooLarge
 from gateway.core.log import Draft, LogListener, LogSize, Receipt, payload_of
 from gateway.core.window import Bounds, Entry, Window
-from gateway.core.window_budget import WindowBudget
+from gateway.core.window_budget import WindowBudget, size_of
 
 logger = logging.getLogger("gateway.log")
 
@@ -24,10 +24,9 @@ class MemoryLog:
     """A `Log` for one node. Its epoch is as old as the object: a restart is a reset.
 
     `cursor_keys` (16 to 64 bytes each, newest first) must outlive the process, or cursors of an earlier one are refused
-    as invalid instead of answered with `log_reset`. All windows together have at most `max_total_bytes` (0: no bound):
-    those of the least recently used tenants are trimmed first. `tenant_bounds` are those of single tenants, in place of
-    `bounds`. `clock` is seconds since the epoch, `timer` seconds of a
-    monotonic clock.
+    as invalid instead of answered with `log_reset`. All windows and state together have at most `max_total_bytes` (0:
+    no bound): those of the least recently used tenants are trimmed first. `tenant_bounds` are those of single tenants,
+    in place of `bounds`. `clock` is seconds since the epoch, `timer` seconds of a monotonic clock.
     """
 
     def __init__(
@@ -66,7 +65,7 @@ class MemoryLog:
 
     def follow(self, tenant: str, since: str | None = None) -> None:
         """Note that the window is read; it is current."""
-        if (found := self._tenants.get(tenant)) is not None and found[0].bytes:
+        if (found := self._tenants.get(tenant)) is not None and size_of(found[0]):
             self._budget.use(found[0])
 
     def release(self, tenant: str) -> None:
@@ -89,7 +88,7 @@ class MemoryLog:
         event_id = window.cursors.encode(self._epoch, offset)
         frame = Frame(payload_of(draft.body, event_id, draft.timestamp, draft.traceparent), event_id)
         entry = Entry(offset, event_id, draft.rooms, frame, now, draft.removal, draft.change)
-        before = window.bytes
+        before = size_of(window)
         window.append(entry)
         if self._listener is not None:
             self._listener.on_entry(tenant, entry)

@@ -153,7 +153,7 @@ class Settings(BaseSettings):
     log_max_events: int = Field(default=10_000, ge=1, description="events a tenant's log keeps")
     log_max_bytes: int = Field(default=16 * 1024 * 1024, ge=1, description="bytes a tenant's log keeps")
     log_max_total_bytes: int = Field(
-        default=2**30, ge=0, description="bytes of all tenants' logs in memory; 0: no limit"
+        default=2**30, ge=0, description="bytes of all tenants' logs in memory, state included; 0: no limit"
     )
     log_min_seconds: int = Field(
         default=120, ge=1, description="a younger event is dropped only when count or bytes force it"

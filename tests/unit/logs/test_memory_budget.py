@@ -37,6 +37,20 @@ async def test_clients_of_an_idle_tenant_get_a_gap(caplog: pytest.LogCaptureFixt
     assert "GATEWAY_LOG_MAX_TOTAL_BYTES is reached" in caplog.text
 
 
+async def test_state_of_an_idle_tenant_is_not_complete() -> None:
+    """Items count; a client that asks for them is notified that some are gone. The busy tenant keeps its own."""
+    lab = GatewayLab(log_max_total_bytes=TOTAL)
+    for tenant in ("idle", "busy"):
+        for number in range(40):
+            await lab.gateway.publish(tenant, "a.b", {"pad": "x" * 800}, circle_id=7, item_key=f"k{number}")
+    await fill(lab, "busy", 20)
+    states = {tenant: lab.join(lab.token("ada", tenant), rooms=ROOM, state="1")[1] for tenant in ("idle", "busy")}
+    idle, busy = (states[tenant].last("subscribed")["data"] for tenant in ("idle", "busy"))
+    assert idle["items"] < 40
+    assert idle["complete"] is False
+    assert (busy["items"], busy["complete"]) == (40, True)
+
+
 async def test_a_tenant_whose_clients_connect_is_in_use() -> None:
     """Its window outlives that of a tenant without clients."""
     lab = GatewayLab(log_max_total_bytes=TOTAL)
