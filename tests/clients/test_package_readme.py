@@ -33,7 +33,7 @@ def shell(gate: RunningGateway, npm_package: Path, tmp_path: Path) -> Shell:
     modules = tmp_path / "node_modules"
     modules.mkdir()
     (modules / "gathering-gateway").symlink_to(npm_package)
-    for name in ("@types", "react", "react-test-renderer", "scheduler", "ws", "csstype"):
+    for name in ("@types", "react", "react-dom", "react-test-renderer", "scheduler", "ws", "csstype"):
         (modules / name).symlink_to(PACKAGE / "node_modules" / name)
     return Shell(gate, tmp_path)
 
@@ -184,3 +184,17 @@ async def test_react(shell: Shell) -> None:
     )
     shown = json.loads(await shell.run("node main.mjs"))
     assert shown["type"] == "ul"
+
+
+async def test_react_on_a_server(shell: Shell) -> None:
+    """The items of the snapshot are rendered, and the client connects to nothing: the process ends."""
+    compiled(shell, "rendered.tsx", example("rendered.tsx"))
+    (shell.home / "main.mjs").write_text(
+        "const { renderToString } = (await import('react-dom/server')).default;\n"
+        "const { createElement } = (await import('react')).default;\n"
+        "const { App } = await import('./rendered.mjs');\n"
+        "const event = { type: 'task.changed', data: { title: 'Write' }, event_id: 'evt_1', timestamp: '' };\n"
+        "const items = [{ ...event, key: 'task:81', op: 'set', circle_id: 7 }];\n"
+        "console.log(renderToString(createElement(App, { initial: { cursor: 'evt_1', items } })));\n"
+    )
+    assert await shell.run("node main.mjs") == "<ul><li>Write</li></ul>\n"

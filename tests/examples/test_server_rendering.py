@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from playwright.async_api import Browser, Route, expect
@@ -60,6 +61,8 @@ async def test_nothing_is_lost_between_snapshot_and_live(browser: Browser, npm_p
 
                 visit = Visit(await context.new_page())
                 page, tasks = visit.page, visit.page.get_by_role("listitem")
+                sockets: list[str] = []
+                page.on("websocket", lambda socket: sockets.append(socket.url))
                 await page.route("**/page.js", hold)
                 await page.goto(origin, wait_until="commit")
                 await expect(tasks).to_have_text(["Write </script>: open", "Test: open", "Ship: open"])
@@ -71,6 +74,8 @@ async def test_nothing_is_lost_between_snapshot_and_live(browser: Browser, npm_p
                 await expect(tasks).to_have_text(["Write </script>: open", "Test: done", "Rest: open"])
                 connected = gate.service.gateway.manager.of("acme").rooms
                 await until(lambda: bool(connected.get("circle:7")))
+                (url,) = sockets
+                assert {"rooms", "since", "state"} <= parse_qs(urlsplit(url).query).keys(), "from the snapshot's cursor"
                 await shell.run(example("task changed"), GATEWAY_URL=gate.url, GATEWAY_TOKEN=token)
                 await expect(tasks).to_have_text(["Write: done", "Test: done", "Rest: open"])
                 assert visit.problems == []

@@ -2,7 +2,7 @@
 
 import { publish } from './publisher.js';
 import { Session } from './session.js';
-import type { Tell } from './tell.js';
+import type { Notify } from './notify.js';
 import type {
   AnyEvents, Draft, Frame, Freshness, Options, Presence, Published, Room, RoomOptions, State, StateChange,
 } from './types.js';
@@ -20,7 +20,7 @@ export class GatewayClient<E extends object = AnyEvents> {
 
   constructor(options: Options<E>) {
     this.#options = options as unknown as Options;
-    this.#session = new Session(this.#options, (name, value) => this.#tell(name, value));
+    this.#session = new Session(this.#options, (name, value) => this.#notify(name, value));
     for (const name of options.rooms ?? []) this.room(name);
   }
 
@@ -110,13 +110,13 @@ export class GatewayClient<E extends object = AnyEvents> {
     });
   }
 
-  #tell(name: Parameters<Tell>[0], value: unknown): void {
+  #notify(name: Parameters<Notify>[0], value: unknown): void {
     if (name === 'onState') this.change = value as StateChange;
     try {
       (this.#options[name] as ((value: unknown) => void) | undefined)?.(value);
     } catch (error) {
       if (name === 'onError') console.error(error);
-      else this.#tell('onError', error);
+      else this.#notify('onError', error);
     }
     if (name === 'onState') for (const observer of [...this.#observers]) observer(value as StateChange);
   }

@@ -4,7 +4,7 @@ import { now } from './timing.js';
 import type { Freshness } from './types.js';
 
 export class FreshnessClock {
-  /** The gateway's clock minus ours; of the frame that was on its way the shortest. */
+  /** The gateway's clock minus that of this page, by the frame that took the least time. */
   #ahead = -Infinity;
   #reset = false;
   #asOf = -Infinity;

@@ -1,28 +1,30 @@
-/** The leader's part of a shared connection: the rooms of all tabs, their commands, and what is handed on to them. */
+/** The leader's side of a shared connection: the rooms of all tabs, the commands of the others, and the frames for them. */
 
 import type { Frame, GatewayEvent } from './types.js';
 
-/** What goes over the channel. `text` is a frame or a command as on the wire. */
+/** A message of the channel. `text` is a frame or a command as on the wire. */
 export type Message =
   | { from: string; join: string[]; attempt: number }
   | { from: string; text: string }
-  /** Of the leader `by`; to all, or a reply `to` one tab. */
+  /** From the leader `by`: a frame for all tabs, or a reply `to` one. */
   | { by: string; to?: string; text: string }
-  /** The leader is in the tab's rooms, and has handed on all behind this place; without one it cannot tell its place. */
+  /** From the leader: it has joined the tab's rooms, and posts every event after `cursor`. Undefined while events are owed
+   *  to the leader itself, so that it has no cursor. */
   | { by: string; to: string; attempt: number; cursor: string | undefined };
 
 /** A command with the fields that matter here. */
 export type Command = { type: string; id: number | string; rooms?: string[]; since?: string; state?: true; history?: number };
 
-/** Frames without an `id` that concern the leader's connection alone, or its token. Any other concerns all tabs. */
-const OWN = new Set(['connection.established', 'subscribed', 'error', 'token.expiring']);
+/** Frames without an `id` about the leader's own connection or token. All others are posted. */
+const LEADER_ONLY = new Set(['connection.established', 'subscribed', 'error', 'token.expiring']);
 
-/** Replies are known by their `id`: that of a tab, and that of its command, or `join` or `place` with its attempt. */
+/** The `id` of a command for another tab, which its reply echoes: `<tab> <id of the tab's command>`, or for the hub's own
+ *  commands `<tab> join <attempt>` and `<tab> place <attempt>`. */
 export class Hub {
   #id: string;
   #send: (command: object) => void;
   #post: (message: Message) => void;
-  /** The rooms of each tab; those of the leader's own are `own`. */
+  /** The rooms of each tab, the leader's among them. */
   #members = new Map<string, Set<string>>();
 
   constructor(id: string, own: Set<string>, send: (command: object) => void, post: (message: Message) => void) {
@@ -37,7 +39,7 @@ export class Hub {
     if (!('from' in message)) return;
     const { from } = message;
     if ('join' in message) {
-      // The lock that a tab holds as long as it lives.
+      // A tab holds the lock of its id until it ends.
       if (!this.#members.has(from)) navigator.locks.request(from, () => this.#members.delete(from));
       this.#members.set(from, new Set(message.join));
       this.#send({ type: 'subscribe', id: `${from} join ${message.attempt}`, rooms: message.join });
@@ -47,7 +49,7 @@ export class Hub {
     }
   }
 
-  /** Sends a tab's command. A room is left with the last tab that has it. */
+  /** Sends a tab's command. The connection leaves a room only when no tab is in it any more. */
   command(from: string, command: Command): void {
     const { type, id } = command;
     let { rooms = [] } = command;
@@ -56,15 +58,15 @@ export class Hub {
     if (type === 'unsubscribe') {
       for (const room of rooms) wanted.delete(room);
       rooms = rooms.filter((room) => ![...this.#members.values()].some((each) => each.has(room)));
-      if (!rooms.length) return this.#send({ type: 'ping', id }); // its reply is as good
+      if (!rooms.length) return this.#send({ type: 'ping', id }); // in place of `unsubscribed`: the tab waits for a reply
       command = { ...command, rooms };
     }
     this.#send(command);
   }
 
-  /** A frame of the connection. */
+  /** Posts a frame of the connection to the tabs that it is for. */
   frame(frame: Frame | GatewayEvent, text: string): void {
-    if ('event_id' in frame || (frame.id === undefined && !OWN.has(frame.type))) this.#post({ by: this.#id, text });
+    if ('event_id' in frame || (frame.id === undefined && !LEADER_ONLY.has(frame.type))) this.#post({ by: this.#id, text });
     const { dropped: rooms } = frame.data;
     if (frame.type !== 'authenticated' || !rooms?.length) return;
     const { timestamp } = frame;
@@ -72,7 +74,7 @@ export class Hub {
     this.#post({ by: this.#id, text: JSON.stringify(revoked) });
   }
 
-  /** The reply to a command of another tab, or to one of ours for it. */
+  /** Posts a reply to the tab that sent the command, or for which the hub sent it. */
   reply(frame: Frame, to: string, what: string, attempt: string | undefined): void {
     const by = this.#id;
     if (what === 'join' && frame.type === 'subscribed') this.#send({ type: 'ping', id: `${to} place ${attempt}` });
@@ -80,7 +82,7 @@ export class Hub {
     else this.#post({ by, to, text: JSON.stringify({ ...frame, id: Number(what) }) });
   }
 
-  /** Leaves the rooms that only other tabs have. */
+  /** Unsubscribes from the rooms that only other tabs are in: this tab leads no longer. */
   resign(): void {
     const own = this.#members.get(this.#id)!;
     const rooms = [...this.#members.values()].flatMap((each) => [...each]).filter((room) => !own.has(room));

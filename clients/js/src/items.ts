@@ -1,6 +1,6 @@
 /** Items: what keyed events set, append to and delete, as a map of their newest whole values. */
 
-import type { GatewayEvent } from './types.js';
+import type { AnyEvents, GatewayEvent, StateSnapshot } from './types.js';
 
 const MOST = 10_000; // as many as the gateway keeps; those that changed first go first
 
@@ -14,21 +14,31 @@ export function roomsOf(event: object): string[] {
   return rooms;
 }
 
-/** Applies a keyed event to the items of `room`. They stand by their key; those that other rooms share, by their key and
- *  the names of these, since a key names another item there. */
-export function applyTo(items: Map<string, GatewayEvent>, event: GatewayEvent, room: string): void {
+/** Applies a keyed event to the items of `room`, in place: `set`, `append` and `delete`. For an application that keeps its
+ *  own items; `client.room(name, { state: true })` keeps them for it. They stand by their key; those that other rooms
+ *  share, by their key and the names of these, since a key names another item there. */
+export function applyEvent<E extends object = AnyEvents>(
+  items: Map<string, GatewayEvent<E>>, event: GatewayEvent<E>, room: string,
+): void {
   const id = [event.key, ...roomsOf(event).filter((name) => name !== room)].join(' ');
   const before = items.get(id);
   items.delete(id); // the map is in the order of the last changes
   if (event.op === 'delete') return;
   if (event.op === 'append' && before) {
-    const data: Record<string, unknown> = { ...before.data };
-    for (const [name, value] of Object.entries(event.data)) {
+    const data: Record<string, any> = { ...before.data as object };
+    for (const [name, value] of Object.entries(event.data as object)) {
       const old = data[name];
       data[name] = typeof old === 'string' && typeof value === 'string' ? old + value : value;
     }
-    event = { ...event, data };
+    event = { ...event, data: data as typeof event.data };
   }
   items.set(id, event.op === 'append' ? { ...event, op: 'set' } : event);
   if (items.size > MOST) items.delete(items.keys().next().value!);
+}
+
+/** The items of a snapshot; none without one. */
+export function itemsOf<E extends object>(room: string, snapshot?: StateSnapshot<E>): Map<string, GatewayEvent<E>> {
+  const items = new Map<string, GatewayEvent<E>>();
+  for (const event of snapshot?.items ?? []) applyEvent(items, event, room);
+  return items;
 }

@@ -1,16 +1,20 @@
 /** React hooks: rooms, items and the connection of one client, however many components use them. */
 
 import {
-  createContext, createElement, useContext, useInsertionEffect, useMemo, useRef, useSyncExternalStore, type ReactNode,
+  createContext, createElement, useContext, useEffect, useInsertionEffect, useMemo, useRef, useSyncExternalStore, type ReactNode,
 } from 'react';
 import type { GatewayClient } from './client.js';
-import type { AnyEvents, Items, RoomOptions, RoomState, StateChange } from './types.js';
+import { itemsOf } from './items.js';
+import type { AnyEvents, Items, RoomOptions, RoomState, StateChange, StateSnapshot } from './types.js';
 
 const Context = createContext<GatewayClient<any> | undefined>(undefined);
 
-/** Provides the client for the hooks below it: `<GatewayProvider client={connect({…})}>`, made outside of components. */
-export const GatewayProvider = ({ client, children }: { client: GatewayClient<any>; children?: ReactNode }) =>
-  createElement(Context.Provider, { value: client }, children);
+/** Provides the client, made outside of components, for the hooks below it. One that was never opened is opened once their
+ *  rooms are known, and not by a server that renders: `<GatewayProvider client={new GatewayClient({…})}>`. */
+export function GatewayProvider({ client, children }: { client: GatewayClient<any>; children?: ReactNode }) {
+  useEffect(() => { if (!client.change.reason) client.open(); }, [client]); // after the effects of the hooks
+  return createElement(Context.Provider, { value: client }, children);
+}
 
 export function useClient<E extends object = AnyEvents>(): GatewayClient<E> {
   const client = useContext(Context);
@@ -40,23 +44,28 @@ export interface RoomView<E extends object = AnyEvents> {
 const NEW: RoomView<any> = { state: 'joining', items: new Map(), users: [] };
 
 /** Follows a room while the component is mounted. The options may change with each render; `load`, `state` and
- *  `onPresence` may not come or go. Renders again when the view changes, not with each event. */
+ *  `onPresence` may not come or go, and of `initial` the first counts. Renders again when the view changes, not with each
+ *  event. A server renders, and the page hydrates, the items of `initial`. */
 export function useRoom<E extends object = AnyEvents, S = unknown>(name: string, options: RoomOptions<E, S> = {}): RoomView<E> {
   const client = useClient<E>();
   const latest = useRef(options);
   useInsertionEffect(() => { latest.current = options; });
   const store = useMemo(() => follow(client, name, latest), [client, name]);
-  return useSyncExternalStore(store.subscribe, store.view, () => NEW);
+  return useSyncExternalStore(store.subscribe, store.view, store.first);
 }
 
-/** The items of a room, by their keys: what the gateway keeps of its keyed events. */
-export function useItems<E extends object = AnyEvents>(name: string): Items<E> {
-  return useRoom<E>(name, { state: true }).items;
+/** The items of a room, by their keys: what the gateway keeps of its keyed events. `initial` are those of a server-rendered
+ *  page. */
+export function useItems<E extends object = AnyEvents>(name: string, { initial }: { initial?: StateSnapshot<E> } = {}): Items<E> {
+  return useRoom<E>(name, { state: true, initial }).items;
 }
 
 function follow<E extends object, S>(client: GatewayClient<E>, name: string, latest: { current: RoomOptions<E, S> }) {
-  let view = NEW;
+  const { initial } = latest.current;
+  const first = initial ? { ...NEW, items: itemsOf(name, initial) } : NEW;
+  let view: RoomView<E> = first;
   return {
+    first: () => first,
     view: () => view,
     subscribe(changed: () => void) {
       let mounted = true;
@@ -67,6 +76,7 @@ function follow<E extends object, S>(client: GatewayClient<E>, name: string, lat
       };
       const { load, state, onPresence } = latest.current;
       const room = client.room<S>(name, {
+        initial,
         load: load && ((cursor, signal) => latest.current.load!(cursor, signal)),
         onLoad: (snapshot) => latest.current.onLoad?.(snapshot),
         state,

@@ -39,14 +39,14 @@ export class Listener {
 
   event(event: GatewayEvent): void {
     if (!this.#held) {
-      if (this.state === 'live') this.tell('onEvent', event);
+      if (this.state === 'live') this.notify('onEvent', event);
     } else if (this.#held.push(event) > HELD) {
       this.gap('overflow');
     }
   }
 
   gap(reason: string): void {
-    this.tell('onGap', { reason } satisfies Gap);
+    this.notify('onGap', { reason } satisfies Gap);
     if (this.state === 'closed') return;
     if (this.options.load) this.reload(this.#source.random() * SPREAD);
     else if (this.options.state) this.#become('loading');
@@ -66,7 +66,7 @@ export class Listener {
     this.#become('closed', reason, message);
   }
 
-  tell(name: 'onEvent' | 'onGap' | 'onState' | 'onLoad' | 'onItems' | 'onPresence', value: unknown): void {
+  notify(name: 'onEvent' | 'onGap' | 'onState' | 'onLoad' | 'onItems' | 'onPresence', value: unknown): void {
     try {
       (this.options[name] as ((value: unknown) => void) | undefined)?.(value);
     } catch (error) {
@@ -82,8 +82,8 @@ export class Listener {
       const snapshot = await this.options.load!(this.#source.position!, abort.signal);
       if (abort.signal.aborted) return;
       this.#attempt = 0;
-      this.tell('onLoad', snapshot);
-      for (const event of this.#held ?? []) if (!abort.signal.aborted) this.tell('onEvent', event);
+      this.notify('onLoad', snapshot);
+      for (const event of this.#held ?? []) if (!abort.signal.aborted) this.notify('onEvent', event);
       if (abort.signal.aborted) return; // by a handler
       this.#abort = this.#held = undefined;
       this.#become('live');
@@ -102,7 +102,7 @@ export class Listener {
 
   #become(state: RoomState, reason?: string, message?: string): void {
     this.state = state;
-    this.tell('onState', { state, reason, message } satisfies RoomStateChange);
+    this.notify('onState', { state, reason, message } satisfies RoomStateChange);
   }
 }
 
@@ -137,13 +137,13 @@ export class RoomRecord {
     this.#notified = true;
     queueMicrotask(() => {
       this.#notified = false;
-      for (const each of this.listeners) if (each.state === 'live') each.tell('onItems', this.snapshot);
+      for (const each of this.listeners) if (each.state === 'live') each.notify('onItems', this.snapshot);
     });
   }
 
   get watched(): boolean { return [...this.listeners].some(({ options }) => options.onPresence); }
 
-  present(): void { for (const each of this.listeners) each.tell('onPresence', [...this.users!]); }
+  present(): void { for (const each of this.listeners) each.notify('onPresence', [...this.users!]); }
 
   ready(): void {
     for (const each of [...this.listeners]) {

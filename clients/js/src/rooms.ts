@@ -5,14 +5,14 @@
 
 import { FINAL } from './codes.js';
 import type { GatewayError } from './errors.js';
-import { applyTo, roomsOf } from './items.js';
+import { applyEvent, itemsOf, roomsOf } from './items.js';
 import { Listener, RoomRecord, type Source } from './room.js';
-import type { Tell } from './tell.js';
+import type { Notify } from './notify.js';
 import type { Frame, GatewayEvent, RoomOptions } from './types.js';
 
 const REMEMBERED = 5_000; // event_ids
 const ROOMS_IN_URL = 2_000; // characters; a request line stays under the usual 8 KiB
-const MARKS = new Set(['stream.mark', 'stream.gap', 'pong', 'server.draining']); // whose `cursor` is a place of ours
+const MARKS = new Set(['stream.mark', 'stream.gap', 'pong', 'server.draining']); // with a `cursor` up to which everything was sent
 
 /** A part of the log that was asked for. */
 interface Replay {
@@ -51,7 +51,7 @@ export class Rooms implements Source {
   #scheduled = false;
   #seen = new Map<string, number>(); // event_id: the connection that brought it
 
-  constructor(host: Host, private tell: Tell, since: string | undefined) {
+  constructor(host: Host, private notify: Notify, since: string | undefined) {
     this.#host = host;
     this.random = host.random;
     this.position = since;
@@ -62,7 +62,7 @@ export class Rooms implements Source {
   /** A replay is under way, and replies may have to wait for it. */
   get replaying(): boolean { return this.#replay !== undefined; }
 
-  error(error: unknown): void { this.tell('onError', error); }
+  error(error: unknown): void { this.notify('onError', error); }
 
   // ---- by the application
 
@@ -71,7 +71,13 @@ export class Rooms implements Source {
     if (!room) this.#rooms.set(name, room = new RoomRecord(name));
     const listener = new Listener(options, this);
     room.listeners.add(listener);
-    if (options.state && !room.items) this.#wantState(room);
+    if (options.state && !room.items) {
+      const { initial } = options;
+      room.items = itemsOf(name, initial);
+      // The first connection resumes from there. A later one cannot: the gateway does not repeat events that it has sent
+      // for another room.
+      if (this.#connection || !initial || (this.position ??= initial.cursor) !== initial.cursor) this.#wantState(room);
+    }
     this.#sync();
     return [room, listener];
   }
@@ -99,7 +105,6 @@ export class Rooms implements Source {
   }
 
   #wantState(room: RoomRecord): void {
-    room.items ??= new Map();
     room.next = undefined;
     room.owed = true;
     room.asked = undefined;
@@ -125,7 +130,7 @@ export class Rooms implements Source {
     this.#live = true;
     this.#own = `user:${user_id}`;
     this.#head = cursor;
-    this.position ??= cursor; // resuming: ours is older, and the replay is still to come
+    this.position ??= cursor; // a position to resume from is older: its replay is still to come
     if (this.#base && !this.#inUrl) this.#ask(this.#base);
     this.#sync();
   }
@@ -151,16 +156,16 @@ export class Rooms implements Source {
       const room = this.#rooms.get(name);
       if (room?.next && key) { // the newest value of an item, whether its pieces were seen or not
         ofState = true;
-        applyTo(room.next, event, name);
+        applyEvent(room.next, event, name);
       } else if (room && before === undefined) {
         if (room.items && key) {
-          applyTo(room.items, event, name);
+          applyEvent(room.items, event, name);
           room.changed();
         }
         for (const each of [...room.listeners]) each.event(event);
       }
     }
-    if (before === undefined) this.tell('onEvent', event);
+    if (before === undefined) this.notify('onEvent', event);
     // An item that came with the state of its room comes again with an older part of the log.
     else if (before === this.#connection && !ofState && !(key && replay?.rooms.length === 0)) this.duplicates += 1;
     // Only now: had the page died in a handler, the event would be replayed.
@@ -214,8 +219,8 @@ export class Rooms implements Source {
   #answered(replay: Replay, data: Frame['data']): void {
     this.#settle(); // one after another: what was answered before has come
     replay.left = (data.replayed ?? 0) + (data.items ?? 0);
-    // `cursor` is the log's head. With a replay still to come, its events are what moves our place. Nor can the head be
-    // ours after a command, where replies overtake the events that the gateway still owes to a slow reader.
+    // `cursor` is the log's head. Where a replay is still to come, its events move the position; and after a command the
+    // head may be too far, since replies overtake the events that the gateway still owes to a slow reader.
     if (replay === this.#base && this.#inUrl && !replay.left && data.recovered !== null) this.position = data.cursor;
     for (const room of replay.rooms) {
       room.on = true;
@@ -253,7 +258,7 @@ export class Rooms implements Source {
     room.ready();
   }
 
-  /** All or nothing: one room that is not ours would cost us the others, so ask again without it. */
+  /** Asks again without the refused rooms: the gateway joins all rooms of a command, or none. */
   #refused(replay: Replay, error: GatewayError): void {
     const { code, message, rooms = [] } = error;
     const { how } = replay;
@@ -279,7 +284,7 @@ export class Rooms implements Source {
 
   #gap(reason: string, rooms: Iterable<RoomRecord>): void {
     this.#seen.clear(); // what is loaded again is not to be taken for known
-    this.tell('onGap', { reason });
+    this.notify('onGap', { reason });
     for (const room of [...rooms]) {
       if (room.items) this.#wantState(room);
       room.users = undefined;
@@ -288,7 +293,7 @@ export class Rooms implements Source {
     this.#sync();
   }
 
-  /** The gateway does not have us in these rooms, and will not. */
+  /** Closes rooms that were refused or revoked. */
   #drop(rooms: readonly string[], reason: string, message?: string): void {
     for (const name of rooms) {
       const room = this.#rooms.get(name);

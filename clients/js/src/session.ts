@@ -1,4 +1,4 @@
-/** The connection: dials, greets, beats, and comes back. What its frames mean for rooms is for `Rooms` to say. */
+/** The connection of a client: handshake, heartbeat, reconnects. `Rooms` handles the frames about rooms. */
 
 import { CLOSE_CODES, UNHURRIED } from './codes.js';
 import { Commands } from './commands.js';
@@ -8,7 +8,7 @@ import { FreshnessClock } from './freshness.js';
 import { Rooms } from './rooms.js';
 import { backoff, now, Timers } from './timing.js';
 import { Token } from './token.js';
-import type { Tell } from './tell.js';
+import type { Notify } from './notify.js';
 import type { Frame, Options, Socket, State, StateChange } from './types.js';
 
 const STABLE_AFTER = 10_000; // a connection that lived this long resets the backoff
@@ -23,7 +23,7 @@ export class Session {
   readonly random: () => number;
   readonly fresh = new FreshnessClock();
   #options: Options;
-  #tell: Tell;
+  #notify: Notify;
   #socket: Socket | undefined;
   #commands: Commands;
   #token: Token;
@@ -34,15 +34,15 @@ export class Session {
   #liveAt = Infinity;
   #slotAt: number | undefined; // the slot of `server.draining`
   #notBefore = 0; // the end of an error's `retry_after`
-  #hasty = true;
+  #urgent = true; // `online` and the like may shorten the wait for the next attempt
   #unreached = 0; // attempts in a row that no gateway answered; after an odd number of them it is the fallback's turn
 
-  constructor(options: Options, tell: Tell) {
+  constructor(options: Options, notify: Notify) {
     this.#options = options;
-    this.#tell = tell;
+    this.#notify = notify;
     this.random = options.random ?? Math.random;
-    this.rooms = new Rooms(this, tell, options.since);
-    this.#token = new Token(options.token, (token) => this.command('auth', { token }), tell);
+    this.rooms = new Rooms(this, notify, options.since);
+    this.#token = new Token(options.token, (token) => this.command('auth', { token }), notify);
     this.#commands = new Commands((text) => {
       const { open } = this;
       if (open) this.#socket!.send(text);
@@ -76,7 +76,7 @@ export class Session {
     const slot = this.#slotAt && Math.max(0, this.#slotAt - at);
     const wait = delay ?? slot ?? Math.max(0, this.#notBefore - at) + backoff(this.#attempt, this.random);
     this.#attempt += 1;
-    this.#hasty = delay === undefined && slot === undefined && this.#notBefore <= at && !UNHURRIED.has(code);
+    this.#urgent = delay === undefined && slot === undefined && this.#notBefore <= at && !UNHURRIED.has(code);
     this.#detach(code);
     this.#become('reconnecting', { reason, code, retryAt: Date.now() + wait });
     this.#timers.set('retry', wait, () => this.#dial());
@@ -107,12 +107,12 @@ export class Session {
         socket.onclose = ({ code, reason }) => this.#closed(code, String(reason));
         socket.onerror = () => this.#closed(1006, ''); // Node 20 fires `error` but no `close` when the handshake fails
       } catch (error) { // no WebSocket, a wrong URL, or the page's Content-Security-Policy forbids it
-        this.#tell('onError', error);
+        this.#notify('onError', error);
         this.close((error as Error).message);
       }
     } catch (error) {
       if (dialled !== this.#dialled) return;
-      this.#tell('onError', error);
+      this.#notify('onError', error);
       this.retry('no token');
     }
   }
@@ -152,8 +152,8 @@ export class Session {
 
   #wake = ({ type }: { type: string }): void => {
     if (globalThis.document?.visibilityState === 'hidden') return;
-    if (this.state === 'live') this.#probe(5_000); // the network changed under us, or we slept: is it still there?
-    else if (this.state === 'reconnecting' && this.#hasty && type !== 'offline') this.#dial();
+    if (this.state === 'live') this.#probe(5_000); // after a change of the network or sleep the socket may be dead
+    else if (this.state === 'reconnecting' && this.#urgent && type !== 'offline') this.#dial();
   };
 
   // ---- receiving
@@ -178,11 +178,11 @@ export class Session {
     else if (type === 'server.draining') this.#slotAt = now() + data.reconnect_after_ms;
     this.fresh.frame(type, timestamp);
     this.rooms.frame(frame);
-    this.#tell('onFrame', frame);
+    this.#notify('onFrame', frame);
     if (type !== 'error') return void this.#commands.settle(id, data);
     const error = new GatewayError(data as GatewayError);
     if (error.retry_after) this.#notBefore = now() + error.retry_after * 1000;
-    if (!this.#commands.settle(id, data, error) && !this.rooms.refuse(error)) this.#tell('onError', error);
+    if (!this.#commands.settle(id, data, error) && !this.rooms.refuse(error)) this.#notify('onError', error);
   }
 
   #established(frame: Frame): void {
@@ -200,7 +200,8 @@ export class Session {
 
   // ---- heartbeat
 
-  /** The page cannot see the protocol's own pings, and a dead network says nothing: ask, and reconnect without an answer. */
+  /** Sends a `ping`, and reconnects where nothing comes back: browsers hide the protocol's pings from the page, and a dead
+   *  network does not close the socket. */
   #beat(): void { this.#timers.set('beat', 20_000 + this.random() * 5_000, () => this.#probe(ANSWER_DEADLINE)); }
 
   #probe(deadline: number): void {
@@ -214,6 +215,6 @@ export class Session {
 
   #become(state: State, detail: Partial<StateChange> = {}): void {
     this.state = state;
-    this.#tell('onState', { state, attempt: this.#attempt, ...detail });
+    this.#notify('onState', { state, attempt: this.#attempt, ...detail });
   }
 }

@@ -221,7 +221,7 @@ class SharedSocket implements Socket {
     this.#own = undefined;
     this.#role = 'following';
     for (const text of this.#kept!) this.#handOn(text);
-    // It is ours when the leader has gone.
+    // Granted when the leader has ended.
     navigator.locks.request(this.#name, { signal: this.#ended.signal }, () => this.#end()).catch(() => {});
   }
 

@@ -2,7 +2,7 @@
 
 import { GatewayError } from './errors.js';
 import { now, Timers } from './timing.js';
-import type { Tell } from './tell.js';
+import type { Notify } from './notify.js';
 import type { Frame, Options } from './types.js';
 
 const AHEAD = 15_000; // where `token.expiring` does not come
@@ -16,13 +16,13 @@ export class Token {
   #connection = 0;
   #source: Options['token'];
   #renew: (token: string) => Promise<Frame['data']>;
-  #tell: Tell;
+  #notify: Notify;
 
   /** `renew` shows a fresh one to the gateway, on the open connection. */
-  constructor(source: Options['token'], renew: (token: string) => Promise<Frame['data']>, tell: Tell) {
+  constructor(source: Options['token'], renew: (token: string) => Promise<Frame['data']>, notify: Notify) {
     this.#source = source;
     this.#renew = renew;
-    this.#tell = tell;
+    this.#notify = notify;
   }
 
   /** The one that is still good, or a fresh one. */
@@ -62,7 +62,7 @@ export class Token {
       this.#held = token;
     } catch (error) {
       if (connection !== this.#connection) return;
-      this.#tell('onError', error);
+      this.#notify('onError', error);
       // The function failed, not the token: there is still time.
       if (!(error instanceof GatewayError)) this.#timers.set('renew', AGAIN, () => this.refresh());
     }

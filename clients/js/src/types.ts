@@ -74,6 +74,12 @@ export interface Gap {
  *  one that other rooms share, by its key and their names (`status project:5`). */
 export type Items<E extends object = AnyEvents> = ReadonlyMap<string, GatewayEvent<E>>;
 
+/** A room's items as of a cursor, as `GET /rooms/{room}/state` answers. */
+export interface StateSnapshot<E extends object = AnyEvents> {
+  readonly cursor: string;
+  readonly items: readonly GatewayEvent<E>[];
+}
+
 /** `joining`: the gateway has not answered yet. `loading`: a snapshot is awaited, the first or after a gap. `live`: all is
  *  there. `closed`: by hand, or refused, or revoked: see the reason. */
 export type RoomState = 'joining' | 'loading' | 'live' | 'closed';
@@ -94,6 +100,9 @@ export interface RoomOptions<E extends object = AnyEvents, S = any> {
   onLoad?: (snapshot: S) => void;
   /** Keeps the room's items: the gateway gives their newest values, and again after each gap. */
   state?: boolean;
+  /** With `state`: the items to begin with, from server-side rendering. If the room is opened before the client's first
+   *  connection, that goes on from the snapshot's cursor; else the items are asked for as without it. */
+  initial?: StateSnapshot<E>;
   /** All items, after any of them has changed. */
   onItems?: (items: Items<E>) => void;
   /** Each event of the room, once, in log order, from when it is joined on. */

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 
+import { applyEvent, GatewayClient } from '../../../gateway/web/js/client.js';
 import { FakeSocket, live, reconnect, settle } from './fake.mjs';
 
 const socket = () => FakeSocket.last;
@@ -156,4 +157,83 @@ describe('items', () => {
     for (let i = 0; i < 10_000; i += 1) item(`evt_x${i}`, `k${i}`, {});
     assert.deepEqual([room.items.size, room.items.has('a'), room.items.has('k0')], [10_000, false, true]);
   });
+});
+
+describe('initial items', () => {
+  const snapshot = (cursor) => ({
+    cursor,
+    items: ['a', 'b'].map((key, i) => (
+      { type: 'gauge', data: { text: key }, event_id: `evt_${i}`, circle_id: 7, key, op: 'set', timestamp: '2026-01-15T10:30:00Z' }
+    )),
+  });
+  const options = { url: 'http://gateway.test/ws/dashboard', token: 'jwt', WebSocket: FakeSocket };
+
+  /** A client that was opened once its room was, and is established. */
+  async function begun(more = {}) {
+    const calls = [];
+    const client = new GatewayClient({ ...options, ...more });
+    const room = client.room('circle:7', {
+      state: true, initial: snapshot('evt_5'), onItems: (items) => calls.push(shown(items)), onGap: ({ reason }) => calls.push(reason),
+    });
+    assert.deepEqual([shown(room.items), room.state], [{ a: { text: 'a' }, b: { text: 'b' } }, 'joining']);
+    client.open();
+    await settle();
+    socket().established();
+    return { client, room, calls };
+  }
+
+  test('are there at once, and the first connection goes on from their cursor', async () => {
+    const { client, room, calls } = await begun();
+    assert.deepEqual(['rooms', 'since', 'state'].map((name) => socket().param(name)), ['circle:7', 'evt_5', '1']);
+    socket().subscribed({ recovered: true, items: 2 });
+    item('evt_6', 'a', { text: 'A' });
+    item('evt_7', 'b', {}, { op: 'delete' });
+    await settle();
+    assert.deepEqual([shown(room.items), room.state, client.cursor], [{ a: { text: 'A' } }, 'live', 'evt_7']);
+    assert.deepEqual([calls.at(-1), socket().asked().length], [{ a: { text: 'A' } }, 0]);
+  });
+
+  test('are asked for again where events after them are gone', async () => {
+    const { room, calls } = await begun();
+    socket().subscribed({ recovered: false, items: 0 });
+    await settle();
+    assert.deepEqual([calls[0], socket().asked().map(({ state, since }) => [state, since])], ['not_recovered', [[true, undefined]]]);
+    socket().reply('subscribed', { items: 1, replayed: 0 });
+    item('evt_8', 'c', { n: 1 });
+    assert.deepEqual(shown(room.items), { c: { n: 1 } });
+  });
+
+  for (const [name, since, joined] of [
+    ['stand until the state has come, on a connection that is there', undefined, true],
+    ['stand until the state has come, where the client has another cursor', 'evt_1', false],
+  ]) {
+    test(name, async () => {
+      const client = new GatewayClient({ ...options, since });
+      if (joined) client.open();
+      await settle();
+      const room = client.room('circle:7', { state: true, initial: snapshot('evt_5') });
+      client.open();
+      await settle();
+      socket().established();
+      assert.deepEqual([socket().param('rooms'), socket().param('since')], [null, since ?? null]);
+      if (since) socket().subscribed({ recovered: true });
+      await settle();
+      assert.deepEqual(socket().asked().map(({ state, since: from }) => [state, from]), [[true, undefined]]);
+      assert.deepEqual(Object.keys(shown(room.items)), ['a', 'b']);
+      socket().reply('subscribed', { items: 1, replayed: 0 });
+      item('evt_8', 'c', { n: 1 });
+      assert.deepEqual(shown(room.items), { c: { n: 1 } });
+    });
+  }
+});
+
+test('an application may keep items of its own', () => {
+  const items = new Map();
+  const apply = (key, op, data) => applyEvent(items, { type: 'run.output', key, op, data, circle_id: 7 }, 'circle:7');
+  apply('a', 'append', { text: 'x', n: 1 });
+  apply('b', 'set', { n: 1 });
+  apply('a', 'append', { text: 'y', n: 2 });
+  assert.deepEqual([...items].map(([key, { op, data }]) => [key, op, data]), [['b', 'set', { n: 1 }], ['a', 'set', { text: 'xy', n: 2 }]]);
+  apply('b', 'delete', {});
+  assert.deepEqual([...items.keys()], ['a']);
 });

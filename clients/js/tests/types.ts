@@ -1,6 +1,6 @@
 /** What the types refuse: compiled, never run. */
 
-import { connect, type GatewayEvent } from 'gathering-gateway';
+import { applyEvent, connect, type GatewayEvent, type StateSnapshot } from 'gathering-gateway';
 import { useItems, useRoom } from 'gathering-gateway/react';
 
 interface Events {
@@ -38,4 +38,12 @@ untyped.room('circle:7', { onEvent: (event) => event.data.anything, onItems: (it
 export function Board() {
   const { state } = useRoom<Events>('circle:7', { onEvent: (event: GatewayEvent<Events>) => event.type });
   return [state, ...useItems<Events>('circle:7').keys()];
+}
+
+export function Rendered({ initial }: { initial: StateSnapshot<Events> }) {
+  const tasks = new Map<string, GatewayEvent<Events>>();
+  for (const event of initial.items) applyEvent<Events>(tasks, event, 'circle:7');
+  // @ts-expect-error: without a cursor
+  useItems<Events>('circle:7', { initial: { items: [] } });
+  return [...useItems<Events>('circle:7', { initial }).keys()];
 }

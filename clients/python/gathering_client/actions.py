@@ -11,7 +11,7 @@ A driver calls `next_action`, performs the action, and reports with the method i
     Load      | call the application's function             | loaded
     Close     | close the WebSocket                         |
     Wait      | wait                                        |
-    Tell      | log, and notify the application             |
+    Notify    | log, and notify the application             |
     Yield     | yield the item to the application           |
 """
 
@@ -72,7 +72,7 @@ class StateChange:
 
 
 @dataclass(frozen=True, slots=True)
-class Tell:
+class Notify:
     change: StateChange
 
 
@@ -84,4 +84,4 @@ class Yield:
     item: Item
 
 
-Action = GetToken | Open | Send | Read | Load | Close | Wait | Tell | Yield
+Action = GetToken | Open | Send | Read | Load | Close | Wait | Notify | Yield

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from gathering_client.actions import Action, Close, GetToken, Open, Send, StateChange, Tell, Wait
+from gathering_client.actions import Action, Close, GetToken, Notify, Open, Send, StateChange, Wait
 from gathering_client.backoff import Backoff
 from gathering_client.codes import NO_CLOSE, Retry, retry_after_close
 from gathering_client.errors import Closed, GatewayError, TokenRefused, Unreachable
@@ -129,12 +129,12 @@ class Connector(ABC):
     def _reconnect(self, reason: str, code: int | None, wait: float, now: float) -> None:
         self._drop()
         self._due = now + wait
-        self._do(Tell(StateChange("reconnecting", reason, code, wait)))
+        self._do(Notify(StateChange("reconnecting", reason, code, wait)))
 
     def _fail(self, error: GatewayError) -> None:
         self._drop()
         self._end = error
-        self._do(Tell(StateChange("closed", str(error))))
+        self._do(Notify(StateChange("closed", str(error))))
 
     def _drop(self) -> None:
         if self._connected:

@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from gathering_client.actions import Action, GetToken, Load, Read, Send, StateChange, Tell, Yield
+from gathering_client.actions import Action, GetToken, Load, Notify, Read, Send, StateChange, Yield
 from gathering_client.codes import Retry, retry_after_error
 from gathering_client.connector import Connector
 from gathering_client.errors import Refused, RoomsRevoked, TokenRefused
@@ -48,7 +48,7 @@ class Stream(Connector):
         self._early: list[Mapping[str, Any]] = []
         self._subscribed = False
         self._freshness = FreshnessTracker()
-        self._do(Tell(StateChange("connecting")))
+        self._do(Notify(StateChange("connecting")))
 
     @property
     def _reached(self) -> str | None:
@@ -131,7 +131,7 @@ class Stream(Connector):
         replaying = self._place.replaying
         self._subscribed = True
         self._place.subscribed(data)
-        self._do(Tell(StateChange("live", recovered=recovered)))
+        self._do(Notify(StateChange("live", recovered=recovered)))
         if recovered is False:
             self._gap("not_recovered", now)
         elif data.get("complete") is False:

@@ -1,18 +1,10 @@
 /** The page: takes over what the server has rendered, and goes on live from the cursor of its snapshot. */
 
 import { hydrateRoot } from 'react-dom/client';
-import { connect } from 'gathering-gateway';
-import { Board, TaskStore, type Events } from './board.js';
+import { GatewayClient } from 'gathering-gateway';
+import { App } from './board.js';
 
-const { url, cursor, items } = JSON.parse(document.getElementById('snapshot')!.textContent!);
-const store = new TaskStore(items);
+const { url, initial } = JSON.parse(document.getElementById('snapshot')!.textContent!);
+const client = new GatewayClient({ url, token: async () => (await fetch('/my/gateway-token')).text() });
 
-connect<Events>({
-  url,
-  token: async () => (await fetch('/my/gateway-token')).text(),
-  rooms: ['circle:7'],
-  since: cursor,
-  onEvent: (event) => store.apply(event),
-  onGap: () => location.reload(), // rendered by the server again
-});
-hydrateRoot(document.getElementById('root')!, <Board store={store} />);
+hydrateRoot(document.getElementById('root')!, <App client={client} initial={initial} />);

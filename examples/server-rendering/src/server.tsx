@@ -3,7 +3,8 @@
 import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { renderToString } from 'react-dom/server';
-import { Board, TaskStore } from './board.js';
+import { GatewayClient } from 'gathering-gateway';
+import { App } from './board.js';
 
 const { GATEWAY_URL, GATEWAY_TOKEN, PORT } = process.env;
 
@@ -18,10 +19,11 @@ async function ask(path: string, body?: object) {
 }
 
 async function page() {
-  const { cursor, items } = await ask('/rooms/circle:7/state?limit=1000');
-  const html = renderToString(<Board store={new TaskStore(items)} />);
+  const initial = await ask('/rooms/circle:7/state?limit=1000');
+  const url = `${GATEWAY_URL}/ws/dashboard`;
+  const html = renderToString(<App client={new GatewayClient({ url })} initial={initial} />); // which is not opened here
   // In a script, `<` could end it.
-  const snapshot = JSON.stringify({ url: `${GATEWAY_URL}/ws/dashboard`, cursor, items }).replaceAll('<', '\\u003c');
+  const snapshot = JSON.stringify({ url, initial }).replaceAll('<', '\\u003c');
   return `<!doctype html>
 <html lang="en">
 <meta charset="utf-8">

@@ -127,7 +127,7 @@ function dial(options, query, token) {
 
 // src/freshness.ts
 var FreshnessClock = class {
-  /** The gateway's clock minus ours; of the frame that was on its way the shortest. */
+  /** The gateway's clock minus that of this page, by the frame that took the least time. */
   #ahead = -Infinity;
   #reset = false;
   #asOf = -Infinity;
@@ -164,7 +164,7 @@ function roomsOf(event) {
   }
   return rooms;
 }
-function applyTo(items, event, room) {
+function applyEvent(items, event, room) {
   const id = [event.key, ...roomsOf(event).filter((name) => name !== room)].join(" ");
   const before = items.get(id);
   items.delete(id);
@@ -179,6 +179,11 @@ function applyTo(items, event, room) {
   }
   items.set(id, event.op === "append" ? { ...event, op: "set" } : event);
   if (items.size > MOST) items.delete(items.keys().next().value);
+}
+function itemsOf(room, snapshot) {
+  const items = /* @__PURE__ */ new Map();
+  for (const event of snapshot?.items ?? []) applyEvent(items, event, room);
+  return items;
 }
 
 // src/room.ts
@@ -204,13 +209,13 @@ var Listener = class {
   }
   event(event) {
     if (!this.#held) {
-      if (this.state === "live") this.tell("onEvent", event);
+      if (this.state === "live") this.notify("onEvent", event);
     } else if (this.#held.push(event) > HELD) {
       this.gap("overflow");
     }
   }
   gap(reason) {
-    this.tell("onGap", { reason });
+    this.notify("onGap", { reason });
     if (this.state === "closed") return;
     if (this.options.load) this.reload(this.#source.random() * SPREAD);
     else if (this.options.state) this.#become("loading");
@@ -227,7 +232,7 @@ var Listener = class {
     this.#stop();
     this.#become("closed", reason, message);
   }
-  tell(name, value) {
+  notify(name, value) {
     try {
       this.options[name]?.(value);
     } catch (error) {
@@ -242,8 +247,8 @@ var Listener = class {
       const snapshot = await this.options.load(this.#source.position, abort.signal);
       if (abort.signal.aborted) return;
       this.#attempt = 0;
-      this.tell("onLoad", snapshot);
-      for (const event of this.#held ?? []) if (!abort.signal.aborted) this.tell("onEvent", event);
+      this.notify("onLoad", snapshot);
+      for (const event of this.#held ?? []) if (!abort.signal.aborted) this.notify("onEvent", event);
       if (abort.signal.aborted) return;
       this.#abort = this.#held = void 0;
       this.#become("live");
@@ -260,7 +265,7 @@ var Listener = class {
   }
   #become(state, reason, message) {
     this.state = state;
-    this.tell("onState", { state, reason, message });
+    this.notify("onState", { state, reason, message });
   }
 };
 var RoomRecord = class {
@@ -295,14 +300,14 @@ var RoomRecord = class {
     this.#notified = true;
     queueMicrotask(() => {
       this.#notified = false;
-      for (const each of this.listeners) if (each.state === "live") each.tell("onItems", this.snapshot);
+      for (const each of this.listeners) if (each.state === "live") each.notify("onItems", this.snapshot);
     });
   }
   get watched() {
     return [...this.listeners].some(({ options }) => options.onPresence);
   }
   present() {
-    for (const each of this.listeners) each.tell("onPresence", [...this.users]);
+    for (const each of this.listeners) each.notify("onPresence", [...this.users]);
   }
   ready() {
     for (const each of [...this.listeners]) {
@@ -318,13 +323,13 @@ var ROOMS_IN_URL = 2e3;
 var MARKS = /* @__PURE__ */ new Set(["stream.mark", "stream.gap", "pong", "server.draining"]);
 var Rooms = class {
   // event_id: the connection that brought it
-  constructor(host, tell, since) {
-    this.tell = tell;
+  constructor(host, notify, since) {
+    this.notify = notify;
     this.#host = host;
     this.random = host.random;
     this.position = since;
   }
-  tell;
+  notify;
   /** Everything of our rooms up to here was handled, save what is owed of state. */
   position;
   random;
@@ -351,7 +356,7 @@ var Rooms = class {
     return this.#replay !== void 0;
   }
   error(error) {
-    this.tell("onError", error);
+    this.notify("onError", error);
   }
   // ---- by the application
   open(name, options) {
@@ -359,7 +364,11 @@ var Rooms = class {
     if (!room) this.#rooms.set(name, room = new RoomRecord(name));
     const listener = new Listener(options, this);
     room.listeners.add(listener);
-    if (options.state && !room.items) this.#wantState(room);
+    if (options.state && !room.items) {
+      const { initial } = options;
+      room.items = itemsOf(name, initial);
+      if (this.#connection || !initial || (this.position ??= initial.cursor) !== initial.cursor) this.#wantState(room);
+    }
     this.#sync();
     return [room, listener];
   }
@@ -383,7 +392,6 @@ var Rooms = class {
     }, reject));
   }
   #wantState(room) {
-    room.items ??= /* @__PURE__ */ new Map();
     room.next = void 0;
     room.owed = true;
     room.asked = void 0;
@@ -429,16 +437,16 @@ var Rooms = class {
       const room = this.#rooms.get(name);
       if (room?.next && key) {
         ofState = true;
-        applyTo(room.next, event, name);
+        applyEvent(room.next, event, name);
       } else if (room && before === void 0) {
         if (room.items && key) {
-          applyTo(room.items, event, name);
+          applyEvent(room.items, event, name);
           room.changed();
         }
         for (const each of [...room.listeners]) each.event(event);
       }
     }
-    if (before === void 0) this.tell("onEvent", event);
+    if (before === void 0) this.notify("onEvent", event);
     else if (before === this.#connection && !ofState && !(key && replay?.rooms.length === 0)) this.duplicates += 1;
     if (this.#resumed && (!replay || replay === this.#base)) {
       this.position = id;
@@ -522,7 +530,7 @@ var Rooms = class {
     room.kept = true;
     room.ready();
   }
-  /** All or nothing: one room that is not ours would cost us the others, so ask again without it. */
+  /** Asks again without the refused rooms: the gateway joins all rooms of a command, or none. */
   #refused(replay, error) {
     const { code, message, rooms = [] } = error;
     const { how } = replay;
@@ -547,7 +555,7 @@ var Rooms = class {
   }
   #gap(reason, rooms) {
     this.#seen.clear();
-    this.tell("onGap", { reason });
+    this.notify("onGap", { reason });
     for (const room of [...rooms]) {
       if (room.items) this.#wantState(room);
       room.users = void 0;
@@ -555,7 +563,7 @@ var Rooms = class {
     }
     this.#sync();
   }
-  /** The gateway does not have us in these rooms, and will not. */
+  /** Closes rooms that were refused or revoked. */
   #drop(rooms, reason, message) {
     for (const name of rooms) {
       const room = this.#rooms.get(name);
@@ -622,12 +630,12 @@ var Token = class {
   #connection = 0;
   #source;
   #renew;
-  #tell;
+  #notify;
   /** `renew` shows a fresh one to the gateway, on the open connection. */
-  constructor(source, renew, tell) {
+  constructor(source, renew, notify) {
     this.#source = source;
     this.#renew = renew;
-    this.#tell = tell;
+    this.#notify = notify;
   }
   /** The one that is still good, or a fresh one. */
   async get() {
@@ -664,7 +672,7 @@ var Token = class {
       this.#held = token;
     } catch (error) {
       if (connection !== this.#connection) return;
-      this.#tell("onError", error);
+      this.#notify("onError", error);
       if (!(error instanceof GatewayError)) this.#timers.set("renew", AGAIN, () => this.refresh());
     }
   }
@@ -687,7 +695,7 @@ var Session = class {
   random;
   fresh = new FreshnessClock();
   #options;
-  #tell;
+  #notify;
   #socket;
   #commands;
   #token;
@@ -701,15 +709,16 @@ var Session = class {
   // the slot of `server.draining`
   #notBefore = 0;
   // the end of an error's `retry_after`
-  #hasty = true;
+  #urgent = true;
+  // `online` and the like may shorten the wait for the next attempt
   #unreached = 0;
   // attempts in a row that no gateway answered; after an odd number of them it is the fallback's turn
-  constructor(options, tell) {
+  constructor(options, notify) {
     this.#options = options;
-    this.#tell = tell;
+    this.#notify = notify;
     this.random = options.random ?? Math.random;
-    this.rooms = new Rooms(this, tell, options.since);
-    this.#token = new Token(options.token, (token) => this.command("auth", { token }), tell);
+    this.rooms = new Rooms(this, notify, options.since);
+    this.#token = new Token(options.token, (token) => this.command("auth", { token }), notify);
     this.#commands = new Commands((text) => {
       const { open } = this;
       if (open) this.#socket.send(text);
@@ -741,7 +750,7 @@ var Session = class {
     const slot = this.#slotAt && Math.max(0, this.#slotAt - at);
     const wait = delay ?? slot ?? Math.max(0, this.#notBefore - at) + backoff(this.#attempt, this.random);
     this.#attempt += 1;
-    this.#hasty = delay === void 0 && slot === void 0 && this.#notBefore <= at && !UNHURRIED.has(code);
+    this.#urgent = delay === void 0 && slot === void 0 && this.#notBefore <= at && !UNHURRIED.has(code);
     this.#detach(code);
     this.#become("reconnecting", { reason, code, retryAt: Date.now() + wait });
     this.#timers.set("retry", wait, () => this.#dial());
@@ -770,12 +779,12 @@ var Session = class {
         socket.onclose = ({ code, reason }) => this.#closed(code, String(reason));
         socket.onerror = () => this.#closed(1006, "");
       } catch (error) {
-        this.#tell("onError", error);
+        this.#notify("onError", error);
         this.close(error.message);
       }
     } catch (error) {
       if (dialled !== this.#dialled) return;
-      this.#tell("onError", error);
+      this.#notify("onError", error);
       this.retry("no token");
     }
   }
@@ -813,7 +822,7 @@ var Session = class {
   #wake = ({ type }) => {
     if (globalThis.document?.visibilityState === "hidden") return;
     if (this.state === "live") this.#probe(5e3);
-    else if (this.state === "reconnecting" && this.#hasty && type !== "offline") this.#dial();
+    else if (this.state === "reconnecting" && this.#urgent && type !== "offline") this.#dial();
   };
   // ---- receiving
   #receive(text) {
@@ -835,11 +844,11 @@ var Session = class {
     else if (type === "server.draining") this.#slotAt = now() + data.reconnect_after_ms;
     this.fresh.frame(type, timestamp);
     this.rooms.frame(frame);
-    this.#tell("onFrame", frame);
+    this.#notify("onFrame", frame);
     if (type !== "error") return void this.#commands.settle(id, data);
     const error = new GatewayError(data);
     if (error.retry_after) this.#notBefore = now() + error.retry_after * 1e3;
-    if (!this.#commands.settle(id, data, error) && !this.rooms.refuse(error)) this.#tell("onError", error);
+    if (!this.#commands.settle(id, data, error) && !this.rooms.refuse(error)) this.#notify("onError", error);
   }
   #established(frame) {
     this.data = frame.data;
@@ -854,7 +863,8 @@ var Session = class {
     this.#become("live");
   }
   // ---- heartbeat
-  /** The page cannot see the protocol's own pings, and a dead network says nothing: ask, and reconnect without an answer. */
+  /** Sends a `ping`, and reconnects where nothing comes back: browsers hide the protocol's pings from the page, and a dead
+   *  network does not close the socket. */
   #beat() {
     this.#timers.set("beat", 2e4 + this.random() * 5e3, () => this.#probe(ANSWER_DEADLINE));
   }
@@ -869,7 +879,7 @@ var Session = class {
   }
   #become(state, detail = {}) {
     this.state = state;
-    this.#tell("onState", { state, attempt: this.#attempt, ...detail });
+    this.#notify("onState", { state, attempt: this.#attempt, ...detail });
   }
 };
 
@@ -883,7 +893,7 @@ var GatewayClient = class {
   #observers = /* @__PURE__ */ new Set();
   constructor(options) {
     this.#options = options;
-    this.#session = new Session(this.#options, (name, value) => this.#tell(name, value));
+    this.#session = new Session(this.#options, (name, value) => this.#notify(name, value));
     for (const name of options.rooms ?? []) this.room(name);
   }
   get state() {
@@ -982,25 +992,25 @@ var GatewayClient = class {
       look();
     });
   }
-  #tell(name, value) {
+  #notify(name, value) {
     if (name === "onState") this.change = value;
     try {
       this.#options[name]?.(value);
     } catch (error) {
       if (name === "onError") console.error(error);
-      else this.#tell("onError", error);
+      else this.#notify("onError", error);
     }
     if (name === "onState") for (const observer of [...this.#observers]) observer(value);
   }
 };
 
 // src/hub.ts
-var OWN = /* @__PURE__ */ new Set(["connection.established", "subscribed", "error", "token.expiring"]);
+var LEADER_ONLY = /* @__PURE__ */ new Set(["connection.established", "subscribed", "error", "token.expiring"]);
 var Hub = class {
   #id;
   #send;
   #post;
-  /** The rooms of each tab; those of the leader's own are `own`. */
+  /** The rooms of each tab, the leader's among them. */
   #members = /* @__PURE__ */ new Map();
   constructor(id, own, send, post) {
     this.#id = id;
@@ -1021,7 +1031,7 @@ var Hub = class {
       this.command(from, { ...command, id: `${from} ${command.id}` });
     }
   }
-  /** Sends a tab's command. A room is left with the last tab that has it. */
+  /** Sends a tab's command. The connection leaves a room only when no tab is in it any more. */
   command(from, command) {
     const { type, id } = command;
     let { rooms = [] } = command;
@@ -1035,23 +1045,23 @@ var Hub = class {
     }
     this.#send(command);
   }
-  /** A frame of the connection. */
+  /** Posts a frame of the connection to the tabs that it is for. */
   frame(frame, text) {
-    if ("event_id" in frame || frame.id === void 0 && !OWN.has(frame.type)) this.#post({ by: this.#id, text });
+    if ("event_id" in frame || frame.id === void 0 && !LEADER_ONLY.has(frame.type)) this.#post({ by: this.#id, text });
     const { dropped: rooms } = frame.data;
     if (frame.type !== "authenticated" || !rooms?.length) return;
     const { timestamp } = frame;
     const revoked = { type: "subscription.revoked", data: { rooms, reason: "token" }, timestamp };
     this.#post({ by: this.#id, text: JSON.stringify(revoked) });
   }
-  /** The reply to a command of another tab, or to one of ours for it. */
+  /** Posts a reply to the tab that sent the command, or for which the hub sent it. */
   reply(frame, to, what, attempt) {
     const by = this.#id;
     if (what === "join" && frame.type === "subscribed") this.#send({ type: "ping", id: `${to} place ${attempt}` });
     else if (attempt) this.#post({ by, to, attempt: Number(attempt), cursor: frame.data.cursor });
     else this.#post({ by, to, text: JSON.stringify({ ...frame, id: Number(what) }) });
   }
-  /** Leaves the rooms that only other tabs have. */
+  /** Unsubscribes from the rooms that only other tabs are in: this tab leads no longer. */
   resign() {
     const own = this.#members.get(this.#id);
     const rooms = [...this.#members.values()].flatMap((each) => [...each]).filter((room) => !own.has(room));
@@ -1540,6 +1550,7 @@ export {
   CLOSE_CODES,
   GatewayClient,
   GatewayError,
+  applyEvent,
   backoff,
   connect,
   eventStream,

@@ -5,9 +5,10 @@ import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, test } from 'node:test';
 
 import { createElement as h, StrictMode } from 'react';
+import { renderToString } from 'react-dom/server';
 import { act, create } from 'react-test-renderer';
 
-import { connect } from 'gathering-gateway';
+import { connect, GatewayClient } from 'gathering-gateway';
 import { GatewayProvider, useConnection, useItems, useRoom } from 'gathering-gateway/react';
 import { FakeSocket, settle } from '../fake.mjs';
 
@@ -46,9 +47,9 @@ function Room({ name, label = name, ...options }) {
   return null;
 }
 
-function Items({ name }) {
-  shown.items = useItems(name);
-  return null;
+function Items({ name, initial }) {
+  shown.items = useItems(name, { initial });
+  return [...shown.items].map(([key, { data }]) => `${key}=${data.n};`).join('');
 }
 
 describe('hooks', () => {
@@ -108,6 +109,44 @@ describe('hooks', () => {
       await settle();
     });
     assert.deepEqual([before.get('a').data, shown.items.get('a').data], [{ n: 1 }, { n: 2 }]);
+  });
+
+  describe('with initial items', () => {
+    const initial = {
+      cursor: 'evt_5', items: [{ type: 'gauge', data: { n: 1 }, event_id: 'evt_1', timestamp: '', circle_id: 7, key: 'a', op: 'set' }],
+    };
+    const tree = (given) => h(StrictMode, null, h(GatewayProvider, { client: given }, h(Items, { name: 'circle:7', initial })));
+    const unopened = () => new GatewayClient({ url: 'http://gateway.test/ws/dashboard', token: 'jwt', WebSocket: FakeSocket });
+
+    test('a server renders them, and connects to nothing', async () => {
+      assert.equal(renderToString(tree(unopened())), 'a=1;');
+      await settle();
+      assert.equal(FakeSocket.all.length, 1);
+      act(() => { root = create(null); });
+    });
+
+    test('a page begins with them, and its first connection goes on from their cursor', async () => {
+      client.close();
+      client = unopened();
+      await act(async () => { root = create(tree(client)); });
+      assert.equal(root.toJSON(), 'a=1;');
+      await act(settle);
+      assert.deepEqual(['rooms', 'since', 'state'].map((name) => socket().param(name)), ['circle:7', 'evt_5', '1']);
+      assert.equal(FakeSocket.all.length, 2);
+      socket().established();
+      await act(async () => {
+        socket().subscribed({ recovered: true, items: 1 });
+        socket().frame('gauge', { n: 2 }, { event_id: 'evt_6', circle_id: 7, key: 'a' });
+        await settle();
+      });
+      assert.equal(root.toJSON(), 'a=2;');
+    });
+
+    test('a client that was closed by hand stays so', async () => {
+      client.close();
+      await act(async () => { root = create(tree(client)); });
+      assert.deepEqual([client.state, FakeSocket.all.length], ['closed', 1]);
+    });
   });
 
   test('without a provider say what to do', () => {

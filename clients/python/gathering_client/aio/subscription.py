@@ -12,7 +12,7 @@ from typing import Any, Generic, Self, TypeVar, cast
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
-from gathering_client.actions import Close, GetToken, Load, Open, Read, Send, Tell, Wait
+from gathering_client.actions import Close, GetToken, Load, Notify, Open, Read, Send, Wait
 from gathering_client.dialing import AsyncDial, close_of, options, status_of
 from gathering_client.errors import GatewayError
 from gathering_client.events import Cursor
@@ -122,7 +122,7 @@ class Subscription(Generic[T]):
                     await self._disconnect()
                 case Wait(seconds):
                     await self._wait(seconds)
-                case Tell(change):
+                case Notify(change):
                     report(change, self._stream.url, self._on_state)
                 case _:
                     return cast(T, action.item)

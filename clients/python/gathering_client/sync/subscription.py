@@ -11,7 +11,7 @@ from websockets.exceptions import ConnectionClosed, WebSocketException
 from websockets.sync.client import ClientConnection
 from websockets.sync.client import connect as dial
 
-from gathering_client.actions import Close, GetToken, Load, Open, Read, Send, Tell, Wait
+from gathering_client.actions import Close, GetToken, Load, Notify, Open, Read, Send, Wait
 from gathering_client.dialing import close_of, options, status_of
 from gathering_client.errors import GatewayError
 from gathering_client.events import Cursor
@@ -108,7 +108,7 @@ class Subscription(Generic[T]):
                     self._disconnect()
                 case Wait(seconds):
                     self._ended.wait(seconds)
-                case Tell(change):
+                case Notify(change):
                     report(change, self._stream.url, self._on_state)
                 case _:
                     return cast(T, action.item)

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from gathering_client.actions import Action, Close, GetToken, Load, Open, Read, Send, StateChange, Tell, Wait, Yield
+from gathering_client.actions import Action, Close, GetToken, Load, Notify, Open, Read, Send, StateChange, Wait, Yield
 from gathering_client.events import Event, Gap, Mark, Snapshot
 from gathering_client.selection import Selection
 from gathering_client.stream import Stream
@@ -86,7 +86,7 @@ class ScriptedDriver:
                 self.now += seconds
             case Close():
                 self.connected = False
-            case Tell(change):
+            case Notify(change):
                 self.changes.append(change)
             case Yield(item):
                 self.yielded.append(item)
