@@ -20,7 +20,7 @@ const entries = ['index', 'react', 'share', 'sse', 'tracing'];
 
 /** Names of properties between the modules of the client: on no frame, in no option, on no public object. Minifiers cannot
  *  know that, so the package has short ones. */
-const internal = /^(position|replaying|listeners|asked|kept|owed|snapshot|changed|watched|present|begin|established|lost|refuse|mayRenew|accepted|expires|refresh|whenLive|settle|fresh|ask|fail|command|ready|notify|names|gap|how|left|options|on|frame|reset|stop|retry)$/;
+const internal = /^(position|replaying|listeners|asked|kept|owed|snapshot|changed|watched|present|begin|established|lost|refuse|mayRenew|accepted|expires|refresh|whenLive|settle|fresh|ask|fail|command|ready|notify|names|gap|how|left|options|on|frame|reset|stop|retry|members|chance|upTo)$/;
 
 const bundle = (options) => build({
   absWorkingDir: here, bundle: true, target: 'es2022', charset: 'utf8', logLevel: 'warning', packages: 'external', ...options,

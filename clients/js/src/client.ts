@@ -76,7 +76,7 @@ export class GatewayClient<E extends object = AnyEvents> {
     return publish(event, {
       send: (draft) => this.#session.command('publish', { event: draft }),
       whenLive: (ms) => this.#whenLive(ms),
-      random: this.#session.random,
+      chance: this.#session.chance,
     });
   }
 

@@ -11,8 +11,9 @@ export const CLOSE_CODES: Readonly<Record<number, Retry>> = {
   4403: 'never',
 };
 
-/** Codes with which the gateway asks for time: no `online` event of the browser shortens the wait. */
-export const UNHURRIED: ReadonlySet<number | undefined> = new Set([1012, 1013, 4409, 4429]);
+/** From this one on the gateway asks for time (a restart, no room, a limit), or has refused the client: no `online` event
+ *  of the browser shortens the wait. */
+export const PACED = 1012;
 
 /** Errors after which the same command may succeed later. */
 export const PASSING = /^(disconnected|timeout|rate_limited|broker_unavailable|internal_error)$/;

@@ -1,7 +1,7 @@
 /** Commands on their way, each with what is to be called with its reply. */
 
 import { disconnected, GatewayError, tooLarge } from './errors.js';
-import { Timers } from './timing.js';
+import { Timer } from './timing.js';
 import type { Frame } from './types.js';
 
 const REPLY_DEADLINE = 10_000;
@@ -14,8 +14,7 @@ export class Commands {
   #send: (text: string) => boolean;
   #rooms: { readonly replaying: boolean };
   #last = 0;
-  #pending = new Map<unknown, [Done, Failed, number]>();
-  #timers = new Timers();
+  #pending = new Map<unknown, [Done, Failed, number, Timer]>();
   /** Bytes of one message, by the session's limits. */
   limit: number | undefined;
 
@@ -31,8 +30,9 @@ export class Commands {
     const { size } = new Blob([text]);
     if (size > this.limit!) return failed(tooLarge());
     if (!this.#send(text)) return failed(disconnected());
-    this.#pending.set(id, [done, failed, size]);
-    const wait = () => this.#timers.set(id, REPLY_DEADLINE, () => {
+    const timer = new Timer();
+    this.#pending.set(id, [done, failed, size, timer]);
+    const wait = () => timer.set(REPLY_DEADLINE, () => {
       if (this.#rooms.replaying) wait();
       else this.settle(id, undefined, new GatewayError({ code: 'timeout', message: `no reply to ${type}` }));
     });
@@ -43,7 +43,7 @@ export class Commands {
   settle(id: unknown, data: Frame['data'] = {}, error?: GatewayError): boolean {
     const pending = this.#pending.get(id);
     if (!pending) return false;
-    this.#timers.clear(id as number);
+    pending[3].stop();
     this.#pending.delete(id);
     if (error) pending[1](error);
     else pending[0](data);

@@ -17,6 +17,6 @@ export class GatewayError extends Error {
 }
 
 export const disconnected = () =>
-  new GatewayError({ code: 'disconnected', message: 'the connection ended before the reply came' });
+  new GatewayError({ code: 'disconnected', message: 'the connection ended' });
 
 export const tooLarge = () => new GatewayError({ code: 'message_too_large', message: 'send a smaller message' });

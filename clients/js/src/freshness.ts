@@ -20,11 +20,12 @@ export class FreshnessClock {
   frame(type: string, timestamp: string): void {
     this.#ahead = Math.max(this.#reset ? -Infinity : this.#ahead, Date.parse(timestamp) - now());
     this.#reset = false;
-    if (type === 'stream.degraded' || type === 'stream.restored') this.#degraded = type === 'stream.degraded';
+    if (type === 'stream.degraded') this.#degraded = true;
+    else if (type === 'stream.restored') this.#degraded = false;
   }
 
   /** Everything up to `timestamp` has come. An event may have a time of its publisher's, ahead of the clock. */
-  current(timestamp: string): void {
+  upTo(timestamp: string): void {
     this.#asOf = Math.max(this.#asOf, Math.min(Date.parse(timestamp), now() + this.#ahead));
   }
 

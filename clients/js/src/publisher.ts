@@ -12,7 +12,7 @@ interface Link {
   send(event: object): Promise<unknown>;
   /** True as soon as the connection is live; false where it is closed for good, or not live within `ms`. */
   whenLive(ms: number): Promise<boolean>;
-  random: () => number;
+  chance: () => number;
 }
 
 /** 128 random bits; `crypto.randomUUID` is missing on pages that are not served securely. */
@@ -28,7 +28,7 @@ export async function publish(draft: object, link: Link): Promise<Published> {
       return await link.send(event) as Published;
     } catch (error) {
       const { code, retry_after = 0 } = error as GatewayError;
-      const wait = code === 'disconnected' ? 0 : retry_after * 1000 + backoff(attempt, link.random);
+      const wait = code === 'disconnected' ? 0 : retry_after * 1000 + backoff(attempt, link.chance);
       if (!PASSING.test(code) || now() + wait >= until) throw error;
       if (wait) await new Promise((resolve) => setTimeout(resolve, wait));
     }

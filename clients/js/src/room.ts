@@ -1,6 +1,6 @@
 /** One listener of a room: loads its snapshot at a cursor, then hands on what came after. */
 
-import { backoff, Timers } from './timing.js';
+import { backoff, Timer } from './timing.js';
 import type { Gap, GatewayEvent, Items, RoomOptions, RoomState, RoomStateChange } from './types.js';
 
 const SPREAD = 5_000; // after a gap, which many clients may have had at once
@@ -10,7 +10,7 @@ const HELD = 10_000; // events that wait for a snapshot
 export interface Source {
   /** Everything up to here has come. */
   readonly position: string | undefined;
-  readonly random: () => number;
+  readonly chance: () => number;
   error(error: unknown): void;
 }
 
@@ -23,7 +23,7 @@ export class Listener {
   #held: GatewayEvent[] | undefined;
   #abort: AbortController | undefined;
   #attempt = 0;
-  #timers = new Timers();
+  #timer = new Timer();
 
   constructor(options: RoomOptions, source: Source) {
     this.options = options;
@@ -48,7 +48,7 @@ export class Listener {
   gap(reason: string): void {
     this.notify('onGap', { reason } satisfies Gap);
     if (this.state === 'closed') return;
-    if (this.options.load) this.reload(this.#source.random() * SPREAD);
+    if (this.options.load) this.reload(this.#source.chance() * SPREAD);
     else if (this.options.state) this.#become('loading');
   }
 
@@ -57,7 +57,7 @@ export class Listener {
     this.#stop();
     this.#abort = new AbortController();
     this.#become('loading');
-    this.#timers.set('load', delay, () => this.#load());
+    this.#timer.set(delay, () => this.#load());
   }
 
   close(reason?: string, message?: string): void {
@@ -90,14 +90,14 @@ export class Listener {
     } catch (error) {
       if (abort.signal.aborted) return;
       this.#source.error(error);
-      this.reload(backoff(this.#attempt++, this.#source.random));
+      this.reload(backoff(this.#attempt++, this.#source.chance));
     }
   }
 
   #stop(): void {
     this.#abort?.abort();
     this.#abort = this.#held = undefined;
-    this.#timers.clear();
+    this.#timer.stop();
   }
 
   #become(state: RoomState, reason?: string, message?: string): void {
@@ -121,7 +121,7 @@ export class RoomRecord {
   /** The items of a replay under way; they replace `items` at its end. */
   next: Map<string, GatewayEvent> | undefined;
   /** The users in it, where presence is watched on this connection. */
-  users: Set<string> | undefined;
+  members: Set<string> | undefined;
   #copy: Items | undefined;
   #notified = false;
 
@@ -143,7 +143,7 @@ export class RoomRecord {
 
   get watched(): boolean { return [...this.listeners].some(({ options }) => options.onPresence); }
 
-  present(): void { for (const each of this.listeners) each.notify('onPresence', [...this.users!]); }
+  present(): void { for (const each of this.listeners) each.notify('onPresence', [...this.members!]); }
 
   ready(): void {
     for (const each of [...this.listeners]) {

@@ -28,14 +28,14 @@ export interface Host {
   ask(type: string, fields: object, done: (data: Frame['data']) => void, failed: (error: GatewayError) => void): void;
   /** Drop this connection and come back with backoff. */
   retry(reason: string): void;
-  readonly random: () => number;
-  readonly fresh: { current(asOf: string): void };
+  readonly chance: () => number;
+  readonly fresh: { upTo(asOf: string): void };
 }
 
 export class Rooms implements Source {
   /** Everything of our rooms up to here was handled, save what is owed of state. */
   position: string | undefined;
-  readonly random: () => number;
+  readonly chance: () => number;
   duplicates = 0; // the gateway promises none; counted so that a page can show it
   #host: Host;
   #rooms = new Map<string, RoomRecord>();
@@ -53,7 +53,7 @@ export class Rooms implements Source {
 
   constructor(host: Host, private notify: Notify, since: string | undefined) {
     this.#host = host;
-    this.random = host.random;
+    this.chance = host.chance;
     this.position = since;
   }
 
@@ -141,7 +141,7 @@ export class Rooms implements Source {
     this.#replay = this.#base = undefined;
     for (const room of this.#rooms.values()) {
       room.on = false;
-      room.asked = room.next = room.users = undefined;
+      room.asked = room.next = room.members = undefined;
     }
   }
 
@@ -171,7 +171,7 @@ export class Rooms implements Source {
     // Only now: had the page died in a handler, the event would be replayed.
     if (this.#resumed && (!replay || replay === this.#base)) {
       this.position = id;
-      this.#host.fresh.current(event.timestamp);
+      this.#host.fresh.upTo(event.timestamp);
     }
     if (replay && (replay.left! -= 1) === 0) this.#settle();
   }
@@ -184,7 +184,7 @@ export class Rooms implements Source {
     else if (type === 'stream.gap') this.#gap(data.reason, this.#rooms.values());
     else if (type === 'presence.joined' || type === 'presence.left') {
       const room = this.#rooms.get(data.room);
-      room?.users?.[type === 'presence.joined' ? 'add' : 'delete'](data.user_id);
+      room?.members?.[type === 'presence.joined' ? 'add' : 'delete'](data.user_id);
       room?.present();
     }
     if (!MARKS.has(type) || !data.cursor) return;
@@ -192,7 +192,7 @@ export class Rooms implements Source {
     this.#settle();
     if (!this.#resumed) return;
     this.position = data.cursor;
-    if (data.as_of) this.#host.fresh.current(data.as_of);
+    if (data.as_of) this.#host.fresh.upTo(data.as_of);
   }
 
   /** An `error` that answers no command: whether it refuses what the URL asked for. */
@@ -287,7 +287,7 @@ export class Rooms implements Source {
     this.notify('onGap', { reason });
     for (const room of [...rooms]) {
       if (room.items) this.#wantState(room);
-      room.users = undefined;
+      room.members = undefined;
       for (const each of [...room.listeners]) each.gap(reason);
     }
     this.#sync();
@@ -330,16 +330,16 @@ export class Rooms implements Source {
         (room.asked as Replay).rooms.push(room);
       } else if (on && !owed) {
         room.ready();
-        if (!room.users && room.watched) watch.push(room);
+        if (!room.members && room.watched) watch.push(room);
       }
     }
     if (leave.length) this.#command('unsubscribe', { rooms: leave });
     for (const replay of [plain, state]) if (replay.rooms.length) this.#ask(replay);
     if (watch.length) this.#command('subscribe', { rooms: watch.map(({ name }) => name), presence: true });
     for (const room of watch) {
-      room.users = new Set();
+      room.members = new Set();
       this.#command('presence', { room: room.name }, ({ users }) => {
-        room.users = new Set(users.map((user: { user_id: string }) => user.user_id));
+        room.members = new Set(users.map((user: { user_id: string }) => user.user_id));
         room.present();
       });
     }

@@ -1,12 +1,12 @@
 /** The connection of a client: handshake, heartbeat, reconnects. `Rooms` handles the frames about rooms. */
 
-import { CLOSE_CODES, UNHURRIED } from './codes.js';
+import { CLOSE_CODES, PACED } from './codes.js';
 import { Commands } from './commands.js';
 import { dial } from './dial.js';
 import { GatewayError } from './errors.js';
 import { FreshnessClock } from './freshness.js';
 import { Rooms } from './rooms.js';
-import { backoff, now, Timers } from './timing.js';
+import { backoff, now, Timer } from './timing.js';
 import { Token } from './token.js';
 import type { Notify } from './notify.js';
 import type { Frame, Options, Socket, State, StateChange } from './types.js';
@@ -20,14 +20,14 @@ export class Session {
   /** `data` of the last `connection.established`. */
   data: Frame['data'] | undefined;
   readonly rooms: Rooms;
-  readonly random: () => number;
+  readonly chance: () => number;
   readonly fresh = new FreshnessClock();
   #options: Options;
   #notify: Notify;
   #socket: Socket | undefined;
   #commands: Commands;
   #token: Token;
-  #timers = new Timers();
+  #timer = new Timer(); // of the next attempt, or the deadline of what is awaited
   #dialled = 0; // number of the attempt; what belongs to an older one is ignored
   #attempt = 0;
   #frames = 0;
@@ -40,7 +40,7 @@ export class Session {
   constructor(options: Options, notify: Notify) {
     this.#options = options;
     this.#notify = notify;
-    this.random = options.random ?? Math.random;
+    this.chance = options.random ?? Math.random;
     this.rooms = new Rooms(this, notify, options.since);
     this.#token = new Token(options.token, (token) => this.command('auth', { token }), notify);
     this.#commands = new Commands((text) => {
@@ -74,12 +74,12 @@ export class Session {
     if (at - this.#liveAt >= STABLE_AFTER) this.#attempt = 0;
     if (this.#liveAt === Infinity && (code ?? 1006) === 1006) this.#unreached += 1;
     const slot = this.#slotAt && Math.max(0, this.#slotAt - at);
-    const wait = delay ?? slot ?? Math.max(0, this.#notBefore - at) + backoff(this.#attempt, this.random);
+    const wait = delay ?? slot ?? Math.max(0, this.#notBefore - at) + backoff(this.#attempt, this.chance);
     this.#attempt += 1;
-    this.#urgent = delay === undefined && slot === undefined && this.#notBefore <= at && !UNHURRIED.has(code);
+    this.#urgent = delay === undefined && slot === undefined && this.#notBefore <= at && !(code! >= PACED);
     this.#detach(code);
     this.#become('reconnecting', { reason, code, retryAt: Date.now() + wait });
-    this.#timers.set('retry', wait, () => this.#dial());
+    this.#timer.set(wait, () => this.#dial());
   }
 
   /** Calls `done` or `failed` synchronously with the reply. */
@@ -93,8 +93,7 @@ export class Session {
 
   async #dial(): Promise<void> {
     const dialled = ++this.#dialled;
-    this.#timers.clear();
-    this.#timers.set('open', OPEN_DEADLINE, () => this.retry('no answer from the gateway'));
+    this.#timer.set(OPEN_DEADLINE, () => this.retry('no answer from the gateway'));
     this.#become('connecting');
     try {
       const token = await this.#token.get();
@@ -128,7 +127,7 @@ export class Session {
    *  not handled, so the cursor does not count them, so they will be replayed. */
   #detach(code?: number): void {
     this.#dialled += 1;
-    this.#timers.clear();
+    this.#timer.stop();
     this.#liveAt = Infinity;
     this.#slotAt = undefined;
     this.#notBefore = 0;
@@ -146,8 +145,7 @@ export class Session {
   }
 
   #listen(how: 'addEventListener' | 'removeEventListener'): void {
-    for (const type of ['online', 'offline', 'pageshow']) globalThis[how]?.(type, this.#wake);
-    globalThis.document?.[how]('visibilitychange', this.#wake);
+    for (const type of ['online', 'offline', 'pageshow', 'visibilitychange']) globalThis[how]?.(type, this.#wake);
   }
 
   #wake = ({ type }: { type: string }): void => {
@@ -188,7 +186,6 @@ export class Session {
   #established(frame: Frame): void {
     this.data = frame.data;
     this.#commands.limit = frame.data.limits?.message_bytes;
-    this.#timers.clear('open');
     this.#token.accepted();
     this.#token.expires(frame.data.expires_at, frame.timestamp);
     this.#liveAt = now();
@@ -202,14 +199,14 @@ export class Session {
 
   /** Sends a `ping`, and reconnects where nothing comes back: browsers hide the protocol's pings from the page, and a dead
    *  network does not close the socket. */
-  #beat(): void { this.#timers.set('beat', 20_000 + this.random() * 5_000, () => this.#probe(ANSWER_DEADLINE)); }
+  #beat(): void { this.#timer.set(20_000 + this.chance() * 5_000, () => this.#probe(ANSWER_DEADLINE)); }
 
   #probe(deadline: number): void {
     const frames = this.#frames;
     this.command('ping').catch(() => {}); // the timer judges
-    this.#timers.set('beat', deadline, () => {
+    this.#timer.set(deadline, () => {
       if (this.#frames > frames) this.#beat();
-      else this.retry('the gateway stopped answering');
+      else this.retry('no answer from the gateway');
     });
   }
 

@@ -1,4 +1,4 @@
-/** Backoff, and timers by name. The wall clock is not used: it jumps, and it may be wrong. */
+/** Backoff and timers. The wall clock is not used: it jumps, and it may be wrong. */
 
 const MIN = 500;
 const MAX = 20_000;
@@ -12,20 +12,15 @@ export const now = (): number => performance.now();
 
 const LONGEST = 2 ** 31 - 1; // a longer timer would fire at once
 
-export class Timers {
-  #running = new Map<string | number, ReturnType<typeof setTimeout>>();
+/** A timeout that may be set again: then the one before does not happen. */
+export class Timer {
+  #id: ReturnType<typeof setTimeout> | undefined;
 
-  /** Runs `action` once, in `ms`; a timer of the same name is replaced. */
-  set(name: string | number, ms: number, action: () => void): void {
-    this.clear(name);
-    this.#running.set(name, setTimeout(() => { this.#running.delete(name); action(); }, Math.min(ms, LONGEST)));
+  /** Runs `action` once, in `ms`. */
+  set(ms: number, action: () => void): void {
+    this.stop();
+    this.#id = setTimeout(action, Math.min(ms, LONGEST));
   }
 
-  /** Stops these timers, or all. */
-  clear(...names: (string | number)[]): void {
-    for (const name of names.length ? names : [...this.#running.keys()]) {
-      clearTimeout(this.#running.get(name));
-      this.#running.delete(name);
-    }
-  }
+  stop(): void { clearTimeout(this.#id); }
 }

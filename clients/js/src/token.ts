@@ -1,7 +1,7 @@
 /** The token of a session: fetched, renewed ahead of its end, and replaced once where it was refused. */
 
 import { GatewayError } from './errors.js';
-import { now, Timers } from './timing.js';
+import { now, Timer } from './timing.js';
 import type { Notify } from './notify.js';
 import type { Frame, Options } from './types.js';
 
@@ -12,7 +12,7 @@ export class Token {
   #held: string | undefined;
   #until = Infinity;
   #refused = false;
-  #timers = new Timers();
+  #timer = new Timer();
   #connection = 0;
   #source: Options['token'];
   #renew: (token: string) => Promise<Frame['data']>;
@@ -47,14 +47,14 @@ export class Token {
     const left = Date.parse(at) - Date.parse(clock);
     if (!(left > 0)) return;
     this.#until = now() + left;
-    this.#timers.set('renew', left - Math.min(AHEAD, left / 2), () => this.refresh());
+    this.#timer.set(left - Math.min(AHEAD, left / 2), () => this.refresh());
   }
 
   /** Fetches a fresh one for the open connection, where there is a function to ask. */
   async refresh(): Promise<void> {
     if (typeof this.#source !== 'function') return;
     const connection = this.#connection;
-    this.#timers.clear();
+    this.#timer.stop();
     try {
       const token = await this.#source();
       if (connection !== this.#connection) return;
@@ -64,13 +64,13 @@ export class Token {
       if (connection !== this.#connection) return;
       this.#notify('onError', error);
       // The function failed, not the token: there is still time.
-      if (!(error instanceof GatewayError)) this.#timers.set('renew', AGAIN, () => this.refresh());
+      if (!(error instanceof GatewayError)) this.#timer.set(AGAIN, () => this.refresh());
     }
   }
 
   /** The connection has ended. */
   stop(): void {
     this.#connection += 1;
-    this.#timers.clear();
+    this.#timer.stop();
   }
 }

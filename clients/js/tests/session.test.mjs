@@ -420,7 +420,7 @@ describe('heartbeat', () => {
     await pass(22_500);
     await pass(10_000);
     assert.equal(client.state, 'reconnecting');
-    assert.equal(seen.states.at(-1).reason, 'the gateway stopped answering');
+    assert.equal(seen.states.at(-1).reason, 'no answer from the gateway');
   });
 });
 

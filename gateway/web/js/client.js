@@ -7,7 +7,7 @@ var CLOSE_CODES = {
   4401: "fresh_token",
   4403: "never"
 };
-var UNHURRIED = /* @__PURE__ */ new Set([1012, 1013, 4409, 4429]);
+var PACED = 1012;
 var PASSING = /^(disconnected|timeout|rate_limited|broker_unavailable|internal_error)$/;
 var FINAL = /^(scope_missing|too_many_rooms|room_invalid|bad_message)$/;
 
@@ -19,7 +19,7 @@ var GatewayError = class extends Error {
     Object.assign(this, fields);
   }
 };
-var disconnected = () => new GatewayError({ code: "disconnected", message: "the connection ended before the reply came" });
+var disconnected = () => new GatewayError({ code: "disconnected", message: "the connection ended" });
 var tooLarge = () => new GatewayError({ code: "message_too_large", message: "send a smaller message" });
 
 // src/timing.ts
@@ -28,22 +28,15 @@ var MAX = 2e4;
 var backoff = (attempt, random = Math.random) => Math.min(MAX, MIN + random() * Math.min(MAX, MIN * 2 ** attempt));
 var now = () => performance.now();
 var LONGEST = 2 ** 31 - 1;
-var Timers = class {
-  #running = /* @__PURE__ */ new Map();
-  /** Runs `action` once, in `ms`; a timer of the same name is replaced. */
-  set(name, ms, action) {
-    this.clear(name);
-    this.#running.set(name, setTimeout(() => {
-      this.#running.delete(name);
-      action();
-    }, Math.min(ms, LONGEST)));
+var Timer = class {
+  #id;
+  /** Runs `action` once, in `ms`. */
+  set(ms, action) {
+    this.stop();
+    this.#id = setTimeout(action, Math.min(ms, LONGEST));
   }
-  /** Stops these timers, or all. */
-  clear(...names) {
-    for (const name of names.length ? names : [...this.#running.keys()]) {
-      clearTimeout(this.#running.get(name));
-      this.#running.delete(name);
-    }
+  stop() {
+    clearTimeout(this.#id);
   }
 };
 
@@ -59,7 +52,7 @@ async function publish(draft, link) {
       return await link.send(event);
     } catch (error) {
       const { code, retry_after = 0 } = error;
-      const wait = code === "disconnected" ? 0 : retry_after * 1e3 + backoff(attempt, link.random);
+      const wait = code === "disconnected" ? 0 : retry_after * 1e3 + backoff(attempt, link.chance);
       if (!PASSING.test(code) || now() + wait >= until) throw error;
       if (wait) await new Promise((resolve) => setTimeout(resolve, wait));
     }
@@ -73,7 +66,6 @@ var Commands = class {
   #rooms;
   #last = 0;
   #pending = /* @__PURE__ */ new Map();
-  #timers = new Timers();
   /** Bytes of one message, by the session's limits. */
   limit;
   /** `send` puts the text on the wire; false where there is none. Replies may be held up by a replay. */
@@ -87,8 +79,9 @@ var Commands = class {
     const { size } = new Blob([text]);
     if (size > this.limit) return failed(tooLarge());
     if (!this.#send(text)) return failed(disconnected());
-    this.#pending.set(id, [done, failed, size]);
-    const wait = () => this.#timers.set(id, REPLY_DEADLINE, () => {
+    const timer = new Timer();
+    this.#pending.set(id, [done, failed, size, timer]);
+    const wait = () => timer.set(REPLY_DEADLINE, () => {
       if (this.#rooms.replaying) wait();
       else this.settle(id, void 0, new GatewayError({ code: "timeout", message: `no reply to ${type}` }));
     });
@@ -98,7 +91,7 @@ var Commands = class {
   settle(id, data = {}, error) {
     const pending = this.#pending.get(id);
     if (!pending) return false;
-    this.#timers.clear(id);
+    pending[3].stop();
     this.#pending.delete(id);
     if (error) pending[1](error);
     else pending[0](data);
@@ -116,7 +109,7 @@ var Commands = class {
 // src/dial.ts
 function dial(options, query, token) {
   const Constructor = options.WebSocket ?? globalThis.WebSocket;
-  if (!Constructor) throw new Error("no WebSocket here: use Node 22, or install ws and pass { WebSocket } from 'ws'");
+  if (!Constructor) throw new Error("no WebSocket: use Node 22, or pass { WebSocket } from 'ws'");
   const url = new URL(options.url, globalThis.location?.href);
   url.protocol = url.protocol.replace("http", "ws");
   const inQuery = options.tokenIn === "query";
@@ -141,10 +134,11 @@ var FreshnessClock = class {
   frame(type, timestamp) {
     this.#ahead = Math.max(this.#reset ? -Infinity : this.#ahead, Date.parse(timestamp) - now());
     this.#reset = false;
-    if (type === "stream.degraded" || type === "stream.restored") this.#degraded = type === "stream.degraded";
+    if (type === "stream.degraded") this.#degraded = true;
+    else if (type === "stream.restored") this.#degraded = false;
   }
   /** Everything up to `timestamp` has come. An event may have a time of its publisher's, ahead of the clock. */
-  current(timestamp) {
+  upTo(timestamp) {
     this.#asOf = Math.max(this.#asOf, Math.min(Date.parse(timestamp), now() + this.#ahead));
   }
   read(live, staleAfter) {
@@ -196,7 +190,7 @@ var Listener = class {
   #held;
   #abort;
   #attempt = 0;
-  #timers = new Timers();
+  #timer = new Timer();
   constructor(options, source) {
     this.options = options;
     this.#source = source;
@@ -217,7 +211,7 @@ var Listener = class {
   gap(reason) {
     this.notify("onGap", { reason });
     if (this.state === "closed") return;
-    if (this.options.load) this.reload(this.#source.random() * SPREAD);
+    if (this.options.load) this.reload(this.#source.chance() * SPREAD);
     else if (this.options.state) this.#become("loading");
   }
   /** Loads the snapshot in `delay` milliseconds. What comes until then is in it, so it is dropped. */
@@ -225,7 +219,7 @@ var Listener = class {
     this.#stop();
     this.#abort = new AbortController();
     this.#become("loading");
-    this.#timers.set("load", delay, () => this.#load());
+    this.#timer.set(delay, () => this.#load());
   }
   close(reason, message) {
     if (this.state === "closed") return;
@@ -255,13 +249,13 @@ var Listener = class {
     } catch (error) {
       if (abort.signal.aborted) return;
       this.#source.error(error);
-      this.reload(backoff(this.#attempt++, this.#source.random));
+      this.reload(backoff(this.#attempt++, this.#source.chance));
     }
   }
   #stop() {
     this.#abort?.abort();
     this.#abort = this.#held = void 0;
-    this.#timers.clear();
+    this.#timer.stop();
   }
   #become(state, reason, message) {
     this.state = state;
@@ -286,7 +280,7 @@ var RoomRecord = class {
   /** The items of a replay under way; they replace `items` at its end. */
   next;
   /** The users in it, where presence is watched on this connection. */
-  users;
+  members;
   #copy;
   #notified = false;
   /** The items as they are now; the same object until they change. */
@@ -307,7 +301,7 @@ var RoomRecord = class {
     return [...this.listeners].some(({ options }) => options.onPresence);
   }
   present() {
-    for (const each of this.listeners) each.notify("onPresence", [...this.users]);
+    for (const each of this.listeners) each.notify("onPresence", [...this.members]);
   }
   ready() {
     for (const each of [...this.listeners]) {
@@ -326,13 +320,13 @@ var Rooms = class {
   constructor(host, notify, since) {
     this.notify = notify;
     this.#host = host;
-    this.random = host.random;
+    this.chance = host.chance;
     this.position = since;
   }
   notify;
   /** Everything of our rooms up to here was handled, save what is owed of state. */
   position;
-  random;
+  chance;
   duplicates = 0;
   // the gateway promises none; counted so that a page can show it
   #host;
@@ -423,7 +417,7 @@ var Rooms = class {
     this.#replay = this.#base = void 0;
     for (const room of this.#rooms.values()) {
       room.on = false;
-      room.asked = room.next = room.users = void 0;
+      room.asked = room.next = room.members = void 0;
     }
   }
   event(event) {
@@ -450,7 +444,7 @@ var Rooms = class {
     else if (before === this.#connection && !ofState && !(key && replay?.rooms.length === 0)) this.duplicates += 1;
     if (this.#resumed && (!replay || replay === this.#base)) {
       this.position = id;
-      this.#host.fresh.current(event.timestamp);
+      this.#host.fresh.upTo(event.timestamp);
     }
     if (replay && (replay.left -= 1) === 0) this.#settle();
   }
@@ -462,14 +456,14 @@ var Rooms = class {
     else if (type === "stream.gap") this.#gap(data.reason, this.#rooms.values());
     else if (type === "presence.joined" || type === "presence.left") {
       const room = this.#rooms.get(data.room);
-      room?.users?.[type === "presence.joined" ? "add" : "delete"](data.user_id);
+      room?.members?.[type === "presence.joined" ? "add" : "delete"](data.user_id);
       room?.present();
     }
     if (!MARKS.has(type) || !data.cursor) return;
     this.#settle();
     if (!this.#resumed) return;
     this.position = data.cursor;
-    if (data.as_of) this.#host.fresh.current(data.as_of);
+    if (data.as_of) this.#host.fresh.upTo(data.as_of);
   }
   /** An `error` that answers no command: whether it refuses what the URL asked for. */
   refuse(error) {
@@ -558,7 +552,7 @@ var Rooms = class {
     this.notify("onGap", { reason });
     for (const room of [...rooms]) {
       if (room.items) this.#wantState(room);
-      room.users = void 0;
+      room.members = void 0;
       for (const each of [...room.listeners]) each.gap(reason);
     }
     this.#sync();
@@ -597,16 +591,16 @@ var Rooms = class {
         room.asked.rooms.push(room);
       } else if (on && !owed) {
         room.ready();
-        if (!room.users && room.watched) watch.push(room);
+        if (!room.members && room.watched) watch.push(room);
       }
     }
     if (leave.length) this.#command("unsubscribe", { rooms: leave });
     for (const replay of [plain, state]) if (replay.rooms.length) this.#ask(replay);
     if (watch.length) this.#command("subscribe", { rooms: watch.map(({ name }) => name), presence: true });
     for (const room of watch) {
-      room.users = /* @__PURE__ */ new Set();
+      room.members = /* @__PURE__ */ new Set();
       this.#command("presence", { room: room.name }, ({ users }) => {
-        room.users = new Set(users.map((user) => user.user_id));
+        room.members = new Set(users.map((user) => user.user_id));
         room.present();
       });
     }
@@ -626,7 +620,7 @@ var Token = class {
   #held;
   #until = Infinity;
   #refused = false;
-  #timers = new Timers();
+  #timer = new Timer();
   #connection = 0;
   #source;
   #renew;
@@ -658,13 +652,13 @@ var Token = class {
     const left = Date.parse(at) - Date.parse(clock);
     if (!(left > 0)) return;
     this.#until = now() + left;
-    this.#timers.set("renew", left - Math.min(AHEAD, left / 2), () => this.refresh());
+    this.#timer.set(left - Math.min(AHEAD, left / 2), () => this.refresh());
   }
   /** Fetches a fresh one for the open connection, where there is a function to ask. */
   async refresh() {
     if (typeof this.#source !== "function") return;
     const connection = this.#connection;
-    this.#timers.clear();
+    this.#timer.stop();
     try {
       const token = await this.#source();
       if (connection !== this.#connection) return;
@@ -673,13 +667,13 @@ var Token = class {
     } catch (error) {
       if (connection !== this.#connection) return;
       this.#notify("onError", error);
-      if (!(error instanceof GatewayError)) this.#timers.set("renew", AGAIN, () => this.refresh());
+      if (!(error instanceof GatewayError)) this.#timer.set(AGAIN, () => this.refresh());
     }
   }
   /** The connection has ended. */
   stop() {
     this.#connection += 1;
-    this.#timers.clear();
+    this.#timer.stop();
   }
 };
 
@@ -692,14 +686,15 @@ var Session = class {
   /** `data` of the last `connection.established`. */
   data;
   rooms;
-  random;
+  chance;
   fresh = new FreshnessClock();
   #options;
   #notify;
   #socket;
   #commands;
   #token;
-  #timers = new Timers();
+  #timer = new Timer();
+  // of the next attempt, or the deadline of what is awaited
   #dialled = 0;
   // number of the attempt; what belongs to an older one is ignored
   #attempt = 0;
@@ -716,7 +711,7 @@ var Session = class {
   constructor(options, notify) {
     this.#options = options;
     this.#notify = notify;
-    this.random = options.random ?? Math.random;
+    this.chance = options.random ?? Math.random;
     this.rooms = new Rooms(this, notify, options.since);
     this.#token = new Token(options.token, (token) => this.command("auth", { token }), notify);
     this.#commands = new Commands((text) => {
@@ -748,12 +743,12 @@ var Session = class {
     if (at - this.#liveAt >= STABLE_AFTER) this.#attempt = 0;
     if (this.#liveAt === Infinity && (code ?? 1006) === 1006) this.#unreached += 1;
     const slot = this.#slotAt && Math.max(0, this.#slotAt - at);
-    const wait = delay ?? slot ?? Math.max(0, this.#notBefore - at) + backoff(this.#attempt, this.random);
+    const wait = delay ?? slot ?? Math.max(0, this.#notBefore - at) + backoff(this.#attempt, this.chance);
     this.#attempt += 1;
-    this.#urgent = delay === void 0 && slot === void 0 && this.#notBefore <= at && !UNHURRIED.has(code);
+    this.#urgent = delay === void 0 && slot === void 0 && this.#notBefore <= at && !(code >= PACED);
     this.#detach(code);
     this.#become("reconnecting", { reason, code, retryAt: Date.now() + wait });
-    this.#timers.set("retry", wait, () => this.#dial());
+    this.#timer.set(wait, () => this.#dial());
   }
   /** Calls `done` or `failed` synchronously with the reply. */
   ask(...command) {
@@ -765,8 +760,7 @@ var Session = class {
   // ---- connecting
   async #dial() {
     const dialled = ++this.#dialled;
-    this.#timers.clear();
-    this.#timers.set("open", OPEN_DEADLINE, () => this.retry("no answer from the gateway"));
+    this.#timer.set(OPEN_DEADLINE, () => this.retry("no answer from the gateway"));
     this.#become("connecting");
     try {
       const token = await this.#token.get();
@@ -798,7 +792,7 @@ var Session = class {
    *  not handled, so the cursor does not count them, so they will be replayed. */
   #detach(code) {
     this.#dialled += 1;
-    this.#timers.clear();
+    this.#timer.stop();
     this.#liveAt = Infinity;
     this.#slotAt = void 0;
     this.#notBefore = 0;
@@ -816,8 +810,7 @@ var Session = class {
     this.#commands.fail(code);
   }
   #listen(how) {
-    for (const type of ["online", "offline", "pageshow"]) globalThis[how]?.(type, this.#wake);
-    globalThis.document?.[how]("visibilitychange", this.#wake);
+    for (const type of ["online", "offline", "pageshow", "visibilitychange"]) globalThis[how]?.(type, this.#wake);
   }
   #wake = ({ type }) => {
     if (globalThis.document?.visibilityState === "hidden") return;
@@ -853,7 +846,6 @@ var Session = class {
   #established(frame) {
     this.data = frame.data;
     this.#commands.limit = frame.data.limits?.message_bytes;
-    this.#timers.clear("open");
     this.#token.accepted();
     this.#token.expires(frame.data.expires_at, frame.timestamp);
     this.#liveAt = now();
@@ -866,15 +858,15 @@ var Session = class {
   /** Sends a `ping`, and reconnects where nothing comes back: browsers hide the protocol's pings from the page, and a dead
    *  network does not close the socket. */
   #beat() {
-    this.#timers.set("beat", 2e4 + this.random() * 5e3, () => this.#probe(ANSWER_DEADLINE));
+    this.#timer.set(2e4 + this.chance() * 5e3, () => this.#probe(ANSWER_DEADLINE));
   }
   #probe(deadline) {
     const frames = this.#frames;
     this.command("ping").catch(() => {
     });
-    this.#timers.set("beat", deadline, () => {
+    this.#timer.set(deadline, () => {
       if (this.#frames > frames) this.#beat();
-      else this.retry("the gateway stopped answering");
+      else this.retry("no answer from the gateway");
     });
   }
   #become(state, detail = {}) {
@@ -956,7 +948,7 @@ var GatewayClient = class {
     return publish(event, {
       send: (draft) => this.#session.command("publish", { event: draft }),
       whenLive: (ms) => this.#whenLive(ms),
-      random: this.#session.random
+      chance: this.#session.chance
     });
   }
   /** Asks for the newest `count` events, at most 100, from before the rooms were joined. They come as events, though they
