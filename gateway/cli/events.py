@@ -10,6 +10,7 @@ from gathering_client import Draft, Gap, GatewayError, StateChange
 from gathering_client.sync import Client, connect
 
 _GAP: Final = "some events were lost, since they are no longer in the log; continuing with later ones"
+_INCOMPLETE: Final = "some items are missing, since the state of the log has bounds; continuing with the others"
 _START: Final = {None: " from now on", True: ", resumed", False: f"; {_GAP}"}
 """The report of a new stream, by `recovered` of the change to live."""
 
@@ -23,18 +24,21 @@ def publish_event(url: str, token: str, draft: Draft) -> str:
         raise ClientError(str(error)) from None
 
 
-def follow(url: str, token: str, rooms: Sequence[str], since: str | None, path: str) -> Iterator[Mapping[str, Any]]:
-    """The events of `rooms` as frames, without end; changes of the stream are reported on stderr. Raises `ClientError`
-    where a reconnect would not help, and where the first attempt finds no gateway."""
+def follow(
+    url: str, token: str, rooms: Sequence[str], since: str | None, state: bool, path: str
+) -> Iterator[Mapping[str, Any]]:
+    """The events of `rooms` as frames, without end, with `state` after the items; changes of the stream are reported on
+    stderr. Raises `ClientError` where a reconnect would not help, and where the first attempt finds no gateway."""
     connected = f"connected to {url}, following {' '.join(rooms)}"
 
     def on_state(change: StateChange) -> None:
         if change.state == "live":
-            _report(connected + _START[change.recovered])
+            items = state and change.recovered is None
+            _report(connected + (", from its items on" if items else _START[change.recovered]))
 
     try:
         with _client(url, token, path) as client:
-            subscription = client.subscribe(*rooms, since=since, patient=False, on_state=on_state)
+            subscription = client.subscribe(*rooms, since=since, state=state, patient=False, on_state=on_state)
             begun = False
             for item in subscription:
                 if not isinstance(item, Gap):
@@ -42,6 +46,8 @@ def follow(url: str, token: str, rooms: Sequence[str], since: str | None, path: 
                     yield item.frame
                 elif item.reason == "cursor_invalid" and not begun and since is not None:
                     raise ClientError("cursor_invalid: --since: not a cursor of this gateway; leave it out")
+                elif item.reason == "state_incomplete":
+                    _report(_INCOMPLETE)
                 elif item.reason != "not_recovered":  # reported by the change to live
                     _report(_GAP)
     except GatewayError as error:

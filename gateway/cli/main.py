@@ -18,6 +18,7 @@ from gateway.core.connect_request import WEBSOCKET_PATH
 from gateway.core.version import VERSION
 from gateway.service.config import ConfigError, load_settings
 from gateway.service.factory import create_service, require_shared_log, setting_warnings, try_log
+from schemas.events import Op
 
 app = typer.Typer(
     help="One tenant, one log; one client, one cursor.",
@@ -76,6 +77,9 @@ def publish(
     user: Annotated[str | None, typer.Option(help="user id")] = None,
     id: Annotated[list[str] | None, typer.Option(help="the id of a room of another kind, such as team=7")] = None,
     data: Annotated[str, typer.Option(help="a JSON object")] = "{}",
+    key: Annotated[str | None, typer.Option(help="key of the item that the event changes")] = None,
+    op: Annotated[Op | None, typer.Option(help="the change of the item: set, append or delete")] = None,
+    version: Annotated[int | None, typer.Option(help="version of the type in the event contract")] = None,
     url: Url = "http://127.0.0.1:8000",
     token: Token = "",
 ) -> None:
@@ -91,8 +95,9 @@ def publish(
     fields = {f"{kind}_id": _id(text) for kind, text in map(_kind_and_id, ids)}
     if len(fields) < len(ids):
         fail("--id: an event goes to one room of each kind; name each kind once")
+    draft = Draft(type, body, user_id=user, ids=fields, key=key, op=op, version=version)
     try:
-        print(publish_event(url, token, Draft(type, body, user_id=user, ids=fields)))
+        print(publish_event(url, token, draft))
     except ClientError as error:
         fail(error)
 
@@ -101,6 +106,7 @@ def publish(
 def subscribe(
     rooms: Annotated[list[str], typer.Argument(help="rooms, such as circle:1")],
     since: Annotated[str | None, typer.Option(help="the event_id to resume from")] = None,
+    state: Annotated[bool, typer.Option("--state", help="first the newest value of each item")] = False,
     path: Annotated[str, typer.Option(help="path of the gateway's WebSocket")] = WEBSOCKET_PATH,
     url: Url = "http://127.0.0.1:8000",
     token: Token = "",
@@ -109,7 +115,7 @@ def subscribe(
     from gateway.cli.events import follow
 
     try:
-        for event in follow(url, token, rooms, since, path):
+        for event in follow(url, token, rooms, since, state, path):
             print(json.dumps(event, ensure_ascii=False), flush=True)
     except ClientError as error:
         fail(error)

@@ -117,12 +117,33 @@ def test_publish_prints_the_events_id_and_nothing_else(server: Server) -> None:
     assert done.stdout.startswith("evt_")
 
 
+def test_published_keys_change_an_item_that_subscribers_begin_with(server: Server) -> None:
+    """Set, append and delete; `--state` prints the whole value of each item before later events."""
+    text = ["--type", "note.changed", "--circle", "74", "--key", "text"]
+    server.publish(*text, "--data", '{"text": "hel"}', "--version", "1")
+    newest = server.publish(*text, "--op", "append", "--data", '{"text": "lo"}')
+    gone = [*text[:-1], "gone"]
+    server.publish(*gone, "--op", "set")
+    server.publish(*gone, "--op", "delete")
+    with started(*connected(server, "circle:74", "--state"), cwd=server.folder) as process:
+        process.wait_for(lambda: len(process.out) >= 1)
+        live = server.publish(*text, "--op", "append", "--data", '{"text": "!"}')
+        process.wait_for(lambda: len(process.out) >= 2)
+        item, later = events(process)
+        assert (item["event_id"], item["key"], item["op"], item["data"]) == (newest, "text", "set", {"text": "hello"})
+        assert (later["event_id"], later["op"], later["data"]) == (live, "append", {"text": "!"})
+        process.stop(signal.SIGINT)
+        assert process.err == [f"gateway: connected to {server.url}, following circle:74, from its items on"]
+
+
 BAD_PUBLISHING = [
     (["--type", "Bad Type"], "bad_message"),
     (["--type", "x", "--circle", "a b"], "room_invalid"),
     (["--type", "x", "--user", "bob"], "room_forbidden"),
     (["--type", "x", "--circle", "1", "--data", "{"], "--data"),
     (["--type", "x", "--circle", "1", "--data", "[]"], "data"),
+    (["--type", "x", "--circle", "1", "--op", "append"], "bad_message"),
+    (["--type", "x", "--circle", "1", "--key", "a b"], "bad_message"),
     (["--type", "x", "--token", "nonsense"], "token_invalid"),
     (["--type", "x", "--token", "nön sense"], "--token"),
     (["--type", "x", "--url", "ftp://127.0.0.1"], "--url"),
