@@ -1,6 +1,6 @@
 """The AsyncAPI 3 document of the WebSocket: commands and their replies, events, notices and close codes."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from inspect import cleandoc
 from typing import Any, Final
 
@@ -11,6 +11,7 @@ from schemas.codes import CLOSE_RULES, ERROR_RULES
 from schemas.commands import command_models
 from schemas.contract.document import opened
 from schemas.contract.event_schema import EventSchema
+from schemas.contract.subschemas import moved
 from schemas.events import KEY_PATTERN, MAX_TYPE_LENGTH, OPS, TYPE_PATTERN
 from schemas.rooms import RoomKinds, documented
 from schemas.trace_context import TRACEPARENT_PATTERN
@@ -158,7 +159,7 @@ class _Builder:
         found = []
         for each in contract:
             key = f"event.{each.name}"
-            self.schemas[each.name] = _moved(opened(each.schema), f"#/components/schemas/{each.name}")
+            self.schemas[each.name] = moved(opened(each.schema), f"#/components/schemas/{each.name}")
             summary = each.schema.get("description") or f"An event {each.type}, version {each.version}"
             data = {"$ref": f"#/components/schemas/{each.name}"}
             payload = self._event({"const": each.type}, data, version={"const": each.version})
@@ -208,20 +209,3 @@ def _model(model: type) -> Json:
 
 def _summary(model: type) -> str:
     return cleandoc(model.__doc__ or "").partition("\n\n")[0].replace("\n", " ")
-
-
-def _moved(schema: Any, root: str) -> Any:
-    """The schema with its local references, at another place."""
-    if isinstance(schema, Mapping):
-        return dict(_moved_members(schema, root))
-    if isinstance(schema, Sequence) and not isinstance(schema, str):
-        return [_moved(part, root) for part in schema]
-    return schema
-
-
-def _moved_members(schema: Mapping[str, Any], root: str) -> Iterator[tuple[str, Any]]:
-    for name, value in schema.items():
-        if name == "$ref" and isinstance(value, str):
-            yield name, f"{root}{value.removeprefix('#')}"
-        elif name != "$schema":  # the whole document has one dialect
-            yield name, _moved(value, root)

@@ -5,7 +5,7 @@ The names are those of OpenTelemetry's semantic conventions for messaging.
 
 import asyncio
 from collections.abc import Awaitable
-from functools import lru_cache
+from functools import cache
 from typing import Final
 
 from opentelemetry import trace
@@ -24,6 +24,7 @@ from opentelemetry.trace import (
 
 from gateway.core.log import Draft, Receipt
 from gateway.core.version import VERSION
+from schemas.rooms import TENANT_ROOM
 
 SYSTEM: Final = "gathering_gateway"
 
@@ -37,7 +38,7 @@ class PublishTracer:
 
     def start(self, tenant: str, draft: Draft) -> Span:
         """The span of a draft that is about to be appended; its context replaces the draft's, unless tracing is off."""
-        name, attributes = _described(draft.rooms[0])
+        name, attributes = _described(draft.rooms[0].partition(":")[0])
         span = self._tracer.start_span(name, _parent(draft.traceparent), SpanKind.PRODUCER, attributes)
         context = span.get_span_context()
         if context.is_valid:
@@ -71,11 +72,10 @@ def publish_tracer() -> PublishTracer | None:
     return None if isinstance(provider, ProxyTracerProvider) else PublishTracer(provider)
 
 
-@lru_cache(maxsize=1_024)
-def _described(room: str) -> tuple[str, dict[str, str]]:
+@cache  # the kinds are configured: a few
+def _described(kind: str) -> tuple[str, dict[str, str]]:
     """The name and the attributes of a span by the kind of its event's first room."""
-    kind, separator, _ = room.partition(":")
-    template = f"{kind}:{{id}}" if separator else room
+    template = kind if kind == TENANT_ROOM else f"{kind}:{{id}}"
     return f"publish {template}", {
         "messaging.system": SYSTEM,
         "messaging.operation.name": "publish",

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from schemas.contract.event_schema import parse_name
+from schemas.contract.subschemas import resolved
 
 _ANNOTATIONS: Final = frozenset(
     ("$schema", "$id", "$comment", "title", "description", "default", "examples", "deprecated", "readOnly", "writeOnly")
@@ -79,7 +80,7 @@ class _Comparison:
                 if old != new:
                     yield pointer, "a $ref beside other keywords has changed", False
                 return
-            found_old, found_new = _resolved(self._earlier, old), _resolved(self._later, new)
+            found_old, found_new = _followed(self._earlier, old), _followed(self._later, new)
             if found_old is None or found_new is None:
                 yield pointer, "a $ref cannot be followed", False
                 return
@@ -137,22 +138,9 @@ def _others(schema: Mapping[str, Any]) -> bool:
     return "$ref" in schema and bool(schema.keys() - _ANNOTATIONS - {"$ref", "$defs"})
 
 
-def _resolved(root: Any, schema: Mapping[str, Any]) -> Any:
+def _followed(root: Any, schema: Mapping[str, Any]) -> Any:
     """The schema that a local `$ref` names, or the schema itself; None where it cannot be found."""
-    reference = schema.get("$ref")
-    if reference is None:
-        return schema
-    if reference == "#":
-        return root
-    if not reference.startswith("#/"):
-        return None
-    found = root
-    for part in reference[2:].split("/"):
-        part = part.replace("~1", "/").replace("~0", "~")
-        if not isinstance(found, Mapping) or part not in found:
-            return None
-        found = found[part]
-    return found
+    return resolved(root, schema["$ref"]) if "$ref" in schema else schema
 
 
 def has_open_objects(schema: Any) -> bool:

@@ -4,15 +4,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final, Literal
 
 from schemas.contract.event_schema import EventSchema, SchemaInvalid, parse_name
+from schemas.contract.subschemas import rewritten
 
 View = Literal["write", "read"]
 """The schemas as publishers must write events, or as clients must read them: with members that they do not know."""
 
 _CLOSING: Final = ("additionalProperties", "unevaluatedProperties")
-_NAMES: Final = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
-"""Keywords whose value has schemas by names of the author's choice."""
-_LITERAL: Final = ("const", "enum", "default", "examples", "example")
-"""Keywords whose value is data and no schema."""
 
 
 def types_of(schemas: Iterable[EventSchema], view: View = "write") -> dict[str, Any]:
@@ -27,17 +24,11 @@ def types_of(schemas: Iterable[EventSchema], view: View = "write") -> dict[str, 
 
 def opened(schema: Any) -> Any:
     """The schema for readers: objects may have further members, so that a later one breaks no client."""
-    if isinstance(schema, list):
-        return [opened(part) for part in schema]
-    if not isinstance(schema, Mapping):
-        return schema
-    found = {}
-    for name, value in schema.items():
-        if name in _NAMES and isinstance(value, Mapping):
-            found[name] = {key: opened(part) for key, part in value.items()}
-        elif name not in _CLOSING or value is not False:
-            found[name] = value if name in _LITERAL else opened(value)
-    return found
+    return rewritten(schema, _open)
+
+
+def _open(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {name: value for name, value in schema.items() if name not in _CLOSING or value is not False}
 
 
 def schemas_in(document: Any) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from schemas.contract.event_schema import EventSchema
+from schemas.contract.subschemas import resolved
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,12 +153,9 @@ class _SchemaReader:
 
     def _reference(self, reference: str) -> Shape:
         if reference not in self._references:
-            found: Any = self._root
-            for part in reference.removeprefix("#/").split("/"):
-                part = part.replace("~1", "/").replace("~0", "~")
-                if not isinstance(found, Mapping) or part not in found:
-                    return ANY
-                found = found[part]
+            found = resolved(self._root, reference)
+            if not isinstance(found, Mapping):  # such as `true`
+                return ANY
             self._references[reference] = self._free(self._name + _type_name(reference.rpartition("/")[2]))
             self._add(found, self._references[reference])
         return Reference(self._references[reference])
