@@ -5,7 +5,7 @@ import asyncio
 import random
 import threading
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,38 +13,16 @@ import pytest
 
 import gathering_client.sync
 from gathering_client import Client, Cursor, Event, Gap, Snapshot, connect
-from tests.support.pauses import until
-from tests.support.process import GatewayProcess
-from tests.support.proxy import Proxy, proxied
+from tests.clients.soak import PATIENCE, Witness, soak
+from tests.support.redis import RedisServer
 from tests.support.tokens import token
 
-PATIENCE = 60.0
 
-
-class Witness:
-    """The items of one subscription: runs of numbers, a new one after each gap or snapshot."""
-
-    def __init__(self) -> None:
-        self.runs: list[list[int]] = [[]]
-        self.gaps = 0
-
-    def take(self, item: Event[Any] | Gap | Snapshot[Any]) -> None:
-        if isinstance(item, Event):
-            self.runs[-1].append(item.data["n"])
-        else:
-            self.gaps += isinstance(item, Gap)
-            self.runs.append([])
-
-    @property
-    def last(self) -> int:
-        return self.runs[-1][-1] if self.runs[-1] else -1
-
-    def assert_whole(self) -> None:
-        """The publisher counts, so each run is consecutive, and none begins before the end of the one before."""
-        for run in self.runs:
-            assert run == list(range(run[0], run[0] + len(run))) if run else True, run
-        ends = [number for run in self.runs if run for number in (run[0], run[-1])]
-        assert ends == sorted(ends)
+def take(witness: Witness, item: Event[Any] | Gap | Snapshot[Any]) -> None:
+    if isinstance(item, Event):
+        witness.event(item.data["n"])
+    else:
+        witness.begin(isinstance(item, Gap))
 
 
 async def load(cursor: Cursor) -> str:
@@ -55,10 +33,10 @@ async def follow(client: Client, witness: Witness, loads: bool, pause: float) ->
     """Read for as long as it lasts; a slow reader is behind most of the time."""
     if loads:
         async for loaded in client.subscribe("circle:1", load=load):
-            witness.take(loaded)
+            take(witness, loaded)
     else:
         async for item in client.subscribe("circle:1"):
-            witness.take(item)
+            take(witness, item)
             await asyncio.sleep(pause)
 
 
@@ -71,7 +49,7 @@ async def following(url: str) -> AsyncIterator[list[Witness]]:
 
     def read() -> None:
         for item in subscription:
-            witnesses[3].take(item)
+            take(witnesses[3], item)
 
     thread = threading.Thread(target=read)
     async with connect(url, token=token) as client:
@@ -93,66 +71,8 @@ async def following(url: str) -> AsyncIterator[list[Witness]]:
             await asyncio.to_thread(thread.join, PATIENCE)
 
 
-async def trouble(network: Proxy, gate: GatewayProcess, chance: random.Random) -> None:
-    """Faults without end: mostly of the network, now and then a restart or a crash of the gateway."""
-    while True:
-        await asyncio.sleep(chance.uniform(0.2, 1.5))
-        match chance.choices(("reset", "partition", "strand", "restart", "crash"), (6, 3, 1, 1, 1))[0]:
-            case "reset":
-                network.reset()
-            case "partition":
-                network.partition()
-                await asyncio.sleep(chance.uniform(0.1, 1.0))
-                network.heal()
-            case "strand":
-                network.strand()
-            case "restart":
-                await asyncio.to_thread(gate.stop)
-                await gate.start()
-            case _:
-                gate.kill()
-                await gate.start()
-
-
-async def soak(folder: Path, seconds: float, seed: int) -> None:
-    chance = random.Random(seed)
-    async with (
-        GatewayProcess(folder, log_max_events=200, ping_interval=1, mark_interval=1) as gate,
-        proxied(gate.port) as network,
-    ):
-        url = f"http://127.0.0.1:{network.port}"
-        async with following(url) as witnesses, connect(gate.url, token=token("publisher")) as publisher:
-            await until(lambda: all(witness.runs for witness in witnesses), PATIENCE)
-            troubling = asyncio.create_task(trouble(network, gate, chance))
-            ends = asyncio.get_running_loop().time() + seconds
-            n = 0
-            while asyncio.get_running_loop().time() < ends:
-                await publisher.publish("a.b", {"n": n}, circle_id=1, patience=60.0)
-                n += 1
-                await asyncio.sleep(chance.uniform(0.0, 0.02))
-            troubling.cancel()
-            with suppress(asyncio.CancelledError):
-                await troubling
-            network.heal()
-            if gate.status is not None:
-                await gate.start()
-
-            async def all_have_the_newest() -> bool:
-                nonlocal n
-                await publisher.publish("a.b", {"n": n}, circle_id=1, patience=60.0)
-                n += 1
-                await asyncio.sleep(0.2)
-                return all(witness.last >= n - 1 for witness in witnesses)
-
-            await until(all_have_the_newest, PATIENCE)
-            for witness in witnesses:
-                witness.assert_whole()
-            assert sum(len(run) for run in witnesses[0].runs) > n / 3, "hardly anything came"
-            print(f"{n} events; gaps: {[w.gaps for w in witnesses]}, runs: {[len(w.runs) for w in witnesses]}")
-
-
 async def test_a_short_soak(tmp_path: Path) -> None:
-    await soak(tmp_path / "gateway", 12.0, 1)
+    await soak(following, tmp_path / "gateway", 12.0, 1)
 
 
 @pytest.mark.chaos
@@ -160,4 +80,12 @@ async def test_a_short_soak(tmp_path: Path) -> None:
 async def test_a_long_soak(tmp_path: Path) -> None:
     seed = random.SystemRandom().randrange(1 << 32)
     print(f"seed {seed}")
-    await soak(tmp_path / "gateway", 600.0, seed)
+    await soak(following, tmp_path / "gateway", 600.0, seed)
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(1_800)
+async def test_a_long_soak_on_redis(server: RedisServer, prefix: str, tmp_path: Path) -> None:
+    seed = random.SystemRandom().randrange(1 << 32)
+    print(f"seed {seed}")
+    await soak(following, tmp_path / "gateway", 600.0, seed, log_url=server.url, redis_prefix=prefix)
