@@ -128,10 +128,13 @@ async def storm(gate: RunningGateway, chance: random.Random, blocked: bool = Fal
             blocked=blocked,
         ) as client,
     ):
+        await client.until(lambda: ["live", None] in client.of("state"))
         breaking = asyncio.create_task(_break(network, chance))
         try:
             for circle in sent:
                 client.call("open", f"circle:{circle}")
+            for circle in sent:
+                await client.live(f"circle:{circle}")
             for i in range(200):
                 if i % 60 == 0:
                     client.call("open", f"circle:{4 + i // 60}")
@@ -141,6 +144,7 @@ async def storm(gate: RunningGateway, chance: random.Random, blocked: bool = Fal
                     numbers.append(f"{room}:{i}")
                     await publish(gate, [numbers[-1]], circle_id=room)
                 await asyncio.sleep(0.02)
+            await client.until(lambda: sum(state == "reconnecting" for state, _ in client.of("state")) > 3)
         finally:
             breaking.cancel()
         await client.until(lambda: all(numbers[-1] in client.numbers for numbers in sent.values()))
@@ -150,7 +154,6 @@ async def storm(gate: RunningGateway, chance: random.Random, blocked: bool = Fal
             assert len(received) > 100
             assert received == numbers[-len(received) :]
         assert client.of("gap") == []
-        assert sum(state == "reconnecting" for state, _ in client.of("state")) > 3
         await client.until(lambda: len(client.of("published")) == len(own))
         await client.until(lambda: {*own} <= {*client.numbers})
         assert sorted(n for n in client.numbers if n.startswith("own")) == sorted(own)
