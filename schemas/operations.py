@@ -96,9 +96,9 @@ class TokenInspectionAnswer(BaseModel):
 
 
 class NodeStatus(BaseModel):
-    """A node as it is now. Counters are since its start. The numbers are of all tenants, and absent for callers
-    without the scope `platform`; `log_lag` is seconds, absent while it is not known. `loop_lag` counts samples by upper
-    end in seconds, the last without one."""
+    """A node as it is now; `problem` is why it is not ready. Counters are since its start. The numbers are of all
+    tenants, and absent for callers without the scope `platform`; `log_lag` is seconds, absent while it is not known.
+    `loop_lag` counts samples by upper end in seconds, the last without one."""
 
     node: str
     version: str
@@ -106,6 +106,7 @@ class NodeStatus(BaseModel):
     draining: bool
     log_ready: bool
     started_at: str
+    problem: str | None = None
     connections: dict[str, int] | None = None
     behind: int | None = None
     connects: dict[str, int] | None = None

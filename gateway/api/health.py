@@ -16,7 +16,7 @@ class Health(BaseModel):
 def ops_router(service: Service) -> APIRouter:
     router = APIRouter(tags=["operation"], route_class=ProblemRoute.of(service))
     gateway = service.gateway
-    drain = gateway.drain
+    readiness = gateway.readiness
 
     @router.get("/healthz")
     async def healthz() -> Health:
@@ -25,11 +25,9 @@ def ops_router(service: Service) -> APIRouter:
 
     @router.get("/readyz", responses=problems(503))
     async def readyz() -> Health:
-        """Readiness: clients are admitted and the log takes events."""
-        if drain.announced:
-            raise LogUnavailable("this node is shutting down")
-        if not gateway.ready:
-            raise LogUnavailable("events do not get through")
+        """Readiness: clients are admitted, the log takes events, and the isolation canary has found nothing."""
+        if (problem := readiness.problem) is not None:
+            raise LogUnavailable(problem)
         return Health(status="ready")
 
     return router

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 
 from gateway.core.log import Log
 from gateway.core.manager import ConnectionManager
+from gateway.core.reserved_tenants import without_reserved
 from gateway.engine.metric_totals import SLICE
 
 SHOWN: Final = 50
@@ -73,7 +74,7 @@ class BusiestTenants:
         """The counts of all tenants together, of the chosen ones, and of the busiest of the rest."""
         total, shown = TenantCounts(), {}
         rest: list[tuple[int, str, TenantCounts]] = []
-        tenants = dict.fromkeys(chain(self._manager.tenants(), self._log.tenants()))
+        tenants = dict.fromkeys(without_reserved(chain(self._manager.tenants(), self._log.tenants())))
         for number, tenant in enumerate(tenants, 1):
             index = self._manager.of(tenant)
             counted = TenantCounts(

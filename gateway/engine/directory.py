@@ -7,6 +7,7 @@ from itertools import chain
 from gateway.core.log import Log, LogSize
 from gateway.core.manager import ConnectionManager, TenantIndex
 from gateway.core.members import ClusterMembers, Member, TenantTotals, member_of
+from gateway.core.reserved_tenants import without_reserved
 from schemas.admin import ClientInfo, ConnectionInfo, RoomInfo
 from schemas.events import rfc3339
 
@@ -30,7 +31,7 @@ class NodeDirectory:
         return TenantTotals(index.connections_seen, index.total_sent(), self._log.appended(tenant))
 
     def tenants(self) -> Iterable[str]:
-        return chain(self._manager.tenants(), self._log.tenants())
+        return without_reserved(chain(self._manager.tenants(), self._log.tenants()))
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,13 +2,14 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from random import SystemRandom
 from typing import Final
 
 from gateway.core.connection import Connection
 from gateway.core.drain_schedule import MIN_RECONNECT_SECONDS, milliseconds, reconnect_delay, slots
 from gateway.core.errors import NodeDraining
+from gateway.core.reserved_tenants import without_reserved
 from gateway.engine.connections import Connections
 from gateway.engine.delivery import Delivery
 from gateway.engine.marks import Marks
@@ -98,8 +99,14 @@ class Drain:
         finally:
             self._ended.set()
 
+    def clients(self) -> Iterator[Connection]:
+        """The connections that are closed in slots: all but those of reserved tenants."""
+        manager = self._connections.manager
+        for tenant in without_reserved(manager.tenants()):
+            yield from manager.of(tenant).connections.values()
+
     async def _assign_slots(self, started: float, seconds: float) -> deque[tuple[float, Connection]]:
-        connections = list(self._connections.manager.connections())
+        connections = list(self.clients())
         # Shuffled, or each tenant's clients would leave all at once.
         _system.shuffle(connections)
         self._unnotified = set(connections)
@@ -128,7 +135,7 @@ class Drain:
 
     async def _close_in_slots(self, leaving: deque[tuple[float, Connection]]) -> None:
         due: list[Connection] = []
-        while (leaving or due) and any(True for _ in self._connections.manager.connections()):
+        while (leaving or due) and any(True for _ in self.clients()):
             now = self._timer()
             while leaving and leaving[0][0] <= now:
                 due.append(leaving.popleft()[1])

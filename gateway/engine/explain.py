@@ -9,6 +9,7 @@ from gateway.core.delivery_judgement import JudgedEvent, Question
 from gateway.core.errors import CursorInvalid, GatewayError
 from gateway.core.explanation import MESSAGES
 from gateway.core.log import Log
+from gateway.core.reserved_tenants import without_reserved
 from gateway.core.subscription import require_rooms
 from gateway.core.window import Entry
 from gateway.engine.connections import Connections
@@ -108,7 +109,8 @@ class Explain:
             return "never_published"
         if not platform:
             raise GatewayError(ErrorCode.NOT_FOUND, "this tenant has no such event")
-        for other in {*self._log.tenants(), *self._connections.manager.tenants()} - {tenant}:
+        known = without_reserved({*self._log.tenants(), *self._connections.manager.tenants()} - {tenant})
+        for other in known:
             try:
                 self._log.window(other).cursors.decode(event_id)
             except CursorInvalid:

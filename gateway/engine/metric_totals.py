@@ -8,6 +8,7 @@ from typing import Final
 
 from gateway.core.log import Log
 from gateway.core.manager import ConnectionManager, TenantIndex
+from gateway.core.reserved_tenants import without_reserved
 
 SLICE: Final = 5_000
 """Connections or tenants that are examined in one iteration of the event loop: half a millisecond."""
@@ -15,8 +16,9 @@ SLICE: Final = 5_000
 
 @dataclass(slots=True)
 class Totals:
-    """The sums over all tenants. `lag` is the longest time in seconds since the head of a tenant's log was known, of
-    tenants with connections; infinite while it is not known."""
+    """The sums over all tenants; reserved ones are counted in `log_events` and what follows it alone. `lag` is the
+    longest time in seconds since the head of a tenant's log was known, of tenants with connections; infinite while it
+    is not known."""
 
     websockets: int = 0
     streams: int = 0
@@ -49,7 +51,7 @@ async def sum_up(manager: ConnectionManager, log: Log) -> Totals:
     """The sums as of now: O(connections + tenants), in slices between which the event loop goes on."""
     totals = Totals()
     examined = 0
-    for tenant in list(manager.tenants()):
+    for tenant in list(without_reserved(manager.tenants())):
         index = manager.of(tenant)
         totals.add_index(index)
         if index.connections:

@@ -4,7 +4,6 @@ from typing import Any, Final
 
 from gateway.core.cluster import Cluster
 from gateway.core.errors import GatewayError, LogUnavailable
-from gateway.core.manager import ConnectionManager
 from gateway.engine.drain import Drain
 from schemas.codes import ErrorCode
 
@@ -14,9 +13,8 @@ _KIND: Final = "drain"
 class NodeDrain:
     """Begins the drain of this node or another one. The caller checks the rights."""
 
-    def __init__(self, drain: Drain, manager: ConnectionManager, cluster: Cluster) -> None:
+    def __init__(self, drain: Drain, cluster: Cluster) -> None:
         self._drain = drain
-        self._manager = manager
         self._cluster = cluster
         cluster.queries.attach(_KIND, self._answer)
 
@@ -39,4 +37,4 @@ class NodeDrain:
         if question["node"] != self._cluster.members.node:
             return None
         self._drain.begin(question["delay"], question["seconds"])
-        return sum(1 for _ in self._manager.connections())
+        return sum(1 for _ in self._drain.clients())

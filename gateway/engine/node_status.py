@@ -49,10 +49,12 @@ class NodeStatusReader:
     async def read(self, platform: bool) -> NodeStatus:
         """The status as of now; with `platform` the numbers of all tenants too. O(connections)."""
         readings = {metric.name: reading for metric, reading in await self._metrics.collect()}
+        problem = self._readiness.problem
         return NodeStatus(
             node=self._members.node,
             version=VERSION,
-            ready=bool(self._readiness),
+            ready=problem is None,
+            problem=problem,
             draining=self._drain.announced,
             log_ready=self._log.ready,
             started_at=rfc3339(_number(readings["start_time_seconds"]) or 0.0),

@@ -20,6 +20,6 @@ class Operations:
         self.audit = ClusterAudit(self.trail, cluster)
         reader = NodeStatusReader(cluster.members, log, drain, gateway.metrics, gateway.readiness)
         self.status = ClusterStatus(reader, cluster)
-        self.drain = NodeDrain(drain, gateway.manager, cluster)
+        self.drain = NodeDrain(drain, cluster)
         self.tail = EventTail(gateway.connections, log, gateway.marks)
         self.finder = Finder(gateway.connections, gateway.administration, self.tail, cluster)

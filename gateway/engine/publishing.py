@@ -33,7 +33,7 @@ from schemas.events import (
     rfc3339,
     timestamp_of,
 )
-from schemas.rooms import MEMBER_REMOVED, IdInvalid, id_of, is_id
+from schemas.rooms import MEMBER_REMOVED, IdInvalid, Route, id_of, is_id
 
 if TYPE_CHECKING:
     from gateway.telemetry.tracing import PublishTracer
@@ -184,6 +184,25 @@ class Publishing:
             limit = self._limits.tenants.of(tenant).publish_per_second
             raise RateLimited(f"at most {limit} events a second may be published in one tenant", wait, limit)
         return tenant, draft
+
+    def append_probe(
+        self, tenant: str, type: str, data: Mapping[str, Any], route: Route, item_key: str
+    ) -> Awaitable[Receipt]:
+        """Append an event of the gateway itself to a reserved tenant: it is under no contract, counted nowhere and in
+        no trace. It ends its item, so that the log keeps the newest one alone."""
+        draft = draft_of(
+            type,
+            data,
+            route=route,
+            source_agent_id=None,
+            timestamp=rfc3339(self._clock()),
+            key=None,
+            max_bytes=self._limits.message_bytes,
+            item_key=item_key,
+            op="delete",
+            contract=None,
+        )
+        return self._log.append(tenant, draft)
 
     def append(self, tenant: str, draft: Draft) -> Awaitable[Receipt]:
         """Append a draft, submitted by the call itself. A removal is also published to nodes that do not follow the

@@ -8,6 +8,7 @@ from operator import add, sub
 from typing import Final, NamedTuple
 
 from gateway.core.log import Log
+from gateway.core.reserved_tenants import without_reserved
 from gateway.engine.connections import Connections
 from gateway.engine.metric_totals import SLICE
 
@@ -110,7 +111,7 @@ class UsageMeter:
                 logger.exception("the usage of an hour could not be taken; it counts to the next one")
 
     def _tenants(self) -> dict[str, None]:
-        return dict.fromkeys(chain(self._connections.manager.tenants(), self._log.tenants()))
+        return dict.fromkeys(without_reserved(chain(self._connections.manager.tenants(), self._log.tenants())))
 
     def _count(self, tenant: str) -> Usage:
         index = self._connections.manager.of(tenant)

@@ -97,7 +97,7 @@ def serve(settings: Settings, *, development: bool = False, demo: bool = False) 
         if settings.shutdown_delay_seconds:
             logger.info("Not ready from now on; serving for %g s more", settings.shutdown_delay_seconds)
             await asyncio.sleep(settings.shutdown_delay_seconds)
-        if settings.drain_seconds and (count := len(list(service.gateway.manager.connections()))):
+        if settings.drain_seconds and (count := len(list(service.gateway.drain.clients()))):
             logger.info("Draining %d clients over %g s; a second signal ends the drain", count, settings.drain_seconds)
         await service.gateway.drain.run(settings.drain_seconds)
 

@@ -211,9 +211,7 @@ class Settings(BaseSettings):
         description="seconds between WebSocket pings; other ASGI servers have a setting of their own",
     )
     mark_interval: float = Field(
-        default=15.0,
-        ge=0,
-        description="seconds without an event after which a client gets a mark; 0: never",
+        default=15.0, ge=0, description="seconds without an event after which a client gets a mark; 0: never"
     )
     stall_seconds: float = Field(
         default=10.0, gt=0, description="seconds a client may read nothing while data waits for it"
@@ -228,6 +226,7 @@ class Settings(BaseSettings):
     metrics_token: Annotated[SecretStr, Field(min_length=16)] | None = Field(
         default=None, description="static bearer token for GET /metrics, at least 16 characters, such as a scraper's"
     )
+    canary: bool = Field(default=False, description="isolation canary: two tenants of its own are checked each 5 s")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="log lines from this level on"
     )

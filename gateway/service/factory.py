@@ -24,6 +24,7 @@ from gateway.embedding.broadcast_manager import BroadcastManager, claim_connecti
 from gateway.embedding.event_bus import forget_gateway, use_gateway
 from gateway.engine.access import Access, Authenticate, Authorize
 from gateway.engine.audit import AuditTrail
+from gateway.engine.canary import Canary
 from gateway.engine.delivery import write_each
 from gateway.engine.gateway import Gateway
 from gateway.engine.operations import Operations
@@ -55,6 +56,7 @@ class Service:
     origins: OriginPolicy
     jwks: JwksRefresher | None
     operations: Operations
+    canary: Canary
 
     @property
     def audit(self) -> AuditTrail:
@@ -154,10 +156,15 @@ def create_service(
     if external.jwks is not None:
         gateway.lifecycle.add(external.jwks.start, external.jwks.stop)
     gateway.lifecycle.add(partial(use_gateway, gateway), partial(forget_gateway, gateway))
+    canary = Canary(gateway)
+    for metric in canary.metrics():
+        gateway.metrics.add(metric)
+    if settings.canary:
+        gateway.lifecycle.add(canary.start, canary.stop)
     manager = claim_connection_manager()
     manager.attach(gateway)
     origins = OriginPolicy(settings.allowed_origins)
-    return Service(settings, gateway, manager, keyring, issuer, origins, external.jwks, Operations(gateway))
+    return Service(settings, gateway, manager, keyring, issuer, origins, external.jwks, Operations(gateway), canary)
 
 
 def token_verifier(settings: Settings, keyring: KeyRing, external: ExternalIssuer, kinds: RoomKinds) -> TokenVerifier:

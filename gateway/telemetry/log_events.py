@@ -43,6 +43,7 @@ _PLAIN: Final = re.compile(r"[A-Za-z0-9_.:@/+|*,\[\]-]+")
 _connections: Final = logging.getLogger("gateway.connection")
 _requests: Final = logging.getLogger("gateway.request")
 _application: Final = logging.getLogger("gateway.application")
+_canary: Final = logging.getLogger("gateway.canary")
 _contract: Final = logging.getLogger("gateway.contract")
 _audit: Final = logging.getLogger("gateway.audit")
 _telemetry: Final = logging.getLogger("gateway.telemetry")
@@ -163,6 +164,23 @@ def stream_gap(connection: Connection, reason: str) -> None:
     counts.gaps[reason] += 1
     if _permitted(_connections, logging.WARNING, "stream.gap", reason):
         _write(_connections, logging.WARNING, "stream.gap", "events lost", {**_of(connection), "reason": reason})
+
+
+# ---- the isolation canary
+
+
+def canary_found(tenant: str, result: str, detail: str, failed: bool) -> None:
+    """The event of a check of the isolation canary that was not well: ERROR where it failed, WARNING where it could
+    not be made."""
+    level = logging.ERROR if failed else logging.WARNING
+    if _permitted(_canary, level, "canary.found", result):
+        fields = {"tenant": tenant, "result": result, "detail": detail}
+        _write(_canary, level, "canary.found", "isolation canary", fields)
+
+
+def canary_recovered() -> None:
+    """The event of checks that are well again."""
+    _write(_canary, logging.INFO, "canary.recovered", "isolation canary is well again", {})
 
 
 # ---- the audit trail

@@ -40,7 +40,7 @@ async def test_an_operator_sees_the_numbers_of_the_node(gate: RunningGateway) ->
 async def test_an_administrator_of_one_tenant_does_not_see_the_numbers_of_all(gate: RunningGateway) -> None:
     async with http(gate, gate.token("root", scope=ADMIN)) as api:
         (node,) = (await get(api, "/admin/nodes"))["nodes"]
-    assert set(node) == {"node", "version", "ready", "draining", "log_ready", "started_at"}
+    assert set(node) == {"node", "version", "ready", "problem", "draining", "log_ready", "started_at"}
 
 
 # ---- find

@@ -205,7 +205,7 @@ def test_no_secret_shows_in_the_settings_representation() -> None:
     """They end up in logs and error pages."""
     settings = settings_for(jwt_previous_secrets=(SecretStr("a-canary-of-a-previous-secret-1234567890"),))
     assert SECRET not in repr(settings) + str(settings) + repr(create_service(settings))
-    assert "canary" not in repr(settings)
+    assert "a-canary-of" not in repr(settings)
 
 
 def test_weak_settings_are_named() -> None:

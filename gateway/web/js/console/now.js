@@ -106,7 +106,8 @@ export class NowView {
     const state = node.draining ? 'draining' : node.ready ? 'ready' : 'not ready';
     const head = element('header', { class: 'pane-head' }, element('h3', {}, node.node),
       element('p', { class: 'pill', 'data-state': node.ready ? 'live' : 'closed', 'data-testid': 'node-state' }, state));
-    const known = [['version', node.version], ['started', time(node.started_at)], ['log', node.log_ready ? 'takes events' : 'does not take events']];
+    const known = [['version', node.version], ['started', time(node.started_at)], ['log', node.log_ready ? 'takes events' : 'does not take events'],
+      ...(node.problem && !node.draining ? [['problem', node.problem]] : [])];
     if (node.connections === undefined) return element('article', { class: 'card node-now', 'data-testid': 'node' }, head, facts(known));
     const { websocket = 0, sse = 0 } = node.connections;
     const lag = percentile(node.loop_lag, before?.node.loop_lag, 0.99);
