@@ -1,4 +1,4 @@
-"""The console for everybody: axe-core finds nothing, at any width, in light and dark; keyboard, phone, motion."""
+"""The console for everybody: axe-core finds nothing, at any width, in light and dark; keyboard, phone."""
 
 import json
 from collections.abc import AsyncIterator
@@ -117,9 +117,3 @@ async def test_the_skip_link_leads_to_the_content(browser: Browser, served: Gate
         await visit.page.locator("#skip").focus()
         await visit.page.keyboard.press("Enter")
         await expect(visit.page.locator("#content")).to_be_focused()
-
-
-async def test_nothing_moves_for_readers_who_asked_for_that(browser: Browser, served: GatewayProcess) -> None:
-    async with console(browser, served, administrator(PLATFORM), reduced_motion="reduce") as visit:
-        await expect(visit.page.get_by_test_id("node-state")).to_be_visible()
-        assert await visit.page.evaluate("document.getAnimations().length") == 0

@@ -12,7 +12,7 @@ from playwright.async_api import Browser, Route, expect
 from websockets.asyncio.client import connect
 
 from tests.e2e.console import ADMIN, HOSTILE, PLATFORM, UNNAMED, administrator, console
-from tests.support.pauses import PATIENCE
+from tests.support.pauses import PATIENCE, until
 from tests.support.process import GatewayProcess
 from tests.support.tokens import issue, token
 
@@ -167,7 +167,22 @@ async def test_under_load_the_tail_says_that_it_is_a_sample(browser: Browser, se
         await expect(view.get_by_test_id("live-result")).to_contain_text(
             re.compile("a sample: [\\d,]+ events not shown")
         )
-        assert await view.get_by_test_id("live-event").count() <= 200
+
+        async with served.api(administrator()) as api:
+            event = (await api.get("/admin/tail")).json()["events"][0]
+        given = 0
+
+        async def large(route: Route) -> None:
+            """A page of more events than the gateway gives."""
+            nonlocal given
+            page = await (await route.fetch()).json()
+            page["events"] = [event | {"event_id": f"evt_{given + number}"} for number in range(150)]
+            await route.fulfill(json=page)
+            given += 150
+
+        await visit.page.route("**/admin/tail*", large)
+        await until(lambda: given >= 450)
+        await expect(view.get_by_test_id("live-event")).to_have_count(200)
 
 
 async def test_the_tail_is_paused(browser: Browser, served: GatewayProcess) -> None:
@@ -240,6 +255,14 @@ async def test_tokens_are_revoked_and_users_barred(browser: Browser, served: Gat
         async with console(browser, served, view="act?user=erin&room=circle:60") as visit:
             view = visit.view("act")
             bar = view.get_by_test_id("act-bar-form")
+            for room in ("tenant", "user:erin", "circle"):  # these bar no user
+                await bar.get_by_test_id("act-bar-room").fill(room)
+                await bar.get_by_test_id("act-bar-submit").click()
+                await expect(bar.get_by_test_id("act-bar-result")).to_contain_text("Name a room with members")
+                await bar.get_by_test_id("act-bar-room").fill("")
+                await expect(bar.get_by_test_id("act-bar-submit")).to_have_text("Bar a user from a room")
+            assert not [asked for asked in visit.requested if asked.endswith("/admin/events")]
+            await bar.get_by_test_id("act-bar-room").fill("circle:60")
             await bar.get_by_test_id("act-bar-submit").click()
             await bar.get_by_test_id("act-bar-submit").click()
             await expect(bar.get_by_test_id("act-bar-result")).to_contain_text("Barred")
@@ -247,7 +270,13 @@ async def test_tokens_are_revoked_and_users_barred(browser: Browser, served: Gat
                 while "subscription.revoked" not in str(await client.recv()):
                     pass
             revoke = view.get_by_test_id("act-revoke-form")
-            await revoke.get_by_test_id("act-jti").fill(issued.token_id)
+            jti, user = revoke.get_by_test_id("act-jti"), revoke.get_by_test_id("act-user")
+            for link, names in (("revoke=another", ("another", "")), ("user=frank", ("", "frank"))):
+                await visit.page.evaluate("(link) => { location.hash = `act?${link}`; }", link)
+                await expect(jti).to_have_value(names[0])  # what an earlier link filled in is not meant
+                await expect(user).to_have_value(names[1])
+            await visit.page.evaluate("(jti) => { location.hash = `act?revoke=${jti}`; }", issued.token_id)
+            await expect(jti).to_have_value(issued.token_id)
             await revoke.get_by_test_id("act-revoke-submit").click()
             await revoke.get_by_test_id("act-revoke-submit").click()
             await expect(revoke.get_by_test_id("act-revoke-result")).to_contain_text("1 connection closed")

@@ -92,3 +92,20 @@ async def test_a_pane_says_as_of_when_it_is_complete(browser: Browser, demo: Gat
         await expect(as_of).to_have_text(re.compile(r", [3-9] s ago$"))
         await visit.pane("acme").get_by_test_id("cut").click()
         await expect(as_of).to_have_text(re.compile(r", [0-2] s ago$"))
+
+
+async def test_tokens_are_renewed_without_a_reload(browser: Browser, demo: GatewayProcess) -> None:
+    """Ahead of their end, on the connections that are open; meanwhile nothing turns red."""
+    async with visiting(browser, f"{demo.url}/") as visit:
+        frames: list[str | bytes] = []
+        visit.page.on("websocket", lambda socket: socket.on("framereceived", lambda frame: frames.append(frame)))
+        await visit.page.clock.install()
+        await visit.page.reload()
+        await visit.is_live(*TENANTS)
+        await expect(visit.page.locator("#console-link")).to_be_visible()
+        before = len(visit.requested)
+        await visit.page.clock.fast_forward(3_600_000 - 5_000)
+        await until(lambda: sum('"authenticated"' in str(frame) for frame in frames) == 2)
+        await visit.is_live(*TENANTS)
+        assert {asked.rpartition("/")[2] for asked in visit.requested[before:]} == {"session"}
+        await expect(visit.page.locator('[data-tone="bad"]')).to_have_count(0)

@@ -71,7 +71,7 @@ async def test_on_a_phone_panes_are_stacked_and_every_control_is_within_reach(
         assert second["y"] >= first["y"] + first["height"]
         controls = await visit.page.locator("button, input, select, textarea, nav a").filter(visible=True).all()
         rooms = await visit.page.locator(".chip").count()
-        assert len(controls) == rooms + 2 * 8 + 5 + 1 + 3 + 1
+        assert len(controls) == rooms + 2 * 8 + 5 + 1 + 3 + 2
         for control in controls:
             await control.click(trial=True)  # scrolls to it; fails where something else is on top
             box = await control.bounding_box()
@@ -93,9 +93,14 @@ async def test_on_a_phone_published_events_are_in_view(browser: Browser, demo: G
 
 
 async def test_the_feeds_are_above_the_fold_of_a_laptop(browser: Browser, demo: GatewayProcess) -> None:
+    """Their new rows fade in, but not for readers who asked for no motion."""
     async with visiting(browser, f"{demo.url}/", viewport={"width": 1440, "height": 900}) as visit:
         for tenant in ("acme", "globex"):
             await expect(visit.pane(tenant).get_by_test_id("feed-row").nth(6)).to_be_in_viewport(ratio=1)
+        new = visit.page.locator(".feed .new").last
+        await expect(new).to_have_css("animation-name", "arrive")
+        await visit.page.emulate_media(reduced_motion="reduce")
+        await expect(new).to_have_css("animation-name", "none")
 
 
 async def test_panes_are_side_by_side_on_a_small_screen(browser: Browser, demo: GatewayProcess) -> None:
@@ -113,6 +118,9 @@ async def test_panes_are_side_by_side_on_a_small_screen(browser: Browser, demo: 
 async def test_the_reference_fits_on_a_phone(browser: Browser, demo: GatewayProcess) -> None:
     async with visiting(browser, f"{demo.url}/docs", **PHONE) as visit:
         await expect(visit.page.locator("details")).not_to_have_count(0)
+        await visit.page.locator(".skip").press("Enter")
+        await expect(visit.page.locator("#content")).to_be_focused()
+        await expect(visit.page.locator("#console-link")).to_be_visible()
         await visit.page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true })")
         assert await visit.page.evaluate("[innerWidth, document.scrollingElement.scrollWidth]") == [390, 390]
         assert await visit.page.evaluate(_OVERFLOWING) == []

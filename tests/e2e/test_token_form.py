@@ -20,6 +20,9 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 NOT_DEVELOPMENT: Final = r"status of 404"  # of /dev/session, by which the page finds out
 
+HOUR: Final = 3_600_000
+"""Milliseconds that a user's token is good for."""
+
 # All that a page can leave behind, and all that it shows.
 _EVERYWHERE: Final = """async () => JSON.stringify([
   document.documentElement.outerHTML,
@@ -126,9 +129,38 @@ async def test_a_wrong_token_is_shown_by_its_code(browser: Browser, served: Gate
         assert not [asked for asked in visit.requested if asked.startswith("ws:")]
         await connect(visit, wrong)
         await expect(visit.pane("acme").get_by_test_id("state")).to_have_text("closed: token_invalid")
-        await visit.says("acme", "resume", "Stopped: token_invalid. Reload the page to give another token.", "bad")
+        await visit.says("acme", "resume", "Stopped: token_invalid. Enter another token above.", "bad")
         await expect(visit.pane("acme").get_by_test_id("feed-row")).to_have_count(0)
         await assert_kept_to_itself(visit, wrong)
-        await visit.page.reload()
-        await connect(visit, token)
+        await visit.page.get_by_test_id("token-input").fill(await token_for(served, "--user", "eve"))
+        await visit.page.get_by_test_id("token-submit").click()
+        await expect(visit.page.get_by_test_id("token-result")).to_contain_text("of the same user and tenant")
+        await visit.page.get_by_test_id("token-input").fill(token)
+        await visit.page.get_by_test_id("token-submit").click()
         await visit.is_live("acme")
+        await expect(visit.pane("acme").get_by_test_id("feed-row").first).to_be_attached()
+        await expect(visit.page.locator("#console-link")).to_be_hidden()
+
+
+async def test_a_typed_token_is_renewed_on_its_connection(browser: Browser, served: GatewayProcess) -> None:
+    """The page asks for another one ahead of its end; with an administrator's it links to the console."""
+    first = await token_for(served, "--room", "tenant")
+    scopes = ["--scope", "subscribe", "--scope", "admin"]
+    second = await token_for(served, "--room", "tenant", "--room", "circle:1", *scopes)
+    async with visiting(browser, f"{served.url}/", expected=NOT_DEVELOPMENT) as visit:
+        await visit.page.clock.install()
+        await connect(visit, first)
+        await visit.is_live("acme")
+        await expect(visit.page.get_by_test_id("token-input")).to_be_hidden()
+        await visit.page.clock.fast_forward(HOUR - 5_000)
+        await expect(visit.page.get_by_test_id("token-result")).to_contain_text("ends soon")
+        await expect(visit.page.locator("#console-link")).to_be_hidden()
+        await visit.page.get_by_test_id("token-input").fill(second)
+        await visit.page.get_by_test_id("token-submit").click()
+        await expect(visit.page.get_by_test_id("token-input")).to_be_hidden()
+        await expect(visit.page.locator("#console-link")).to_be_visible()
+        await visit.pane("acme").get_by_test_id("join-room").fill("circle:1")  # which only the second one grants
+        await visit.pane("acme").get_by_test_id("join-submit").click()
+        await expect(visit.pane("acme").locator(".chip.on")).to_have_text(["tenant", "circle:1"])
+        assert len([asked for asked in visit.requested if asked.startswith("ws:")]) == 1
+        await assert_kept_to_itself(visit, second)

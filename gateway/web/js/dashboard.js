@@ -1,7 +1,9 @@
 /** The page: in development mode a pane for each demo tenant, else one pane for a token that is typed in. */
 
+import { administers, claimsOf } from './claims.js';
 import { Pane } from './pane.js';
 import { setUpPublishing } from './publish.js';
+import { TokenForm } from './token_form.js';
 
 const $ = (id) => document.getElementById(id);
 const panes = new Map();
@@ -52,38 +54,37 @@ function demoGrant({ tenant, user_id, rooms, foreign_room, token, expires_in }, 
 
 // ---- a token typed in
 
-function askForToken() {
-  $('token-form').hidden = false;
-  $('token-form').addEventListener('submit', (submitted) => {
-    submitted.preventDefault();
-    const token = $('token-input').value.trim();
-    $('token-input').value = '';
-    const claims = readClaims(token);
-    const typed = $('token-rooms').value.split(/[\s,]+/).filter(Boolean);
-    const rooms = typed.length ? typed : (claims.rooms ?? []).filter((room) => !room.includes('*'));
-    if (!claims.tenant) {
-      $('token-result').textContent = 'Not a token of a gateway: it has no tenant.';
-      $('token-result').dataset.tone = 'bad';
-      return;
-    }
-    $('token-form').remove();
-    addPane({
-      tenant: claims.tenant, user_id: claims.sub, rooms, url: ownUrl(document.querySelector('meta[name=gateway-websocket]').content),
-      current: async () => token, token,
-    });
-    setUpPublishing(panes);
-  });
-  $('token-input').focus();
+const AHEAD = 120_000; // milliseconds; a client asks for another token not earlier than that before the end of one
+
+async function openTyped() {
+  const form = new TokenForm();
+  const first = await form.ask();
+  addPane(typedGrant(form, first));
+  setUpPublishing(panes);
 }
 
-/** The token's claims as they stand, unverified: good for a heading, and for nothing else. */
-function readClaims(token) {
-  try {
-    const base64 = token.split('.')[1].replaceAll('-', '+').replaceAll('_', '/');
-    return JSON.parse(atob(base64)) ?? {}; // tenants, users and rooms are ASCII
-  } catch {
-    return {};
-  }
+/** @param {TokenForm} form @param {{token: string, rooms: string[]}} first */
+function typedGrant(form, { token: first, rooms }) {
+  const claims = claimsOf(first);
+  let held;
+  let given; // the last one that the client got
+  const hold = (token) => {
+    held = token;
+    $('console-link').hidden = !administers(token);
+  };
+  const renew = async (reason) => hold((await form.ask(claims, reason)).token);
+  hold(first);
+  return {
+    tenant: claims.tenant, user_id: claims.sub, rooms, renew,
+    url: ownUrl(document.querySelector('meta[name=gateway-websocket]').content),
+    current: async () => held,
+    token: async () => {
+      const left = claimsOf(held).exp * 1000 - Date.now();
+      if (given === held && !(left > AHEAD)) await renew('The token ends soon. Enter another one, and nothing is interrupted.');
+      given = held;
+      return held;
+    },
+  };
 }
 
 /** On this page's own host: the gateway may be known by several names, but only its own origin may connect. */
@@ -106,8 +107,9 @@ async function start() {
     return;
   }
   $('notice').hidden = true;
-  if (!given) return askForToken();
+  if (!given) return openTyped();
   $('lead').hidden = false;
+  $('console-link').hidden = false;
   for (const tenant of given.tenants) addPane(demoGrant(tenant, ownUrl(given.ws_url)));
   setUpPublishing(panes);
 }

@@ -37,7 +37,7 @@ export class Pane {
   /**
    * @param {HTMLElement} parent
    * @param {{tenant: string, user_id?: string, rooms: string[], foreign_room?: string, url: string,
-   *   token: () => Promise<string>}} grant
+   *   token: () => Promise<string>, renew?: (reason: string) => Promise<void>}} grant
    */
   constructor(parent, grant) {
     this.grant = grant;
@@ -145,9 +145,9 @@ export class Pane {
     if (state === 'closed') this.#lostAt ||= Date.now();
     if (state === 'reconnecting') this.#say('resume', `Not connected: ${reason}. What happens now waits in the log.`);
     if (state === 'closed') {
-      const remedy = typeof this.grant.token === 'function' ? 'The client does not come back by itself.'
-        : 'Reload the page to give another token.';
-      this.#say('resume', `Stopped: ${reason}. ${remedy}`, 'bad');
+      const renewable = this.grant.renew && reason.startsWith('token_');
+      this.#say('resume', `Stopped: ${reason}. ${renewable ? 'Enter another token above.' : 'The client does not come back by itself.'}`, 'bad');
+      if (renewable) this.grant.renew(`The last one was refused: ${reason}.`).then(() => this.#restart());
     }
     if (state === 'live') this.#parts.user.textContent = this.client.session.user_id;
     this.#parts.announce.textContent = `${this.grant.tenant}: ${state}${reason ? `, ${reason}` : ''}`;
@@ -254,12 +254,17 @@ export class Pane {
     this.#parts.slow.textContent = this.#slow ? 'Be fast again' : 'Be a slow client';
     this.#parts.slow.setAttribute('aria-pressed', this.#slow);
     this.grant.limit(this.#slow ? SLOW_RATE : undefined);
+    this.#items.resetCount();
+    this.#restart();
+    if (!this.#slow) this.#say('slowness', '');
+  }
+
+  /** Replaces the client by one that asks for its token. */
+  #restart() {
     const { cursor, rooms } = this.client;
     this.client.close();
-    this.#items.resetCount();
     this.#connect(cursor);
     for (const room of rooms) this.#join(room);
-    if (!this.#slow) this.#say('slowness', '');
   }
 
   #showConflation() {

@@ -1,5 +1,6 @@
 /** "Publish this", and the events of a room as they come. The token is kept in this page alone. */
 
+import { administers } from './claims.js';
 import { connect } from './client.js';
 import { dataOf, fieldsOf } from './drafting.js';
 import { element } from './element.js';
@@ -22,6 +23,7 @@ export class Trial {
     $('trial-type').addEventListener('change', () => this.#prefill());
     $('trial-publish').addEventListener('submit', (submitted) => { submitted.preventDefault(); this.#publish(); });
     $('trial-grant').addEventListener('submit', (submitted) => { submitted.preventDefault(); this.#follow(); });
+    $('trial-token').addEventListener('input', () => { $('console-link').hidden = !administers($('trial-token').value); });
     $('trial-follow').addEventListener('submit', (submitted) => { submitted.preventDefault(); this.#follow(); });
   }
 
@@ -44,6 +46,7 @@ export class Trial {
     if (!reply.ok) return;
     const [{ token, rooms }] = (await reply.json()).tenants;
     $('trial-token').value = token;
+    $('console-link').hidden = false;
     $('trial-room').value = rooms[0];
     this.#onToken(token);
   }
