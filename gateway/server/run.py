@@ -21,7 +21,7 @@ from gateway.service.config import ConfigError, Settings
 from gateway.service.factory import Service, create_service
 from gateway.telemetry.log_events import report_suppressed
 from gateway.transports.uvicorn import HttpProtocol, SocketTransport
-from gateway.transports.uvicorn.sockets import set_notsent_lowat, write_batch_to_fds
+from gateway.transports.uvicorn.sockets import UNSENT_BYTES, limit_unsent, write_batch_to_fds
 
 GRACE_SECONDS: Final = 3
 """The graceful shutdown timeout of uvicorn: for running requests, and for clients to read their close codes."""
@@ -141,7 +141,7 @@ def listen(settings: Settings) -> socket.socket:
     # With an explicit protocol: else asyncio leaves Nagle's algorithm on, and a second write waits 40 ms.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    set_notsent_lowat(listener)
+    limit_unsent(listener, UNSENT_BYTES)
     try:
         listener.bind((settings.host, settings.port))
     except (OSError, OverflowError) as error:

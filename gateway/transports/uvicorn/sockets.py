@@ -7,7 +7,7 @@ import struct
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
 from gateway.core.addresses import UNIX_PEER
 from gateway.core.connection import Connection
@@ -21,10 +21,10 @@ except ImportError:  # Windows
 else:
     _can_ask = hasattr(termios, "TIOCOUTQ")
 
-UNSENT_BYTES: Final = 128 * 1024
-"""Unsent bytes that the kernel buffers for a connection (TCP_NOTSENT_LOWAT). By default it buffers up to 4 MB for a
-client that does not read, and reports the socket writable again only once a third of that has gone: for a reader of
-10 kB/s, never in time."""
+UNSENT_BYTES: Final = 4 * 1024
+"""Unsent bytes that the kernel buffers for a new connection (TCP_NOTSENT_LOWAT): 0.4 s of a line of 10 kB/s. By
+default it buffers up to 4 MB for a client that does not read, and reports the socket writable again only once a third
+of that has gone."""
 
 _ACKNOWLEDGED: Final = struct.Struct("120x Q")
 """Where `bytes_acked` is in Linux's `struct tcp_info` (include/uapi/linux/tcp.h), since 4.1."""
@@ -32,11 +32,12 @@ _ACKNOWLEDGED: Final = struct.Struct("120x Q")
 _NO_LINGER: Final = struct.pack("ii", 1, 0) if sys.platform != "win32" else struct.pack("hh", 1, 0)
 
 
-def set_notsent_lowat(listener: socket.socket) -> None:
-    """Bound the kernel's buffer of unsent bytes, for every connection that the listener accepts."""
+def limit_unsent(sock: Any, size: int) -> None:
+    """Bound the kernel's buffer of unsent bytes of a socket; that of a listener is for every connection that it
+    accepts."""
     if hasattr(socket, "TCP_NOTSENT_LOWAT"):
-        with suppress(OSError):  # not TCP
-            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
+        with suppress(OSError, ValueError):  # not TCP, or closed meanwhile
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, size)
 
 
 def fd_of(transport: asyncio.Transport) -> int | None:

@@ -10,7 +10,15 @@ from gateway.core.frame import Batch
 from gateway.core.transport import CLOSE_SECONDS, HIGH_WATER, Kind
 from gateway.telemetry import log_events
 from gateway.transports.uvicorn.endpoint import Endpoint
-from gateway.transports.uvicorn.sockets import abort_with_rst, acked_bytes, fd_of, known_unacked_bytes, unacked_bytes
+from gateway.transports.uvicorn.sockets import (
+    UNSENT_BYTES,
+    abort_with_rst,
+    acked_bytes,
+    fd_of,
+    known_unacked_bytes,
+    limit_unsent,
+    unacked_bytes,
+)
 from schemas.codes import CloseCode
 
 _DEFLATE_RATIO: Final = 1_032
@@ -19,6 +27,10 @@ _DEFLATE_RATIO: Final = 1_032
 BLOCKED_SECONDS: Final = 0.05
 """Seconds for which a live connection may have bytes buffered in this process; then it falls behind, and gets the
 newest value of what it watches in place of all of them."""
+
+LEAST_UNSENT: Final = 2 * 1024
+MOST_UNSENT: Final = 128 * 1024
+"""Unsent bytes that the kernel buffers for a client on a slow line, and for one on a fast line."""
 
 _PING: Final = Frame(Opcode.PING, b"").serialize(mask=False)
 
@@ -43,6 +55,7 @@ class SocketWriter:
         "_read_at",
         "_socket",
         "_transport",
+        "_unsent",
         "bucket",
         "fd",
     )
@@ -65,6 +78,7 @@ class SocketWriter:
         self._ping_unanswered = False
         self._acknowledged = 0
         self._socket: int | None = None
+        self._unsent = UNSENT_BYTES
         self.fd: int | None = None
         self.bucket = 0
         self._transport: asyncio.Transport
@@ -126,14 +140,33 @@ class SocketWriter:
 
     def _is_full(self, waiting: int) -> bool:
         """Whether the `waiting` bytes, which the kernel did not take, fill the transport: what waits is older than what
-        the log has by the time it leaves. While the connection is behind any do; while it is live, those that have
-        waited for a while."""
-        if waiting > HIGH_WATER or self._socket is None:
+        the log has by the time it leaves. While the connection is behind any do, and on a slow line; else those that
+        have waited for a while."""
+        if self._socket is None:
             return waiting > HIGH_WATER
         now = asyncio.get_running_loop().time()
         self._blocked_at = self._blocked_at or now
         behind = self._connection is not None and not self._connection.live
-        return behind or now - self._blocked_at >= BLOCKED_SECONDS
+        if behind or self._unsent == LEAST_UNSENT:
+            return True
+        full = waiting > HIGH_WATER or now - self._blocked_at >= BLOCKED_SECONDS
+        if full:  # what the kernel buffers from now on is catch-up
+            self._limit_unsent(LEAST_UNSENT)
+        return full
+
+    def _adapt(self) -> None:
+        """Adapt the kernel's buffer to the line, now that no bytes wait any more: to what it carries in about
+        `BLOCKED_SECONDS`."""
+        took = asyncio.get_running_loop().time() - self._blocked_at
+        if took < BLOCKED_SECONDS / 2:
+            self._limit_unsent(min(2 * self._unsent, MOST_UNSENT))
+        elif took > 4 * BLOCKED_SECONDS:
+            self._limit_unsent(max(self._unsent // 2, LEAST_UNSENT))
+
+    def _limit_unsent(self, size: int) -> None:
+        if size != self._unsent:
+            self._unsent = size
+            limit_unsent(self._transport.get_extra_info("socket"), size)
 
     def _cork(self, *first: bytes) -> None:
         self._corked = [*first]
@@ -152,6 +185,8 @@ class SocketWriter:
 
     def _drain(self) -> bool:
         """Record that the buffer has room again; returns whether it was full until now."""
+        if self._blocked_at:
+            self._adapt()
         self._offer_fd()
         self._read = -1  # it has read
         drained, self._full, self._blocked_at = self._full, False, 0.0
