@@ -1,6 +1,7 @@
 """Clients on slow lines: little that is written waits for them, in the process or in the kernel, and so it is new."""
 
 import asyncio
+import os
 import re
 import socket
 from collections.abc import AsyncIterator
@@ -10,7 +11,7 @@ from typing import Final
 import pytest
 
 from gateway.core.connection import Connection
-from gateway.transports.uvicorn.writer import LEAST_UNSENT, MOST_UNSENT, SocketWriter
+from gateway.transports.uvicorn.writer import LEAST_UNSENT, MOST_UNSENT
 from tests.support.inprocess import RunningGateway
 from tests.support.pauses import ran, until
 from tests.support.raw_client import RawClient, opened, raw, request
@@ -36,11 +37,10 @@ async def following(gate: RunningGateway, kind: str) -> AsyncIterator[RawClient]
         yield client
 
 
-def kernel_limit(connection: Connection) -> int:
+def kernel_limit(fd: int) -> int:
     """The unsent bytes that the kernel buffers for a client."""
-    assert isinstance(connection.transport, SocketWriter)
-    sock = connection.transport._transport.get_extra_info("socket")
-    return int(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT))
+    with socket.socket(fileno=os.dup(fd)) as sock:
+        return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT)
 
 
 def unread(connection: Connection) -> int:
@@ -52,16 +52,18 @@ def unread(connection: Connection) -> int:
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_little_waits_for_a_client_that_falls_behind_and_more_for_a_fast_one(kind: str) -> None:
-    """It falls behind with less than 3 s of a line of 10 kB/s on the way; once it reads as fast as it can, the kernel
-    buffers as much for it as for any other."""
+    """Less than 3 s of a line of 10 kB/s are on the way to a client that falls behind. Once it reads as fast as it can,
+    the kernel buffers as much for it as for any other."""
     async with unlimited() as gate, following(gate, kind) as client:
         connection = connection_of(gate)
-        begun = kernel_limit(connection)
+        fd = connection.transport.fd
+        assert fd is not None
+        begun = kernel_limit(fd)
         while connection.live:
             await publish(gate, 1)
             await asyncio.sleep(0.02)
         assert unread(connection) < 30_000
-        assert kernel_limit(connection) == LEAST_UNSENT < begun < MOST_UNSENT
+        assert kernel_limit(fd) == LEAST_UNSENT < begun < MOST_UNSENT
 
         async def read() -> None:
             while await client.some():
@@ -71,7 +73,7 @@ async def test_little_waits_for_a_client_that_falls_behind_and_more_for_a_fast_o
 
         async def fast() -> bool:
             await publish(gate, 40)
-            return kernel_limit(connection) >= begun
+            return kernel_limit(fd) >= begun
 
         await until(fast)
         await until(lambda: connection.live)
