@@ -8,11 +8,11 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from auth.identity import Identity
 from gateway.api.administered import Tenant, administered_tenant
+from gateway.api.administrators import administrators_router
 from gateway.api.authentication import Principal
 from gateway.api.client import address_of
-from gateway.api.problems import PROBLEMS, problems
+from gateway.api.problems import problems
 from gateway.api.rate_limits import RouteLimiter
-from gateway.api.routes import ProblemRoute
 from gateway.engine.directory import TenantDirectory
 from gateway.service.factory import Service
 from schemas.admin import ConnectionPage, RoomPage, Stats, TenantInfo, TenantPage
@@ -25,20 +25,20 @@ After = Annotated[str | None, Query(max_length=256, description="`next` of the p
 
 
 def admin_router(service: Service, limited: RouteLimiter) -> APIRouter:
-    router = APIRouter(
-        tags=["administration"],
-        route_class=ProblemRoute.of(service),
-        responses=PROBLEMS,
-        dependencies=[Depends(limited.attach)],
-    )
+    router = administrators_router(service, limited)
     gateway = service.gateway
     administration, audit = gateway.administration, service.audit
-    proxies = service.settings.proxies
+    proxies, per_minute = service.settings.proxies, service.settings.admin_requests_per_minute
     principal = Depends(Principal(service))
 
     @router.get("/admin/stats", response_model_exclude_unset=True)
+    @limited(per_minute)
     async def stats(
-        holder: Annotated[Identity, principal], tenant: Tenant = None, limit: Limit = 100, after: After = None
+        request: Request,
+        holder: Annotated[Identity, principal],
+        tenant: Tenant = None,
+        limit: Limit = 100,
+        after: After = None,
     ) -> Stats:
         """Counts of one tenant, and a page of its clients. Totals are of all running nodes, since each started, as of a
         second ago; `total_broadcasts` counts the events that they have appended to the log."""
@@ -61,8 +61,9 @@ def admin_router(service: Service, limited: RouteLimiter) -> APIRouter:
         )
 
     @router.get("/admin/tenants", response_model_exclude_unset=True)
+    @limited(per_minute)
     async def tenants(
-        holder: Annotated[Identity, principal], limit: FewerLimit = 50, after: After = None
+        request: Request, holder: Annotated[Identity, principal], limit: FewerLimit = 50, after: After = None
     ) -> TenantPage:
         """A page of the tenants that this node knows, with their counts on all nodes: all of them with the scope
         `platform`, else the token's own."""
@@ -75,8 +76,13 @@ def admin_router(service: Service, limited: RouteLimiter) -> APIRouter:
         return TenantPage(tenants=[_tenant(known) for known in found[:limit]], next=following)
 
     @router.get("/admin/connections", response_model_exclude_unset=True)
+    @limited(per_minute)
     async def connections(
-        holder: Annotated[Identity, principal], tenant: Tenant = None, limit: Limit = 100, after: After = None
+        request: Request,
+        holder: Annotated[Identity, principal],
+        tenant: Tenant = None,
+        limit: Limit = 100,
+        after: After = None,
     ) -> ConnectionPage:
         """A page of the connections of one tenant."""
         known = await administration.directory(administered_tenant(holder, tenant))
@@ -84,8 +90,13 @@ def admin_router(service: Service, limited: RouteLimiter) -> APIRouter:
         return ConnectionPage(connections=[known.connection(id) for id in page], next=following, **_partial(known))
 
     @router.get("/admin/rooms", response_model_exclude_unset=True)
+    @limited(per_minute)
     async def rooms(
-        holder: Annotated[Identity, principal], tenant: Tenant = None, limit: Limit = 100, after: After = None
+        request: Request,
+        holder: Annotated[Identity, principal],
+        tenant: Tenant = None,
+        limit: Limit = 100,
+        after: After = None,
     ) -> RoomPage:
         """A page of the rooms of one tenant that have subscribers."""
         known = await administration.directory(administered_tenant(holder, tenant))
@@ -93,15 +104,15 @@ def admin_router(service: Service, limited: RouteLimiter) -> APIRouter:
         return RoomPage(rooms=[known.room(room) for room in page], next=following, **_partial(known))
 
     @router.delete("/admin/connections/{id}", status_code=204, responses=problems(404))
-    @limited(service.settings.admin_requests_per_minute)
+    @limited(per_minute)
     async def close_connection(
         request: Request, id: str, holder: Annotated[Identity, principal], tenant: Tenant = None
     ) -> Response:
         """Close one connection (4403), on whichever node it is."""
         tenant = administered_tenant(holder, tenant)
-        await administration.close_connection(tenant, id)
-        address = address_of(request.scope, proxies)
-        audit.record("connection.closed_by_hand", "connection closed", holder, address, tenant=tenant, connection_id=id)
+        address, event = address_of(request.scope, proxies), "connection.closed_by_hand"
+        with audit.attempt(event, "connection closed", holder, address, tenant=tenant, connection_id=id):
+            await administration.close_connection(tenant, id)
         return Response(status_code=204)
 
     return router

@@ -6,10 +6,10 @@ from fastapi import APIRouter, Depends, Query, Request
 
 from auth.identity import Identity
 from gateway.api.administered import Tenant, administered_tenant
+from gateway.api.administrators import administrators_router
 from gateway.api.authentication import Principal
-from gateway.api.problems import PROBLEMS, problems
+from gateway.api.problems import problems
 from gateway.api.rate_limits import RouteLimiter
-from gateway.api.routes import ProblemRoute
 from gateway.core.errors import GatewayError
 from gateway.engine.explain import Target
 from gateway.service.factory import Service
@@ -23,12 +23,7 @@ Room = Annotated[str | None, Query(min_length=1, max_length=160, description="a 
 
 
 def explain_router(service: Service, limited: RouteLimiter) -> APIRouter:
-    router = APIRouter(
-        tags=["administration"],
-        route_class=ProblemRoute.of(service),
-        responses=PROBLEMS,
-        dependencies=[Depends(limited.attach)],
-    )
+    router = administrators_router(service, limited)
     gateway = service.gateway
     explain = gateway.explain
     principal = Depends(Principal(service))

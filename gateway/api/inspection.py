@@ -8,13 +8,13 @@ from pydantic import GetPydanticSchema
 
 from auth.identity import Identity, require_admin
 from gateway.api.administered import Tenant, administered_tenant
-from gateway.api.authentication import Principal, authenticated_route
+from gateway.api.administrators import administrators_router
+from gateway.api.authentication import Principal
 from gateway.api.client import address_of
 from gateway.api.operations import audited_act
-from gateway.api.problems import PROBLEMS, PUBLISHING
+from gateway.api.problems import PUBLISHING
 from gateway.api.publisher import HttpPublisher
 from gateway.api.rate_limits import RouteLimiter
-from gateway.api.routes import ProblemRoute
 from gateway.core.errors import GatewayError
 from gateway.engine.event_tail import TailFilter
 from gateway.service.factory import Service
@@ -34,12 +34,7 @@ Payload = Annotated[Literal["0", "1"], Query(description="1 for the data of the 
 
 
 def inspection_router(service: Service, limited: RouteLimiter) -> APIRouter:
-    router = APIRouter(
-        tags=["administration"],
-        route_class=authenticated_route(service, ProblemRoute, "admin"),
-        responses=PROBLEMS,
-        dependencies=[Depends(limited.attach)],
-    )
+    router = administrators_router(service, limited)
     gateway, settings = service.gateway, service.settings
     kinds, audit, operations = gateway.kinds, service.audit, service.operations
     publisher = HttpPublisher(service)
@@ -117,18 +112,11 @@ def inspection_router(service: Service, limited: RouteLimiter) -> APIRouter:
         """Publish an event by hand. As with `POST /events`; and it is audited. `<kind>.member.removed` with a `user_id`
         in its `data` bars the user from the room."""
         require_admin(holder, holder.tenant)
-        published = await publisher.publish(request.scope, holder, event)
-        audit.record(
-            "event.published",
-            "event published by hand",
-            holder,
-            address_of(request.scope, settings.proxies),
-            tenant=event.tenant or holder.tenant,
-            type=event.type,
-            event_id=published["event_id"],
-            rooms=",".join(published["rooms"]),
-            user_id=_removed(event),
-        )
+        tenant, address = event.tenant or holder.tenant, address_of(request.scope, settings.proxies)
+        target = {"tenant": tenant, "type": event.type, "user_id": _removed(event)}
+        with audit.attempt("event.published", "event published by hand", holder, address, **target) as done:
+            published = await publisher.publish(request.scope, holder, event)
+            done.update(event_id=published["event_id"], rooms=",".join(published["rooms"]))
         return published
 
     return router

@@ -8,11 +8,11 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from auth.errors import AuthError
 from auth.identity import Identity, require_admin
 from gateway.api.administered import Tenant, administered_tenant
-from gateway.api.authentication import Principal, authenticated_route
+from gateway.api.administrators import administrators_router
+from gateway.api.authentication import Principal
 from gateway.api.client import address_of
-from gateway.api.problems import PROBLEMS, problems
+from gateway.api.problems import problems
 from gateway.api.rate_limits import RouteLimiter
-from gateway.api.routes import ProblemRoute
 from gateway.core.audit_acts import MAX_ACTS, PLACE_PATTERN, ActPlace
 from gateway.core.version import VERSION
 from gateway.engine.cluster_audit import FoundAct
@@ -40,13 +40,8 @@ come here."""
 
 def operations_router(service: Service, limited: RouteLimiter) -> APIRouter:
     router = APIRouter()
-    options: dict[str, Any] = {
-        "tags": ["administration"],
-        "responses": PROBLEMS,
-        "dependencies": [Depends(limited.attach)],
-    }
-    administrators = APIRouter(route_class=authenticated_route(service, ProblemRoute, "admin"), **options)
-    operators = APIRouter(route_class=authenticated_route(service, ProblemRoute, "platform"), **options)
+    administrators = administrators_router(service, limited)
+    operators = administrators_router(service, limited, scope="platform")
     gateway, settings = service.gateway, service.settings
     administration = gateway.administration
     connections, trail, per_minute = gateway.connections, service.operations.audit, settings.admin_requests_per_minute
@@ -102,9 +97,9 @@ def operations_router(service: Service, limited: RouteLimiter) -> APIRouter:
         `platform`."""
         response.headers["Cache-Control"] = "no-store"
         delay, seconds = settings.shutdown_delay_seconds, max(settings.drain_seconds, MIN_DRAIN_SECONDS)
-        connections = await service.operations.drain.begin(body.node, delay, seconds)
         address = address_of(request.scope, settings.proxies)
-        service.audit.record("node.drained", "drain begun", holder, address, tenant=None, node=body.node)
+        with service.audit.attempt("node.drained", "drain begun", holder, address, tenant=None, node=body.node):
+            connections = await service.operations.drain.begin(body.node, delay, seconds)
         return DrainAnswer(node=body.node, connections=connections, seconds=delay + seconds)
 
     @administrators.post("/admin/tokens/inspect")

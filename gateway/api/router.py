@@ -67,7 +67,7 @@ def create_router(service: Service, prefix: str = "") -> APIRouter:
         inspection_router(service, limited),
         ops_router(service),
         metrics_router(service),
-        usage_router(service),
+        usage_router(service, limited),
         sockets,  # last, so that an HTTP route at a path of the WebSocket gets its GET requests
     ):
         router.include_router(part)

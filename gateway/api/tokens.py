@@ -7,7 +7,8 @@ from fastapi import APIRouter, Depends, Request, Response
 from auth.delegation import delegate
 from auth.errors import AuthError
 from auth.identity import Identity, require_admin
-from gateway.api.authentication import Principal, authenticated_route
+from gateway.api.administrators import administrators_router
+from gateway.api.authentication import Principal
 from gateway.api.client import address_of
 from gateway.api.problems import PROBLEMS, problems
 from gateway.api.rate_limits import RouteLimiter
@@ -31,12 +32,7 @@ _ERRORS: Final = problems(codes=(ErrorCode.ROOM_INVALID, ErrorCode.ROOM_FORBIDDE
 
 def tokens_router(service: Service, limited: RouteLimiter) -> APIRouter:
     router, public = APIRouter(), APIRouter(tags=["tokens"], route_class=ProblemRoute.of(service), responses=PROBLEMS)
-    administrators = APIRouter(
-        tags=["tokens"],
-        route_class=authenticated_route(service, ProblemRoute, "admin"),
-        responses=PROBLEMS,
-        dependencies=[Depends(limited.attach)],
-    )
+    administrators = administrators_router(service, limited, tag="tokens")
     gateway, settings = service.gateway, service.settings
     administration, connections, audit = gateway.administration, gateway.connections, service.audit
     proxies = settings.proxies
@@ -109,17 +105,16 @@ def tokens_router(service: Service, limited: RouteLimiter) -> APIRouter:
         # A platform administrator may not know the tenant of a token.
         everywhere = body.jti is not None and holder.has_scope("platform") and body.tenant is None
         target = {"tenant": None if everywhere else tenant, "user_id": body.user_id, "jti": body.jti}
-        address, closed = address_of(request.scope, proxies), None
-        try:
+        kind = "tenant" if body.jti is body.user_id is None else "user" if body.jti is None else "token"
+        address = address_of(request.scope, proxies)
+        with audit.attempt(f"{kind}.revoked", f"{kind} revoked", holder, address, **target) as done:
             if body.jti is not None:
                 closed = await administration.revoke_token(target["tenant"], body.jti)
             elif body.user_id is not None:
                 closed = await administration.revoke_user(tenant, body.user_id)
             else:
                 closed = await administration.revoke_tenant(tenant)
-        finally:  # also if other nodes are out of reach: on this node it is in force
-            kind = "tenant" if body.jti is body.user_id is None else "user" if body.jti is None else "token"
-            audit.record(f"{kind}.revoked", f"{kind} revoked", holder, address, **target, disconnected=closed)
+            done["disconnected"] = closed
         return RevocationAnswer(revoked=True, disconnected=closed)
 
     @administrators.post("/admin/tokens/introspect", response_model_exclude_none=True)

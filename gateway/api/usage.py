@@ -3,13 +3,13 @@
 from itertools import islice
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, Request
 
 from auth.identity import Identity
 from gateway.api.administered import Tenant, administered_tenant
+from gateway.api.administrators import administrators_router
 from gateway.api.authentication import Principal
-from gateway.api.problems import PROBLEMS
-from gateway.api.routes import ProblemRoute
+from gateway.api.rate_limits import RouteLimiter
 from gateway.core.errors import GatewayError
 from gateway.engine.usage import UsageRow
 from gateway.service.factory import Service
@@ -21,16 +21,21 @@ Limit = Annotated[int, Query(ge=1, le=1_000, description="rows a page")]
 After = Annotated[str | None, Query(max_length=128, description="`next` of the page before")]
 
 
-def usage_router(service: Service) -> APIRouter:
-    router = APIRouter(tags=["administration"], route_class=ProblemRoute.of(service), responses=PROBLEMS)
+def usage_router(service: Service, limited: RouteLimiter) -> APIRouter:
+    router = administrators_router(service, limited)
     principal = Depends(Principal(service))
     gateway = service.gateway
     measured, administration = gateway.metrics, gateway.administration
     meter = measured.usage
 
     @router.get("/admin/usage")
+    @limited(service.settings.admin_requests_per_minute)
     async def usage(
-        holder: Annotated[Identity, principal], tenant: Tenant = None, limit: Limit = 1_000, after: After = None
+        request: Request,
+        holder: Annotated[Identity, principal],
+        tenant: Tenant = None,
+        limit: Limit = 1_000,
+        after: After = None,
     ) -> UsagePage:
         """The usage at this node by hour and tenant, of the last week at most; the last hour goes on. Of the token's
         own tenant, with the scope `platform` of any one or of all."""

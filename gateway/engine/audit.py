@@ -1,11 +1,14 @@
 """The audit trail: acts of administrators on this node, written to the log and kept for a while."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import islice
 from typing import Any, Final
 
+from auth.errors import AuthError
 from auth.identity import Identity
 from gateway.core.audit_acts import MAX_ACTS, Act, AuditActs
+from gateway.core.errors import GatewayError, LogUnavailable
 from gateway.telemetry import log_events
 
 REPEAT_SECONDS: Final = 60.0
@@ -39,6 +42,22 @@ class AuditTrail:
             {name: value for name, value in written.items() if name in target},
         )
         self._acts.add(act)
+
+    @contextmanager
+    def attempt(
+        self, event: str, summary: str, principal: Identity, address: str, *, tenant: str | None, **target: Any
+    ) -> Iterator[dict[str, Any]]:
+        """A context for an act: recorded at its end, with the fields that are put into the dictionary. Not where it is
+        refused; where it fails it may have been done, and is recorded as `unconfirmed`: an event may be in the log, and
+        a revocation is in force on this node."""
+        done: dict[str, Any] = {}
+        try:
+            yield done
+        except BaseException as error:
+            if isinstance(error, LogUnavailable) or not isinstance(error, AuthError | GatewayError):
+                self.record(event, summary, principal, address, tenant=tenant, **target, outcome="unconfirmed")
+            raise
+        self.record(event, summary, principal, address, tenant=tenant, **target, **done)
 
     def record_reading(
         self, event: str, summary: str, principal: Identity, address: str, *, tenant: str | None, **target: Any

@@ -1,5 +1,6 @@
 """The metrics of a gateway: its counts, read at a scrape."""
 
+import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final, Literal
 
@@ -48,6 +49,8 @@ class Metrics:
     ) -> None:
         self.tenants = BusiestTenants(connections.manager, log)
         self.usage = UsageMeter(connections, log)
+        self.started_at = time.time()
+        """Seconds since the epoch."""
         self._loop_lag = LoopLag()
         self._manager = connections.manager
         self._subscriptions = subscriptions
@@ -59,7 +62,7 @@ class Metrics:
         self._add_connections()
         self._add_events(delivery)
         self._add_log()
-        for metric in process_metrics():
+        for metric in process_metrics(self.started_at):
             self.add(metric)
         self._histogram(
             "tenant_wait_seconds",

@@ -1,12 +1,12 @@
 """The status of this node for operators, from its metrics."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from gateway.core.log import Log
 from gateway.core.members import ClusterMembers
-from gateway.core.metric import Histogram, Reading
+from gateway.core.metric import Histogram, Metric, Reading
 from gateway.core.version import VERSION
 from gateway.engine.drain import Drain
 from gateway.engine.metrics import Metrics
@@ -47,8 +47,7 @@ class NodeStatusReader:
         self._readiness = readiness
 
     async def read(self, platform: bool) -> NodeStatus:
-        """The status as of now; with `platform` the numbers of all tenants too. O(connections)."""
-        readings = {metric.name: reading for metric, reading in await self._metrics.collect()}
+        """The status as of now; with `platform` the numbers of all tenants too, which take O(connections)."""
         problem = self._readiness.problem
         return NodeStatus(
             node=self._members.node,
@@ -57,12 +56,13 @@ class NodeStatusReader:
             problem=problem,
             draining=self._drain.announced,
             log_ready=self._log.ready,
-            started_at=rfc3339(_number(readings["start_time_seconds"]) or 0.0),
-            **(_numbers(readings) if platform else {}),
+            started_at=rfc3339(self._metrics.started_at),
+            **(_numbers(await self._metrics.collect()) if platform else {}),
         )
 
 
-def _numbers(readings: Mapping[str, Reading]) -> dict[str, Any]:
+def _numbers(collected: Iterable[tuple[Metric, Reading]]) -> dict[str, Any]:
+    readings = {metric.name: reading for metric, reading in collected}
     found: dict[str, Any] = {}
     for name, metric in _BY_LABEL.items():
         reading = readings[metric]

@@ -13,12 +13,12 @@ _STATM: Final = "/proc/self/statm"
 """proc(5): sizes in pages, the resident one second. Linux only."""
 
 
-def process_metrics() -> Iterator[Metric]:
+def process_metrics(started: float) -> Iterator[Metric]:
+    """The metrics of a process that was started at a time, in seconds since the epoch."""
     build = (VERSION, platform.python_version())
     yield Metric(
         "build_info", "gauge", "Versions of the gateway and of Python.", lambda: {build: 1}, ("version", "python")
     )
-    started = time.time()
     yield Metric("start_time_seconds", "gauge", "Start of the gateway, in seconds since the epoch.", lambda: started)
     yield Metric("process_cpu_seconds_total", "counter", "CPU time of the process.", time.process_time)
     if os.path.exists(_STATM):

@@ -198,9 +198,7 @@ class Settings(BaseSettings):
     )
     tokens_per_minute: Count = Field(default=600, description="POST /admin/tokens by one principal")
     tickets_per_minute: Count = Field(default=60, description="POST /tickets by one principal")
-    admin_requests_per_minute: Count = Field(
-        default=120, description="other changes to tokens and connections by one principal"
-    )
+    admin_requests_per_minute: Count = Field(default=120, description="each other route under /admin by one principal")
     keep_alive_seconds: int = Field(
         default=75, ge=1, description="seconds an idle HTTP connection is kept: longer than the balancer's"
     )

@@ -6,9 +6,16 @@ from typing import Any
 import httpx
 import pytest
 
+from gateway.cluster.local import LocalCluster
+from gateway.core.control import ControlMessage
+from gateway.core.errors import LogUnavailable
+from gateway.core.log import Draft, Receipt
 from gateway.engine.event_tail import MAX_EVENTS, MAX_EXAMINED
+from gateway.engine.metrics import Metrics
+from gateway.logs.memory import MemoryLog
+from gateway.testing import CURSOR_KEY
 from tests.support.clients import assert_problem, http
-from tests.support.inprocess import RunningGateway
+from tests.support.inprocess import RunningGateway, running, service_with
 from tests.support.tokens import issue
 
 ADMIN = "subscribe publish admin"
@@ -37,10 +44,16 @@ async def test_an_operator_sees_the_numbers_of_the_node(gate: RunningGateway) ->
     assert node["log_lag"] >= 0
 
 
-async def test_an_administrator_of_one_tenant_does_not_see_the_numbers_of_all(gate: RunningGateway) -> None:
+async def test_an_administrator_of_one_tenant_does_not_see_the_numbers_of_all(
+    gate: RunningGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are not collected for it either, which takes a look at each connection."""
+    collected: list[object] = []
+    monkeypatch.setattr(Metrics, "collect", collected.append)
     async with http(gate, gate.token("root", scope=ADMIN)) as api:
         (node,) = (await get(api, "/admin/nodes"))["nodes"]
     assert set(node) == {"node", "version", "ready", "problem", "draining", "log_ready", "started_at"}
+    assert collected == []
 
 
 # ---- find
@@ -215,7 +228,44 @@ async def test_an_event_published_by_hand_is_audited(gate: RunningGateway) -> No
         assert_problem(refused, 403, "scope_missing")
 
 
-@pytest.mark.parametrize("path", ["/admin/nodes", "/admin/find?q=ada", "/admin/tail"])
-async def test_others_are_refused(gate: RunningGateway, path: str) -> None:
-    async with http(gate, gate.token()) as api:
-        assert_problem(await api.get(path), 403, "scope_missing")
+class SilentLog(MemoryLog):
+    """A log that may have an event, and does not answer."""
+
+    async def append(self, tenant: str, draft: Draft) -> Receipt:
+        raise LogUnavailable("the log did not answer; the event may be in it")
+
+
+async def test_acts_of_unknown_end_are_audited(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the log or the other nodes do not answer. Refused ones are not."""
+
+    async def unreachable(self: LocalCluster, message: ControlMessage) -> None:
+        self.apply(message)
+        raise LogUnavailable("the other nodes could not be notified in time")
+
+    monkeypatch.setattr(LocalCluster, "publish_control", unreachable)
+    service = service_with(log=SilentLog((CURSOR_KEY,)))
+    async with running(service=service) as gate, http(gate, gate.token("root", scope=ADMIN)) as api:
+        for path, body in (
+            ("/admin/events", {"type": "task.created", "circle_id": 1, "data": {}}),
+            ("/admin/tokens/revoke", {"user_id": "bob"}),
+        ):
+            assert_problem(await api.post(path, json=body), 503, "broker_unavailable")
+        refused = await api.post("/admin/events", json={"type": "task.created", "circle_id": "a b", "data": {}})
+        assert_problem(refused, 422, "room_invalid")
+        acts = (await get(api, "/admin/audit"))["acts"]
+        assert [(act["event"], act["target"]) for act in acts] == [
+            ("user.revoked", {"user_id": "bob", "outcome": "unconfirmed"}),
+            ("event.published", {"type": "task.created", "outcome": "unconfirmed"}),
+        ]
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("GET", "/admin/nodes"), ("GET", "/admin/find?q=ada"), ("GET", "/admin/tail"), ("POST", "/admin/events")],
+)
+async def test_others_are_refused(gate: RunningGateway, method: str, path: str) -> None:
+    body = {"type": "task.created", "circle_id": 1, "data": {}}
+    async with http(gate, gate.token(scope="subscribe publish")) as api, http(gate) as anyone:
+        assert_problem(await api.request(method, path, json=body), 403, "scope_missing")
+        assert_problem(await anyone.request(method, path, json=body), 401, "token_missing")
+    assert gate.service.gateway.log.window("acme").head == 0
