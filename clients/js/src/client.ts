@@ -35,7 +35,7 @@ export class GatewayClient<E extends object = AnyEvents> {
   /** The rooms that are followed. */
   get rooms(): string[] { return this.#session.rooms.names; }
 
-  /** Events that came twice on one connection: none, or the gateway has a fault. They are not handed on. */
+  /** Events that came twice on one connection: none, or the gateway has a fault. They are not delivered. */
   get duplicates(): number { return this.#session.rooms.duplicates; }
 
   get freshness(): Freshness { return this.#session.fresh.read(this.state === 'live', this.#options.staleAfter ?? 40_000); }

@@ -1,4 +1,4 @@
-/** Commands on their way, each with what is to be called with its reply. */
+/** Pending commands, each with the callbacks for its reply. */
 
 import { disconnected, GatewayError, tooLarge } from './errors.js';
 import { Timer } from './timing.js';
@@ -9,7 +9,7 @@ const REPLY_DEADLINE = 10_000;
 type Done = (data: Frame['data']) => void;
 type Failed = (error: GatewayError) => void;
 
-/** Replies are handed on synchronously: the frames behind one may depend on it. */
+/** The callbacks are called synchronously, before the frames after the reply are handled, which may depend on it. */
 export class Commands {
   #send: (text: string) => boolean;
   #rooms: { readonly replaying: boolean };

@@ -1,4 +1,4 @@
-/** One listener of a room: loads its snapshot at a cursor, then hands on what came after. */
+/** One listener of a room: loads its snapshot at a cursor, then delivers the events after it. */
 
 import { backoff, Timer } from './timing.js';
 import type { Gap, GatewayEvent, Items, RoomOptions, RoomState, RoomStateChange } from './types.js';

@@ -33,7 +33,7 @@ export interface Host {
 }
 
 export class Rooms implements Source {
-  /** Everything of our rooms up to here was handled, save what is owed of state. */
+  /** Every event of the rooms up to here was handled, except for owed state. */
   position: string | undefined;
   readonly chance: () => number;
   duplicates = 0; // the gateway promises none; counted so that a page can show it
@@ -204,7 +204,7 @@ export class Rooms implements Source {
 
   // ---- replays
 
-  /** Whether our rooms were joined on this connection, so that what comes now follows `position`. */
+  /** Whether the rooms are joined on this connection, so that its events follow `position`. */
   get #resumed(): boolean { return this.#base === undefined || this.#base.left !== undefined; }
 
   /** Whether the frame is still to come, without `id`, that answers the URL. */
@@ -217,7 +217,7 @@ export class Rooms implements Source {
   }
 
   #answered(replay: Replay, data: Frame['data']): void {
-    this.#settle(); // one after another: what was answered before has come
+    this.#settle(); // replays follow one another: the one that was answered before has ended
     replay.left = (data.replayed ?? 0) + (data.items ?? 0);
     // `cursor` is the log's head. Where a replay is still to come, its events move the position; and after a command the
     // head may be too far, since replies overtake the events that the gateway still owes to a slow reader.
@@ -283,7 +283,7 @@ export class Rooms implements Source {
   }
 
   #gap(reason: string, rooms: Iterable<RoomRecord>): void {
-    this.#seen.clear(); // what is loaded again is not to be taken for known
+    this.#seen.clear(); // events that are loaded again are new
     this.notify('onGap', { reason });
     for (const room of [...rooms]) {
       if (room.items) this.#wantState(room);

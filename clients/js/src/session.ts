@@ -27,7 +27,7 @@ export class Session {
   #socket: Socket | undefined;
   #commands: Commands;
   #token: Token;
-  #timer = new Timer(); // of the next attempt, or the deadline of what is awaited
+  #timer = new Timer(); // until the next attempt or ping, or the deadline of an answer
   #dialled = 0; // number of the attempt; what belongs to an older one is ignored
   #attempt = 0;
   #frames = 0;

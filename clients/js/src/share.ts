@@ -4,11 +4,11 @@
  *  A tab begins with a connection of its own, which resumes and replays. Once nothing is owed to it, it leads, if no other tab
  *  does, or it follows:
  *
- *  1. It asks the leader to join its rooms. The leader answers with its place in the log; what it hands on from then on is
- *     kept.
+ *  1. It asks the leader to join its rooms. The leader answers with its place in the log; the frames that it posts from
+ *     then on are kept.
  *  2. The tab subscribes on its own connection, since that place, and asks for a mark: with it, it has everything up to
  *     there, though the two may be connected to different nodes.
- *  3. It closes its connection and goes on with what was kept, except for the events that it has.
+ *  3. It closes its connection and delivers the kept frames, except for the events that it has.
  *
  *  A replay takes a connection of its own, and so does every fault: the socket closes, and the client comes back at its
  *  cursor. */
@@ -45,7 +45,7 @@ class SharedSocket implements Socket {
   #hub: Hub | undefined;
   #release: (() => void) | undefined; // of the lock, while leading
   #leader: string | undefined;
-  #kept: string[] | undefined; // what the leader handed on while joining
+  #kept: string[] | undefined; // frames that the leader posted while this tab was joining
   #brought = new Set<string>(); // events of our own connection while joining
   #attempts = 0;
   #unanswered = 0;
@@ -112,7 +112,7 @@ class SharedSocket implements Socket {
     this.#later();
   }
 
-  /** An event that comes while joining. A keyed one may stand for several that the leader hands on one by one. */
+  /** An event that comes while joining. A keyed one may stand for several that the leader posts one by one. */
   #note({ key, event_id }: GatewayEvent): void {
     if (this.#role !== 'joining') return;
     if (key) this.#retreat();
@@ -220,7 +220,7 @@ class SharedSocket implements Socket {
     own.close();
     this.#own = undefined;
     this.#role = 'following';
-    for (const text of this.#kept!) this.#handOn(text);
+    for (const text of this.#kept!) this.#deliver(text);
     // Granted when the leader has ended.
     navigator.locks.request(this.#name, { signal: this.#ended.signal }, () => this.#end()).catch(() => {});
   }
@@ -244,7 +244,7 @@ class SharedSocket implements Socket {
     if ('attempt' in message) return this.#welcome(message.by, message.attempt, message.cursor);
     if (message.by !== this.#leader || !('text' in message)) return;
     if (this.#role === 'joining') this.#kept?.push(message.text);
-    else if (this.#role === 'following') this.#handOn(message.text);
+    else if (this.#role === 'following') this.#deliver(message.text);
   }
 
   #welcome(by: string, attempt: number, since: string | undefined): void {
@@ -257,7 +257,7 @@ class SharedSocket implements Socket {
   }
 
   /** A frame of the leader's connection. */
-  #handOn(text: string): void {
+  #deliver(text: string): void {
     const frame: Frame | GatewayEvent = JSON.parse(text);
     if ('event_id' in frame && this.#brought.delete(frame.event_id)) return;
     // The limit is that of a connection; alone the tab may be within it.

@@ -25,7 +25,7 @@ class EventStreamSocket implements Socket {
   #options: Options;
   #token: string | undefined;
   #rooms: Set<string>;
-  /** The id of the last block that was handed on. */
+  /** The id of the last block that was delivered. */
   #cursor: string | undefined;
   #stream: AbortController | undefined;
   /** The ids of items that came as state, which the stream behind it may bring again. */
@@ -77,7 +77,7 @@ class EventStreamSocket implements Socket {
   }
 
   /** Opens a stream in place of the one before. Its first frames, up to `subscribed` where there is one, go to `first`,
-   *  the rest is handed on. Resolves when it has begun. */
+   *  the rest is delivered. Resolves when it has begun. */
   async #open(query: Query, first: (frame: Frame) => void): Promise<void> {
     this.#stream?.abort();
     this.#draining = undefined;
@@ -88,14 +88,14 @@ class EventStreamSocket implements Socket {
     const awaited = query.rooms || query.since ? 'subscribed' : 'connection.established';
     await new Promise<void>((begun, failed) => {
       let beginning = true;
-      const handOn = (frame: Frame) => {
+      const deliver = (frame: Frame) => {
         if (!beginning) return this.#emit(frame);
         first(frame);
         if (frame.type !== awaited) return;
         beginning = false;
         begun();
       };
-      this.#read(reader, stream.signal, handOn).catch(() => {}).then(() => {
+      this.#read(reader, stream.signal, deliver).catch(() => {}).then(() => {
         failed(new Error('the stream ended'));
         if (beginning || stream.signal.aborted) return;
         // Again, since the time to a stream's slot counts from its end; without its cursor, which is an older place.
@@ -105,7 +105,7 @@ class EventStreamSocket implements Socket {
     });
   }
 
-  async #read(reader: ReadableStreamDefaultReader<string>, signal: AbortSignal, handOn: (frame: Frame) => void): Promise<void> {
+  async #read(reader: ReadableStreamDefaultReader<string>, signal: AbortSignal, deliver: (frame: Frame) => void): Promise<void> {
     let text = '';
     for (;;) {
       const { value, done } = await reader.read();
@@ -114,12 +114,12 @@ class EventStreamSocket implements Socket {
       text += value;
       for (let end; (end = text.indexOf('\n\n')) >= 0; text = text.slice(end + 2)) {
         if (signal.aborted) return;
-        this.#block(text.slice(0, end), handOn);
+        this.#block(text.slice(0, end), deliver);
       }
     }
   }
 
-  #block(block: string, handOn: (frame: Frame) => void): void {
+  #block(block: string, deliver: (frame: Frame) => void): void {
     const fields = new Map(block.split('\n').map((line) => line.split(/: ?(.*)/s) as [string, string]));
     const id = fields.get('id');
     const data = fields.get('data');
@@ -127,7 +127,7 @@ class EventStreamSocket implements Socket {
     if (!frame) return; // a comment, or `retry`
     if (frame.event_id === undefined) this.#clock = frame.timestamp;
     if (frame.type === 'server.draining') this.#draining = frame;
-    if (!this.#known.delete(frame.event_id)) handOn(frame);
+    if (!this.#known.delete(frame.event_id)) deliver(frame);
     if (id) this.#cursor = id;
   }
 

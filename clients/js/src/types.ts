@@ -93,7 +93,7 @@ export interface RoomStateChange {
 }
 
 export interface RoomOptions<E extends object = AnyEvents, S = any> {
-  /** Loads what the room's page shows, as of `cursor` or later; its events after that are handed on when it has. Called
+  /** Loads what the room's page shows, as of `cursor` or later; events after that are delivered when it has. Called
    *  again after each gap, with jitter, and with backoff where it fails. `signal` ends one that was overtaken. */
   load?: (cursor: string, signal: AbortSignal) => S | Promise<S>;
   /** Gets what `load` resolved to, unless a newer load has begun. Replace all that the page shows by it. */

@@ -324,7 +324,7 @@ var Rooms = class {
     this.position = since;
   }
   notify;
-  /** Everything of our rooms up to here was handled, save what is owed of state. */
+  /** Every event of the rooms up to here was handled, except for owed state. */
   position;
   chance;
   duplicates = 0;
@@ -472,7 +472,7 @@ var Rooms = class {
     return refused;
   }
   // ---- replays
-  /** Whether our rooms were joined on this connection, so that what comes now follows `position`. */
+  /** Whether the rooms are joined on this connection, so that its events follow `position`. */
   get #resumed() {
     return this.#base === void 0 || this.#base.left !== void 0;
   }
@@ -694,7 +694,7 @@ var Session = class {
   #commands;
   #token;
   #timer = new Timer();
-  // of the next attempt, or the deadline of what is awaited
+  // until the next attempt or ping, or the deadline of an answer
   #dialled = 0;
   // number of the attempt; what belongs to an older one is ignored
   #attempt = 0;
@@ -903,7 +903,7 @@ var GatewayClient = class {
   get rooms() {
     return this.#session.rooms.names;
   }
-  /** Events that came twice on one connection: none, or the gateway has a fault. They are not handed on. */
+  /** Events that came twice on one connection: none, or the gateway has a fault. They are not delivered. */
   get duplicates() {
     return this.#session.rooms.duplicates;
   }
@@ -1089,7 +1089,7 @@ var SharedSocket = class {
   // of the lock, while leading
   #leader;
   #kept;
-  // what the leader handed on while joining
+  // frames that the leader posted while this tab was joining
   #brought = /* @__PURE__ */ new Set();
   // events of our own connection while joining
   #attempts = 0;
@@ -1156,7 +1156,7 @@ var SharedSocket = class {
     this.#id = crypto.randomUUID();
     this.#later();
   }
-  /** An event that comes while joining. A keyed one may stand for several that the leader hands on one by one. */
+  /** An event that comes while joining. A keyed one may stand for several that the leader posts one by one. */
   #note({ key, event_id }) {
     if (this.#role !== "joining") return;
     if (key) this.#retreat();
@@ -1257,7 +1257,7 @@ var SharedSocket = class {
     own.close();
     this.#own = void 0;
     this.#role = "following";
-    for (const text of this.#kept) this.#handOn(text);
+    for (const text of this.#kept) this.#deliver(text);
     navigator.locks.request(this.#name, { signal: this.#ended.signal }, () => this.#end()).catch(() => {
     });
   }
@@ -1279,7 +1279,7 @@ var SharedSocket = class {
     if ("attempt" in message) return this.#welcome(message.by, message.attempt, message.cursor);
     if (message.by !== this.#leader || !("text" in message)) return;
     if (this.#role === "joining") this.#kept?.push(message.text);
-    else if (this.#role === "following") this.#handOn(message.text);
+    else if (this.#role === "following") this.#deliver(message.text);
   }
   #welcome(by, attempt, since) {
     if (this.#role !== "joining" || attempt !== this.#attempts) return;
@@ -1290,7 +1290,7 @@ var SharedSocket = class {
     this.#command({ type: "subscribe", id: ` join ${attempt}`, rooms: [...this.#rooms], since });
   }
   /** A frame of the leader's connection. */
-  #handOn(text) {
+  #deliver(text) {
     const frame = JSON.parse(text);
     if ("event_id" in frame && this.#brought.delete(frame.event_id)) return;
     if (frame.type === "error" && frame.data.code === "too_many_rooms") this.#end();
@@ -1310,7 +1310,7 @@ var EventStreamSocket = class {
   #options;
   #token;
   #rooms;
-  /** The id of the last block that was handed on. */
+  /** The id of the last block that was delivered. */
   #cursor;
   #stream;
   /** The ids of items that came as state, which the stream behind it may bring again. */
@@ -1357,7 +1357,7 @@ var EventStreamSocket = class {
     }
   }
   /** Opens a stream in place of the one before. Its first frames, up to `subscribed` where there is one, go to `first`,
-   *  the rest is handed on. Resolves when it has begun. */
+   *  the rest is delivered. Resolves when it has begun. */
   async #open(query, first) {
     this.#stream?.abort();
     this.#draining = void 0;
@@ -1368,14 +1368,14 @@ var EventStreamSocket = class {
     const awaited = query.rooms || query.since ? "subscribed" : "connection.established";
     await new Promise((begun, failed) => {
       let beginning = true;
-      const handOn = (frame) => {
+      const deliver = (frame) => {
         if (!beginning) return this.#emit(frame);
         first(frame);
         if (frame.type !== awaited) return;
         beginning = false;
         begun();
       };
-      this.#read(reader, stream.signal, handOn).catch(() => {
+      this.#read(reader, stream.signal, deliver).catch(() => {
       }).then(() => {
         failed(new Error("the stream ended"));
         if (beginning || stream.signal.aborted) return;
@@ -1384,7 +1384,7 @@ var EventStreamSocket = class {
       });
     });
   }
-  async #read(reader, signal, handOn) {
+  async #read(reader, signal, deliver) {
     let text = "";
     for (; ; ) {
       const { value, done } = await reader.read();
@@ -1393,11 +1393,11 @@ var EventStreamSocket = class {
       text += value;
       for (let end; (end = text.indexOf("\n\n")) >= 0; text = text.slice(end + 2)) {
         if (signal.aborted) return;
-        this.#block(text.slice(0, end), handOn);
+        this.#block(text.slice(0, end), deliver);
       }
     }
   }
-  #block(block, handOn) {
+  #block(block, deliver) {
     const fields = new Map(block.split("\n").map((line) => line.split(/: ?(.*)/s)));
     const id = fields.get("id");
     const data = fields.get("data");
@@ -1405,7 +1405,7 @@ var EventStreamSocket = class {
     if (!frame) return;
     if (frame.event_id === void 0) this.#clock = frame.timestamp;
     if (frame.type === "server.draining") this.#draining = frame;
-    if (!this.#known.delete(frame.event_id)) handOn(frame);
+    if (!this.#known.delete(frame.event_id)) deliver(frame);
     if (id) this.#cursor = id;
   }
   // ---- commands
