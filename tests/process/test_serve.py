@@ -206,7 +206,8 @@ def test_development_mode_keeps_its_key_and_so_its_tokens(tmp_path: Path) -> Non
 
 def test_demo_traffic_flows_for_two_tenants(tmp_path: Path) -> None:
     """Plausible events within moments, without a publisher."""
-    with started("serve", "--dev", "--demo", "--port", "0", cwd=tmp_path) as process:
+    env = variables(admin_requests_per_minute=0)
+    with started("serve", "--dev", "--demo", "--port", "0", cwd=tmp_path, env=env) as process:
         port = process.line(r"Dashboard +http://127\.0\.0\.1:(\d+)/")
         url = f"http://127.0.0.1:{port}"
         answer = httpx.post(f"{url}/dev/session", json={}, timeout=PATIENCE, trust_env=False)
