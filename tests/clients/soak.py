@@ -4,7 +4,7 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager, suppress
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, Final
 
@@ -52,9 +52,11 @@ Following = Callable[[str], AbstractAsyncContextManager[Sequence[Witness]]]
 """Clients that follow `circle:1` of the gateway at this URL, and their witnesses."""
 
 
-async def trouble(network: Proxy, gate: GatewayProcess, chance: random.Random, faults: Counter[str]) -> None:
-    """Faults without end: mostly of the network, now and then a restart or a crash of the gateway."""
-    while True:
+async def trouble(network: Proxy, gate: GatewayProcess, chance: random.Random, ends: float) -> Counter[str]:
+    """Faults until then, each mended again: mostly of the network, now and then a restart or a crash of the gateway.
+    Returns how many there were of each."""
+    faults: Counter[str] = Counter()
+    while asyncio.get_running_loop().time() < ends:
         await asyncio.sleep(chance.uniform(0.2, 1.5))
         (fault,) = chance.choices(("reset", "partition", "strand", "restart", "crash"), (6, 3, 1, 1, 1))
         faults[fault] += 1
@@ -73,12 +75,12 @@ async def trouble(network: Proxy, gate: GatewayProcess, chance: random.Random, f
             case _:
                 gate.kill()
                 await gate.start()
+    return faults
 
 
 async def soak(following: Following, folder: Path, seconds: float, seed: int, **settings: Any) -> None:
     """Follow with all clients for so long; then each has the newest event, and everything since its last gap once."""
     chance = random.Random(seed)
-    faults: Counter[str] = Counter()
     bounds = {"log_max_events": 200, "ping_interval": 1, "mark_interval": 1, **settings}
     async with GatewayProcess(folder, **bounds) as gate, proxied(gate.port) as network:
         url = f"http://127.0.0.1:{network.port}"
@@ -97,17 +99,13 @@ async def soak(following: Following, folder: Path, seconds: float, seed: int, **
                 return all(witness.last >= published - 1 for witness in witnesses)
 
             await until(all_have_the_newest, PATIENCE)
-            troubling = asyncio.create_task(trouble(network, gate, chance, faults))
             ends = asyncio.get_running_loop().time() + seconds
-            while asyncio.get_running_loop().time() < ends:
-                await publish()
-                await asyncio.sleep(chance.uniform(0.0, 0.02))
-            troubling.cancel()
-            with suppress(asyncio.CancelledError):
-                await troubling
-            network.heal()
-            if gate.status is not None:
-                await gate.start()
+            async with asyncio.TaskGroup() as group:
+                troubling = group.create_task(trouble(network, gate, chance, ends))
+                while not troubling.done():
+                    await publish()
+                    await asyncio.sleep(chance.uniform(0.0, 0.02))
+            faults = troubling.result()
             await until(all_have_the_newest, PATIENCE)
             for witness in witnesses:
                 witness.assert_whole()

@@ -53,6 +53,7 @@ async def following(url: str) -> AsyncIterator[list[PageWitness]]:
         yield witnesses
 
 
+@pytest.mark.timeout(240)
 async def test_a_short_soak(tmp_path: Path) -> None:
     await soak(following, tmp_path / "gateway", 12.0, 1)
 
