@@ -1,5 +1,6 @@
 """Commands of clients over the WebSocket, and the parser of their frames."""
 
+from functools import lru_cache
 from typing import Annotated, Any, Final, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
@@ -95,15 +96,20 @@ def command_models(kinds: RoomKinds) -> tuple[type[AnyCommand], ...]:
     return (Ping, Subscribe, Unsubscribe, Auth, PresenceCommand, publish)
 
 
+@lru_cache(maxsize=8)
+def _command_adapter(kinds: RoomKinds) -> TypeAdapter[AnyCommand]:
+    publish: Any = command_models(kinds)[-1]
+    return TypeAdapter(
+        Annotated[Ping | Subscribe | Unsubscribe | Auth | publish | PresenceCommand, Field(discriminator="type")],
+        config=ConfigDict(hide_input_in_errors=True),  # the input may be a token
+    )
+
+
 class CommandParser:
     """The parser of commands for these kinds of room."""
 
     def __init__(self, kinds: RoomKinds) -> None:
-        publish: Any = command_models(kinds)[-1]
-        self._adapter: TypeAdapter[AnyCommand] = TypeAdapter(
-            Annotated[Ping | Subscribe | Unsubscribe | Auth | publish | PresenceCommand, Field(discriminator="type")],
-            config=ConfigDict(hide_input_in_errors=True),  # the input may be a token
-        )
+        self._adapter = _command_adapter(kinds)
 
     def parse(self, text: str) -> AnyCommand:
         """The command in one text frame. Raises `CommandError` for anything else, without quoting it."""

@@ -112,6 +112,12 @@ class RoomKinds:
         """`route(user_id, *ids)`: ids in the order of `fields`, None where there is none. Raises `IdInvalid`."""
         self._named: Final = remembered(self._find_named)
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, RoomKinds) and other.names == self.names
+
+    def __hash__(self) -> int:
+        return hash(self.names)
+
     def __repr__(self) -> str:
         return f"RoomKinds({', '.join(self.names)})"
 

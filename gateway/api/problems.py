@@ -1,6 +1,7 @@
 """Errors as problem documents (RFC 9457), with the protocol's error codes."""
 
 from collections.abc import Sequence
+from copy import deepcopy
 from http import HTTPStatus
 from math import ceil
 from time import time
@@ -138,6 +139,9 @@ _OF_SOME_ROUTES: Final = frozenset(
 """Error codes of the routes that name them; all others may come from any route."""
 
 
+_SCHEMA: Final = Problem.model_json_schema(mode="serialization")
+
+
 def problems(*statuses: int, codes: Sequence[ErrorCode] = ()) -> dict[int | str, dict[str, Any]]:
     """The errors of a route, for OpenAPI, by status: of `statuses`, and of `codes` that not every route has. An example
     for each code."""
@@ -153,7 +157,7 @@ def _described(status: int, codes: Sequence[ErrorCode]) -> dict[str, Any]:
     ]
     examples = {code.value: {"value": _example(status, code)} for code in possible}
     # The schema itself, since FastAPI describes a `model` as application/json.
-    content = {"schema": Problem.model_json_schema(mode="serialization"), "examples": examples}
+    content = {"schema": deepcopy(_SCHEMA), "examples": examples}
     return {
         "description": f"{HTTPStatus(status).phrase}: {', '.join(f'`{code}`' for code in possible)}",
         "content": {MEDIA_TYPE: content},
