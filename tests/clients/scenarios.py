@@ -9,12 +9,14 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
+import pytest
 from websockets.asyncio.client import connect
 
 from tests.support.clients import http
-from tests.support.process import GatewayProcess
+from tests.support.inprocess import RunningGateway, running
+from tests.support.process import FAULTS, QUICK, GatewayProcess
 from tests.support.proxy import Proxy, proxied
-from tests.support.settings import ROOT, environment
+from tests.support.settings import ROOT, environment, settings_for
 from tests.support.tokens import token
 
 SCENARIOS: Final[list[dict[str, Any]]] = json.loads((ROOT / "clients/scenarios/scenarios.json").read_text())
@@ -85,7 +87,7 @@ class Play:
         self,
         scenario: dict[str, Any],
         command: Sequence[str],
-        gate: GatewayProcess,
+        gate: GatewayProcess | RunningGateway,
         proxy: Proxy,
         stack: AsyncExitStack,
     ) -> None:
@@ -123,8 +125,10 @@ class Play:
             self._returned = 1
 
     async def publish(self, numbers: list[int], circle: int = 1) -> None:
-        ids = await self._gate.publish(({"n": n} for n in numbers), token("publisher"), circle_id=circle)
-        self._last_id = ids[-1]
+        events = [{"type": "task.completed", "data": {"n": n}, "circle_id": circle} for n in numbers]
+        async with http(self._gate, token("publisher")) as api:
+            answer = await api.post("/events/batch", json={"events": events})
+        self._last_id = answer.json()["results"][-1]["event_id"]
 
     async def remember(self, _: bool) -> None:
         self._remembered = self._last_id
@@ -169,6 +173,7 @@ class Play:
         }[what]()
 
     async def gateway(self, what: str) -> None:
+        assert isinstance(self._gate, GatewayProcess)
         if what == "kill":
             self._gate.kill()
         else:
@@ -233,15 +238,25 @@ async def client_is_well(client: Client) -> None:
     assert client.process.returncode is None or client.lines[-1][0] == "ended", client.lines
 
 
-async def play(scenario: dict[str, Any], command: Sequence[str], folder: Path) -> None:
+@asynccontextmanager
+async def _gateway(scenario: dict[str, Any], folder: Path) -> AsyncIterator[GatewayProcess | RunningGateway]:
+    """The gateway of a scenario: a process of its own where a step ends it, which takes a second of CPU to start."""
+    settings = {**QUICK, **scenario.get("settings", {})}
+    if any("gateway" in step for step in scenario["steps"]):
+        async with GatewayProcess(folder / "gateway", **settings) as process:
+            yield process
+    else:
+        async with running(settings_for(**settings)) as gate:
+            yield gate
+
+
+async def play(
+    scenario: dict[str, Any], command: Sequence[str], folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """Play a scenario with the driver that this command runs, in an order of its steps."""
-    settings = scenario.get("settings", {})
-    async with (
-        GatewayProcess(folder / "gateway", **settings) as gate,
-        proxied(gate.port) as proxy,
-        AsyncExitStack() as stack,
-    ):
+    async with _gateway(scenario, folder) as gate, proxied(gate.port) as proxy, AsyncExitStack() as stack:
         playing = Play(scenario, command, gate, proxy, stack)
         for step in scenario["steps"]:
             (action, argument), *more = step.items()
             await getattr(playing, action)(argument, **dict(more))
+    assert not FAULTS.search(caplog.text), caplog.text

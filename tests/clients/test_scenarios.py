@@ -18,8 +18,8 @@ client share."""
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario["name"].replace(" ", "-"))
-async def test_python_with_asyncio(scenario: dict[str, Any], tmp_path: Path) -> None:
-    await play(scenario, [*PYTHON, "asyncio"], tmp_path)
+async def test_python_with_asyncio(scenario: dict[str, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    await play(scenario, [*PYTHON, "asyncio"], tmp_path, caplog)
 
 
 @pytest.mark.parametrize(
@@ -27,11 +27,13 @@ async def test_python_with_asyncio(scenario: dict[str, Any], tmp_path: Path) -> 
     [one for one in SCENARIOS if one["name"] in SOCKETS],
     ids=lambda scenario: scenario["name"].replace(" ", "-"),
 )
-async def test_python_without_asyncio(scenario: dict[str, Any], tmp_path: Path) -> None:
-    await play(scenario, [*PYTHON, "sync"], tmp_path)
+async def test_python_without_asyncio(
+    scenario: dict[str, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    await play(scenario, [*PYTHON, "sync"], tmp_path, caplog)
 
 
 @needs_websocket
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario["name"].replace(" ", "-"))
-async def test_javascript(scenario: dict[str, Any], tmp_path: Path) -> None:
-    await play(scenario, JAVASCRIPT, tmp_path)
+async def test_javascript(scenario: dict[str, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    await play(scenario, JAVASCRIPT, tmp_path, caplog)

@@ -32,6 +32,9 @@ MIB: Final = 1024 * 1024
 FAULTS: Final = re.compile(r"Traceback|\bERROR\b|\"level\": ?\"error\"|Task exception|eyJ[\w-]+\.eyJ")
 """Lines that no gateway may write to its log under any input: a fault of its own, or a token."""
 
+QUICK: Final[Mapping[str, Any]] = {"commands_per_second": 0, "events_per_second": 0, "drain_seconds": 0}
+"""Settings of gateways under test unless they are given."""
+
 _SERVE: Final = ("-m", "gateway", "serve")
 _BARE: Final = (
     "-c",
@@ -192,8 +195,7 @@ class GatewayProcess(Process):
         self.url = f"http://127.0.0.1:{self.port}"
         self.ws_url = f"ws://127.0.0.1:{self.port}/ws/dashboard"
         self._killed = False
-        quick = {"commands_per_second": 0, "events_per_second": 0, "drain_seconds": 0}
-        values = {"jwt_secret": SECRET, **NO_LIMITS, **quick, **settings}
+        values = {"jwt_secret": SECRET, **NO_LIMITS, **QUICK, **settings}
         command = [sys.executable, *(_BARE if bare else _SERVE), *options, "--port", str(self.port)]
         super().__init__(command, folder, environment({"HOME": str(folder), **(variables or {})}, **values), name)
 
