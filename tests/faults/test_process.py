@@ -24,7 +24,7 @@ from tests.support.redis import redis_server
 from tests.support.settings import SECRET
 from tests.support.tokens import token
 
-LINES = 500
+LINES = 100
 """More than the pipe holds, which is made a small one."""
 
 

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -127,7 +128,7 @@ def test_each_test_is_run_in_one_step_of_two() -> None:
     """Tests with a time limit run in a step of their own; a selection of the caller's is not divided."""
     parallel, timing = (command for name, command in dev.test_steps(["-k", "rooms"]).items() if "pytest" in name)
     assert parallel[-4:] == ["-m", "not timing and not chaos", "-k", "rooms"]
-    assert timing == ["pytest", "-n", "0", "-m", "timing and not chaos", "-k", "rooms"]
+    assert timing == ["pytest", "-n", "2", "--dist", "worksteal", "-m", "timing and not chaos", "-k", "rooms"]
     (chosen,) = (command for name, command in dev.test_steps(["-m", "chaos"]).items() if "pytest" in name)
     assert chosen[-2:] == ["-m", "chaos"]
 
@@ -154,6 +155,7 @@ def test_a_step_that_failed_once_has_failed(
         return statuses[len(ran) - 1], 1.0
 
     monkeypatch.setattr(dev, "step", step)
+    monkeypatch.setattr(dev, "compile_tests", lambda: subprocess.Popen(["true"]))
     with pytest.raises(SystemExit) as ended:
         dev.test([])
     assert int(ended.value.code or 0) == ends_with
