@@ -95,6 +95,14 @@ async def test_batches_of_a_tenant_wait_in_order_for_a_limited_time(monkeypatch:
     assert scheduler.idle
 
 
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Time limits that a slow machine does not meet."""
+    monkeypatch.setattr(ingest, "MAX_WAIT", 60.0)
+    monkeypatch.setattr(ingest, "_MAX_SECONDS", 60.0)
+
+
+@pytest.mark.usefixtures("patient")
 async def test_a_batch_lets_the_loop_do_something_else(gate: RunningGateway) -> None:
     """A thousand events are not one piece of work: others have their turns all the while."""
     handled = 0
@@ -188,6 +196,7 @@ LARGE = {"events": [EVENT | {"data": {"text": "x" * (SLICE * PARSED_BYTES // 10)
 LARGE_EVENT = EVENT | {"data": {"text": "x" * (SLICE * PARSED_BYTES)}}
 
 
+@pytest.mark.usefixtures("patient")
 @pytest.mark.parametrize(
     ("path", "body", "parses"),
     [
