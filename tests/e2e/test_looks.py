@@ -64,6 +64,8 @@ async def test_on_a_phone_panes_are_stacked_and_every_control_is_within_reach(
         await filled(visit)
         assert await visit.page.evaluate("[innerWidth, document.scrollingElement.scrollWidth]") == [390, 390]
         assert await visit.page.evaluate(_OVERFLOWING) == []
+        title = visit.page.get_by_role("heading", level=1)
+        assert await title.evaluate("(element) => element.scrollWidth <= element.clientWidth")  # clear of the links
         first, second = [await visit.pane(tenant).bounding_box() for tenant in ("acme", "globex")]
         assert first
         assert second
