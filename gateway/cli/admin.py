@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gateway.cli.admin_api import AdminApi
+from gateway.cli.admin_api import SECONDS, AdminApi
 from gateway.cli.errors import ClientError, fail
 from gateway.cli.options import Token, Url
 
@@ -107,10 +107,10 @@ def disconnect(
 
 
 @contextmanager
-def administrators_api(url: str, token: str, tenant: str | None = None) -> Iterator[AdminApi]:
+def administrators_api(url: str, token: str, tenant: str | None = None, seconds: float = SECONDS) -> Iterator[AdminApi]:
     """The API; its errors end the command with one line."""
     try:
-        with closing(AdminApi(url, token, tenant)) as api:
+        with closing(AdminApi(url, token, tenant, seconds)) as api:
             yield api
     except ClientError as error:
         fail(error)

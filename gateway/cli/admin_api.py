@@ -1,6 +1,8 @@
 """The administrators' HTTP API as the commands call it."""
 
 from collections.abc import Iterator, Mapping
+from http import HTTPStatus
+from http.client import HTTPException
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
@@ -9,7 +11,9 @@ from gathering_client import GatewayError
 from gathering_client.address import Address
 from gathering_client.http import Http, HttpPool
 
-_SECONDS: Final = 10.0
+SECONDS: Final = 10.0
+"""The longest time that a request may take."""
+
 PAGE: Final = 200
 
 
@@ -17,15 +21,16 @@ class AdminApi:
     """The API of the gateway at `url`, called with `token`; `tenant` is that of all calls, by default the token's own.
     Raises `ClientError`."""
 
-    def __init__(self, url: str, token: str, tenant: str | None = None) -> None:
+    def __init__(self, url: str, token: str, tenant: str | None = None, seconds: float = SECONDS) -> None:
         if not token:
             raise ClientError("--token: is missing; pass an administrator's, or set GATEWAY_TOKEN")
         if not (token.isascii() and token.isprintable() and " " not in token):
             raise ClientError("--token: not a valid token; get one with `gateway token --scope admin`")
         try:
-            self._pool = HttpPool(Http(Address.of(url), _SECONDS, None))
+            self._http = Http(Address.of(url), seconds, None)
         except ValueError as error:
             raise ClientError(f"--url: {error}") from None
+        self._pool = HttpPool(self._http)
         self._token = token
         self._tenant = tenant
 
@@ -35,6 +40,23 @@ class AdminApi:
 
     def get(self, path: str, **query: str | int | None) -> dict[str, Any]:
         return self._ask("GET", path, query)
+
+    def text(self, path: str) -> str:
+        """The answer of a route that is not JSON."""
+        connection = self._http.connection()
+        try:
+            connection.request(
+                "GET", self._http.address.path + path, headers={"Authorization": f"Bearer {self._token}"}
+            )
+            answer = connection.getresponse()
+            text = answer.read().decode()
+        except (HTTPException, OSError) as error:
+            raise ClientError(f"no answer from {self._http.address}: {error}", temporary=True) from None
+        finally:
+            connection.close()
+        if answer.status != HTTPStatus.OK:
+            raise ClientError(f"{path}: the answer is HTTP {answer.status}", temporary=True)
+        return text
 
     def pages(self, path: str, member: str) -> Iterator[dict[str, Any]]:
         """The items of all pages."""
@@ -56,9 +78,9 @@ class AdminApi:
     def _ask(
         self, method: str, path: str, query: Mapping[str, str | int | None], body: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
-        asked = dict(query) if body is not None else {**query, "tenant": self._tenant}
+        asked = dict(query) if body is not None else {"tenant": self._tenant, **query}
         parameters = urlencode({name: value for name, value in asked.items() if value is not None})
         try:
             return self._pool.request(method, f"{path}?{parameters}" if parameters else path, self._token, body)
         except GatewayError as error:
-            raise ClientError(str(error)) from None
+            raise ClientError(str(error), error.temporary) from None

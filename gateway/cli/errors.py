@@ -9,7 +9,12 @@ from gateway.service.config import ConfigError, Settings, load_settings
 
 
 class ClientError(Exception):
-    """A failed client command: one line for the user, without a token."""
+    """A failed client command: one line for the user, without a token. A later attempt may succeed where it is
+    `temporary`."""
+
+    def __init__(self, message: str, temporary: bool = False) -> None:
+        super().__init__(message)
+        self.temporary = temporary
 
 
 def fail(error: object) -> NoReturn:

@@ -14,6 +14,7 @@ from gateway.cli.errors import ClientError, configured, fail
 from gateway.cli.explain import explain
 from gateway.cli.options import Token, Url
 from gateway.cli.token import token_app
+from gateway.cli.top import top
 from gateway.core.connect_request import WEBSOCKET_PATH
 from gateway.core.version import VERSION
 from gateway.service.config import ConfigError, load_settings
@@ -159,6 +160,7 @@ def _id(text: str) -> int | str:
 
 add_commands(app)
 app.command()(explain)
+app.command()(top)
 
 
 def main() -> None:

@@ -53,6 +53,7 @@ DRIVERS = {
     "websockets": ("gateway.testing", "gateway.transports"),
     "gathering_client": ("gateway.cli",),
     "typer": ("gateway.cli",),
+    "rich": ("gateway.cli.top", "gateway.cli.top_screen"),
     "redis": ("gateway.redis", "gateway.logs.redis", "gateway.cluster.redis"),
     "jwt": ("auth.tokens", "auth.jwk"),
     "cryptography": ("auth.keys", "auth.jwk", "gateway.core.cursor", "gateway.core.ticket_seal"),

@@ -1,0 +1,124 @@
+"""The readings of `gateway top`: answers of the administrators' API, with rates between two of them."""
+
+import re
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from math import inf
+from typing import Any, Final
+
+from gateway.cli.admin_api import AdminApi
+
+MOST: Final = 20
+"""Tenants, rooms and connections of a reading, at most."""
+
+_PAGE: Final = 1_000
+_NO_RATES: Final[Mapping[str, float]] = {}
+_SAMPLE: Final = re.compile(r'^gateway_tenant_(events|deliveries)_total\{tenant="([^"\\]+)"\} (\S+)$', re.MULTILINE)
+
+
+class TopReader:
+    """Reads what is going on. With the scope `platform` that is each node's numbers, the busiest tenants of the node
+    that answers, and the rooms and slow consumers of one tenant: that of `--tenant`, else the busiest. With `admin` it
+    is the state of the nodes and the token's own tenant.
+
+    `timer` is seconds of a monotonic clock.
+    """
+
+    def __init__(self, api: AdminApi, tenant: str | None, timer: Callable[[], float] = time.monotonic) -> None:
+        self._api = api
+        self._tenant = tenant
+        self._timer = timer
+        self._nodes: dict[str, tuple[float, dict[str, Any]]] = {}
+        self._counts: tuple[float, dict[str, dict[str, float]]] = (0.0, {})
+
+    def read(self) -> dict[str, Any]:
+        """A reading, as `--json` prints it; rates are absent in the first one. Raises `ClientError`."""
+        answer = self._api.get("/admin/nodes")
+        now = self._timer()
+        before, self._nodes = self._nodes, {node["node"]: (now, node) for node in answer["nodes"]}
+        nodes = [_node(node, now, before.get(node["node"])) for node in answer["nodes"]]
+        tenants = self._tenants(self._api.text("/metrics/tenants")) if "connections" in answer["nodes"][0] else []
+        chosen = self._tenant or next((each["tenant"] for each in tenants if each["tenant"] != "other"), None)
+        return {
+            "at": _now(),
+            "nodes": nodes,
+            "silent": answer["silent"],
+            "tenants": tenants[:MOST],
+            "shown": self._shown(chosen),
+        }
+
+    def _tenants(self, text: str) -> list[dict[str, Any]]:
+        """The busiest tenants first: by their rates, in the first reading by their counts."""
+        now = self._timer()
+        counts: dict[str, dict[str, float]] = {}
+        for name, tenant, value in _SAMPLE.findall(text):
+            counts.setdefault(tenant, {})[name] = float(value)
+        (then, before), self._counts = self._counts, (now, counts)
+        found = []
+        for tenant, counted in counts.items():
+            each: dict[str, Any] = {"tenant": tenant, **{name: int(value) for name, value in counted.items()}}
+            if tenant in before:
+                each["per_second"] = rates(before[tenant], counted, now - then)
+            found.append(each)
+        return sorted(found, key=_work, reverse=True)
+
+    def _shown(self, tenant: str | None) -> dict[str, Any]:
+        """The rooms with most connections, and the connections that are behind, of one tenant."""
+        stats = self._api.get("/admin/stats", limit=1, tenant=tenant)
+        rooms = self._api.get("/admin/rooms", limit=_PAGE, tenant=tenant)
+        connections = self._api.get("/admin/connections", limit=_PAGE, tenant=tenant)
+        behind = [each for each in connections["connections"] if each["state"] == "behind"]
+        busiest = sorted(rooms["rooms"], key=lambda room: (-room["connections"], room["room"]))
+        return {
+            "tenant": stats["tenant"],
+            "connections": stats["active_connections"],
+            "users": stats["active_users"],
+            "rooms": busiest[:MOST],
+            "slow": [{name: each[name] for name in ("connection_id", "user_id", "node")} for each in behind[:MOST]],
+            "more": rooms["next"] is not None or connections["next"] is not None,
+        }
+
+
+def rates(before: Mapping[str, float], now: Mapping[str, float], seconds: float) -> dict[str, float]:
+    """Increases of counters a second, between two readings."""
+    if seconds <= 0:
+        return {}
+    return {name: max(0.0, round((count - before.get(name, 0)) / seconds, 2)) for name, count in now.items()}
+
+
+def percentile(before: Mapping[str, int], now: Mapping[str, int], share: float) -> float | None:
+    """The upper end of the bucket, in seconds, that holds the percentile of the samples between two readings of a
+    histogram: infinite for the last one, None without samples."""
+    counts = sorted((float(end), count - before.get(end, 0)) for end, count in now.items())
+    wanted, seen = sum(count for _, count in counts) * share, 0
+    for end, count in counts:
+        seen += count
+        if count and seen >= wanted:
+            return end
+    return None
+
+
+def _node(node: Mapping[str, Any], now: float, earlier: tuple[float, dict[str, Any]] | None) -> dict[str, Any]:
+    """A node as it is shown. Its rates are absent where it was started between the readings."""
+    shown = {name: value for name, value in node.items() if name not in ("loop_lag", "refusals", "closes", "gaps")}
+    if earlier is None or earlier[1]["started_at"] != node["started_at"] or "connections" not in node:
+        return shown
+    then, before = earlier
+    seconds = now - then
+    counted = ("deliveries", "delivered_bytes", "events", "cpu_seconds")
+    shown["per_second"] = rates(before, {name: node[name] for name in counted if name in node}, seconds)
+    for reasons in ("refusals", "closes", "gaps"):
+        found = rates(before.get(reasons) or _NO_RATES, node.get(reasons) or {}, seconds)
+        shown[f"{reasons}_per_second"] = {reason: rate for reason, rate in found.items() if rate}
+    lag = percentile(before.get("loop_lag") or {}, node.get("loop_lag") or {}, 0.99)
+    shown["loop_lag_p99"] = None if lag is None else (lag if lag < inf else "more")
+    return shown
+
+
+def _work(tenant: Mapping[str, Any]) -> tuple[float, float]:
+    return sum(tenant.get("per_second", _NO_RATES).values()), tenant.get("events", 0) + tenant.get("deliveries", 0)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
