@@ -33,10 +33,9 @@ try {
   const trial = new Trial((token) => describeSocket(trial, token).then(
     () => notify(''),
     (error) => notify(`The contract cannot be read with this token: ${error.message}`)));
-  const http = await read('/openapi.json');
+  const [http] = await Promise.all([read('/openapi.json'), describeSocket(trial, '')]);
   $('about').textContent = [http.info.title, http.info.version].join(' ');
   $('operations').replaceChildren(...new Reference(http).sections());
-  await describeSocket(trial, '');
   await trial.signIn();
 } catch (error) {
   notify(`The description cannot be read: ${error.message}`);
