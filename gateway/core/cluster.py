@@ -18,6 +18,16 @@ class NodeAnswers(NamedTuple):
     silent: tuple[str, ...] = ()
     partial: bool = False
 
+    def unpacked(self, unpack: Callable[[Any], Any]) -> "NodeAnswers":
+        """The answers as values. A node whose answer cannot be read, since its version is another, is silent."""
+        answers, silent = {}, {*self.silent}
+        for node, packed in self.answers.items():
+            try:
+                answers[node] = unpack(packed)
+            except (ValueError, TypeError, KeyError):
+                silent.add(node)
+        return NodeAnswers(answers, tuple(sorted(silent)), self.partial)
+
 
 class NodeQueries(Protocol):
     """Questions to the other nodes. An implementation guarantees, and `gateway.testing` checks:

@@ -45,22 +45,23 @@ class ClusterAudit:
         """The last acts about a tenant and by its administrators, by default of all; after the place `before`, or about
         `name`, as `AuditTrail.about`."""
         question = {"tenant": tenant, "limit": limit + 1, "before": before, "name": name}
-        own = await self._answer(question)
-        others = await self._cluster.queries.ask(_KIND, tenant, question)
+        own = self._here(question)
+        others = (await self._cluster.queries.ask(_KIND, tenant, question)).unpacked(_unpacked)
         answers = {self._cluster.members.node: own, **others.answers}
-        every = (act for node, packed in answers.items() for act in _unpacked(node, packed))
+        every = (FoundAct(ActPlace(act.at, node, act.number), act) for node, acts in answers.items() for act in acts)
         found = nlargest(limit + 1, every, key=attrgetter("place"))
         return FoundActs(found[:limit], len(found) > limit, tuple(sorted(answers)), others.silent, others.partial)
 
     async def _answer(self, question: Any) -> list[Any]:
+        return [astuple(act) for act in self._here(question)]
+
+    def _here(self, question: Any) -> list[Act]:
         tenant, limit, name = question["tenant"], question["limit"], question["name"]
         if name is not None:
-            return [astuple(act) for act in self._trail.about(tenant, name, limit)]
+            return self._trail.about(tenant, name, limit)
         before = question["before"] and ActPlace(*question["before"]).on(self._cluster.members.node)
-        return [astuple(act) for act in self._trail.of(tenant, before, limit)]
+        return self._trail.of(tenant, before, limit)
 
 
-def _unpacked(node: str, packed: Iterable[Any]) -> Iterable[FoundAct]:
-    for values in packed:
-        act = Act(*values)
-        yield FoundAct(ActPlace(act.at, node, act.number), act)
+def _unpacked(packed: Iterable[Any]) -> list[Act]:
+    return [Act(*values) for values in packed]

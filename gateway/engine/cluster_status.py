@@ -20,10 +20,11 @@ class ClusterStatus:
 
     async def read(self, platform: bool) -> NodesAnswer:
         """The nodes by name, this one first; with `platform` the numbers of all tenants too."""
-        own, others = await asyncio.gather(
+        own, answers = await asyncio.gather(
             self._reader.read(platform), self._cluster.queries.ask(_KIND, None, {"platform": platform})
         )
-        nodes = [own, *(NodeStatus.model_validate(answer) for _, answer in sorted(others.answers.items()))]
+        others = answers.unpacked(NodeStatus.model_validate)
+        nodes = [own, *(status for _, status in sorted(others.answers.items()))]
         more: dict[str, Any] = {"partial": True} if others.partial else {}
         return NodesAnswer(nodes=nodes, silent=list(others.silent), **more)
 

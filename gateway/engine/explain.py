@@ -123,8 +123,9 @@ class Explain:
     async def _ask(self, target: Target, question: Question, at: float, **about: Any) -> Explanation:
         """Ask all nodes; the event was published at `at` or later."""
         answers = {self._cluster.members.node: await self._records.explain(question)}
-        others = await self._cluster.queries.ask("explain", target.tenant, question.pack())
-        answers.update((node, NodeExplanation.model_validate(answer)) for node, answer in others.answers.items())
+        found = await self._cluster.queries.ask("explain", target.tenant, question.pack())
+        others = found.unpacked(NodeExplanation.model_validate)
+        answers.update(others.answers)
         connections = tuple(each for answer in answers.values() for each in answer.connections)
         complete = not (others.silent or others.partial) and all(answer.complete for answer in answers.values())
         if not connections and complete and target.connection_id is not None:

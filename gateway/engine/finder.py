@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from gateway.core.cluster import Cluster
 from gateway.core.errors import CursorInvalid
@@ -39,6 +39,13 @@ class Findings:
     connections: list[ConnectionInfo] = field(default_factory=list)
     more: bool = False
     similar: list[str] = field(default_factory=list)
+
+
+class _TokenUse(NamedTuple):
+    """The number of a node's connections with a token, and the ids of as many as are shown."""
+
+    connections: int
+    ids: list[str]
 
 
 class Finder:
@@ -89,20 +96,20 @@ class Finder:
         """The ids of connections that were opened with the token. Only their own nodes know its id."""
         question = {"tenant": found.tenant, "jti": token_id}
         here = await self._answer(question)
-        others = await self._cluster.queries.ask(_KIND, found.tenant, question)
+        asked = await self._cluster.queries.ask(_KIND, found.tenant, question)
+        others = asked.unpacked(lambda packed: _TokenUse(*packed))
         found.silent, found.partial = others.silent, others.partial
-        answers = [here, *others.answers.values()]
-        connections = sum(answer["count"] for answer in answers)
+        answers: list[_TokenUse] = [here, *others.answers.values()]
+        connections = sum(answer.connections for answer in answers)
         revoked = self._connections.revocations.is_token_revoked(found.tenant, token_id)
         if connections or revoked:
             found.token = FoundToken(jti=token_id, revoked=revoked, connections=connections)
-        return [id for answer in answers for id in answer["ids"]]
+        return [id for answer in answers for id in answer.ids]
 
-    async def _answer(self, question: Any) -> dict[str, Any]:
-        """The number of this node's connections with a token, and the ids of as many as are shown."""
+    async def _answer(self, question: Any) -> _TokenUse:
         here = self._connections.manager.of(question["tenant"]).connections.values()
         ids = [connection.id for connection in here if connection.identity.token_id == question["jti"]]
-        return {"count": len(ids), "ids": sorted(ids)[: MAX_CONNECTIONS + 1]}
+        return _TokenUse(len(ids), sorted(ids)[: MAX_CONNECTIONS + 1])
 
     async def _find_event(self, found: Findings, event_id: str) -> None:
         try:

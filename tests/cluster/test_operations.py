@@ -84,6 +84,7 @@ async def test_each_node_answers_for_all(server: RedisServer, prefix: str) -> No
 
 
 async def test_silent_nodes_are_named(server: RedisServer, prefix: str) -> None:
+    """Also those whose answers cannot be read, as during a rolling upgrade."""
     async with two_nodes(server, prefix) as (gates, names):
         one, other = gates
 
@@ -96,6 +97,18 @@ async def test_silent_nodes_are_named(server: RedisServer, prefix: str) -> None:
             assert (await get(one, path, **query))["silent"] == [names[1]], path
         async with http(one, one.token("root", scope=PLATFORM)) as api:
             assert_problem(await api.post("/admin/drain", json={"node": names[1]}), 503, "broker_unavailable")
+
+        async def of_another_version(question: Any) -> Any:
+            return {"no": "such answer"}
+
+        for kind in ("status", "acts", "token", "explain"):
+            other.service.gateway.cluster.queries.attach(kind, of_another_version)
+        explained = {"user_id": "ada", "room": "circle:7"}
+        for path, query in (
+            *(("/admin/nodes", {}), ("/admin/audit", {})),
+            *(("/admin/find", {"q": "ada"}), ("/admin/explain", explained)),
+        ):
+            assert (await get(one, path, **query))["silent"] == [names[1]], path
 
 
 async def test_any_node_is_drained_through_any_other(server: RedisServer, prefix: str) -> None:
