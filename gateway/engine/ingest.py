@@ -27,7 +27,7 @@ AT_ONCE: Final = 8
 MAX_WAIT: Final = 1.0
 """The time from the arrival of a request until it is parsed."""
 
-_MAX_SECONDS: Final = 1.5
+MAX_SECONDS: Final = 1.5
 """The time from a batch's arrival to its last slice, without that of the log's answer."""
 
 T = TypeVar("T")
@@ -115,7 +115,7 @@ class IngestBatch:
     async def begin(self, tenant: str, size: int) -> None:
         """Wait until a body of `size` bytes may be parsed. Raises `GatewayError` where that would take too long."""
         now = asyncio.get_running_loop().time()
-        self._bytes, self._until = size, now + _MAX_SECONDS
+        self._bytes, self._until = size, now + MAX_SECONDS
         own = self._own = self._scheduler.enter(tenant)
         self._begun = True
         try:
