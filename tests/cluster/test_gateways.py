@@ -13,7 +13,7 @@ from tests.support.settings import settings_for
 async def test_published_at_one_received_at_all(server: RedisServer, prefix: str) -> None:
     """Every client at every node gets every event once, in one order, under one id."""
     async with stage(*[server.url] * 3, prefix=prefix) as nodes:
-        publisher = Publisher(nodes.gates, pause=0)
+        publisher = Publisher(nodes.gates, pause=0, plain=True)
         await publisher.more(300)
         await nodes.judge(publisher)
         assert len({tuple(reader.ids) for reader in nodes.readers}) == 1
@@ -34,7 +34,7 @@ async def test_client_goes_on_at_another_node_from_its_cursor(server: RedisServe
     """Having lost its node, a client gets at the next one exactly what it missed, then live events."""
     async with stage(*[server.url] * 2, prefix=prefix) as nodes:
         one, other = nodes.gates
-        publisher = Publisher(nodes.gates)
+        publisher = Publisher(nodes.gates, plain=True)
         seen: list[str] = []
         async with one.client(query="&rooms=tenant") as client:
             await client.next("subscribed")

@@ -13,6 +13,7 @@ import httpx
 from auth.keys import KeyRing, hmac_key
 from auth.tokens import TokenIssuer
 from tests.faults.line import dial
+from tests.support.item_traffic import change_of, data_of
 from tests.support.oracle import Reader, hold
 from tests.support.pauses import PATIENCE, ran, until
 from tests.support.settings import SECRET
@@ -137,9 +138,9 @@ class ResumingClient(Reader):
             if start <= at < end and frame["data"]["n"] not in but
         ]
 
-    def reached(self, n: int) -> bool:
+    def reached(self, event_id: str) -> bool:
         """Whether this event is among the last that came."""
-        return any(frame["data"].get("n") == n for frame in self.frames[-20:] if "event_id" in frame)
+        return any(frame.get("event_id") == event_id for frame in self.frames[-20:])
 
     def check(self) -> None:
         """Raise what ended it: a frame that no server may send."""
@@ -171,9 +172,11 @@ async def following(
 
 class Publisher:
     """Publishes 1, 2, 3 and on over HTTP at `rate` a second, some at a time, each with a key of its own, and again (at
-    the next of `urls`) until it is acknowledged."""
+    the next of `urls`) until it is acknowledged. Every second one changes an item, unless all are `plain`."""
 
-    def __init__(self, urls: Sequence[str], rate: float = 100.0, fields: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self, urls: Sequence[str], rate: float = 100.0, fields: dict[str, Any] | None = None, *, plain: bool = False
+    ) -> None:
         self.acked: dict[int, str] = {}
         self.again: set[int] = set()
         """The events that had to be published more than once."""
@@ -182,6 +185,7 @@ class Publisher:
         self._count = max(1, round(rate / 20))
         self._pause = self._count / rate
         self._fields = fields or {}
+        self._plain = plain
         self._ended = False
         self._task = asyncio.create_task(self._publish_for_ever())
 
@@ -191,10 +195,7 @@ class Publisher:
         async with httpx.AsyncClient(trust_env=False, headers=headers, timeout=3.0) as client:
             while not self._ended:
                 now = ran()
-                events = [
-                    {"type": "task.created", "data": {"n": m, "at": now}, "idempotency_key": f"n{m}", **self._fields}
-                    for m in range(n, n + self._count)
-                ]
+                events = [self._event(m, now) for m in range(n, n + self._count)]
                 while not await self._publish(client, events):
                     self.again.update(range(n, n + self._count))
                     self._at += 1
@@ -202,6 +203,13 @@ class Publisher:
                 n += self._count
                 due = max(due + self._pause, ran() - 1.0)
                 await asyncio.sleep(max(0.0, due - ran()))
+
+    def _event(self, n: int, now: float) -> dict[str, Any]:
+        event = {"type": "task.created", "data": {"n": n, "at": now}, "idempotency_key": f"n{n}", **self._fields}
+        if not self._plain and (change := change_of(n)):
+            event["key"], event["op"] = change
+            event["data"] = {**data_of(n), "at": now}
+        return event
 
     async def _publish(self, client: httpx.AsyncClient, events: list[dict[str, Any]]) -> bool:
         """Whether all are acknowledged."""
@@ -228,8 +236,10 @@ class Publisher:
 
 
 @asynccontextmanager
-async def publishing(urls: Sequence[str], rate: float = 100.0, **fields: Any) -> AsyncIterator[Publisher]:
-    publisher = Publisher(urls, rate, fields)
+async def publishing(
+    urls: Sequence[str], rate: float = 100.0, *, plain: bool = False, **fields: Any
+) -> AsyncIterator[Publisher]:
+    publisher = Publisher(urls, rate, fields, plain=plain)
     try:
         yield publisher
     finally:
@@ -241,7 +251,7 @@ async def judge(
 ) -> None:
     """Stop publishing, wait until every follower has the last acknowledged event, and hold each to the promise."""
     await publisher.stop()
-    last, followers = max(publisher.acked), list(followers)
+    last, followers = publisher.acked[max(publisher.acked)], list(followers)
     with suppress(TimeoutError):
         await until(lambda: all(follower.reached(last) for follower in followers), seconds)
     for follower in followers:

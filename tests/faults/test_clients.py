@@ -224,7 +224,7 @@ async def test_ten_thousand_come_back_at_once(tmp_path: Path) -> None:
 
 async def come_back(folder: Path, *, clients: int, within: float) -> None:
     async with gateway_processes(folder, 1, max_connections_per_tenant=0) as (node,):
-        async with following([node.ws_url], 1) as (first,), publishing([node.url], 200) as publisher:
+        async with following([node.ws_url], 1) as (first,), publishing([node.url], 200, plain=True) as publisher:
             await until(lambda: len(first.events) > 100)
             await publisher.stop()
             await until(lambda: len(first.events) == len(publisher.acked))

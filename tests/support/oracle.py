@@ -13,6 +13,7 @@ from gateway.core.errors import LogUnavailable
 from gateway.logs.redis import RedisLog
 from tests.support.clients import Client
 from tests.support.inprocess import RunningGateway, running
+from tests.support.item_traffic import change_of, data_of, items_of, same_item, shown_items, superseded
 from tests.support.pauses import PATIENCE, ran, until
 from tests.support.settings import settings_for
 
@@ -55,9 +56,10 @@ class Reader:
 
 
 class Publisher:
-    """Publishes 1, 2, 3 and on at each gateway in turn, each until it is acknowledged, with a key of its own."""
+    """Publishes 1, 2, 3 and on at each gateway in turn, each until it is acknowledged, with a key of its own. Every
+    second one changes an item, unless all are `plain`."""
 
-    def __init__(self, gates: Sequence[RunningGateway], pause: float = 0.005, tenant: str = TENANT) -> None:
+    def __init__(self, gates: Sequence[RunningGateway], pause: float = 0.005, *, plain: bool = False) -> None:
         self.acked: dict[int, str] = {}
         self.begun: dict[int, float] = {}
         """When each was published for the first time."""
@@ -65,7 +67,7 @@ class Publisher:
         self.longest = 0.0
         self._gates = gates
         self._pause = pause
-        self._tenant = tenant
+        self.plain = plain
         self._ended = False
         self._task = asyncio.create_task(self._publish_forever())
 
@@ -82,7 +84,8 @@ class Publisher:
         gateway = self._gates[n % len(self._gates)].service.gateway
         begun = ran()
         try:
-            receipt = await gateway.publish(self._tenant, "task.created", {"n": n}, key=f"n{n}")
+            item, op = (not self.plain and change_of(n)) or (None, None)
+            receipt = await gateway.publish(TENANT, "task.created", data_of(n), key=f"n{n}", item_key=item, op=op)
         except LogUnavailable:
             self.refused += 1
             return False
@@ -128,42 +131,78 @@ class Stage:
         await until(lambda: all(condition(reader) for reader in self.readers), seconds)
 
     async def judge(self, publisher: Publisher, *, gaps: bool = False, seconds: float = PATIENCE) -> None:
-        """Wait until every reader has the last acknowledged event, then hold what it got against the promise."""
+        """Wait until every reader has the last acknowledged event, then hold what it got against the promise, and what
+        a new client gets."""
         await publisher.stop()
-        last = max(publisher.acked)
-        await self.everywhere(lambda reader: last in reader.numbers[-1:] or (gaps and bool(reader.of(*GAPS))), seconds)
+        last = publisher.acked[max(publisher.acked)]
+        await self.everywhere(lambda reader: last in reader.ids[-1:] or (gaps and bool(reader.of(*GAPS))), seconds)
         for reader in self.readers:
-            hold(publisher.acked, reader, gaps=gaps)
+            hold(publisher.acked, reader, gaps=gaps, plain=publisher.plain)
+        for gate in () if publisher.plain else self.gates:
+            _hold_items(publisher.acked, await _state(gate), set(publisher.acked) if gaps else set())
         for canary in self._canaries:
             assert canary.ids == []
         assert publisher.longest < 2.2, publisher.longest
 
 
-def hold(acked: dict[int, str], reader: Reader, *, gaps: bool) -> None:
+def hold(acked: dict[int, str], reader: Reader, *, gaps: bool, plain: bool = False) -> None:
     """No duplicate, no event out of order, no two ids for one event, and none missing without a gap before any later
-    event."""
-    numbers, ids = reader.numbers, reader.ids
+    event; but a keyed one may be missing whose item came with a later change. The items are as they were left."""
+    ids = reader.ids
     assert len(ids) == len(set(ids)), "an event came twice"
-    reported = reader.of(*GAPS)
+    by_id = {id: n for n, id in acked.items()}
+    events = [
+        (by_id.get(frame["event_id"], frame["data"]["n"]), frame) for frame in reader.frames if "event_id" in frame
+    ]
+    seen = {n for n, _ in events}
+    for n, frame in events:
+        value = frame["data"]["n"]
+        assert value == n or (value > n and same_item(value, n)), "one event under two ids"
     if not gaps:
-        assert reported == []
-        assert numbers == sorted(set(numbers)), "out of order, or one event under two ids"
-        missing = sorted(acked.keys() - set(numbers))
-        assert missing == []
-        assert {n: id for n, id in zip(numbers, ids, strict=True) if n in acked} == acked
-        return
-    high, pardoned = 0, set[int]()
-    seen = set(numbers)
+        assert reader.of(*GAPS) == []
+        assert [n for n, _ in events] == sorted(seen), "out of order"
+        assert set(ids) <= by_id.keys(), "an event that was not acknowledged"
+    high, pardoned, at_gap = 0, set[int](), 0
+    dispensable = set() if plain else superseded(acked, seen)
     for frame in reader.frames:
         if frame["type"] in GAPS:
             # What was acknowledged up to here and did not come may be what was lost.
             pardoned |= acked.keys() - seen
+            at_gap = high
         elif "event_id" in frame:
-            n = frame["data"]["n"]
-            skipped = {m for m in range(high + 1, n) if m in acked and m not in seen} - pardoned
+            n = by_id.get(frame["event_id"], frame["data"]["n"])
+            skipped = {m for m in range(high + 1, n) if m in acked and m not in seen} - pardoned - dispensable
             assert not skipped, f"silent gap: {sorted(skipped)[:5]} before {n}"
             high = max(high, n)
     assert not {m for m in acked if m > high} - pardoned, "silent gap at the end"
+    if not plain:
+        _hold_items(acked, reader.frames, {*range(at_gap + 1), *pardoned})
+
+
+def _hold_items(acked: dict[int, str], frames: Sequence[dict[str, Any]], lost: set[int]) -> None:
+    """The items that a client shows are as they were left, but for what was `lost`, by number, before a gap."""
+    shown, left = shown_items(frames, GAPS), items_of(acked)
+    assert shown.keys() <= left.keys(), "an item that has ended"
+    for key, (n, text) in left.items():
+        if key in shown:
+            whole = text.endswith(shown[key][1]) if lost - {0} else text == shown[key][1]
+            assert (shown[key][0], whole) == (n, True), f"an old value of {key}"
+        else:
+            assert n in lost, f"{key} is missing"
+
+
+async def _state(gate: RunningGateway) -> list[dict[str, Any]]:
+    """The items that a new client gets."""
+    items: int | None = None
+    frames: list[dict[str, Any]] = []
+    async with gate.client(gate.token(tenant=TENANT), "&rooms=tenant&state=1") as client:
+        while items is None or len(frames) < items:
+            frame = await client.next()
+            if frame["type"] == "subscribed":
+                items = frame["data"]["items"]
+            elif "key" in frame:
+                frames.append(frame)
+    return frames
 
 
 def share(delays: Iterable[float], part: float) -> float:
