@@ -553,7 +553,7 @@ async def test_nothing_grows_with_tenants_without_followers(server: RedisServer,
             await asyncio.gather(*(subject.log.append(f"t{n}", draft(n)) for n in range(start, start + 200)))
         log = subject.log
         assert isinstance(log, RedisLog)
-        assert len(log._codecs) <= 1_024
+        assert len(log.codecs) <= 1_024
         assert log.follower.followed == {}
         await until(lambda: log.writer.idle)
 

@@ -73,7 +73,7 @@ class RedisLog:
             IncidentLog("the log", logger),
         )
         self.script = Script("append")
-        self._codecs: dict[str, Cursors] = {}
+        self.codecs: dict[str, Cursors] = {}
         self._appended: dict[str, int] = {}
         self.writer = Writer(context, self._write, self._settle)
         self.follower = Follower(context, self._new_window, self._bounds)
@@ -212,11 +212,11 @@ class RedisLog:
     def _cursors(self, tenant: str) -> Cursors:
         if followed := self.follower.followed.get(tenant):
             return followed.window.cursors
-        if tenant not in self._codecs:
-            while len(self._codecs) >= _CODECS:
-                del self._codecs[next(iter(self._codecs))]
-            self._codecs[tenant] = Cursors(self._cursor_keys, tenant)
-        return self._codecs[tenant]
+        if tenant not in self.codecs:
+            while len(self.codecs) >= _CODECS:
+                del self.codecs[next(iter(self.codecs))]
+            self.codecs[tenant] = Cursors(self._cursor_keys, tenant)
+        return self.codecs[tenant]
 
     def _new_window(
         self,
