@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from auth.errors import AuthError
 from auth.identity import Identity
 from gateway.api.authentication import is_redacted
+from gateway.api.batch_body import parse_batch
 from gateway.api.client import set_identity
 from gateway.api.problems import log_refusal, problem_for
 from gateway.api.publisher import BATCH_PATH, EVENTS_PATH, HttpPublisher, Result
@@ -75,7 +76,7 @@ class FastPath:
         await send({"type": "http.response.body", "body": content})
         return None
 
-    async def _publish(self, scope: Scope, identity: Identity, body: bytes) -> Result | None:
+    async def _publish(self, scope: Scope, identity: Identity, body: bytes | bytearray) -> Result | None:
         await self._ingest.request(identity.tenant, len(body))
         try:
             event = self._publisher.validate(from_json(body, allow_inf_nan=False))
@@ -83,11 +84,12 @@ class FastPath:
             return None
         return await self._publisher.publish(scope, identity, event)
 
-    async def _publish_batch(self, scope: Scope, identity: Identity, body: bytes) -> dict[str, list[Result]] | None:
+    async def _publish_batch(
+        self, scope: Scope, identity: Identity, body: bytes | bytearray
+    ) -> dict[str, list[Result]] | None:
         with self._ingest.batch() as batch:
-            await batch.begin(identity.tenant, len(body))
             try:
-                events = EventBatch.model_validate(from_json(body, allow_inf_nan=False)).events
+                events = EventBatch.model_validate(await parse_batch(batch, identity.tenant, body)).events
             except ValueError:
                 return None
             identity = self._connections.revalidate(identity)
@@ -171,9 +173,9 @@ def _serves_as_declared(route: APIRoute, scope: Scope) -> bool:
     return not declared.dependencies and limit is None and isinstance(declared.response_class, DefaultPlaceholder)
 
 
-def _again(body: bytes, receive: Receive) -> Receive:
+def _again(body: bytes | bytearray, receive: Receive) -> Receive:
     """A `receive` that repeats the body that has been read."""
-    read: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+    read: list[Message] = [{"type": "http.request", "body": bytes(body), "more_body": False}]
 
     async def again() -> Message:
         return read.pop() if read else await receive()

@@ -14,6 +14,7 @@ from starlette.routing import Match
 from starlette.types import Receive, Scope, Send
 
 from auth.errors import AuthError
+from gateway.api.batch_body import parse_batch
 from gateway.api.client import identity_of
 from gateway.api.cors import CrossOriginRoute
 from gateway.api.problems import BodyError, BodyRefused, limit_met, log_refusal, problem, problem_for
@@ -36,7 +37,7 @@ HEAD: Final = "gateway.head"
 _INGEST_BATCH: Final = "gateway.ingest_batch"
 
 
-async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
+async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes | bytearray:
     """The body of a request, of at most `limit` bytes and within `BODY_SECONDS`. Raises `BodyError`."""
     if BODY_DEADLINE_KEY in scope.get("state", ()):
         return await _read(receive, limit)  # without a timer for each request, which takes as long as reading it
@@ -47,20 +48,23 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
         raise BodyError(408, ErrorCode.BAD_MESSAGE, f"the body took more than {BODY_SECONDS} s") from None
 
 
-async def _read(receive: Receive, limit: int) -> bytes:
-    chunks: list[bytes] = []
-    size = 0
+async def _read(receive: Receive, limit: int) -> bytes | bytearray:
+    body: bytes | bytearray = b""
     while True:
         message = await receive()
         if message["type"] != "http.request":
             raise BodyError(400, ErrorCode.BAD_MESSAGE, "the connection was closed before the end of the body")
         chunk: bytes = message.get("body", b"")
-        size += len(chunk)
-        if size > limit:
+        if len(body) + len(chunk) > limit:
             raise BodyError(413, ErrorCode.MESSAGE_TOO_LARGE, f"a body has at most {limit} bytes", limit)
-        if not message.get("more_body", False):
-            return b"".join((*chunks, chunk)) if chunks else chunk
-        chunks.append(chunk)
+        more = message.get("more_body", False)
+        if not (body or more):
+            return chunk  # the usual case, without a copy
+        # Piece by piece: to join 16 MiB at the end takes 5 ms.
+        body = bytearray(body) if isinstance(body, bytes) else body
+        body += chunk
+        if not more:
+            return body
 
 
 class BoundedRequest(Request):
@@ -75,24 +79,23 @@ class BoundedRequest(Request):
 
     async def body(self) -> bytes:
         if not hasattr(self, "_body"):
-            self._body = await read_body(self.scope, self.receive, self.max_body)
+            self._body = bytes(await read_body(self.scope, self.receive, self.max_body))
         return self._body
 
     async def json(self) -> Any:
         body = await self.body()
         identity = identity_of(self.scope)
         try:
-            await self._turn("" if identity is None else identity.tenant, len(body))
+            return await self._parse("" if identity is None else identity.tenant, body)
         except GatewayError as error:
             raise BodyRefused(error) from None
-        try:
-            return from_json(body, allow_inf_nan=False)
         except ValueError:
             raise BodyError(400, ErrorCode.BAD_MESSAGE, "the body is not valid JSON (RFC 8259)") from None
 
-    async def _turn(self, tenant: str, size: int) -> None:
-        """Wait until a body of `size` bytes may be parsed. Raises `GatewayError`."""
-        await self._route.ingest.request(tenant, size)
+    async def _parse(self, tenant: str, body: bytes) -> Any:
+        """Parse the body, once it may be. Raises `GatewayError`, `ValueError`."""
+        await self._route.ingest.request(tenant, len(body))
+        return from_json(body, allow_inf_nan=False)
 
 
 class BatchRequest(BoundedRequest):
@@ -100,8 +103,8 @@ class BatchRequest(BoundedRequest):
 
     max_body = MAX_BATCH_BODY
 
-    async def _turn(self, tenant: str, size: int) -> None:
-        await ingest_batch_of(self).begin(tenant, size)
+    async def _parse(self, tenant: str, body: bytes) -> Any:
+        return await parse_batch(ingest_batch_of(self), tenant, body)
 
 
 class MethodRoute(APIRoute):

@@ -153,13 +153,13 @@ class FairShare:
             queue.turns.append(turn)
         self._schedule()
 
-    async def turn(self, tenant: str, cost: int, until: float) -> None:
-        """Wait for a turn of the tenant. Returns at once where nothing else waits and the budget lasts. Raises
-        `TimeoutError` at the loop's time `until`."""
+    async def turn(self, tenant: str, cost: int, until: float, *, urgent: bool = False) -> None:
+        """Wait for a turn of the tenant, as `submit` queues it. Returns at once where nothing else waits and the budget
+        lasts. Raises `TimeoutError` at the loop's time `until`."""
         if self.take(tenant, cost):
             return
         granted = asyncio.get_running_loop().create_future()
-        self.submit(tenant, granted, cost)
+        self.submit(tenant, granted, cost, urgent)
         async with asyncio.timeout_at(until):
             await granted
 

@@ -81,9 +81,9 @@ class IngestScheduler:
             except TimeoutError:
                 raise _refusal() from None
 
-    async def turn(self, tenant: str, cost: int, until: float) -> None:
+    async def turn(self, tenant: str, cost: int, until: float, *, urgent: bool = False) -> None:
         """Wait for a turn of the tenant. Raises `TimeoutError` at the loop's time `until`."""
-        await self._shares.turn(tenant, cost, until)
+        await self._shares.turn(tenant, cost, until, urgent=urgent)
 
     def enter(self, tenant: str) -> _Tenant:
         """Count a batch of the tenant."""
@@ -101,7 +101,8 @@ class IngestScheduler:
 
 
 class IngestBatch:
-    """A batch: it takes one of its tenant's slots, a turn to be parsed, and one for each of its slices."""
+    """A batch: it takes one of its tenant's slots, a turn for each piece that is parsed, and one for each of its
+    slices."""
 
     __slots__ = ("_begun", "_bytes", "_own", "_scheduler", "_slot", "_until")
 
@@ -113,20 +114,33 @@ class IngestBatch:
         self._until = 0.0
 
     async def begin(self, tenant: str, size: int) -> None:
-        """Wait until a body of `size` bytes may be parsed. Raises `GatewayError` where that would take too long."""
+        """Wait for a slot, and until `size` bytes of the body may be parsed. Raises `GatewayError` where that would
+        take too long."""
         now = asyncio.get_running_loop().time()
-        self._bytes, self._until = size, now + MAX_SECONDS
+        until, self._until = now + MAX_WAIT, now + MAX_SECONDS
         own = self._own = self._scheduler.enter(tenant)
         self._begun = True
         try:
             if not own.slots.locked():  # the usual case, without a timer
                 self._slot = await own.slots.acquire()
             else:
-                async with asyncio.timeout_at(now + MAX_WAIT):
+                async with asyncio.timeout_at(until):
                     self._slot = await own.slots.acquire()
-            await self._scheduler.turn(tenant, parsing_cost(size), now + MAX_WAIT)
+            await self._parse(size, until)
         except TimeoutError:
             raise _refusal() from None
+
+    async def go_on(self, size: int) -> None:
+        """Wait until so many bytes more may be parsed, before the tenant's other batches: several at once would all
+        come too late. Raises `GatewayError` likewise."""
+        try:
+            await self._parse(size, self._until, urgent=True)
+        except TimeoutError:
+            raise _refusal() from None
+
+    async def _parse(self, size: int, until: float, *, urgent: bool = False) -> None:
+        self._bytes += size
+        await self._scheduler.turn(self._own.name, parsing_cost(size), until, urgent=urgent)
 
     async def slices(self, items: Sequence[T]) -> AsyncIterator[Sequence[T]]:
         """The slices of the batch that has begun, each in a turn. They end early after a timeout."""

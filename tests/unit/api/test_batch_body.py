@@ -1,0 +1,99 @@
+"""The body of a batch in pieces: the same value as the whole, whatever its events hold and however it is written."""
+
+import asyncio
+import json
+import time
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic_core import from_json
+
+from gateway.api import batch_body
+from gateway.api.batch_body import PIECE, parse_batch
+from gateway.engine import ingest
+from gateway.engine.fair_share import FairShare
+from gateway.engine.ingest import IngestScheduler
+
+TRAPS = ["},{", "} , {", '"},{"', "]}", '\\"},\n{', "é},{"]
+
+
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ingest, "MAX_WAIT", 60.0)
+    monkeypatch.setattr(ingest, "_MAX_SECONDS", 60.0)
+
+
+async def parsed(body: bytes) -> Any:
+    """The value of a body, or "invalid"."""
+    with IngestScheduler(FairShare(time.monotonic)).batch() as batch:
+        try:
+            return await parse_batch(batch, "acme", body)
+        except ValueError:
+            return "invalid"
+
+
+def whole(body: bytes) -> Any:
+    try:
+        return from_json(body, allow_inf_nan=False)
+    except ValueError:
+        return "invalid"
+
+
+VALUES = st.recursive(
+    st.none() | st.integers() | st.sampled_from(TRAPS) | st.text(max_size=6),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from([*TRAPS, "a", "events"]), inner, max_size=3)
+    ),
+    max_leaves=12,
+)
+
+
+@given(
+    events=st.lists(st.fixed_dictionaries({"a": VALUES}) | VALUES, max_size=8),
+    separators=st.sampled_from([(",", ":"), (", ", ": "), (" ,\n", "\t:\r\n")]),
+    escaped=st.booleans(),
+    around=st.sampled_from([("", ""), (" \n", "\t "), ("", "x"), ("[", "]"), ("\ufeff", "")]),
+    end=st.sampled_from(["}", ',"more":1}', ',"events":[{"a":1},{"b":2}]}', ",}", "", "]}"]),
+)
+def test_pieces_have_the_events_of_the_whole(
+    events: list[Any], separators: tuple[str, str], escaped: bool, around: tuple[str, str], end: str
+) -> None:
+    text = json.dumps({"events": events}, separators=separators, ensure_ascii=escaped)
+    body = f"{around[0]}{text[:-1]}{end}{around[1]}".encode("utf-8", "surrogatepass")
+    with pytest.MonkeyPatch.context() as patch:
+        for piece in (1, 9, 40):
+            patch.setattr(batch_body, "PIECE", piece)
+            assert asyncio.run(parsed(body)) == whole(body)
+
+
+async def test_no_piece_of_a_large_body_is_much_larger_than_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """16 MiB, of events with all that looks like the end of one in them; and in ordinary ones."""
+    sizes: list[int] = []
+
+    def parse(body: bytes, **options: Any) -> Any:
+        sizes.append(len(body))
+        return from_json(body, **options)
+
+    monkeypatch.setattr(batch_body, "from_json", parse)
+    for value in ("x" * 16_000, "},{" * 5_000, '"},{"type' * 1_000, [{"id": n, "n": {}} for n in range(500)]):
+        body = json.dumps({"events": [{"type": "a.b", "data": {"of": value}, "circle_id": 1}] * 1_000}).encode()
+        sizes.clear()
+        assert len((await parsed(body))["events"]) == 1_000
+        assert max(sizes) <= PIECE + 20_000
+        assert sum(sizes) <= len(body)
+
+
+async def test_what_cannot_be_divided_costs_twice_the_whole_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One event as large as the body, in which pieces could end anywhere."""
+    sizes: list[int] = []
+
+    def parse(body: bytes, **options: Any) -> Any:
+        sizes.append(len(body))
+        return from_json(body, **options)
+
+    monkeypatch.setattr(batch_body, "from_json", parse)
+    body = b'{"events":[{"type":[' + b",".join([b'{"type":1}'] * 200_000) + b"]}]}"
+    assert await parsed(body) == whole(body)
+    assert sum(sizes) <= 3 * len(body)
