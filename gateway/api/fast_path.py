@@ -58,10 +58,10 @@ class FastPath:
             return receive
         try:
             if path == EVENTS_PATH:
-                body = await read_body(scope, receive, MAX_BODY)
+                body = await read_body(scope, receive, MAX_BODY, self._ingest, identity.tenant)
                 result = await self._publish(scope, identity, body)
             else:
-                body = await read_body(scope, receive, MAX_BATCH_BODY)
+                body = await read_body(scope, receive, MAX_BATCH_BODY, self._ingest, identity.tenant)
                 result = await self._publish_batch(scope, identity, body)
         except Exception as error:
             if isinstance(error, AuthError | GatewayError):

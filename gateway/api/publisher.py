@@ -1,5 +1,6 @@
 """Publishing for HTTP requests: one event, or a batch whose events are validated separately."""
 
+import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Mapping, Sequence
@@ -90,8 +91,9 @@ class HttpPublisher:
             return _failure(error)
 
     async def _collect(self, under_way: deque[UnderWay], results: list[Result], left: int) -> None:
-        """Move results over in order, until `left` appends are under way."""
-        while len(under_way) > left:
+        """Move results over in order, until `left` appends are under way. Appends to a log in this process, coroutines,
+        are done at once: they cost their part of the slice."""
+        while len(under_way) > left or (under_way and not _is_sent(under_way[0])):
             sent = under_way.popleft()
             if isinstance(sent, dict):
                 results.append(sent)
@@ -107,6 +109,10 @@ class HttpPublisher:
     def _answer(self, receipt: Receipt, rooms: tuple[str, ...]) -> Result:
         self._counts.add(receipt)
         return {"event_id": receipt.event_id, "duplicate": receipt.duplicate, "rooms": rooms}
+
+
+def _is_sent(sent: UnderWay) -> bool:
+    return not isinstance(sent, dict) and asyncio.isfuture(sent[0])
 
 
 def _failure(error: Exception) -> Result:

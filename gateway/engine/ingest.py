@@ -27,6 +27,9 @@ AT_ONCE: Final = 8
 MAX_WAIT: Final = 1.0
 """The time from the arrival of a request until it is parsed."""
 
+READING_SECONDS: Final = 30.0
+"""The longest wait until a piece of a body is taken; its client waits as well (backpressure)."""
+
 MAX_SECONDS: Final = 1.5
 """The time from a batch's arrival to its last slice, without that of the log's answer."""
 
@@ -78,6 +81,16 @@ class IngestScheduler:
         if not self._shares.take(tenant, cost):
             try:
                 await self.turn(tenant, cost, asyncio.get_running_loop().time() + MAX_WAIT)
+            except TimeoutError:
+                raise _refusal() from None
+
+    async def piece(self, tenant: str, size: int) -> None:
+        """Wait until `size` bytes of a body may be taken: that costs about as much as parsing them. Raises
+        `GatewayError` likewise."""
+        cost = parsing_cost(size)
+        if not self._shares.take(tenant, cost):
+            try:
+                await self.turn(tenant, cost, asyncio.get_running_loop().time() + READING_SECONDS)
             except TimeoutError:
                 raise _refusal() from None
 

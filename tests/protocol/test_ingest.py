@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -188,6 +189,50 @@ async def test_slices_of_large_events_are_smaller() -> None:
         lengths = [len(some) async for some in batch.slices(range(count))]
     assert sum(lengths) == count
     assert max(lengths) * size <= SLICE * PARSED_BYTES
+
+
+async def test_bodies_that_arrive_take_turns_with_other_tenants() -> None:
+    """However many connections a tenant sends them on: for each of their pieces another tenant has a slice."""
+    scheduler, taken = IngestScheduler(FairShare(time.monotonic)), list[str]()
+
+    async def receive() -> None:
+        for _ in range(4):
+            await scheduler.piece("evil", SLICE * PARSED_BYTES)
+            taken.append("evil")
+
+    evil = [asyncio.create_task(receive()) for _ in range(40)]
+    await asyncio.sleep(0)
+    await _take(scheduler, "good", 20 * SLICE, taken)
+    assert taken.count("good") == 20
+    assert taken.count("evil") <= 25
+    await asyncio.gather(*evil)
+    assert scheduler.idle
+
+
+async def test_a_slice_is_appended_in_its_turn(gate: RunningGateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To a log in this process: the events of many slices are not left to one iteration at the end, which has those of
+    the budget and of one slice beyond it."""
+    turn, appended, size = 0, Counter[int](), 40_000
+    log, loop = gate.service.gateway.log, asyncio.get_running_loop()
+    append = log.append
+
+    def count() -> None:
+        nonlocal turn
+        turn += 1
+        if appended.total() < 100:
+            loop.call_soon(count)
+
+    async def counted(tenant: str, draft: Draft) -> Receipt:
+        appended[turn] += 1
+        return await append(tenant, draft)
+
+    monkeypatch.setattr(log, "append", counted)
+    loop.call_soon(count)
+    async with http(gate, gate.token(scope="publish")) as api:
+        body = {"events": [EVENT | {"data": {"text": "x" * size}}] * 100}
+        answer = await api.post("/events/batch", json=body)
+    assert sum("event_id" in result for result in answer.json()["results"]) == appended.total() == 100
+    assert max(appended.values()) <= 2 * (SLICE * PARSED_BYTES // size)
 
 
 LARGE = {"events": [EVENT | {"data": {"text": "x" * (batch_body.PIECE // 5)}}] * 10}
