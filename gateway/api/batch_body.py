@@ -55,7 +55,7 @@ async def _parse_pieces(batch: IngestBatch, body: bytes | bytearray) -> list[Any
         except ValueError:
             if cut is None:
                 return None
-            size *= 2  # that was within an event: no more is parsed in vain than in the end with success
+            size *= 2  # within an event; so what is parsed again is less than the piece in the end
         else:
             start, size = after, PIECE
     return events
