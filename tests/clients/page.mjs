@@ -4,7 +4,8 @@
  *
  * OPTIONS are those of `connect`, and `cuts`: `[[kind, n], …]` cuts the connection within the n-th callback of that kind
  * and connection, counted from zero for each entry; `tokens`, which a function gives one after the other;
- * `blocked`: no WebSocket gets through, and Server-Sent Events are the fallback.
+ * `blocked`: no WebSocket gets through, and Server-Sent Events are the fallback; `jitter`: waits are random, as in an
+ * application, instead of as short as they can be.
  *
  * A room that is opened with `load` is a page with a snapshot: it asks for one by `["load", [room, n, cursor]]`, gets it by
  * `["loaded", n, snapshot]` or `["failed", n]`, and keeps its numbers as an application would: a snapshot replaces them,
@@ -15,7 +16,7 @@ import { createInterface } from 'node:readline';
 
 import { connect, eventStream } from '../../gateway/web/js/client.js';
 
-const { cuts = [], tokens, blocked, ...options } = JSON.parse(process.argv[2]);
+const { cuts = [], tokens, blocked, jitter, ...options } = JSON.parse(process.argv[2]);
 let count = 0;
 
 const tell = (kind, value) => {
@@ -36,7 +37,7 @@ class Blocked {
 }
 
 const client = connect({
-  random: () => 0,
+  random: jitter ? Math.random : () => 0,
   ...options,
   ...(blocked && { WebSocket: Blocked, fallback: eventStream }),
   ...(tokens && { token: async () => tokens.shift() }),

@@ -16,6 +16,11 @@ from tests.support.tokens import token
 
 PATIENCE: Final = 60.0
 
+STORM: Final = 20
+CALM: Final = 12.0
+"""After so many faults, so many seconds without: connections that last reset the backoff of their clients, which would
+be away most of the time."""
+
 
 class Witness:
     """The events of one subscription: runs of numbers, a new one after each gap or snapshot."""
@@ -57,7 +62,7 @@ async def trouble(network: Proxy, gate: GatewayProcess, chance: random.Random, e
     Returns how many there were of each."""
     faults: Counter[str] = Counter()
     while asyncio.get_running_loop().time() < ends:
-        await asyncio.sleep(chance.uniform(0.2, 1.5))
+        await asyncio.sleep(CALM if faults.total() % STORM == STORM - 1 else chance.uniform(0.2, 1.5))
         (fault,) = chance.choices(("reset", "partition", "strand", "restart", "crash"), (6, 3, 1, 1, 1))
         faults[fault] += 1
         match fault:

@@ -48,7 +48,7 @@ async def following(url: str) -> AsyncIterator[list[PageWitness]]:
         witnesses = []
         for limit, blocked in (None, False), (40, False), (None, True):
             granted = token(expires_in=3_600, rate=limit)
-            page = page_at(port, token=granted, rooms=["circle:1"], blocked=blocked)
+            page = page_at(port, token=granted, rooms=["circle:1"], blocked=blocked, jitter=True)
             witnesses.append(PageWitness(await stack.enter_async_context(page)))
         yield witnesses
 
