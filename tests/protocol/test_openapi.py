@@ -32,16 +32,27 @@ schema can say."""
 THOROUGH, BRIEF = "--phases=coverage,fuzzing", "--phases=fuzzing"
 
 
+TIME_LIMITS = """
+request-timeout = 30
+
+[[operations]]
+include-path = "/events/stream"
+request-timeout = 5
+"""
+"""In seconds. A stream has no end: it is read until nothing has come for so long."""
+
+
 async def schemathesis(url: str, token: str | None, folder: Path, phases: str) -> tuple[int | None, str]:
     """The exit status and output; with a failure the request to repeat it by, without the token."""
     command = [sys.executable, "-m", "schemathesis.cli", "run", f"{url}/openapi.json", f"--checks={','.join(CHECKS)}"]
     command += ["--generation-deterministic", "--continue-on-failure", "--no-shrink", "--no-color", phases]
-    command += ["--max-examples=5", "--suppress-health-check=all", "--request-timeout=2"]
+    command += ["--max-examples=5", "--suppress-health-check=all"]
     command += ["--report=har", f"--report-har-path={folder / 'all.har'}"]
     command.append("--exclude-path=/admin/drain")  # it reads the node's name from other answers, and drains it
     if token is not None:
         # In lower case it does not look into the token; else it revokes all tokens of the user whom it finds there.
         command.append(f"--header=Authorization: bearer {token}")
+    (folder / "schemathesis.toml").write_text(TIME_LIMITS)
     process = await asyncio.create_subprocess_exec(
         *command, cwd=folder, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
     )
