@@ -106,7 +106,7 @@ export class RateChart {
     context.textBaseline = 'middle';
     for (let value = 0; value <= this.#top + step / 8; value += step) {
       const at = Math.round(y(value)) + 0.5;
-      if (at < 1) break;
+      if (at < MARGIN.top) break; // the scale is still easing, and the label would be cut off
       context.beginPath();
       context.moveTo(MARGIN.left, at);
       context.lineTo(MARGIN.left + width, at);
