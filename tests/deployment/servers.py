@@ -81,7 +81,7 @@ class Server(RunningGateway):
     async def stop(self) -> None:
         """End it as an init system does, within its time."""
         self._process.send_signal(signal.SIGTERM)
-        await self._process.ended(10)
+        await self._process.ended()
 
 
 @asynccontextmanager

@@ -165,7 +165,7 @@ async def test_it_survives_a_restart_with_nothing_missing(browser: Browser, tmp_
             node.send_signal(signal.SIGTERM)
             (draining,) = await page.dispatched("server.draining", 1)
             assert 1_000 <= draining["frame"]["data"]["reconnect_after_ms"] <= 2_000
-            assert (await node.ended(15.0))[0] == 0
+            assert (await node.ended())[0] == 0
             await node.start()
             ids += await node.publish([{"n": n} for n in range(2, 12)], circle_id=1)
             await page.dispatched("message", 11)
@@ -181,7 +181,7 @@ async def test_a_lost_log_is_reported(browser: Browser, tmp_path: Path) -> None:
             await node.publish([{"n": 1}], circle_id=1)
             await page.dispatched("message", 1)
             node.send_signal(signal.SIGTERM)
-            await node.ended(15.0)
+            await node.ended()
             await node.start()
             again = (await page.dispatched("subscribed", 2))[-1]
             assert again["frame"]["data"]["recovered"] is False

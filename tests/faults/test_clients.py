@@ -74,7 +74,7 @@ async def test_half_of_the_clients_reset() -> None:
             await asyncio.sleep(0.3)
             begun = ran()
             reset([victim.sock for victim in victims])
-            await until(lambda: len(connections) == 100, 3.0)
+            await until(lambda: len(connections) == 100)
             took = ran() - begun
             await asyncio.sleep(0.5)
             await judge(publisher, followers)

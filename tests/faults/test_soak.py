@@ -73,7 +73,7 @@ async def churn(node: GatewayProcess, rate: float, ends: float, chance: random.R
         query = f"?token={token(f'u{chance.randrange(1_000)}')}&rooms=circle:{chance.randrange(10)},tenant"
         with suppress(OSError):
             async with connect(node.ws_url + query, compression=None) as websocket:
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(20):
                     await websocket.recv()
                     await asyncio.sleep(chance.random())
                 if chance.random() < 0.3:
@@ -122,7 +122,7 @@ async def soak(folder: Path, *, seconds: float, warm: float, churned: float, rat
         )
         assert steep < growth
         assert threads < 12
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while node.usage.num_fds() > fds + 5:  # noqa: ASYNC110 - of another process
                 await asyncio.sleep(0.05)
 

@@ -271,7 +271,7 @@ async def slow_body(gate: RunningGateway) -> bytes:
     async with raw(gate.port) as client:
         head = f"POST /events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {gate.token()}\r\n"
         await client.send(f"{head}Content-Type: application/json\r\nContent-Length: 9\r\n\r\n".encode())
-        return await client.rest(5.0)
+        return await client.rest()
 
 
 async def test_the_server_ends_a_body_that_does_not_come(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -95,3 +95,40 @@ def test_few_lines_use_what_is_private_to_the_product() -> None:
     """The exceptions count the work of a data structure, above all."""
     found = [f"{path}:{line}" for path, tree in sources().items() for line in sorted({*private_lines(tree)})]
     assert len(found) <= MAX_PRIVATE_LINES, found
+
+
+WAITING = {
+    **dict.fromkeys(("block", "closed", "ended", "gone", "head", "rest", "timeout"), 1),
+    **dict.fromkeys(("news", "next", "until"), 2),
+    "until_equal": 3,
+}
+"""Functions that wait for what the machine does, and which of their arguments is for how many seconds."""
+
+
+def impatient_lines(tree: ast.Module) -> Iterator[int]:
+    """Lines that wait for between 1 and 20 seconds, in tests that are not run apart for their limits in time."""
+    for item in tree.body:
+        marks = [ast.unparse(mark) for mark in getattr(item, "decorator_list", ())]
+        if not {"pytest.mark.timing", "pytest.mark.chaos"}.intersection(marks):
+            calls = [node for node in ast.walk(item) if isinstance(node, ast.Call)]
+            yield from (call.lineno for call in calls if any(1 < limit < 20 for limit in limits(call)))
+
+
+def limits(call: ast.Call) -> Iterator[float]:
+    """The seconds that a call waits, where a number says so."""
+    place = WAITING.get(getattr(call.func, "attr", "") or getattr(call.func, "id", ""))
+    if place is not None:
+        given = [word.value for word in call.keywords if word.arg in ("seconds", "timeout")]
+        for value in (*call.args[place - 1 : place], *given):
+            if isinstance(value, ast.Constant) and isinstance(value.value, float | int):
+                yield value.value
+
+
+def test_no_limit_on_the_machine_is_short() -> None:
+    """The patience of the tests is one: a machine that stands still for some seconds fails none."""
+    found = []
+    for path, tree in sources().items():
+        timed = any(isinstance(item, ast.Assign) and "mark.timing" in ast.unparse(item) for item in tree.body)
+        if path.parts[0] != "unit" and not timed:
+            found += [f"{path}:{line}" for line in impatient_lines(tree)]
+    assert found == []

@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 
 from gateway.transports.uvicorn.guard import HEAD_SECONDS
+from tests.support.pauses import until
 from tests.support.process import MIB, GatewayProcess
 from tests.support.raw_client import RawClient, raw
 from tests.support.tokens import token
@@ -60,9 +61,7 @@ async def test_300_that_pipeline_and_never_read_are_given_up(
 
 
 async def until_alone(served: GatewayProcess) -> None:
-    async with asyncio.timeout(2.0):
-        while served.sockets:  # noqa: ASYNC110 - there is no event for it
-            await asyncio.sleep(0.05)
+    await until(lambda: not served.sockets)
 
 
 async def test_pipelined_requests_are_not_read_ahead(served: GatewayProcess) -> None:
