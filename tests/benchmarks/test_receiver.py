@@ -85,7 +85,7 @@ def test_the_latency_of_each_event_is_kept(
     theirs.sendall(wire[cut:])
     receiver.drain(2, 5.0)
     first, second = receiver.latencies()
-    assert 2.0 <= first <= second < 10.0
+    assert 2.0 <= first <= second <= (time.monotonic_ns() - sent) / 1e9
 
 
 def test_a_closed_connection_is_counted(receiver: Receiver, peers: tuple[socket.socket, socket.socket]) -> None:

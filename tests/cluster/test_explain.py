@@ -69,6 +69,7 @@ async def test_node_without_clients_of_the_tenant_explains(server: RedisServer, 
             assert (answer["verdict"], answer["event"]["rooms"]) == ("delivered", ["circle:7", "tenant"])
 
 
+@pytest.mark.timing
 async def test_silent_node_is_named(server: RedisServer, prefix: str, caplog: pytest.LogCaptureFixture) -> None:
     """Within two seconds; that its clients were not given the event is then not known."""
     async with stage(server.url, server.url, prefix=prefix) as nodes:
@@ -89,6 +90,7 @@ async def test_silent_node_is_named(server: RedisServer, prefix: str, caplog: py
     assert "could not be answered" in caplog.text
 
 
+@pytest.mark.timing
 async def test_without_redis_the_node_explains_what_it_knows(server: RedisServer, prefix: str) -> None:
     async with stage(server.url, server.url, prefix=prefix) as nodes:
         one, _ = nodes.gates

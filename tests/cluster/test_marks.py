@@ -4,6 +4,8 @@ import asyncio
 import time
 from datetime import datetime
 
+import pytest
+
 from tests.support.oracle import TENANT, stage
 from tests.support.pauses import until
 from tests.support.redis import RedisServer
@@ -13,6 +15,7 @@ def as_of(frame: dict[str, dict[str, str]]) -> float:
     return datetime.fromisoformat(frame["data"]["as_of"]).timestamp()
 
 
+@pytest.mark.timing
 async def test_mark_of_one_node_is_the_place_at_another(server: RedisServer, prefix: str) -> None:
     """Both nodes give the same place, known a second or two ago at most, and either resumes from it."""
     async with stage(server.url, server.url, prefix=prefix, mark_interval=0.5) as nodes:

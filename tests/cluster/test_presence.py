@@ -258,6 +258,7 @@ async def test_totals_count_each_thing_once_and_whatever_node_is_asked(server: R
                 await until_equal(lambda gate=gate: totals(gate), (2, 15, 6, 6))  # type: ignore[misc]
 
 
+@pytest.mark.timing
 async def test_without_redis_each_node_answers_what_it_knows(server: RedisServer) -> None:
     """The answer has `partial`, is no 500 and comes without delay; presence recovers by itself, without notifications
     about users who were present all the time."""

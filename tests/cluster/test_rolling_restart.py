@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
@@ -89,6 +90,7 @@ class DrainedClient:
             self.unexpected.append(frame)
 
 
+@pytest.mark.timing
 async def test_a_rolling_restart_loses_nothing(server: RedisServer, tmp_path: Path) -> None:
     """Three nodes, one after another, while events are published: every client gets all of them, in order, once, and
     each of its returns is `recovered: true`."""

@@ -102,6 +102,7 @@ async def poor_node(folder: Path) -> AsyncIterator[GatewayProcess]:
         node.close()
 
 
+@pytest.mark.timing
 async def test_descriptors_run_out(tmp_path: Path) -> None:
     """F21: who is connected stays and gets every event; who comes is let in within 2 s of the release; few lines."""
     async with poor_node(tmp_path) as node:

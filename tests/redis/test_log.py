@@ -243,6 +243,7 @@ async def test_part_of_a_batch_may_fail(server: RedisServer, prefix: str) -> Non
 # ---- following
 
 
+@pytest.mark.timing
 async def test_connecting_while_redis_is_away(server: RedisServer, prefix: str) -> None:
     """A client of a tenant that this node knows nothing of is sent away within 2 s, to come back (1013, or 503 where
     it asks for an event stream); killed and stalled."""
@@ -263,6 +264,7 @@ async def test_connecting_while_redis_is_away(server: RedisServer, prefix: str) 
             server.go_on()
 
 
+@pytest.mark.timing
 async def test_following_many_while_redis_stalls(server: RedisServer, prefix: str) -> None:
     """However many tenants wait to be read, each who waits is refused within 2 s."""
     async with redis_log(server.url, prefix=prefix) as subject:
@@ -469,6 +471,7 @@ def _certificate(folder: Path) -> None:
     (folder / "key.pem").write_bytes(private)
 
 
+@pytest.mark.timing
 async def test_query_of_the_address_has_not_the_last_word(server: RedisServer, prefix: str) -> None:
     """Options that the engine depends on cannot be changed in the URL: retries, time limits, protocol, decoding."""
     query = "decode_responses=true&protocol=3&socket_timeout=60&socket_connect_timeout=60&retry_on_timeout=true"

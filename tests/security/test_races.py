@@ -366,6 +366,7 @@ async def test_handshakes_under_simultaneous_connects() -> None:
         await gone(attacked.gate)
 
 
+@pytest.mark.timing
 async def test_revoked_over_the_wire_while_reading_nothing() -> None:
     """A revoked client that does not read is gone from every index at once, and from the socket within 2 seconds."""
     async with attacked_gateway(events_per_second=0, log_max_bytes=64 * 1024 * 1024) as attacked:

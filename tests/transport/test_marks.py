@@ -40,6 +40,7 @@ def is_mark(frame: dict[str, Any], cursor: str) -> bool:
 # ---- in silence
 
 
+@pytest.mark.timing
 async def test_silent_connection_gets_marks_of_the_head(stock: bool) -> None:
     """At least once an interval, of the newest place, whatever its rooms are; all of a tenant get the same."""
     async with marking(stock, 1.0) as gate, gate.client(query="&rooms=circle:1") as client:
