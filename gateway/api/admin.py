@@ -110,8 +110,8 @@ def admin_router(service: Service, limited: RouteLimiter) -> APIRouter:
     ) -> Response:
         """Close one connection (4403), on whichever node it is."""
         tenant = administered_tenant(holder, tenant)
-        address, event = address_of(request.scope, proxies), "connection.closed_by_hand"
-        with audit.attempt(event, "connection closed", holder, address, tenant=tenant, connection_id=id):
+        address, act = address_of(request.scope, proxies), "connection closed"
+        with audit.attempt("connection.closed_by_hand", act, holder, address, tenant=tenant, connection_id=id):
             await administration.close_connection(tenant, id)
         return Response(status_code=204)
 

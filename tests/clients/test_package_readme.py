@@ -128,7 +128,7 @@ async def test_node_without_ws(shell: Shell) -> None:
     )
     (shell.home / "bare.mjs").write_text(code)
     async with shell.running("exec node bare.mjs") as service:
-        assert "install ws and pass { WebSocket } from 'ws'" in await line_of(service)
+        assert "use Node 22, or pass { WebSocket } from 'ws'" in await line_of(service)
 
 
 BLOCKED = (

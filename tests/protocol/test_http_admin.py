@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gateway.engine.gateway import Gateway
+from gateway.engine.housekeeping import Housekeeping
 from gateway.testing import Clock
 from tests.support.clients import assert_problem, fence, http
 from tests.support.inprocess import RunningGateway, running, service_with
@@ -306,7 +306,7 @@ async def test_a_gateway_that_looks_after_nothing_is_not_ready(
     gate: RunningGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """503 with `Retry-After`, as every 503; the process still answers."""
-    monkeypatch.setattr(Gateway, "ready", property(lambda self: False))
+    monkeypatch.setattr(Housekeeping, "running", property(lambda self: False))
     async with http(gate) as api:
         assert_problem(await api.get("/readyz"), 503, "broker_unavailable")
         assert (await api.get("/healthz")).status_code == 200
