@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from hypothesis import HealthCheck, settings
 from playwright.async_api import Browser
 
 from gateway.telemetry import counts, log_events
@@ -18,6 +19,12 @@ from tests.support.nodejs import built_package
 from tests.support.redis import RedisServer, redis_server
 
 pytest.register_assert_rewrite("gateway.testing")  # so that its suites say what was and what should have been
+
+# How long an example takes says nothing on a busy machine, and the gate has the same examples each time.
+settings.register_profile(
+    "tests", settings.default, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("tests")
 
 
 def pytest_collection_finish() -> None:

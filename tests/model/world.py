@@ -48,7 +48,6 @@ def bounded(examples: int, steps: int) -> settings:
     return settings(
         max_examples=examples * 30 if LONG else examples,
         stateful_step_count=steps,
-        deadline=None,
         derandomize=not LONG,
         suppress_health_check=list(HealthCheck),
         phases=[phase for phase in Phase if LONG or phase is not Phase.shrink],  # which takes minutes

@@ -79,7 +79,7 @@ async def serving(*makers: Callable[[Service], Any]) -> AsyncIterator[list[Subje
 
 
 @pytest.mark.timeout(180)  # fifteen seconds of work on a free core
-@settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.too_slow, HealthCheck.large_base_example])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow, HealthCheck.large_base_example])
 @given(st.lists(steps, min_size=30, max_size=60))
 def test_it_answers_as_fastapi_does(steps: Sequence[Any]) -> None:
     """For any request the same answers and log lines, and in the end the same events in the log."""

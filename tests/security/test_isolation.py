@@ -148,7 +148,7 @@ def revocation(lab: GatewayLab, tenants: list[str], clients: list[Any], tapes: l
 
 
 @given(world=worlds())
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 def test_tenants_never_meet(world: tuple[list[str], list[tuple[int, str, list[str]]], list[dict[str, Any]]]) -> None:
     """Each client gets exactly its own tenant's events of its rooms, once, in order."""
     asyncio.run(live(*world))

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from auth.delegation import Delegation, delegate
@@ -181,7 +181,6 @@ some_rooms = st.lists(st.sampled_from([*EVERYTHING, "circle:1", "circle:2", "pro
 some_scopes = st.frozensets(st.sampled_from(SCOPES))
 
 
-@settings(deadline=None)
 @given(some_scopes, some_rooms, st.sampled_from(["acme", "globex"]), some_scopes, some_rooms, st.integers(1, 10**5))
 def test_no_chain_of_delegations_gains_anything(
     scopes: frozenset[str], rooms: list[str], tenant: str, wanted: frozenset[str], asked: list[str], expires_in: int

@@ -1,7 +1,7 @@
 """Which rooms a list of patterns grants."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from auth.errors import RoomInvalid, TooManyRooms
@@ -23,14 +23,12 @@ def matches(pattern: str, room: str) -> bool:
     return room.split(":")[0] == kind if star else room == pattern
 
 
-@settings(deadline=None)
 @given(st.lists(patterns, max_size=6), rooms)
 def test_room_is_allowed_if_a_pattern_matches(granted: list[str], room: str) -> None:
     """The look-ups in sets and the plain meaning agree."""
     assert Grants.parse(granted).allows(room) is any(matches(pattern, room) for pattern in granted)
 
 
-@settings(deadline=None)
 @given(st.lists(patterns, max_size=6), patterns, rooms)
 def test_covered_rooms_are_allowed(granted: list[str], pattern: str, room: str) -> None:
     """A covered pattern grants no room beyond; a room covers itself exactly if it is allowed."""
@@ -42,7 +40,6 @@ def test_covered_rooms_are_allowed(granted: list[str], pattern: str, room: str) 
     assert grants.covers(pattern) is any(held in (pattern, f"{pattern.split(':')[0]}:*") for held in granted)
 
 
-@settings(deadline=None)
 @given(st.lists(patterns, max_size=6))
 def test_grants_cover_themselves(granted: list[str]) -> None:
     """Each holder may hand on what it has."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import jwt
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
@@ -391,7 +391,6 @@ values = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(st.sampled_from(list(SHAPES.values())), st.data())
 def test_any_claims_are_mapped_or_refused(shape: Shape, data: st.DataObject) -> None:
     """For any claims of a provider: an identity, or a refusal with a known reason."""

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from auth.errors import AuthError, ClaimRefused, RoomInvalid, TokenTooLong, TooManyRooms, UnusableKey
@@ -47,7 +47,6 @@ def issue(ring: KeyRing | None = None, **changed: Any) -> IssuedToken:
     return TokenIssuer(ring or KeyRing([HMAC_KEY]), ISSUER, AUDIENCE).issue(**{**wanted, **changed})
 
 
-@settings(deadline=None)
 @given(
     user_id=subjects,
     tenant=ids,

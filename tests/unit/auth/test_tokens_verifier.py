@@ -6,7 +6,7 @@ from typing import Any
 
 import jwt
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from auth.errors import TokenExpired, TokenInvalid
@@ -208,7 +208,6 @@ def trusting(ring: KeyRing) -> TokenVerifier:
 mutations = st.tuples(st.integers(0, 4095), st.characters(codec="utf-8"))
 
 
-@settings(deadline=None)
 @given(st.lists(mutations, min_size=1, max_size=4))
 def test_changed_token_is_invalid_or_the_same(changes: list[tuple[int, str]]) -> None:
     """No change of characters makes another identity, nor any error beside TokenInvalid."""
@@ -224,7 +223,6 @@ def test_changed_token_is_invalid_or_the_same(changes: list[tuple[int, str]]) ->
     assert identity == verifier().verify(good, NOW)
 
 
-@settings(deadline=None)
 @given(st.text() | st.text("AQgw.-_=", max_size=60))
 def test_any_text_is_refused_by_an_auth_error(text: str) -> None:
     """Unsigned text raises no other exception."""

@@ -343,7 +343,7 @@ def alike(draw: st.DrawFn) -> tuple[tuple[str, str, str], tuple[str, str, str]]:
     return (name, rest, rest), (other, other_rest, other_rest)
 
 
-@settings(deadline=None, max_examples=400)
+@settings(max_examples=400)
 @given(alike())
 def test_no_field_spills_into_another(pair: tuple[tuple[str, str, str], tuple[str, str, str]]) -> None:
     """("a_b", "c") is not ("a", "b_c"): only what is equal field by field is revoked (CVE-2026-39972)."""
@@ -370,7 +370,7 @@ steps = st.one_of(
 )
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(st.lists(steps, max_size=40))
 def test_nothing_in_force_is_ever_forgotten(steps: list[tuple[Any, str, int, str]]) -> None:
     """For any replacements and sweeps: each token that a message in force ends is ended."""

@@ -50,7 +50,7 @@ def judged(head: bytes) -> bytes | Exception:
         return refusal
 
 
-@settings(max_examples=2_000, deadline=None)
+@settings(max_examples=2_000)
 @given(METHOD, CONNECTION, UPGRADE, VERSION, KEY_HEADER)
 @example("GET", ["Upgrade"], ["websocket"], ["13"], [KEY])
 def test_handshakes_are_judged_as_the_websockets_library_judges_them(

@@ -156,7 +156,7 @@ HAPPENINGS = st.one_of(
 @given(happenings=st.lists(HAPPENINGS, max_size=60))
 @example(happenings=[("publish", 1)] * 9 + [("drop", 0), ("receive", 3), ("drop", 0), ("publish", 2), ("receive", 9)])
 @example(happenings=[("publish", 1), ("drop", 0), ("receive", 2), ("drop", 0)])
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_nothing_is_missing_without_a_gap_and_nothing_comes_twice(
     loads: bool, happenings: list[tuple[str, int]]
 ) -> None:
