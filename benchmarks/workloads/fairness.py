@@ -199,9 +199,12 @@ def alone(bench: Bench) -> Iterator[Figure]:
     core = bench.cores.server
     peers = (GatewayOverHttp(), GatewayUnshared())
     with contextlib.ExitStack() as stack:
-        sessions = [stack.enter_context(session(bench, one, SUBSCRIBERS, lambda number: _ROOM)) for one in peers]
+        sessions, pads = [], []
+        for one in peers:
+            sessions.append(stack.enter_context(session(bench, one, SUBSCRIBERS, lambda number: _ROOM)))
+            # At once: a connection without a first request is closed after 5 s, and three more servers start.
+            pads.append(sessions[-1].calibrate(250, _ROOM, SUBSCRIBERS))
         servers = [stack.enter_context(one.start(core)) for one in peers]
-        pads = [s.calibrate(250, _ROOM, SUBSCRIBERS) for s in sessions]
         fan_out: list[list[float]] = [[], []]
         ingested: list[list[float]] = [[], []]
         for _ in range(TURNS + 1):
