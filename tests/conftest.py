@@ -3,6 +3,7 @@
 import gc
 import os
 import secrets
+import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -19,6 +20,9 @@ from tests.support.nodejs import built_package
 from tests.support.redis import RedisServer, redis_server
 
 pytest.register_assert_rewrite("gateway.testing")  # so that its suites say what was and what should have been
+
+# A background job of a shell ignores it, and so would every process that the tests start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # How long an example takes says nothing on a busy machine, and the gate has the same examples each time.
 settings.register_profile(
