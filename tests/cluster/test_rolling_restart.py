@@ -12,7 +12,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
-from tests.support.pauses import until
+from tests.support.pauses import Duration, until
 from tests.support.process import GatewayProcess
 from tests.support.recording_client import publish, recording_clients
 from tests.support.redis import RedisServer
@@ -31,7 +31,7 @@ class Cluster:
         for node in self.nodes:
             self.ready.append(await stack.enter_async_context(node))
 
-    async def restart(self, node: GatewayProcess) -> float:
+    async def restart(self, node: GatewayProcess) -> Duration:
         """End a node as a deployment does, then start it again; returns how long the end took."""
         self.ready.remove(node)
         signalled = node.send_signal()

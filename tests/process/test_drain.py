@@ -9,7 +9,7 @@ import pytest
 from websockets.asyncio.client import connect
 
 from tests.support.clients import Client
-from tests.support.pauses import until
+from tests.support.pauses import now, until
 from tests.support.process import GatewayProcess
 from tests.support.raw_client import handshake
 from tests.support.recording_client import all_closed, publish, recording_clients
@@ -43,7 +43,9 @@ async def test_each_client_gets_a_slot_of_its_own_and_is_closed_in_it(tmp_path: 
     assert len(set(to_come)) == len(to_come)
     for place, client in enumerate(clients):
         # # One in each tenth of a second. It was notified after the drain began, and its slot is less by that time.
-        passed = (client.draining_at - signalled) * 1_000
+        assert client.draining_at is not None
+        assert client.closed_at is not None
+        passed = (client.draining_at - signalled).whole * 1_000
         assert place * 100 - passed - 1 <= client.slot <= place * 100 + 51
         assert client.draining_at - signalled < SLACK
         assert (client.code, client.reason) == (1012, "draining")
@@ -94,7 +96,7 @@ async def test_readiness_goes_first_and_no_new_client_is_admitted(tmp_path: Path
 
 async def test_publishing_goes_on_and_is_delivered(tmp_path: Path) -> None:
     """Connected clients get events published during the drain: a 202 is in the log."""
-    async with GatewayProcess(tmp_path, drain_seconds=6) as node, recording_clients(node, 3) as clients:
+    async with GatewayProcess(tmp_path, drain_seconds=60) as node, recording_clients(node, 3) as clients:
         assert (await publish(node, 0)).status_code == 202
         node.send_signal()
         await asyncio.wait({asyncio.create_task(client.draining.wait()) for client in clients})
@@ -103,8 +105,10 @@ async def test_publishing_goes_on_and_is_delivered(tmp_path: Path) -> None:
         while not last.closed_at and published < 30:
             assert (await publish(node, published + 1)).status_code == 202
             published += 1
-        await all_closed(clients)
         assert published == 30, "there was no time to publish"
+        await until(lambda: last.numbers[-1] == 30)
+        node.send_signal()  # this ends the wait for the slots
+        await all_closed(clients)
         assert last.numbers == list(range(31))
         for client in clients:
             assert client.numbers == list(range(len(client.numbers)))
@@ -114,16 +118,17 @@ async def test_publishing_goes_on_and_is_delivered(tmp_path: Path) -> None:
 async def test_a_slow_consumer_gets_the_appended_events_before_its_close(tmp_path: Path) -> None:
     """Its slot comes in the first half of the time; its events, at its rate, take longer, and the close waits."""
     async with (
-        GatewayProcess(tmp_path, drain_seconds=9) as node,
+        GatewayProcess(tmp_path, drain_seconds=20) as node,
         recording_clients(node, 1, bearer=token("slow", rate=20)) as (slow,),
     ):
-        await node.publish([{"n": number} for number in range(130)], circle_id="x")
-        assert len(slow.numbers) < 90, "there was no time left in which it is behind"
+        await node.publish([{"n": number} for number in range(260)], circle_id="x")
+        assert len(slow.numbers) < 40, "there was no time left in which it is behind"
         signalled = node.send_signal()
         await all_closed([slow])
-        assert slow.numbers == list(range(130))
-        assert (slow.code, slow.slot <= 4_500) == (1012, True)
-        assert slow.closed_at - signalled < 9
+        assert slow.numbers == list(range(260))
+        assert (slow.code, slow.slot <= 10_000) == (1012, True)
+        assert slow.closed_at is not None
+        assert slow.closed_at - signalled < 20
         assert (await node.ended())[0] == 0
 
 
@@ -185,7 +190,7 @@ async def test_a_second_signal_ends_it_at_once(tmp_path: Path, second: signal.Si
         assert ended - signalled < SLACK
         await all_closed(clients)
         assert {client.code for client in clients} == {1012}
-        assert all(client.closed_at - signalled < SLACK for client in clients)
+        assert all(client.closed_at and client.closed_at - signalled < SLACK for client in clients)
 
 
 async def test_with_0_seconds_all_are_closed_at_once(tmp_path: Path) -> None:
@@ -206,16 +211,16 @@ async def test_without_clients_there_is_nothing_to_wait_for(tmp_path: Path) -> N
         async with recording_clients(node, 2) as clients:
             node.send_signal()
             await asyncio.wait({asyncio.create_task(client.draining.wait()) for client in clients})
-        left = asyncio.get_running_loop().time()
-        status, _ = await node.ended()
+        left = now()
+        status, ended = await node.ended()
         assert status == 0
-        assert asyncio.get_running_loop().time() - left < SLACK
+        assert ended - left < SLACK
 
 
 async def test_before_the_drain_only_readiness_ends(tmp_path: Path) -> None:
     """For the delay `/readyz` is 503, so that a balancer looks elsewhere; everybody is served, newcomers included."""
     async with (
-        GatewayProcess(tmp_path, shutdown_delay_seconds=2, drain_seconds=1) as node,
+        GatewayProcess(tmp_path, shutdown_delay_seconds=8, drain_seconds=1) as node,
         recording_clients(node, 2) as clients,
     ):
         signalled = node.send_signal()
@@ -232,9 +237,10 @@ async def test_before_the_drain_only_readiness_ends(tmp_path: Path) -> None:
         status, ended = await node.ended()
     assert status == 0
     for client in (*clients, newcomer):
-        assert client.draining_at - signalled >= 2
+        assert client.draining_at is not None
+        assert client.draining_at - signalled >= 8
         assert (client.code, client.reason) == (1012, "draining")
-    assert 2 <= ended - signalled < 3 + SLACK
+    assert 8 <= ended - signalled < 9 + SLACK
 
 
 async def test_a_second_signal_ends_the_delay_too(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from gateway.testing.log_items_contract import ITEM_BOUNDS, ItemStory, keyed_dra
 from schemas.rooms import TENANT_ROOM
 from tests.support.event_streams import asking
 from tests.support.inprocess import running
-from tests.support.pauses import PATIENCE, until
+from tests.support.pauses import PATIENCE, Duration, now, until
 from tests.support.ports import ReservedPort
 from tests.support.proxy import proxied
 from tests.support.redis import RedisServer, redis_server
@@ -51,12 +51,12 @@ async def test_each_call_is_answered_in_time_while_redis_stalls(server: RedisSer
     async with redis_log(server.url, prefix=prefix) as subject:
         await subject.append("acme", 1)
         server.stall()
-        waits: list[float] = []
+        waits: list[Duration] = []
 
         async def publish(n: int) -> None:
-            begun = time.monotonic()
+            begun = now()
             assert isinstance(await outcome(subject.log.append("acme", draft(n))), LogUnavailable)
-            waits.append(time.monotonic() - begun)
+            waits.append(now() - begun)
 
         tasks = []
         for n in range(2_000):
@@ -64,7 +64,7 @@ async def test_each_call_is_answered_in_time_while_redis_stalls(server: RedisSer
             if n % 100 == 0:
                 await asyncio.sleep(0.1)
         await asyncio.gather(*tasks)
-        assert max(waits) < 2.0
+        assert all(wait < 2.0 for wait in waits)
         server.go_on()
         # # No call waits without a limit.
         assert isinstance(subject.log, RedisLog)
@@ -81,11 +81,11 @@ async def test_queue_is_bounded(server: RedisServer, prefix: str, monkeypatch: p
             await subject.append("acme", 1)
             server.stall()
             receipts = [subject.log.append("acme", draft(n, size=size)) for n in range(1_500)]
-            begun = time.monotonic()
+            begun = now()
             refused = await outcome(receipts[-1])
             assert isinstance(refused, LogUnavailable)
             assert "not accepted" in str(refused)
-            assert time.monotonic() - begun < 0.1
+            assert now() - begun < 0.1
             other = asyncio.ensure_future(subject.log.append("bolt", draft(0)))
             assert not other.done(), "another tenant's line is not full"
             errors = await asyncio.gather(*receipts, other, return_exceptions=True)
@@ -140,12 +140,12 @@ async def test_stop_answers_what_waits(server: RedisServer, prefix: str) -> None
         following = subject.log.follow("bolt")
         assert following is not None
         await asyncio.sleep(0.05)
-        begun = time.monotonic()
+        begun = now()
         await subject.log.stop()
         errors = await asyncio.gather(*waiting, following, return_exceptions=True)
         assert all(isinstance(error, LogUnavailable) for error in errors)
         assert isinstance(await outcome(subject.log.append("acme", draft(1))), LogUnavailable)
-        assert time.monotonic() - begun < 1.0
+        assert now() - begun < 1.0
         server.go_on()
 
 
@@ -250,17 +250,17 @@ async def test_connecting_while_redis_is_away(server: RedisServer, prefix: str) 
     async with running(settings_for(log_url=server.url, redis_prefix=prefix)) as gate:
         for fault in (server.stall, server.kill):
             fault()
-            begun = time.monotonic()
+            begun = now()
             tenant = f"new-{fault.__name__}"
             async with connect(f"{gate.ws_url}?token={gate.token(tenant=tenant)}") as websocket:
                 await websocket.wait_closed()
                 assert (websocket.close_code, websocket.close_reason) == (1013, "broker_unavailable")
-            assert time.monotonic() - begun < 2.2
-            begun = time.monotonic()
+            assert now() - begun < 2.2
+            begun = now()
             async with asking(gate, "", gate.token(tenant=f"{tenant}-too")) as client:
                 assert client.status == 503
                 assert int(client.headers["retry-after"]) >= 1
-            assert time.monotonic() - begun < 2.2
+            assert now() - begun < 2.2
             server.go_on()
 
 
@@ -271,10 +271,10 @@ async def test_following_many_while_redis_stalls(server: RedisServer, prefix: st
         log = subject.log
         assert isinstance(log, RedisLog)
         server.stall()
-        begun = time.monotonic()
+        begun = now()
         following = [subject.log.follow(f"t{n}") for n in range(100)]
         errors = await asyncio.gather(*(f for f in following if f is not None), return_exceptions=True)
-        assert time.monotonic() - begun < 2.0
+        assert now() - begun < 2.0
         assert len(errors) == 100
         assert all(isinstance(error, LogUnavailable) for error in errors)
         server.go_on()
@@ -480,9 +480,9 @@ async def test_query_of_the_address_has_not_the_last_word(server: RedisServer, p
         await subject.append("acme", 3)
         assert len(subject.delivered) == 3
         server.stall()
-        begun = time.monotonic()
+        begun = now()
         assert isinstance(await outcome(subject.log.append("acme", draft(1))), LogUnavailable)
-        assert time.monotonic() - begun < 2.0
+        assert now() - begun < 2.0
         server.go_on()
 
 

@@ -14,6 +14,7 @@ from schemas.codes import CloseCode
 from tests.security.attacked import attacked_gateway, gone
 from tests.support.clients import Client
 from tests.support.lab import GatewayLab
+from tests.support.pauses import now
 from tests.support.raw_client import ended_by_peer
 from tests.support.transports import FakeTransport
 
@@ -370,7 +371,7 @@ async def test_handshakes_under_simultaneous_connects() -> None:
 async def test_revoked_over_the_wire_while_reading_nothing() -> None:
     """A revoked client that does not read is gone from every index at once, and from the socket within 2 seconds."""
     async with attacked_gateway(events_per_second=0, log_max_bytes=64 * 1024 * 1024) as attacked:
-        gate, loop = attacked.gate, asyncio.get_running_loop()
+        gate = attacked.gate
         admin = gate.token("root", scope="admin")
         async with gate.client(query="&rooms=circle:7", max_queue=1) as slow:
             async with gate.client(gate.token("bob"), query="&rooms=circle:7") as other:
@@ -381,14 +382,14 @@ async def test_revoked_over_the_wire_while_reading_nothing() -> None:
                     await gate.service.gateway.publish("acme", "a", {"n": n, "x": "x" * 60_000}, circle_id=7)
                     await other.next("a")
                 assert not connection.live
-                started = loop.time()
+                started = now()
                 answer = await attacked.http("POST", "/admin/tokens/revoke", {"user_id": "ada"}, token=admin)
                 assert answer.json["disconnected"] == 1
                 assert connection.rooms == {}
                 await gate.service.gateway.publish("acme", "a", {"n": "after"}, circle_id=7)
                 assert (await other.next("a"))["data"]["n"] == "after"
                 await ended_by_peer(slow.websocket.transport.get_extra_info("socket"), 3)
-                assert loop.time() - started < 2.9
+                assert now() - started < 2.9
                 slow.websocket.transport.resume_reading()
                 seen = []
                 with suppress(ConnectionClosed):

@@ -1,6 +1,5 @@
 """Clients of a gateway, over WebSocket and HTTP; `tests.support.raw_client` is one that sends any bytes."""
 
-import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
@@ -10,7 +9,7 @@ from typing import Any, Protocol
 import httpx
 from websockets.asyncio.client import ClientConnection
 
-from tests.support.pauses import PATIENCE
+from tests.support.pauses import PATIENCE, within
 
 
 class Client:
@@ -34,7 +33,7 @@ class Client:
 
     async def next(self, kind: str | None = None, timeout: float = PATIENCE) -> dict[str, Any]:
         """The next frame, which must be of type `kind` where that is given."""
-        async with asyncio.timeout(timeout):
+        async with within(timeout):
             frame: dict[str, Any] = json.loads(await self.websocket.recv())
         assert kind is None or frame["type"] == kind, frame
         return frame
@@ -49,7 +48,7 @@ class Client:
 
     async def closed(self, timeout: float = PATIENCE) -> tuple[int, str]:
         """The code and reason with which the server closes; frames before it are read away."""
-        async with asyncio.timeout(timeout):
+        async with within(timeout):
             await self.websocket.wait_closed()
         assert self.websocket.close_code is not None
         return self.websocket.close_code, self.websocket.close_reason or ""

@@ -4,6 +4,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from inspect import isawaitable
 from typing import Any, Final
 
@@ -26,9 +27,9 @@ class _Watch:
     def _watch(self) -> None:
         while True:
             time.sleep(_BEAT)
-            self.now()
+            self.ran()
 
-    def now(self) -> float:
+    def ran(self) -> float:
         with self._lock:
             now = time.monotonic()
             late = now - self._beat - _BEAT
@@ -47,7 +48,70 @@ def ran() -> float:
     all its time to others for longer than 0.1 s."""
     if not _watch:
         _watch.append(_Watch())
-    return _watch[0].now()
+    return _watch[0].ran()
+
+
+@dataclass(frozen=True, slots=True)
+class Duration:
+    """Seconds between two instants. It is under a limit if what this process ran of it is, and over one if all of it
+    is: a pause of the machine in between proves neither."""
+
+    whole: float
+    ran: float
+
+    def __lt__(self, limit: float) -> bool:
+        return self.ran < limit
+
+    def __gt__(self, limit: float) -> bool:
+        return self.whole > limit
+
+    def __ge__(self, limit: float) -> bool:
+        return self.whole >= limit
+
+    def __format__(self, spec: str) -> str:
+        return format(self.whole, spec)
+
+
+@dataclass(frozen=True, slots=True)
+class Instant:
+    """A point in time, to measure from or to."""
+
+    monotonic: float
+    ran: float
+
+    def __sub__(self, earlier: "Instant") -> Duration:
+        return Duration(self.monotonic - earlier.monotonic, self.ran - earlier.ran)
+
+    def __add__(self, seconds: float) -> "Instant":
+        return Instant(self.monotonic + seconds, self.ran + seconds)
+
+
+def now() -> Instant:
+    """Now. What a test asserts of time is the difference of two of these."""
+    return Instant(time.monotonic(), ran())
+
+
+class within:
+    """Raises `TimeoutError` out of what takes longer than so many seconds that this process ran."""
+
+    def __init__(self, seconds: float) -> None:
+        self._ends = ran() + seconds
+        self._timeout = asyncio.timeout(None)
+        self._loop = asyncio.get_running_loop()
+        self._timer = self._loop.call_later(seconds, self._look)
+
+    def _look(self) -> None:
+        if (left := self._ends - ran()) > 0:
+            self._timer = self._loop.call_later(left, self._look)
+        else:
+            self._timeout.reschedule(self._loop.time())
+
+    async def __aenter__(self) -> None:
+        await self._timeout.__aenter__()
+
+    async def __aexit__(self, *error: Any) -> None:
+        self._timer.cancel()
+        await self._timeout.__aexit__(*error)
 
 
 async def until(condition: Callable[[], object], seconds: float = PATIENCE) -> Any:

@@ -20,7 +20,7 @@ import psutil
 from websockets.asyncio.client import ClientConnection, connect
 
 from tests.support.clients import http_client
-from tests.support.pauses import PATIENCE, ran
+from tests.support.pauses import PATIENCE, Instant, now, ran
 from tests.support.ports import ReservedPort
 from tests.support.settings import NO_LIMITS, SECRET, environment
 from tests.support.tokens import token
@@ -150,10 +150,10 @@ class Process:
         assert match is not None
         return match[1] if match.groups() else match[0]
 
-    def send_signal(self, number: int = signal.SIGTERM) -> float:
+    def send_signal(self, number: int = signal.SIGTERM) -> Instant:
         """Send it a signal, if it still runs; returns when."""
         self.process.send_signal(number)
-        return time.monotonic()
+        return now()
 
     def stop(self, number: int = signal.SIGINT) -> int:
         """Send it a signal to end by; its exit status."""
@@ -170,9 +170,9 @@ class Process:
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait(PATIENCE)
 
-    async def ended(self, seconds: float = PATIENCE) -> tuple[int, float]:
+    async def ended(self, seconds: float = PATIENCE) -> tuple[int, Instant]:
         """Wait for its end: the exit status, and when that was."""
-        return await asyncio.to_thread(self.process.wait, seconds), time.monotonic()
+        return await asyncio.to_thread(self.process.wait, seconds), now()
 
 
 class GatewayProcess(Process):

@@ -2,13 +2,12 @@
 
 import asyncio
 import json
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from websockets.asyncio.client import ClientConnection
 
-from tests.support.pauses import PATIENCE
+from tests.support.pauses import PATIENCE, ran
 from tests.support.process import GatewayProcess
 
 
@@ -23,7 +22,7 @@ class Pulse:
     async def publish(self) -> None:
         while True:
             event = {"type": "task.completed", "data": {"number": len(self._sent)}, "circle_id": "pulse"}
-            self._sent.append(time.monotonic())
+            self._sent.append(ran())
             await self._websocket.send(json.dumps({"type": "publish", "event": event}))
             await asyncio.sleep(0.02)
 
@@ -33,7 +32,7 @@ class Pulse:
             if frame["type"] == "task.completed":
                 number = frame["data"]["number"]
                 assert number == len(self.delays), "lost, doubled or out of order"
-                self.delays.append(time.monotonic() - self._sent[number])
+                self.delays.append(ran() - self._sent[number])
 
     async def catch_up(self) -> None:
         """Return once all that was published by now has come."""

@@ -14,7 +14,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.support.pauses import PATIENCE
+from tests.support.pauses import PATIENCE, Duration, now, within
 
 CONT, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
 
@@ -90,15 +90,15 @@ class Answer:
         return "\n".join(f"{key}: {value}" for key, value in self.headers) + "\n\n" + self.body.decode()
 
 
-async def ended_by_peer(sock: Any, timeout: float = PATIENCE) -> float:
-    """Wait until the other end has ended the connection, and read nothing for it; returns after how many seconds."""
+async def ended_by_peer(sock: Any, timeout: float = PATIENCE) -> Duration:
+    """Wait until the other end has ended the connection, and read nothing for it; returns after how long."""
     poll = select.poll()
     poll.register(sock, select.POLLRDHUP)
-    begun = time.monotonic()
+    begun = now()
     while not poll.poll(0):
-        assert time.monotonic() - begun < timeout, "the connection is still there"
+        assert now() - begun < timeout, "the connection is still there"
         await asyncio.sleep(0.01)
-    return time.monotonic() - begun
+    return now() - begun
 
 
 class RawClient:
@@ -136,7 +136,7 @@ class RawClient:
 
     async def some(self, most: int = 65_536, timeout: float = PATIENCE) -> bytes:
         """The available bytes, at least one; b"" where the server has ended the connection."""
-        async with asyncio.timeout(timeout):
+        async with within(timeout):
             data = await self._loop.sock_recv(self.sock, most)
         self.received += len(data)
         return data
@@ -149,7 +149,7 @@ class RawClient:
             self._buffer += data
 
     async def exactly(self, count: int, timeout: float = PATIENCE) -> bytes:
-        async with asyncio.timeout(timeout):
+        async with within(timeout):
             while len(self._buffer) < count:
                 if not (data := await self.some(timeout=timeout)):
                     raise EOFError(self._buffer)
@@ -228,13 +228,13 @@ class RawClient:
         """The bytes until the server ends the connection, in any way."""
         data, self._buffer = self._buffer, b""
         with suppress(ConnectionError):
-            async with asyncio.timeout(timeout):
+            async with within(timeout):
                 while piece := await self.some(timeout=timeout):
                     data += piece
         return data
 
-    async def gone(self, timeout: float = PATIENCE) -> float:
-        """Wait until the server has ended the connection, and read nothing for it; returns after how many seconds."""
+    async def gone(self, timeout: float = PATIENCE) -> Duration:
+        """Wait until the server has ended the connection, and read nothing for it; returns after how long."""
         return await ended_by_peer(self.sock, timeout)
 
     def reset(self) -> None:

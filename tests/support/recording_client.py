@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -11,7 +10,7 @@ import httpx
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from tests.support.pauses import PATIENCE, until
+from tests.support.pauses import PATIENCE, Instant, now, until
 from tests.support.process import GatewayProcess
 from tests.support.tokens import token
 
@@ -21,8 +20,8 @@ class RecordingClient:
 
     def __init__(self) -> None:
         self.frames: list[dict[str, Any]] = []
-        self.draining_at = 0.0
-        self.closed_at = 0.0
+        self.draining_at: Instant | None = None
+        self.closed_at: Instant | None = None
         self.code: int | None = None
         self.reason: str | None = None
         self.established = asyncio.Event()
@@ -38,9 +37,9 @@ class RecordingClient:
                     if frame["type"] in ("subscribed", "error"):
                         self.established.set()
                     elif frame["type"] == "server.draining":
-                        self.draining_at = time.monotonic()
+                        self.draining_at = now()
                         self.draining.set()
-            self.closed_at = time.monotonic()
+            self.closed_at = now()
             self.code, self.reason = websocket.close_code, websocket.close_reason
 
     @property

@@ -11,7 +11,7 @@ from gateway.core.connection import Connection
 from tests.support.clients import Client, fence
 from tests.support.inprocess import RunningGateway, running
 from tests.support.lab import GatewayLab
-from tests.support.pauses import until
+from tests.support.pauses import now, until
 from tests.support.settings import settings_for
 from tests.transport.slow import connection_of, fall_behind, slow, unlimited
 
@@ -48,10 +48,10 @@ async def test_silent_connection_gets_marks_of_the_head(stock: bool) -> None:
         async with gate.client() as other:
             for _ in range(3):
                 head = await gate.publish(circle_id=2)
-                begun = time.monotonic()
+                begun = now()
                 assert is_mark(await client.next(), head)
                 assert is_mark(await other.next(), head)
-                assert time.monotonic() - begun < 1.0
+                assert now() - begun < 1.0
 
 
 async def test_quiet_room_of_a_busy_tenant_resumes_at_its_mark(stock: bool) -> None:

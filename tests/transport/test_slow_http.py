@@ -1,7 +1,6 @@
 """HTTP clients that are slow or silent, with either parser: they end as those of a WebSocket do."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Any
@@ -10,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from gateway.transports.uvicorn.guard import HEAD_SECONDS
-from tests.support.pauses import until
+from tests.support.pauses import now, until
 from tests.support.process import MIB, GatewayProcess
 from tests.support.raw_client import RawClient, raw
 from tests.support.tokens import token
@@ -89,14 +88,14 @@ async def test_a_slow_reader_gets_all_its_answers(served: GatewayProcess) -> Non
     """At 400 kB/s they take several times the stall deadline."""
     async with raw(served.port, receive_buffer=4_096) as client:
         sending = asyncio.create_task(client.send(LARGE * 200 + LAST))
-        received, began = bytearray(), time.monotonic()
+        received, began = bytearray(), now()
         while data := await client.some(20_000):
             received += data
-            await asyncio.sleep(max(0.0, len(received) / 400_000 - (time.monotonic() - began)))
+            await asyncio.sleep(max(0.0, len(received) / 400_000 - (now() - began).whole))
         await sending
         assert received.count(b"HTTP/1.1 200 ") == 201
         assert received.endswith(b'{"status":"ok"}')
-        assert time.monotonic() - began > 2 * STALL
+        assert now() - began > 2 * STALL
 
 
 async def test_an_idle_connection_ends_after_the_keep_alive(served: GatewayProcess) -> None:
@@ -106,9 +105,9 @@ async def test_an_idle_connection_ends_after_the_keep_alive(served: GatewayProce
             await client.send(HEALTH)
             await answer(client)
             await asyncio.sleep(KEEP_ALIVE / 2)
-        began = time.monotonic()
+        began = now()
         assert await client.rest(KEEP_ALIVE + 1.0) == b""
-        assert time.monotonic() - began > KEEP_ALIVE / 2 - 0.5
+        assert now() - began > KEEP_ALIVE / 2 - 0.5
 
 
 async def test_an_idle_connection_that_reads_nothing_ends_too(served: GatewayProcess) -> None:
@@ -125,9 +124,9 @@ async def test_part_of_a_further_request_is_no_way_to_stay(served: GatewayProces
     async with raw(served.port) as client:
         await client.send(HEALTH + rest)
         await answer(client)
-        began = time.monotonic()
+        began = now()
         assert (await client.rest(HEAD_SECONDS + 2.0)).startswith(b"HTTP/1.1 408 ")
-        assert time.monotonic() - began > HEAD_SECONDS - 0.5
+        assert now() - began > HEAD_SECONDS - 0.5
 
 
 async def test_an_empty_line_is_no_way_to_stay(served: GatewayProcess) -> None:

@@ -24,7 +24,7 @@ from tests.support.clients import http
 from tests.support.forge import EC_KEY, ED_KEY, RSA_KEY, SECRET, pem, segment
 from tests.support.inprocess import running
 from tests.support.jwks_server import JwksServer
-from tests.support.pauses import until
+from tests.support.pauses import now, ran, until
 from tests.support.settings import settings_for
 
 NOW = 1_700_000_000
@@ -138,15 +138,13 @@ async def test_unknown_kid_brings_an_early_refresh(server: JwksServer) -> None:
 async def test_made_up_kids_do_not_flood_the_issuer(server: JwksServer) -> None:
     """However many tokens name an unknown key, there is one fetch in each period, one at a time."""
     async with following(server.url, interval=3600) as keys:
-        ends = time.monotonic() + 0.55
-        tries = 0
-        while time.monotonic() < ends:
+        begun, tries = now(), 0
+        while len(server.asked) < 5:
             assert not knows(keys, f"made-up-{tries}", "RS256")
             tries += 1
             await asyncio.sleep(0)
-    assert tries > 1000
-    assert 3 <= len(server.asked) <= 7
-    assert min(later - earlier for earlier, later in zip(server.asked, server.asked[1:], strict=False)) > 0.09
+        assert tries > 100
+        assert now() - begun > 3 * 0.1
 
 
 async def test_token_without_kid_asks_for_nothing(server: JwksServer) -> None:
@@ -262,10 +260,10 @@ async def test_issuer_that_hangs_does_not_block_the_loop(server: JwksServer) -> 
         await until(lambda: len(server.asked) >= 2)
         lags = []
         for _ in range(60):
-            started = time.perf_counter()
+            started = ran()
             assert knows(keys, RSA_KEY.kid, "RS256")
             await asyncio.sleep(0.005)
-            lags.append(time.perf_counter() - started - 0.005)
+            lags.append(ran() - started - 0.005)
         assert sorted(lags)[len(lags) // 2] < 0.02
         assert max(lags) < 0.25  # half of what the fetch waits; a busy machine may well take 50 ms
         server.says(KeyRing([EC_KEY]).jwks())
@@ -290,9 +288,9 @@ async def test_issuer_that_drips_is_cut_off(server: JwksServer, part: str, caplo
                 return
 
     server.answer = drip
-    started = time.monotonic()
+    started = now()
     async with following(server.url, timeout=0.3):
-        assert time.monotonic() - started < 1.0
+        assert now() - started < 1.0
     assert "takes too long" in caplog.text
 
 
@@ -310,10 +308,10 @@ async def test_issuer_that_does_not_accept_costs_one_time_out(monkeypatch: pytes
             fillers[-1].connect_ex(full.getsockname())
         found = socket.getaddrinfo("127.0.0.1", full.getsockname()[1], type=socket.SOCK_STREAM) * 4
         monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
-        started = time.monotonic()
+        started = now()
         with pytest.raises(OSError, match=r"time|long"):
             await asyncio.to_thread(http_get, f"http://localhost:{full.getsockname()[1]}/", 0.5, 1_000)
-        assert time.monotonic() - started < 1.5
+        assert now() - started < 1.5
         for filler in fillers:
             filler.close()
 
@@ -341,10 +339,10 @@ async def test_stop_does_not_wait_for_the_issuer(server: JwksServer) -> None:
     await keys.start()
     server.hangs()
     await until(lambda: len(server.asked) >= 2)
-    started = time.monotonic()
+    started = now()
     await keys.stop()
     await keys.stop()
-    assert time.monotonic() - started < 0.5
+    assert now() - started < 0.5
     assert knows(keys, RSA_KEY.kid, "RS256")
     assert not [task for task in asyncio.all_tasks() if task.get_name().startswith("jwks")]
 
