@@ -7,6 +7,7 @@ from typing import Any
 from tests.clients.pages import BOTH, page, page_at, publish
 from tests.support.inprocess import RunningGateway, running
 from tests.support.nodejs import needs_websocket
+from tests.support.pauses import until
 from tests.support.process import GatewayProcess
 from tests.support.redis import RedisServer
 from tests.support.settings import settings_for
@@ -15,14 +16,23 @@ from tests.support.tokens import token
 pytestmark = needs_websocket
 
 
+def expiries(gate: RunningGateway) -> list[float]:
+    """When the token of each connection expires."""
+    return [connection.identity.expires_at for connection in gate.service.gateway.manager.connections()]
+
+
 @BOTH
 async def test_a_token_that_expires_is_renewed_on_the_connection(gate: RunningGateway, blocked: bool) -> None:
     """By the function, with the command `auth`; the connection outlives the first."""
     async with page(
-        gate, tokens=[gate.token(expires_in=3), gate.token()], rooms=["circle:1"], blocked=blocked
+        gate, tokens=[gate.token(), gate.token(expires_in=1_200)], rooms=["circle:1"], blocked=blocked
     ) as client:
         await client.subscribed("circle:1")
-        await asyncio.sleep(4)
+        gate.later(570)
+        (ends,) = expiries(gate)
+        await until(lambda: min(expiries(gate), default=0) > ends)
+        gate.later(60)
+        await asyncio.sleep(1.2)  # expiries are looked at each second
         await publish(gate, ["later"], circle_id=1)
         await client.until(lambda: client.numbers == ["later"])
         assert client.of("state")[-1] == ["live", None]
@@ -31,7 +41,7 @@ async def test_a_token_that_expires_is_renewed_on_the_connection(gate: RunningGa
 
 async def test_a_token_that_expired_is_replaced_once(gate: RunningGateway) -> None:
     """4401 asks the function for a fresh one; where that is no good either, it ends."""
-    bad = gate.token(expires_in=2)
+    bad = gate.token()
     async with page(gate, tokens=[gate.token()[:-4], gate.token(), bad[:-4], bad[:-4]], rooms=["circle:1"]) as client:
         await client.subscribed("circle:1")
         assert ["reconnecting", "token_invalid"] in client.of("state")

@@ -99,14 +99,16 @@ async def test_worker(gate: RunningGateway, shell: Shell) -> None:
 async def test_renew(gate: RunningGateway, shell: Shell) -> None:
     """The connection goes on with the fresh token when the first one expires."""
     place = shell.home / "token.txt"
-    place.write_text(gate.token(expires_in=4))
+    place.write_text(gate.token())
     async with program(shell, "renew.py", example("renew.py"), PYTHONUNBUFFERED="1") as following:
         assert "connecting" in await line_of(following)
         assert "live" in await line_of(following)
+        gate.later(570)
         place.write_text(gate.token())
         (connection,) = gate.service.gateway.manager.connections()
         ends = connection.identity.expires_at
         await until(lambda: connection.identity.expires_at > ends, PATIENCE)
+        gate.later(60)
         await gate.publish(circle_id=7, data={"n": 1})
         assert await line_of(following) == "{'n': 1}\n"
 

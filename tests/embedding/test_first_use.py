@@ -17,6 +17,7 @@ from gateway.service.config import Settings
 from gateway.service.factory import Service
 from gateway.transports.uvicorn import SocketTransport
 from tests.support.clients import Client, assert_problem, http_client
+from tests.support.clocks import AdjustableClock
 from tests.support.inprocess import RunningGateway, served
 from tests.support.settings import settings_for
 from tests.support.tokens import issue
@@ -40,7 +41,7 @@ WAYS: dict[str, tuple[Callable[[Service], FastAPI], str, dict[str, Any]]] = {
 @asynccontextmanager
 async def without_lifespan(way: str, settings: Settings | None = None) -> AsyncIterator[RunningGateway]:
     make, prefix, options = WAYS[way]
-    service = create_service(settings or settings_for())
+    service = create_service(settings or settings_for(), clock=AdjustableClock())
     async with served(make(service), **options) as port:
         gate = RunningGateway(service, port)
         gate.url += prefix
@@ -52,11 +53,13 @@ async def without_lifespan(way: str, settings: Settings | None = None) -> AsyncI
 @pytest.mark.parametrize("way", WAYS)
 async def test_an_expired_token_gets_nothing_more(way: str) -> None:
     """Deadlines are checked as in a service started by a lifespan."""
-    async with without_lifespan(way) as gate, gate.client(gate.token(expires_in=2), "&rooms=circle:1") as client:
+    async with without_lifespan(way) as gate, gate.client(query="&rooms=circle:1") as client:
         await client.next("subscribed")
         await gate.service.gateway.publish("acme", "order.done", {"n": 1}, circle_id=1)
         assert (await client.next("order.done"))["data"] == {"n": 1}
+        gate.later(570)
         await client.next("token.expiring")
+        gate.later(30)
         assert await client.closed() == (4401, "token_expired")
 
 

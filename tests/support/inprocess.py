@@ -20,6 +20,7 @@ from gateway.service.factory import Service, create_service
 from gateway.transports.uvicorn.sockets import write_batch_to_fds
 from tests.support import tokens
 from tests.support.clients import Client
+from tests.support.clocks import AdjustableClock
 from tests.support.pauses import PATIENCE
 from tests.support.settings import settings_for
 
@@ -35,7 +36,13 @@ class RunningGateway:
 
     def token(self, *args: Any, **more: Any) -> str:
         """One of its own, as `tokens.token` makes it."""
-        return tokens.token(*args, issuer=self.service.issuer, **more)
+        return tokens.token(*args, **{"issuer": self.service.issuer, "now": self.service.gateway.clock(), **more})
+
+    def later(self, seconds: float) -> None:
+        """Put its wall clock forward: what a token has left goes by at once, and not while the machine works."""
+        clock = self.service.gateway.clock
+        assert isinstance(clock, AdjustableClock)
+        clock.offset += seconds
 
     async def publish(self, tenant: str = "acme", type: str = "task.completed", **fields: Any) -> str:
         """Publish as code of the same process does; returns the event's id."""
@@ -74,7 +81,9 @@ async def running(
 ) -> AsyncIterator[RunningGateway]:
     """Serve as `gateway serve` does, or as uvicorn comes where `stock`; `options` are those of uvicorn."""
     settings = settings or settings_for()
-    service = service or create_service(settings, batch_writer=write_each if stock else write_batch_to_fds)
+    service = service or create_service(
+        settings, clock=AdjustableClock(), batch_writer=write_each if stock else write_batch_to_fds
+    )
     app = app or create_app(service)
     if stock:
         config = uvicorn.Config(app, ws="websockets-sansio", log_level="warning", proxy_headers=False)
@@ -134,7 +143,7 @@ async def embedded(
         lives.append("down")
 
     application = FastAPI(lifespan=lifespan)
-    service = create_service(settings or settings_for())
+    service = create_service(settings or settings_for(), clock=AdjustableClock())
     application.include_router(create_router(service), prefix=prefix)
 
     @application.get("/own")

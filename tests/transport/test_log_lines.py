@@ -199,7 +199,8 @@ async def test_a_client_that_sends_too_fast_is_logged_when_refused_and_when_clos
 async def test_a_token_that_ends_is_logged(stock: bool, caplog: pytest.LogCaptureFixture) -> None:
     """Expired, revoked, and by an administrator's hand."""
     async with running(settings_for(), stock=stock) as gate:
-        async with gate.client(gate.token(expires_in=1)) as expiring:
+        async with gate.client() as expiring:
+            gate.later(600)
             assert await expiring.closed() == (4401, "token_expired")
         async with gate.client(gate.token("bob")) as revoked:
             await gate.service.gateway.administration.revoke_user("acme", "bob")
