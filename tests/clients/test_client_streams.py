@@ -1,12 +1,16 @@
 """The JavaScript client where no WebSocket gets through: over Server-Sent Events it keeps the same promise."""
 
-import asyncio
-
 from tests.clients.pages import page, publish
 from tests.support.inprocess import RunningGateway
 from tests.support.nodejs import needs_websocket
+from tests.support.pauses import until
 
 pytestmark = needs_websocket
+
+
+def rooms(gate: RunningGateway) -> list[set[str]]:
+    """The rooms of each connection."""
+    return [{*connection.rooms} for connection in gate.service.gateway.manager.connections()]
 
 
 async def test_rooms_are_followed(gate: RunningGateway) -> None:
@@ -24,7 +28,7 @@ async def test_rooms_are_followed(gate: RunningGateway) -> None:
         await publish(gate, ["c"], circle_id=1)
         await client.until(lambda: client.numbers == ["a", "b", "c"])
         client.call("leave", "circle:2")
-        await asyncio.sleep(0.3)
+        await until(lambda: {"circle:1", "user:ada"} in rooms(gate))
         await publish(gate, ["d"], circle_id=2)
         await publish(gate, ["e"], circle_id=1)
         await client.until(lambda: client.numbers == ["a", "b", "c", "e"])

@@ -128,7 +128,7 @@ async def test_node_that_was_stopped_goes_on_where_it_was(
 
         async def again() -> None:
             await cluster.start()
-            await asyncio.sleep(0.1)
+            await until(lambda: len(received) == 2)
             await cluster.publish_control(revoked("eve"))
             await cluster.stop()
 
