@@ -227,7 +227,7 @@ class RedisLog:
         pushed_out: TrimmedRooms | None = None,
         first: int = 0,
     ) -> Window:
-        # The script bounds the state, for all nodes alike, and tells them what it has dropped.
+        # The append script bounds the state for all nodes, and its notifications name the items that it dropped.
         bounds = replace(self._bounds_of(tenant), max_items=_UNLIMITED, max_item_bytes=_UNLIMITED)
         return Window(epoch, self._cursors(tenant), bounds, head, trimmed, pushed_out, first)
 

@@ -84,7 +84,7 @@ export class ActView {
     });
     return this.#form('bar', 'Bar a user from a room', request, {
       fields: [this.#field('bar-user', 'User', { required: 'required', maxlength: '128' }), this.#field('bar-room', 'Room', { required: 'required', maxlength: '160', placeholder: 'circle:7' })],
-      check: () => (/^(?!user:)[a-z][a-z0-9]*:./.test(this.#value('bar-room')) ? '' : 'Name a room with members, such as circle:7; nobody is barred from the tenant or from a user\u2019s own room.'),
+      check: () => (/^(?!user:)[a-z][a-z0-9]*:./.test(this.#value('bar-room')) ? '' : 'Name a room with members, such as circle:7. A user cannot be barred from the tenant\u2019s room or from a user\u2019s own room.'),
       confirm: () => `Bar ${this.#value('bar-user')} from ${this.#value('bar-room')}`,
       hint: 'Publishes that the member was removed: tokens issued before no longer grant the room.',
       done: ({ event_id: id }) => element('span', {}, 'Barred, by the event ', found(id), '.'),

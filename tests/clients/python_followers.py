@@ -1,20 +1,14 @@
-"""The Python client over a network and gateways that fail at random: nothing is missing without a gap, nothing comes
-twice, and what was published is in the log once."""
+"""The followers of a soak that are Python clients."""
 
 import asyncio
-import random
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
-
-import pytest
 
 import gathering_client.sync
 from gathering_client import Client, Cursor, Event, Gap, Snapshot, connect
-from tests.clients.soak import PATIENCE, Witness, soak
-from tests.support.redis import RedisServer
+from tests.clients.soak import PATIENCE, Witness
 from tests.support.tokens import token
 
 
@@ -69,24 +63,3 @@ async def following(url: str) -> AsyncIterator[list[Witness]]:
             await asyncio.gather(*tasks, return_exceptions=True)
             await asyncio.to_thread(plain.close)
             await asyncio.to_thread(thread.join, PATIENCE)
-
-
-@pytest.mark.timeout(240)
-async def test_a_short_soak(tmp_path: Path) -> None:
-    await soak(following, tmp_path / "gateway", 12.0, 1)
-
-
-@pytest.mark.chaos
-@pytest.mark.timeout(1_800)
-async def test_a_long_soak(tmp_path: Path) -> None:
-    seed = random.SystemRandom().randrange(1 << 32)
-    print(f"seed {seed}")
-    await soak(following, tmp_path / "gateway", 600.0, seed)
-
-
-@pytest.mark.chaos
-@pytest.mark.timeout(1_800)
-async def test_a_long_soak_on_redis(server: RedisServer, prefix: str, tmp_path: Path) -> None:
-    seed = random.SystemRandom().randrange(1 << 32)
-    print(f"seed {seed}")
-    await soak(following, tmp_path / "gateway", 600.0, seed, log_url=server.url, redis_prefix=prefix)

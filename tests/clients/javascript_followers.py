@@ -1,21 +1,12 @@
-"""The JavaScript client over a network and gateways that fail at random: nothing is missing without a gap, and nothing
-comes twice."""
+"""The followers of a soak that are pages with the JavaScript client."""
 
-import random
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
 from urllib.parse import urlsplit
 
-import pytest
-
 from tests.clients.pages import Page, page_at
-from tests.clients.soak import Witness, soak
-from tests.support.nodejs import needs_websocket
-from tests.support.redis import RedisServer
+from tests.clients.soak import Witness
 from tests.support.tokens import token
-
-pytestmark = needs_websocket
 
 
 class PageWitness(Witness):
@@ -51,24 +42,3 @@ async def following(url: str) -> AsyncIterator[list[PageWitness]]:
             page = page_at(port, token=granted, rooms=["circle:1"], blocked=blocked, jitter=True)
             witnesses.append(PageWitness(await stack.enter_async_context(page)))
         yield witnesses
-
-
-@pytest.mark.timeout(240)
-async def test_a_short_soak(tmp_path: Path) -> None:
-    await soak(following, tmp_path / "gateway", 12.0, 1)
-
-
-@pytest.mark.chaos
-@pytest.mark.timeout(1_800)
-async def test_a_long_soak(tmp_path: Path) -> None:
-    seed = random.SystemRandom().randrange(1 << 32)
-    print(f"seed {seed}")
-    await soak(following, tmp_path / "gateway", 600.0, seed)
-
-
-@pytest.mark.chaos
-@pytest.mark.timeout(1_800)
-async def test_a_long_soak_on_redis(server: RedisServer, prefix: str, tmp_path: Path) -> None:
-    seed = random.SystemRandom().randrange(1 << 32)
-    print(f"seed {seed}")
-    await soak(following, tmp_path / "gateway", 600.0, seed, log_url=server.url, redis_prefix=prefix)
