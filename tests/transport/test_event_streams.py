@@ -307,15 +307,16 @@ async def test_a_client_that_has_vanished_is_aborted(alive: bool, monkeypatch: p
 
 
 class Dawdling:
-    """Middleware that takes its time between the start of a response and its body."""
+    """Middleware that holds the body of the first response, from `held` on, until `go_on`."""
 
-    def __init__(self, app: Any) -> None:
-        self._app = app
+    def __init__(self, app: Any, held: asyncio.Event, go_on: asyncio.Event) -> None:
+        self._app, self._held, self._go_on = app, held, go_on
 
     async def __call__(self, scope: Any, receive: Any, send: Callable[[Any], Awaitable[None]]) -> None:
         async def dawdling(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "http.response.body":
-                await asyncio.sleep(0.2)
+                self._held.set()
+                await self._go_on.wait()
             await send(message)
 
         await self._app(scope, receive, dawdling)
@@ -323,20 +324,29 @@ class Dawdling:
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 def test_a_client_that_leaves_before_its_stream_begins_leaves_nothing(
-    loop: str, caplog: pytest.LogCaptureFixture
+    loop: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No byte is written after the end of its connection, and no error is logged."""
 
     async def main() -> None:
-        service, app = application((Dawdling, {}))
+        held, lost = asyncio.Event(), asyncio.Event()
+
+        def noted(transport: EventStreamTransport, exc: Exception | None) -> None:
+            connection_lost(transport, exc)
+            lost.set()
+
+        connection_lost = EventStreamTransport.connection_lost
+        monkeypatch.setattr(EventStreamTransport, "connection_lost", noted)
+        service, app = application((Dawdling, {"held": held, "go_on": lost}))
         options = {"ws": SocketTransport, "http": HttpProtocol, "log_config": None}
         async with served(app, **options) as port:
             url = f"http://127.0.0.1:{port}/rt/events/stream?rooms=circle:1&token="
             gate = RunningGateway(service, port, "/rt")
-            with pytest.raises(TimeoutError):
-                async with asyncio.timeout(0.1):
-                    await EventStreamClient.open(url + gate.token())
-            await asyncio.sleep(0.3)
+            leaving = asyncio.create_task(EventStreamClient.open(url + gate.token()))
+            await held.wait()
+            leaving.cancel()
+            await asyncio.wait([leaving])
+            await lost.wait()
             assert list(service.gateway.manager.connections()) == []
             async with streaming(gate, "?rooms=circle:1") as stream:
                 await stream.next("subscribed")
