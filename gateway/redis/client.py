@@ -1,12 +1,17 @@
 """Redis clients with the timeouts and options that the drivers need."""
 
+from contextlib import suppress
 from typing import Any, Final
 
 from redis.asyncio import ConnectionPool, Redis
+from redis.asyncio.client import PubSub
 from redis.asyncio.connection import parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from gateway.redis.deadlines import Deadline
 
 COMMAND_SECONDS: Final = 1.0
 """The deadline of a command, connecting included."""
@@ -22,6 +27,21 @@ def client_of(url: str) -> "Redis":
     """A client for `redis://` or `rediss://` that returns bytes, for commands under a `Deadline`. Raises `ValueError`
     for an invalid URL."""
     return Redis.from_pool(pool_of(url))
+
+
+def pubsub_of(redis: "Redis") -> PubSub:
+    """A pub/sub connection like those of the client. `get_message` connects again by itself where the connection is
+    lost; that is limited by the timeouts of its sockets, which are those of a command."""
+    pool = redis.connection_pool
+    seconds = {"socket_timeout": COMMAND_SECONDS, "socket_connect_timeout": COMMAND_SECONDS}
+    return PubSub(ConnectionPool(pool.connection_class, **{**pool.connection_kwargs, **seconds}))
+
+
+async def close(redis: "Redis") -> None:
+    """Close the connections of the client; one that hangs is left to the operating system."""
+    with suppress(RedisError, OSError, TimeoutError):
+        async with Deadline(COMMAND_SECONDS):
+            await redis.aclose()
 
 
 def pool_of(url: str) -> "ConnectionPool":

@@ -27,7 +27,7 @@ async def probe(url: str, prefix: str) -> list[str]:
     options = client.connection_pool.connection_kwargs
     address = options.get("path") or f"{options.get('host')}:{options.get('port')}"
     try:
-        async with client, Deadline(COMMAND_SECONDS):
+        async with Deadline(COMMAND_SECONDS), client:
             info = _facts(await client.eval(_WRITE, 1, f"{prefix}:probe"))
     except (RedisError, OSError) as error:
         raise ProbeFailed(f"Redis at {address} cannot be used: {describe(error)}") from None

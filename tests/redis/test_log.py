@@ -264,6 +264,17 @@ async def test_connecting_while_redis_is_away(server: RedisServer, prefix: str) 
             server.go_on()
 
 
+async def test_channel_is_back_soon_where_its_first_reconnect_hangs(server: RedisServer, prefix: str) -> None:
+    """A failover: the connections are reset, the old address accepts and says nothing, and then Redis is there."""
+    async with proxied(server.port) as network, redis_log(network.url, prefix=prefix) as subject:
+        await until(lambda: subject.log.ready)
+        network.partition()
+        network.reset()
+        await until(lambda: not subject.log.ready)
+        network.strand()
+        await until(lambda: subject.log.ready)
+
+
 @pytest.mark.timing
 async def test_following_many_while_redis_stalls(server: RedisServer, prefix: str) -> None:
     """However many tenants wait to be read, each who waits is refused within 2 s."""
@@ -474,7 +485,7 @@ def _certificate(folder: Path) -> None:
 @pytest.mark.timing
 async def test_query_of_the_address_has_not_the_last_word(server: RedisServer, prefix: str) -> None:
     """Options that the engine depends on cannot be changed in the URL: retries, time limits, protocol, decoding."""
-    query = "decode_responses=true&protocol=3&socket_timeout=60&socket_connect_timeout=60&retry_on_timeout=true"
+    query = "decode_responses=true&protocol=3&socket_timeout=0.0001&socket_connect_timeout=0.0001&retry_on_timeout=true"
     async with redis_log(f"{server.url}?{query}", prefix=prefix) as subject:
         await subject.follow("acme")
         await subject.append("acme", 3)

@@ -14,7 +14,7 @@ from gateway.core.cluster import OnControl
 from gateway.core.control import ControlMessage
 from gateway.core.errors import LogUnavailable
 from gateway.core.revocations import Revocations
-from gateway.redis.client import COMMAND_SECONDS, client_of, pool_of
+from gateway.redis.client import COMMAND_SECONDS, client_of, close, pool_of
 from gateway.redis.deadlines import Deadline
 from gateway.redis.incidents import describe
 from gateway.redis.keys import KeySpace
@@ -72,7 +72,7 @@ class RedisCluster:
     async def stop(self) -> None:
         await self.members.stop()
         await cancel_and_wait(self._tasks)
-        await self._redis.aclose()
+        await close(self._redis)
 
     def apply(self, message: ControlMessage) -> tuple[ControlMessage, bool]:
         return self.revocations.add(message, self._timer())

@@ -14,7 +14,7 @@ from redis.asyncio.client import PubSub
 from gateway.cluster.redis.context import Failures
 from gateway.cluster.redis.members import RedisMembers
 from gateway.core.cluster import Answer, NodeAnswers
-from gateway.redis.client import COMMAND_SECONDS
+from gateway.redis.client import COMMAND_SECONDS, pubsub_of
 from gateway.redis.deadlines import Deadline
 from gateway.redis.incidents import IncidentLog
 from gateway.redis.keys import KeySpace
@@ -108,7 +108,7 @@ class RedisQueries:
 
     async def run(self) -> None:
         try:
-            async with self._redis.pubsub() as channels:
+            async with pubsub_of(self._redis) as channels:
                 async with Deadline(COMMAND_SECONDS):
                     await channels.subscribe(self._keys.queries(self._members.node))
                 self._incidents.recovered("received")
@@ -149,7 +149,7 @@ class RedisQueries:
                     asked.answered.set()
             return
         if (answer := self._answers.get(message.get("kind"))) is None:
-            logger.warning("node %s, of another version, asked for what this one does not know", node)
+            logger.warning("unknown kind of question from node %s, of another version; upgrade all nodes", node)
             return
         self._answering[:] = [task for task in self._answering if not task.done()]
         if len(self._answering) < _MAX_ANSWERING:

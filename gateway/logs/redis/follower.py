@@ -111,11 +111,13 @@ class Follower:
         self, tenant: str, followed: FollowedTenant, epoch: bytes, offset: int, oldest: int, content: StoredEvent
     ) -> None:
         """Append the entry if it is the next one; for a later offset or another epoch, schedule a read of the
-        stream. Where there are holes the next one may be a text to be put behind another that this node has not."""
+        stream. Where there are holes the next one may be an `append` to a value that this node has not read."""
         window = followed.window
+        if epoch == window.epoch and offset <= window.head:
+            return
         if epoch != window.epoch or offset > window.head + 1 or followed.holes:
             self.mark_stale(tenant, followed)
-        elif offset == window.head + 1:
+        else:
             self._append(tenant, followed, offset, content)
             if oldest:
                 window.push_out_before(oldest)

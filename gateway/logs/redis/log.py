@@ -25,7 +25,7 @@ from gateway.logs.redis.monitor import HealthMonitor
 from gateway.logs.redis.script import Script
 from gateway.logs.redis.server_clock import ServerClock
 from gateway.logs.redis.writer import UNKNOWN, Append, Writer
-from gateway.redis.client import COMMAND_SECONDS, client_of, pool_of
+from gateway.redis.client import COMMAND_SECONDS, client_of, close, pool_of
 from gateway.redis.deadlines import Deadline
 from gateway.redis.incidents import IncidentLog
 from gateway.redis.keys import KeySpace
@@ -98,7 +98,7 @@ class RedisLog:
         self.follower.channels.stop()
         for tenant in list(self.follower.followed):
             self.release(tenant)
-        await self.context.redis.aclose()
+        await close(self.context.redis)
 
     @property
     def ready(self) -> bool:

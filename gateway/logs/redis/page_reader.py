@@ -130,4 +130,4 @@ def _size(page: Page | Exception) -> int:
     if isinstance(page, Exception):
         return 0
     entries = sum(len(value) + sum(map(len, fields)) for _, fields, value in page.entries)
-    return entries + sum(map(len, (*page.rooms, *page.pushed_rooms)))
+    return entries + sum(map(len, (*page.rooms, *page.pushed_rooms, page.steps or b"")))

@@ -8,6 +8,7 @@ from typing import Final
 from redis.asyncio.client import PubSub
 
 from gateway.logs.redis.context import RedisContext
+from gateway.redis.client import pubsub_of
 from gateway.redis.deadlines import Deadline
 from gateway.redis.tasks import WakeUp
 
@@ -64,7 +65,7 @@ class PubSubListener:
     async def run(self) -> None:
         while True:
             try:
-                async with self._redis.pubsub() as channels:
+                async with pubsub_of(self._redis) as channels:
                     await self._listen(channels)
             except Exception as error:
                 self._incidents.failed("listened to", error)
