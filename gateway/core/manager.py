@@ -5,6 +5,7 @@ from typing import Protocol
 
 from gateway.core.connection import OVER_RATE, Connection
 from gateway.core.frame import Batch, DeliveryCount, EventStreamBatch, Frame
+from gateway.core.reserved_tenants import without_reserved
 from gateway.core.window import Entry
 
 
@@ -183,9 +184,14 @@ class ConnectionManager:
         """The tenants that ever had a connection."""
         return self._tenants.keys()
 
-    def indexes(self) -> Iterable[TenantIndex]:
-        """The indexes of all tenants that ever had a connection."""
-        return self._tenants.values()
+    def indexes(self) -> Iterator[TenantIndex]:
+        """The indexes of all tenants that ever had a client; reserved tenants have none."""
+        return map(self.of, without_reserved(self._tenants))
+
+    def clients(self) -> Iterator[Connection]:
+        """The connections of all tenants but the reserved ones."""
+        for index in self.indexes():
+            yield from index.connections.values()
 
     def connections(self) -> Iterator[Connection]:
         """All connections of all tenants."""

@@ -49,8 +49,8 @@ class BroadcastManager:
         self._gateway = gateway
 
     def connections(self) -> Iterator[Connection]:
-        """All connections of the gateway, of every tenant."""
-        return iter(()) if self._gateway is None else self._gateway.manager.connections()
+        """All clients of the gateway, of every tenant."""
+        return iter(()) if self._gateway is None else self._gateway.manager.clients()
 
     def _indexes(self) -> Iterable[TenantIndex]:
         return () if self._gateway is None else self._gateway.manager.indexes()

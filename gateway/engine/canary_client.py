@@ -100,9 +100,9 @@ class CanaryClient:
                 self.judge.receive(message, self._connections.timer(), connection is not None and connection.live)
                 if self.judge.seconds is not None:
                     self._arrived.set()
-            elif message["type"] == "connection.established":
+            elif message.get("type") == "connection.established":
                 self._established.set()
-            elif message["type"] == "stream.gap":
+            elif message.get("type") == "stream.gap":
                 self.judge.forget()
                 self.judge.note("unavailable", f"the log has reported a gap, {message['data']['reason']}")
         return True

@@ -9,7 +9,6 @@ from typing import Final
 from gateway.core.connection import Connection
 from gateway.core.drain_schedule import MIN_RECONNECT_SECONDS, milliseconds, reconnect_delay, slots
 from gateway.core.errors import NodeDraining
-from gateway.core.reserved_tenants import without_reserved
 from gateway.engine.connections import Connections
 from gateway.engine.delivery import Delivery
 from gateway.engine.marks import Marks
@@ -100,10 +99,8 @@ class Drain:
             self._ended.set()
 
     def clients(self) -> Iterator[Connection]:
-        """The connections that are closed in slots: all but those of reserved tenants."""
-        manager = self._connections.manager
-        for tenant in without_reserved(manager.tenants()):
-            yield from manager.of(tenant).connections.values()
+        """The connections that are closed in slots."""
+        return self._connections.manager.clients()
 
     async def _assign_slots(self, started: float, seconds: float) -> deque[tuple[float, Connection]]:
         connections = list(self.clients())

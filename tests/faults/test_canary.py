@@ -19,6 +19,7 @@ from gateway.core.log import Draft, Receipt
 from gateway.core.manager import Recipients
 from gateway.core.reserved_tenants import CANARY_TENANTS
 from gateway.core.window import Entry
+from gateway.embedding.broadcast_manager import BroadcastManager
 from gateway.service.factory import create_service
 from tests.support.clients import http
 from tests.support.inprocess import RunningGateway, running
@@ -221,7 +222,14 @@ async def healthy(watched: Watched, nodes: list[RunningGateway]) -> None:
             if n % 10 == 0:
                 await watched.more("ok", 1)
         assert [(await client.next("task.completed", PATIENCE))["data"]["n"] for _ in range(200)] == list(range(200))
-        assert all(node.service.canary.results.keys() == watched.canary.results.keys() for node in nodes)
+        for node in nodes:
+            found = {result for result, count in node.service.canary.results.items() if count}
+            assert found <= {"ok", "unavailable"}
+        broadcasts = BroadcastManager()
+        broadcasts.attach(watched.gateway)
+        assert await broadcasts.broadcast({"event_id": "evt_of_no_tenant"}) == broadcasts.get_client_count() == 1
+        assert (await client.next())["event_id"] == "evt_of_no_tenant"
+        await watched.more("ok", 1)
         async with http(gate, gate.token("root", scope="platform")) as api:
             counted = Scraped((await api.get("/metrics")).text)
             shown = [(await api.get(path)).text for path in ("/metrics/tenants", "/admin/tenants", "/admin/usage")]
