@@ -1,10 +1,13 @@
 """Bodies of the HTTP API besides events: tokens, revocation, and the administrators' views."""
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from schemas.rooms import MAX_PATTERNS
+
+MAX_EVENTS: Final = 1_000
+"""Events of one batch, at most."""
 
 
 class _Body(BaseModel):
@@ -127,7 +130,7 @@ class EventBatch(_Body):
         }
     )
 
-    events: Annotated[list[Any], Field(min_length=1, max_length=1000)]
+    events: Annotated[list[Any], Field(min_length=1, max_length=MAX_EVENTS)]
 
 
 class ViolationDetails(BaseModel):

@@ -1,7 +1,5 @@
 """Routers for administrators: authenticated before the body is read, and limited by principal."""
 
-from typing import Any
-
 from fastapi import APIRouter, Depends
 
 from gateway.api.authentication import authenticated_route
@@ -15,5 +13,9 @@ def administrators_router(
     service: Service, limited: RouteLimiter, *, tag: str = "administration", scope: str = "admin"
 ) -> APIRouter:
     """A router whose callers have the scope. Its endpoints are decorated with `limited`."""
-    options: dict[str, Any] = {"responses": PROBLEMS, "dependencies": [Depends(limited.attach)]}
-    return APIRouter(tags=[tag], route_class=authenticated_route(service, ProblemRoute, scope), **options)
+    return APIRouter(
+        tags=[tag],
+        route_class=authenticated_route(service, ProblemRoute, scope),
+        responses=PROBLEMS,
+        dependencies=[Depends(limited.attach)],
+    )

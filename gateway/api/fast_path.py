@@ -149,6 +149,7 @@ class FastRoute(ProblemRoute):
     """A route with a fast path, for requests that the application handles by the route as declared here."""
 
     fast_path: ClassVar[FastPath]
+    urgent = False
 
     async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         again: Receive | None = receive

@@ -74,25 +74,21 @@ class IngestScheduler:
         finally:
             batch.end()
 
-    async def request(self, tenant: str, size: int) -> None:
-        """Wait until a body of `size` bytes may be parsed and handled. Raises `GatewayError` where that would take too
-        long."""
-        cost = REQUEST_COST + 2 * parsing_cost(size)
-        if not self._shares.take(tenant, cost):
-            try:
-                await self.turn(tenant, cost, asyncio.get_running_loop().time() + MAX_WAIT)
-            except TimeoutError:
-                raise _refusal() from None
+    async def request(self, tenant: str, size: int, *, urgent: bool = False) -> None:
+        """Wait until a body of `size` bytes may be parsed and handled; an urgent one before the tenant's other work.
+        Raises `GatewayError` where that would take too long."""
+        await self._wait(tenant, REQUEST_COST + 2 * parsing_cost(size), MAX_WAIT, urgent)
 
     async def piece(self, tenant: str, size: int) -> None:
-        """Wait until `size` bytes of a body may be taken: that costs about as much as parsing them. Raises
-        `GatewayError` likewise."""
-        cost = parsing_cost(size)
-        if not self._shares.take(tenant, cost):
-            try:
-                await self.turn(tenant, cost, asyncio.get_running_loop().time() + READING_SECONDS)
-            except TimeoutError:
-                raise _refusal() from None
+        """Wait until `size` bytes of a body may be taken, before more of it is read: that costs about as much as
+        parsing them. Raises `GatewayError` likewise."""
+        await self._wait(tenant, parsing_cost(size), READING_SECONDS)
+
+    async def _wait(self, tenant: str, cost: int, seconds: float, urgent: bool = False) -> None:
+        try:
+            await self.turn(tenant, cost, asyncio.get_running_loop().time() + seconds, urgent=urgent)
+        except TimeoutError:
+            raise _refusal() from None
 
     async def turn(self, tenant: str, cost: int, until: float, *, urgent: bool = False) -> None:
         """Wait for a turn of the tenant. Raises `TimeoutError` at the loop's time `until`."""
@@ -184,5 +180,5 @@ def parsing_cost(size: int) -> int:
 
 
 def _refusal() -> GatewayError:
-    message = "too many requests to publish are under way; nothing of this one was accepted; send it again later"
+    message = "too many requests are under way; nothing of this one was accepted; send it again later"
     return GatewayError(ErrorCode.RATE_LIMITED, message, retry_after=1.0)

@@ -336,7 +336,7 @@ async def test_a_token_that_is_revoked_while_its_event_waits_publishes_nothing(
     gateway = gate.service.gateway
     waiting, turn = asyncio.Event(), asyncio.Event()
 
-    async def request(tenant: str, size: int) -> None:
+    async def request(tenant: str, size: int, *, urgent: bool = False) -> None:
         if not waiting.is_set():  # the event, and not the revocation
             waiting.set()
             await turn.wait()
@@ -349,3 +349,14 @@ async def test_a_token_that_is_revoked_while_its_event_waits_publishes_nothing(
         turn.set()
         assert (await publishing).json()["code"] == "token_revoked"
     assert gateway.log.window("acme").head == 0
+
+
+async def test_an_administrator_does_not_wait_behind_the_flood_of_the_same_tenant(gate: RunningGateway) -> None:
+    """Or the tokens that flood could not be revoked."""
+    connections = gate.service.gateway.connections
+    async with http(gate, gate.token("root", scope="admin")) as admin:
+        await admin.get("/healthz")
+        for _ in range(20_000):
+            connections.shares.submit("acme", lambda: None, BUDGET)
+        assert (await admin.post("/admin/tokens/revoke", json={"user_id": "bob"})).status_code == 200
+        assert not connections.shares.idle

@@ -86,6 +86,27 @@ async def test_no_piece_of_a_large_body_is_much_larger_than_the_others(monkeypat
         assert sum(sizes) <= len(body)
 
 
+async def test_a_first_event_unlike_the_others_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no other event begins as the first one does, the body is divided all the same."""
+    sizes: list[int] = []
+
+    def parse(body: bytes, **options: Any) -> Any:
+        sizes.append(len(body))
+        return from_json(body, **options)
+
+    monkeypatch.setattr(batch_body, "from_json", parse)
+    event = {"type": "a.b", "data": {"of": "x" * 16_000}, "circle_id": 1}
+    body = json.dumps({"events": [{"idempotency_key": "1", **event}, *[event] * 999]}).encode()
+    assert len((await parsed(body))["events"]) == 1_000
+    assert max(sizes) <= PIECE + 20_000
+
+
+async def test_no_more_events_are_parsed_than_a_batch_may_have() -> None:
+    """A piece more at most, so that the batch is refused for their number."""
+    events = (await parsed(b'{"events":[' + b",".join([b'{"a":1}'] * 100_000) + b"]}"))["events"]
+    assert 1_000 < len(events) < 50_000
+
+
 async def test_a_body_that_cannot_be_divided_costs_three_times_its_size(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
