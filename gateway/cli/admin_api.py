@@ -55,7 +55,8 @@ class AdminApi:
         finally:
             connection.close()
         if answer.status != HTTPStatus.OK:
-            raise ClientError(f"{path}: the answer is HTTP {answer.status}", temporary=True)
+            passing = answer.status == HTTPStatus.TOO_MANY_REQUESTS or answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+            raise ClientError(f"{path}: the answer is HTTP {answer.status}", temporary=passing)
         return text
 
     def pages(self, path: str, member: str) -> Iterator[dict[str, Any]]:

@@ -19,8 +19,8 @@ _SAMPLE: Final = re.compile(r'^gateway_tenant_(events|deliveries)_total\{tenant=
 
 class TopReader:
     """Reads what is going on. With the scope `platform` that is each node's numbers, the busiest tenants of the node
-    that answers, and the rooms and slow consumers of one tenant: that of `--tenant`, else the busiest. With `admin` it
-    is the state of the nodes and the token's own tenant.
+    that answers, and of one tenant the rooms, and the slow consumers on that node: that of `--tenant`, else the
+    busiest. With `admin` it is the state of the nodes and the token's own tenant.
 
     `timer` is seconds of a monotonic clock.
     """
@@ -64,7 +64,7 @@ class TopReader:
         return sorted(found, key=_work, reverse=True)
 
     def _shown(self, tenant: str | None) -> dict[str, Any]:
-        """The rooms with most connections, and the connections that are behind, of one tenant."""
+        """The rooms with most connections, and this node's connections that are behind, of one tenant."""
         stats = self._api.get("/admin/stats", limit=1, tenant=tenant)
         rooms = self._api.get("/admin/rooms", limit=_PAGE, tenant=tenant)
         connections = self._api.get("/admin/connections", limit=_PAGE, tenant=tenant)
@@ -75,6 +75,7 @@ class TopReader:
             "connections": stats["active_connections"],
             "users": stats["active_users"],
             "rooms": busiest[:MOST],
+            "behind": len(behind),
             "slow": [{name: each[name] for name in ("connection_id", "user_id", "node")} for each in behind[:MOST]],
             "more": rooms["next"] is not None or connections["next"] is not None,
         }

@@ -36,7 +36,9 @@ def screen_of(reading: Mapping[str, Any], url: str, width: int = WIDE, height: i
     slow_rows = min(len(slow), left // 3)
     lines += [Text(), _busiest(reading["tenants"], reading["shown"], width, left - slow_rows - bool(slow_rows))]
     if slow_rows:
-        lines.append(Text(f"slow consumers of {reading['shown']['tenant']}: {len(slow)}", "yellow", no_wrap=True))
+        shown = reading["shown"]
+        text = f"{shown['behind']} slow consumers on the node that answers, of {shown['tenant']}"
+        lines.append(Text(text, "yellow", no_wrap=True))
         lines += [_line(f"  {each['connection_id']}  {each['user_id']}  {each['node']}") for each in slow[:slow_rows]]
     return Group(*lines)
 

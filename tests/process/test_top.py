@@ -57,7 +57,7 @@ async def test_a_reading_is_printed_once_without_a_terminal(gate: RunningGateway
         node = gate.service.gateway.administration.node
         for part in (node.removeprefix("node_"), "ready", "busiest tenants", "acme", "rooms of acme", "circle:1"):
             assert part in text
-        assert f"slow consumers of acme: 1\n  {connection.id}  bob  {node}" in text
+        assert f"1 slow consumers on the node that answers, of acme\n  {connection.id}  bob  {node}" in text
         (shown,) = found["nodes"]
         assert (shown["node"], shown["ready"], shown["problem"], shown["draining"]) == (node, True, None, False)
         assert (shown["connections"]["websocket"], shown["behind"]) == (2, 1)
@@ -113,7 +113,7 @@ def reading(**more: Any) -> dict[str, Any]:
     tenants = [{"tenant": "t" * 64, "per_second": {"events": 1e6, "deliveries": 1e6}} for _ in range(20)]
     slow = [{"connection_id": "con_" + "x" * 16, "user_id": "u" * 128, "node": name} for name in names]
     rooms = [{"room": f"circle:{'r' * 64}", "connections": 10_000, "users": 10_000} for _ in range(20)]
-    shown = {"tenant": "t" * 64, "connections": 1, "users": 1, "rooms": rooms, "slow": slow, "more": True}
+    shown = {"tenant": "t" * 64, "connections": 1, "users": 1, "rooms": rooms, "slow": slow, "behind": 30, "more": True}
     return {
         "at": "2026-01-15T10:30:00Z",
         "nodes": [{"node": name, **several, "problem": problem, "ready": False} for name in names],
