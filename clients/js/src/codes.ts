@@ -11,9 +11,9 @@ export const CLOSE_CODES: Readonly<Record<number, Retry>> = {
   4403: 'never',
 };
 
-/** From this one on the gateway asks for time (a restart, no room, a limit), or has refused the client: no `online` event
- *  of the browser shortens the wait. */
-export const PACED = 1012;
+/** Codes with which the gateway asks for time (a restart, no room, a limit): no `online` event of the browser shortens the
+ *  wait. */
+export const PACED = [1012, 1013, 4409, 4429];
 
 /** Errors after which the same command may succeed later. */
 export const PASSING = /^(disconnected|timeout|rate_limited|broker_unavailable|internal_error)$/;

@@ -74,9 +74,9 @@ export class Rooms implements Source {
     if (options.state && !room.items) {
       const { initial } = options;
       room.items = itemsOf(name, initial);
-      // The first connection resumes from there. A later one cannot: the gateway does not repeat events that it has sent
-      // for another room.
-      if (this.#connection || !initial || (this.position ??= initial.cursor) !== initial.cursor) this.#wantState(room);
+      // The first connection resumes from there, if that is all of the state. A later one cannot: the gateway does not
+      // repeat events that it has sent for another room.
+      if (this.#connection || !initial || initial.next || (this.position ??= initial.cursor) !== initial.cursor) this.#wantState(room);
     }
     this.#sync();
     return [room, listener];

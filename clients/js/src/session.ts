@@ -76,7 +76,7 @@ export class Session {
     const slot = this.#slotAt && Math.max(0, this.#slotAt - at);
     const wait = delay ?? slot ?? Math.max(0, this.#notBefore - at) + backoff(this.#attempt, this.chance);
     this.#attempt += 1;
-    this.#urgent = delay === undefined && slot === undefined && this.#notBefore <= at && !(code! >= PACED);
+    this.#urgent = delay === undefined && slot === undefined && this.#notBefore <= at && !PACED.includes(code!);
     this.#detach(code);
     this.#become('reconnecting', { reason, code, retryAt: Date.now() + wait });
     this.#timer.set(wait, () => this.#dial());

@@ -74,9 +74,10 @@ export interface Gap {
  *  one that other rooms share, by its key and their names (`status project:5`). */
 export type Items<E extends object = AnyEvents> = ReadonlyMap<string, GatewayEvent<E>>;
 
-/** A room's items as of a cursor, as `GET /rooms/{room}/state` answers. */
+/** A room's items as of a cursor, as `GET /rooms/{room}/state` answers. With `next` it is one page of several. */
 export interface StateSnapshot<E extends object = AnyEvents> {
   readonly cursor: string;
+  readonly next?: string | null;
   readonly items: readonly GatewayEvent<E>[];
 }
 
@@ -101,7 +102,8 @@ export interface RoomOptions<E extends object = AnyEvents, S = any> {
   /** Keeps the room's items: the gateway gives their newest values, and again after each gap. */
   state?: boolean;
   /** With `state`: the items to begin with, from server-side rendering. If the room is opened before the client's first
-   *  connection, that goes on from the snapshot's cursor; else the items are asked for as without it. */
+   *  connection, that goes on from the snapshot's cursor; of several rooms, for those with the cursor of the first one.
+   *  In any other case, and where the snapshot is one page of several, the items are asked for as without it. */
   initial?: StateSnapshot<E>;
   /** All items, after any of them has changed. */
   onItems?: (items: Items<E>) => void;

@@ -17,10 +17,11 @@ OPEN_TIMEOUT: Final = 10.0
 
 
 class Connector(ABC):
-    """A subscription without the meaning of its frames. `url` is the WebSocket's, without a query; `token` is None if
-    the driver has a token function. With `patient` False, the first attempt must reach a gateway.
+    """The base of `Stream`: tokens, attempts, backoff, and the queue of actions. `url` is the WebSocket's, without a
+    query; `token` is None if the driver has a token function. With `patient` False, the first attempt must reach a
+    gateway.
 
-    `cursor` is the application's place, as of the last action that was taken. Times are seconds of a monotonic clock.
+    `cursor` is the application's cursor, as of the last action that was taken. Times are seconds of a monotonic clock.
     """
 
     def __init__(

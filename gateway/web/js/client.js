@@ -7,7 +7,7 @@ var CLOSE_CODES = {
   4401: "fresh_token",
   4403: "never"
 };
-var PACED = 1012;
+var PACED = [1012, 1013, 4409, 4429];
 var PASSING = /^(disconnected|timeout|rate_limited|broker_unavailable|internal_error)$/;
 var FINAL = /^(scope_missing|too_many_rooms|room_invalid|bad_message)$/;
 
@@ -361,7 +361,7 @@ var Rooms = class {
     if (options.state && !room.items) {
       const { initial } = options;
       room.items = itemsOf(name, initial);
-      if (this.#connection || !initial || (this.position ??= initial.cursor) !== initial.cursor) this.#wantState(room);
+      if (this.#connection || !initial || initial.next || (this.position ??= initial.cursor) !== initial.cursor) this.#wantState(room);
     }
     this.#sync();
     return [room, listener];
@@ -745,7 +745,7 @@ var Session = class {
     const slot = this.#slotAt && Math.max(0, this.#slotAt - at);
     const wait = delay ?? slot ?? Math.max(0, this.#notBefore - at) + backoff(this.#attempt, this.chance);
     this.#attempt += 1;
-    this.#urgent = delay === void 0 && slot === void 0 && this.#notBefore <= at && !(code >= PACED);
+    this.#urgent = delay === void 0 && slot === void 0 && this.#notBefore <= at && !PACED.includes(code);
     this.#detach(code);
     this.#become("reconnecting", { reason, code, retryAt: Date.now() + wait });
     this.#timer.set(wait, () => this.#dial());
