@@ -10,4 +10,4 @@ export function claimsOf(token) {
 }
 
 /** Whether the token is for the console. */
-export const administers = (token) => /\b(admin|platform)\b/.test(claimsOf(token).scope ?? '');
+export const administers = (token) => (claimsOf(token).scope ?? '').split(' ').some((scope) => ['admin', 'platform'].includes(scope));

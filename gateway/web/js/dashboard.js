@@ -80,7 +80,7 @@ function typedGrant(form, { token: first, rooms }) {
     current: async () => held,
     token: async () => {
       const left = claimsOf(held).exp * 1000 - Date.now();
-      if (given === held && !(left > AHEAD)) await renew('The token ends soon. Enter another one, and nothing is interrupted.');
+      if (given === held && !(left > AHEAD)) await renew('The token expires soon. Enter another one to stay connected.');
       given = held;
       return held;
     },

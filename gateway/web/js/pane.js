@@ -147,7 +147,7 @@ export class Pane {
     if (state === 'closed') {
       const renewable = this.grant.renew && reason.startsWith('token_');
       this.#say('resume', `Stopped: ${reason}. ${renewable ? 'Enter another token above.' : 'The client does not come back by itself.'}`, 'bad');
-      if (renewable) this.grant.renew(`The last one was refused: ${reason}.`).then(() => this.#restart());
+      if (renewable) this.grant.renew(`The token was refused: ${reason}.`).then(() => this.#restart());
     }
     if (state === 'live') this.#parts.user.textContent = this.client.session.user_id;
     this.#parts.announce.textContent = `${this.grant.tenant}: ${state}${reason ? `, ${reason}` : ''}`;

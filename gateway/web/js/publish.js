@@ -42,7 +42,7 @@ export function setUpPublishing(panes) {
       chosen = button.dataset.snippet;
       preview();
       const done = await copied(snippets[chosen](pane().grant, draft(), await pane().grant.current()));
-      say('copy-result', done ? 'Copied.' : 'The browser does not let this page copy.', copied ? 'good' : 'bad');
+      say('copy-result', done ? 'Copied.' : 'The browser does not let this page copy.', done ? 'good' : 'bad');
     });
   }
   prefill();

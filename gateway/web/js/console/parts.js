@@ -57,7 +57,7 @@ export function command(text, testid) {
 
 /** What an answer lacks, for the end of its status line. */
 export function missing({ silent, partial }) {
-  if (silent.length) return ` No answer of ${silent.join(', ')}.`;
+  if (silent.length) return ` No answer from ${silent.join(', ')}.`;
   return partial ? ' Other nodes may be out of reach.' : '';
 }
 
