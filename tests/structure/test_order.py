@@ -99,7 +99,7 @@ def test_few_lines_use_what_is_private_to_the_product() -> None:
 
 WAITING = {
     **dict.fromkeys(("block", "closed", "ended", "gone", "head", "rest", "timeout"), 1),
-    **dict.fromkeys(("news", "next", "until"), 2),
+    **dict.fromkeys(("news", "next", "until", "wait_for"), 2),
     "until_equal": 3,
 }
 """Functions that wait for what the machine does, and which of their arguments is for how many seconds."""
@@ -118,7 +118,7 @@ def limits(call: ast.Call) -> Iterator[float]:
     """The seconds that a call waits, where a number says so."""
     place = WAITING.get(getattr(call.func, "attr", "") or getattr(call.func, "id", ""))
     if place is not None:
-        given = [word.value for word in call.keywords if word.arg in ("seconds", "timeout")]
+        given = [word.value for word in call.keywords if word.arg in ("open_timeout", "seconds", "timeout")]
         for value in (*call.args[place - 1 : place], *given):
             if isinstance(value, ast.Constant) and isinstance(value.value, float | int):
                 yield value.value
