@@ -153,7 +153,7 @@ async def test_a_typed_token_is_renewed_on_its_connection(browser: Browser, serv
         await visit.is_live("acme")
         await expect(visit.page.get_by_test_id("token-input")).to_be_hidden()
         await visit.page.clock.fast_forward(HOUR - 5_000)
-        await expect(visit.page.get_by_test_id("token-result")).to_contain_text("ends soon")
+        await expect(visit.page.get_by_test_id("token-result")).to_contain_text("expires soon")
         await expect(visit.page.locator("#console-link")).to_be_hidden()
         await visit.page.get_by_test_id("token-input").fill(second)
         await visit.page.get_by_test_id("token-submit").click()
