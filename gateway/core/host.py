@@ -5,11 +5,27 @@ from typing import Protocol
 
 from gateway.core.connect_request import ConnectRequest
 from gateway.core.connection import Connection
+from gateway.core.credentials import Secrets
 from gateway.core.transport import Transport
 
 
+class HandshakeQueue(Protocol):
+    """Handshakes that wait for turns of their tenants."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether a handshake has to wait."""
+
+    def queue(self, tokens: Secrets, address: str, begin: Callable[[], bool]) -> None:
+        """Call `begin` in a turn of the tenant that the tokens name, or of the address. It resolves the handshake with
+        these tokens, without a further turn; False where the client has gone."""
+
+
 class Host(Protocol):
-    """The callbacks of transports: synchronous functions that return quickly."""
+    """The callbacks of transports: synchronous functions that return quickly. A transport that can answer a handshake
+    later takes a turn of its `handshakes` before."""
+
+    handshakes: HandshakeQueue
 
     def connect(self, handshake: ConnectRequest, transport: Transport) -> Connection | None:
         """Admit a client whose handshake was answered; None where it is refused and the transport was closed with the

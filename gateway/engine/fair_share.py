@@ -140,8 +140,9 @@ class FairShare:
     def submit(
         self, tenant: str, work: Callable[[], object] | asyncio.Future[None], cost: int = 0, urgent: bool = False
     ) -> None:
-        """Queue work that returns quickly, and charges what it costs beyond `cost` itself; or a future, to be completed
-        in the turn, that may be cancelled. Urgent work goes before the tenant's other work."""
+        """Queue work that returns quickly: it costs at least `cost` and what it charges itself, and up to `BUDGET` what
+        it takes; or a future, to be completed in the turn, that may be cancelled. Urgent work goes before the tenant's
+        other work."""
         queue = self._queues.get(tenant)
         if queue is None:
             queue = self._queues[tenant] = _Queue(int(self._unit * self._quotas.of(tenant).weight))
@@ -194,10 +195,14 @@ class FairShare:
 
     def _do(self, queue: _Queue, turn: _Turn, cost: int) -> None:
         self._current = queue
+        began, left = self._timer(), self._left
         try:
             self.charge(cost)
             turn.do()
         except Exception:  # the failure of one must not stop the others
             logger.exception("work of a tenant failed")
         finally:
+            # Costs that are known are those of a fast machine. A pause of the process is not the tenant's.
+            took = min(int((self._timer() - began) * 1e6), BUDGET)
+            self.charge(max(0, took - (left - self._left)))
             self._current = None

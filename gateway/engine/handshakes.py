@@ -6,11 +6,12 @@ from typing import Final
 
 from auth.claims import claimed_tenant
 from gateway.core.connect_request import ConnectRequest
+from gateway.core.credentials import Secrets
 from gateway.engine.authentication import Authentication
 from gateway.engine.fair_share import FairShare
 
-HANDSHAKE_COST: Final = 100
-"""Microseconds of a handshake with a token, without what is owed to the client."""
+HANDSHAKE_COST: Final = 200
+"""Microseconds of a handshake with a token, at least; without what is owed to the client."""
 
 
 class Handshakes:
@@ -20,14 +21,39 @@ class Handshakes:
     def __init__(self, authentication: Authentication, shares: FairShare) -> None:
         self._authentication = authentication
         self._shares = shares
+        self._in_turn = False
+
+    @property
+    def busy(self) -> bool:
+        """Whether a handshake has to wait."""
+        return not self._shares.free
+
+    def queue(self, tokens: Secrets, address: str, begin: Callable[[], bool]) -> None:
+        """Call `begin`, which resolves a handshake with these tokens without a further wait, or returns False where the
+        client has gone: that costs nothing."""
+        tenant = _queue_of(tokens, address)
+        if self._shares.take(tenant, HANDSHAKE_COST):
+            self._begin(begin, 0)
+        else:
+            self._shares.submit(tenant, partial(self._begin, begin, HANDSHAKE_COST))
+
+    def _begin(self, begin: Callable[[], bool], cost: int) -> None:
+        self._in_turn = True
+        try:
+            if begin():
+                self._shares.charge(cost)
+        finally:
+            self._in_turn = False
 
     def resolve(self, handshake: ConnectRequest, then: Callable[[ConnectRequest], object]) -> bool:
         """Whether the handshake has to wait, for its turn or for its authentication: then `then` is called once, after
         this has returned, with the request to connect with."""
+        if self._in_turn:
+            return self._authentication.resolve(handshake, then)
         if self._shares.free:  # the usual case
             self._shares.charge(HANDSHAKE_COST)
             return self._authentication.resolve(handshake, then)
-        tenant = (claimed_tenant(handshake.tokens[0]) if handshake.tokens else "") or f"@{handshake.address}"
+        tenant = _queue_of(handshake.tokens, handshake.address)
         if self._shares.take(tenant, HANDSHAKE_COST):
             return self._authentication.resolve(handshake, then)
         self._shares.submit(tenant, partial(self._resolve, handshake, then), HANDSHAKE_COST)
@@ -36,3 +62,7 @@ class Handshakes:
     def _resolve(self, handshake: ConnectRequest, then: Callable[[ConnectRequest], object]) -> None:
         if not self._authentication.resolve(handshake, then):
             then(handshake)
+
+
+def _queue_of(tokens: Secrets, address: str) -> str:
+    return (claimed_tenant(tokens[0]) if tokens else "") or f"@{address}"

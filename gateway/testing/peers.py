@@ -12,7 +12,9 @@ from auth.grants import Grants
 from auth.identity import Identity
 from gateway.core.connect_request import ConnectRequest
 from gateway.core.connection import Connection
+from gateway.core.credentials import Secrets
 from gateway.core.frame import Batch, EventStreamBatch, Frame
+from gateway.core.host import HandshakeQueue
 from gateway.core.transport import Transport
 from gateway.testing.helpers import PATIENCE
 from gateway.transports.uvicorn.sockets import write_batch_to_fds
@@ -21,10 +23,20 @@ _PIECE: Final = 16_384
 """Bytes of one write that fills a transport; less than any limit."""
 
 
+class _AtOnce:
+    """A `HandshakeQueue` in which nothing waits."""
+
+    busy = False
+
+    def queue(self, tokens: Secrets, address: str, begin: Callable[[], bool]) -> None:
+        begin()
+
+
 class RecordingHost:
     """A `Host` that admits every client and records its callbacks; `writable_hook` is called from `on_writable`."""
 
     def __init__(self) -> None:
+        self.handshakes: HandshakeQueue = _AtOnce()
         self.joined: asyncio.Queue[Connection] = asyncio.Queue()
         self.texts: list[str] = []
         self.binaries = 0

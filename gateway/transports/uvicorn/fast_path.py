@@ -7,15 +7,20 @@ handshake included, goes to uvicorn's protocol from its first byte on.
 
 import asyncio
 import re
+from functools import partial
 from typing import Any, Final
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
+from gateway.core.addresses import client_address
+from gateway.core.credentials import bearer_tokens
+from gateway.core.headers import parse_query
 from gateway.telemetry import log_events
 from gateway.transports.uvicorn.endpoint import Endpoint
 from gateway.transports.uvicorn.guard import HEAD_BYTES, HEAD_SECONDS, TOO_SLOW
+from gateway.transports.uvicorn.handshake import exceeds_limits
 from gateway.transports.uvicorn.http_httptools import GuardedHttpTools
 from gateway.transports.uvicorn.sockets import peer_of
 from gateway.transports.uvicorn.upgrade import Upgrade, upgrade
@@ -60,9 +65,13 @@ def _read(head: bytes, starts: tuple[bytes, ...]) -> _Request | None:
 
 
 class FirstRequest(asyncio.Protocol):
-    """uvicorn's HTTP protocol for a connection without a request yet."""
+    """uvicorn's HTTP protocol for a connection without a request yet.
 
-    __slots__ = ("_arguments", "_deadline", "_server_state", "_so_far", "_starts", "_transport")
+    The event loop reads from all new connections in one iteration. So a handshake is only parsed then, and while others
+    wait, it is answered in a turn of its tenant.
+    """
+
+    __slots__ = ("_arguments", "_deadline", "_endpoint", "_server_state", "_so_far", "_transport", "_waits")
 
     def __init__(
         self,
@@ -71,8 +80,8 @@ class FirstRequest(asyncio.Protocol):
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
-        endpoint = Endpoint.of(app_state, config.loaded_app) if config.ws_protocol_class is Upgrade else None
-        self._starts: tuple[bytes, ...] = () if endpoint is None else endpoint.request_starts
+        self._endpoint = Endpoint.of(app_state, config.loaded_app) if config.ws_protocol_class is Upgrade else None
+        self._waits = False
         self._so_far = bytearray()
         self._arguments: Final = (config, server_state, app_state)
         self._server_state = server_state
@@ -87,24 +96,48 @@ class FirstRequest(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         so_far = self._so_far
         so_far += data
-        ours = so_far.startswith(self._starts) or any(
-            start.startswith(bytes(so_far[: len(start)])) for start in self._starts
-        )
+        if self._waits:
+            if len(so_far) > HEAD_BYTES:
+                self._transport.pause_reading()
+            return
+        starts = () if self._endpoint is None else self._endpoint.request_starts
+        ours = so_far.startswith(starts) or any(start.startswith(bytes(so_far[: len(start)])) for start in starts)
         end = _end_of_head(so_far, max(0, len(so_far) - len(data) - 2))
         if ours and end is None and len(so_far) <= HEAD_BYTES:
             return
-        self._leave()
-        if ours and end is not None:
+        self._deadline.cancel()
+        if self._endpoint is not None and ours and end is not None:
             head = bytes(so_far[: end.end()])
-            request = _read(head, self._starts)
+            request = _read(head, starts)
             if request is not None:
-                early = bytes(so_far[end.end() :])
-                upgrade(self._transport, self._arguments, head, b"GET", request.target, request.headers, early)
+                # A request over the limits is refused, which takes no time.
+                if self._endpoint.host.handshakes.busy and not exceeds_limits(request.target, request.headers):
+                    self._queue(self._endpoint, head, request)
+                else:
+                    self._begin(head, request)
                 return
+        self._leave()
         protocol = GuardedHttpTools(*self._arguments)
         self._transport.set_protocol(protocol)
         protocol.connection_made(self._transport)
         protocol.data_received(bytes(so_far))
+
+    def _queue(self, endpoint: Endpoint, head: bytes, request: _Request) -> None:
+        self._waits = True
+        query, headers = parse_query(request.target.partition(b"?")[2]), request.headers
+        address = client_address(peer_of(self._transport), headers, endpoint.proxies)
+        endpoint.host.handshakes.queue(bearer_tokens(query, headers), address, partial(self._begin, head, request))
+
+    def _begin(self, head: bytes, request: _Request) -> bool:
+        """Answer the handshake, unless the client has gone."""
+        if self._transport.is_closing():
+            return False
+        self._leave()
+        early = bytes(self._so_far[len(head) :])
+        if self._waits:
+            self._transport.resume_reading()
+        upgrade(self._transport, self._arguments, head, b"GET", request.target, request.headers, early)
+        return True
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._leave()

@@ -1,9 +1,9 @@
 """Fair shares of the event loop: work of tenants in turns, within a budget for each iteration."""
 
 import asyncio
-import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
@@ -11,8 +11,13 @@ from gateway.core.tenant_quotas import TenantQuota, TenantQuotas
 from gateway.engine.fair_share import AHEAD, BUDGET, FairShare
 
 
+def standing() -> float:
+    """A timer of a machine on which work takes no time but what it charges."""
+    return 100.0
+
+
 def shares_of_now() -> FairShare:
-    return FairShare(time.monotonic)
+    return FairShare(standing)
 
 
 def counting(shares: FairShare, done: list[str], tenant: str, cost: int) -> Callable[[], None]:
@@ -65,7 +70,7 @@ async def test_shares_are_in_proportion_to_weights(heavy: float, light: float) -
     quotas = TenantQuotas(
         single={f"{kind}{weight}": TenantQuota(weight=weight) for kind in "ab" for weight in (heavy, light)}
     )
-    shares, spent, unserved = FairShare(time.monotonic, quotas), Counter[str](), list[int]()
+    shares, spent, unserved = FairShare(standing, quotas), Counter[str](), list[int]()
 
     def work(tenant: str, cost: int, known: bool) -> Callable[[], None]:
         def work() -> None:
@@ -88,6 +93,34 @@ async def test_shares_are_in_proportion_to_weights(heavy: float, light: float) -
     # The quantum of the light one is spent by work of 50 us: as many rounds later as it takes to earn that.
     assert max(unserved) <= 2 * BUDGET * 3 * max(1.0, 50 / (BUDGET * light / heavy)) + 300
     shares.reset()
+
+
+async def test_work_costs_what_it_takes_where_that_is_more_than_it_charges() -> None:
+    """On a slow machine an iteration is no longer than on a fast one. A pause of the process counts as one turn."""
+    now, done = 100.0, list[str]()
+    shares = FairShare(lambda: now)
+
+    def work(tenant: str, seconds: float, cost: int) -> None:
+        nonlocal now
+        now += seconds
+        done.append(tenant)
+        shares.charge(cost)
+
+    for _ in range(20):
+        shares.submit("slow", partial(work, "slow", 0.000_5, 100), cost=50)
+    for _ in range(20):
+        shares.submit("known", partial(work, "known", 0.0, 400), cost=100)
+    while not shares.idle:
+        before = len(done)
+        await asyncio.sleep(0)
+        assert len(done) - before <= 2
+    assert done.count("slow") == done.count("known") == 20
+    assert 9 <= done[:20].count("slow") <= 11
+    shares.submit("paused", partial(work, "paused", 5.0, 0))
+    for tenant in ("paused", "other") * 3:
+        shares.submit(tenant, partial(work, tenant, 0.0, BUDGET))
+    await finish(shares)
+    assert all(done[40:45].count(tenant) >= 2 for tenant in ("paused", "other"))
 
 
 async def test_an_iteration_takes_the_budget_and_no_more_than_one_job_beyond_it() -> None:
