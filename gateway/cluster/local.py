@@ -54,6 +54,9 @@ class LocalQueries:
     async def ask(self, kind: str, tenant: str | None, question: Any) -> NodeAnswers:
         return NodeAnswers({})
 
+    async def ask_node(self, kind: str, node: str, question: Any) -> NodeAnswers:
+        return NodeAnswers({})
+
 
 class LocalCluster:
     """The `Cluster` of a single node. `timer` is seconds of a monotonic clock."""

@@ -35,6 +35,7 @@ class NodeQueries(Protocol):
     - `ask` returns within 2 seconds and never raises, with an answer of each other node that runs and can be reached.
     - A node that is known to run, or to have connections of the tenant, and does not answer in time is `silent`; one
       that has stopped is not, soon after.
+    - `ask_node` likewise, of one node: no other one gets the question.
     - Questions and answers are JSON values. A question whose answer raises, or of a kind that the other node does not
       know, is not answered.
     """
@@ -44,6 +45,9 @@ class NodeQueries(Protocol):
 
     async def ask(self, kind: str, tenant: str | None, question: Any) -> NodeAnswers:
         """Ask all other nodes about the tenant, None for no tenant in particular."""
+
+    async def ask_node(self, kind: str, node: str, question: Any) -> NodeAnswers:
+        """Ask one other node. There is neither an answer nor a silent node where no node of this name runs."""
 
 
 OnControl = Callable[[Sequence[ControlMessage]], object]

@@ -184,6 +184,7 @@ class ClusterContract(ABC):
         """Without other nodes there are no answers, none is silent, and it takes no time."""
         async with self.open() as node:
             assert await node.nodes.queries.ask("echo", "acme", "question") == NodeAnswers({})
+            assert await node.nodes.queries.ask_node("echo", "no-such-node", "question") == NodeAnswers({})
 
     async def test_own_connections_are_not_remote(self) -> None:
         """A single node has no remote members and gets no changes, and `partial` is False."""

@@ -37,6 +37,31 @@ class SharedQueriesContract(SharedControlContract):
             assert echoed.answers == {name: [name, "acme"]}
             assert await ask("no such kind", "acme", "question") == NodeAnswers({}, (name,))
 
+    async def test_one_node_is_asked(self) -> None:
+        """The node that is named answers, and no other one gets the question; one that cannot answer is silent."""
+        async with self.open() as one, self.join(one) as two, self.join(one) as three:
+            await _asked(one, "at first", 2)
+            name = two.nodes.members.node
+            three.answer = _raise
+            assert await one.nodes.queries.ask_node("echo", name, "you") == NodeAnswers({name: [name, "you"]})
+            assert await one.nodes.queries.ask_node("echo", "no-such-node", "you") == NodeAnswers({})
+            two.answer = _raise
+            assert await one.nodes.queries.ask_node("echo", name, "you") == NodeAnswers({}, (name,))
+            two.answer = NodeUnderTest.echo
+            async with self.partitioned(one):
+                found = await one.nodes.queries.ask_node("echo", name, "and now")
+                assert (found.answers, found.partial) == ({}, True)
+
+    async def test_one_node_that_does_not_listen_is_silent_while_it_runs(self) -> None:
+        """By its lease, also where it was never asked before."""
+        async with self.open() as one, self.join(one) as two:
+            await _asked(two, "at first", 1)
+            name = two.nodes.members.node
+            async with self.partitioned(two), asyncio.timeout(SOON):
+                while (found := await one.nodes.queries.ask_node("echo", name, "and now")).answers or not found.silent:  # noqa: ASYNC110 - there is no event for it
+                    await asyncio.sleep(0.05)
+            assert found == NodeAnswers({}, (name,))
+
     async def test_node_that_cannot_answer_is_silent(self) -> None:
         """A node whose answer raises, or takes too long, is silent; `ask` returns within 2 seconds."""
         async with self.open() as one, self.join(one) as two, self.join(one) as three:

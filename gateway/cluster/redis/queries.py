@@ -4,7 +4,7 @@ import asyncio
 import json
 import logging
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -43,6 +43,9 @@ class _Asked:
     answered: asyncio.Event = field(default_factory=asyncio.Event)
 
 
+_Send = Callable[[_Asked, str], Awaitable[None]]
+
+
 class RedisQueries:
     """The `NodeQueries` of nodes that share a Redis server. Which nodes listen is known from their subscriptions.
 
@@ -69,11 +72,21 @@ class RedisQueries:
 
     async def ask(self, kind: str, tenant: str | None, question: Any) -> NodeAnswers:
         remote = {} if tenant is None else self._members.remote(tenant).nodes
-        id, asked = secrets.token_hex(8), _Asked({node for node, members in remote.items() if members} | self._known)
+        asked = _Asked({node for node, members in remote.items() if members} | self._known)
+        return await self._ask(asked, self._send, {"kind": kind, "question": question})
+
+    async def ask_node(self, kind: str, node: str, question: Any) -> NodeAnswers:
+        return await self._ask(_Asked({node}, waiting={node}), self._send_to_one, {"kind": kind, "question": question})
+
+    async def _ask(self, asked: _Asked, send: _Send, content: dict[str, Any]) -> NodeAnswers:
+        id = secrets.token_hex(8)
+        text = json.dumps({"id": id, "from": self._members.node, **content}, separators=(",", ":"))
         self._pending[id] = asked
         try:
             async with Deadline(COMMAND_SECONDS):
-                await self._send(id, asked, {"kind": kind, "question": question})
+                await send(asked, text)
+            asked.sent = True
+            self._incidents.recovered("sent")
             if asked.waiting:
                 async with Deadline(_ANSWER_SECONDS):
                     await asked.answered.wait()
@@ -85,13 +98,23 @@ class RedisQueries:
         silent = tuple(sorted(asked.nodes - asked.answers.keys()))
         return NodeAnswers(asked.answers, silent, not asked.sent or self._members.partial)
 
-    async def _send(self, id: str, asked: _Asked, content: dict[str, Any]) -> None:
+    async def _send_to_one(self, asked: _Asked, text: str) -> None:
+        """Send the question to the one node, which is silent where it runs and does not listen."""
+        (node,) = asked.nodes
+        async with self._redis.pipeline(transaction=False) as pipeline:
+            pipeline.exists(self._keys.alive(node))
+            pipeline.publish(self._keys.queries(node), text)
+            runs, listens = await pipeline.execute()
+        if not listens:
+            asked.waiting.clear()
+            asked.nodes = {node} if runs else set()
+
+    async def _send(self, asked: _Asked, text: str) -> None:
         """Send the question to all nodes that listen. Those known from before that do not run are not silent."""
         own, prefix = self._members.node, self._keys.queries("")
         channels: Any = await self._redis.pubsub_channels(self._keys.queries("*"))
         asked.waiting = {channel.decode().removeprefix(prefix) for channel in channels} - {own}
         absent = sorted(asked.nodes - asked.waiting)
-        text = json.dumps({"id": id, "from": own, **content}, separators=(",", ":"))
         async with self._redis.pipeline(transaction=False) as pipeline:
             for node in absent:
                 pipeline.exists(self._keys.alive(node))
@@ -101,8 +124,6 @@ class RedisQueries:
         stopped = {node for node, runs in zip(absent, replies, strict=False) if not runs}
         self._known = (self._known | asked.waiting) - stopped
         asked.nodes = (asked.nodes | asked.waiting) - stopped
-        asked.sent = True
-        self._incidents.recovered("sent")
 
     # ---- answering
 
