@@ -1,7 +1,7 @@
 """Operation over HTTP: the audit trail, the configuration, the inspection of tokens."""
 
 from dataclasses import asdict
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
@@ -32,10 +32,6 @@ from schemas.operations import (
     TokenRightsInfo,
     TokenToInspect,
 )
-
-MIN_DRAIN_SECONDS: Final = 1.0
-"""Seconds over which clients leave where the setting is 0: at a shutdown they are all closed at its end, which does not
-come here."""
 
 
 def operations_router(service: Service, limited: RouteLimiter) -> APIRouter:
@@ -92,15 +88,14 @@ def operations_router(service: Service, limited: RouteLimiter) -> APIRouter:
     async def drain(
         request: Request, response: Response, body: DrainRequest, holder: Annotated[Identity, principal]
     ) -> DrainAnswer:
-        """Drain a node before it is stopped: it reports not ready, refuses new clients after the shutdown delay, and
+        """Drain a node before it is stopped: it reports not ready, refuses new clients after its shutdown delay, and
         closes those that it has, each in a slot of its own (1012). It goes on so until it is restarted. For the scope
         `platform`."""
         response.headers["Cache-Control"] = "no-store"
-        delay, seconds = settings.shutdown_delay_seconds, max(settings.drain_seconds, MIN_DRAIN_SECONDS)
         address = address_of(request.scope, settings.proxies)
         with service.audit.attempt("node.drained", "drain begun", holder, address, tenant=None, node=body.node):
-            connections = await service.operations.drain.begin(body.node, delay, seconds)
-        return DrainAnswer(node=body.node, connections=connections, seconds=delay + seconds)
+            begun = await service.operations.drain.begin(body.node)
+        return DrainAnswer(node=body.node, connections=begun.connections, seconds=round(begun.seconds, 2))
 
     @administrators.post("/admin/tokens/inspect")
     @limited(per_minute)

@@ -45,6 +45,7 @@ class Drain:
         self._marks = marks
         self._timer = connections.timer
         self._rng = rng
+        self._announced_at = 0.0
         self._ends = 0.0
         self._unnotified: set[Connection] = set()
 
@@ -61,13 +62,18 @@ class Drain:
 
     def announce(self) -> None:
         """Report not ready from now on, for load balancers; clients are served as before, and new ones admitted."""
-        self.announced = True
+        if not self.announced:
+            self.announced, self._announced_at = True, self._timer()
 
-    def begin(self, delay: float, seconds: float) -> None:
-        """Announce a drain, and run it after `delay` seconds; a no-op where one is announced."""
+    def begin(self, delay: float, seconds: float) -> float:
+        """Announce a drain, and run it after `delay` seconds, unless one is announced. Returns the seconds until its
+        end."""
         if not self.announced:
             self.announce()
             self._tasks.spawn(self._run_later(delay, seconds))
+            return delay + seconds
+        ends = self._ends if self.started else self._announced_at + delay + seconds
+        return max(0.0, ends - self._timer())
 
     async def _run_later(self, delay: float, seconds: float) -> None:
         await asyncio.sleep(delay)

@@ -1,40 +1,57 @@
 """The drain of any node of the cluster by an operator."""
 
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from gateway.core.cluster import Cluster
 from gateway.core.errors import GatewayError, LogUnavailable
 from gateway.engine.drain import Drain
+from gateway.engine.lifecycle import Lifecycle
 from schemas.codes import ErrorCode
+
+MIN_DRAIN_SECONDS: Final = 1.0
+"""Seconds over which clients leave where the setting is 0: at a shutdown they are all closed at its end, which does not
+come here."""
 
 _KIND: Final = "drain"
 
 
-class NodeDrain:
-    """Begins the drain of this node or another one. The caller checks the rights."""
+class BegunDrain(NamedTuple):
+    """A drain that has begun: the connections of the node, and the seconds until the last of them is closed."""
 
-    def __init__(self, drain: Drain, cluster: Cluster) -> None:
+    connections: int
+    seconds: float
+
+
+class NodeDrain:
+    """Begins the drain of this node or another one, each by its own settings: after `delay` seconds, and over
+    `seconds`. The caller checks the rights."""
+
+    def __init__(self, drain: Drain, lifecycle: Lifecycle, cluster: Cluster, delay: float, seconds: float) -> None:
         self._drain = drain
+        self._lifecycle = lifecycle
         self._cluster = cluster
+        self._delay, self._seconds = delay, max(seconds, MIN_DRAIN_SECONDS)
         cluster.queries.attach(_KIND, self._answer)
 
-    async def begin(self, node: str, delay: float, seconds: float) -> int:
-        """Begin the drain as `Drain.begin`; returns the number of connections there. Raises `GatewayError` where no
-        such node runs, `LogUnavailable` where it does not answer."""
-        question = {"node": node, "delay": delay, "seconds": seconds}
-        connections = await self._answer(question)
-        if connections is not None:
-            return connections
-        found = await self._cluster.queries.ask(_KIND, None, question)
-        for answer in found.answers.values():
-            if answer is not None:
-                return int(answer)
-        if node in found.silent or found.partial:
+    async def begin(self, node: str) -> BegunDrain:
+        """Begin the drain, unless it has begun. Raises `GatewayError` where no such node runs, `LogUnavailable` where
+        it does not answer."""
+        if node == self._cluster.members.node:
+            begun = await self._answer(None)
+        else:
+            found = (await self._cluster.queries.ask_node(_KIND, node, None)).unpacked(
+                lambda packed: BegunDrain(*packed)
+            )
+            if not (found.answers or found.silent or found.partial):
+                raise GatewayError(ErrorCode.NOT_FOUND, "no such node runs; GET /admin/nodes lists them")
+            begun = found.answers.get(node)
+        if begun is None:
             raise LogUnavailable("the node does not answer; try again, or stop it where it runs")
-        raise GatewayError(ErrorCode.NOT_FOUND, "no such node runs; GET /admin/nodes lists them")
+        return begun
 
-    async def _answer(self, question: Any) -> int | None:
-        if question["node"] != self._cluster.members.node:
+    async def _answer(self, question: Any) -> BegunDrain | None:
+        """None while the gateway starts or stops: a drain that begins then would be that of its next start."""
+        if self._lifecycle.loop is None:
             return None
-        self._drain.begin(question["delay"], question["seconds"])
-        return sum(1 for _ in self._drain.clients())
+        seconds = self._drain.begin(self._delay, self._seconds)
+        return BegunDrain(sum(1 for _ in self._drain.clients()), seconds)

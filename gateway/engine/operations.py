@@ -12,14 +12,15 @@ from gateway.engine.node_status import NodeStatusReader
 
 class Operations:
     """The parts for operators of a gateway, made before its start, since they answer other nodes' questions. `trail` is
-    the audit trail of this node, `audit` that of all nodes."""
+    the audit trail of this node, `audit` that of all nodes. This node drains after `drain_delay` seconds, over
+    `drain_seconds`."""
 
-    def __init__(self, gateway: Gateway) -> None:
+    def __init__(self, gateway: Gateway, drain_delay: float, drain_seconds: float) -> None:
         cluster, log, drain = gateway.cluster, gateway.log, gateway.drain
         self.trail = AuditTrail(gateway.clock)
         self.audit = ClusterAudit(self.trail, cluster)
         reader = NodeStatusReader(cluster.members, log, drain, gateway.metrics, gateway.readiness)
         self.status = ClusterStatus(reader, cluster)
-        self.drain = NodeDrain(drain, cluster)
+        self.drain = NodeDrain(drain, gateway.lifecycle, cluster, drain_delay, drain_seconds)
         self.tail = EventTail(gateway.connections, log, gateway.marks)
         self.finder = Finder(gateway.connections, gateway.administration, self.tail, cluster)

@@ -164,7 +164,8 @@ def create_service(
     manager = claim_connection_manager()
     manager.attach(gateway)
     origins = OriginPolicy(settings.allowed_origins)
-    return Service(settings, gateway, manager, keyring, issuer, origins, external.jwks, Operations(gateway), canary)
+    operations = Operations(gateway, settings.shutdown_delay_seconds, settings.drain_seconds)
+    return Service(settings, gateway, manager, keyring, issuer, origins, external.jwks, operations, canary)
 
 
 def token_verifier(settings: Settings, keyring: KeyRing, external: ExternalIssuer, kinds: RoomKinds) -> TokenVerifier:

@@ -1,9 +1,14 @@
 """The routes of operators on several nodes of one Redis: each answers for all, and names those that do not answer."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
+
+from gateway.core.errors import LogUnavailable
+from gateway.service.factory import create_service
 from tests.support.clients import assert_problem, fence, http
 from tests.support.inprocess import RunningGateway, running
 from tests.support.pauses import until
@@ -31,10 +36,12 @@ async def post(gate: RunningGateway, path: str, **body: Any) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def two_nodes(server: RedisServer, prefix: str) -> AsyncIterator[tuple[list[RunningGateway], list[str]]]:
-    """Two nodes that have answers of one another, and their names."""
-    settings = settings_for(log_url=server.url, redis_prefix=prefix, admin_requests_per_minute=0)
-    async with running(settings) as one, running(settings) as other:
+async def two_nodes(
+    server: RedisServer, prefix: str, **of_the_second: Any
+) -> AsyncIterator[tuple[list[RunningGateway], list[str]]]:
+    """Two nodes that have answers of one another, and their names; the second one has further settings."""
+    shared = {"log_url": server.url, "redis_prefix": prefix}
+    async with running(settings_for(**shared)) as one, running(settings_for(**shared, **of_the_second)) as other:
         gates = [one, other]
 
         async def complete() -> bool:
@@ -112,16 +119,19 @@ async def test_silent_nodes_are_named(server: RedisServer, prefix: str) -> None:
 
 
 async def test_any_node_is_drained_through_any_other(server: RedisServer, prefix: str) -> None:
-    """A drained node refuses new clients and closes its own; clients of the other node stay. The drain is audited."""
-    async with two_nodes(server, prefix) as (gates, names):
+    """By its own settings. It refuses new clients and closes its own; clients of the other node stay. The drain is
+    audited."""
+    async with two_nodes(server, prefix, shutdown_delay_seconds=0.25, drain_seconds=2) as (gates, names):
         one, other = gates
+
         async with one.client() as stays, other.client() as leaves:
             async with http(one, one.token("root", scope="subscribe publish admin")) as api:
                 assert_problem(await api.post("/admin/drain", json={"node": names[1]}), 403, "scope_missing")
             answer = await post(one, "/admin/drain", node=names[1])
-            assert (answer["node"], answer["connections"]) == (names[1], 1)
-            assert await post(one, "/admin/drain", node=names[1])  # as often as one likes
+            assert answer == {"node": names[1], "connections": 1, "seconds": 2.25}
             await leaves.next("server.draining")
+            again = await post(one, "/admin/drain", node=names[1])  # as often as one likes
+            assert again["seconds"] <= 2.0
             assert (await leaves.closed())[0] == 1012
             async with http(other) as api:
                 assert (await api.get("/readyz")).status_code == 503
@@ -132,3 +142,32 @@ async def test_any_node_is_drained_through_any_other(server: RedisServer, prefix
         assert (act["event"], act["target"], act["node"]) == ("node.drained", {"node": names[1]}, names[0])
         async with http(one, one.token("root", scope=PLATFORM)) as api:
             assert_problem(await api.post("/admin/drain", json={"node": "node_0"}), 404, "not_found")
+
+
+async def test_only_the_node_that_is_meant_is_asked_to_drain(server: RedisServer, prefix: str) -> None:
+    asked: list[str] = []
+    async with two_nodes(server, prefix) as (gates, names):
+        async with running(settings_for(log_url=server.url, redis_prefix=prefix)) as third:
+            for gate in (gates[1], third):
+                node = gate.service.gateway.cluster.members.node
+
+                async def answer(question: Any, node: str = node) -> Any:
+                    asked.append(node)
+                    return [0, 1.0]
+
+                gate.service.gateway.cluster.queries.attach("drain", answer)
+            assert (await post(gates[0], "/admin/drain", node=names[1]))["seconds"] == 1.0
+            assert asked == names[1:]
+
+
+async def test_a_gateway_that_has_stopped_does_not_drain_at_its_next_start() -> None:
+    """A question of another node may come while it stops."""
+    service = create_service(settings_for())
+    drain, node = service.gateway.drain, service.gateway.cluster.members.node
+    async with service.running():
+        assert service.gateway.ready
+    with pytest.raises(LogUnavailable):
+        await service.operations.drain.begin(node)
+    async with service.running():
+        await asyncio.sleep(0)
+        assert (drain.announced, drain.started, len(service.gateway.tasks)) == (False, False, 0)
