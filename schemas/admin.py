@@ -4,6 +4,7 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from schemas.cluster import MayBePartial, NodesAsked
 from schemas.rooms import MAX_PATTERNS
 
 MAX_EVENTS: Final = 1_000
@@ -182,13 +183,7 @@ class ConnectionInfo(BaseModel):
     messages_received: int | None
 
 
-class _Page(BaseModel):
-    """A page of a list. `partial` is present, and true, only while other nodes are out of reach."""
-
-    partial: Literal[True] | None = None
-
-
-class ConnectionPage(_Page):
+class ConnectionPage(MayBePartial):
     connections: list[ConnectionInfo]
     next: str | None
 
@@ -199,12 +194,12 @@ class RoomInfo(BaseModel):
     users: int
 
 
-class RoomPage(_Page):
+class RoomPage(MayBePartial):
     rooms: list[RoomInfo]
     next: str | None
 
 
-class Stats(_Page):
+class Stats(MayBePartial):
     tenant: str
     active_connections: int
     active_users: int
@@ -218,7 +213,7 @@ class Stats(_Page):
     next: str | None
 
 
-class TenantInfo(_Page):
+class TenantInfo(MayBePartial):
     """A tenant's counts on all nodes; totals since each node started."""
 
     tenant: str
@@ -232,7 +227,7 @@ class TenantInfo(_Page):
     log_bytes: int
 
 
-class TenantPage(BaseModel):
+class TenantPage(NodesAsked):
     tenants: list[TenantInfo]
     next: str | None
 

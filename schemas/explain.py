@@ -4,6 +4,8 @@ from typing import Literal
 
 from pydantic import BaseModel
 
+from schemas.cluster import NodesAsked
+
 Verdict = Literal["delivered", "not_delivered", "pending", "unknown"]
 
 Reason = Literal[
@@ -59,9 +61,9 @@ class ExplainedConnection(BaseModel):
     rules: tuple[ExplainedRule, ...]
 
 
-class Explanation(BaseModel):
-    """The answer. `event` or `room` is what was asked about. `nodes` have answered, `silent` have not; `known_since` is
-    the time from which on all ended connections are known."""
+class Explanation(NodesAsked):
+    """The answer. `event` or `room` is what was asked about. `nodes` have answered; `known_since` is the time from
+    which on all ended connections are known."""
 
     user_id: str | None = None
     connection_id: str | None = None
@@ -73,8 +75,6 @@ class Explanation(BaseModel):
     connections: tuple[ExplainedConnection, ...]
     known_since: str
     nodes: tuple[str, ...]
-    silent: tuple[str, ...]
-    partial: Literal[True] | None = None
 
 
 class NodeExplanation(BaseModel):

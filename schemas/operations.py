@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from schemas.admin import ConnectionInfo, RoomInfo
+from schemas.cluster import NodesAsked
 
 
 class AuditedAct(BaseModel):
@@ -24,15 +25,13 @@ class AuditedAct(BaseModel):
     target: dict[str, str | int]
 
 
-class AuditPage(BaseModel):
+class AuditPage(NodesAsked):
     """The acts on `nodes`, in the order of their times, newest first; `next` is `before` of the next page, null on the
-    last one. `silent` nodes did not answer; `partial` is present, and true, only while others may be out of reach."""
+    last one."""
 
     nodes: tuple[str, ...]
-    silent: tuple[str, ...]
     acts: list[AuditedAct]
     next: str | None
-    partial: Literal[True] | None = None
 
 
 SettingValue = str | int | float | bool | None | list[str]
@@ -124,13 +123,10 @@ class NodeStatus(BaseModel):
     gaps: dict[str, int] | None = None
 
 
-class NodesAnswer(BaseModel):
-    """The nodes, the one that answers first. `silent` are those that did not answer; `partial` is present, and true,
-    only while other nodes may be out of reach."""
+class NodesAnswer(NodesAsked):
+    """The nodes, the one that answers first."""
 
     nodes: list[NodeStatus]
-    silent: list[str]
-    partial: Literal[True] | None = None
 
 
 class DrainRequest(BaseModel):
@@ -184,16 +180,14 @@ class FoundToken(BaseModel):
     connections: int
 
 
-class FindAnswer(BaseModel):
+class FindAnswer(NodesAsked):
     """The findings under a name. `connections` are those of the user, of the room, or with the token, 100 at most;
     `more` says that there are others. `similar` are users and rooms that contain the name. `acts` are those of the
     audit trail. `forgotten` is the reason why an event of the tenant's log is not there: `trimmed`, `reset` or
-    `never_published`. `silent` nodes did not answer about the token and the acts; `partial` is present, and true, only
-    while other nodes may be out of reach."""
+    `never_published`. `silent` nodes did not answer about the token and the acts."""
 
     query: str
     tenant: str
-    silent: list[str]
     user: FoundUser | None = None
     room: RoomInfo | None = None
     event: EventSummary | None = None
@@ -203,7 +197,6 @@ class FindAnswer(BaseModel):
     more: bool
     similar: list[str]
     acts: list[AuditedAct]
-    partial: Literal[True] | None = None
 
 
 class TailPage(BaseModel):

@@ -2,10 +2,12 @@
 
 from pydantic import BaseModel
 
+from schemas.cluster import NodesAsked
+
 
 class HourOfUsage(BaseModel):
-    """The usage of a tenant at one node in the hour that starts at `hour` (RFC 3339). `bytes` are those of the
-    delivered events' frames, before compression."""
+    """The usage of a tenant in the hour that starts at `hour` (RFC 3339). `bytes` are those of the delivered events'
+    frames, before compression."""
 
     hour: str
     tenant: str
@@ -15,7 +17,9 @@ class HourOfUsage(BaseModel):
     bytes: int
 
 
-class UsagePage(BaseModel):
-    node: str
+class UsagePage(NodesAsked):
+    """The sums over `nodes`; `next` is `after` of the next page, null on the last one."""
+
+    nodes: tuple[str, ...]
     hours: list[HourOfUsage]
     next: str | None

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import islice
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
@@ -13,9 +13,11 @@ from gateway.api.authentication import Principal
 from gateway.api.client import address_of
 from gateway.api.problems import problems
 from gateway.api.rate_limits import RouteLimiter
+from gateway.engine.cluster_tenants import FoundTenants
 from gateway.engine.directory import TenantDirectory
 from gateway.service.factory import Service
 from schemas.admin import ConnectionPage, RoomPage, Stats, TenantInfo, TenantPage
+from schemas.cluster import partial_field
 
 Item = TypeVar("Item")
 
@@ -27,7 +29,7 @@ After = Annotated[str | None, Query(max_length=256, description="`next` of the p
 def admin_router(service: Service, limited: RouteLimiter) -> APIRouter:
     router = administrators_router(service, limited)
     gateway = service.gateway
-    administration, audit = gateway.administration, service.audit
+    administration, operations, audit = gateway.administration, service.operations, service.audit
     proxies, per_minute = service.settings.proxies, service.settings.admin_requests_per_minute
     principal = Depends(Principal(service))
 
@@ -57,7 +59,7 @@ def admin_router(service: Service, limited: RouteLimiter) -> APIRouter:
             log_bytes=known.log.bytes,
             clients=[known.client(id) for id in page],
             next=following,
-            **_partial(known),
+            **partial_field(known.partial),
         )
 
     @router.get("/admin/tenants", response_model_exclude_unset=True)
@@ -65,15 +67,19 @@ def admin_router(service: Service, limited: RouteLimiter) -> APIRouter:
     async def tenants(
         request: Request, holder: Annotated[Identity, principal], limit: FewerLimit = 50, after: After = None
     ) -> TenantPage:
-        """A page of the tenants that this node knows, with their counts on all nodes: all of them with the scope
-        `platform`, else the token's own."""
+        """A page of the tenants that have had a connection or an event, with their counts on all nodes: all of them
+        with the scope `platform`, else the token's own."""
         own = administered_tenant(holder, None)
         if holder.has_scope("platform"):
-            found = await administration.tenants(after, limit + 1)
+            found = await operations.tenants.page(after, limit)
         else:
-            found = [await administration.directory(own)] if after is None else []
-        following = found[limit - 1].tenant if len(found) > limit else None
-        return TenantPage(tenants=[_tenant(known) for known in found[:limit]], next=following)
+            found = FoundTenants([await administration.directory(own)] if after is None else [], False, (), False)
+        return TenantPage(
+            tenants=[_tenant(known) for known in found.tenants],
+            next=found.tenants[-1].tenant if found.more else None,
+            silent=found.silent,
+            **partial_field(found.partial),
+        )
 
     @router.get("/admin/connections", response_model_exclude_unset=True)
     @limited(per_minute)
@@ -87,7 +93,9 @@ def admin_router(service: Service, limited: RouteLimiter) -> APIRouter:
         """A page of the connections of one tenant."""
         known = await administration.directory(administered_tenant(holder, tenant))
         page, following = _page(known.ids(), limit, after)
-        return ConnectionPage(connections=[known.connection(id) for id in page], next=following, **_partial(known))
+        return ConnectionPage(
+            connections=[known.connection(id) for id in page], next=following, **partial_field(known.partial)
+        )
 
     @router.get("/admin/rooms", response_model_exclude_unset=True)
     @limited(per_minute)
@@ -101,7 +109,7 @@ def admin_router(service: Service, limited: RouteLimiter) -> APIRouter:
         """A page of the rooms of one tenant that have subscribers."""
         known = await administration.directory(administered_tenant(holder, tenant))
         page, following = _page(known.rooms(), limit, after)
-        return RoomPage(rooms=[known.room(room) for room in page], next=following, **_partial(known))
+        return RoomPage(rooms=[known.room(room) for room in page], next=following, **partial_field(known.partial))
 
     @router.delete("/admin/connections/{id}", status_code=204, responses=problems(404))
     @limited(per_minute)
@@ -130,7 +138,7 @@ def _tenant(known: TenantDirectory) -> TenantInfo:
         total_broadcasts=totals.events,
         log_events=known.log.events,
         log_bytes=known.log.bytes,
-        **_partial(known),
+        **partial_field(known.partial),
     )
 
 
@@ -138,8 +146,3 @@ def _page(names: Sequence[str], limit: int, after: str | None) -> tuple[list[str
     """Up to `limit` of the sorted names after `after`, and the last one if there are more, else None."""
     found = list(islice((name for name in names if after is None or name > after), limit + 1))
     return found[:limit], found[limit - 1] if len(found) > limit else None
-
-
-def _partial(known: TenantDirectory) -> dict[str, Any]:
-    """The field `partial`, present only where it is true."""
-    return {"partial": True} if known.partial else {}

@@ -19,6 +19,7 @@ from gateway.core.errors import GatewayError
 from gateway.engine.event_tail import TailFilter
 from gateway.service.factory import Service
 from schemas.admin import EventAnswer
+from schemas.cluster import partial_field
 from schemas.codes import ErrorCode
 from schemas.events import PublishedEvent
 from schemas.operations import FindAnswer, FoundToken, NodesAnswer, TailPage
@@ -66,7 +67,7 @@ def inspection_router(service: Service, limited: RouteLimiter) -> APIRouter:
         answer: dict[str, Any] = {
             "query": q,
             "tenant": asked,
-            "silent": sorted({*found.silent, *acts.silent}),
+            "silent": tuple(sorted({*found.silent, *acts.silent})),
             "connections": found.connections,
             "more": found.more,
             "similar": found.similar,
@@ -75,9 +76,7 @@ def inspection_router(service: Service, limited: RouteLimiter) -> APIRouter:
         for name in ("user", "room", "event", "forgotten", "token"):
             if (value := getattr(found, name)) is not None:
                 answer[name] = value
-        if found.partial or acts.partial:
-            answer["partial"] = True
-        return FindAnswer(**answer)
+        return FindAnswer(**answer, **partial_field(found.partial or acts.partial))
 
     @router.get("/admin/tail")
     @limited(per_minute)

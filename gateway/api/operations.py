@@ -1,7 +1,7 @@
 """Operation over HTTP: the audit trail, the configuration, the inspection of tokens."""
 
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
@@ -20,6 +20,7 @@ from gateway.service.config import ConfigError
 from gateway.service.effective_settings import effective_settings
 from gateway.service.factory import Service, setting_warnings, try_log
 from gateway.service.token_inspection import TokenInspection, inspect_token, member_texts, pasted_token, rights_of
+from schemas.cluster import partial_field
 from schemas.events import rfc3339
 from schemas.operations import (
     AuditedAct,
@@ -60,13 +61,12 @@ def operations_router(service: Service, limited: RouteLimiter) -> APIRouter:
         platform = holder.has_scope("platform")
         asked = None if platform and tenant is None else administered_tenant(holder, tenant)
         found = await trail.acts(asked, limit, None if before is None else ActPlace.parse(before))
-        more: dict[str, Any] = {"partial": True} if found.partial else {}
         return AuditPage(
             nodes=found.nodes,
             silent=found.silent,
             acts=[audited_act(each, holder) for each in found.acts],
             next=str(found.acts[-1].place) if found.more else None,
-            **more,
+            **partial_field(found.partial),
         )
 
     @operators.get("/admin/configuration")

@@ -1,6 +1,5 @@
 """Usage over HTTP, for those who bill."""
 
-from itertools import islice
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
@@ -13,6 +12,7 @@ from gateway.api.rate_limits import RouteLimiter
 from gateway.core.errors import GatewayError
 from gateway.engine.usage import UsageRow
 from gateway.service.factory import Service
+from schemas.cluster import partial_field
 from schemas.codes import ErrorCode
 from schemas.events import rfc3339
 from schemas.usage import HourOfUsage, UsagePage
@@ -24,11 +24,9 @@ After = Annotated[str | None, Query(max_length=128, description="`next` of the p
 def usage_router(service: Service, limited: RouteLimiter) -> APIRouter:
     router = administrators_router(service, limited)
     principal = Depends(Principal(service))
-    gateway = service.gateway
-    measured, administration = gateway.metrics, gateway.administration
-    meter = measured.usage
+    summed = service.operations.usage
 
-    @router.get("/admin/usage")
+    @router.get("/admin/usage", response_model_exclude_unset=True)
     @limited(service.settings.admin_requests_per_minute)
     async def usage(
         request: Request,
@@ -37,13 +35,18 @@ def usage_router(service: Service, limited: RouteLimiter) -> APIRouter:
         limit: Limit = 1_000,
         after: After = None,
     ) -> UsagePage:
-        """The usage at this node by hour and tenant, of the last week at most; the last hour goes on. Of the token's
-        own tenant, with the scope `platform` of any one or of all."""
+        """The usage by hour and tenant, of the last week at most; the last hour goes on. Sums over all nodes since each
+        started. Of the token's own tenant, with the scope `platform` of any one or of all."""
         own = administered_tenant(holder, tenant)
         chosen = None if tenant is None and holder.has_scope("platform") else own
-        page = list(islice(meter.rows(chosen, _place(after)), limit + 1))
-        following = f"{page[limit - 1].hour}:{page[limit - 1].tenant}" if len(page) > limit else None
-        return UsagePage(node=administration.node, hours=[_hour(row) for row in page[:limit]], next=following)
+        found = await summed.rows(chosen, _place(after), limit)
+        return UsagePage(
+            nodes=found.nodes,
+            silent=found.silent,
+            hours=[_hour(row) for row in found.rows],
+            next=f"{found.rows[-1].hour}:{found.rows[-1].tenant}" if found.more else None,
+            **partial_field(found.partial),
+        )
 
     return router
 

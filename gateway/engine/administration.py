@@ -1,6 +1,5 @@
 """Administration: directory, closes and revocations of a tenant on all nodes."""
 
-import asyncio
 from heapq import nsmallest
 from typing import Final
 
@@ -37,13 +36,12 @@ class Administration:
         """The directory of the tenant, as of now."""
         return await TenantDirectory.of(tenant, self._connections.manager, self._members, self._log)
 
-    async def tenants(self, after: str | None, limit: int) -> list[TenantDirectory]:
-        """The directories of up to `limit` tenants whose names follow `after`, sorted: of those that have had a
-        connection or an append on this node. O(tenants)."""
+    def tenants(self, after: str | None, limit: int) -> list[str]:
+        """The names of up to `limit` tenants that follow `after`, sorted: of those that have had a connection or an
+        append on this node. O(tenants)."""
         manager, log = self._connections.manager, self._log
         later = {name for name in NodeDirectory(manager, log).tenants() if after is None or name > after}
-        known = (name for name in later if manager.of(name).connections_seen or log.appended(name))
-        return await asyncio.gather(*map(self.directory, nsmallest(limit, known)))
+        return nsmallest(limit, (name for name in later if manager.of(name).connections_seen or log.appended(name)))
 
     async def close_connection(self, tenant: str, connection_id: str) -> None:
         """Close one connection (4403). Raises `GatewayError` where the tenant has no such connection, `LogUnavailable`

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from gateway.core.cluster import Cluster
 from gateway.engine.node_status import NodeStatusReader
+from schemas.cluster import partial_field
 from schemas.operations import NodesAnswer, NodeStatus
 
 _KIND: Final = "status"
@@ -25,8 +26,7 @@ class ClusterStatus:
         )
         others = answers.unpacked(NodeStatus.model_validate)
         nodes = [own, *(status for _, status in sorted(others.answers.items()))]
-        more: dict[str, Any] = {"partial": True} if others.partial else {}
-        return NodesAnswer(nodes=nodes, silent=list(others.silent), **more)
+        return NodesAnswer(nodes=nodes, silent=others.silent, **partial_field(others.partial))
 
     async def _answer(self, question: Any) -> dict[str, Any]:
         return (await self._reader.read(question["platform"])).model_dump(mode="json", exclude_unset=True)

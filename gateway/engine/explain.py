@@ -15,6 +15,7 @@ from gateway.core.window import Entry
 from gateway.engine.connections import Connections
 from gateway.engine.delivery import Delivery
 from gateway.engine.delivery_records import DeliveryRecords
+from schemas.cluster import partial_field
 from schemas.codes import ErrorCode
 from schemas.events import decode_event, rfc3339
 from schemas.explain import ExplainedConnection, ExplainedEvent, Explanation, NodeExplanation, Reason, Verdict
@@ -141,9 +142,8 @@ class Explain:
             "known_since": rfc3339(known_since),
             "nodes": tuple(sorted(answers)),
             "silent": others.silent,
+            **partial_field(not complete),
         }
-        if not complete:
-            more["partial"] = True
         explanation = self._explanation(target, verdict, reason, connections, **about)
         doubts = doubts if verdict == "unknown" else ""
         return explanation.model_copy(update={**more, "message": explanation.message + doubts})

@@ -39,9 +39,7 @@ class NodeDrain:
         if node == self._cluster.members.node:
             begun = await self._answer(None)
         else:
-            found = (await self._cluster.queries.ask_node(_KIND, node, None)).unpacked(
-                lambda packed: BegunDrain(*packed)
-            )
+            found = (await self._cluster.queries.ask_node(_KIND, node, None)).unpacked(_unpacked)
             if not (found.answers or found.silent or found.partial):
                 raise GatewayError(ErrorCode.NOT_FOUND, "no such node runs; GET /admin/nodes lists them")
             begun = found.answers.get(node)
@@ -55,3 +53,7 @@ class NodeDrain:
             return None
         seconds = self._drain.begin(self._delay, self._seconds)
         return BegunDrain(sum(1 for _ in self._drain.clients()), seconds)
+
+
+def _unpacked(packed: Any) -> BegunDrain:
+    return BegunDrain(int(packed[0]), float(packed[1]))

@@ -3,6 +3,8 @@
 from gateway.engine.audit import AuditTrail
 from gateway.engine.cluster_audit import ClusterAudit
 from gateway.engine.cluster_status import ClusterStatus
+from gateway.engine.cluster_tenants import ClusterTenants
+from gateway.engine.cluster_usage import ClusterUsage
 from gateway.engine.event_tail import EventTail
 from gateway.engine.finder import Finder
 from gateway.engine.gateway import Gateway
@@ -23,4 +25,6 @@ class Operations:
         self.status = ClusterStatus(reader, cluster)
         self.drain = NodeDrain(drain, gateway.lifecycle, cluster, drain_delay, drain_seconds)
         self.tail = EventTail(gateway.connections, log, gateway.marks)
+        self.tenants = ClusterTenants(gateway.administration, cluster)
+        self.usage = ClusterUsage(gateway.metrics.usage, cluster)
         self.finder = Finder(gateway.connections, gateway.administration, self.tail, cluster)

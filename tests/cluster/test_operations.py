@@ -21,7 +21,7 @@ PLATFORM = "subscribe publish admin platform"
 
 async def get(gate: RunningGateway, path: str, scope: str = PLATFORM, **query: Any) -> dict[str, Any]:
     async with http(gate, gate.token("root", scope=scope)) as api:
-        answer = await api.get(path, params=query)
+        answer = await api.get(path, params=query or None)
     assert answer.status_code == 200, answer.text
     found: dict[str, Any] = answer.json()
     return found
@@ -90,6 +90,64 @@ async def test_each_node_answers_for_all(server: RedisServer, prefix: str) -> No
             assert_problem(await api.get("/admin/audit?before=7"), 422, "bad_message")
 
 
+async def test_tenants_of_any_node_are_listed(server: RedisServer, prefix: str) -> None:
+    """By every node, in pages of the sorted names; each with its counts on all nodes."""
+    async with two_nodes(server, prefix) as (gates, _):
+        one, other = gates
+        for number, tenant in enumerate(("eve", "bolt", "dart", "acme", "coil")):
+            await gates[number % 2].publish(tenant, circle_id=1)
+        await one.publish("bolt", circle_id=1)
+        names = ["acme", "bolt", "coil", "dart", "eve"]
+        for gate in gates:
+            found: list[str] = []
+            page: dict[str, Any] = {}
+            while not page or page["next"]:
+                page = await get(gate, "/admin/tenants", limit=2, **({"after": page["next"]} if page else {}))
+                assert (len(page["tenants"]), page["silent"], "partial" in page) == (min(2, 5 - len(found)), [], False)
+                found += [each["tenant"] for each in page["tenants"]]
+            assert found == names
+
+            async def counted(gate: RunningGateway = gate) -> bool:
+                listed = (await get(gate, "/admin/tenants"))["tenants"]
+                return [each["total_broadcasts"] for each in listed] == [1, 2, 1, 1, 1]
+
+            await until(counted)  # totals come a second or two late
+        narrow = await get(other, "/admin/tenants", "admin")
+        assert [each["tenant"] for each in narrow["tenants"]] == ["acme"]
+
+
+async def test_usage_is_the_sum_of_what_each_node_has_counted(server: RedisServer, prefix: str) -> None:
+    """Events at the node that appended them, deliveries at those that made them; a page has whole sums."""
+    async with two_nodes(server, prefix) as (gates, names):
+        one, other = gates
+        async with one.client(query="&rooms=circle:1") as here, other.client(query="&rooms=circle:1") as there:
+            for client in (here, there):
+                await client.next("subscribed")
+            for gate in (one, other, other):
+                await gate.publish(circle_id=1)
+            for client in (here, there):
+                for _ in range(3):
+                    await client.next("task.completed")
+        for tenant in ("bolt", "coil"):
+            await other.publish(tenant, circle_id=1)
+        await one.publish("coil", circle_id=1)
+        for gate in gates:
+            rows: list[dict[str, Any]] = []
+            page: dict[str, Any] = {}
+            while not page or page["next"]:
+                page = await get(gate, "/admin/usage", limit=1, **({"after": page["next"]} if page else {}))
+                assert (page["nodes"], page["silent"], "partial" in page) == (sorted(names), [], False)
+                rows += page["hours"]
+            keys = [(row["hour"], row["tenant"]) for row in rows]
+            assert keys == sorted(set(keys))
+            counts = {tenant: [0, 0] for tenant in ("acme", "bolt", "coil")}
+            for row in rows:  # of two hours, where one has ended meanwhile
+                counts[row["tenant"]][0] += row["events"]
+                counts[row["tenant"]][1] += row["deliveries"]
+            assert counts == {"acme": [3, 6], "bolt": [1, 0], "coil": [2, 0]}
+        assert {row["tenant"] for row in (await get(one, "/admin/usage", "admin"))["hours"]} == {"acme"}
+
+
 async def test_silent_nodes_are_named(server: RedisServer, prefix: str) -> None:
     """Also those whose answers cannot be read, as during a rolling upgrade."""
     async with two_nodes(server, prefix) as (gates, names):
@@ -98,24 +156,21 @@ async def test_silent_nodes_are_named(server: RedisServer, prefix: str) -> None:
         async def fail(question: Any) -> Any:
             raise TimeoutError
 
-        for kind in ("status", "acts", "token", "drain"):
+        for kind in ("status", "acts", "token", "drain", "tenants", "usage"):
             other.service.gateway.cluster.queries.attach(kind, fail)
-        for path, query in (("/admin/nodes", {}), ("/admin/audit", {}), ("/admin/find", {"q": "ada"})):
-            assert (await get(one, path, **query))["silent"] == [names[1]], path
+        paths = ("/admin/nodes", "/admin/audit", "/admin/find?q=ada", "/admin/tenants", "/admin/usage")
+        for path in paths:
+            assert (await get(one, path))["silent"] == [names[1]], path
         async with http(one, one.token("root", scope=PLATFORM)) as api:
             assert_problem(await api.post("/admin/drain", json={"node": names[1]}), 503, "broker_unavailable")
 
         async def of_another_version(question: Any) -> Any:
             return {"no": "such answer"}
 
-        for kind in ("status", "acts", "token", "explain"):
+        for kind in ("status", "acts", "token", "explain", "tenants", "usage"):
             other.service.gateway.cluster.queries.attach(kind, of_another_version)
-        explained = {"user_id": "ada", "room": "circle:7"}
-        for path, query in (
-            *(("/admin/nodes", {}), ("/admin/audit", {})),
-            *(("/admin/find", {"q": "ada"}), ("/admin/explain", explained)),
-        ):
-            assert (await get(one, path, **query))["silent"] == [names[1]], path
+        for path in (*paths, "/admin/explain?user_id=ada&room=circle:7"):
+            assert (await get(one, path))["silent"] == [names[1]], path
 
 
 async def test_any_node_is_drained_through_any_other(server: RedisServer, prefix: str) -> None:
