@@ -39,7 +39,7 @@ SettingValue = str | int | float | bool | None | list[str]
 
 class SettingInfo(BaseModel):
     """A setting as it is in force. A secret has no value: `set` says whether there is one. Passwords are removed from
-    addresses."""
+    addresses. `elsewhere` has the values of the nodes where it is another one; null is another secret."""
 
     name: str
     description: str
@@ -48,13 +48,16 @@ class SettingInfo(BaseModel):
     value: SettingValue
     default: SettingValue
     changed: bool
+    elsewhere: dict[str, SettingValue]
 
 
-class ConfigurationAnswer(BaseModel):
-    """The settings of this node, and the warnings of `gateway check`."""
+class ConfigurationAnswer(NodesAsked):
+    """The settings of this node, the warnings of `gateway check`, and what differs at the other nodes. `versions` are
+    those of the nodes that answered."""
 
     node: str
     version: str
+    versions: dict[str, str]
     settings: list[SettingInfo]
     warnings: list[str]
 

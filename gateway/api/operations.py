@@ -1,5 +1,6 @@
 """Operation over HTTP: the audit trail, the configuration, the inspection of tokens."""
 
+import asyncio
 from dataclasses import asdict
 from typing import Annotated
 
@@ -17,7 +18,6 @@ from gateway.core.audit_acts import MAX_ACTS, PLACE_PATTERN, ActPlace
 from gateway.core.version import VERSION
 from gateway.engine.cluster_audit import FoundAct
 from gateway.service.config import ConfigError
-from gateway.service.effective_settings import effective_settings
 from gateway.service.factory import Service, setting_warnings, try_log
 from gateway.service.token_inspection import TokenInspection, inspect_token, member_texts, pasted_token, rights_of
 from schemas.cluster import partial_field
@@ -69,19 +69,33 @@ def operations_router(service: Service, limited: RouteLimiter) -> APIRouter:
             **partial_field(found.partial),
         )
 
-    @operators.get("/admin/configuration")
+    @operators.get("/admin/configuration", response_model_exclude_unset=True)
     @limited(per_minute)
     async def configuration(request: Request, response: Response) -> ConfigurationAnswer:
-        """The settings of this node, without secrets, and the warnings of `gateway check`. For the scope `platform`,
-        since they are those of all tenants."""
+        """The settings of this node, without secrets, and the warnings of `gateway check`; and which settings are
+        others at other nodes. For the scope `platform`, since they are those of all tenants."""
         response.headers["Cache-Control"] = "no-store"
+        found, warnings = await asyncio.gather(service.cluster_settings.read(), _warnings())
+        described = [
+            SettingInfo(**asdict(each), elsewhere=dict(found.elsewhere.get(each.name, {}))) for each in found.settings
+        ]
+        return ConfigurationAnswer(
+            node=administration.node,
+            version=VERSION,
+            versions=dict(found.versions),
+            settings=described,
+            warnings=warnings,
+            silent=found.silent,
+            **partial_field(found.partial),
+        )
+
+    async def _warnings() -> list[str]:
         warnings = list(setting_warnings(settings))
         try:
             warnings += await try_log(settings)
         except ConfigError as error:
             warnings.append(str(error))
-        described = [SettingInfo.model_validate(asdict(each)) for each in effective_settings(settings)]
-        return ConfigurationAnswer(node=administration.node, version=VERSION, settings=described, warnings=warnings)
+        return warnings
 
     @operators.post("/admin/drain", status_code=202, responses=problems(404))
     @limited(per_minute)

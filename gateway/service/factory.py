@@ -29,6 +29,7 @@ from gateway.engine.delivery import write_each
 from gateway.engine.gateway import Gateway
 from gateway.engine.operations import Operations
 from gateway.logs.memory import MemoryLog
+from gateway.service.cluster_settings import ClusterSettings
 from gateway.service.config import (
     GENERATE_HINT,
     ConfigError,
@@ -56,6 +57,7 @@ class Service:
     origins: OriginPolicy
     jwks: JwksRefresher | None
     operations: Operations
+    cluster_settings: ClusterSettings
     canary: Canary
 
     @property
@@ -165,7 +167,8 @@ def create_service(
     manager.attach(gateway)
     origins = OriginPolicy(settings.allowed_origins)
     operations = Operations(gateway, settings.shutdown_delay_seconds, settings.drain_seconds)
-    return Service(settings, gateway, manager, keyring, issuer, origins, external.jwks, operations, canary)
+    compared = ClusterSettings(settings, gateway.cluster)
+    return Service(settings, gateway, manager, keyring, issuer, origins, external.jwks, operations, compared, canary)
 
 
 def token_verifier(settings: Settings, keyring: KeyRing, external: ExternalIssuer, kinds: RoomKinds) -> TokenVerifier:

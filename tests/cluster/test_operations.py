@@ -6,14 +6,16 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from redis.asyncio import Redis
 
 from gateway.core.errors import LogUnavailable
+from gateway.core.version import VERSION
 from gateway.service.factory import create_service
 from tests.support.clients import assert_problem, fence, http
 from tests.support.inprocess import RunningGateway, running
-from tests.support.pauses import until
+from tests.support.pauses import PATIENCE, until
 from tests.support.redis import RedisServer
-from tests.support.settings import settings_for
+from tests.support.settings import SECRET, settings_for
 from tests.support.tokens import issue
 
 PLATFORM = "subscribe publish admin platform"
@@ -148,6 +150,31 @@ async def test_usage_is_the_sum_of_what_each_node_has_counted(server: RedisServe
         assert {row["tenant"] for row in (await get(one, "/admin/usage", "admin"))["hours"]} == {"acme"}
 
 
+async def test_settings_that_differ_between_nodes_are_shown(server: RedisServer, prefix: str) -> None:
+    """With the values of the other nodes, and without a secret, also in what the nodes say to one another."""
+    secret = "another-token-of-a-scraper"
+    differing = {"metrics_token": secret, "max_connections_per_user": 7, "allowed_origins": ("https://a.example",)}
+    async with (
+        two_nodes(server, prefix, **differing) as (gates, names),
+        Redis.from_url(server.url) as redis,
+        redis.pubsub() as said,
+    ):
+        await said.psubscribe(f"{prefix}:queries:*")
+        for here, there, values in ((0, 1, (7, ["https://a.example"])), (1, 0, (0, []))):
+            found = await get(gates[here], "/admin/configuration")
+            elsewhere = {each["name"]: each["elsewhere"] for each in found["settings"] if each["elsewhere"]}
+            assert elsewhere == {
+                "GATEWAY_MAX_CONNECTIONS_PER_USER": {names[there]: values[0]},
+                "GATEWAY_ALLOWED_ORIGINS": {names[there]: values[1]},
+                "GATEWAY_METRICS_TOKEN": {names[there]: None},
+            }
+            assert (found["node"], found["versions"]) == (names[here], dict.fromkeys(names, VERSION))
+            assert (found["silent"], "partial" in found) == ([], False)
+        texts = [await said.get_message(ignore_subscribe_messages=True, timeout=PATIENCE) for _ in range(5)]
+    assert sum("GATEWAY_JWT_SECRET" in str(text) for text in texts) == 2
+    assert not any(text in str(texts) for text in (SECRET, secret))
+
+
 async def test_silent_nodes_are_named(server: RedisServer, prefix: str) -> None:
     """Also those whose answers cannot be read, as during a rolling upgrade."""
     async with two_nodes(server, prefix) as (gates, names):
@@ -156,9 +183,12 @@ async def test_silent_nodes_are_named(server: RedisServer, prefix: str) -> None:
         async def fail(question: Any) -> Any:
             raise TimeoutError
 
-        for kind in ("status", "acts", "token", "drain", "tenants", "usage"):
+        for kind in ("status", "acts", "token", "drain", "tenants", "usage", "settings"):
             other.service.gateway.cluster.queries.attach(kind, fail)
-        paths = ("/admin/nodes", "/admin/audit", "/admin/find?q=ada", "/admin/tenants", "/admin/usage")
+        paths = (
+            *("/admin/nodes", "/admin/audit", "/admin/find?q=ada"),
+            *("/admin/tenants", "/admin/usage", "/admin/configuration"),
+        )
         for path in paths:
             assert (await get(one, path))["silent"] == [names[1]], path
         async with http(one, one.token("root", scope=PLATFORM)) as api:
@@ -167,7 +197,7 @@ async def test_silent_nodes_are_named(server: RedisServer, prefix: str) -> None:
         async def of_another_version(question: Any) -> Any:
             return {"no": "such answer"}
 
-        for kind in ("status", "acts", "token", "explain", "tenants", "usage"):
+        for kind in ("status", "acts", "token", "explain", "tenants", "usage", "settings"):
             other.service.gateway.cluster.queries.attach(kind, of_another_version)
         for path in (*paths, "/admin/explain?user_id=ada&room=circle:7"):
             assert (await get(one, path))["silent"] == [names[1]], path
