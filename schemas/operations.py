@@ -97,10 +97,18 @@ class TokenInspectionAnswer(BaseModel):
     rights: TokenRightsInfo | None
 
 
+class TenantWork(BaseModel):
+    """The events of a tenant that a node has appended to the log, and those that it has written to clients."""
+
+    events: int
+    deliveries: int
+
+
 class NodeStatus(BaseModel):
     """A node as it is now; `problem` is why it is not ready. Counters are since its start. The numbers are of all
     tenants, and absent for callers without the scope `platform`; `log_lag` is seconds, absent while it is not known.
-    `loop_lag` counts samples by upper end in seconds, the last without one."""
+    `loop_lag` counts samples by upper end in seconds, the last without one. `tenants` are the busiest ones of this
+    node, at most 50, and the rest together as `other`."""
 
     node: str
     version: str
@@ -124,6 +132,7 @@ class NodeStatus(BaseModel):
     refusals: dict[str, int] | None = None
     closes: dict[str, int] | None = None
     gaps: dict[str, int] | None = None
+    tenants: dict[str, TenantWork] | None = None
 
 
 class NodesAnswer(NodesAsked):

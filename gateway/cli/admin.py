@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from gateway.cli.admin_api import SECONDS, AdminApi
-from gateway.cli.errors import ClientError, fail
+from gateway.cli.errors import ClientError, fail, warn
 from gateway.cli.options import Token, Url
 
 Tenant = Annotated[str | None, typer.Option(help="tenant, with a token of the scope platform; else the token's own")]
@@ -16,7 +16,7 @@ Json = Annotated[bool, typer.Option("--json", help="JSON, one object a line")]
 
 
 def add_commands(app: typer.Typer) -> None:
-    for command in (stats, connections, rooms, tenants, revoke, disconnect):
+    for command in (stats, connections, rooms, tenants, usage, revoke, disconnect, drain):
         app.command()(command)
 
 
@@ -60,11 +60,20 @@ def rooms(tenant: Tenant = None, as_json: Json = False, url: Url = "http://127.0
 
 
 def tenants(as_json: Json = False, url: Url = "http://127.0.0.1:8000", token: Token = "") -> None:
-    """Print the tenants that the node knows: all with a token of the scope platform, else the token's own."""
+    """Print the tenants with their counts on all nodes: all with a token of the scope platform, else the token's
+    own."""
     columns = ("tenant", "connections", "users", "rooms", "total_connections", "total_messages_sent",
                "total_broadcasts", "log_events", "log_bytes")  # fmt: skip
     with administrators_api(url, token) as api:
         _print(api.pages("/admin/tenants", "tenants"), columns, as_json)
+
+
+def usage(tenant: Tenant = None, as_json: Json = False, url: Url = "http://127.0.0.1:8000", token: Token = "") -> None:
+    """Print the usage by hour and tenant, as sums over all nodes since each started: of all tenants with a token of the
+    scope platform, else of the token's own."""
+    columns = ("hour", "tenant", "connection_seconds", "events", "deliveries", "bytes")
+    with administrators_api(url, token, tenant) as api:
+        _print(api.pages("/admin/usage", "hours"), columns, as_json)
 
 
 def revoke(
@@ -106,12 +115,33 @@ def disconnect(
                 print(f"closed {connection}")
 
 
+def drain(
+    node: Annotated[str | None, typer.Option(help="name of the node; by default the one that answers at --url")] = None,
+    as_json: Json = False,
+    url: Url = "http://127.0.0.1:8000",
+    token: Token = "",
+) -> None:
+    """Drain a node before it is stopped: it refuses new clients, and its own leave one after another. Needs a token of
+    the scope platform. It goes on until the node is restarted."""
+    with administrators_api(url, token) as api:
+        name = api.get("/admin/nodes")["nodes"][0]["node"] if node is None else node
+        answer = api.post("/admin/drain", node=name)
+        if as_json:
+            print_json([answer])
+        else:
+            print(f"draining {name}: {answer['connections']} connections over {answer['seconds']:g} s; then stop it")
+
+
 @contextmanager
 def administrators_api(url: str, token: str, tenant: str | None = None, seconds: float = SECONDS) -> Iterator[AdminApi]:
-    """The API; its errors end the command with one line."""
+    """The API; its errors end the command with one line, and what is missing on its pages is a warning at the end."""
     try:
         with closing(AdminApi(url, token, tenant, seconds)) as api:
             yield api
+        if api.silent:
+            warn(f"no answer from {', '.join(sorted(api.silent))}: what these nodes know is missing")
+        elif api.partial:
+            warn("other nodes are out of reach: what they know may be missing")
     except ClientError as error:
         fail(error)
 

@@ -19,7 +19,8 @@ PAGE: Final = 200
 
 class AdminApi:
     """The API of the gateway at `url`, called with `token`; `tenant` is that of all calls, by default the token's own.
-    Raises `ClientError`."""
+    `silent` are the nodes that some page lacks, and `partial` says that others may be out of reach. Raises
+    `ClientError`."""
 
     def __init__(self, url: str, token: str, tenant: str | None = None, seconds: float = SECONDS) -> None:
         if not token:
@@ -33,6 +34,8 @@ class AdminApi:
         self._pool = HttpPool(self._http)
         self._token = token
         self._tenant = tenant
+        self.silent: set[str] = set()
+        self.partial = False
 
     def close(self) -> None:
         """Close the idle connections."""
@@ -64,6 +67,8 @@ class AdminApi:
         after: str | None = None
         while True:
             page = self.get(path, limit=PAGE, after=after)
+            self.silent |= {*page.get("silent", ())}
+            self.partial |= page.get("partial", False)
             yield from page[member]
             after = page["next"]
             if after is None:

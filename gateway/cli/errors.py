@@ -1,4 +1,4 @@
-"""Errors of the commands, and their exit status."""
+"""Errors and warnings of the commands, and the exit status."""
 
 import sys
 from typing import NoReturn
@@ -21,6 +21,11 @@ def fail(error: object) -> NoReturn:
     """Print one line to stderr, and exit with status 2."""
     print(f"gateway: {error}", file=sys.stderr)
     raise typer.Exit(2)
+
+
+def warn(doubt: object) -> None:
+    """Print one line to stderr."""
+    print(f"gateway: warning: {doubt}", file=sys.stderr)
 
 
 def configured() -> Settings:

@@ -1,9 +1,13 @@
-"""`gateway stats`, `connections`, `rooms`, `tenants`, `revoke` and `disconnect`, against a real gateway."""
+"""`gateway stats`, `connections`, `rooms`, `tenants`, `usage`, `revoke`, `disconnect` and `drain`, against a real
+gateway."""
 
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from gateway.core.cluster import NodeAnswers
 from tests.support.clients import http
 from tests.support.inprocess import RunningGateway
 from tests.support.operators import Operator
@@ -107,6 +111,52 @@ async def test_tokens_are_revoked(gate: RunningGateway, admin: Operator, platfor
 async def test_one_target_is_named(admin: Operator, chosen: tuple[str, ...]) -> None:
     """A whole tenant is revoked only where it is named."""
     assert "--everyone" in await admin.refusal("revoke", *chosen)
+
+
+async def test_usage_is_listed(gate: RunningGateway, admin: Operator, platform: Operator) -> None:
+    """By hour and tenant: of the own tenant, or of all, or of one."""
+    for tenant in ("acme", "globex", "globex"):
+        await gate.publish(tenant, circle_id=1)
+    events: Counter[str] = Counter()
+    for row in await platform.lines("usage"):
+        events[row["tenant"]] += row["events"]
+    assert events == {"acme": 1, "globex": 2}
+    assert {row["tenant"] for row in await admin.lines("usage")} == {"acme"}
+    assert {row["tenant"] for row in await platform.lines("usage", "--tenant", "globex")} == {"globex"}
+    table = (await admin.text("usage")).splitlines()
+    assert table[0].split() == ["hour", "tenant", "connection_seconds", "events", "deliveries", "bytes"]
+    assert table[1].split()[1] == "acme"
+
+
+async def test_missing_answers_of_other_nodes_are_a_warning(
+    gate: RunningGateway, platform: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On stderr, whichever form the answer is printed in."""
+    queries = gate.service.gateway.cluster.queries
+    found = [NodeAnswers({}, ("node_b", "node_a"), True)] * 2 + [NodeAnswers({}, (), True)]
+
+    async def ask(kind: str, tenant: str | None, question: Any) -> NodeAnswers:
+        return found.pop(0)
+
+    monkeypatch.setattr(queries, "ask", ask)
+    for options in ((), ("--json",)):
+        done = await platform.run("usage", *options)
+        assert "no answer from node_a, node_b: what these nodes know is missing" in done.stderr
+    done = await platform.run("tenants")
+    assert (done.exit_code, done.stderr.count("\n")) == (0, 1)
+    assert "what they know may be missing" in done.stderr
+
+
+async def test_a_node_is_drained(gate: RunningGateway, admin: Operator, platform: Operator) -> None:
+    """By its name, by default the one that answers; its clients leave."""
+    node = gate.service.gateway.administration.node
+    assert "scope_missing" in await admin.refusal("drain")
+    assert "not_found" in await platform.refusal("drain", "--node", "node_0")
+    async with gate.client() as client:
+        assert f"draining {node}: 1 connections over 10 s" in await platform.text("drain")
+        await client.next("server.draining")
+        (again,) = await platform.lines("drain", "--node", node)
+        assert (again["node"], again["seconds"] <= 10) == (node, True)
 
 
 async def test_errors_are_one_line(gate: RunningGateway, admin: Operator) -> None:
