@@ -1,6 +1,5 @@
 """A real Prometheus and a real node: the scrape, the alert rules, and every query of the Grafana dashboard."""
 
-import asyncio
 import re
 import urllib.error
 from pathlib import Path
@@ -47,16 +46,18 @@ async def test_rules_and_dashboard_name_metrics_that_exist(tmp_path: Path) -> No
 
 @needs("prometheus")
 async def test_every_query_of_the_dashboard_has_a_result(tmp_path: Path) -> None:
-    """From a real server that scrapes a node with a client, events and a refusal."""
-    async with GatewayProcess(tmp_path / "node") as node:
+    """From a real server that scrapes a node with a client, events, a refusal and the isolation canary."""
+    async with GatewayProcess(tmp_path / "node", canary=1) as node:
         (tmp_path / "prometheus").mkdir()
         with prometheus(tmp_path / "prometheus", node.port) as server:
             async with node.client("&rooms=circle:1"):
-                await until(lambda: is_scraped(server), 30)
-                for _ in range(20):
-                    await node.publish([{"n": n} for n in range(5)], circle_id=1)
-                    await asyncio.sleep(0.05)
-                await until(lambda: not without_result(server))
+                await until(lambda: is_scraped(server), 60)
+
+                async def complete() -> bool:
+                    await node.publish([{"n": n} for n in range(100)], circle_id=1)  # a rate is that of 10 s
+                    return not without_result(server)
+
+                await until(complete, 60)
 
 
 def is_scraped(server: Prometheus) -> bool:
