@@ -14,8 +14,8 @@ from gateway.core.errors import LogUnavailable
 from gateway.testing.cluster_contract import AT, LEASE, ClusterContract, NodeUnderTest
 from gateway.testing.helpers import until
 
-SOON: Final = 5.0
-"""The suite's timeout in seconds for guarantees of 2 seconds, on a busy machine."""
+SOON: Final = 20.0
+"""Seconds that the suite waits for a thing that is guaranteed within 2 seconds: the machine may be busy."""
 
 SHORT: Final = 2.0
 """A lease, or the seconds of a message, that is short enough to wait for."""
@@ -89,7 +89,7 @@ class SharedControlContract(ClusterContract):
             message = one.control("jti")
             async with self.partitioned(one):
                 await unavailable(one.nodes.publish_control(message))
-            await until(lambda: two.received == [message], 2 * SOON)
+            await until(lambda: two.received == [message], SOON)
             async with self.join(one) as three:
                 assert three.received == [message]
             assert one.received == []

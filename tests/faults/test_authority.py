@@ -11,7 +11,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidMessage
 
 from tests.faults.promise import TENANT, seeded
-from tests.support.clients import http_client
+from tests.support.clients import http
 from tests.support.oracle import Publisher, Reader, Stage, stage
 from tests.support.pauses import ran, until
 from tests.support.redis import RedisServer
@@ -84,9 +84,8 @@ async def test_revoked_while_reconnecting_and_replaying(server: RedisServer, pre
         try:
             await until(lambda: all(each.got for each in clients))
             await asyncio.sleep(0.5 + chance.random())
-            admin = {"Authorization": f"Bearer {gate.token('root', scope='admin')}"}
-            async with http_client(headers=admin) as client:
-                answer = await client.post(f"{gate.url}/admin/tokens/revoke", json={"user_id": "eve"})
+            async with http(gate, gate.token("root", scope="admin")) as api:
+                answer = await api.post("/admin/tokens/revoke", json={"user_id": "eve"})
             assert answer.status_code == 200, answer.text
             revoked = ran()
             await asyncio.sleep(AT_ONCE + 1.0)

@@ -13,7 +13,6 @@ import pytest
 from tests.faults.links import VethLink, veth_link
 from tests.faults.promise import TENANT, following, judge, publishing
 from tests.faults.storm import storm
-from tests.support.clients import http_client
 from tests.support.inprocess import RunningGateway, running
 from tests.support.oracle import share
 from tests.support.pauses import PATIENCE, ran, until
@@ -125,9 +124,8 @@ async def test_five_thousand_of_ten_thousand_clients_reset(tmp_path: Path) -> No
 
 async def indexed(node: GatewayProcess) -> tuple[int, int, int]:
     """Connections, users and rooms of the tenant, as the node has them."""
-    headers = {"Authorization": f"Bearer {token('root', scope='admin')}"}
-    async with http_client(headers=headers) as client:
-        found = (await client.get(f"{node.url}/admin/stats")).json()
+    async with node.api(token("root", scope="admin")) as api:
+        found = (await api.get("/admin/stats")).json()
     return found["active_connections"], found["active_users"], found["active_rooms"]
 
 

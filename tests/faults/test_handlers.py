@@ -12,7 +12,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from tests.faults.promise import TENANT
-from tests.support.clients import Client, http_client
+from tests.support.clients import Client, http
 from tests.support.inprocess import RunningGateway
 from tests.support.pauses import PATIENCE, until
 
@@ -163,12 +163,8 @@ async def test_fault_while_catching_up_ends_that_connection(
 async def test_fault_of_a_route_is_opaque(gate: RunningGateway, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same over HTTP: 500, a problem, and not a word of the fault."""
     monkeypatch.setattr(gate.service.gateway.publishing, "draft", broken)
-    async with http_client() as client:
-        answer = await client.post(
-            f"{gate.url}/events",
-            json={"type": "task.created", "data": {}},
-            headers={"Authorization": f"Bearer {gate.token()}"},
-        )
+    async with http(gate, gate.token()) as api:
+        answer = await api.post("/events", json={"type": "task.created", "data": {}})
     assert answer.status_code == 500
     assert answer.json()["code"] == "internal_error"
     assert CANARY not in answer.text

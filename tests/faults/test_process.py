@@ -17,7 +17,6 @@ from websockets.exceptions import ConnectionClosed
 
 from tests.faults.line import dial
 from tests.faults.promise import following, judge, publishing
-from tests.support.clients import http_client
 from tests.support.pauses import PATIENCE, ran, until
 from tests.support.process import GatewayProcess
 from tests.support.redis import redis_server
@@ -30,11 +29,10 @@ LINES = 100
 
 async def say_much(node: GatewayProcess, count: int) -> None:
     """Have the node write a line for each of these: tokens, which are audited and never left out."""
-    headers = {"Authorization": f"Bearer {token('root', scope='subscribe admin')}"}
-    async with http_client(headers=headers) as client:
+    async with node.api(token("root", scope="subscribe admin")) as api:
         for number in range(count):
             body = {"user_id": f"user{number}", "rooms": []}
-            assert (await client.post(f"{node.url}/admin/tokens", json=body)).status_code == 201
+            assert (await api.post("/admin/tokens", json=body)).status_code == 201
 
 
 async def slowest(node: GatewayProcess, during: "asyncio.Task[None]") -> float:

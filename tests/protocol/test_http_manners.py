@@ -14,7 +14,7 @@ from websockets.exceptions import InvalidStatus
 from gateway.api import create_app, create_router
 from gateway.core.event_stream import PATH
 from gateway.service.factory import Service, create_service
-from tests.support.clients import http_client
+from tests.support.clients import http, http_client
 from tests.support.inprocess import RunningGateway, running
 from tests.support.pauses import until
 from tests.support.settings import settings_for
@@ -30,8 +30,7 @@ async def gate() -> AsyncIterator[RunningGateway]:
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def api(gate: RunningGateway) -> AsyncIterator[httpx.AsyncClient]:
-    headers = {"Authorization": f"Bearer {gate.token('root', scope='subscribe publish admin')}"}
-    async with http_client(gate.url, headers=headers) as client:
+    async with http(gate, gate.token("root", scope="subscribe publish admin")) as client:
         yield client
 
 

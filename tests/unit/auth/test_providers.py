@@ -19,7 +19,7 @@ from gateway.service.config import ConfigError, Settings
 from gateway.service.external import external_issuer
 from gateway.service.factory import Service, create_service, setting_warnings
 from schemas.rooms import DEFAULT_KINDS
-from tests.support.clients import http_client
+from tests.support.clients import http
 from tests.support.forge import EC, EC_KEY, NOW, RSA, RSA_KEY
 from tests.support.inprocess import running
 from tests.support.jwks_server import JwksServer
@@ -452,8 +452,7 @@ async def test_a_providers_token_connects_and_is_revoked_by_its_user(keys: JwksS
             tenant = CLERK.tenant
             await gate.service.gateway.publish(tenant, "task.created", {}, circle_id=7)
             await client.next("task.created")
-            admin = {"Authorization": f"Bearer {gate.token('root', tenant, scope='admin')}"}
-            async with http_client(gate.url, headers=admin) as api:
+            async with http(gate, gate.token("root", tenant, scope="admin")) as api:
                 asked = (await api.post("/admin/tokens/introspect", json={"token": text})).json()
                 assert (asked["active"], asked["sub"], asked["iss"]) == (True, CLERK.user_id, CLERK.claims["iss"])
                 assert not asked.keys() & {"jti", "aud"}

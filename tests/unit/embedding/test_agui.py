@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from gateway.core.errors import GatewayError
 from gateway.embedding.agui import AgentEvent, AguiEventInvalid, AguiStream, publish_agui
-from tests.support.clients import http_client
+from tests.support.clients import http
 from tests.support.inprocess import RunningGateway
 
 RUN = agui.RunStartedEvent(thread_id="t1", run_id="r1")
@@ -252,7 +252,6 @@ async def test_a_failure_that_cannot_be_published_replaces_no_other(
 
 async def items_of(gate: RunningGateway) -> dict[str, dict[str, Any]]:
     """The state of circle 7, by key."""
-    headers = {"Authorization": f"Bearer {gate.token()}"}
-    async with http_client(gate.url, headers=headers) as api:
+    async with http(gate, gate.token()) as api:
         answer = (await api.get("/rooms/circle:7/state")).json()
     return {item["key"]: item["data"] for item in answer["items"]}
