@@ -14,6 +14,7 @@ from websockets.asyncio.client import connect
 
 from tests.support.clients import http
 from tests.support.inprocess import RunningGateway, running
+from tests.support.pauses import until
 from tests.support.process import FAULTS, QUICK, GatewayProcess
 from tests.support.proxy import Proxy, proxied
 from tests.support.settings import ROOT, environment, settings_for
@@ -103,8 +104,12 @@ class Play:
         self._returned = 0
         self._occupying: dict[str, AsyncExitStack] = {}
 
+    def _token(self, *args: Any, **more: Any) -> str:
+        """One of now, by the clock of the gateway."""
+        return (self._gate.token if isinstance(self._gate, RunningGateway) else token)(*args, **more)
+
     def _issue(self) -> str:
-        return token(**self._grants)
+        return self._token(**self._grants)
 
     @property
     def client(self) -> Client:
@@ -126,7 +131,7 @@ class Play:
 
     async def publish(self, numbers: list[int], circle: int = 1) -> None:
         events = [{"type": "task.completed", "data": {"n": n}, "circle_id": circle} for n in numbers]
-        async with http(self._gate, token("publisher")) as api:
+        async with http(self._gate, self._token("publisher")) as api:
             answer = await api.post("/events/batch", json={"events": events})
         self._last_id = answer.json()["results"][-1]["event_id"]
 
@@ -149,11 +154,22 @@ class Play:
         lost = [(when, code) for when, code in self.client.states("reconnecting") if when < back]
         if "code" in expected:
             assert expected["code"] in [code for _, code in lost], self.client.lines
-        assert back - lost[0][0] >= expected.get("after", 0.0), self.client.lines
+        if "after" in expected:
+            *_, refused, admitted = self._proxy.opened_at
+            assert admitted - refused >= expected["after"], self.client.lines
         if "within" in expected:
             ended = ["state", "reconnecting", expected["code"]]
             wait = next(line[3] for line in self.client.lines if line[:3] == ended)
             assert wait <= expected["within"], self.client.lines
+
+    async def later(self, seconds: float) -> None:
+        assert isinstance(self._gate, RunningGateway), "the clock of another process cannot be put forward"
+        self._gate.later(seconds)
+
+    async def renews(self, _: bool) -> None:
+        assert isinstance(self._gate, RunningGateway)
+        clock, manager = self._gate.service.gateway.clock, self._gate.service.gateway.manager
+        await until(lambda: all(each.identity.expires_at > clock() + 60 for each in manager.connections()))
 
     async def refused(self, code: int) -> None:
         await self.client.until(lambda: code in [ended for _, ended in self.client.states("reconnecting")])
@@ -181,7 +197,7 @@ class Play:
         await self._gate.start()
 
     async def admin(self, what: str) -> None:
-        async with http(self._gate, token("root", scope="admin", rooms=["circle:*"])) as api:
+        async with http(self._gate, self._token("root", scope="admin", rooms=["circle:*"])) as api:
             if what == "revoke":
                 answer = await api.post("/admin/tokens/revoke", json={"user_id": "ada"})
             elif what == "remove":
@@ -195,7 +211,7 @@ class Play:
     async def occupy(self, user: str) -> None:
         self._occupying[user] = stack = AsyncExitStack()
         await self._stack.enter_async_context(stack)
-        await stack.enter_async_context(connect(f"{self._gate.ws_url}?token={token(user)}", compression=None))
+        await stack.enter_async_context(connect(f"{self._gate.ws_url}?token={self._token(user)}", compression=None))
 
     async def release(self, user: str) -> None:
         await self._occupying[user].aclose()

@@ -168,7 +168,7 @@ async def client_that_sends_on(server: Server) -> str:
 
 
 async def expired(server: Server) -> Closes:
-    async with server.client(server.token("short", expires_in=2)) as client:
+    async with server.client(server.token("short", expires_in=6)) as client:
         return (4401, "token_expired"), await end(client.websocket)
 
 

@@ -58,13 +58,13 @@ async def test_a_cut_connection_resumes_with_nothing_missing_and_nothing_twice(
 
 
 async def test_missed_events_count_at_their_own_time(browser: Browser, demo: GatewayProcess) -> None:
-    """Two hundred events of six seconds ago, replayed at once, are no rate of now."""
+    """Two hundred events of a while ago, replayed at once, are no rate of now."""
     acme = (await tenants(demo))["acme"]
     async with visiting(browser, f"{demo.url}/") as visit:
         await visit.is_live("acme")
         await visit.page.evaluate("__gateway.panes.acme.client.cut(60_000)")
         missed = await publish(demo, acme["token"], 200, circle_id=1)
-        await asyncio.sleep(7.0)
+        await asyncio.sleep(15.0)  # the page learns the gateway's clock from a frame that may come late
         await visit.pane("acme").get_by_test_id("cut").click()
         await visit.receives("acme", missed[-1])
         await asyncio.sleep(1.5)  # until the second of the replay counts

@@ -78,10 +78,13 @@ async def test_rates_know_no_wall_clock() -> None:
         async with gate.client(gate.token(expires_in=3_600)) as client:
             for offset in (0.0, -3_600.0, 1_800.0):
                 clock.offset = offset
-                # All at once: in a pause between two there would be more to have.
-                await asyncio.gather(*(client.send(type="ping") for _ in range(15)))
-                answers = [(await client.next())["type"] for _ in range(15)]
-                assert answers.count("error") >= 1, "limited at its burst, whatever the clock says"
+                for _ in range(5):
+                    # All at once: in a pause between two, as of the machine, there is more to have.
+                    await asyncio.gather(*(client.send(type="ping") for _ in range(15)))
+                    if "error" in [(await client.next())["type"] for _ in range(15)]:
+                        break
+                else:
+                    pytest.fail("it is not limited at its burst")
                 await asyncio.sleep(2.1)
                 assert (await client.ask(type="ping"))["type"] == "pong"
             assert client.websocket.close_code is None

@@ -1,10 +1,5 @@
 """Helpers of the presence tests."""
 
-import asyncio
-import time
-from collections.abc import Awaitable, Callable
-from typing import Any
-
 from tests.support.clients import Client
 from tests.support.inprocess import RunningGateway
 from tests.support.pauses import PATIENCE
@@ -26,14 +21,6 @@ async def news(client: Client, timeout: float = PATIENCE) -> tuple[str, str, str
     assert frame["type"] in ("presence.joined", "presence.left"), frame
     assert set(frame["data"]) == {"room", "user_id"}
     return frame["type"].partition(".")[2], frame["data"]["room"], frame["data"]["user_id"]
-
-
-async def until(what: Callable[[], Awaitable[Any]], expected: Any, seconds: float = 5.0) -> None:
-    """Wait until it answers what is expected."""
-    end = time.monotonic() + seconds
-    while (found := await what()) != expected:
-        assert time.monotonic() < end, f"{found} and not {expected} after {seconds} s"
-        await asyncio.sleep(0.05)
 
 
 def with_grace(gate: RunningGateway, seconds: float) -> RunningGateway:

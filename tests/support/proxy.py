@@ -4,6 +4,7 @@ import asyncio
 import ctypes
 import socket
 import struct
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
@@ -42,13 +43,18 @@ class Proxy:
         self.rate = 0
         self.swallow = False
         self.port = 0
-        self.opened = 0
+        self.opened_at: list[float] = []
+        """When each connection came: before what is answered to it can have been read."""
         self._loss = 0.0
         self._open = asyncio.Event()
         self._open.set()
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def opened(self) -> int:
+        return len(self.opened_at)
 
     @property
     def url(self) -> str:
@@ -109,7 +115,7 @@ class Proxy:
         assert task is not None
         self._tasks.add(task)
         self._writers.add(writer)
-        self.opened += 1
+        self.opened_at.append(time.monotonic())
         with suppress(OSError, asyncio.CancelledError):
             gate = self._open
             await gate.wait()

@@ -174,13 +174,13 @@ async def test_a_body_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatc
             await client.send(b"Content-Length: 99999999\r\n\r\n" + b"x" * 2_000_000)
             answers = await client.rest()
             assert answers.count(b"HTTP/1.1 ") <= 1, answers
-        monkeypatch.setattr("gateway.transports.uvicorn.guard.BODY_SECONDS", 4.0)
+        monkeypatch.setattr("gateway.transports.uvicorn.guard.BODY_SECONDS", 10.0)
         async with raw(gate.port) as client:
             whole = b'{"type": "task.completed", "data": {}}'
             for _ in range(2):  # each of two requests has a deadline of its own
                 await client.send(head.encode() + b"Content-Type: application/json\r\n")
                 await client.send(b"Content-Length: %d\r\n\r\n" % len(whole))
-                await asyncio.sleep(2.2)
+                await asyncio.sleep(5.2)
                 await client.send(whole)
                 answer = await client.head()
                 assert answer.startswith("HTTP/1.1 202 "), answer
