@@ -9,7 +9,7 @@ import pytest
 
 from tests.faults.promise import ResumingClient, following, judge, publishing, seeded
 from tests.support.oracle import share
-from tests.support.pauses import ran, until
+from tests.support.pauses import ran, run_for, until
 from tests.support.process import gateway_processes
 from tests.support.redis import RedisServer
 
@@ -25,14 +25,14 @@ async def crash(
             begun = ran()
             kills, starts = [], []
             for pause in pauses:
-                await asyncio.sleep(pause / 2)
+                await run_for(pause / 2)
                 kills.append(ran())
                 victim = chance.choice(there)
                 victim.kill()
-                await asyncio.sleep(pause / 2)
+                await run_for(pause / 2)
                 starts.append(ran())
                 await victim.start()
-            await asyncio.sleep(1.0)
+            await run_for(1.0)
             ended = ran()
             await judge(publisher, followers)
         victims = [follower for follower in followers if follower.returns]

@@ -91,6 +91,13 @@ def now() -> Instant:
     return Instant(time.monotonic(), ran())
 
 
+async def run_for(seconds: float) -> None:
+    """Sleep for so many seconds that this process runs."""
+    ends = ran() + seconds
+    while (left := ends - ran()) > 0:  # noqa: ASYNC110 - there is no event for it
+        await asyncio.sleep(left)
+
+
 class within:
     """Raises `TimeoutError` out of what takes longer than so many seconds that this process ran."""
 
