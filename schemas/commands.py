@@ -3,8 +3,8 @@
 from functools import lru_cache
 from typing import Annotated, Any, Final, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
-from pydantic_core import from_json
+from pydantic import BaseModel, ConfigDict, Field, GetPydanticSchema, TypeAdapter, ValidationError, create_model
+from pydantic_core import core_schema, from_json
 
 from schemas.codes import ErrorCode
 from schemas.events import PublishedEvent, published_event
@@ -14,7 +14,20 @@ from schemas.rooms import RoomKinds
 MAX_HISTORY: Final = 100
 _MAX_ID_LENGTH: Final = 64
 
-CommandId = Annotated[str, Field(max_length=_MAX_ID_LENGTH)] | Annotated[int, Field(ge=-(10**63), lt=10**63)]
+_ID_RANGE: Final = range(1 - 10 ** (_MAX_ID_LENGTH - 1), 10**_MAX_ID_LENGTH)
+"""The integers that fit the same number of characters, the sign included."""
+
+CommandId = Annotated[
+    Annotated[str, Field(max_length=_MAX_ID_LENGTH)] | Annotated[int, Field(ge=_ID_RANGE.start, lt=_ID_RANGE.stop)],
+    # One message in place of one for each type of the union.
+    GetPydanticSchema(
+        lambda source, schema_of: core_schema.custom_error_schema(
+            schema_of(source),
+            custom_error_type="command_id",
+            custom_error_message=f"a string or an integer, at most {_MAX_ID_LENGTH} characters",
+        )
+    ),
+]
 # Room names are checked later, so that the reply can be `room_invalid` with the rooms.
 RoomNames = Annotated[list[Annotated[str, Field(max_length=256)]], Field(min_length=1, max_length=1000)]
 
@@ -135,6 +148,6 @@ class CommandParser:
 def _readable_id(value: Any) -> str | int | None:
     if isinstance(value, str) and len(value) <= _MAX_ID_LENGTH:
         return value
-    if isinstance(value, int) and not isinstance(value, bool) and -(10**63) <= value < 10**63:
+    if isinstance(value, int) and not isinstance(value, bool) and value in _ID_RANGE:
         return value
     return None
