@@ -253,19 +253,6 @@ class RoomEventsPage(BaseModel):
     events: list[dict[str, Any]]
 
 
-class Problem(ViolationDetails):
-    """A problem document (RFC 9457); `code` is one of `schemas.codes.ErrorCode`."""
-
-    type: str
-    title: str
-    status: int
-    detail: str
-    code: str
-    rooms: tuple[str, ...] | None = None
-    retry_after: float | None = None
-    limit: int | float | None = None
-
-
 class ContractVersions(BaseModel):
     """The versions of an event type, each with the JSON Schema of its `data`; an event that names none is of the
     newest."""

@@ -98,7 +98,7 @@ ERROR_RULES: Final[Mapping[str, ErrorRule]] = {
         (422, 400, 403, 408, 415, 426), Retry.NEVER, "correct the request; `detail` names the fields"
     ),
     ErrorCode.UNKNOWN_TYPE: ErrorRule((), Retry.NEVER, "use one of the commands that the message lists"),
-    ErrorCode.MESSAGE_TOO_LARGE: ErrorRule((413,), Retry.NEVER, "send less"),
+    ErrorCode.MESSAGE_TOO_LARGE: ErrorRule((413, 431), Retry.NEVER, "send less"),
     ErrorCode.ROOM_INVALID: ErrorRule((422,), Retry.NEVER, "correct the names in `rooms`"),
     ErrorCode.ROOM_FORBIDDEN: ErrorRule((403,), Retry.NEVER, "leave out `rooms`, or get a token that grants them"),
     ErrorCode.SCOPE_MISSING: ErrorRule((403,), Retry.NEVER, "get a token with the scope"),

@@ -17,11 +17,9 @@ from gateway.api.client import Scope, address_of, identity_of
 from gateway.core.addresses import Proxy
 from gateway.core.errors import ConnectionRefused, GatewayError, RateLimited
 from gateway.telemetry import counts, log_events
-from schemas.admin import Problem
 from schemas.codes import ERROR_RULES, ErrorCode
 from schemas.faults import describe
-
-MEDIA_TYPE: Final = "application/problem+json"
+from schemas.problem import MEDIA_TYPE, Problem
 
 _CODES: Final = {400: ErrorCode.BAD_MESSAGE, 404: ErrorCode.NOT_FOUND, 405: ErrorCode.NOT_FOUND}
 
@@ -54,17 +52,7 @@ def problem(
     **details: Any,
 ) -> Response:
     """A problem document; `retry_after` (seconds) is also sent as a header. `details` are further members."""
-    body = Problem(
-        type=f"urn:gathering-gateway:problem:{code}",
-        title=code.replace("_", " ").capitalize(),
-        status=status,
-        detail=detail,
-        code=code,
-        rooms=rooms or None,
-        retry_after=retry_after,
-        limit=limit,
-        **details,
-    )
+    body = Problem.of(status, code, detail, rooms=rooms or None, retry_after=retry_after, limit=limit, **details)
     headers = {"Cache-Control": "no-store"}
     if status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"

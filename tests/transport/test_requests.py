@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
+from gateway.transports.uvicorn.guard import HEAD_BYTES
 from tests.support.process import GatewayProcess
 from tests.support.raw_client import RawClient, command, frame, handshake, raw
 from tests.support.tokens import token
@@ -220,3 +221,36 @@ async def test_no_flood_of_malformed_requests_fills_a_log(served: GatewayProcess
     lines = served.log.splitlines()[before:]
     assert len(lines) < 40
     assert not [line for line in lines if "WARNING" in line and "suppressed" not in line]
+
+
+REFUSED = {
+    "no HTTP": (b"no HTTP at all\r\n\r\n", 400, "bad_message"),
+    "no Host": (b"GET /healthz HTTP/1.1\r\n\r\n", 400, "bad_message"),
+    "two lengths": (publish("X: y", "Content-Length: 1\r\nContent-Length: 2"), 400, "bad_message"),
+    "a WebSocket over HTTP/1.0": (handshake("/ws/dashboard").replace(b"HTTP/1.1", b"HTTP/1.0"), 400, "bad_message"),
+    "no key of a WebSocket": (handshake("/ws/dashboard", without=["sec-websocket-key"]), 400, "bad_message"),
+    "a WebSocket elsewhere": (handshake("/elsewhere"), 404, "not_found"),
+    "a page of another origin": (handshake("/ws/dashboard", "Origin: https://evil.example"), 403, "bad_message"),
+    "too many headers": (handshake("/ws/dashboard", *("X: y" for _ in range(101))), 431, "message_too_large"),
+    # One byte over: with more, a reset for what was not read could overtake the answer.
+    "a head without an end": (b"GET / HTTP/1.1\r\nX: ".ljust(HEAD_BYTES + 1, b"y"), 431, "message_too_large"),
+    "a head that does not go on": (b"GET / HTTP/1.1\r\n", 408, "bad_message"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+async def test_a_refusal_before_the_application_is_a_problem_document(served: GatewayProcess, case: str) -> None:
+    """RFC 9457, as from the application: a client has one way to read errors."""
+    sent, status, code = REFUSED[case]
+    async with raw(served.port) as client:
+        await client.send(sent)
+        answer = await client.answer()
+        assert (answer.status, answer.header("content-type")) == (status, "application/problem+json"), answer.raw
+        assert answer.json["type"] == f"urn:gathering-gateway:problem:{code}"
+        assert {key: answer.json[key] for key in ("code", "status")} == {"code": code, "status": status}
+        assert answer.json["title"]
+        assert answer.json["detail"]
+        assert answer.header("cache-control") == "no-store"
+        assert answer.header("date")  # RFC 9110 section 6.6.1
+        assert not answer.kept
+        assert await client.rest() == b""

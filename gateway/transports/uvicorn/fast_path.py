@@ -22,6 +22,7 @@ from gateway.transports.uvicorn.endpoint import Endpoint
 from gateway.transports.uvicorn.guard import HEAD_BYTES, HEAD_SECONDS, TOO_SLOW
 from gateway.transports.uvicorn.handshake import exceeds_limits
 from gateway.transports.uvicorn.http_httptools import GuardedHttpTools
+from gateway.transports.uvicorn.refusals import error_response
 from gateway.transports.uvicorn.sockets import peer_of
 from gateway.transports.uvicorn.upgrade import Upgrade, upgrade
 
@@ -151,6 +152,7 @@ class FirstRequest(asyncio.Protocol):
         self._server_state.connections.discard(self)
 
     def _give_up(self) -> None:
-        log_events.http_connection_ended(peer_of(self._transport), "slow_request", 408)
-        self._transport.write(TOO_SLOW)
+        status, detail, code = TOO_SLOW
+        log_events.http_connection_ended(peer_of(self._transport), "slow_request", status)
+        self._transport.write(error_response(status, detail, self._server_state.default_headers, code))
         self._transport.close()

@@ -19,9 +19,11 @@ from gateway.transports.hand_over import HAND_OVER, HandOver
 from gateway.transports.uvicorn.endpoint import BODY_DEADLINE_KEY, STATE_KEY, Endpoint
 from gateway.transports.uvicorn.event_stream import EventStreamTransport
 from gateway.transports.uvicorn.handshake import offers_websocket, write_request
+from gateway.transports.uvicorn.refusals import error_response
 from gateway.transports.uvicorn.sockets import abort_with_rst, acked_bytes, peer_of, unacked_bytes
 from gateway.transports.uvicorn.take_over import Message, Send, StreamSender, response_head
 from gateway.transports.uvicorn.upgrade import upgrade
+from schemas.codes import ErrorCode
 
 HEAD_SECONDS: Final = 5.0
 HEAD_BYTES: Final = 64 * 1024
@@ -31,8 +33,8 @@ BODY_SECONDS: Final = 30.0
 SHUTDOWN_SECONDS: Final = 2.0
 """The deadline of the rest of a body once the server stops, which waits for this request."""
 
-TOO_LARGE: Final = b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-TOO_SLOW: Final = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+TOO_LARGE: Final = (431, f"the head of a request has at most {HEAD_BYTES} bytes", ErrorCode.MESSAGE_TOO_LARGE)
+TOO_SLOW: Final = (408, "the rest of the request did not come in time", ErrorCode.BAD_MESSAGE)
 
 
 class Phase(Enum):
@@ -93,7 +95,7 @@ class ConnectionGuard(H11Protocol if TYPE_CHECKING else object):  # type: ignore
             cycle.disconnected = True
             cycle.message_event.set()
         log_events.http_connection_ended(peer_of(self.transport), "malformed_request", 400, msg)
-        super().send_400_response(msg)
+        self._refuse_with(400, msg, ErrorCode.BAD_MESSAGE)
 
     def timeout_keep_alive_handler(self) -> None:
         if unacked_bytes(self.transport) or self.transport.get_write_buffer_size():
@@ -144,7 +146,7 @@ class ConnectionGuard(H11Protocol if TYPE_CHECKING else object):  # type: ignore
         if phase is not self._phase or cycle is not self._cycle:
             self._enter(phase)
         elif phase is Phase.HEAD and self._head_bytes > HEAD_BYTES:
-            self._give_up(TOO_LARGE)
+            self._give_up(*TOO_LARGE)
         elif phase is Phase.IDLE and self.timeout_keep_alive_task is None:  # the bytes were not part of a request
             self._enter(phase)
 
@@ -163,21 +165,27 @@ class ConnectionGuard(H11Protocol if TYPE_CHECKING else object):  # type: ignore
 
     def _arm(self, seconds: float) -> None:
         self._disarm()
-        self._deadline = self.loop.call_later(seconds, self._give_up, TOO_SLOW)
+        self._deadline = self.loop.call_later(seconds, self._give_up, *TOO_SLOW)
 
     def _disarm(self) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
 
-    def _give_up(self, answer: bytes) -> None:
+    def _give_up(self, status: int, detail: str, code: ErrorCode) -> None:
         self._disarm()
-        if not self.transport.is_closing():
-            log_events.http_connection_ended(peer_of(self.transport), "slow_request", int(answer[9:12]))
-            # A request that was answered before the end of its body gets no second answer.
-            if self._phase is Phase.HEAD or not self.cycle.response_started:
-                self.transport.write(answer)
+        if self.transport.is_closing():
+            return
+        log_events.http_connection_ended(peer_of(self.transport), "slow_request", status)
+        # A request that was answered before the end of its body gets no second answer.
+        if self._phase is Phase.HEAD or not self.cycle.response_started:
+            self._refuse_with(status, detail, code)
+        else:
             self.transport.close()
+
+    def _refuse_with(self, status: int, detail: str, code: ErrorCode) -> None:
+        self.transport.write(error_response(status, detail, self.server_state.default_headers, code))
+        self.transport.close()
 
     # ---- keepalive
 

@@ -96,11 +96,3 @@ def accept_response(headers: Headers, subprotocol: str | None, extensions: bytes
     if extensions is not None:
         answer += b"\r\nSec-WebSocket-Extensions: " + extensions
     return answer + b"\r\n\r\n"
-
-
-def error_response(status: bytes, reason: str) -> bytes:
-    """An HTTP error response, after which the connection is closed. `status` such as `b"403 Forbidden"`."""
-    body = reason.encode()
-    # RFC 6455 section 4.4: for a client of another version.
-    head = b"HTTP/1.1 %b\r\nSec-WebSocket-Version: 13\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n"
-    return head % (status, len(body)) + b"Connection: close\r\n\r\n" + body

@@ -5,7 +5,7 @@ from typing import Any
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from gateway.transports.uvicorn.guard import ConnectionGuard
+from gateway.transports.uvicorn.guard import TOO_LARGE, ConnectionGuard
 from gateway.transports.uvicorn.handshake import TOO_OLD, head_fault
 from gateway.transports.uvicorn.upgrade import EARLY, Upgrade
 
@@ -15,12 +15,14 @@ class _Connection(h11.Connection):
     would log a warning for each."""
 
     fault: str | None = None
+    head_too_long = False
 
     def next_event(self) -> Any:
         try:
             event = super().next_event()
         except h11.RemoteProtocolError as error:
             self.fault = str(error)
+            self.head_too_long = error.error_status_hint == 431
             return h11.NEED_DATA
         if isinstance(event, h11.Request):
             hosts = [value for name, value in event.headers if name == b"host"]
@@ -48,6 +50,8 @@ class GuardedH11(ConnectionGuard, H11Protocol):
     def _advance(self) -> None:
         if self.conn.fault is None:
             super()._advance()
+        elif self.conn.head_too_long:
+            self._give_up(*TOO_LARGE)
         elif not self.transport.is_closing():
             self.send_400_response("Invalid HTTP request received.")
 

@@ -5,7 +5,7 @@ to uvicorn's implementation; an invalid one is refused.
 """
 
 import asyncio
-from typing import Any
+from typing import Any, Final
 
 from uvicorn.config import Config
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
@@ -15,9 +15,14 @@ from gateway.core.addresses import client_address
 from gateway.core.headers import Headers, parse_query
 from gateway.telemetry import log_events
 from gateway.transports.uvicorn.endpoint import Endpoint
-from gateway.transports.uvicorn.handshake import error_response, exceeds_limits, handshake_fault, read_request
+from gateway.transports.uvicorn.handshake import exceeds_limits, handshake_fault, read_request
 from gateway.transports.uvicorn.protocol import WebSocketTransport
+from gateway.transports.uvicorn.refusals import error_response
 from gateway.transports.uvicorn.sockets import peer_of
+from schemas.codes import ErrorCode
+
+VERSION: Final = (b"sec-websocket-version", b"13")
+"""The header for clients of another version (RFC 6455 section 4.4)."""
 
 EARLY = "A client waits for the answer to its handshake before it sends anything more."
 
@@ -64,21 +69,22 @@ def upgrade(
     config, server_state, app_state = arguments
     endpoint = Endpoint.of(app_state, config.loaded_app)
     path, _, query = target.partition(b"?")
+    own = [*server_state.default_headers, VERSION]
     if exceeds_limits(target, headers):
         too_long = "the request line or its headers are too long"
         log_events.handshake_refused(peer_of(transport), 431, "malformed_handshake", detail=too_long)
-        refusal = error_response(b"431 Request Header Fields Too Large", too_long)
+        refusal = error_response(431, too_long, own, ErrorCode.MESSAGE_TOO_LARGE)
     elif endpoint is None or not endpoint.serves(path):
         if endpoint is None or not endpoint.alone:
             return _delegate_to_uvicorn(transport, arguments, head, early)
         log_events.handshake_refused(peer_of(transport), 404, "unknown_path")
-        refusal = error_response(b"404 Not Found", "no WebSocket is served at this path")
+        refusal = error_response(404, "no WebSocket is served at this path", own, ErrorCode.NOT_FOUND)
     elif fault := handshake_fault(method, headers):
         log_events.handshake_refused(peer_of(transport), 400, "malformed_handshake", detail=fault)
-        refusal = error_response(b"400 Bad Request", fault)
+        refusal = error_response(400, fault, own)
     elif not endpoint.origins.allows(headers):
         log_events.origin_refused(client_address(peer_of(transport), headers, endpoint.proxies), headers)
-        refusal = error_response(b"403 Forbidden", "pages of this origin may not connect")
+        refusal = error_response(403, "pages of this origin may not connect", own)
     else:
         protocol = WebSocketTransport(endpoint, server_state)
         transport.set_protocol(protocol)
@@ -115,7 +121,7 @@ def _delegate_to_uvicorn(
     if protocol.conn.handshake_exc is not None and not transport.is_closing():
         protocol.connections.discard(protocol)
         answer = b"".join(protocol.conn.data_to_send())
-        transport.write(answer or error_response(b"400 Bad Request", "this is no opening handshake"))
+        transport.write(answer or error_response(400, "this is no opening handshake", [VERSION]))
         transport.close()
         return None
     transport.set_protocol(protocol)

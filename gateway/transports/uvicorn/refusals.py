@@ -1,0 +1,23 @@
+"""HTTP responses to what is refused before the application: problem documents (RFC 9457), like those of the API."""
+
+from collections.abc import Sequence
+from http import HTTPStatus
+
+from schemas.codes import ErrorCode
+from schemas.problem import MEDIA_TYPE, Problem
+
+HeaderList = Sequence[tuple[bytes, bytes]]
+
+
+def error_response(status: int, detail: str, headers: HeaderList, code: ErrorCode = ErrorCode.BAD_MESSAGE) -> bytes:
+    """An error response, after which the connection is closed. `headers` are the server's own, such as `Date`."""
+    body = Problem.of(status, code, detail).model_dump_json(exclude_none=True).encode()
+    lines = [
+        f"HTTP/1.1 {status} {HTTPStatus(status).phrase}".encode(),
+        *(b"%b: %b" % header for header in headers),
+        f"Content-Type: {MEDIA_TYPE}".encode(),
+        b"Content-Length: %d" % len(body),
+        b"Cache-Control: no-store",
+        b"Connection: close",
+    ]
+    return b"\r\n".join((*lines, b"", body))
