@@ -1,8 +1,6 @@
 """The administrators' HTTP API as the commands call it."""
 
 from collections.abc import Iterator, Mapping
-from http import HTTPStatus
-from http.client import HTTPException
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
@@ -43,24 +41,6 @@ class AdminApi:
 
     def get(self, path: str, **query: str | int | None) -> dict[str, Any]:
         return self._ask("GET", path, query)
-
-    def text(self, path: str) -> str:
-        """The answer of a route that is not JSON."""
-        connection = self._http.connection()
-        try:
-            connection.request(
-                "GET", self._http.address.path + path, headers={"Authorization": f"Bearer {self._token}"}
-            )
-            answer = connection.getresponse()
-            text = answer.read().decode()
-        except (HTTPException, OSError) as error:
-            raise ClientError(f"no answer from {self._http.address}: {error}", temporary=True) from None
-        finally:
-            connection.close()
-        if answer.status != HTTPStatus.OK:
-            passing = answer.status == HTTPStatus.TOO_MANY_REQUESTS or answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR
-            raise ClientError(f"{path}: the answer is HTTP {answer.status}", temporary=passing)
-        return text
 
     def pages(self, path: str, member: str) -> Iterator[dict[str, Any]]:
         """The items of all pages."""

@@ -22,12 +22,15 @@ if TYPE_CHECKING:
 _TICK: Final = 0.2
 """Seconds between two looks at the keyboard, and at whether there is an answer."""
 
+MIN_INTERVAL: Final = 0.5
+"""Seconds between two readings within the default of GATEWAY_ADMIN_REQUESTS_PER_MINUTE."""
+
 _SECONDS: Final = 5.0
 """The longest time that one request may take."""
 
 
 def top(
-    interval: Annotated[float, typer.Option(help="seconds between two readings", min=0.1)] = 2.0,
+    interval: Annotated[float, typer.Option(help="seconds between two readings, at least 0.5")] = 2.0,
     once: Annotated[bool, typer.Option("--once", help="print one reading, with its rates, and end")] = False,
     tenant: Tenant = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON, one line for each reading")] = False,
@@ -35,6 +38,8 @@ def top(
     token: Token = "",
 ) -> None:
     """Show what is going on, live: nodes, rates, refusals, the busiest tenants and rooms, slow consumers."""
+    if interval < MIN_INTERVAL:
+        fail(f"--interval: at least {MIN_INTERVAL} s: a gateway takes 120 readings a minute unless it is set otherwise")
     with administrators_api(url, token, seconds=_SECONDS) as api:
         reader = TopReader(api, tenant)
         try:

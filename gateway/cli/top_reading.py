@@ -1,26 +1,29 @@
 """The readings of `gateway top`: answers of the administrators' API, with rates between two of them."""
 
-import re
 import time
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable, Mapping
 from math import inf
 from typing import Any, Final
 
 from gateway.cli.admin_api import AdminApi
+from schemas.events import rfc3339
 
 MOST: Final = 20
 """Tenants, rooms and connections of a reading, at most."""
 
 _PAGE: Final = 1_000
 _NO_RATES: Final[Mapping[str, float]] = {}
-_SAMPLE: Final = re.compile(r'^gateway_tenant_(events|deliveries)_total\{tenant="([^"\\]+)"\} (\S+)$', re.MULTILINE)
+_UNSHOWN: Final = frozenset(("loop_lag", "refusals", "closes", "gaps", "tenants"))
+"""Fields of a node's status in whose place other ones are shown."""
+
+_Earlier = tuple[float, dict[str, Any]]
+"""The time at which a node's status was read, and the status."""
 
 
 class TopReader:
-    """Reads what is going on. With the scope `platform` that is each node's numbers, the busiest tenants of the node
-    that answers, and of one tenant the rooms, and the slow consumers on that node: that of `--tenant`, else the
-    busiest. With `admin` it is the state of the nodes and the token's own tenant.
+    """Reads what is going on. With the scope `platform` that is each node's numbers, the busiest tenants of all nodes,
+    and of one tenant the rooms, and the slow consumers on the node that answers: that of `--tenant`, else the busiest.
+    With `admin` it is the state of the nodes and the token's own tenant.
 
     `timer` is seconds of a monotonic clock.
     """
@@ -29,8 +32,7 @@ class TopReader:
         self._api = api
         self._tenant = tenant
         self._timer = timer
-        self._nodes: dict[str, tuple[float, dict[str, Any]]] = {}
-        self._counts: tuple[float, dict[str, dict[str, float]]] = (0.0, {})
+        self._nodes: dict[str, _Earlier] = {}
 
     def read(self) -> dict[str, Any]:
         """A reading, as `--json` prints it; rates are absent in the first one. Raises `ClientError`."""
@@ -38,30 +40,15 @@ class TopReader:
         now = self._timer()
         before, self._nodes = self._nodes, {node["node"]: (now, node) for node in answer["nodes"]}
         nodes = [_node(node, now, before.get(node["node"])) for node in answer["nodes"]]
-        tenants = self._tenants(self._api.text("/metrics/tenants")) if "connections" in answer["nodes"][0] else []
+        tenants = _tenants(answer["nodes"], now, before)
         chosen = self._tenant or next((each["tenant"] for each in tenants if each["tenant"] != "other"), None)
         return {
-            "at": _now(),
+            "at": rfc3339(time.time()),
             "nodes": nodes,
             "silent": answer["silent"],
             "tenants": tenants[:MOST],
             "shown": self._shown(chosen),
         }
-
-    def _tenants(self, text: str) -> list[dict[str, Any]]:
-        """The busiest tenants first: by their rates, in the first reading by their counts."""
-        now = self._timer()
-        counts: dict[str, dict[str, float]] = {}
-        for name, tenant, value in _SAMPLE.findall(text):
-            counts.setdefault(tenant, {})[name] = float(value)
-        (then, before), self._counts = self._counts, (now, counts)
-        found = []
-        for tenant, counted in counts.items():
-            each: dict[str, Any] = {"tenant": tenant, **{name: int(value) for name, value in counted.items()}}
-            if tenant in before:
-                each["per_second"] = rates(before[tenant], counted, now - then)
-            found.append(each)
-        return sorted(found, key=_work, reverse=True)
 
     def _shown(self, tenant: str | None) -> dict[str, Any]:
         """The rooms with most connections, and this node's connections that are behind, of one tenant."""
@@ -100,9 +87,27 @@ def percentile(before: Mapping[str, int], now: Mapping[str, int], share: float) 
     return None
 
 
-def _node(node: Mapping[str, Any], now: float, earlier: tuple[float, dict[str, Any]] | None) -> dict[str, Any]:
+def _tenants(nodes: Iterable[Mapping[str, Any]], now: float, earlier: Mapping[str, _Earlier]) -> list[dict[str, Any]]:
+    """The busiest tenants first, as sums over the nodes: by their rates, in the first reading by their counts. A node
+    adds to the rate of a tenant where it had it in both readings."""
+    found: dict[str, dict[str, Any]] = {}
+    for node in nodes:
+        then, before = earlier.get(node["node"], (now, {}))
+        known = before.get("tenants", {}) if before.get("started_at") == node["started_at"] else {}
+        for tenant, counted in node.get("tenants", {}).items():
+            each = found.setdefault(tenant, {"tenant": tenant, "events": 0, "deliveries": 0})
+            for name, count in counted.items():
+                each[name] += count
+            if tenant in known:
+                summed = each.setdefault("per_second", {})
+                for name, rate in rates(known[tenant], counted, now - then).items():
+                    summed[name] = round(summed.get(name, 0.0) + rate, 2)
+    return sorted(found.values(), key=_work, reverse=True)
+
+
+def _node(node: Mapping[str, Any], now: float, earlier: _Earlier | None) -> dict[str, Any]:
     """A node as it is shown. Its rates are absent where it was started between the readings."""
-    shown = {name: value for name, value in node.items() if name not in ("loop_lag", "refusals", "closes", "gaps")}
+    shown = {name: value for name, value in node.items() if name not in _UNSHOWN}
     if earlier is None or earlier[1]["started_at"] != node["started_at"] or "connections" not in node:
         return shown
     then, before = earlier
@@ -119,7 +124,3 @@ def _node(node: Mapping[str, Any], now: float, earlier: tuple[float, dict[str, A
 
 def _work(tenant: Mapping[str, Any]) -> tuple[float, float]:
     return sum(tenant.get("per_second", _NO_RATES).values()), tenant.get("events", 0) + tenant.get("deliveries", 0)
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from gateway.core.version import VERSION
 from gateway.service.factory import create_service
 from tests.support.clients import assert_problem, fence, http
 from tests.support.inprocess import RunningGateway, running
+from tests.support.operators import Operator
 from tests.support.pauses import PATIENCE, until
 from tests.support.redis import RedisServer
 from tests.support.settings import SECRET, settings_for
@@ -116,6 +118,24 @@ async def test_tenants_of_any_node_are_listed(server: RedisServer, prefix: str) 
             await until(counted)  # totals come a second or two late
         narrow = await get(other, "/admin/tenants", "admin")
         assert [each["tenant"] for each in narrow["tenants"]] == ["acme"]
+
+
+async def test_the_busiest_tenants_are_those_of_all_nodes(server: RedisServer, prefix: str, tmp_path: Path) -> None:
+    """`gateway top` shows the sums, and the rates of nodes that it has read twice."""
+    async with two_nodes(server, prefix) as (gates, names):
+        one, other = gates
+        for gate, tenant, count in ((one, "acme", 3), (other, "acme", 4), (other, "bolt", 9)):
+            for _ in range(count):
+                await gate.publish(tenant, circle_id=1)
+        by_name = {node["node"]: node["tenants"] for node in (await get(one, "/admin/nodes"))["nodes"]}
+        assert by_name[names[0]]["acme"] == {"events": 3, "deliveries": 0}
+        assert by_name[names[1]]["bolt"] == {"events": 9, "deliveries": 0}
+        for gate in gates:
+            (found,) = await Operator(gate, tmp_path, "platform", "ops").lines("top", "--once", "--interval", "0.5")
+            assert [(each["tenant"], each["events"]) for each in found["tenants"][:2]] == [("bolt", 9), ("acme", 7)]
+            assert found["tenants"][0]["per_second"] == {"events": 0.0, "deliveries": 0.0}
+            assert found["shown"]["tenant"] == "bolt"
+            assert len(found["nodes"]) == len(names)
 
 
 async def test_usage_is_the_sum_of_what_each_node_has_counted(server: RedisServer, prefix: str) -> None:

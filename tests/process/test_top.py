@@ -29,7 +29,7 @@ from tests.support.process import GatewayProcess
 from tests.support.settings import environment
 from tests.support.tokens import token
 
-FAST = ("--interval", "0.1")
+FAST = ("--interval", "0.5")
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
@@ -86,6 +86,7 @@ async def test_an_administrator_of_one_tenant_sees_that_tenant(gate: RunningGate
     assert "globex" not in text + json.dumps(found)
     assert "scope_missing" in await Operator(gate, tmp_path, "subscribe").refusal("top", *FAST)
     assert "no answer from" in await admin.refusal("top", *FAST, "--url", "http://127.0.0.1:1")
+    assert "at least 0.5 s" in await admin.refusal("top", "--interval", "0.49")
 
 
 async def test_without_rich_it_names_the_command_to_install_it(
@@ -227,7 +228,7 @@ async def test_it_is_live_in_a_terminal_and_says_when_there_is_no_answer(tmp_pat
     ops = {"GATEWAY_TOKEN": token("root", tenant="ops", scope="platform")}
     async with GatewayProcess(tmp_path) as node:
         env = {**ops, "GATEWAY_URL": node.url}
-        with terminal(tmp_path, "--interval", "0.2", **env) as one:
+        with terminal(tmp_path, "--interval", "0.5", **env) as one:
             async with node.client("&rooms=circle:1"):
                 await one.shows("rooms of acme")
                 await one.shows("circle:1")
@@ -242,7 +243,7 @@ async def test_it_is_live_in_a_terminal_and_says_when_there_is_no_answer(tmp_pat
             assert "\x1b[?1049h" in one.output  # another screen, and back
             assert one.output.rstrip().endswith(("\x1b[?1049l", "\x1b[?25h"))
             assert re.search(r"\x1b\[[0-9;]*3[0-9]m", one.output)
-        with terminal(tmp_path, "--interval", "0.2", NO_COLOR="1", **env) as other:
+        with terminal(tmp_path, "--interval", "0.5", NO_COLOR="1", **env) as other:
             await other.shows("busiest tenants")
             os.kill(other.process.pid, signal.SIGINT)
             assert await other.ended() == 130
