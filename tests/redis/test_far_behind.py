@@ -14,7 +14,7 @@ from gateway.testing import LogUnderTest, draft
 from gateway.testing.log_items_contract import kept_of, keyed_draft
 from tests.support.pauses import until
 from tests.support.redis import RedisServer
-from tests.support.redis_logs import redis_log
+from tests.support.redis_logs import have_patience, redis_log
 
 BOUNDS = Bounds(max_events=8, max_items=400)
 ITEMS = 150
@@ -26,6 +26,7 @@ PAGES = 25
 @pytest.fixture(autouse=True)
 def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(page_reader, "PAGE_BYTES", PAGE_BYTES)
+    have_patience(monkeypatch)
 
 
 def log_of(subject: LogUnderTest) -> RedisLog:

@@ -30,8 +30,16 @@ from tests.support.pauses import PATIENCE, Duration, now, until
 from tests.support.ports import ReservedPort
 from tests.support.proxy import proxied
 from tests.support.redis import RedisServer, redis_server
-from tests.support.redis_logs import redis_log
+from tests.support.redis_logs import have_patience, redis_log
 from tests.support.settings import settings_for
+
+
+@pytest.fixture
+def redis_may_take_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    have_patience(monkeypatch)
+
+
+patient = pytest.mark.usefixtures("redis_may_take_its_time")
 
 
 async def outcome(receipt: Any) -> BaseException | None:
@@ -118,6 +126,7 @@ async def _until_head(server: RedisServer, prefix: str, head: int) -> None:
             await asyncio.sleep(0.01)
 
 
+@patient
 async def test_cancelled_receipt_disturbs_no_other(server: RedisServer, prefix: str) -> None:
     """Cancelled before it was sent, an event is not sent; the others have their places."""
     async with redis_log(server.url, prefix=prefix) as subject:
@@ -149,6 +158,7 @@ async def test_stop_answers_what_waits(server: RedisServer, prefix: str) -> None
         server.go_on()
 
 
+@patient
 @pytest.mark.parametrize("answer", [None, [], [b"appended"], [b"appended", b"zz", 1, b"1"], 7, {}])
 async def test_invalid_answer_ends_nothing(server: RedisServer, prefix: str, answer: Any) -> None:
     """An invalid answer of a script fails its event, and no other."""
@@ -217,6 +227,7 @@ async def test_faults_of_others_end_nothing(
     assert "background task failed" in caplog.text
 
 
+@patient
 async def test_scripts_that_the_server_forgot(server: RedisServer, prefix: str) -> None:
     """SCRIPT FLUSH at any time costs nothing but a round trip; events keep their order."""
     async with redis_log(server.url, prefix=prefix) as subject:
@@ -228,6 +239,7 @@ async def test_scripts_that_the_server_forgot(server: RedisServer, prefix: str) 
         assert [_number(entry) for entry in subject.delivered_to("acme")] == list(range(500))
 
 
+@patient
 async def test_part_of_a_batch_may_fail(server: RedisServer, prefix: str) -> None:
     """In a batch, the events that Redis refuses are refused, and the others are in the log."""
     async with redis_log(server.url, prefix=prefix) as subject:
@@ -292,6 +304,7 @@ async def test_following_many_while_redis_stalls(server: RedisServer, prefix: st
         await until(lambda: not any(followed.stale for followed in log.follower.followed.values()))
 
 
+@patient
 async def test_offset_of_another_epoch_is_another_offset(server: RedisServer, prefix: str) -> None:
     """A notification with the very next offset, but in another epoch, is not taken for the next entry."""
     async with redis_log(server.url, prefix=prefix) as subject:
@@ -305,6 +318,7 @@ async def test_offset_of_another_epoch_is_another_offset(server: RedisServer, pr
         assert [_number(entry) for entry in subject.delivered_to("acme")] == [0, 1, 2, 3]
 
 
+@patient
 async def test_first_read_of_more_than_the_window_holds(server: RedisServer, prefix: str) -> None:
     """A node with narrower bounds has the newest, and says what it lacks; over many pages too."""
     async with redis_log(server.url, prefix=prefix) as wide:
@@ -324,6 +338,7 @@ async def test_first_read_of_more_than_the_window_holds(server: RedisServer, pre
                 assert narrow.delivered == []
 
 
+@patient
 async def test_bounds_of_a_single_tenant_are_its_own(server: RedisServer, prefix: str) -> None:
     """In place of those of all: of the stream, of the state, and of each node's window."""
     options = {"prefix": prefix, "tenant_bounds": {"acme": Bounds(max_events=3, max_items=2)}}
@@ -343,6 +358,7 @@ async def test_bounds_of_a_single_tenant_are_its_own(server: RedisServer, prefix
             assert (await here.log.size(tenant)).events == events
 
 
+@patient
 async def test_stream_is_within_its_bounds(server: RedisServer, prefix: str) -> None:
     """By count, by bytes and by age, after every append; what Redis says of bytes is what there is."""
     stream, meta = f"{prefix}:{{acme}}:log", f"{prefix}:{{acme}}:meta"
@@ -364,6 +380,7 @@ async def test_stream_is_within_its_bounds(server: RedisServer, prefix: str) -> 
         assert 0 < await server.ask("TTL", stream) <= 7 * 86_400
 
 
+@patient
 @pytest.mark.parametrize("wrong", [7_200.0, -7_200.0])
 async def test_a_clock_that_is_wrong_drops_nothing_early(server: RedisServer, prefix: str, wrong: float) -> None:
     """A node whose clock is two hours ahead, or behind, keeps entries for as long as Redis says."""
@@ -412,6 +429,7 @@ ACL = (
 """The commands that the log needs; docs/scaling.md adds those of the cluster driver."""
 
 
+@patient
 async def test_least_privilege(server: RedisServer, prefix: str, caplog: pytest.LogCaptureFixture) -> None:
     """A user who may run just these commands, on just these keys and channels, is enough; without INFO it is clear
     from one line what is wrong."""
@@ -439,6 +457,7 @@ async def test_least_privilege(server: RedisServer, prefix: str, caplog: pytest.
     assert "secret-word" not in caplog.text
 
 
+@patient
 async def test_address_with_tls_and_a_user(tmp_path: Path, prefix: str) -> None:
     """`rediss://user:password@host`, with the server's certificate checked."""
     folder = tmp_path / "certificates"
@@ -500,6 +519,7 @@ async def test_query_of_the_address_has_not_the_last_word(server: RedisServer, p
 # ---- Redis Cluster
 
 
+@patient
 async def test_keys_of_a_tenant_share_a_slot(tmp_path: Path, prefix: str) -> None:
     """With and without an idempotency key, whatever the names: the scripts run in a cluster, here one of one node."""
     async with redis_server(tmp_path / "redis", cluster_enabled="yes") as server:
@@ -560,6 +580,7 @@ def _lines(caplog: pytest.LogCaptureFixture, words: str) -> list[str]:
     return [r.getMessage() for r in caplog.records if r.name.startswith("gateway.log") and words in r.getMessage()]
 
 
+@patient
 async def test_nothing_grows_with_tenants_without_followers(server: RedisServer, prefix: str) -> None:
     """Publishing to many tenants keeps a bounded number of their codecs, and nothing else."""
     async with redis_log(server.url, prefix=prefix) as subject:
@@ -577,6 +598,7 @@ def _number(entry: Entry) -> int:
     return number
 
 
+@patient
 async def test_node_that_was_away_keeps_what_others_keep(
     server: RedisServer, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -605,6 +627,7 @@ async def test_node_that_was_away_keeps_what_others_keep(
             assert offsets == sorted(set(offsets))
 
 
+@patient
 async def test_lowered_bounds_of_state_do_not_block_the_server(server: RedisServer, prefix: str) -> None:
     """One append evicts a bounded number of items; the next ones the rest."""
     async with redis_log(server.url, prefix=prefix) as subject:

@@ -87,6 +87,7 @@ async def test_members_get_over_a_slow_line(server: RedisServer, prefix: str, fa
         network.rate = 0
 
 
+@pytest.mark.timing
 async def test_refused_events_are_not_in_the_log(server: RedisServer, prefix: str) -> None:
     """More is published than the line carries: each event is answered in time and truly, what another tenant publishes
     meanwhile gets through, and the line carries events all the time."""

@@ -4,11 +4,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
 from redis.asyncio import Redis
 
 from gateway.core.window import Bounds
-from gateway.logs.redis import RedisLog
+from gateway.logs.redis import RedisLog, follower, page_reader, writer
 from gateway.testing import CURSOR_KEY, Clock, LogUnderTest
+from tests.support.pauses import PATIENCE
 from tests.support.redis import RedisServer
 
 
@@ -26,6 +28,17 @@ async def redis_log(url: str, bounds: Bounds | None = None, **options: Any) -> A
         yield subject
     finally:
         await log.stop()
+
+
+def have_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let Redis take its time, for tests of what it answers: longer than clients may wait, as on a busy machine."""
+    for module, limits in (
+        (writer, ("ANSWER_SECONDS", "COMMAND_SECONDS")),
+        (follower, ("ANSWER_SECONDS",)),
+        (page_reader, ("COMMAND_SECONDS",)),
+    ):
+        for limit in limits:
+            monkeypatch.setattr(module, limit, PATIENCE)
 
 
 class Time:
