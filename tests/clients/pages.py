@@ -13,7 +13,7 @@ from tests.support.inprocess import RunningGateway
 from tests.support.nodejs import NODE
 
 SCRIPT: Final = Path(__file__).with_name("page.mjs")
-PATIENCE: Final = 40.0
+PATIENCE: Final = 60.0
 
 BOTH: Final = pytest.mark.parametrize("blocked", [False, True], ids=["websocket", "sse"])
 """For tests of both ways to connect: a page that is `blocked` has no WebSocket, and falls back to event streams."""

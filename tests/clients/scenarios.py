@@ -21,7 +21,7 @@ from tests.support.settings import ROOT, environment, settings_for
 from tests.support.tokens import token
 
 SCENARIOS: Final[list[dict[str, Any]]] = json.loads((ROOT / "clients/scenarios/scenarios.json").read_text())
-PATIENCE: Final = 45.0
+PATIENCE: Final = 60.0
 
 _HANDSHAKE: Final = (
     b"GET /ws/dashboard HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from gateway.core.version import VERSION
 from schemas import commands, events, messages
 from tests.support.nodejs import NODE, PACKAGE, needs_npm
+from tests.support.pauses import PATIENCE
 
 pytestmark = needs_npm
 
@@ -21,7 +22,9 @@ def run(folder: Path, *command: str | Path) -> str:
     """The output of a command in this folder; fails where the command does."""
     # Of npm's scripts `prepare` would download the tools and build again.
     env = {**os.environ, "npm_config_ignore_scripts": "true"}
-    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=50, check=False)
+    done = subprocess.run(
+        command, cwd=folder, env=env, capture_output=True, text=True, timeout=4 * PATIENCE, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

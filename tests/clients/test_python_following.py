@@ -8,13 +8,13 @@ import pytest
 
 from gathering_client import Event, Gap, Refused, StateChange, Subscription, Unreachable, connect
 from tests.support.inprocess import RunningGateway, running
-from tests.support.pauses import ran, until
+from tests.support.pauses import PATIENCE, ran, until
 from tests.support.proxy import proxied
 from tests.support.settings import settings_for
 
 
 async def numbers(subscription: Subscription[Event[Any] | Gap], count: int) -> list[Any]:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         items = [await anext(subscription) for _ in range(count)]
     return [item.data["n"] if isinstance(item, Event) else item for item in items]
 

@@ -23,7 +23,7 @@ from tests.support.raw_client import handshake, raw
 
 CLOSES, SENDS_ON, NOT_UTF8, PINGS, SILENT, UNREAD, SHUTDOWN = COLUMNS
 
-PATIENCE: Final = 15.0
+PATIENCE: Final = 60.0
 
 
 async def end(websocket: ClientConnection) -> tuple[int, str]:

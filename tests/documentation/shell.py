@@ -18,7 +18,7 @@ from tests.support.settings import SECRET
 DEV_URL = "http://127.0.0.1:8000"
 """Where `make run` serves, and so what the pages say; the tests put their own gateway's address there."""
 
-PATIENCE = 40.0
+PATIENCE = 60.0
 """Seconds for another process to start and do something."""
 
 
@@ -57,7 +57,7 @@ class Shell:
     async def run(self, code: str, **environment: str) -> str:
         """The output of the lines; they must succeed."""
         process = await self.start(code, **environment)
-        async with asyncio.timeout(50):
+        async with asyncio.timeout(4 * PATIENCE):
             output, errors = await process.communicate()
         assert process.returncode == 0, (output, errors)
         return output.decode()
@@ -89,7 +89,7 @@ async def application(shell: Shell, command: str) -> AsyncIterator[RunningGatewa
 
 async def line_of(process: asyncio.subprocess.Process) -> str:
     assert process.stdout is not None
-    async with asyncio.timeout(40):
+    async with asyncio.timeout(PATIENCE):
         line = (await process.stdout.readline()).decode()
     if not line:
         assert process.stderr is not None

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.documentation.pages import example
+from tests.support.pauses import PATIENCE
 from tests.support.settings import SECRET, environment
 
 OURS: Final = """
@@ -66,7 +67,7 @@ async def test_the_examples_run(tmp_path: Path) -> None:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
-    async with asyncio.timeout(50):
+    async with asyncio.timeout(4 * PATIENCE):
         output, _ = await process.communicate()
     assert process.returncode == 0, output.decode()
     assert b"6 passed" in output, output.decode()

@@ -149,7 +149,7 @@ def test_the_type_checker_takes_the_programs_and_shows_a_gap_that_is_forgotten(t
         env={**os.environ, "MYPYPATH": str(ROOT / "clients/python")},
         capture_output=True,
         text=True,
-        timeout=55,
+        timeout=4 * PATIENCE,
     )
     faults = done.stdout.splitlines()
     assert any(line.startswith("forgets.py") and 'Item "Gap" of' in line for line in faults), done

@@ -10,7 +10,7 @@ from gathering_client import connect
 from tests.documentation.pages import example
 from tests.support.inprocess import RunningGateway
 from tests.support.nodejs import NODE, needs_websocket
-from tests.support.pauses import until
+from tests.support.pauses import PATIENCE, until
 from tests.support.settings import ROOT
 
 CONTEXT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -51,7 +51,7 @@ async def test_javascript_links_to_the_publishers_span(gate: RunningGateway, tmp
         await until(lambda: is_followed(gate))
         await gate.publish(circle_id=7, traceparent=CONTEXT)
         assert node.stdout is not None
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             (link,) = json.loads(await node.stdout.readline())
     finally:
         node.kill()

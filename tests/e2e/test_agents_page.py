@@ -9,6 +9,7 @@ from playwright.async_api import Browser, Page, expect
 from tests.documentation.pages import ROOT, example
 from tests.documentation.shell import Shell, application
 from tests.support.inprocess import RunningGateway, running
+from tests.support.pauses import PATIENCE
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -45,7 +46,7 @@ async def test_all_end_with_the_same_text(browser: Browser, tmp_path: Path) -> N
             late, _ = await opened(browser, theirs)
             await expect(late.locator("#run")).to_have_text("running")
             for page in (slow, late):
-                await expect(page.locator("#run")).to_have_text("finished", timeout=30_000)
+                await expect(page.locator("#run")).to_have_text("finished", timeout=PATIENCE * 1_000)
                 await expect(page.locator("#messages")).to_have_text(f"You ask: {QUESTION} ")
                 await page.close()
             pieces = len(QUESTION.split())

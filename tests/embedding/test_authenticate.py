@@ -19,9 +19,12 @@ from gateway.core.client_request import client_request, read_cookies
 from gateway.core.connect_request import ConnectRequest, read_connect_request
 from gateway.core.credentials import NO_SECRETS
 from gateway.engine import access
+from gateway.telemetry import log_events
+from gateway.telemetry.line_rate import LineLimiter
 from gateway.testing import Clock, until
 from tests.embedding.application import ADA, TRANSPORTS, Sessions, application, client, established
 from tests.support.clients import assert_problem, fence, http, http_client
+from tests.support.clocks import AdjustableClock
 from tests.support.inprocess import RunningGateway
 from tests.support.raw_client import command, handshake, raw
 from tests.support.settings import settings_for
@@ -125,6 +128,7 @@ async def test_its_exceptions_refuse_and_leak_nothing(
     transport: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """1011, which clients come back after; 500 over HTTP. The log has the error, once for a flood."""
+    monkeypatch.setattr(log_events, "limiter", LineLimiter(timer=lambda: 0.0))  # however long it takes
     sessions = Sessions()
     async with application(transport, sessions.plain) as gate:
         sessions.error = RuntimeError("password of the database: hunter2")
@@ -195,13 +199,14 @@ async def test_ids_of_databases_are_taken() -> None:
 
 @both_transports
 @pytest.mark.parametrize("kind", ["plain", "coroutine"])
-async def test_a_slow_answer_delays_no_other_client(transport: str, kind: str) -> None:
+async def test_a_slow_answer_delays_no_other_client(transport: str, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Connected clients and new ones are served meanwhile."""
+    monkeypatch.setattr(access, "ANSWER_SECONDS", 60.0)
     released, thread_released = asyncio.Event(), threading.Event()
 
     def plain(request: ClientRequest) -> SessionIdentity:
         if request.cookies["session"] == "slow":
-            thread_released.wait(4)
+            thread_released.wait(60)
         return ADA
 
     async def coroutine(request: ClientRequest) -> SessionIdentity:
@@ -285,16 +290,17 @@ async def test_an_address_over_its_limit_is_refused_before_the_application_is_as
 
 async def test_a_session_ends_its_connections() -> None:
     """With the warning and the close of a token's end; the next connection may have a fresh session."""
-    end = datetime.now(UTC) + timedelta(seconds=4)
+    end = datetime.now(UTC) + timedelta(seconds=600)
     sessions = Sessions(a=SessionIdentity("ada", "acme", expires_at=end))
-    async with application(authenticate=sessions.plain) as gate:
+    async with application(authenticate=sessions.plain, clock=AdjustableClock()) as gate:
         async with established(gate) as ada:
+            gate.later(570)
             await ada.next("token.expiring")
+            gate.later(30)
             assert await ada.closed() == (4401, "token_expired")
-            assert datetime.now(UTC) - end < timedelta(seconds=2)
         async with client(gate) as ada:
             assert await ada.closed() == (4401, "token_expired")
-        sessions.known["a"] = SessionIdentity("ada", "acme", expires_at=time.time() + 60)
+        sessions.known["a"] = SessionIdentity("ada", "acme", expires_at=gate.service.gateway.clock() + 60)
         async with established(gate):
             pass
 

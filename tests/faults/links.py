@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from tests.support.pauses import PATIENCE
+
 _NEW_NET = 0x40000000
 _SERVER, _CLIENT = "10.203.77.1", "10.203.77.2"
 """The addresses of two namespaces with nothing in them but a link between the two."""
@@ -67,12 +69,12 @@ def veth_link() -> Iterator[VethLink | None]:
 
 
 def _run(*command: str) -> None:
-    subprocess.run(command, check=True, capture_output=True, timeout=10)
+    subprocess.run(command, check=True, capture_output=True, timeout=PATIENCE)
 
 
 def _quietly(*command: str) -> None:
     with suppress(OSError):
-        subprocess.run(command, check=False, capture_output=True, timeout=10)
+        subprocess.run(command, check=False, capture_output=True, timeout=PATIENCE)
 
 
 def _within(namespace: str, make: Callable[[], socket.socket]) -> socket.socket:

@@ -63,6 +63,7 @@ def reset(socks: list[socket.socket]) -> None:
         sock.close()
 
 
+@pytest.mark.timing
 async def test_half_of_the_clients_reset() -> None:
     """F12: their places are free at once, and the others notice nothing."""
     async with running(settings_for(max_connections_per_tenant=0)) as gate:
@@ -172,6 +173,7 @@ async def cut_link(interval: float, clients: int, wire: VethLink) -> None:
         await baseline.again(5.0)
 
 
+@pytest.mark.timing
 async def test_clients_behind_a_cut_link() -> None:
     """F13: no FIN, no RST, no ACK: they are given up after a ping and its time to be answered."""
     with veth_link() as wire:
@@ -190,6 +192,7 @@ async def test_clients_behind_a_cut_link_at_a_usual_interval() -> None:
         await cut_link(5.0, 50, wire)
 
 
+@pytest.mark.timing
 async def test_clients_behind_a_proxy_that_takes_and_drops() -> None:
     """F13: the kernel acknowledges all data, and no process reads it: only the missing pong shows it."""
     interval = 0.7

@@ -65,6 +65,7 @@ def _delays(followers: list[ResumingClient], again: set[int], spells: Iterable[t
     ]
 
 
+@pytest.mark.timing
 async def test_node_killed_while_it_delivers(tmp_path: Path, server: RedisServer, prefix: str) -> None:
     """F1: nothing silent, nothing twice; its clients are recovered at another node."""
     await crash(tmp_path, server, prefix, clients=24, rate=100, pauses=[1.5], slow=2.0)

@@ -183,6 +183,7 @@ async def test_node_that_cannot_be_does_not_start(settings: dict[str, Any], name
     assert SECRET not in written
 
 
+@pytest.mark.timing
 async def test_node_starts_without_redis_and_recovers(tmp_path: Path) -> None:
     """F26: a Redis that is down is no wrong setting: the node runs, says that it is not ready, and then is."""
     async with redis_server(tmp_path / "redis", started=False) as redis:

@@ -49,6 +49,7 @@ def one_reset(reader: Reader) -> bool:
 # ---- Redis dies
 
 
+@pytest.mark.timing
 async def test_f2_killed_without_persistence(server: RedisServer, prefix: str) -> None:
     """Each client gets one reset; cursors of the old log do too, and no offset stands for two events."""
     async with stage(server.url, server.url, prefix=prefix) as nodes:
@@ -151,6 +152,7 @@ async def test_f4_stalled(server: RedisServer, prefix: str, seconds: float, capl
         await until(nodes.ready, 3.0)
 
 
+@pytest.mark.timing
 @long_and_short(5.0, 15.0)
 async def test_f5_partition_of_one_node(server: RedisServer, prefix: str, seconds: float) -> None:
     """A node that is cut off tells its clients, and those of the other notice nothing; healed, it catches up."""
@@ -174,6 +176,7 @@ async def test_f5_partition_of_one_node(server: RedisServer, prefix: str, second
         await until(lambda: cut_off.ready)
 
 
+@pytest.mark.timing
 @long_and_short(4.0, 30.0)
 @pytest.mark.parametrize("how", ["slow", "reset", "lossy"])
 async def test_f6_slow_and_broken_network(server: RedisServer, prefix: str, how: str, seconds: float) -> None:
@@ -275,6 +278,7 @@ async def _until_replicated(replica: RedisServer, key: str) -> None:
 # ---- the channel
 
 
+@pytest.mark.timing
 @long_and_short(5.0, 20.0)
 async def test_f8_deaf_channel(server: RedisServer, prefix: str, seconds: float) -> None:
     """A subscription that is open and carries nothing is found and mended; meanwhile the node is not ready, and events

@@ -16,7 +16,7 @@ from tests.support.proxy import proxied
 from tests.support.redis import RedisServer
 from tests.support.settings import settings_for
 
-PATIENCE = 40.0
+PATIENCE = 60.0
 
 
 @asynccontextmanager

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from inspect import isawaitable
 from typing import Any, Final
 
-PATIENCE: Final = 20.0
+PATIENCE: Final = 60.0
 """Seconds after which a test gives up; far more than anything here takes. No limit on the machine is shorter: where one
 is what a test asserts, it is marked `timing`."""
 

@@ -14,6 +14,7 @@ from urllib.request import urlopen
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.support.pauses import PATIENCE
 from tests.support.ports import ReservedPort
 
 MONITORING: Final = Path(__file__).resolve().parents[2] / "docs" / "monitoring"
@@ -27,7 +28,9 @@ def needs(program: str) -> pytest.MarkDecorator:
 
 def promtool(*arguments: str, cwd: Path) -> str:
     """The output of `promtool`, which must succeed."""
-    done = subprocess.run(["promtool", *arguments], cwd=cwd, capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(
+        ["promtool", *arguments], cwd=cwd, capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
 
@@ -50,7 +53,7 @@ class Prometheus:
         return found
 
     def _get(self, path: str) -> dict[str, Any]:
-        with urlopen(self._url + path, timeout=20) as answer:  # noqa: S310 - the address is ours
+        with urlopen(self._url + path, timeout=PATIENCE) as answer:  # noqa: S310 - the address is ours
             body: dict[str, Any] = json.load(answer)
         assert body["status"] == "success", body
         return body

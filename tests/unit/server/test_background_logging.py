@@ -15,7 +15,7 @@ import pytest
 from gateway.server.background_logging import CallSiteFilter, DroppingQueueHandler, LogWriter
 from gateway.server.log_format import JsonFormatter, TextFormatter
 from gateway.telemetry import log_events
-from tests.support.pauses import until
+from tests.support.pauses import PATIENCE, until
 from tests.support.settings import environment
 
 
@@ -114,7 +114,7 @@ def test_a_process_ends_while_its_writer_is_stuck(tmp_path: Path) -> None:
             env=environment(),
             stdout=subprocess.PIPE,
             stderr=writing,
-            timeout=20,
+            timeout=PATIENCE,
         )
     finally:
         os.close(reading)

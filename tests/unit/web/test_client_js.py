@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.nodejs import PACKAGE
+from tests.support.pauses import PATIENCE
 
 HERE = Path(__file__).parent
 SCRIPTS = sorted([*HERE.glob("*.test.mjs"), *(PACKAGE / "tests").glob("*.test.mjs")])
@@ -26,5 +27,7 @@ def _runs_tests(node: str) -> bool:
 def test_javascript(script: Path) -> None:
     """Every test of the script passes."""
     assert NODE is not None
-    done = subprocess.run([NODE, "--test", str(script)], capture_output=True, text=True, timeout=50, check=False)
+    done = subprocess.run(
+        [NODE, "--test", str(script)], capture_output=True, text=True, timeout=4 * PATIENCE, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
