@@ -22,6 +22,6 @@ class Unshared(FairShare):
 
 if __name__ == "__main__":
     connections.FairShare = Unshared  # type: ignore[attr-defined]
-    slices.SLICE_COST = sys.maxsize  # type: ignore[misc]
+    slices.SLICE_COST = slices.ALONE_SLICE_COST = sys.maxsize  # type: ignore[misc]
     sys.argv = ["gateway", "serve"]
     runpy.run_module("gateway", run_name="__main__", alter_sys=True)

@@ -5,18 +5,22 @@ from typing import Final
 
 from gateway.core.manager import Recipients
 
-SLICE_COST: Final = 1_500
+SLICE_COST: Final = 1_000
 """Microseconds of one slice."""
+
+ALONE_SLICE_COST: Final = 5_000
+"""Microseconds of one slice while no other tenant has work: the first that then has some waits no longer. Slices are
+more and smaller writes, so they are as large as that allows."""
 
 RECIPIENT_COST: Final = 4
 """Microseconds of a write to one recipient, and one more for each 1,000 bytes."""
 
 
-def sliced(fan_out: list[Recipients]) -> deque[list[Recipients]]:
-    """A fan-out in slices that take about `SLICE_COST` each, in order; at least one. O(recipients) where it is divided,
-    else O(batches)."""
+def sliced(fan_out: list[Recipients], alone: bool = False) -> deque[list[Recipients]]:
+    """A fan-out in slices that take about `SLICE_COST` each, or `ALONE_SLICE_COST`, in order; at least one.
+    O(recipients) where it is divided, else O(batches)."""
     slices: deque[list[Recipients]] = deque([[]])
-    left = SLICE_COST
+    left = most = ALONE_SLICE_COST if alone else SLICE_COST
     for batch, connections in fan_out:
         each = RECIPIENT_COST + len(batch.wire) // 1_000
         if len(connections) * each <= left:
@@ -28,7 +32,7 @@ def sliced(fan_out: list[Recipients]) -> deque[list[Recipients]]:
         while start < len(ordered):
             if left < each:
                 slices.append([])
-                left = SLICE_COST
+                left = most
             some = ordered[start : start + max(1, left // each)]
             slices[-1].append((batch, some))
             start += len(some)

@@ -131,8 +131,7 @@ class Delivery:
             rooms = self._manager.of(tenant).rooms
             self._close_recipients([one for entry in entries for room in entry.rooms for one in rooms.get(room, ())])
             fan_out = []
-        # In one piece where no other tenant has anything to wait for: slices are more and smaller writes.
-        self._slices[tenant] = deque((fan_out,)) if self._shares.alone(tenant) else sliced(fan_out)
+        self._slices[tenant] = sliced(fan_out, self._shares.alone(tenant))
 
     def _deliver_slice(self, tenant: str) -> int:
         """Deliver the first slice that is left of a tenant's; returns what it took in microseconds."""

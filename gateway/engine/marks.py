@@ -68,7 +68,6 @@ class Marks:
         """Write the mark that ends a replay or a catch-up, if one is to come and nothing else is owed. Where the head
         of the log is not known, it comes at the first tick at which it is."""
         if connection.quiet_since == MARK_OWED and self._schedule is not None:
-            self._delivery.flush(connection.identity.tenant)
             now = self._connections.timer()
             self._send_due(connection.identity.tenant, [connection], self._schedule, now, now)
 
@@ -78,16 +77,16 @@ class Marks:
         while True:
             await asyncio.sleep(schedule.tick_seconds)
             try:
-                await self._tick(schedule)
+                await self.tick(schedule)
             except Exception:
                 logger.exception("marks could not be sent; the next tick goes on")
 
-    async def _tick(self, schedule: MarkSchedule) -> None:
+    async def tick(self, schedule: MarkSchedule) -> None:
+        """Write a mark to all connections that are due one."""
         timer = self._connections.timer
         now = began = timer()
         before = schedule.tick(now)
         for tenant, connections in self._slices():
-            self._delivery.flush(tenant)
             self._send_due(tenant, connections, schedule, now, before)
             if timer() - began > _BUDGET:
                 await asyncio.sleep(0)
@@ -103,12 +102,15 @@ class Marks:
     def _send_due(
         self, tenant: str, connections: list[Connection], schedule: MarkSchedule, now: float, before: float
     ) -> None:
-        """Write a mark to those of a tenant's connections that are due one. No delivery may be pending."""
+        """Write a mark to those of a tenant's connections that are due one."""
         as_of = self.as_of(tenant)
         if as_of is None:
             return
         # Of a slice that has waited some connections may have closed: their transports ignore what is written.
         if due := schedule.take_due(connections, now, before):
+            # Only now: clients of a busy tenant are due none, and its fan-out goes on in slices.
+            self._delivery.flush(tenant)
+            due = [connection for connection in due if connection.owed_nothing]
             window, streams = self._log.window(tenant), self._connections.manager.of(tenant).streams
             mark = messages.Mark(cursor=window.cursor, as_of=as_of)
             frame = MarkFrame(mark.encode(rfc3339(self._connections.clock())), mark.cursor)

@@ -18,3 +18,5 @@ def test_slices_take_about_the_same_time() -> None:
     assert max(costs) <= SLICE_COST
     assert min(costs[:-1]) > 0.9 * SLICE_COST
     assert list(sliced([])) == [[]]
+    large_parts = sliced([(small, clients)], alone=True)
+    assert [len(some) for part in large_parts for _, some in part] == [1_250, 1_250, 500]

@@ -6,6 +6,7 @@ import pytest
 
 from gateway.core import slices
 from gateway.core.connection import Connection
+from gateway.core.mark_schedule import MarkSchedule
 from gateway.core.slices import RECIPIENT_COST
 from gateway.engine.fair_share import ALONE_SECONDS
 from tests.support.lab import GatewayLab
@@ -119,3 +120,39 @@ async def test_a_tenant_that_is_alone_gets_its_events_in_one_piece(monkeypatch: 
     await publish(lab, 4)
     await asyncio.sleep(0)
     assert 0 < served(clients, 4) < CLIENTS
+
+
+async def test_the_slices_of_a_tenant_that_is_alone_are_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another tenant's first event after a pause waits for one of them, and not for a fan-out to a large room."""
+    monkeypatch.setattr(slices, "ALONE_SLICE_COST", 10 * RECIPIENT_COST)
+    now = 100.0
+    lab = GatewayLab(lambda: now, events_per_second=0)
+    large = joined(lab)
+    await publish(lab, 1)
+    await lab.settle()
+    now += 2 * ALONE_SECONDS
+    await publish(lab, 2)
+    await asyncio.sleep(0)
+    assert served(large, 2) == 10
+    await lab.settle()
+    assert [numbers(tape) for _, tape in large] == [[1, 2]] * CLIENTS
+
+
+async def test_a_tick_of_marks_does_not_end_a_fan_out_in_slices(lab: GatewayLab) -> None:
+    """A busy tenant's clients are due no mark; one that is due gets its events first, and then the mark."""
+    clients = joined(lab)
+    ((idle, tape),) = joined(lab, 1)[:1]
+    marks, schedule = lab.gateway.marks, MarkSchedule(15.0)
+    for connection, _ in clients:
+        connection.quiet_since, connection.sent_at_tick = 100.0, connection.sent
+    await publish(lab, 1)
+    await asyncio.sleep(0)
+    before = served(clients, 1)
+    assert 0 < before < CLIENTS
+    idle.quiet_since = 100.0
+    await marks.tick(schedule)
+    assert served(clients, 1) == before
+    idle.quiet_since, idle.sent_at_tick = 0.0, idle.sent
+    await marks.tick(schedule)
+    assert served(clients, 1) == CLIENTS
+    assert [frame["type"] for frame in tape.frames][-2:] == ["a.b", "stream.mark"]
