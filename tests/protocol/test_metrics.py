@@ -240,7 +240,7 @@ async def test_a_slow_consumer_is_counted_as_behind() -> None:
     """While it is over its rate."""
     async with running(settings_for(events_per_second=5)) as gate, gate.client() as client:
         await client.ask(type="subscribe", rooms=["circle:1"])
-        for n in range(30):
+        for n in range(300):
             await gate.publish(circle_id=1, data={"n": n})
         await client.next("task.completed")
         assert (await scraped(gate))["behind_connections"] == 1
