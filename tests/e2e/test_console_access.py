@@ -25,6 +25,10 @@ _WIDER: Final = """() => [...document.querySelectorAll('body *')].filter((elemen
   return width > 1 && !element.closest('.skip, .sr-only') && (left < -0.5 || right > innerWidth + 0.5);
 }).map((element) => element.outerHTML.slice(0, 120))"""
 
+_CUT_OFF: Final = """() => [...document.querySelectorAll('input[type=text], input[type=search], #views a')].filter(
+  (element) => element.checkVisibility() && element.scrollWidth > element.clientWidth,
+).map((element) => element.outerHTML.slice(0, 120))"""
+
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def served(chromium: Path, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[GatewayProcess]:
@@ -92,6 +96,7 @@ async def test_axe_finds_nothing(browser: Browser, served: GatewayProcess, schem
             await filled(visit, served, view)
             assert await findings(visit) == [], view
             assert await visit.page.evaluate(_WIDER) == [], view
+            assert await visit.page.evaluate(_CUT_OFF) == [], view
 
 
 @needs_npm

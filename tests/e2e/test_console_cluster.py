@@ -45,6 +45,12 @@ async def test_one_console_is_enough_for_all_nodes(browser: Browser, chromium: P
         await expect(act).to_contain_text(name)
         await expect(page.get_by_test_id("audit-result")).to_have_text("1 act on 2 nodes.")
 
+        configuration = await visit.open("configuration")
+        await expect(page.get_by_test_id("configuration-result")).to_contain_text("1 differs between 2 nodes.")
+        port = configuration.get_by_test_id("setting").filter(has_text="GATEWAY_PORT")
+        await expect(port).to_contain_text(f"{other.port} on {name}")
+        await expect(configuration.get_by_test_id("setting").filter(has_text="on node_")).to_have_count(1)
+
         await visit.open("now")
         await there.get_by_role("link", name="Drain …").click()
         form = page.get_by_test_id("act-drain-form")
@@ -66,5 +72,7 @@ async def test_one_console_is_enough_for_all_nodes(browser: Browser, chromium: P
         await expect(view.get_by_test_id("now-result")).to_contain_text(f"No answer from {name}.")
         await visit.open("audit")
         await expect(page.get_by_test_id("audit-result")).to_have_text(re.compile(f"1 node\\. No answer from {name}"))
+        await visit.open("configuration")
+        await expect(page.get_by_test_id("configuration-result")).to_contain_text(f"No answer from {name}.")
         other.send_signal(signal.SIGCONT)
         await until(lambda: other.answers("/healthz"))

@@ -1,7 +1,7 @@
-/** Configuration: the settings in force on this node, and what `gateway check` advises. */
+/** Configuration: the settings in force on this node, where other nodes have others, and what `gateway check` advises. */
 
 import { element } from '../element.js';
-import { busy, button, field, input, outcome, row, rows, say, section } from './parts.js';
+import { busy, button, field, input, missing, outcome, row, rows, say, section } from './parts.js';
 
 export class ConfigurationView {
   static title = 'Configuration';
@@ -19,10 +19,10 @@ export class ConfigurationView {
     this.#api = api;
     this.#refresh.addEventListener('click', () => this.show());
     for (const control of [this.#changed, this.#filter]) control.addEventListener('input', () => this.#paint());
-    this.section = section('Configuration', 'The settings in force on this node, without secrets, and the advice of gateway check.',
+    this.section = section('Configuration', 'The settings of the node that answers, without secrets; where other nodes have other values; and the advice of gateway check.',
       this.#advice,
-      element('div', { class: 'bar' }, field('Filter', this.#filter),
-        element('label', { class: 'check' }, this.#changed, 'Only what differs from the default'), this.#refresh, this.#line),
+      element('div', { class: 'bar' }, field('Filter', this.#filter, true),
+        element('label', { class: 'check' }, this.#changed, 'Only what differs from the default or between nodes'), this.#refresh, this.#line),
       this.#list);
   }
 
@@ -40,23 +40,41 @@ export class ConfigurationView {
 
   #paint() {
     if (!this.#answer) return;
-    const { node, version, settings, warnings } = this.#answer;
+    const { node, version, versions, settings, warnings } = this.#answer;
     const wanted = this.#filter.value.trim().toLowerCase();
-    const chosen = settings.filter((setting) => (!this.#changed.checked || setting.changed)
+    const chosen = settings.filter((setting) => (!this.#changed.checked || setting.changed || differs(setting))
       && `${setting.name} ${shown(setting.value)} ${setting.description}`.toLowerCase().includes(wanted));
     this.#list.replaceChildren(...chosen.map(settingRow));
     const advice = warnings.length ? `${warnings.length} to look at` : 'no advice';
-    say(this.#line, `${chosen.length} of ${settings.length} settings; node ${node}, version ${version}; ${advice}.`);
+    const nodes = Object.keys(versions).length;
+    const different = settings.filter(differs).length;
+    const compared = nodes > 1 ? `; ${different || 'none'} ${different > 1 ? 'differ' : 'differs'} between ${nodes} nodes` : '';
+    const mixed = new Set(Object.values(versions)).size > 1 ? ' Not all nodes have this version.' : '';
+    const doubts = missing(this.#answer);
+    say(this.#line, `${chosen.length} of ${settings.length} settings of ${node}, version ${version}; ${advice}${compared}.${mixed}${doubts}`, doubts && 'bad');
   }
 }
 
-function settingRow({ name, description, secret, set, value, default: usual, changed }) {
+const differs = ({ elsewhere }) => Object.keys(elsewhere).length > 0;
+
+function settingRow({ name, description, secret, set, value, default: usual, changed, elsewhere }) {
   return row({
     setting: element('code', {}, name),
     value: element('b', {}, secret ? (set ? 'set (secret)' : 'not set') : shown(value)),
     usual: changed && !secret ? element('span', { class: 'hint' }, `default ${shown(usual)}`) : '',
+    elsewhere: differs({ elsewhere }) ? element('b', { class: 'bad' }, otherwise(elsewhere, secret)) : '',
     meaning: element('span', { class: 'hint' }, description),
   }, { 'data-testid': 'setting', class: changed ? 'changed' : '' });
+}
+
+/** The values of the other nodes; nodes with the same one together. */
+function otherwise(elsewhere, secret) {
+  const nodes = new Map(); // by value
+  for (const [node, value] of Object.entries(elsewhere)) {
+    const text = secret ? 'another secret' : shown(value);
+    nodes.set(text, [...nodes.get(text) ?? [], node]);
+  }
+  return [...nodes].map(([text, names]) => `${text} on ${names.join(', ')}`).join('; ');
 }
 
 function shown(value) {

@@ -21,7 +21,7 @@ export class ExplainView {
 
   constructor(api) {
     this.#api = api;
-    const form = element('form', { class: 'bar', autocomplete: 'off' }, field('User or connection', this.#who), field('Event or room', this.#what), this.#submit, this.#line);
+    const form = element('form', { class: 'bar', autocomplete: 'off' }, field('User or connection', this.#who), field('Event or room', this.#what, true), this.#submit, this.#line);
     form.addEventListener('submit', (submitted) => {
       submitted.preventDefault();
       const hash = fragment('explain', this.#query());

@@ -62,7 +62,7 @@ export class TokensView {
         facts(Object.entries(members).map(([name, text]) => [name, claim(name, text)]), title.toLowerCase()));
     }
     const jti = claims && plain(claims.jti);
-    if (accepted && typeof jti === 'string') parts.push(element('p', {}, element('a', { href: fragment('act', { revoke: jti, tenant: rights.tenant }) }, 'Revoke this token …')));
+    if (accepted && typeof jti === 'string') parts.push(element('p', { class: 'ways' }, element('a', { href: fragment('act', { revoke: jti, tenant: rights.tenant }) }, 'Revoke this token …')));
     return parts;
   }
 
