@@ -12,6 +12,9 @@ export type Message =
    *  to the leader itself, so that it has no cursor. */
   | { by: string; to: string; attempt: number; cursor: string | undefined };
 
+/** What the hub posts, without its `by`. */
+type Posted = { to?: string; text: string } | { to: string; attempt: number; cursor: string | undefined };
+
 /** A command with the fields that matter here. */
 export type Command = { type: string; id: number | string; rooms?: string[]; since?: string; state?: true; history?: number };
 
@@ -23,11 +26,11 @@ const LEADER_ONLY = new Set(['connection.established', 'subscribed', 'error', 't
 export class Hub {
   #id: string;
   #send: (command: object) => void;
-  #post: (message: Message) => void;
+  #post: (message: Posted) => void;
   /** The rooms of each tab, the leader's among them. */
   #members = new Map<string, Set<string>>();
 
-  constructor(id: string, own: Set<string>, send: (command: object) => void, post: (message: Message) => void) {
+  constructor(id: string, own: Set<string>, send: (command: object) => void, post: (message: Posted) => void) {
     this.#id = id;
     this.#send = send;
     this.#post = post;
@@ -40,13 +43,20 @@ export class Hub {
     const { from } = message;
     if ('join' in message) {
       // A tab holds the lock of its id until it ends.
-      if (!this.#members.has(from)) navigator.locks.request(from, () => this.#members.delete(from));
+      if (!this.#members.has(from)) navigator.locks.request(from, () => this.#left(from));
       this.#members.set(from, new Set(message.join));
       this.#send({ type: 'subscribe', id: `${from} join ${message.attempt}`, rooms: message.join });
     } else if (this.#members.has(from)) {
       const command = JSON.parse(message.text);
       this.command(from, { ...command, id: `${from} ${command.id}` });
     }
+  }
+
+  /** Unsubscribes from the rooms that only this tab was in. */
+  #left(from: string): void {
+    const rooms = [...this.#members.get(from) ?? []];
+    if (rooms.length) this.command(from, { type: 'unsubscribe', id: ' left', rooms });
+    this.#members.delete(from);
   }
 
   /** Sends a tab's command. The connection leaves a room only when no tab is in it any more. */
@@ -66,26 +76,21 @@ export class Hub {
 
   /** Posts a frame of the connection to the tabs that it is for. */
   frame(frame: Frame | GatewayEvent, text: string): void {
-    if ('event_id' in frame || (frame.id === undefined && !LEADER_ONLY.has(frame.type))) this.#post({ by: this.#id, text });
+    if ('event_id' in frame || (frame.id === undefined && !LEADER_ONLY.has(frame.type))) this.#post({ text });
     const { dropped: rooms } = frame.data;
     if (frame.type !== 'authenticated' || !rooms?.length) return;
     const { timestamp } = frame;
     const revoked = { type: 'subscription.revoked', data: { rooms, reason: 'token' }, timestamp };
-    this.#post({ by: this.#id, text: JSON.stringify(revoked) });
+    this.#post({ text: JSON.stringify(revoked) });
   }
 
   /** Posts a reply to the tab that sent the command, or for which the hub sent it. */
   reply(frame: Frame, to: string, what: string, attempt: string | undefined): void {
-    const by = this.#id;
     if (what === 'join' && frame.type === 'subscribed') this.#send({ type: 'ping', id: `${to} place ${attempt}` });
-    else if (attempt) this.#post({ by, to, attempt: Number(attempt), cursor: frame.data.cursor });
-    else this.#post({ by, to, text: JSON.stringify({ ...frame, id: Number(what) }) });
+    else if (attempt) this.#post({ to, attempt: Number(attempt), cursor: frame.data.cursor });
+    else this.#post({ to, text: JSON.stringify({ ...frame, id: Number(what) }) });
   }
 
-  /** Unsubscribes from the rooms that only other tabs are in: this tab leads no longer. */
-  resign(): void {
-    const own = this.#members.get(this.#id)!;
-    const rooms = [...this.#members.values()].flatMap((each) => [...each]).filter((room) => !own.has(room));
-    if (rooms.length) this.#send({ type: 'unsubscribe', id: ' resign', rooms: [...new Set(rooms)] });
-  }
+  /** This tab leads no longer. */
+  resign(): void { for (const from of [...this.#members.keys()]) if (from !== this.#id) this.#left(from); }
 }

@@ -22,9 +22,9 @@ const ANSWER_DEADLINE = 5_000; // of the leader
 const SILENT = 2; // attempts that a leader may leave unanswered: it is frozen, and replaced
 
 /** The constructor for `WebSocket` of `connect`, by which the tabs of one user share a connection. Where the browser has no
- *  Web Locks (a page that is not served securely), each tab has its own. */
-export const share = (inner: WebSocketConstructor = globalThis.WebSocket): WebSocketConstructor =>
-  class extends SharedSocket {
+ *  Web Locks (a page that is not served securely), each tab has its own. Undefined where the platform has no WebSocket. */
+export const share = (inner: WebSocketConstructor | undefined = globalThis.WebSocket): WebSocketConstructor | undefined =>
+  inner && class extends SharedSocket {
     constructor(url: string, protocols: string[] = []) { super(new inner(url, protocols), url); }
   };
 
@@ -51,7 +51,6 @@ class SharedSocket implements Socket {
   #unanswered = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #ended = new AbortController();
-  #life = new Promise<void>((end) => { this.#ended.signal.onabort = () => end(); });
   #clock = ''; // the gateway's, as of the last frame
 
   constructor(own: Socket, url: string) {
@@ -155,13 +154,11 @@ class SharedSocket implements Socket {
   /** Asks for the place of our own connection: it has one where nothing is owed to it. */
   #later(): void {
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#ping(), PAUSE * (this.#attempts += 1));
-  }
-
-  #ping(): void {
-    if (this.#role !== 'own') return;
-    if (this.#asked.size) this.#later();
-    else this.#command({ type: 'ping', id: ' place' });
+    this.#timer = setTimeout(() => {
+      if (this.#role !== 'own') return;
+      if (this.#asked.size) this.#later();
+      else this.#command({ type: 'ping', id: ' place' });
+    }, PAUSE * (this.#attempts += 1));
   }
 
   #share(): void {
@@ -169,8 +166,9 @@ class SharedSocket implements Socket {
     if (!this.#channel) {
       this.#channel = new BroadcastChannel(this.#name);
       this.#channel.onmessage = ({ data }) => this.#message(data);
+      const { signal } = this.#ended;
       // As long as this lock is held, the leader takes this tab for alive.
-      navigator.locks.request(this.#id, { signal: this.#ended.signal }, () => this.#life).catch(() => {});
+      navigator.locks.request(this.#id, { signal }, () => new Promise((end) => { signal.onabort = end; })).catch(() => {});
     }
     this.#lock({ [this.#unanswered < SILENT ? 'ifAvailable' : 'steal']: true });
   }
@@ -184,7 +182,7 @@ class SharedSocket implements Socket {
   #lead(): Promise<void> {
     this.#role = 'leading';
     this.#attempts = 0;
-    this.#hub = new Hub(this.#id, this.#rooms, (command) => this.#command(command), (message) => this.#post(message));
+    this.#hub = new Hub(this.#id, this.#rooms, (command) => this.#command(command), (message) => this.#post({ by: this.#id, ...message }));
     return new Promise((release) => { this.#release = release; });
   }
 

@@ -220,6 +220,7 @@ class EventStreamSocket implements Socket {
 
   /** Throws a `Refusal` for an answer that is not 200. */
   async #fetch(path: string, init: RequestInit = {}, query: Query = {}): Promise<Response> {
+    if (this.readyState === 3) throw new Error('closed'); // by the client, while a command waited for its turn
     const url = new URL(`../${path}`, new URL(this.#options.url, globalThis.location?.href));
     url.protocol = url.protocol.replace('ws', 'http');
     url.search = '';

@@ -3,35 +3,7 @@ import { after, afterEach, before, describe, test } from 'node:test';
 
 import { connect, share } from '../../../gateway/web/js/client.js';
 import { FakeSocket, pass } from './fake.mjs';
-
-/** The Web Locks of one origin, which Node does not have. */
-class Locks {
-  queues = new Map();
-  request(name, ...given) {
-    const callback = given.pop();
-    const { ifAvailable, steal, signal } = given.pop() ?? {};
-    const queue = this.queues.get(name) ?? this.queues.set(name, []).get(name);
-    if (ifAvailable && queue.length) return Promise.resolve(callback(null));
-    return new Promise((resolve, reject) => {
-      const lock = { callback, resolve, reject };
-      const drop = () => {
-        const first = queue[0] === lock;
-        if (queue.includes(lock)) queue.splice(queue.indexOf(lock), 1);
-        if (first && queue.length) this.#grant(queue);
-      };
-      Object.assign(lock, { drop });
-      signal?.addEventListener('abort', () => { if (!lock.held) { drop(); reject(signal.reason); } });
-      if (steal && queue.length) queue.shift().reject(new DOMException('stolen', 'AbortError'));
-      if (steal) queue.unshift(lock);
-      else queue.push(lock);
-      if (queue[0] === lock) this.#grant(queue);
-    });
-  }
-  #grant([lock]) {
-    lock.held = true;
-    Promise.resolve(lock.callback({})).then((value) => { lock.drop(); lock.resolve(value); });
-  }
-}
+import { Locks } from './locks.mjs';
 
 /** Messages of channels come in tasks, not in microtasks. */
 const settle = async () => { for (let i = 0; i < 20; i += 1) await new Promise(setImmediate); };
@@ -157,6 +129,21 @@ describe('share', () => {
     own.close();
     await settle();
     assert.deepEqual(leader.socket.asked('unsubscribe'), []);
+  });
+
+  test('the rooms of a tab that has ended are left, save those that another is in', async () => {
+    const { leader, follower } = await pair();
+    await joined(follower);
+    const third = await tab('circle:2');
+    await placed(third);
+    await welcomed(leader);
+    await joined(third);
+    follower.client.close();
+    await settle();
+    assert.deepEqual(leader.socket.asked('unsubscribe'), []);
+    third.client.close();
+    await settle();
+    assert.deepEqual(leader.socket.asked('unsubscribe').map(({ rooms }) => rooms), [['circle:2']]);
   });
 
   test('a replay takes a connection of its own, at once', async () => {

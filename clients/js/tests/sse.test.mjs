@@ -46,6 +46,27 @@ test('the slot of server.draining counts from the end of the stream', async () =
   client.close();
 });
 
+test('a closed client opens no stream, whatever it asked before', async () => {
+  let stream;
+  const { client, fetched } = await fallenBack(() => new Response(new ReadableStream({ start(controller) { stream = controller; } })));
+  const frame = (type, data) => {
+    const text = JSON.stringify({ type, data, timestamp: new Date().toISOString() });
+    stream.enqueue(new TextEncoder().encode(`data: ${text}\n\n`));
+  };
+  frame('connection.established', { cursor: 'head', user_id: 'ada', expires_at: new Date(Date.now() + 3_600_000).toISOString() });
+  frame('subscribed', { rooms: ['circle:1'], cursor: 'head', recovered: null, replayed: 0 });
+  await read();
+  fetched.mock.mockImplementation((url, { signal }) => new Promise((_, reject) => { signal.onabort = () => reject(signal.reason); }));
+  for (const name of ['circle:2', 'circle:3']) {
+    client.room(name);
+    await settle();
+  }
+  assert.equal(fetched.mock.callCount(), 2, 'one after the other');
+  client.close();
+  await read();
+  assert.deepEqual([client.state, fetched.mock.callCount()], ['closed', 2]);
+});
+
 test('the token is in a header, and in no URL', async () => {
   const { client, fetched } = await fallenBack(() => new Response(new ReadableStream()));
   const [url, { headers }] = fetched.mock.calls[0].arguments;
