@@ -16,10 +16,12 @@ export class GatewayClient<E extends object = AnyEvents> {
   change: StateChange = { state: 'closed', attempt: 0 };
   #options: Options;
   #session: Session;
-  #observers = new Set<(change: StateChange) => void>();
+  /** The options, and those that observe. */
+  #observers = new Set<Pick<Options, Parameters<Notify>[0]>>();
 
   constructor(options: Options<E>) {
     this.#options = options as unknown as Options;
+    this.#observers.add(this.#options);
     this.#session = new Session(this.#options, (name, value) => this.#notify(name, value));
     for (const name of options.rooms ?? []) this.room(name);
   }
@@ -38,7 +40,7 @@ export class GatewayClient<E extends object = AnyEvents> {
   /** Events that came twice on one connection: none, or the gateway has a fault. They are not delivered. */
   get duplicates(): number { return this.#session.rooms.duplicates; }
 
-  get freshness(): Freshness { return this.#session.fresh.read(this.state === 'live', this.#options.staleAfter ?? 40_000); }
+  get freshness(): Freshness { return this.#session.fresh.measure(this.state === 'live', this.#options.staleAfter ?? 40_000); }
 
   /** Connects; after `close()`, connects again and resumes. */
   open(): this {
@@ -73,11 +75,7 @@ export class GatewayClient<E extends object = AnyEvents> {
   /** Resolves once the event is in the log: once, even if it had to be sent again. Rejects with `GatewayError` where it
    *  was refused, or within a minute where the gateway could not be reached. */
   publish(event: Draft<E>): Promise<Published> {
-    return publish(event, {
-      send: (draft) => this.#session.command('publish', { event: draft }),
-      whenLive: (ms) => this.#whenLive(ms),
-      chance: this.#session.chance,
-    });
+    return publish(event, this.#session, (ms, wait) => this.#whenLive(ms, wait));
   }
 
   /** Asks for the newest `count` events, at most 100, from before the rooms were joined. They come as events, though they
@@ -91,33 +89,38 @@ export class GatewayClient<E extends object = AnyEvents> {
 
   /** Calls `observer` with each change of `state`; returns what ends it. */
   observe(observer: (change: StateChange) => void): () => void {
-    this.#observers.add(observer);
-    return () => { this.#observers.delete(observer); };
+    const observing = { onState: observer };
+    this.#observers.add(observing);
+    return () => { this.#observers.delete(observing); };
   }
 
-  #whenLive(ms: number): Promise<boolean> {
+  #whenLive(ms: number, wait: number): Promise<boolean> {
     return new Promise((resolve) => {
-      const look = () => {
-        const live = this.state === 'live' && this.#session.open;
-        if (!live && this.state !== 'closed') return;
+      let due = !wait;
+      const end = (live: boolean) => {
         stop();
-        clearTimeout(timer);
+        timers.forEach(clearTimeout);
         resolve(live);
       };
+      const look = () => {
+        if (this.state === 'closed') end(false);
+        else if (due && this.state === 'live' && this.#session.open) end(true);
+      };
       const stop = this.observe(look);
-      const timer = setTimeout(() => { stop(); resolve(false); }, ms);
+      const timers = [setTimeout(end, ms, false), setTimeout(() => { due = true; look(); }, wait)];
       look();
     });
   }
 
   #notify(name: Parameters<Notify>[0], value: unknown): void {
     if (name === 'onState') this.change = value as StateChange;
-    try {
-      (this.#options[name] as ((value: unknown) => void) | undefined)?.(value);
-    } catch (error) {
-      if (name === 'onError') console.error(error);
-      else this.#notify('onError', error);
+    for (const each of [...this.#observers]) {
+      try {
+        (each[name] as ((value: unknown) => void) | undefined)?.(value);
+      } catch (error) {
+        if (name === 'onError') console.error(error);
+        else this.#notify('onError', error);
+      }
     }
-    if (name === 'onState') for (const observer of [...this.#observers]) observer(value as StateChange);
   }
 }

@@ -1,42 +1,66 @@
 /** Pending commands, each with the callbacks for its reply. */
 
 import { disconnected, GatewayError, tooLarge } from './errors.js';
-import { Timer } from './timing.js';
+import { now, Timer } from './timing.js';
 import type { Frame } from './types.js';
 
 const REPLY_DEADLINE = 10_000;
 
+/** `publish` and `presence`, which an application may ask for by the hundred. Over its rate the gateway refuses commands, and
+ *  then closes the connection: these wait, and leave half of the burst to the others. */
+const PACED = /^p[ur]/;
+
 type Done = (data: Frame['data']) => void;
 type Failed = (error: GatewayError) => void;
 
+/** The connection, as commands need it. */
+export interface Host {
+  /** `data` of its `connection.established`. */
+  readonly data: Frame['data'] | undefined;
+  /** Puts the text on the wire; false where there is none. */
+  transmit(text: string): boolean;
+  /** Replies may be held up by a replay. */
+  readonly rooms: { readonly replaying: boolean };
+}
+
 /** The callbacks are called synchronously, before the frames after the reply are handled, which may depend on it. */
 export class Commands {
-  #send: (text: string) => boolean;
-  #rooms: { readonly replaying: boolean };
+  #host: Host;
   #last = 0;
   #pending = new Map<unknown, [Done, Failed, number, Timer]>();
-  /** Bytes of one message, by the session's limits. */
-  limit: number | undefined;
+  #waiting: (() => void)[] = [];
+  #paidUntil = 0; // by the gateway's rate, for what was sent
 
-  /** `send` puts the text on the wire; false where there is none. Replies may be held up by a replay. */
-  constructor(send: (text: string) => boolean, rooms: { readonly replaying: boolean }) {
-    this.#send = send;
-    this.#rooms = rooms;
-  }
+  constructor(host: Host) { this.#host = host; }
 
   ask(type: string, fields: object, done: Done, failed: Failed): void {
     const id = ++this.#last;
     const text = JSON.stringify({ type, id, ...fields });
     const { size } = new Blob([text]);
-    if (size > this.limit!) return failed(tooLarge());
-    if (!this.#send(text)) return failed(disconnected());
-    const timer = new Timer();
-    this.#pending.set(id, [done, failed, size, timer]);
-    const wait = () => timer.set(REPLY_DEADLINE, () => {
-      if (this.#rooms.replaying) wait();
-      else this.settle(id, undefined, new GatewayError({ code: 'timeout', message: `no reply to ${type}` }));
-    });
-    wait();
+    const { message_bytes, commands_per_second } = this.#host.data?.limits ?? {};
+    if (size > message_bytes) return failed(tooLarge());
+    const send = () => {
+      if (!this.#host.transmit(text)) return failed(disconnected());
+      this.#paidUntil = Math.max(this.#paidUntil, now()) + 1000 / commands_per_second;
+      const timer = new Timer();
+      this.#pending.set(id, [done, failed, size, timer]);
+      const wait = () => timer.set(REPLY_DEADLINE, () => {
+        if (this.#host.rooms.replaying) wait();
+        else this.settle(id, undefined, new GatewayError({ code: 'timeout', message: `no reply to ${type}` }));
+      });
+      wait();
+    };
+    if (!PACED.test(type)) send();
+    else if (this.#waiting.push(send) === 1) this.#pace();
+  }
+
+  #pace(): void {
+    const { commands_per_second, command_burst } = this.#host.data?.limits ?? {};
+    while (this.#waiting.length) {
+      const early = this.#paidUntil - now() - 500 * command_burst / commands_per_second;
+      if (early > 0) return void setTimeout(() => this.#pace(), early);
+      this.#waiting.shift()!();
+    }
   }
 
   /** The command `id` was answered, with an error or without. False where there is none of that id. */
@@ -56,5 +80,6 @@ export class Commands {
     const pending = [...this.#pending];
     const largest = code === 1009 && Math.max(...pending.map(([, each]) => each[2]));
     for (const [id, each] of pending) this.settle(id, undefined, each[2] === largest ? tooLarge() : disconnected());
+    for (const send of this.#waiting.splice(0)) send(); // there is no wire, so they fail
   }
 }

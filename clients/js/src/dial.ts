@@ -5,6 +5,7 @@ import type { Options, Socket } from './types.js';
 /** A socket that is connecting. Throws where there is no WebSocket, or the URL is wrong. */
 export function dial(options: Options, query: Record<string, string | undefined>, token: string | undefined): Socket {
   const Constructor = options.WebSocket ?? globalThis.WebSocket;
+  if (!Constructor && options.fallback) return options.fallback(options, query, token);
   if (!Constructor) throw new Error("no WebSocket: use Node 22, or pass { WebSocket } from 'ws'");
   const url = new URL(options.url, globalThis.location?.href);
   url.protocol = url.protocol.replace('http', 'ws');

@@ -8,29 +8,28 @@ import type { Published } from './types.js';
 const RETRY_FOR = 60_000; // the gateway remembers a key for 120 s
 
 /** The connection, as publishing needs it. */
-interface Link {
-  send(event: object): Promise<unknown>;
-  /** True as soon as the connection is live; false where it is closed for good, or not live within `ms`. */
-  whenLive(ms: number): Promise<boolean>;
-  chance: () => number;
+interface Host {
+  command(type: 'publish', fields: { event: object }): Promise<unknown>;
+  readonly chance: () => number;
 }
 
-/** 128 random bits; `crypto.randomUUID` is missing on pages that are not served securely. */
-const freshKey = (): string => [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(36)).join('-');
+/** True as soon as the connection is live, not before `wait` milliseconds; false where it is closed for good, or not live
+ *  within `ms`. */
+type WhenLive = (ms: number, wait: number) => Promise<boolean>;
 
 /** Resolves once the event is in the log, where it stands once however often it had to be sent. */
-export async function publish(draft: object, link: Link): Promise<Published> {
-  const event = { idempotency_key: freshKey(), ...draft };
+export async function publish(draft: object, host: Host, whenLive: WhenLive): Promise<Published> {
+  // 128 random bits; `crypto.randomUUID` is missing on pages that are not served securely.
+  const event = { idempotency_key: crypto.getRandomValues(new Uint32Array(4)).join('-'), ...draft };
   const until = now() + RETRY_FOR;
-  for (let attempt = 0; ; attempt += 1) {
-    if (!await link.whenLive(until - now())) throw disconnected();
+  for (let attempt = 0, wait = 0; ; attempt += 1) {
+    if (!await whenLive(until - now(), wait)) throw disconnected();
     try {
-      return await link.send(event) as Published;
+      return await host.command('publish', { event }) as Published;
     } catch (error) {
       const { code, retry_after = 0 } = error as GatewayError;
-      const wait = code === 'disconnected' ? 0 : retry_after * 1000 + backoff(attempt, link.chance);
+      wait = code === 'disconnected' ? 0 : retry_after * 1000 + backoff(attempt, host.chance);
       if (!PASSING.test(code) || now() + wait >= until) throw error;
-      if (wait) await new Promise((resolve) => setTimeout(resolve, wait));
     }
   }
 }

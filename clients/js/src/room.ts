@@ -11,7 +11,7 @@ export interface Source {
   /** Everything up to here has come. */
   readonly position: string | undefined;
   readonly chance: () => number;
-  error(error: unknown): void;
+  report(error: unknown): void;
 }
 
 /** While a snapshot is loaded, events wait for it. One that was overtaken by a gap is not applied; so what it says never
@@ -37,7 +37,7 @@ export class Listener {
     else this.#become('live');
   }
 
-  event(event: GatewayEvent): void {
+  deliver(event: GatewayEvent): void {
     if (!this.#held) {
       if (this.state === 'live') this.notify('onEvent', event);
     } else if (this.#held.push(event) > HELD) {
@@ -54,15 +54,22 @@ export class Listener {
 
   /** Loads the snapshot in `delay` milliseconds. What comes until then is in it, so it is dropped. */
   reload(delay: number): void {
-    this.#stop();
+    this.#reset();
     this.#abort = new AbortController();
     this.#become('loading');
     this.#timer.set(delay, () => this.#load());
   }
 
+  /** Ends a load; `ready` begins another. */
+  stop(): void {
+    if (!this.#abort) return;
+    this.#reset();
+    this.#become('joining');
+  }
+
   close(reason?: string, message?: string): void {
     if (this.state === 'closed') return;
-    this.#stop();
+    this.#reset();
     this.#become('closed', reason, message);
   }
 
@@ -70,7 +77,7 @@ export class Listener {
     try {
       (this.options[name] as ((value: unknown) => void) | undefined)?.(value);
     } catch (error) {
-      this.#source.error(error);
+      this.#source.report(error);
     }
   }
 
@@ -89,12 +96,12 @@ export class Listener {
       this.#become('live');
     } catch (error) {
       if (abort.signal.aborted) return;
-      this.#source.error(error);
+      this.#source.report(error);
       this.reload(backoff(this.#attempt++, this.#source.chance));
     }
   }
 
-  #stop(): void {
+  #reset(): void {
     this.#abort?.abort();
     this.#abort = this.#held = undefined;
     this.#timer.stop();
@@ -140,8 +147,6 @@ export class RoomRecord {
       for (const each of this.listeners) if (each.state === 'live') each.notify('onItems', this.snapshot);
     });
   }
-
-  get watched(): boolean { return [...this.listeners].some(({ options }) => options.onPresence); }
 
   present(): void { for (const each of this.listeners) each.notify('onPresence', [...this.members!]); }
 

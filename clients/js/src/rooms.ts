@@ -3,7 +3,7 @@
  *  There is one cursor, `position`. It is the last event that was handled, or the last mark. It stands still while the
  *  state of a room is replayed: an event's id would carry it past what is still owed. */
 
-import { FINAL } from './codes.js';
+import { PASSING } from './codes.js';
 import type { GatewayError } from './errors.js';
 import { applyEvent, itemsOf, roomsOf } from './items.js';
 import { Listener, RoomRecord, type Source } from './room.js';
@@ -28,6 +28,8 @@ export interface Host {
   ask(type: string, fields: object, done: (data: Frame['data']) => void, failed: (error: GatewayError) => void): void;
   /** Drop this connection and come back with backoff. */
   retry(reason: string): void;
+  readonly options: { readonly since?: string };
+  readonly notify: Notify;
   readonly chance: () => number;
   readonly fresh: { upTo(asOf: string): void };
 }
@@ -51,10 +53,10 @@ export class Rooms implements Source {
   #scheduled = false;
   #seen = new Map<string, number>(); // event_id: the connection that brought it
 
-  constructor(host: Host, private notify: Notify, since: string | undefined) {
+  constructor(host: Host) {
     this.#host = host;
     this.chance = host.chance;
-    this.position = since;
+    this.position = host.options.since;
   }
 
   get names(): string[] { return [...this.#rooms.values()].filter(({ listeners }) => listeners.size).map(({ name }) => name); }
@@ -62,7 +64,7 @@ export class Rooms implements Source {
   /** A replay is under way, and replies may have to wait for it. */
   get replaying(): boolean { return this.#replay !== undefined; }
 
-  error(error: unknown): void { this.notify('onError', error); }
+  report(error: unknown): void { this.#host.notify('onError', error); }
 
   // ---- by the application
 
@@ -115,7 +117,8 @@ export class Rooms implements Source {
   /** The query of a new connection. */
   begin(): { rooms?: string; since?: string; state?: string } {
     this.#connection += 1;
-    const rooms = [...this.#rooms.values()].filter(({ listeners, kept, owed }) => listeners.size && (kept || !owed));
+    for (const { name, listeners } of this.#rooms.values()) if (!listeners.size) this.#rooms.delete(name);
+    const rooms = [...this.#rooms.values()].filter(({ kept, owed }) => kept || !owed);
     const base: Replay = { rooms, how: { since: this.position } };
     if (this.position && rooms.some(({ items, owed }) => items && !owed)) base.how.state = true;
     for (const room of rooms) room.asked = base;
@@ -145,7 +148,10 @@ export class Rooms implements Source {
     }
   }
 
-  event(event: GatewayEvent): void {
+  /** The client was closed: snapshots are loaded again with a later connection. */
+  stop(): void { for (const room of this.#rooms.values()) for (const each of room.listeners) each.stop(); }
+
+  deliver(event: GatewayEvent): void {
     const { event_id: id, key } = event;
     const replay = this.#replay;
     const before = this.#seen.get(id);
@@ -162,10 +168,10 @@ export class Rooms implements Source {
           applyEvent(room.items, event, name);
           room.changed();
         }
-        for (const each of [...room.listeners]) each.event(event);
+        for (const each of [...room.listeners]) each.deliver(event);
       }
     }
-    if (before === undefined) this.notify('onEvent', event);
+    if (before === undefined) this.#host.notify('onEvent', event);
     // An item that came with the state of its room comes again with an older part of the log.
     else if (before === this.#connection && !ofState && !(key && replay?.rooms.length === 0)) this.duplicates += 1;
     // Only now: had the page died in a handler, the event would be replayed.
@@ -184,8 +190,7 @@ export class Rooms implements Source {
     else if (type === 'stream.gap') this.#gap(data.reason, this.#rooms.values());
     else if (type === 'presence.joined' || type === 'presence.left') {
       const room = this.#rooms.get(data.room);
-      room?.members?.[type === 'presence.joined' ? 'add' : 'delete'](data.user_id);
-      room?.present();
+      if (room?.members?.[type === 'presence.joined' ? 'add' : 'delete'](data.user_id)) room.present();
     }
     if (!MARKS.has(type) || !data.cursor) return;
     // Everything up to the cursor was given to this connection, or given up.
@@ -212,8 +217,9 @@ export class Rooms implements Source {
 
   #ask(replay: Replay): void {
     const rooms = replay.rooms.map(({ name }) => name);
-    const failed = (error: GatewayError) => { if (error.code !== 'disconnected') this.#refused(replay, error); };
-    this.#host.ask('subscribe', { rooms, ...replay.how }, (data) => this.#answered(replay, data), failed);
+    this.#command(
+      'subscribe', { rooms, ...replay.how }, (data) => this.#answered(replay, data), (error) => this.#refused(replay, error),
+    );
   }
 
   #answered(replay: Replay, data: Frame['data']): void {
@@ -265,7 +271,7 @@ export class Rooms implements Source {
     const base = replay === this.#base;
     const before = replay.rooms.length;
     this.#inUrl &&= !base;
-    this.error(error);
+    this.report(error);
     this.#drop(rooms, code, message);
     replay.rooms = replay.rooms.filter((room) => this.#rooms.get(room.name) === room);
     if (code === 'cursor_invalid' && how.since) {
@@ -273,7 +279,7 @@ export class Rooms implements Source {
       how.since = undefined;
       this.#gap(code, replay.rooms);
     } else if (replay.rooms.length === before) {
-      if (!rooms.length && !FINAL.test(code)) return this.#host.retry(`not subscribed: ${code}`);
+      if (!rooms.length && PASSING.test(code)) return this.#host.retry(`not subscribed: ${code}`);
       this.#drop(replay.rooms.splice(0).map(({ name }) => name), code, message);
     }
     if (!base) for (const room of replay.rooms) room.asked = undefined;
@@ -284,7 +290,7 @@ export class Rooms implements Source {
 
   #gap(reason: string, rooms: Iterable<RoomRecord>): void {
     this.#seen.clear(); // events that are loaded again are new
-    this.notify('onGap', { reason });
+    this.#host.notify('onGap', { reason });
     for (const room of [...rooms]) {
       if (room.items) this.#wantState(room);
       room.members = undefined;
@@ -320,8 +326,8 @@ export class Rooms implements Source {
     const plain: Replay = { rooms: [], how: {} };
     const state: Replay = { rooms: [], how: { state: true } };
     for (const room of this.#rooms.values()) {
-      const { name, on, owed } = room;
-      if (!room.listeners.size) {
+      const { name, on, owed, listeners } = room;
+      if (!listeners.size) {
         if (room.asked) continue; // its answer comes first
         this.#rooms.delete(name);
         if (on && name !== this.#own) leave.push(name);
@@ -330,7 +336,7 @@ export class Rooms implements Source {
         (room.asked as Replay).rooms.push(room);
       } else if (on && !owed) {
         room.ready();
-        if (!room.members && room.watched) watch.push(room);
+        if (!room.members && [...listeners].some(({ options }) => options.onPresence)) watch.push(room);
       }
     }
     if (leave.length) this.#command('unsubscribe', { rooms: leave });
@@ -345,7 +351,11 @@ export class Rooms implements Source {
     }
   }
 
-  #command(type: string, fields: object, done: (data: Frame['data']) => void = () => {}): void {
-    this.#host.ask(type, fields, done, (error) => { if (error.code !== 'disconnected') this.error(error); });
+  /** Where the connection ends first, neither is called. */
+  #command(
+    type: string, fields: object, done: (data: Frame['data']) => void = () => {},
+    failed: (error: GatewayError) => void = (error) => this.report(error),
+  ): void {
+    this.#host.ask(type, fields, done, (error) => { if (error.code !== 'disconnected') failed(error); });
   }
 }

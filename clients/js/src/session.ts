@@ -20,13 +20,13 @@ export class Session {
   /** `data` of the last `connection.established`. */
   data: Frame['data'] | undefined;
   readonly rooms: Rooms;
+  readonly options: Options;
+  readonly notify: Notify;
   readonly chance: () => number;
   readonly fresh = new FreshnessClock();
-  #options: Options;
-  #notify: Notify;
   #socket: Socket | undefined;
-  #commands: Commands;
-  #token: Token;
+  #commands = new Commands(this);
+  #token = new Token(this);
   #timer = new Timer(); // until the next attempt or ping, or the deadline of an answer
   #dialled = 0; // number of the attempt; what belongs to an older one is ignored
   #attempt = 0;
@@ -38,33 +38,33 @@ export class Session {
   #unreached = 0; // attempts in a row that no gateway answered; after an odd number of them it is the fallback's turn
 
   constructor(options: Options, notify: Notify) {
-    this.#options = options;
-    this.#notify = notify;
+    this.options = options;
+    this.notify = notify;
     this.chance = options.random ?? Math.random;
-    this.rooms = new Rooms(this, notify, options.since);
-    this.#token = new Token(options.token, (token) => this.command('auth', { token }), notify);
-    this.#commands = new Commands((text) => {
-      const { open } = this;
-      if (open) this.#socket!.send(text);
-      return open;
-    }, this.rooms);
+    this.rooms = new Rooms(this);
   }
 
   /** Whether commands can be sent. A socket may end long before its close event comes. */
   get open(): boolean { return this.#socket?.readyState === 1; }
 
+  transmit(text: string): boolean {
+    const { open } = this;
+    if (open) this.#socket!.send(text);
+    return open;
+  }
+
   start(): void {
     if (this.state !== 'closed') return;
     this.#listen('addEventListener');
     this.#attempt = 0;
-    this.#token.accepted();
     this.#dial();
   }
 
-  close(reason = 'closed by this page', code = 1000): void {
+  close(reason = 'closed by hand', code = 1000): void {
     if (this.state === 'closed') return;
     this.#listen('removeEventListener');
     this.#detach();
+    this.rooms.stop();
     this.#become('closed', { reason, code });
   }
 
@@ -76,10 +76,10 @@ export class Session {
     const slot = this.#slotAt && Math.max(0, this.#slotAt - at);
     const wait = delay ?? slot ?? Math.max(0, this.#notBefore - at) + backoff(this.#attempt, this.chance);
     this.#attempt += 1;
-    this.#urgent = delay === undefined && slot === undefined && this.#notBefore <= at && !PACED.includes(code!);
+    this.#urgent = delay === undefined && this.#notBefore <= at && !PACED.includes(code!);
     this.#detach(code);
+    this.#timer.set(wait, () => this.#dial()); // first: the callback may close the client
     this.#become('reconnecting', { reason, code, retryAt: Date.now() + wait });
-    this.#timer.set(wait, () => this.#dial());
   }
 
   /** Calls `done` or `failed` synchronously with the reply. */
@@ -98,20 +98,20 @@ export class Session {
     try {
       const token = await this.#token.get();
       if (dialled !== this.#dialled) return; // closed or cut meanwhile
-      if (!token && this.#options.token != null) return this.close('token_missing', 4401);
+      if (!token && this.options.token != null) return this.close('token_missing', 4401);
       try {
-        const { fallback = dial } = this.#options;
-        const socket = this.#socket = (this.#unreached % 2 ? fallback : dial)(this.#options, this.rooms.begin(), token);
+        const { fallback = dial } = this.options;
+        const socket = this.#socket = (this.#unreached % 2 ? fallback : dial)(this.options, this.rooms.begin(), token);
         socket.onmessage = ({ data }) => this.#receive(data);
         socket.onclose = ({ code, reason }) => this.#closed(code, String(reason));
         socket.onerror = () => this.#closed(1006, ''); // Node 20 fires `error` but no `close` when the handshake fails
       } catch (error) { // no WebSocket, a wrong URL, or the page's Content-Security-Policy forbids it
-        this.#notify('onError', error);
+        this.notify('onError', error);
         this.close((error as Error).message);
       }
     } catch (error) {
       if (dialled !== this.#dialled) return;
-      this.#notify('onError', error);
+      this.notify('onError', error);
       this.retry('no token');
     }
   }
@@ -139,7 +139,6 @@ export class Session {
       socket.close();
     }
     this.#token.stop();
-    this.fresh.reset();
     this.rooms.lost();
     this.#commands.fail(code);
   }
@@ -165,7 +164,7 @@ export class Session {
       return this.retry('unreadable frame');
     }
     if (frame.event_id === undefined) this.#control(frame);
-    else this.rooms.event(frame);
+    else this.rooms.deliver(frame);
   }
 
   #control(frame: Frame): void {
@@ -176,17 +175,15 @@ export class Session {
     else if (type === 'server.draining') this.#slotAt = now() + data.reconnect_after_ms;
     this.fresh.frame(type, timestamp);
     this.rooms.frame(frame);
-    this.#notify('onFrame', frame);
+    this.notify('onFrame', frame);
     if (type !== 'error') return void this.#commands.settle(id, data);
     const error = new GatewayError(data as GatewayError);
     if (error.retry_after) this.#notBefore = now() + error.retry_after * 1000;
-    if (!this.#commands.settle(id, data, error) && !this.rooms.refuse(error)) this.#notify('onError', error);
+    if (!this.#commands.settle(id, data, error) && !this.rooms.refuse(error)) this.notify('onError', error);
   }
 
   #established(frame: Frame): void {
     this.data = frame.data;
-    this.#commands.limit = frame.data.limits?.message_bytes;
-    this.#token.accepted();
     this.#token.expires(frame.data.expires_at, frame.timestamp);
     this.#liveAt = now();
     this.#unreached %= 2;
@@ -212,6 +209,6 @@ export class Session {
 
   #become(state: State, detail: Partial<StateChange> = {}): void {
     this.state = state;
-    this.#notify('onState', { state, attempt: this.#attempt, ...detail });
+    this.notify('onState', { state, attempt: this.#attempt, ...detail });
   }
 }

@@ -8,42 +8,43 @@ import type { Frame, Options } from './types.js';
 const AHEAD = 15_000; // where `token.expiring` does not come
 const AGAIN = 5_000; // after a function that failed
 
+/** The session, as its token needs it. */
+interface Host {
+  readonly options: Pick<Options, 'token'>;
+  readonly notify: Notify;
+  command(type: 'auth', fields: { token: string }): Promise<Frame['data']>;
+}
+
 export class Token {
   #held: string | undefined;
   #until = Infinity;
   #refused = false;
   #timer = new Timer();
   #connection = 0;
-  #source: Options['token'];
-  #renew: (token: string) => Promise<Frame['data']>;
-  #notify: Notify;
+  #host: Host;
 
-  /** `renew` shows a fresh one to the gateway, on the open connection. */
-  constructor(source: Options['token'], renew: (token: string) => Promise<Frame['data']>, notify: Notify) {
-    this.#source = source;
-    this.#renew = renew;
-    this.#notify = notify;
-  }
+  constructor(host: Host) { this.#host = host; }
 
   /** The one that is still good, or a fresh one. */
   async get(): Promise<string | undefined> {
-    if (typeof this.#source !== 'function') return this.#source;
-    if (!this.#held || now() >= this.#until) this.#held = await this.#source();
+    const { token } = this.#host.options;
+    if (typeof token !== 'function') return token;
+    if (!this.#held || now() >= this.#until) this.#held = await token();
     return this.#held;
   }
 
   /** Whether a fresh token may be tried after a refusal for `reason`: once, until a connection is established. */
   mayRenew(reason: string): boolean {
-    if (typeof this.#source === 'string' || reason === 'token_revoked' || this.#refused) return false;
+    if (typeof this.#host.options.token === 'string' || reason === 'token_revoked' || this.#refused) return false;
     this.#refused = true;
     this.#held = undefined;
     return true;
   }
 
-  accepted(): void { this.#refused = false; }
-
-  /** Notes the expiry `at`, as RFC 3339; `clock` is the gateway's time now, since the client's may be wrong. */
+  /** Notes that it was accepted, and its expiry `at`, as RFC 3339; `clock` is the gateway's time now, since the client's may
+   *  be wrong. */
   expires(at: string, clock: string): void {
+    this.#refused = false;
     const left = Date.parse(at) - Date.parse(clock);
     if (!(left > 0)) return;
     this.#until = now() + left;
@@ -52,17 +53,18 @@ export class Token {
 
   /** Fetches a fresh one for the open connection, where there is a function to ask. */
   async refresh(): Promise<void> {
-    if (typeof this.#source !== 'function') return;
+    const { token: source } = this.#host.options;
+    if (typeof source !== 'function') return;
     const connection = this.#connection;
     this.#timer.stop();
     try {
-      const token = await this.#source();
+      const token = await source();
       if (connection !== this.#connection) return;
-      await this.#renew(token);
+      await this.#host.command('auth', { token });
       this.#held = token;
     } catch (error) {
       if (connection !== this.#connection) return;
-      this.#notify('onError', error);
+      this.#host.notify('onError', error);
       // The function failed, not the token: there is still time.
       if (!(error instanceof GatewayError)) this.#timer.set(AGAIN, () => this.refresh());
     }

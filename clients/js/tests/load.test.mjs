@@ -110,6 +110,30 @@ describe('load', () => {
     assert.deepEqual([calls, room.state, loads[0].signal.aborted], [[], 'closed', true]);
   });
 
+  test('ends with its client, also one that fails; and begins again where that is opened again', async () => {
+    const { client, room, loads, calls } = await loading();
+    client.close();
+    assert.deepEqual([loads[0].signal.aborted, room.state], [true, 'joining']);
+    client.open();
+    await settle();
+    socket().established();
+    socket().subscribed({ recovered: true });
+    await settle();
+    loads[1].reject(new Error('the application is down'));
+    await settle();
+    client.close();
+    await pass(60_000);
+    assert.equal(loads.length, 2, 'no timer is left');
+    client.open();
+    await settle();
+    socket().established();
+    socket().subscribed({ recovered: true });
+    await settle();
+    loads[2].resolve('snapshot');
+    await settle();
+    assert.deepEqual([calls, room.state], [['snapshot'], 'live']);
+  });
+
   test('is called again by hand, and may be synchronous', async () => {
     const client = await live();
     let count = 0;

@@ -124,6 +124,39 @@ describe('publish', () => {
     await assert.rejects(reply, { code: 'disconnected' });
   });
 
+  test('of many at once keeps within the rate of the gateway, and leaves room for other commands', async () => {
+    const client = await start();
+    socket().established({ limits: { commands_per_second: 20, command_burst: 40 } });
+    socket().subscribed();
+    const replies = Array.from({ length: 60 }, (_, n) => client.publish({ ...draft, data: { n } }));
+    await settle();
+    assert.equal(socket().asked('publish').length, 21, 'half of the burst is left');
+    client.room('circle:9');
+    await settle();
+    assert.deepEqual(socket().sent.at(-1).rooms, ['circle:9'], 'at once');
+    await pass(1_000);
+    assert.equal(socket().asked('publish').length, 40, '20 a second, of which the room took one');
+    socket().drop();
+    await pass(20_000);
+    socket().established({ limits: { commands_per_second: 20, command_burst: 40 } });
+    await settle();
+    for (const second of [1, 2]) await pass(second * 1_000);
+    const sent = socket().asked('publish');
+    assert.deepEqual(sent.map(({ event }) => event.data.n), Array.from({ length: 60 }, (_, n) => n), 'in order');
+    for (const { id } of sent) socket().frame('published', { event_id: 'evt_1', duplicate: false }, { id });
+    await Promise.all(replies);
+  });
+
+  test('that waits to be sent again gives up at once where the client is closed', async () => {
+    const client = await live();
+    const reply = client.publish(draft);
+    await settle();
+    socket().reply('error', { code: 'rate_limited', message: 'slower', retry_after: 30 }, 'publish');
+    await settle();
+    client.close();
+    await assert.rejects(reply, { code: 'disconnected' });
+  });
+
   test('gives up where the client is closed for good', async () => {
     const client = await start();
     const reply = client.publish(draft);

@@ -140,6 +140,23 @@ describe('a room', () => {
     assert.equal(socket().param('rooms'), 'circle:1,project:5,circle:7');
   });
 
+  test('left while the gateway is away is forgotten with the next attempt', async () => {
+    const client = await live();
+    const room = client.room('circle:1', { state: true });
+    await settle();
+    socket().reply('subscribed', { replayed: 0, items: 1 });
+    socket().event('evt_1', { circle_id: 1, key: 'a' });
+    socket().drop();
+    room.close();
+    assert.equal(client.room('circle:1', { state: true }).items.size, 1, 'for now it is kept');
+    for (const each of [client.room('circle:9', { state: true, initial: { cursor: 'head', items: [{ key: 'a', data: {} }] } })]) {
+      assert.equal(each.items.size, 1);
+      each.close();
+    }
+    await pass(20_000);
+    assert.equal(client.room('circle:9', { state: true }).items.size, 0);
+  });
+
   test('of many, beyond what a URL carries, is resumed by command', async () => {
     const rooms = Array.from({ length: 99 }, (_, i) => `circle:${'x'.repeat(40)}${i}`);
     const client = await start({ rooms, since: 'evt_7' });
@@ -246,6 +263,25 @@ describe('presence', () => {
     socket().reply('presence', { room: 'circle:1', users: [{ user_id: 'ada' }] }, 'presence');
     assert.equal(calls.at(-1), 'ada');
   });
+});
+
+test('presence that changes while the state of the room is awaited is that of the list to come', async () => {
+  const client = await live();
+  const calls = [];
+  client.room('circle:1', { state: true, onPresence: (users) => calls.push(users.join()) });
+  await settle();
+  socket().reply('subscribed', { replayed: 0, items: 0 });
+  await settle();
+  socket().reply('presence', { room: 'circle:1', users: [{ user_id: 'ada' }] }, 'presence');
+  socket().frame('stream.gap', { reason: 'log_reset', cursor: 'evt_5' });
+  await settle();
+  socket().frame('presence.joined', { room: 'circle:1', user_id: 'bob' });
+  assert.deepEqual(calls, ['ada']);
+  const { id } = socket().asked().at(-1);
+  socket().frame('subscribed', { rooms: ['circle:1'], recovered: null, replayed: 0, items: 0 }, { id });
+  await settle();
+  socket().reply('presence', { room: 'circle:1', users: [{ user_id: 'ada' }, { user_id: 'bob' }] }, 'presence');
+  assert.deepEqual(calls, ['ada', 'ada,bob']);
 });
 
 describe('history', () => {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, mock, test } from 'node:test';
 
-import { CLOSE_CODES, GatewayClient, backoff } from '../../../gateway/web/js/client.js';
+import { CLOSE_CODES, GatewayClient, backoff, share } from '../../../gateway/web/js/client.js';
 import { FakeSocket, live, pass, seen, settle, start } from './fake.mjs';
 
 describe('connecting', () => {
@@ -314,6 +314,21 @@ describe('a fallback', () => {
     assert.deepEqual(kinds().slice(3), ['websocket', 'websocket']);
   });
 
+  test('is what there is where the platform has no WebSocket', async () => {
+    const { WebSocket: native } = globalThis;
+    delete globalThis.WebSocket;
+    try {
+      const client = await start({ WebSocket: undefined, fallback: (options, query, token) => new FakeSocket(options.url, [`gateway.bearer.${token}`]) });
+      FakeSocket.last.established();
+      assert.deepEqual([client.state, seen.errors], ['live', []]);
+      client.close();
+      await start({ WebSocket: share() });
+      assert.match(seen.states.at(-1).reason, /^no WebSocket: use Node 22/);
+    } finally {
+      globalThis.WebSocket = native;
+    }
+  });
+
   test('is not for a gateway that answers with a refusal', async () => {
     await start({ fallback });
     FakeSocket.last.drop(1013);
@@ -398,6 +413,27 @@ describe('the wait before a reconnect', () => {
       delete globalThis.addEventListener;
       delete globalThis.removeEventListener;
     }
+  });
+});
+
+describe('a callback', () => {
+  test('of a lost connection that closes the client ends it for good', async () => {
+    const client = await start({ onState: ({ state }) => { if (state === 'reconnecting') client.close(); } });
+    FakeSocket.last.established();
+    FakeSocket.last.drop();
+    await pass(60_000);
+    assert.deepEqual([client.state, FakeSocket.all.length], ['closed', 1]);
+  });
+
+  test('of an observer that throws is reported, and costs neither the others nor the reconnect', async () => {
+    const client = await live();
+    const states = [];
+    client.observe(() => { throw new Error('ours'); });
+    client.observe(({ state }) => states.push(state));
+    FakeSocket.last.drop();
+    await pass(20_000);
+    assert.deepEqual(states, ['reconnecting', 'connecting']);
+    assert.deepEqual([FakeSocket.all.length, seen.errors[0].message], [2, 'ours']);
   });
 });
 
