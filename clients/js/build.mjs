@@ -20,7 +20,7 @@ const entries = ['index', 'react', 'share', 'sse', 'tracing'];
 
 /** Names of properties between the modules of the client: on no frame, in no option, on no public object. Minifiers cannot
  *  know that, so the package has short ones. */
-const internal = /^(position|replaying|listeners|asked|kept|owed|snapshot|changed|watched|present|begin|established|lost|refuse|mayRenew|accepted|expires|refresh|whenLive|settle|fresh|ask|fail|command|ready|notify|names|gap|how|left|options|on|frame|reset|stop|retry|members|chance|upTo)$/;
+const internal = /^(position|replaying|listeners|asked|kept|owed|snapshot|changed|watched|present|begin|established|lost|refuse|mayRenew|accepted|expires|refresh|settle|fresh|ask|fail|command|ready|notify|names|gap|how|left|options|on|frame|reset|stop|retry|members|chance|upTo|start|report|deliver|measure|problem|transmit)$/;
 
 const bundle = (options) => build({
   absWorkingDir: here, bundle: true, target: 'es2022', charset: 'utf8', logLevel: 'warning', packages: 'external', ...options,
@@ -36,10 +36,11 @@ async function single() {
 /** The package. */
 async function dist(folder) {
   rmSync(folder, { recursive: true, force: true });
+  const entryPoints = entries.map((entry) => `src/${entry}.ts`);
   for (const [format, extension] of [['esm', '.js'], ['cjs', '.cjs']]) {
-    for (const entry of entries) {
-      await bundle({ entryPoints: [`src/${entry}.ts`], format, outfile: join(folder, entry + extension), mangleProps: internal });
-    }
+    // Constants are in place: a minifier that gets the bundle leaves them. What entries share is one file, where modules may.
+    const small = { mangleProps: internal, minifySyntax: true, splitting: format === 'esm', chunkNames: 'shared-[hash]' };
+    await bundle({ entryPoints, format, outdir: folder, outExtension: { '.js': extension }, ...small });
   }
   const tsc = createRequire(import.meta.url).resolve('typescript/bin/tsc');
   execFileSync(process.execPath, [tsc, '-p', here, '--outDir', folder], { stdio: 'inherit' });

@@ -16,7 +16,4 @@ export const CLOSE_CODES: Readonly<Record<number, Retry>> = {
 export const PACED = [1012, 1013, 4409, 4429];
 
 /** Errors after which the same command may succeed later. */
-export const PASSING = /^(disconnected|timeout|rate_limited|broker_unavailable|internal_error)$/;
-
-/** Errors that no later attempt would change. */
-export const FINAL = /^(scope_missing|too_many_rooms|room_invalid|bad_message)$/;
+export const PASSING = /disconnected|timeout|rate_limited|broker_unavailable|internal_error/;

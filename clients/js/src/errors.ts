@@ -10,8 +10,8 @@ export class GatewayError extends Error {
   declare readonly retry_after?: number;
   declare readonly limit?: number;
 
-  constructor({ message, ...fields }: Pick<GatewayError, 'code' | 'message' | 'rooms' | 'retry_after' | 'limit'>) {
-    super(message);
+  constructor(fields: Pick<GatewayError, 'code' | 'message' | 'rooms' | 'retry_after' | 'limit'>) {
+    super(fields.message);
     Object.assign(this, fields);
   }
 }

@@ -6,22 +6,16 @@ import type { Freshness } from './types.js';
 export class FreshnessClock {
   /** The gateway's clock minus that of this page, by the frame that took the least time. */
   #ahead = -Infinity;
-  #reset = false;
   #asOf = -Infinity;
   #degraded = false;
 
-  /** The next connection may be to a node with another clock. Until its first frame the age goes by the old one. */
-  reset(): void {
-    this.#reset = true;
-    this.#degraded = false;
-  }
-
-  /** A frame of the gateway's own, which carries the time when it was sent. */
+  /** A frame of the gateway's own, which carries the time when it was sent. A connection may be to a node with another
+   *  clock; until its first frame the age goes by the old one. */
   frame(type: string, timestamp: string): void {
-    this.#ahead = Math.max(this.#reset ? -Infinity : this.#ahead, Date.parse(timestamp) - now());
-    this.#reset = false;
-    if (type === 'stream.degraded') this.#degraded = true;
-    else if (type === 'stream.restored') this.#degraded = false;
+    const first = type === 'connection.established';
+    this.#ahead = Math.max(first ? -Infinity : this.#ahead, Date.parse(timestamp) - now());
+    if (first || type === 'stream.restored') this.#degraded = false;
+    else if (type === 'stream.degraded') this.#degraded = true;
   }
 
   /** Everything up to `timestamp` has come. An event may have a time of its publisher's, ahead of the clock. */
@@ -29,7 +23,7 @@ export class FreshnessClock {
     this.#asOf = Math.max(this.#asOf, Math.min(Date.parse(timestamp), now() + this.#ahead));
   }
 
-  read(live: boolean, staleAfter: number): Freshness {
+  measure(live: boolean, staleAfter: number): Freshness {
     if (this.#asOf === -Infinity) return { asOf: undefined, age: undefined, stale: true };
     const age = Math.max(0, now() + this.#ahead - this.#asOf);
     return { asOf: new Date(this.#asOf), age, stale: !live || this.#degraded || age > staleAfter };

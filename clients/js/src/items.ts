@@ -8,7 +8,7 @@ const MOST = 10_000; // as many as the gateway keeps; those that changed first g
 export function roomsOf(event: object): string[] {
   const rooms: string[] = [];
   for (const [name, id] of Object.entries(event)) {
-    const kind = /^(?!event_)([a-z][a-z0-9]*)_id$/.exec(name)?.[1]; // not `source_agent_id`
+    const kind = /^(?!event_)([a-z0-9]+)_id$/.exec(name)?.[1]; // not `source_agent_id`
     if (kind && id != null) rooms.push(`${kind}:${id}`);
   }
   return rooms;
@@ -24,15 +24,15 @@ export function applyEvent<E extends object = AnyEvents>(
   const before = items.get(id);
   items.delete(id); // the map is in the order of the last changes
   if (event.op === 'delete') return;
-  if (event.op === 'append' && before) {
-    const data: Record<string, any> = { ...before.data as object };
+  if (event.op === 'append') {
+    const data: Record<string, any> = { ...before?.data as object };
     for (const [name, value] of Object.entries(event.data as object)) {
       const old = data[name];
       data[name] = typeof old === 'string' && typeof value === 'string' ? old + value : value;
     }
-    event = { ...event, data: data as typeof event.data };
+    event = { ...event, op: 'set', data: data as typeof event.data };
   }
-  items.set(id, event.op === 'append' ? { ...event, op: 'set' } : event);
+  items.set(id, event);
   if (items.size > MOST) items.delete(items.keys().next().value!);
 }
 

@@ -203,15 +203,16 @@ describe('initial items', () => {
     assert.deepEqual(shown(room.items), { c: { n: 1 } });
   });
 
-  for (const [name, since, joined] of [
+  for (const [name, since, joined, next] of [
     ['stand until the state has come, on a connection that is there', undefined, true],
     ['stand until the state has come, where the client has another cursor', 'evt_1', false],
+    ['stand until the state has come, of which they are one page', undefined, false, 'evt_1'],
   ]) {
     test(name, async () => {
       const client = new GatewayClient({ ...options, since });
       if (joined) client.open();
       await settle();
-      const room = client.room('circle:7', { state: true, initial: snapshot('evt_5') });
+      const room = client.room('circle:7', { state: true, initial: { ...snapshot('evt_5'), next } });
       client.open();
       await settle();
       socket().established();

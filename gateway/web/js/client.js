@@ -8,14 +8,13 @@ var CLOSE_CODES = {
   4403: "never"
 };
 var PACED = [1012, 1013, 4409, 4429];
-var PASSING = /^(disconnected|timeout|rate_limited|broker_unavailable|internal_error)$/;
-var FINAL = /^(scope_missing|too_many_rooms|room_invalid|bad_message)$/;
+var PASSING = /disconnected|timeout|rate_limited|broker_unavailable|internal_error/;
 
 // src/errors.ts
 var GatewayError = class extends Error {
   name = "GatewayError";
-  constructor({ message, ...fields }) {
-    super(message);
+  constructor(fields) {
+    super(fields.message);
     Object.assign(this, fields);
   }
 };
@@ -42,50 +41,61 @@ var Timer = class {
 
 // src/publisher.ts
 var RETRY_FOR = 6e4;
-var freshKey = () => [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(36)).join("-");
-async function publish(draft, link) {
-  const event = { idempotency_key: freshKey(), ...draft };
+async function publish(draft, host, whenLive) {
+  const event = { idempotency_key: crypto.getRandomValues(new Uint32Array(4)).join("-"), ...draft };
   const until = now() + RETRY_FOR;
-  for (let attempt = 0; ; attempt += 1) {
-    if (!await link.whenLive(until - now())) throw disconnected();
+  for (let attempt = 0, wait = 0; ; attempt += 1) {
+    if (!await whenLive(until - now(), wait)) throw disconnected();
     try {
-      return await link.send(event);
+      return await host.command("publish", { event });
     } catch (error) {
       const { code, retry_after = 0 } = error;
-      const wait = code === "disconnected" ? 0 : retry_after * 1e3 + backoff(attempt, link.chance);
+      wait = code === "disconnected" ? 0 : retry_after * 1e3 + backoff(attempt, host.chance);
       if (!PASSING.test(code) || now() + wait >= until) throw error;
-      if (wait) await new Promise((resolve) => setTimeout(resolve, wait));
     }
   }
 }
 
 // src/commands.ts
 var REPLY_DEADLINE = 1e4;
+var PACED2 = /^p[ur]/;
 var Commands = class {
-  #send;
-  #rooms;
+  #host;
   #last = 0;
   #pending = /* @__PURE__ */ new Map();
-  /** Bytes of one message, by the session's limits. */
-  limit;
-  /** `send` puts the text on the wire; false where there is none. Replies may be held up by a replay. */
-  constructor(send, rooms) {
-    this.#send = send;
-    this.#rooms = rooms;
+  #waiting = [];
+  #paidUntil = 0;
+  // by the gateway's rate, for what was sent
+  constructor(host) {
+    this.#host = host;
   }
   ask(type, fields, done, failed) {
     const id = ++this.#last;
     const text = JSON.stringify({ type, id, ...fields });
     const { size } = new Blob([text]);
-    if (size > this.limit) return failed(tooLarge());
-    if (!this.#send(text)) return failed(disconnected());
-    const timer = new Timer();
-    this.#pending.set(id, [done, failed, size, timer]);
-    const wait = () => timer.set(REPLY_DEADLINE, () => {
-      if (this.#rooms.replaying) wait();
-      else this.settle(id, void 0, new GatewayError({ code: "timeout", message: `no reply to ${type}` }));
-    });
-    wait();
+    const { message_bytes, commands_per_second } = this.#host.data?.limits ?? {};
+    if (size > message_bytes) return failed(tooLarge());
+    const send = () => {
+      if (!this.#host.transmit(text)) return failed(disconnected());
+      this.#paidUntil = Math.max(this.#paidUntil, now()) + 1e3 / commands_per_second;
+      const timer = new Timer();
+      this.#pending.set(id, [done, failed, size, timer]);
+      const wait = () => timer.set(REPLY_DEADLINE, () => {
+        if (this.#host.rooms.replaying) wait();
+        else this.settle(id, void 0, new GatewayError({ code: "timeout", message: `no reply to ${type}` }));
+      });
+      wait();
+    };
+    if (!PACED2.test(type)) send();
+    else if (this.#waiting.push(send) === 1) this.#pace();
+  }
+  #pace() {
+    const { commands_per_second, command_burst } = this.#host.data?.limits ?? {};
+    while (this.#waiting.length) {
+      const early = this.#paidUntil - now() - 500 * command_burst / commands_per_second;
+      if (early > 0) return void setTimeout(() => this.#pace(), early);
+      this.#waiting.shift()();
+    }
   }
   /** The command `id` was answered, with an error or without. False where there is none of that id. */
   settle(id, data = {}, error) {
@@ -103,12 +113,14 @@ var Commands = class {
     const pending = [...this.#pending];
     const largest = code === 1009 && Math.max(...pending.map(([, each]) => each[2]));
     for (const [id, each] of pending) this.settle(id, void 0, each[2] === largest ? tooLarge() : disconnected());
+    for (const send of this.#waiting.splice(0)) send();
   }
 };
 
 // src/dial.ts
 function dial(options, query, token) {
   const Constructor = options.WebSocket ?? globalThis.WebSocket;
+  if (!Constructor && options.fallback) return options.fallback(options, query, token);
   if (!Constructor) throw new Error("no WebSocket: use Node 22, or pass { WebSocket } from 'ws'");
   const url = new URL(options.url, globalThis.location?.href);
   url.protocol = url.protocol.replace("http", "ws");
@@ -122,26 +134,21 @@ function dial(options, query, token) {
 var FreshnessClock = class {
   /** The gateway's clock minus that of this page, by the frame that took the least time. */
   #ahead = -Infinity;
-  #reset = false;
   #asOf = -Infinity;
   #degraded = false;
-  /** The next connection may be to a node with another clock. Until its first frame the age goes by the old one. */
-  reset() {
-    this.#reset = true;
-    this.#degraded = false;
-  }
-  /** A frame of the gateway's own, which carries the time when it was sent. */
+  /** A frame of the gateway's own, which carries the time when it was sent. A connection may be to a node with another
+   *  clock; until its first frame the age goes by the old one. */
   frame(type, timestamp) {
-    this.#ahead = Math.max(this.#reset ? -Infinity : this.#ahead, Date.parse(timestamp) - now());
-    this.#reset = false;
-    if (type === "stream.degraded") this.#degraded = true;
-    else if (type === "stream.restored") this.#degraded = false;
+    const first = type === "connection.established";
+    this.#ahead = Math.max(first ? -Infinity : this.#ahead, Date.parse(timestamp) - now());
+    if (first || type === "stream.restored") this.#degraded = false;
+    else if (type === "stream.degraded") this.#degraded = true;
   }
   /** Everything up to `timestamp` has come. An event may have a time of its publisher's, ahead of the clock. */
   upTo(timestamp) {
     this.#asOf = Math.max(this.#asOf, Math.min(Date.parse(timestamp), now() + this.#ahead));
   }
-  read(live, staleAfter) {
+  measure(live, staleAfter) {
     if (this.#asOf === -Infinity) return { asOf: void 0, age: void 0, stale: true };
     const age = Math.max(0, now() + this.#ahead - this.#asOf);
     return { asOf: new Date(this.#asOf), age, stale: !live || this.#degraded || age > staleAfter };
@@ -153,7 +160,7 @@ var MOST = 1e4;
 function roomsOf(event) {
   const rooms = [];
   for (const [name, id] of Object.entries(event)) {
-    const kind = /^(?!event_)([a-z][a-z0-9]*)_id$/.exec(name)?.[1];
+    const kind = /^(?!event_)([a-z0-9]+)_id$/.exec(name)?.[1];
     if (kind && id != null) rooms.push(`${kind}:${id}`);
   }
   return rooms;
@@ -163,15 +170,15 @@ function applyEvent(items, event, room) {
   const before = items.get(id);
   items.delete(id);
   if (event.op === "delete") return;
-  if (event.op === "append" && before) {
-    const data = { ...before.data };
+  if (event.op === "append") {
+    const data = { ...before?.data };
     for (const [name, value] of Object.entries(event.data)) {
       const old = data[name];
       data[name] = typeof old === "string" && typeof value === "string" ? old + value : value;
     }
-    event = { ...event, data };
+    event = { ...event, op: "set", data };
   }
-  items.set(id, event.op === "append" ? { ...event, op: "set" } : event);
+  items.set(id, event);
   if (items.size > MOST) items.delete(items.keys().next().value);
 }
 function itemsOf(room, snapshot) {
@@ -201,7 +208,7 @@ var Listener = class {
     if (this.options.load) this.#load();
     else this.#become("live");
   }
-  event(event) {
+  deliver(event) {
     if (!this.#held) {
       if (this.state === "live") this.notify("onEvent", event);
     } else if (this.#held.push(event) > HELD) {
@@ -216,21 +223,27 @@ var Listener = class {
   }
   /** Loads the snapshot in `delay` milliseconds. What comes until then is in it, so it is dropped. */
   reload(delay) {
-    this.#stop();
+    this.#reset();
     this.#abort = new AbortController();
     this.#become("loading");
     this.#timer.set(delay, () => this.#load());
   }
+  /** Ends a load; `ready` begins another. */
+  stop() {
+    if (!this.#abort) return;
+    this.#reset();
+    this.#become("joining");
+  }
   close(reason, message) {
     if (this.state === "closed") return;
-    this.#stop();
+    this.#reset();
     this.#become("closed", reason, message);
   }
   notify(name, value) {
     try {
       this.options[name]?.(value);
     } catch (error) {
-      this.#source.error(error);
+      this.#source.report(error);
     }
   }
   async #load() {
@@ -248,11 +261,11 @@ var Listener = class {
       this.#become("live");
     } catch (error) {
       if (abort.signal.aborted) return;
-      this.#source.error(error);
+      this.#source.report(error);
       this.reload(backoff(this.#attempt++, this.#source.chance));
     }
   }
-  #stop() {
+  #reset() {
     this.#abort?.abort();
     this.#abort = this.#held = void 0;
     this.#timer.stop();
@@ -297,9 +310,6 @@ var RoomRecord = class {
       for (const each of this.listeners) if (each.state === "live") each.notify("onItems", this.snapshot);
     });
   }
-  get watched() {
-    return [...this.listeners].some(({ options }) => options.onPresence);
-  }
   present() {
     for (const each of this.listeners) each.notify("onPresence", [...this.members]);
   }
@@ -316,14 +326,6 @@ var REMEMBERED = 5e3;
 var ROOMS_IN_URL = 2e3;
 var MARKS = /* @__PURE__ */ new Set(["stream.mark", "stream.gap", "pong", "server.draining"]);
 var Rooms = class {
-  // event_id: the connection that brought it
-  constructor(host, notify, since) {
-    this.notify = notify;
-    this.#host = host;
-    this.chance = host.chance;
-    this.position = since;
-  }
-  notify;
   /** Every event of the rooms up to here was handled, except for owed state. */
   position;
   chance;
@@ -342,6 +344,12 @@ var Rooms = class {
   #replay;
   #scheduled = false;
   #seen = /* @__PURE__ */ new Map();
+  // event_id: the connection that brought it
+  constructor(host) {
+    this.#host = host;
+    this.chance = host.chance;
+    this.position = host.options.since;
+  }
   get names() {
     return [...this.#rooms.values()].filter(({ listeners }) => listeners.size).map(({ name }) => name);
   }
@@ -349,8 +357,8 @@ var Rooms = class {
   get replaying() {
     return this.#replay !== void 0;
   }
-  error(error) {
-    this.notify("onError", error);
+  report(error) {
+    this.#host.notify("onError", error);
   }
   // ---- by the application
   open(name, options) {
@@ -394,7 +402,8 @@ var Rooms = class {
   /** The query of a new connection. */
   begin() {
     this.#connection += 1;
-    const rooms = [...this.#rooms.values()].filter(({ listeners, kept, owed }) => listeners.size && (kept || !owed));
+    for (const { name, listeners } of this.#rooms.values()) if (!listeners.size) this.#rooms.delete(name);
+    const rooms = [...this.#rooms.values()].filter(({ kept, owed }) => kept || !owed);
     const base = { rooms, how: { since: this.position } };
     if (this.position && rooms.some(({ items, owed }) => items && !owed)) base.how.state = true;
     for (const room of rooms) room.asked = base;
@@ -420,7 +429,11 @@ var Rooms = class {
       room.asked = room.next = room.members = void 0;
     }
   }
-  event(event) {
+  /** The client was closed: snapshots are loaded again with a later connection. */
+  stop() {
+    for (const room of this.#rooms.values()) for (const each of room.listeners) each.stop();
+  }
+  deliver(event) {
     const { event_id: id, key } = event;
     const replay = this.#replay;
     const before = this.#seen.get(id);
@@ -437,10 +450,10 @@ var Rooms = class {
           applyEvent(room.items, event, name);
           room.changed();
         }
-        for (const each of [...room.listeners]) each.event(event);
+        for (const each of [...room.listeners]) each.deliver(event);
       }
     }
-    if (before === void 0) this.notify("onEvent", event);
+    if (before === void 0) this.#host.notify("onEvent", event);
     else if (before === this.#connection && !ofState && !(key && replay?.rooms.length === 0)) this.duplicates += 1;
     if (this.#resumed && (!replay || replay === this.#base)) {
       this.position = id;
@@ -456,8 +469,7 @@ var Rooms = class {
     else if (type === "stream.gap") this.#gap(data.reason, this.#rooms.values());
     else if (type === "presence.joined" || type === "presence.left") {
       const room = this.#rooms.get(data.room);
-      room?.members?.[type === "presence.joined" ? "add" : "delete"](data.user_id);
-      room?.present();
+      if (room?.members?.[type === "presence.joined" ? "add" : "delete"](data.user_id)) room.present();
     }
     if (!MARKS.has(type) || !data.cursor) return;
     this.#settle();
@@ -482,10 +494,12 @@ var Rooms = class {
   }
   #ask(replay) {
     const rooms = replay.rooms.map(({ name }) => name);
-    const failed = (error) => {
-      if (error.code !== "disconnected") this.#refused(replay, error);
-    };
-    this.#host.ask("subscribe", { rooms, ...replay.how }, (data) => this.#answered(replay, data), failed);
+    this.#command(
+      "subscribe",
+      { rooms, ...replay.how },
+      (data) => this.#answered(replay, data),
+      (error) => this.#refused(replay, error)
+    );
   }
   #answered(replay, data) {
     this.#settle();
@@ -531,7 +545,7 @@ var Rooms = class {
     const base = replay === this.#base;
     const before = replay.rooms.length;
     this.#inUrl &&= !base;
-    this.error(error);
+    this.report(error);
     this.#drop(rooms, code, message);
     replay.rooms = replay.rooms.filter((room) => this.#rooms.get(room.name) === room);
     if (code === "cursor_invalid" && how.since) {
@@ -539,7 +553,7 @@ var Rooms = class {
       how.since = void 0;
       this.#gap(code, replay.rooms);
     } else if (replay.rooms.length === before) {
-      if (!rooms.length && !FINAL.test(code)) return this.#host.retry(`not subscribed: ${code}`);
+      if (!rooms.length && PASSING.test(code)) return this.#host.retry(`not subscribed: ${code}`);
       this.#drop(replay.rooms.splice(0).map(({ name }) => name), code, message);
     }
     if (!base) for (const room of replay.rooms) room.asked = void 0;
@@ -549,7 +563,7 @@ var Rooms = class {
   }
   #gap(reason, rooms) {
     this.#seen.clear();
-    this.notify("onGap", { reason });
+    this.#host.notify("onGap", { reason });
     for (const room of [...rooms]) {
       if (room.items) this.#wantState(room);
       room.members = void 0;
@@ -581,8 +595,8 @@ var Rooms = class {
     const plain = { rooms: [], how: {} };
     const state = { rooms: [], how: { state: true } };
     for (const room of this.#rooms.values()) {
-      const { name, on, owed } = room;
-      if (!room.listeners.size) {
+      const { name, on, owed, listeners } = room;
+      if (!listeners.size) {
         if (room.asked) continue;
         this.#rooms.delete(name);
         if (on && name !== this.#own) leave.push(name);
@@ -591,7 +605,7 @@ var Rooms = class {
         room.asked.rooms.push(room);
       } else if (on && !owed) {
         room.ready();
-        if (!room.members && room.watched) watch.push(room);
+        if (!room.members && [...listeners].some(({ options }) => options.onPresence)) watch.push(room);
       }
     }
     if (leave.length) this.#command("unsubscribe", { rooms: leave });
@@ -605,10 +619,11 @@ var Rooms = class {
       });
     }
   }
+  /** Where the connection ends first, neither is called. */
   #command(type, fields, done = () => {
-  }) {
+  }, failed = (error) => this.report(error)) {
     this.#host.ask(type, fields, done, (error) => {
-      if (error.code !== "disconnected") this.error(error);
+      if (error.code !== "disconnected") failed(error);
     });
   }
 };
@@ -622,33 +637,28 @@ var Token = class {
   #refused = false;
   #timer = new Timer();
   #connection = 0;
-  #source;
-  #renew;
-  #notify;
-  /** `renew` shows a fresh one to the gateway, on the open connection. */
-  constructor(source, renew, notify) {
-    this.#source = source;
-    this.#renew = renew;
-    this.#notify = notify;
+  #host;
+  constructor(host) {
+    this.#host = host;
   }
   /** The one that is still good, or a fresh one. */
   async get() {
-    if (typeof this.#source !== "function") return this.#source;
-    if (!this.#held || now() >= this.#until) this.#held = await this.#source();
+    const { token } = this.#host.options;
+    if (typeof token !== "function") return token;
+    if (!this.#held || now() >= this.#until) this.#held = await token();
     return this.#held;
   }
   /** Whether a fresh token may be tried after a refusal for `reason`: once, until a connection is established. */
   mayRenew(reason) {
-    if (typeof this.#source === "string" || reason === "token_revoked" || this.#refused) return false;
+    if (typeof this.#host.options.token === "string" || reason === "token_revoked" || this.#refused) return false;
     this.#refused = true;
     this.#held = void 0;
     return true;
   }
-  accepted() {
-    this.#refused = false;
-  }
-  /** Notes the expiry `at`, as RFC 3339; `clock` is the gateway's time now, since the client's may be wrong. */
+  /** Notes that it was accepted, and its expiry `at`, as RFC 3339; `clock` is the gateway's time now, since the client's may
+   *  be wrong. */
   expires(at, clock) {
+    this.#refused = false;
     const left = Date.parse(at) - Date.parse(clock);
     if (!(left > 0)) return;
     this.#until = now() + left;
@@ -656,17 +666,18 @@ var Token = class {
   }
   /** Fetches a fresh one for the open connection, where there is a function to ask. */
   async refresh() {
-    if (typeof this.#source !== "function") return;
+    const { token: source } = this.#host.options;
+    if (typeof source !== "function") return;
     const connection = this.#connection;
     this.#timer.stop();
     try {
-      const token = await this.#source();
+      const token = await source();
       if (connection !== this.#connection) return;
-      await this.#renew(token);
+      await this.#host.command("auth", { token });
       this.#held = token;
     } catch (error) {
       if (connection !== this.#connection) return;
-      this.#notify("onError", error);
+      this.#host.notify("onError", error);
       if (!(error instanceof GatewayError)) this.#timer.set(AGAIN, () => this.refresh());
     }
   }
@@ -686,13 +697,13 @@ var Session = class {
   /** `data` of the last `connection.established`. */
   data;
   rooms;
+  options;
+  notify;
   chance;
   fresh = new FreshnessClock();
-  #options;
-  #notify;
   #socket;
-  #commands;
-  #token;
+  #commands = new Commands(this);
+  #token = new Token(this);
   #timer = new Timer();
   // until the next attempt or ping, or the deadline of an answer
   #dialled = 0;
@@ -709,32 +720,31 @@ var Session = class {
   #unreached = 0;
   // attempts in a row that no gateway answered; after an odd number of them it is the fallback's turn
   constructor(options, notify) {
-    this.#options = options;
-    this.#notify = notify;
+    this.options = options;
+    this.notify = notify;
     this.chance = options.random ?? Math.random;
-    this.rooms = new Rooms(this, notify, options.since);
-    this.#token = new Token(options.token, (token) => this.command("auth", { token }), notify);
-    this.#commands = new Commands((text) => {
-      const { open } = this;
-      if (open) this.#socket.send(text);
-      return open;
-    }, this.rooms);
+    this.rooms = new Rooms(this);
   }
   /** Whether commands can be sent. A socket may end long before its close event comes. */
   get open() {
     return this.#socket?.readyState === 1;
   }
+  transmit(text) {
+    const { open } = this;
+    if (open) this.#socket.send(text);
+    return open;
+  }
   start() {
     if (this.state !== "closed") return;
     this.#listen("addEventListener");
     this.#attempt = 0;
-    this.#token.accepted();
     this.#dial();
   }
-  close(reason = "closed by this page", code = 1e3) {
+  close(reason = "closed by hand", code = 1e3) {
     if (this.state === "closed") return;
     this.#listen("removeEventListener");
     this.#detach();
+    this.rooms.stop();
     this.#become("closed", { reason, code });
   }
   /** Loses the socket, and comes back: after `delay` milliseconds, else at its slot or with backoff. */
@@ -745,10 +755,10 @@ var Session = class {
     const slot = this.#slotAt && Math.max(0, this.#slotAt - at);
     const wait = delay ?? slot ?? Math.max(0, this.#notBefore - at) + backoff(this.#attempt, this.chance);
     this.#attempt += 1;
-    this.#urgent = delay === void 0 && slot === void 0 && this.#notBefore <= at && !PACED.includes(code);
+    this.#urgent = delay === void 0 && this.#notBefore <= at && !PACED.includes(code);
     this.#detach(code);
-    this.#become("reconnecting", { reason, code, retryAt: Date.now() + wait });
     this.#timer.set(wait, () => this.#dial());
+    this.#become("reconnecting", { reason, code, retryAt: Date.now() + wait });
   }
   /** Calls `done` or `failed` synchronously with the reply. */
   ask(...command) {
@@ -765,20 +775,20 @@ var Session = class {
     try {
       const token = await this.#token.get();
       if (dialled !== this.#dialled) return;
-      if (!token && this.#options.token != null) return this.close("token_missing", 4401);
+      if (!token && this.options.token != null) return this.close("token_missing", 4401);
       try {
-        const { fallback = dial } = this.#options;
-        const socket = this.#socket = (this.#unreached % 2 ? fallback : dial)(this.#options, this.rooms.begin(), token);
+        const { fallback = dial } = this.options;
+        const socket = this.#socket = (this.#unreached % 2 ? fallback : dial)(this.options, this.rooms.begin(), token);
         socket.onmessage = ({ data }) => this.#receive(data);
         socket.onclose = ({ code, reason }) => this.#closed(code, String(reason));
         socket.onerror = () => this.#closed(1006, "");
       } catch (error) {
-        this.#notify("onError", error);
+        this.notify("onError", error);
         this.close(error.message);
       }
     } catch (error) {
       if (dialled !== this.#dialled) return;
-      this.#notify("onError", error);
+      this.notify("onError", error);
       this.retry("no token");
     }
   }
@@ -805,7 +815,6 @@ var Session = class {
       socket.close();
     }
     this.#token.stop();
-    this.fresh.reset();
     this.rooms.lost();
     this.#commands.fail(code);
   }
@@ -827,7 +836,7 @@ var Session = class {
       return this.retry("unreadable frame");
     }
     if (frame.event_id === void 0) this.#control(frame);
-    else this.rooms.event(frame);
+    else this.rooms.deliver(frame);
   }
   #control(frame) {
     const { type, data = {}, id, timestamp } = frame;
@@ -837,16 +846,14 @@ var Session = class {
     else if (type === "server.draining") this.#slotAt = now() + data.reconnect_after_ms;
     this.fresh.frame(type, timestamp);
     this.rooms.frame(frame);
-    this.#notify("onFrame", frame);
+    this.notify("onFrame", frame);
     if (type !== "error") return void this.#commands.settle(id, data);
     const error = new GatewayError(data);
     if (error.retry_after) this.#notBefore = now() + error.retry_after * 1e3;
-    if (!this.#commands.settle(id, data, error) && !this.rooms.refuse(error)) this.#notify("onError", error);
+    if (!this.#commands.settle(id, data, error) && !this.rooms.refuse(error)) this.notify("onError", error);
   }
   #established(frame) {
     this.data = frame.data;
-    this.#commands.limit = frame.data.limits?.message_bytes;
-    this.#token.accepted();
     this.#token.expires(frame.data.expires_at, frame.timestamp);
     this.#liveAt = now();
     this.#unreached %= 2;
@@ -871,7 +878,7 @@ var Session = class {
   }
   #become(state, detail = {}) {
     this.state = state;
-    this.#notify("onState", { state, attempt: this.#attempt, ...detail });
+    this.notify("onState", { state, attempt: this.#attempt, ...detail });
   }
 };
 
@@ -882,9 +889,11 @@ var GatewayClient = class {
   change = { state: "closed", attempt: 0 };
   #options;
   #session;
+  /** The options, and those that observe. */
   #observers = /* @__PURE__ */ new Set();
   constructor(options) {
     this.#options = options;
+    this.#observers.add(this.#options);
     this.#session = new Session(this.#options, (name, value) => this.#notify(name, value));
     for (const name of options.rooms ?? []) this.room(name);
   }
@@ -908,7 +917,7 @@ var GatewayClient = class {
     return this.#session.rooms.duplicates;
   }
   get freshness() {
-    return this.#session.fresh.read(this.state === "live", this.#options.staleAfter ?? 4e4);
+    return this.#session.fresh.measure(this.state === "live", this.#options.staleAfter ?? 4e4);
   }
   /** Connects; after `close()`, connects again and resumes. */
   open() {
@@ -945,11 +954,7 @@ var GatewayClient = class {
   /** Resolves once the event is in the log: once, even if it had to be sent again. Rejects with `GatewayError` where it
    *  was refused, or within a minute where the gateway could not be reached. */
   publish(event) {
-    return publish(event, {
-      send: (draft) => this.#session.command("publish", { event: draft }),
-      whenLive: (ms) => this.#whenLive(ms),
-      chance: this.#session.chance
-    });
+    return publish(event, this.#session, (ms, wait) => this.#whenLive(ms, wait));
   }
   /** Asks for the newest `count` events, at most 100, from before the rooms were joined. They come as events, though they
    *  are older than others that came. Resolves to how many will: `replayed`. */
@@ -962,37 +967,42 @@ var GatewayClient = class {
   }
   /** Calls `observer` with each change of `state`; returns what ends it. */
   observe(observer) {
-    this.#observers.add(observer);
+    const observing = { onState: observer };
+    this.#observers.add(observing);
     return () => {
-      this.#observers.delete(observer);
+      this.#observers.delete(observing);
     };
   }
-  #whenLive(ms) {
+  #whenLive(ms, wait) {
     return new Promise((resolve) => {
-      const look = () => {
-        const live = this.state === "live" && this.#session.open;
-        if (!live && this.state !== "closed") return;
+      let due = !wait;
+      const end = (live) => {
         stop();
-        clearTimeout(timer);
+        timers.forEach(clearTimeout);
         resolve(live);
       };
+      const look = () => {
+        if (this.state === "closed") end(false);
+        else if (due && this.state === "live" && this.#session.open) end(true);
+      };
       const stop = this.observe(look);
-      const timer = setTimeout(() => {
-        stop();
-        resolve(false);
-      }, ms);
+      const timers = [setTimeout(end, ms, false), setTimeout(() => {
+        due = true;
+        look();
+      }, wait)];
       look();
     });
   }
   #notify(name, value) {
     if (name === "onState") this.change = value;
-    try {
-      this.#options[name]?.(value);
-    } catch (error) {
-      if (name === "onError") console.error(error);
-      else this.#notify("onError", error);
+    for (const each of [...this.#observers]) {
+      try {
+        each[name]?.(value);
+      } catch (error) {
+        if (name === "onError") console.error(error);
+        else this.#notify("onError", error);
+      }
     }
-    if (name === "onState") for (const observer of [...this.#observers]) observer(value);
   }
 };
 
@@ -1015,13 +1025,19 @@ var Hub = class {
     if (!("from" in message)) return;
     const { from } = message;
     if ("join" in message) {
-      if (!this.#members.has(from)) navigator.locks.request(from, () => this.#members.delete(from));
+      if (!this.#members.has(from)) navigator.locks.request(from, () => this.#left(from));
       this.#members.set(from, new Set(message.join));
       this.#send({ type: "subscribe", id: `${from} join ${message.attempt}`, rooms: message.join });
     } else if (this.#members.has(from)) {
       const command = JSON.parse(message.text);
       this.command(from, { ...command, id: `${from} ${command.id}` });
     }
+  }
+  /** Unsubscribes from the rooms that only this tab was in. */
+  #left(from) {
+    const rooms = [...this.#members.get(from) ?? []];
+    if (rooms.length) this.command(from, { type: "unsubscribe", id: " left", rooms });
+    this.#members.delete(from);
   }
   /** Sends a tab's command. The connection leaves a room only when no tab is in it any more. */
   command(from, command) {
@@ -1039,25 +1055,22 @@ var Hub = class {
   }
   /** Posts a frame of the connection to the tabs that it is for. */
   frame(frame, text) {
-    if ("event_id" in frame || frame.id === void 0 && !LEADER_ONLY.has(frame.type)) this.#post({ by: this.#id, text });
+    if ("event_id" in frame || frame.id === void 0 && !LEADER_ONLY.has(frame.type)) this.#post({ text });
     const { dropped: rooms } = frame.data;
     if (frame.type !== "authenticated" || !rooms?.length) return;
     const { timestamp } = frame;
     const revoked = { type: "subscription.revoked", data: { rooms, reason: "token" }, timestamp };
-    this.#post({ by: this.#id, text: JSON.stringify(revoked) });
+    this.#post({ text: JSON.stringify(revoked) });
   }
   /** Posts a reply to the tab that sent the command, or for which the hub sent it. */
   reply(frame, to, what, attempt) {
-    const by = this.#id;
     if (what === "join" && frame.type === "subscribed") this.#send({ type: "ping", id: `${to} place ${attempt}` });
-    else if (attempt) this.#post({ by, to, attempt: Number(attempt), cursor: frame.data.cursor });
-    else this.#post({ by, to, text: JSON.stringify({ ...frame, id: Number(what) }) });
+    else if (attempt) this.#post({ to, attempt: Number(attempt), cursor: frame.data.cursor });
+    else this.#post({ to, text: JSON.stringify({ ...frame, id: Number(what) }) });
   }
-  /** Unsubscribes from the rooms that only other tabs are in: this tab leads no longer. */
+  /** This tab leads no longer. */
   resign() {
-    const own = this.#members.get(this.#id);
-    const rooms = [...this.#members.values()].flatMap((each) => [...each]).filter((room) => !own.has(room));
-    if (rooms.length) this.#send({ type: "unsubscribe", id: " resign", rooms: [...new Set(rooms)] });
+    for (const from of [...this.#members.keys()]) if (from !== this.#id) this.#left(from);
   }
 };
 
@@ -1065,7 +1078,7 @@ var Hub = class {
 var PAUSE = 1e3;
 var ANSWER_DEADLINE2 = 5e3;
 var SILENT = 2;
-var share = (inner = globalThis.WebSocket) => class extends SharedSocket {
+var share = (inner = globalThis.WebSocket) => inner && class extends SharedSocket {
   constructor(url, protocols = []) {
     super(new inner(url, protocols), url);
   }
@@ -1096,9 +1109,6 @@ var SharedSocket = class {
   #unanswered = 0;
   #timer;
   #ended = new AbortController();
-  #life = new Promise((end) => {
-    this.#ended.signal.onabort = () => end();
-  });
   #clock = "";
   // the gateway's, as of the last frame
   constructor(own, url) {
@@ -1196,19 +1206,21 @@ var SharedSocket = class {
   /** Asks for the place of our own connection: it has one where nothing is owed to it. */
   #later() {
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#ping(), PAUSE * (this.#attempts += 1));
-  }
-  #ping() {
-    if (this.#role !== "own") return;
-    if (this.#asked.size) this.#later();
-    else this.#command({ type: "ping", id: " place" });
+    this.#timer = setTimeout(() => {
+      if (this.#role !== "own") return;
+      if (this.#asked.size) this.#later();
+      else this.#command({ type: "ping", id: " place" });
+    }, PAUSE * (this.#attempts += 1));
   }
   #share() {
     this.#role = "joining";
     if (!this.#channel) {
       this.#channel = new BroadcastChannel(this.#name);
       this.#channel.onmessage = ({ data }) => this.#message(data);
-      navigator.locks.request(this.#id, { signal: this.#ended.signal }, () => this.#life).catch(() => {
+      const { signal } = this.#ended;
+      navigator.locks.request(this.#id, { signal }, () => new Promise((end) => {
+        signal.onabort = end;
+      })).catch(() => {
       });
     }
     this.#lock({ [this.#unanswered < SILENT ? "ifAvailable" : "steal"]: true });
@@ -1223,7 +1235,7 @@ var SharedSocket = class {
   #lead() {
     this.#role = "leading";
     this.#attempts = 0;
-    this.#hub = new Hub(this.#id, this.#rooms, (command) => this.#command(command), (message) => this.#post(message));
+    this.#hub = new Hub(this.#id, this.#rooms, (command) => this.#command(command), (message) => this.#post({ by: this.#id, ...message }));
     return new Promise((release) => {
       this.#release = release;
     });
@@ -1491,6 +1503,7 @@ var EventStreamSocket = class {
   // ---- HTTP
   /** Throws a `Refusal` for an answer that is not 200. */
   async #fetch(path, init = {}, query = {}) {
+    if (this.readyState === 3) throw new Error("closed");
     const url = new URL(`../${path}`, new URL(this.#options.url, globalThis.location?.href));
     url.protocol = url.protocol.replace("ws", "http");
     url.search = "";
