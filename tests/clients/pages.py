@@ -92,10 +92,10 @@ async def page(
 
 
 @asynccontextmanager
-async def page_at(port: int, **options: Any) -> AsyncIterator[Page]:
+async def page_at(port: int, script: Path = SCRIPT, **options: Any) -> AsyncIterator[Page]:
     """A page whose client connects to a port of this machine."""
     given = {"url": f"http://127.0.0.1:{port}/ws/dashboard", **options}
-    command = ["--no-warnings", "--experimental-websocket", str(SCRIPT), json.dumps(given)]
+    command = ["--no-warnings", "--experimental-websocket", str(script), json.dumps(given)]
     process = await asyncio.create_subprocess_exec(
         NODE, *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )

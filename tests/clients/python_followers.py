@@ -2,30 +2,31 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 import gathering_client.sync
 from gathering_client import Client, Cursor, Event, Gap, Snapshot, connect
-from tests.clients.soak import PATIENCE, Witness
+from tests.clients.soak import PATIENCE, Application, Witness
 from tests.support.tokens import token
 
 
 def take(witness: Witness, item: Event[Any] | Gap | Snapshot[Any]) -> None:
     if isinstance(item, Event):
         witness.event(item.data["n"])
+    elif isinstance(item, Gap):
+        witness.gap()
     else:
-        witness.begin(isinstance(item, Gap))
+        witness.snapshot(item.value)
 
 
-async def load(cursor: Cursor) -> str:
-    return "state"
+Load = Callable[[Cursor], Awaitable[int]]
 
 
-async def follow(client: Client, witness: Witness, loads: bool, pause: float) -> None:
+async def follow(client: Client, witness: Witness, load: Load | None, pause: float) -> None:
     """Read for as long as it lasts; a slow reader is behind most of the time."""
-    if loads:
+    if load:
         async for loaded in client.subscribe("circle:1", load=load):
             take(witness, loaded)
     else:
@@ -35,8 +36,12 @@ async def follow(client: Client, witness: Witness, loads: bool, pause: float) ->
 
 
 @asynccontextmanager
-async def following(url: str) -> AsyncIterator[list[Witness]]:
+async def following(url: str, application: Application) -> AsyncIterator[list[Witness]]:
     """Four clients: plain, slow, with a loader, and without asyncio."""
+
+    async def newest(cursor: Cursor) -> int:
+        return application.newest
+
     witnesses = [Witness() for _ in range(4)]
     plain = gathering_client.sync.connect(url, token=token)
     subscription = plain.subscribe("circle:1")
@@ -48,10 +53,10 @@ async def following(url: str) -> AsyncIterator[list[Witness]]:
     thread = threading.Thread(target=read)
     async with connect(url, token=token) as client:
         thread.start()
-        kinds = ((False, 0.0), (False, 0.01), (True, 0.0))
+        kinds: tuple[tuple[Load | None, float], ...] = ((None, 0.0), (None, 0.01), (newest, 0.0))
         tasks = [
-            asyncio.create_task(follow(client, witness, loads, pause))
-            for witness, (loads, pause) in zip(witnesses, kinds, strict=False)
+            asyncio.create_task(follow(client, witness, load, pause))
+            for witness, (load, pause) in zip(witnesses, kinds, strict=False)
         ]
         try:
             yield witnesses
