@@ -132,3 +132,20 @@ def test_no_limit_on_the_machine_is_short() -> None:
         if path.parts[0] != "unit" and not timed:
             found += [f"{path}:{line}" for line in impatient_lines(tree)]
     assert found == []
+
+
+CLOCKS = re.compile(r"\btime\.monotonic\(\)|\bloop(\(\))?\.time\(\)")
+
+
+def test_no_limit_counts_a_pause_of_the_machine() -> None:
+    """Whether something took less than a limit is said by `tests.support.pauses.now`."""
+    found = []
+    for path, tree in sources().items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Assert) and isinstance(node.test, ast.Compare):
+                terms = [node.test.left, *node.test.comparators]
+                below = (ast.Lt, ast.LtE)
+                limited = [term for term, op in zip(terms, node.test.ops, strict=False) if isinstance(op, below)]
+                if any(isinstance(term, ast.BinOp) and CLOCKS.search(ast.unparse(term)) for term in limited):
+                    found.append(f"{path}:{node.lineno}")
+    assert found == []

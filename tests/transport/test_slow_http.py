@@ -17,7 +17,7 @@ from tests.support.tokens import token
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 STALL = 2.0
-KEEP_ALIVE = 3
+KEEP_ALIVE = 8
 HEALTH = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
 LAST = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 LARGE = b"GET /web/style.css HTTP/1.1\r\nHost: x\r\n\r\n"
