@@ -1,26 +1,32 @@
-"""Links between a client and a gateway that go dead without a word."""
+"""Links between a client and a gateway, each end in a network namespace of its own: one that goes dead without a word,
+and one with a round-trip time and a rate."""
 
 import ctypes
 import os
 import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
+from tests.faults import carrier
 from tests.support.pauses import PATIENCE
+
+T = TypeVar("T")
 
 _NEW_NET = 0x40000000
 _SERVER, _CLIENT = "10.203.77.1", "10.203.77.2"
 """The addresses of two namespaces with nothing in them but a link between the two."""
 
 
-class VethLink:
-    """A virtual Ethernet link between two network namespaces that nothing else is in."""
+class Link:
+    """A link between two network namespaces that nothing else is in."""
 
-    def __init__(self, name: str) -> None:
-        self._here, self._there = f"{name}a", f"{name}b"
+    def __init__(self, here: str, there: str) -> None:
+        self._here, self._there = here, there
 
     def listener(self) -> socket.socket:
         def make() -> socket.socket:
@@ -38,6 +44,10 @@ class VethLink:
         """A connection that does not take the link."""
         return _within(self._here, lambda: socket.create_connection((_SERVER, port), 5))
 
+
+class VethLink(Link):
+    """A virtual Ethernet link."""
+
     def cut(self) -> None:
         _run("ip", "netns", "exec", self._there, "ip", "link", "set", f"{self._there}v", "down")
 
@@ -48,24 +58,62 @@ class VethLink:
 @contextmanager
 def veth_link() -> Iterator[VethLink | None]:
     """None where this machine does not let us lay one."""
-    name = f"gw{os.getpid() % 100_000}"
-    a, b = f"{name}a", f"{name}b"
-    try:
+    with _namespaces() as (a, b):
         try:
-            for each in (a, b):
-                _run("ip", "netns", "add", each)
+            _add(a, b)
             _run("ip", "link", "add", f"{a}v", "netns", a, "type", "veth", "peer", "name", f"{b}v", "netns", b)
-            for each, address in ((a, _SERVER), (b, _CLIENT)):
-                _run("ip", "-n", each, "addr", "add", f"{address}/30", "dev", f"{each}v")
-                _run("ip", "-n", each, "link", "set", f"{each}v", "up")
-                _run("ip", "-n", each, "link", "set", "lo", "up")
+            _address(a, b)
         except (OSError, subprocess.CalledProcessError):
             yield None
-        else:
-            yield VethLink(name)
+            return
+        yield VethLink(a, b)
+
+
+@contextmanager
+def long_link(rtt: float, rate: float, queue: int) -> Iterator[Link | None]:
+    """A link with a round-trip time of `rtt` seconds, which carries `rate` bytes a second to the client and drops what
+    comes while `queue` bytes wait. None where this machine does not let us lay one."""
+    with _namespaces() as (a, b):
+        try:
+            _add(a, b)
+            ends = [_within(each, partial(carrier.tun_device, f"{each}v")) for each in (a, b)]
+            _address(a, b)
+        except (OSError, subprocess.CalledProcessError):
+            yield None
+            return
+        arguments = [str(each) for each in (*ends, rtt, rate, queue)]
+        process = subprocess.Popen([sys.executable, carrier.__file__, *arguments], stdin=subprocess.PIPE, pass_fds=ends)
+        try:
+            yield Link(a, b)
+        finally:
+            process.communicate()
+            for end in ends:
+                os.close(end)
+
+
+@contextmanager
+def _namespaces() -> Iterator[tuple[str, str]]:
+    """Two names for namespaces, which are removed in the end."""
+    name = f"gw{os.getpid() % 100_000}"
+    names = (f"{name}a", f"{name}b")
+    try:
+        yield names
     finally:
-        for each in (a, b):
+        for each in names:
             _quietly("ip", "netns", "del", each)
+
+
+def _add(*namespaces: str) -> None:
+    for each in namespaces:
+        _run("ip", "netns", "add", each)
+
+
+def _address(a: str, b: str) -> None:
+    """Give the devices at both ends their addresses, and set them up."""
+    for each, address in ((a, _SERVER), (b, _CLIENT)):
+        _run("ip", "-n", each, "addr", "add", f"{address}/30", "dev", f"{each}v")
+        _run("ip", "-n", each, "link", "set", f"{each}v", "up", "txqueuelen", "10000")
+        _run("ip", "-n", each, "link", "set", "lo", "up")
 
 
 def _run(*command: str) -> None:
@@ -77,7 +125,7 @@ def _quietly(*command: str) -> None:
         subprocess.run(command, check=False, capture_output=True, timeout=PATIENCE)
 
 
-def _within(namespace: str, make: Callable[[], socket.socket]) -> socket.socket:
+def _within(namespace: str, make: Callable[[], T]) -> T:
     """The result of `make`, called in a thread inside the namespace: it belongs to the namespace on any thread; this
     one ends with the call."""
     made: list[Any] = []
@@ -96,5 +144,5 @@ def _within(namespace: str, make: Callable[[], socket.socket]) -> socket.socket:
     thread.join()
     if isinstance(made[0], OSError):
         raise made[0]
-    sock: socket.socket = made[0]
-    return sock
+    result: T = made[0]
+    return result

@@ -4,14 +4,16 @@ import asyncio
 import os
 import re
 import socket
-from collections.abc import AsyncIterator
+import struct
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Final
 
 import pytest
 
 from gateway.core.connection import Connection
-from gateway.transports.uvicorn.writer import LEAST_UNSENT, MOST_UNSENT
+from gateway.transports.uvicorn.line import LEAST_UNSENT, MOST_UNSENT
+from gateway.transports.uvicorn.sockets import limit_unsent, send_record
 from tests.support.inprocess import RunningGateway
 from tests.support.pauses import ran, until
 from tests.support.raw_client import RawClient, opened, raw, request
@@ -78,6 +80,24 @@ async def test_little_waits_for_a_client_that_falls_behind_and_more_for_a_fast_o
         await until(fast)
         await until(lambda: connection.live)
         reading.cancel()
+
+
+@pytest.mark.parametrize("send", [os.write, send_record])
+def test_the_kernel_keeps_its_limit_of_unsent_bytes_only_where_each_write_is_a_record(
+    send: Callable[[int, bytes], int],
+) -> None:
+    """Later bytes join the last unsent segment without a look at the limit."""
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as client:
+        accepted, _ = server.accept()
+        with accepted:
+            accepted.setblocking(False)
+            limit_unsent(accepted, LEAST_UNSENT)
+            with suppress(BlockingIOError):
+                while send(accepted.fileno(), b"y" * 500):
+                    pass
+            (unsent,) = struct.unpack("144x I", accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 148))
+            assert (unsent < LEAST_UNSENT + 500) == (send is send_record), unsent
+            assert client.fileno() >= 0
 
 
 @pytest.mark.timing

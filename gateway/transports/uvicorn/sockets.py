@@ -29,6 +29,12 @@ of that has gone."""
 _ACKNOWLEDGED: Final = struct.Struct("120x Q")
 """Where `bytes_acked` is in Linux's `struct tcp_info` (include/uapi/linux/tcp.h), since 4.1."""
 
+_MIN_RTT: Final = struct.Struct("148x I")
+"""Where `min_rtt` is there, in microseconds, since 4.7."""
+
+_SO_BUF_LOCK: Final = 72
+"""Linux's, since 5.15: 0 lets the kernel choose the size of a buffer again, after a SO_SNDBUF."""
+
 _NO_LINGER: Final = struct.pack("ii", 1, 0) if sys.platform != "win32" else struct.pack("hh", 1, 0)
 
 
@@ -38,6 +44,15 @@ def limit_unsent(sock: Any, size: int) -> None:
     if hasattr(socket, "TCP_NOTSENT_LOWAT"):
         with suppress(OSError, ValueError):  # not TCP, or closed meanwhile
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, size)
+
+
+def limit_outstanding(sock: Any, size: int | None) -> None:
+    """Bound what the kernel keeps of a socket's bytes, unsent or not acknowledged. None: as many as it finds right."""
+    if sys.platform == "linux":
+        with suppress(OSError, ValueError):  # closed meanwhile, or an old kernel, which would not forget the bound
+            sock.setsockopt(socket.SOL_SOCKET, _SO_BUF_LOCK, 0)
+            if size is not None:  # the kernel doubles it, for what it needs besides
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size)
 
 
 def fd_of(transport: asyncio.Transport) -> int | None:
@@ -78,6 +93,18 @@ def write_batch_to_fds(batch: Batch, by_fd: Mapping[int, Connection]) -> None:
         by_fd[fd].write(batch.rest(sent))
 
 
+def send_record(fd: int, data: bytes | memoryview) -> int:
+    """Send bytes to which the kernel appends no later ones (MSG_EOR); returns how many it took. It appends up to 64 KiB
+    to what is unsent, and only then looks at its limits."""
+    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, fd)
+    try:
+        return sock.send(data, socket.MSG_EOR | socket.MSG_DONTWAIT)
+    except OSError:  # full; or broken, which the transport will notice
+        return 0
+    finally:
+        sock.detach()
+
+
 def unacked_bytes(transport: asyncio.Transport) -> int:
     """Bytes that the kernel holds and the peer has not acknowledged; 0 where that is unknown."""
     return known_unacked_bytes(transport) or 0
@@ -96,14 +123,23 @@ def known_unacked_bytes(transport: asyncio.Transport) -> int | None:
 
 def acked_bytes(transport: asyncio.Transport) -> int:
     """Bytes that the peer's kernel has acknowledged since the beginning; 0 where that is unknown."""
+    return _of_tcp_info(transport, _ACKNOWLEDGED)
+
+
+def min_rtt(transport: asyncio.Transport) -> float:
+    """The least round-trip time of late, in seconds; 0 where that is unknown."""
+    return _of_tcp_info(transport, _MIN_RTT) / 1e6
+
+
+def _of_tcp_info(transport: asyncio.Transport, member: struct.Struct) -> int:
     sock = transport.get_extra_info("socket")
     if sock is None or sys.platform != "linux":
         return 0
     try:
-        (count,) = _ACKNOWLEDGED.unpack(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _ACKNOWLEDGED.size))
+        (value,) = member.unpack(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, member.size))
     except (OSError, ValueError, struct.error):  # not TCP, closed meanwhile, or an old kernel
         return 0
-    return int(count)
+    return int(value)
 
 
 def abort_with_rst(transport: asyncio.Transport) -> None:

@@ -10,27 +10,22 @@ from gateway.core.frame import Batch
 from gateway.core.transport import CLOSE_SECONDS, HIGH_WATER, Kind
 from gateway.telemetry import log_events
 from gateway.transports.uvicorn.endpoint import Endpoint
+from gateway.transports.uvicorn.line import NEW_LINE, Line
 from gateway.transports.uvicorn.sockets import (
-    UNSENT_BYTES,
     abort_with_rst,
     acked_bytes,
     fd_of,
     known_unacked_bytes,
+    limit_outstanding,
     limit_unsent,
+    min_rtt,
+    send_record,
     unacked_bytes,
 )
 from schemas.codes import CloseCode
 
 _DEFLATE_RATIO: Final = 1_032
 """The most that deflate compresses by (zlib's technical notes)."""
-
-BLOCKED_SECONDS: Final = 0.05
-"""Seconds for which a live connection may have bytes buffered in this process; then it falls behind, and gets the
-newest value of what it watches in place of all of them."""
-
-LEAST_UNSENT: Final = 2 * 1024
-MOST_UNSENT: Final = 128 * 1024
-"""Unsent bytes that the kernel buffers for a client on a slow line, and for one on a fast line."""
 
 _PING: Final = Frame(Opcode.PING, b"").serialize(mask=False)
 
@@ -41,6 +36,7 @@ class SocketWriter:
 
     __slots__ = (
         "_acknowledged",
+        "_blocked_acked",
         "_blocked_at",
         "_closed",
         "_closing",
@@ -48,6 +44,7 @@ class SocketWriter:
         "_corked",
         "_deflate",
         "_full",
+        "_line",
         "_ping_at",
         "_ping_unanswered",
         "_pushed",
@@ -55,7 +52,6 @@ class SocketWriter:
         "_read_at",
         "_socket",
         "_transport",
-        "_unsent",
         "bucket",
         "fd",
     )
@@ -67,6 +63,7 @@ class SocketWriter:
         self._corked: list[bytes | memoryview] | None = None
         self._full = False
         self._blocked_at = 0.0
+        self._blocked_acked = 0
         self._deflate = False
         self._closed = False
         self._closing: asyncio.TimerHandle | None = None
@@ -78,7 +75,7 @@ class SocketWriter:
         self._ping_unanswered = False
         self._acknowledged = 0
         self._socket: int | None = None
-        self._unsent = UNSENT_BYTES
+        self._line = NEW_LINE
         self.fd: int | None = None
         self.bucket = 0
         self._transport: asyncio.Transport
@@ -132,11 +129,19 @@ class SocketWriter:
             self._corked.append(wire)
             return
         self._pushed += len(wire)
+        if self._line.slow:
+            wire = self._send_record(wire)
         self._transport.write(wire)
         if not self._full and (waiting := self._transport.get_write_buffer_size()) and self._is_full(waiting):
             self._full = True
             # Backpressure: nothing is read from a client that does not read its replies.
             self._transport.pause_reading()
+
+    def _send_record(self, wire: bytes | memoryview) -> bytes | memoryview:
+        """Send the bytes as a record of their own, where none wait before them; returns those that are left."""
+        if self._socket is None or self._transport.get_write_buffer_size() or self._transport.is_closing():
+            return wire
+        return memoryview(wire)[send_record(self._socket, wire) :]
 
     def _is_full(self, waiting: int) -> bool:
         """Whether the `waiting` bytes, which the kernel did not take, fill the transport: what waits is older than what
@@ -145,28 +150,29 @@ class SocketWriter:
         if self._socket is None:
             return waiting > HIGH_WATER
         now = asyncio.get_running_loop().time()
-        self._blocked_at = self._blocked_at or now
+        if not self._blocked_at:
+            self._blocked_at, self._blocked_acked = now, self._acked(waiting)
         behind = self._connection is not None and not self._connection.live
-        if behind or self._unsent == LEAST_UNSENT:
+        if behind or self._line.slow:
             return True
-        full = waiting > HIGH_WATER or now - self._blocked_at >= BLOCKED_SECONDS
-        if full:  # what the kernel buffers from now on is catch-up
-            self._limit_unsent(LEAST_UNSENT)
+        full = waiting > HIGH_WATER or self._line.too_late(now - self._blocked_at, waiting)
+        if full:
+            self._adapt(self._line.narrowed())
         return full
 
-    def _adapt(self) -> None:
-        """Adapt the kernel's buffer to the line, now that no bytes wait any more: to what it carries in about
-        `BLOCKED_SECONDS`."""
-        took = asyncio.get_running_loop().time() - self._blocked_at
-        if took < BLOCKED_SECONDS / 2:
-            self._limit_unsent(min(2 * self._unsent, MOST_UNSENT))
-        elif took > 4 * BLOCKED_SECONDS:
-            self._limit_unsent(max(self._unsent // 2, LEAST_UNSENT))
+    def _measure(self) -> Line:
+        """The line, now that no bytes wait any more, by what it has carried since they began to."""
+        seconds = asyncio.get_running_loop().time() - self._blocked_at
+        return self._line.measured(self._acked(0) - self._blocked_acked, seconds, min_rtt(self._transport))
 
-    def _limit_unsent(self, size: int) -> None:
-        if size != self._unsent:
-            self._unsent = size
-            limit_unsent(self._transport.get_extra_info("socket"), size)
+    def _adapt(self, line: Line) -> None:
+        """Adapt the kernel's buffers to the line."""
+        before, self._line = self._line, line
+        sock = self._transport.get_extra_info("socket")
+        if line.unsent != before.unsent:
+            limit_unsent(sock, line.unsent)
+        if line.outstanding != before.outstanding:
+            limit_outstanding(sock, line.outstanding)
 
     def _cork(self, *first: bytes) -> None:
         self._corked = [*first]
@@ -179,14 +185,16 @@ class SocketWriter:
         self._offer_fd()
 
     def _offer_fd(self) -> None:
-        """Offer the descriptor for direct writes, unless data is buffered that must be written before."""
-        if not (self._closed or self._deflate or self._corked is not None or self._transport.get_write_buffer_size()):
+        """Offer the descriptor for direct writes, unless data is buffered that must be written before, or each write is
+        a record."""
+        held = self._closed or self._deflate or self._line.slow or self._corked is not None
+        if not (held or self._transport.get_write_buffer_size()):
             self.fd = self._socket
 
     def _drain(self) -> bool:
         """Record that the buffer has room again; returns whether it was full until now."""
         if self._blocked_at:
-            self._adapt()
+            self._adapt(self._measure())
         self._offer_fd()
         self._read = -1  # it has read
         drained, self._full, self._blocked_at = self._full, False, 0.0
