@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
+from gateway.cluster.redis import control_stream
 from gateway.core.window import Bounds
 from gateway.logs.redis import RedisLog, follower, page_reader, writer
 from gateway.testing import CURSOR_KEY, Clock, LogUnderTest
@@ -36,6 +37,7 @@ def have_patience(monkeypatch: pytest.MonkeyPatch) -> None:
         (writer, ("ANSWER_SECONDS", "COMMAND_SECONDS")),
         (follower, ("ANSWER_SECONDS",)),
         (page_reader, ("COMMAND_SECONDS",)),
+        (control_stream, ("COMMAND_SECONDS",)),
     ):
         for limit in limits:
             monkeypatch.setattr(module, limit, PATIENCE)
