@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 
 from gateway.cluster.redis import control_stream
 from gateway.core.window import Bounds
-from gateway.logs.redis import RedisLog, follower, page_reader, writer
+from gateway.logs.redis import RedisLog, follower, page_reader, pubsub, writer
 from gateway.testing import CURSOR_KEY, Clock, LogUnderTest
 from tests.support.pauses import PATIENCE
 from tests.support.redis import RedisServer
@@ -38,6 +38,7 @@ def have_patience(monkeypatch: pytest.MonkeyPatch) -> None:
         (follower, ("ANSWER_SECONDS",)),
         (page_reader, ("COMMAND_SECONDS",)),
         (control_stream, ("COMMAND_SECONDS",)),
+        (pubsub, ("HEARTBEAT_TIMEOUT",)),
     ):
         for limit in limits:
             monkeypatch.setattr(module, limit, PATIENCE)
