@@ -117,7 +117,7 @@ async def followers_of(stack: AsyncExitStack, there: Stage, rooms: str, **claims
 async def test_token_that_expires_while_live(server: RedisServer, prefix: str) -> None:
     """The client gets the warning and 4401, and nothing after it, on each of the nodes."""
     async with three(server, prefix) as (there, publisher), AsyncExitStack() as stack:
-        expires = int(time.time()) + 5
+        expires = int(time.time()) + 12
         eves = await followers_of(stack, there, "tenant", expires_in=expires - int(time.time()))
         ends = ran() + expires - time.time()
         await publisher.more(50)

@@ -26,6 +26,7 @@ async def test_a_deadline_expires_all_the_same() -> None:
         await ask()
 
 
+@pytest.mark.timing
 async def test_events_are_accepted(server: RedisServer, prefix: str) -> None:
     """Both the event that is under way and later ones."""
     async with redis_log(server.url, prefix=prefix) as subject:
@@ -38,6 +39,7 @@ async def test_events_are_accepted(server: RedisServer, prefix: str) -> None:
         await subject.log.append("acme", draft(2))
 
 
+@pytest.mark.timing
 async def test_the_first_client_of_a_tenant_is_let_in(server: RedisServer, prefix: str) -> None:
     """Its node has yet to read the log."""
     async with redis_log(server.url, prefix=prefix) as subject, redis_log(server.url, prefix=prefix) as other:
