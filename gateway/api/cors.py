@@ -21,12 +21,12 @@ class CrossOriginRoute(APIRoute):
     of the browser (cookies) are never allowed: a page sends a token.
     """
 
-    origins: OriginPolicy | None = None
+    origins: OriginPolicy
 
     async def handle(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["method"] == "POST" and not any(name == b"origin" for name, _ in scope["headers"]):
             return await super().handle(scope, receive, send)  # a publisher; POST responses are not cached
-        origin = None if self.origins is None else self.origins.page_of(group_headers(scope["headers"]))
+        origin = self.origins.page_of(group_headers(scope["headers"]))
         if origin is None:
             return await super().handle(scope, receive, _adding(send, [(b"vary", b"Origin")]))
         allowed = [(b"access-control-allow-origin", origin), (b"vary", b"Origin")]

@@ -7,7 +7,7 @@ from typing import Final
 
 from fastapi import APIRouter, HTTPException, Response
 
-from gateway.api.routes import ProblemRoute
+from gateway.api.routes import MethodRoute
 from gateway.core.connect_request import WEBSOCKET_PATH
 
 HEADERS: Final = {
@@ -22,7 +22,7 @@ HEADERS: Final = {
 def pages_router(websocket_path: str) -> APIRouter:
     """The routes of the pages: the dashboard at `/`, which connects to `websocket_path`, the operators' console at
     `/console`, the API reference at `/docs`, and their assets at `/web/…`."""
-    router = APIRouter(include_in_schema=False, route_class=ProblemRoute)
+    router = APIRouter(include_in_schema=False, route_class=MethodRoute)
     contents = dict(_read(files("gateway") / "web", ""))
     path, configured = f'"{WEBSOCKET_PATH}"'.encode(), f'"{websocket_path}"'.encode()
     contents["index.html"] = contents["index.html"].replace(path, configured)

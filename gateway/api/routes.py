@@ -161,11 +161,11 @@ class ProblemRoute(CrossOriginRoute, MethodRoute):
     def __init__(self, path: str, endpoint: Callable[..., Any], *, summary: str | None = None, **options: Any) -> None:
         super().__init__(path, endpoint, summary=summary or _summary(endpoint), **options)
 
-    lifecycle: Lifecycle | None = None
+    lifecycle: Lifecycle
     ingest: IngestScheduler
     urgent: ClassVar = True
     """Whether bodies are parsed before what the same tenant publishes: an administrator can end a flood."""
-    proxies: Sequence[Proxy] = ()
+    proxies: Sequence[Proxy]
     guard: Callable[[Request], Awaitable[None]] | None = None
     """The check before the body is read, so that the body of a refused request takes no memory."""
 
@@ -188,8 +188,7 @@ class ProblemRoute(CrossOriginRoute, MethodRoute):
 
         async def answer(request: Request) -> Response:
             try:
-                if self.lifecycle is not None:
-                    await self.lifecycle.ensure_running()
+                await self.lifecycle.ensure_running()
                 if self.guard is not None:
                     await self.guard(request)
                 if self.body_field is not None:

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request, Response, WebSocket
 from gateway.api.authentication import extract_tickets, extract_tokens, headers_of, query_of
 from gateway.api.client import address_of
 from gateway.api.problems import problem
-from gateway.api.routes import ProblemRoute
+from gateway.api.routes import MethodRoute
 from gateway.core.connect_request import ConnectRequest, read_connect_request
 from gateway.engine.lifecycle import NotRunning
 from gateway.service.factory import Service
@@ -22,7 +22,7 @@ _ROOT = "/"
 
 
 def websocket_router(service: Service) -> APIRouter:
-    router = APIRouter(route_class=ProblemRoute)
+    router = APIRouter(route_class=MethodRoute)
     gateway = service.gateway
     lifecycle = gateway.lifecycle
     proxies = service.settings.proxies
