@@ -176,7 +176,7 @@ def _serves_as_declared(route: APIRoute, scope: Scope) -> bool:
 
 def _again(body: bytes | bytearray, receive: Receive) -> Receive:
     """A `receive` that repeats the body that has been read."""
-    read: list[Message] = [{"type": "http.request", "body": bytes(body), "more_body": False}]
+    read: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def again() -> Message:
         return read.pop() if read else await receive()

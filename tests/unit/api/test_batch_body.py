@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from pydantic_core import from_json
 
 from gateway.api import batch_body
-from gateway.api.batch_body import PIECE, parse_batch
+from gateway.api.batch_body import EVENT_BYTES, PIECE, parse_batch
+from gateway.api.problems import BodyError
 from gateway.engine import ingest
 from gateway.engine.fair_share import FairShare
 from gateway.engine.ingest import IngestScheduler
@@ -107,10 +108,23 @@ async def test_no_more_events_are_parsed_than_a_batch_may_have() -> None:
     assert 1_000 < len(events) < 50_000
 
 
-async def test_a_body_that_cannot_be_divided_costs_three_times_its_size(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """One event as large as the body, in which pieces could end anywhere."""
+NESTED = b",".join([b'{"type":1}'] * 200_000)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"events":[{"type":[' + NESTED + b"]}]}",
+        b'{"events":[{"type":1},{"type":[' + NESTED + b"]}]}",
+        b'{"more":[' + NESTED + b'],"events":[{"type":1}]}',
+        b'{"events":[{"type":1}],"more":[' + NESTED + b"]}",
+        b'{"events":[{"type":1},' + NESTED,
+        b'{"events":[{"type":[' + b"1," * 1_000_000 + b"1]}]}",
+        b'{"events":[{"type":' + b"[" * 1_000_000 + b"]" * 1_000_000 + b"}]}",
+    ],
+)
+async def test_no_step_is_longer_than_an_event_may_be(body: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A large body that is not only events of a bounded size is refused, and little of it parsed."""
     sizes: list[int] = []
 
     def parse(body: bytes, **options: Any) -> Any:
@@ -118,6 +132,26 @@ async def test_a_body_that_cannot_be_divided_costs_three_times_its_size(
         return from_json(body, **options)
 
     monkeypatch.setattr(batch_body, "from_json", parse)
-    body = b'{"events":[{"type":[' + b",".join([b'{"type":1}'] * 200_000) + b"]}]}"
+    with pytest.raises(BodyError) as refused:
+        await parsed(body)
+    assert refused.value.status_code in (400, 413)
+    assert max(sizes, default=0) <= PIECE + EVENT_BYTES + 2  # brackets
+
+
+async def test_events_in_which_pieces_could_end_anywhere_are_found_one_by_one() -> None:
+    event = {"type": [{"type": 1}] * 9_000}
+    body = json.dumps({"events": [event, {"type": 2}, event, event, {"type": 3}]}).encode()
     assert await parsed(body) == whole(body)
-    assert sum(sizes) <= 3 * len(body)
+
+
+async def test_events_of_objects_like_events_cost_a_few_times_their_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+
+    def parse(body: bytes, **options: Any) -> Any:
+        sizes.append(len(body))
+        return from_json(body, **options)
+
+    monkeypatch.setattr(batch_body, "from_json", parse)
+    body = json.dumps({"events": [{"type": "a.b", "data": {"list": [{"type": 1}] * 1_000}}] * 1_000}).encode()
+    assert await parsed(body) == whole(body)
+    assert sum(sizes) <= 4 * len(body)
