@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Iterator
+from heapq import heapify, heappop
 from itertools import chain
 from operator import add, sub
 from typing import Final, NamedTuple
@@ -89,16 +90,20 @@ class UsageMeter:
         self._trim()
 
     def rows(self, tenant: str | None, after: tuple[int, str]) -> Iterator[UsageRow]:
-        """The rows after an hour and a tenant, in this order, of one tenant or of all; the last hour goes on."""
+        """The rows after an hour and a tenant, in this order, of one tenant or of all; the last hour goes on. The first
+        k of n later ones in an hour take O(n + k log n)."""
         hours = {**self._hours, self._hour: self._hours.get(self._hour, {})}
         for hour in sorted(each for each in hours if each * _HOUR >= after[0]):
             current = hour == self._hour
             names = {*hours[hour], *(self._tenants() if current else ())} if tenant is None else {tenant}
-            for name in sorted(names):
+            later = [name for name in names if (hour * _HOUR, name) > after]
+            heapify(later)
+            while later:
+                name = heappop(later)
                 used = hours[hour].get(name, Usage())
                 if current:
                     used = used.plus(self._count(name).minus(self._before.get(name, Usage())))
-                if any(used) and (hour * _HOUR, name) > after:
+                if any(used):
                     yield UsageRow(hour * _HOUR, name, used)
 
     async def _run(self) -> None:

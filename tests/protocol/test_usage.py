@@ -1,6 +1,7 @@
 """`GET /admin/usage`: what each tenant has used, by the hour."""
 
 from collections.abc import AsyncIterator
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -110,6 +111,30 @@ async def test_an_administrator_sees_its_tenant_and_the_platform_sees_all(
         assert_problem(await api.get("/admin/usage?tenant=globex"), 403, "scope_missing")
     async with http(metered, token(metered, clocks)) as api:
         assert_problem(await api.get("/admin/usage"), 403, "scope_missing")
+
+
+async def test_a_page_counts_what_it_shows(
+    metered: RunningGateway, clocks: Clocks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tenants of the pages before and after it cost no count."""
+    for number in range(60):
+        await metered.publish(f"t{number:02}", circle_id=1)
+    counted: list[str] = []
+    log = metered.service.gateway.log
+    appended = log.appended
+
+    def recorded(tenant: str) -> int:
+        counted.append(tenant)
+        return appended(tenant)
+
+    monkeypatch.setattr(log, "appended", recorded)
+    everywhere = {"scope": "platform", "tenant": "ops"}
+    (first, *_) = await hours(metered, clocks, "?limit=1", **everywhere)
+    hour = int(datetime.fromisoformat(first["hour"]).timestamp())
+    counted.clear()
+    rows = await hours(metered, clocks, f"?limit=5&after={hour}:t49", **everywhere)
+    assert [row["tenant"] for row in rows] == [f"t{number}" for number in range(50, 55)]
+    assert len(counted) <= 6
 
 
 async def test_the_number_of_rows_is_bounded(
