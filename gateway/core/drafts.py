@@ -14,7 +14,6 @@ from schemas.events import Op, encode_event
 from schemas.rooms import Route, is_subject
 from schemas.trace_context import traceparent_of
 
-_NAMES: Final = frozenset({str})
 _PLAIN: Final = frozenset({str, int, bool, type(None)})
 _ADDED: Final = len(payload_of(b"{}", CURSOR_LENGTH * "x", "")) - len(b"{}")
 """Bytes that the log adds to an event's frame, without the timestamp's digits."""
@@ -70,7 +69,10 @@ def draft_of(
 
 def _is_plain(data: Mapping[str, Any]) -> bool:
     """Whether names and values are as a parser of JSON would return them."""
-    return _NAMES.issuperset(map(type, data)) and _PLAIN.issuperset(map(type, data.values()))
+    for name, value in data.items():  # noqa: SIM110 - half the time of `all`, for the few members of a piece
+        if name.__class__ is not str or value.__class__ not in _PLAIN:
+            return False
+    return True
 
 
 def _removal(data: Mapping[str, Any], room: str) -> Removal | None:

@@ -2,21 +2,24 @@
 
 from collections import OrderedDict
 from collections.abc import Container, Iterator, Mapping
+from dataclasses import dataclass
 from itertools import takewhile
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from gateway.core.errors import GatewayError
 from gateway.core.frame import Frame
+from gateway.core.item_value import ItemValue
 from schemas.codes import ErrorCode
-from schemas.events import Op, decode_event, encode_event, json_size
+from schemas.events import Op, decode_event, encode_event
 
 MAX_ITEM_BYTES: Final = 64 * 1024
 """The limit of an item's `data` as JSON."""
 
 
-class Change(NamedTuple):
+@dataclass(slots=True)
+class Change:
     """The change of the item `key` in an event's rooms. `data` is that of an `append`, where it is already decoded and
-    JSON has the same values."""
+    JSON has the same values. Not frozen, since that takes twice as long to make, for every keyed event."""
 
     key: str
     op: Op
@@ -33,9 +36,8 @@ class ItemTooLarge(GatewayError):
 
 class Item:
     """The newest value of what a key names in `rooms`: the event at the offset `newest`, in place of whose data is the
-    whole `value` where texts were appended. It is whole from the offset `base` on, the last `set`. It is `kept` as
-    state, unless it has ended or was pushed out. `size` is of the data, in bytes, or a little more; 0 where it is not
-    kept."""
+    `value` where texts were appended. It is whole from the offset `base` on, the last `set`. It is `kept` as state,
+    unless it has ended or was pushed out. `size` is an upper bound of the bytes of its data; 0 where it is not kept."""
 
     __slots__ = ("_framed", "base", "frame", "kept", "key", "newest", "op", "rooms", "size", "value")
 
@@ -46,22 +48,25 @@ class Item:
         self.op: Op = "set"
         self.kept = False
         self.frame: Frame
-        self.value: dict[str, Any] | None = None
+        self.value: ItemValue | None = None
         self._framed: tuple[int, Frame] | None = None
 
     def change(self, offset: int, frame: Frame, change: Change, value: dict[str, Any] | None) -> None:
         """Apply the event at `offset`; `value` is the item's resulting value, where that is known."""
-        if change.op == "append" and self.kept:
-            if value is None:
-                data = change.data
-                self.append(decode_event(frame.payload)["data"] if data is None else data)
-            else:
-                self.value, self.size = value, json_size(value)
+        op = change.op
+        if op == "append" and self.kept and value is None:
+            data = change.data
+            if self.value is None:
+                self.value = ItemValue(self._data())
+            self.value.append(decode_event(frame.payload)["data"] if data is None else data)
+            self.size += len(frame.wire)
         else:
-            self.value, self.base = value, offset
-            self.size = 0 if change.op == "delete" else len(frame)
-        self.newest, self.op, self.frame, self._framed = offset, change.op, frame, None
-        self.kept = change.op != "delete"
+            if op != "append" or not self.kept:
+                self.base = offset
+            self.kept = op != "delete"
+            self.value = None if value is None else ItemValue(value)
+            self.size = 0 if not self.kept else len(frame.wire) if self.value is None else self.value.size()
+        self.newest, self.op, self.frame, self._framed = offset, op, frame, None
 
     def push_out(self, event_id: str) -> Frame:
         """Make it one that is not kept; returns the frame of its newest version, with the id `event_id`, as a whole."""
@@ -70,28 +75,15 @@ class Item:
         self.kept, self.size = False, 0
         return self.frame
 
-    def append(self, data: Mapping[str, Any]) -> None:
-        """Append texts to those of the item, and replace or add other members. Costs O(the item's texts)."""
-        value = self.value
-        if value is None:
-            value = self.value = self.whole()
-            self.size = json_size(value)
-        for name, new in data.items():
-            old = value.get(name)
-            if isinstance(new, str) and isinstance(old, str):
-                value[name] = old + new
-                self.size += json_size(new) - 2
-            else:
-                added = json_size(name) + 1 + bool(value) if name not in value else -json_size(old)
-                self.size += json_size(new) + added
-                value[name] = new
-
-    def whole(self) -> dict[str, Any]:
-        """The item's `data`."""
-        if self.value is not None:
-            return self.value
+    def _data(self) -> dict[str, Any]:
         data: dict[str, Any] = decode_event(self.frame.payload)["data"]
         return data
+
+    def require_room(self, body: bytes) -> None:
+        """Raise `ItemTooLarge` where an `append`, the event `body`, would make it too large."""
+        value = ItemValue(self._data()) if self.value is None else self.value
+        if value.size() + len(body) > MAX_ITEM_BYTES and value.size_with(decode_event(body)["data"]) > MAX_ITEM_BYTES:
+            raise ItemTooLarge
 
     def frame_at(self, offset: int, event_id: str) -> Frame:
         """The newest value as one whole `set`, or the `delete`, for the place and with the id of one of its versions.
@@ -104,7 +96,7 @@ class Item:
             if self.op == "append":
                 event["op"] = "set"
                 if self.value is not None:
-                    event["data"] = self.value
+                    event["data"] = self.value.whole()
             self._framed = (offset, Frame(encode_event(event), event_id))
         return self._framed[1]
 
@@ -114,10 +106,11 @@ class ItemStore:
     change is the oldest. Of former items, those that have ended or were pushed out, there are as many as their newest
     versions in the window.
 
-    All is O(1), but that an `append` costs O(texts of its item), a copy of at most 64 KiB.
+    `bytes` are their sizes, which are exact before an item is taken for them. All is O(1), besides what an `ItemValue`
+    takes.
     """
 
-    __slots__ = ("_former", "_items", "bytes", "max_bytes", "max_items")
+    __slots__ = ("_former", "_inexact", "_items", "bytes", "max_bytes", "max_items")
 
     def __init__(self, max_items: int, max_bytes: int) -> None:
         self.max_items = max_items
@@ -125,6 +118,7 @@ class ItemStore:
         self.bytes = 0
         self._items: OrderedDict[tuple[str, tuple[str, ...]], Item] = OrderedDict()
         self._former: dict[tuple[str, tuple[str, ...]], Item] = {}
+        self._inexact: set[Item] = set()
 
     def __len__(self) -> int:
         """The number of items with a value."""
@@ -139,16 +133,11 @@ class ItemStore:
         return self._items.get((key, rooms))
 
     def require_room(self, rooms: tuple[str, ...], change: Change, body: bytes) -> None:
-        """Raise `ItemTooLarge` where an `append`, the event `body`, would make the item too large."""
+        """Raise `ItemTooLarge` where the `change`, an `append` of the event `body`, would make the item too large."""
         item = self._items.get((change.key, rooms))
-        if change.op != "append" or item is None or item.size + len(body) <= MAX_ITEM_BYTES:
-            return
-        trial = Item(change.key, rooms)
-        trial.value = dict(item.whole())
-        trial.size = json_size(trial.value) if item.value is None else item.size
-        trial.append(decode_event(body)["data"])
-        if trial.size > MAX_ITEM_BYTES:
-            raise ItemTooLarge
+        if item is not None and item.size + len(body) > MAX_ITEM_BYTES:
+            item.require_room(body)
+            self._measure(item)
 
     def change(
         self, offset: int, rooms: tuple[str, ...], frame: Frame, change: Change, value: dict[str, Any] | None
@@ -156,35 +145,58 @@ class ItemStore:
         """Apply the event at `offset`, the newest; returns its item, and where that was changed before, or 0. `value`
         is the item's value with this change, where it is known."""
         id = (change.key, rooms)
-        item = self._items.get(id)
+        known = item = self._items.get(id)
         if item is None:
             item = self._former.pop(id, None) or Item(change.key, rooms)
         before, size = item.newest, item.size
         item.change(offset, frame, change, value)
         self.bytes += item.size - size
+        if change.op == "append":
+            self._inexact.add(item)
+        elif self._inexact:
+            self._inexact.discard(item)
         if change.op == "delete":
             self._items.pop(id, None)
             self._former[id] = item
-        else:
+        elif known is None:
             self._items[id] = item
+        else:
             self._items.move_to_end(id)
         return item, before
 
+    def measure(self) -> None:
+        """Make all sizes exact. O(data of the items that are appended to)."""
+        while self._inexact:
+            self._measure(next(iter(self._inexact)))
+
+    def _measure(self, item: Item) -> None:
+        self._inexact.discard(item)
+        if item.value is not None:
+            size = item.value.size()
+            self.bytes += size - item.size
+            item.size = size
+
     def take_over(self) -> Item | None:
         """Evict the least recently changed item and return it; None where all are within the bounds."""
+        while self.bytes > self.max_bytes and self._inexact:
+            self._measure(next(iter(self._inexact)))
         if len(self._items) <= self.max_items and self.bytes <= self.max_bytes:
             return None
-        _, item = self._items.popitem(last=False)
-        self.bytes -= item.size
+        item = next(iter(self._items.values()))
+        self._forget(item)
         return item
+
+    def _forget(self, item: Item) -> None:
+        del self._items[item.key, item.rooms]
+        self._inexact.discard(item)
+        self.bytes -= item.size
 
     def take_before(self, offset: int) -> Item | None:
         """Forget the item whose change is the oldest, if that is before `offset`, and return it."""
         item = next(iter(self._items.values()), None)
         if item is None or item.newest >= offset:
             return None
-        del self._items[item.key, item.rooms]
-        self.bytes -= item.size
+        self._forget(item)
         return item
 
     def take_others(self, until: int, offsets: Container[int]) -> list[Item]:
@@ -193,8 +205,7 @@ class ItemStore:
         early = takewhile(lambda item: item.newest <= until, self._items.values())
         others = [item for item in early if item.newest not in offsets]
         for item in others:
-            del self._items[item.key, item.rooms]
-            self.bytes -= item.size
+            self._forget(item)
         return others
 
     def keep_former(self, item: Item) -> None:

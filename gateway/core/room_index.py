@@ -22,34 +22,34 @@ class Extent(NamedTuple):
 
 
 class _Offsets:
-    """Ascending offsets: a queue with binary search, which a `deque` does not have (its middle is O(n)). `gone` of
-    those from `start` on are removed and not yet deleted."""
+    """Ascending offsets: a queue with binary search, which a `deque` does not have (its middle is O(n)). Those before
+    `start` are removed; others are compacted once there are `limit`."""
 
-    __slots__ = ("gone", "items", "start")
+    __slots__ = ("items", "limit", "start")
 
     def __init__(self) -> None:
         self.items: list[int] = []
         self.start = 0
-        self.gone = 0
+        self.limit = _COMPACT
 
-    def remove(self, offset: int, kept: Container[int]) -> bool:
-        """Remove an offset, which is in `kept` no more; whether it was the last."""
+    def remove_first(self, kept: Container[int]) -> bool:
+        """Remove the first ones that are not in `kept`; whether these were all."""
         items, start = self.items, self.start
-        if items[start] == offset:
+        while start < len(items) and items[start] not in kept:
             start += 1
-            while self.gone and items[start] not in kept:
-                start += 1
-                self.gone -= 1
-            self.start = start
-        else:
-            self.gone += 1
-        useless = start + self.gone
-        if useless == len(items):
+        if start == len(items):
             return True
-        if useless >= _COMPACT and useless * 2 > len(items):
-            self.items = [one for one in items[start:] if one in kept] if self.gone else items[start:]
-            self.start = self.gone = 0
+        if start >= _COMPACT and start * 2 > len(items):
+            del items[:start]
+            start = 0
+        self.start = start
         return False
+
+    def compact(self, kept: Container[int]) -> None:
+        """Remove all that are not in `kept`."""
+        self.items = list(filter(kept.__contains__, self.items))
+        self.start = 0
+        self.limit = max(_COMPACT, 2 * len(self.items))
 
     def between(self, after: int, until: int) -> range:
         """The indexes in `items` of the offsets above `after`, up to `until`."""
@@ -58,7 +58,7 @@ class _Offsets:
 
 
 class RoomIndex:
-    """The offsets of a window's entries by room.
+    """The offsets of a window's entries by room, of which the first ones are removed first.
 
     Memory is O(entries times rooms of each). `add` and `remove` are O(rooms of the entry), amortised. `candidates`
     is O(rooms times log entries), plus O(log rooms) for each offset taken.
@@ -69,18 +69,18 @@ class RoomIndex:
     def __init__(self) -> None:
         self.rooms: dict[str, _Offsets] = {}
 
-    def add(self, rooms: Iterable[str], offset: int) -> None:
-        """Add an entry at the end of the window."""
+    def add(self, rooms: Iterable[str], offset: int, kept: Container[int]) -> None:
+        """Add an entry at the end of the window; `kept` are the offsets of all that it has."""
         for room in rooms:
             offsets = self.rooms.get(room)
             if offsets is None:
                 offsets = self.rooms[room] = _Offsets()
             offsets.items.append(offset)
 
-    def remove(self, rooms: Iterable[str], offset: int, kept: Container[int]) -> None:
-        """Remove an entry of the window; `kept` are the offsets of the others."""
+    def remove(self, rooms: Iterable[str], kept: Container[int]) -> None:
+        """Remove an entry of these rooms; `kept` are the offsets of the others."""
         for room in rooms:
-            if self.rooms[room].remove(offset, kept):
+            if self.rooms[room].remove_first(kept):
                 del self.rooms[room]
 
     def candidates(self, spans: Spans, kept: Container[int], newest_first: bool = False) -> Iterable[int]:
@@ -109,8 +109,11 @@ class RoomIndex:
             return ()
         if len(runs) > 1 and count * 3 > len(every):
             runs = [(tenant, every)]
-        chains = [_kept(offsets, found[::step], kept) for offsets, found in runs]
+        chains = [self._taken(offsets, found[::step], kept) for offsets, found in runs]
         return chains[0] if len(chains) == 1 else _each_once(merge(*chains, reverse=newest_first))
+
+    def _taken(self, offsets: _Offsets, indexes: range, kept: Container[int]) -> Iterable[int]:
+        return map(offsets.items.__getitem__, indexes)
 
     def extent(self, spans: Spans) -> Extent | None:
         """The number of entries in `spans`, the first and the last of them; None where that takes a look at each.
@@ -119,16 +122,34 @@ class RoomIndex:
         for room, (after, until) in spans.items():
             offsets = self.rooms.get(room)
             if offsets is not None and (indexes := offsets.between(after, until)):
-                if found.entries or offsets.gone:
+                if found.entries:
                     return None
                 items = offsets.items
                 found = Extent(len(indexes), items[indexes[0]], items[indexes[-1]])
         return found
 
 
-def _kept(offsets: _Offsets, indexes: range, kept: Container[int]) -> Iterable[int]:
-    found = map(offsets.items.__getitem__, indexes)
-    return filter(kept.__contains__, found) if offsets.gone else found
+class SparseRoomIndex(RoomIndex):
+    """The offsets of entries that may be superseded, by later ones of the same rooms: these are not removed one by one
+    but passed over, until they are as many as the others of their room. So an entry that is superseded costs
+    nothing. `extent` is not known."""
+
+    __slots__ = ()
+
+    def add(self, rooms: Iterable[str], offset: int, kept: Container[int]) -> None:
+        for room in rooms:
+            offsets = self.rooms.get(room)
+            if offsets is None:
+                offsets = self.rooms[room] = _Offsets()
+            elif len(offsets.items) >= offsets.limit:
+                offsets.compact(kept)
+            offsets.items.append(offset)
+
+    def _taken(self, offsets: _Offsets, indexes: range, kept: Container[int]) -> Iterable[int]:
+        return filter(kept.__contains__, super()._taken(offsets, indexes, kept))
+
+    def extent(self, spans: Spans) -> None:
+        return None
 
 
 def _each_once(offsets: Iterable[int]) -> Iterator[int]:

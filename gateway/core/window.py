@@ -9,7 +9,7 @@ from gateway.core.cursor import Cursors, Position
 from gateway.core.frame import Frame
 from gateway.core.horizons import Horizons
 from gateway.core.items import Change, Item, ItemStore
-from gateway.core.room_index import Extent, RoomIndex, Spans
+from gateway.core.room_index import Extent, RoomIndex, Spans, SparseRoomIndex
 from gateway.core.trimmed_rooms import TrimmedRooms
 
 Gap = Literal["history_trimmed", "log_reset"]
@@ -80,7 +80,7 @@ class Window:
         self.epoch = epoch
         self.cursors = cursors
         self.head = head
-        self.first = first or head + 1
+        self._first = first or head + 1
         self.bytes = 0
         self.bounds = bounds
         self.items = ItemStore(bounds.max_items, bounds.max_item_bytes)
@@ -91,13 +91,23 @@ class Window:
         self._count = 0
         self._entries: dict[int, Entry] = {}
         self._rooms = RoomIndex()
-        self._keyed = RoomIndex()
+        self._keyed = SparseRoomIndex()
         self._places: list[int] = []
         self._purge_at = PURGE_PLACES
 
     def __len__(self) -> int:
         """How many entries from `first` on are not superseded."""
         return self._count
+
+    @property
+    def first(self) -> int:
+        """The offset of the first entry that is not superseded or state; that after the head without one. O(1) for
+        each offset there ever was."""
+        entries, first = self._entries, self._first
+        while first <= self.head and ((entry := entries.get(first)) is None or entry.superseded_by):
+            first += 1
+        self._first = first
+        return first
 
     def append(self, entry: Entry, value: dict[str, Any] | None = None) -> None:
         """Append `entry` at the head, and trim from the other end. Its offset must be `head + 1`. `value` is its item's
@@ -106,13 +116,13 @@ class Window:
             raise ValueError(f"offset {entry.offset} does not follow {self.head}")
         self._entries[entry.offset] = entry
         self.head = entry.offset
-        if entry.offset >= self.first:
+        if entry.offset >= self._first:
             self.bytes += len(entry.frame.wire)
             self._count += 1
         if entry.change is None:
-            self._rooms.add(entry.rooms, entry.offset)
+            self._rooms.add(entry.rooms, entry.offset, self._entries)
         else:
-            self._keyed.add(entry.rooms, entry.offset)
+            self._keyed.add(entry.rooms, entry.offset, self._entries)
             self._change(entry, entry.change, value)
         bounds = self.bounds
         # A single event over the bytes stays until the next one: an accepted event can be delivered.
@@ -120,12 +130,14 @@ class Window:
             self._drop_first()
 
     def _change(self, entry: Entry, change: Change, value: dict[str, Any] | None) -> None:
-        entry.item, before = self.items.change(entry.offset, entry.rooms, entry.frame, change, value)
-        entry.former = change.op == "delete"
+        items = self.items
+        entry.item, before = items.change(entry.offset, entry.rooms, entry.frame, change, value)
+        if change.op == "delete":
+            entry.former = True
         old = self._entries.get(before)
         if old is not None:
             old.superseded_by = entry.offset
-            if before >= self.first:
+            if before >= self._first:
                 self._count -= 1
                 self.bytes -= len(old.frame.wire)
             if self.horizons.newest >= before:
@@ -134,18 +146,17 @@ class Window:
                 if len(self._places) >= self._purge_at:
                     self._purge()
             else:
-                self._remove(old)
-            if before == self.first:
-                self._find_first()
-        while (item := self.items.take_over()) is not None:
-            self._push_out(item)
+                del self._entries[before]
+        if old is None or old.former or items.bytes > items.max_bytes:
+            while (item := items.take_over()) is not None:
+                self._push_out(item)
 
     def _push_out(self, item: Item) -> None:
         """Drop an item from the state, for its bounds. In the window its newest version stays until it is trimmed."""
         entry = self._entries[item.newest]
         self.pushed_out.record(item.rooms, item.newest)
         frame = item.push_out(entry.event_id)
-        if item.newest >= self.first:
+        if item.newest >= self._first:
             self.items.keep_former(item)
             self.bytes += len(frame.wire) - len(entry.frame.wire)
             entry.frame, entry.former = frame, True
@@ -162,17 +173,15 @@ class Window:
         """Drop the items whose newest change is at `until` or before, and none of `offsets`: they have ended."""
         for item in self.items.take_others(until, offsets):
             entry = self._entries[item.newest]
-            if item.newest >= self.first:
+            if item.newest >= self._first:
                 self._count -= 1
                 self.bytes -= len(entry.frame.wire)
             self._remove(entry)
             self.losses += 1  # a replay may have announced it
-        self._find_first()
 
     def skip(self, offset: int) -> None:
         """Advance the head to before `offset`: all entries up to there are superseded, or known to be lost."""
         self.head = offset - 1
-        self._find_first()
 
     def lose(self, trimmed: TrimmedRooms) -> None:
         """Entries after the head are lost as well, as `trimmed` has it: no earlier event is kept any more."""
@@ -202,20 +211,13 @@ class Window:
         entry = self._entries[self.first]
         self.bytes -= len(entry.frame.wire)
         self._count -= 1
-        self.first += 1
-        self._find_first()
+        self._first += 1
         item = entry.item
         if item is None:
             self._lose(entry)
         elif entry.former:
             self.items.forget_former(item)
             self._lose(entry)
-
-    def _find_first(self) -> None:
-        """Pass over what is superseded. O(1) for each offset there ever was."""
-        entries = self._entries
-        while self.first <= self.head and ((entry := entries.get(self.first)) is None or entry.superseded_by):
-            self.first += 1
 
     def _lose(self, entry: Entry) -> None:
         self._remove(entry)
@@ -225,7 +227,7 @@ class Window:
     def _remove(self, entry: Entry) -> None:
         del self._entries[entry.offset]
         index = self._rooms if entry.change is None else self._keyed
-        index.remove(entry.rooms, entry.offset, self._entries)
+        index.remove(entry.rooms, self._entries)
 
     # ---- rounds of catch-up
 

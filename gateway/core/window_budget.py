@@ -59,6 +59,7 @@ class WindowBudget:
 
 def _shrink(window: Window, max_bytes: int) -> None:
     """Drop the oldest entries, then the items whose change is the oldest, until the others have at most `max_bytes`."""
+    window.items.measure()
     window.shrink(max_bytes - window.items.bytes)
     over, newest = size_of(window) - max_bytes, 0
     for item in window.items:

@@ -78,7 +78,7 @@ class MemoryLog:
             known = keys.claim(draft.key, draft.body, offset, now, self._timer())
             if known is not None:
                 return Receipt(window.cursors.encode(self._epoch, known.offset), duplicate=True, at=known.at)
-        if draft.change is not None:
+        if draft.change is not None and draft.change.op == "append":
             try:
                 window.items.require_room(draft.rooms, draft.change, draft.body)
             except ItemTooLarge:

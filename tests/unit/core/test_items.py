@@ -72,8 +72,10 @@ def test_item_is_what_its_changes_make_of_it(steps: list[tuple[str, Op, dict[str
                 assert event.get("op") in (None, "set")
                 item = story.store.get(name, ROOMS)
                 assert item is not None
+                assert item.size >= len(encode_event(story.values[name, ROOMS]))
+                story.store.measure()
                 if item.value is not None:
-                    assert item.size == len(encode_event(item.value))
+                    assert item.size == len(encode_event(item.value.whole()))
         assert story.store.bytes == sum(item.size for item in story.store)
         assert len(story.store) == len(story.values)
 
@@ -160,6 +162,26 @@ def test_item_whose_change_is_the_oldest_goes_first() -> None:
             pass
     assert [item.key for item in small.store] == ["f", "g", "h", "i", "j"]
     assert small.store.bytes <= 2_000
+
+
+def test_nothing_is_pushed_out_for_sizes_that_are_not_exact() -> None:
+    """A piece counts with its whole event until the sizes matter; then each item has that of its data."""
+    limit = 10 * len(encode_event({"t": 99 * "ab", "n": 99})) + 20
+    story = Story(max_bytes=limit)
+    for n in range(100):
+        for key in "0123456789":
+            story.change(key, "append", {"t": "ab" if n else "", "n": n})
+            assert story.store.take_over() is None
+            assert story.store.bytes <= limit
+    story.store.measure()
+    assert story.store.bytes == limit - 20
+    story.change("0", "append", {"t": 21 * "x"})
+    gone = story.store.take_over()
+    assert gone is not None
+    assert gone.key == "1"
+    story.change("0", "delete", {})
+    story.store.measure()
+    assert story.store.bytes == sum(item.size for item in story.store) == 8 * (limit - 20) // 10
 
 
 def test_item_starts_over_after_its_end() -> None:

@@ -10,7 +10,7 @@ from gateway.core.catch_up import Progress, history_start, send_next_batch, star
 from gateway.core.connection import Connection
 from gateway.core.frame import DeliveryCount
 from gateway.core.manager import ConnectionManager
-from gateway.core.room_index import RoomIndex
+from gateway.core.room_index import RoomIndex, SparseRoomIndex
 from gateway.core.window import Bounds, Entry, Window
 from tests.support.entries import EPOCH, connection, entry, window
 from tests.support.transports import FakeTransport
@@ -73,12 +73,33 @@ def test_trimmed_entries_take_no_memory() -> None:
     held, index = window(bounds=Bounds(max_events=100)), RoomIndex()
     for offset in range(1, 5_001):
         held.append(entry(offset, BUSY, f"project:{offset}"))
-        index.add((BUSY, f"project:{offset}"), offset)
+        kept = range(max(1, offset - 99), offset + 1)
+        index.add((BUSY, f"project:{offset}"), offset, kept)
         if offset > 100:
-            index.remove((BUSY, f"project:{offset - 100}"), offset - 100, range(offset - 99, offset + 1))
+            index.remove((BUSY, f"project:{offset - 100}"), kept)
     assert len(index.rooms) == 101
     assert len(index.rooms[BUSY].items) <= 2 * 100 + 64
     assert list(islice(held.candidates({BUSY: (0, 5_000)}), 2)) == [4_901, 4_902]
+
+
+def test_superseded_entries_take_no_memory() -> None:
+    """However often the items of a room change, it has about as many offsets as items; in a lookup they are once, each
+    at its newest version, and a room whose entries are removed is forgotten."""
+    index, items = SparseRoomIndex(), 100
+    kept: dict[int, None] = {}
+    for offset in range(1, 10_001):
+        kept[offset] = None
+        index.add((BUSY, "tenant"), offset, kept)
+        if offset % 5 == 0:
+            index.add((QUIET,), offset, kept)
+        kept.pop(offset - items, None)
+        assert len(index.rooms[BUSY].items) <= 2 * items + 64
+    assert len(index.rooms[QUIET].items) <= 2 * items // 5 + 64
+    assert list(index.candidates({BUSY: (0, 10_000)}, kept)) == list(range(9_901, 10_001))
+    assert list(index.candidates({QUIET: (0, 9_950)}, kept, True)) == list(range(9_950, 9_900, -5))
+    kept.clear()
+    index.remove((BUSY, QUIET, "tenant"), kept)
+    assert not index.rooms
 
 
 @pytest.mark.parametrize("rooms", [[QUIET], [BUSY, QUIET, "project:1"], ["tenant"]])
