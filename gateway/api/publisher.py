@@ -73,7 +73,8 @@ class HttpPublisher:
         async for some in batch.slices(events):
             # Concurrent appends: a remote log takes many in one round trip.
             under_way += [self._try_append(scope, identity, item, traceparent) for item in some]
-            await self._collect(under_way, results, _AHEAD)
+            # To a log in this process, coroutines: they are done at once and cost their part of the slice.
+            await self._collect(under_way, results, _AHEAD if _are_sent(under_way) else 0)
         await self._collect(under_way, results, 0)
         late = LogUnavailable("the event was not accepted: the events before it took too long; send it again later")
         self._counts.refused += len(events) - len(results)
@@ -91,9 +92,8 @@ class HttpPublisher:
             return _failure(error)
 
     async def _collect(self, under_way: deque[UnderWay], results: list[Result], left: int) -> None:
-        """Move results over in order, until `left` appends are under way. Appends to a log in this process, coroutines,
-        are done at once: they cost their part of the slice."""
-        while len(under_way) > left or (under_way and not _is_sent(under_way[0])):
+        """Move results over in order, until `left` appends are under way."""
+        while len(under_way) > left:
             sent = under_way.popleft()
             if isinstance(sent, dict):
                 results.append(sent)
@@ -111,8 +111,10 @@ class HttpPublisher:
         return {"event_id": receipt.event_id, "duplicate": receipt.duplicate, "rooms": rooms}
 
 
-def _is_sent(sent: UnderWay) -> bool:
-    return not isinstance(sent, dict) and asyncio.isfuture(sent[0])
+def _are_sent(under_way: deque[UnderWay]) -> bool:
+    """Whether the appends are in progress, as those to a remote log are, which are all futures."""
+    last = next((each for each in reversed(under_way) if not isinstance(each, dict)), None)
+    return last is not None and asyncio.isfuture(last[0])
 
 
 def _failure(error: Exception) -> Result:

@@ -52,8 +52,10 @@ class KeyedRateLimiter(Generic[K]):
 
     def acquire(self, key: K, now: float) -> float:
         """Spend one of `key`; the seconds to wait, 0 where it was granted."""
-        known = self._due.get(key)
         rate = self._single.get(key, self.rate) if self._single else self.rate
+        if rate.per_second <= 0:
+            return 0.0
+        known = self._due.get(key)
         due, wait = rate.acquire(self._older.get(key, 0.0) if known is None else known, now)
         if due > now:
             self._due[key] = due
