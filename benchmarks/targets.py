@@ -125,6 +125,13 @@ TARGETS: Final = (
         _of("keyed", keyed.PUBLISH, "set_ratio"),
     ),
     Target(
+        "CPU of publishing an `append` in process, times a plain event's",
+        1.5,
+        True,
+        "{:.2f}",
+        _of("keyed", keyed.PUBLISH, "append_ratio"),
+    ),
+    Target(
         "CPU of catch-up over 10,000 superseded events, times less than without keys",
         20.0,
         False,
