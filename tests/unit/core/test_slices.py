@@ -2,7 +2,7 @@
 
 from gateway.core.frame import Batch, Frame
 from gateway.core.manager import ConnectionManager
-from gateway.core.slices import RECIPIENT_COST, SLICE_COST, sliced
+from gateway.core.slices import ALONE_SLICE_COST, RECIPIENT_COST, SLICE_COST, sliced
 from tests.support.entries import connection
 
 
@@ -18,5 +18,7 @@ def test_slices_take_about_the_same_time() -> None:
     assert max(costs) <= SLICE_COST
     assert min(costs[:-1]) > 0.9 * SLICE_COST
     assert list(sliced([])) == [[]]
-    large_parts = sliced([(small, clients)], alone=True)
-    assert [len(some) for part in large_parts for _, some in part] == [1_250, 1_250, 500]
+    assert [len(part) for part in sliced([(small, clients)], alone=True)] == [1]
+    whole = ALONE_SLICE_COST // RECIPIENT_COST
+    many = (clients * (whole // len(clients) + 1))[: whole + 10]
+    assert [len(some) for part in sliced([(small, many)], alone=True) for _, some in part] == [whole, 10]
