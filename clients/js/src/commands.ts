@@ -30,6 +30,7 @@ export class Commands {
   #pending = new Map<unknown, [Done, Failed, number, Timer]>();
   #waiting: (() => void)[] = [];
   #paidUntil = 0; // by the gateway's rate, for what was sent
+  #timer = new Timer();
 
   constructor(host: Host) { this.#host = host; }
 
@@ -46,7 +47,7 @@ export class Commands {
       this.#pending.set(id, [done, failed, size, timer]);
       const wait = () => timer.set(REPLY_DEADLINE, () => {
         if (this.#host.rooms.replaying) wait();
-        else this.settle(id, undefined, new GatewayError({ code: 'timeout', message: `no reply to ${type}` }));
+        else this.settle(id, undefined, new GatewayError({ code: 'timeout', message: 'no answer from the gateway' }));
       });
       wait();
     };
@@ -58,7 +59,7 @@ export class Commands {
     const { commands_per_second, command_burst } = this.#host.data?.limits ?? {};
     while (this.#waiting.length) {
       const early = this.#paidUntil - now() - 500 * command_burst / commands_per_second;
-      if (early > 0) return void setTimeout(() => this.#pace(), early);
+      if (early > 0) return this.#timer.set(early, () => this.#pace());
       this.#waiting.shift()!();
     }
   }
@@ -81,5 +82,7 @@ export class Commands {
     const largest = code === 1009 && Math.max(...pending.map(([, each]) => each[2]));
     for (const [id, each] of pending) this.settle(id, undefined, each[2] === largest ? tooLarge() : disconnected());
     for (const send of this.#waiting.splice(0)) send(); // there is no wire, so they fail
+    this.#timer.stop();
+    this.#paidUntil = 0;
   }
 }

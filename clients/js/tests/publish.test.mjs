@@ -147,6 +147,21 @@ describe('publish', () => {
     await Promise.all(replies);
   });
 
+  test('of many at once has a burst of its own on each connection', async () => {
+    const client = await start({ random: () => 0 });
+    const limits = { commands_per_second: 1, command_burst: 4 };
+    socket().established({ limits });
+    for (let n = 0; n < 9; n += 1) client.publish(draft).catch(() => {});
+    await settle();
+    assert.equal(socket().asked('publish').length, 3);
+    socket().drop();
+    await pass(500);
+    socket().established({ limits });
+    await settle();
+    assert.equal(socket().asked('publish').length, 3);
+    client.close();
+  });
+
   test('that waits to be sent again gives up at once where the client is closed', async () => {
     const client = await live();
     const reply = client.publish(draft);

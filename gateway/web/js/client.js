@@ -66,6 +66,7 @@ var Commands = class {
   #waiting = [];
   #paidUntil = 0;
   // by the gateway's rate, for what was sent
+  #timer = new Timer();
   constructor(host) {
     this.#host = host;
   }
@@ -82,7 +83,7 @@ var Commands = class {
       this.#pending.set(id, [done, failed, size, timer]);
       const wait = () => timer.set(REPLY_DEADLINE, () => {
         if (this.#host.rooms.replaying) wait();
-        else this.settle(id, void 0, new GatewayError({ code: "timeout", message: `no reply to ${type}` }));
+        else this.settle(id, void 0, new GatewayError({ code: "timeout", message: "no answer from the gateway" }));
       });
       wait();
     };
@@ -93,7 +94,7 @@ var Commands = class {
     const { commands_per_second, command_burst } = this.#host.data?.limits ?? {};
     while (this.#waiting.length) {
       const early = this.#paidUntil - now() - 500 * command_burst / commands_per_second;
-      if (early > 0) return void setTimeout(() => this.#pace(), early);
+      if (early > 0) return this.#timer.set(early, () => this.#pace());
       this.#waiting.shift()();
     }
   }
@@ -114,6 +115,8 @@ var Commands = class {
     const largest = code === 1009 && Math.max(...pending.map(([, each]) => each[2]));
     for (const [id, each] of pending) this.settle(id, void 0, each[2] === largest ? tooLarge() : disconnected());
     for (const send of this.#waiting.splice(0)) send();
+    this.#timer.stop();
+    this.#paidUntil = 0;
   }
 };
 
