@@ -37,7 +37,7 @@ _WORDS: Final = {
 
 def modules() -> Iterator[Path]:
     for package in PACKAGES:
-        yield from sorted((ROOT / package).rglob("*.py"))
+        yield from (path for path in sorted((ROOT / package).rglob("*.py")) if ".cache" not in path.parts)
     yield ROOT / "dev.py"
 
 
