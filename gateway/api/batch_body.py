@@ -3,7 +3,8 @@
 A parser holds the event loop, in a thread too (GIL): 16 MiB take 30 ms. So the array of events is divided where an
 event may begin: best like the first one, else like any object. Where a piece up to there is an array by itself, so it
 is in the whole, since JSON is read from left to right; where it is not, that was within an event. Then the end of the
-whole events in the next `EVENT_BYTES` is looked for. A large body that is not only such events is refused unparsed.
+whole events in as many bytes as one may have is looked for. A large body that is not only such events is refused
+unparsed.
 """
 
 import json
@@ -30,21 +31,10 @@ _end: Final = re.compile(rb"\][ \t\n\r]*\}[ \t\n\r]*\Z").search
 
 _LONGEST_END: Final = 16
 
-EVENT_BYTES: Final = 256 * 1024
-"""The longest event of a large batch, as JSON: four times the default limit of events, for escapes and spaces."""
-
-AT_ONCE: Final = 2 * EVENT_BYTES
-"""The longest body that is parsed in one step where it is not only events, or is invalid: a few milliseconds."""
-
 _end_of_value: Final = json.JSONDecoder().raw_decode
 
 _ALIKE: Final = 128 * 1024
 """Bytes in which an event that begins like the first one is looked for."""
-
-_NOT_EVENTS: Final = (
-    f'the body is not valid JSON, or no {{"events": [...]}}; one of more than {AT_ONCE} bytes has nothing before '
-    "or after the events"
-)
 
 
 async def parse_batch(batch: IngestBatch, tenant: str, body: bytes | bytearray) -> Any:
@@ -57,8 +47,9 @@ async def parse_batch(batch: IngestBatch, tenant: str, body: bytes | bytearray) 
         events = await _parse_pieces(batch, body)
         if events is not None:
             return {"events": events}
-        if len(body) > AT_ONCE:
-            raise BodyError(400, ErrorCode.BAD_MESSAGE, _NOT_EVENTS)
+        if len(body) > (most := 2 * batch.event_bytes):
+            message = f'the body is not valid JSON, or has more than {{"events": [...]}} in more than {most} bytes'
+            raise BodyError(400, ErrorCode.BAD_MESSAGE, message)
         await batch.go_on(len(body))
     return from_json(body, allow_inf_nan=False)
 
@@ -69,11 +60,12 @@ async def _parse_pieces(batch: IngestBatch, body: bytes | bytearray) -> list[Any
     first = begin and _first_key(body, begin.end())
     if begin is None or end is None or first is None:
         return None
+    longest = batch.event_bytes
     alike = re.compile(rb"\}([ \t\n\r]*,[ \t\n\r]*)%b" % re.escape(first.group())).search
     events: list[Any] = []
     start, stop = begin.end(), end.start()
     while start < stop and len(events) <= MAX_EVENTS:  # the check of the batch refuses more of them
-        least, most = start + PIECE, min(start + PIECE + EVENT_BYTES, stop)
+        least, most = start + PIECE, min(start + PIECE + longest, stop)
         cut = alike(body, least, min(least + _ALIKE, most))
         if cut is None and least + _ALIKE < stop:
             cut = _between(body, least, most)
@@ -83,15 +75,15 @@ async def _parse_pieces(batch: IngestBatch, body: bytes | bytearray) -> list[Any
             await batch.go_on(until - start)
             found = _parse(body, start, until)
         if found is None:  # within an event
-            await batch.go_on(4 * EVENT_BYTES)
-            until = _end_of_events(body, start, stop)
+            await batch.go_on(4 * longest)
+            until = _end_of_events(body, start, min(start + longest, stop))
             comma = _comma(body, until)
             after = until if comma is None else comma.end()
             found = _parse(body, start, until) if start < until else None
             if found is None or (after == until) != (until == stop) or (after >= stop > until):
-                if len(body) > AT_ONCE:
-                    message = f"event {len(events) + 1} is no JSON object of at most {EVENT_BYTES} bytes; send it alone"
-                    raise BodyError(413, ErrorCode.MESSAGE_TOO_LARGE, message, EVENT_BYTES)
+                if len(body) > 2 * longest:
+                    message = f"event {len(events) + 1} is no JSON object of at most {longest} bytes"
+                    raise BodyError(413, ErrorCode.MESSAGE_TOO_LARGE, message, longest)
                 return None
         events += found
         start = after
@@ -109,9 +101,9 @@ def _parse(body: bytes | bytearray, start: int, stop: int) -> list[Any] | None:
 
 
 def _end_of_events(body: bytes | bytearray, start: int, stop: int) -> int:
-    """Where the last event ends that is whole within `EVENT_BYTES` from `start` on, with the white space behind it;
-    `start` where the first is longer, invalid or no object. This parser tells, in three times the time of the other."""
-    text = body[start : min(start + EVENT_BYTES, stop)].decode(errors="ignore")
+    """Where the last event ends that is whole between `start` and `stop`, with the white space behind it; `start` where
+    the first is longer, invalid or no object. This parser tells, in three times the time of the other."""
+    text = body[start:stop].decode(errors="ignore")
     end = next_at = 0
     while text.startswith("{", next_at):
         try:

@@ -33,6 +33,9 @@ READING_SECONDS: Final = 30.0
 MAX_SECONDS: Final = 1.5
 """The time from a batch's arrival to its last slice, without that of the log's answer."""
 
+ESCAPED: Final = 6
+"""The most bytes of JSON for a byte of an event: `\\u0001`. In a longer text, the event is over its limit."""
+
 T = TypeVar("T")
 
 
@@ -49,10 +52,12 @@ class _Tenant:
 
 class IngestScheduler:
     """A scheduler of what is published: a slice of a batch is a turn of its tenant, and so is the parsing of a body: a
-    tenant of large bodies gets as much of the loop's time as one of small ones. Memory is O(waiting requests)."""
+    tenant of large bodies gets as much of the loop's time as one of small ones. Memory is O(waiting requests).
+    `message_bytes` is the limit of one event."""
 
-    def __init__(self, shares: FairShare) -> None:
+    def __init__(self, shares: FairShare, message_bytes: int = 64 * 1024) -> None:
         self._shares = shares
+        self.event_bytes = ESCAPED * message_bytes
         self._tenants: dict[str, _Tenant] = {}
 
     @property
@@ -121,6 +126,11 @@ class IngestBatch:
         self._begun = self._slot = False
         self._bytes = 0
         self._until = 0.0
+
+    @property
+    def event_bytes(self) -> int:
+        """The longest JSON of an event."""
+        return self._scheduler.event_bytes
 
     async def begin(self, tenant: str, size: int) -> None:
         """Wait for a slot, and until `size` bytes of the body may be parsed. Raises `GatewayError` where that would

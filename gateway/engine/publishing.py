@@ -61,7 +61,7 @@ class Publishing:
         lifecycle: Lifecycle,
     ) -> None:
         self.contract = connections.contract
-        self.ingest = IngestScheduler(connections.shares)
+        self.ingest = IngestScheduler(connections.shares, connections.limits.message_bytes)
         self.counts = {source: PublishCount() for source in SOURCES}
         self.latencies = Histogram()
         self._appends = 0

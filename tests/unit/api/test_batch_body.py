@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from pydantic_core import from_json
 
 from gateway.api import batch_body
-from gateway.api.batch_body import EVENT_BYTES, PIECE, parse_batch
+from gateway.api.batch_body import PIECE, parse_batch
 from gateway.api.problems import BodyError
 from gateway.engine import ingest
 from gateway.engine.fair_share import FairShare
-from gateway.engine.ingest import IngestScheduler
+from gateway.engine.ingest import ESCAPED, IngestScheduler
 
 TRAPS = ["},{", "} , {", '"},{"', "]}", '\\"},\n{', "é},{"]
 
@@ -135,7 +135,14 @@ async def test_no_step_is_longer_than_an_event_may_be(body: bytes, monkeypatch: 
     with pytest.raises(BodyError) as refused:
         await parsed(body)
     assert refused.value.status_code in (400, 413)
-    assert max(sizes, default=0) <= PIECE + EVENT_BYTES + 2  # brackets
+    assert max(sizes, default=0) <= PIECE + ESCAPED * 65_536 + 2  # brackets
+
+
+async def test_events_of_any_valid_size_are_taken_however_they_are_escaped() -> None:
+    event = {"type": "\x01" * 65_000}
+    body = json.dumps({"events": [event, {"type": "a"}, event]}).encode()
+    assert len(body) > 2 * 6 * 65_000 > PIECE
+    assert await parsed(body) == whole(body)
 
 
 async def test_events_in_which_pieces_could_end_anywhere_are_found_one_by_one() -> None:
