@@ -22,6 +22,12 @@ from gateway.transports.uvicorn.endpoint import STATE_KEY, Endpoint
 from gateway.transports.uvicorn.http_h11 import GuardedH11
 
 
+@pytest.fixture(autouse=True)
+def _short_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that has read nothing for a while, or on a machine that is slow, counts as slow for a moment only."""
+    monkeypatch.setattr("gateway.transports.uvicorn.writer.FORGET_SECONDS", 0.0)
+
+
 @asynccontextmanager
 async def under_uvicorn(app: Any, **options: Any) -> AsyncIterator[int]:
     """Serve `app` on a free port; tells the port."""

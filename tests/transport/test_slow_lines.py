@@ -12,7 +12,7 @@ from typing import Final
 import pytest
 
 from gateway.core.connection import Connection
-from gateway.transports.uvicorn.line import LEAST_UNSENT, MOST_UNSENT
+from gateway.transports.uvicorn.line import LEAST_UNSENT, MOST_UNSENT, Line
 from gateway.transports.uvicorn.sockets import limit_unsent, send_record
 from tests.support.inprocess import RunningGateway
 from tests.support.pauses import ran, until
@@ -79,6 +79,26 @@ async def test_little_waits_for_a_client_that_falls_behind_and_more_for_a_fast_o
 
         await until(fast)
         await until(lambda: connection.live)
+        reading.cancel()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_client_that_only_paused_counts_as_slow_for_a_while(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then it gets direct writes again, and the limits of a new one."""
+    monkeypatch.setattr(Line, "measured", lambda line, *_: line.narrowed())
+    monkeypatch.setattr("gateway.transports.uvicorn.writer.FORGET_SECONDS", 0.0)
+    async with unlimited() as gate, following(gate, kind) as client:
+        connection = connection_of(gate)
+        fd = connection.transport.fd
+        assert fd is not None
+        begun = kernel_limit(fd)
+        while connection.live:
+            await publish(gate, 1)
+        await client.some(1_000)
+        reading = asyncio.create_task(client.rest())
+        await until(lambda: connection.live)
+        await until(lambda: connection.transport.fd == fd)
+        assert kernel_limit(fd) == begun
         reading.cancel()
 
 

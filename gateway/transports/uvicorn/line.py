@@ -21,6 +21,9 @@ MOST_OUTSTANDING: Final = 32 * 1024
 """Bounds of the bytes that are unsent or not acknowledged on a slow line; without a bound they fill the queues of its
 routers (bufferbloat). From the latter on there is none."""
 
+FORGET_SECONDS: Final = 60.0
+"""Seconds without a byte that waited after which a slow line is a new one: its client may only have paused."""
+
 _OUTSTANDING_SECONDS: Final = 0.5
 
 _SLOW_START: Final = 3

@@ -10,7 +10,7 @@ from gateway.core.frame import Batch
 from gateway.core.transport import CLOSE_SECONDS, HIGH_WATER, Kind
 from gateway.telemetry import log_events
 from gateway.transports.uvicorn.endpoint import Endpoint
-from gateway.transports.uvicorn.line import NEW_LINE, Line
+from gateway.transports.uvicorn.line import FORGET_SECONDS, NEW_LINE, Line
 from gateway.transports.uvicorn.sockets import (
     abort_with_rst,
     acked_bytes,
@@ -45,6 +45,7 @@ class SocketWriter:
         "_deflate",
         "_full",
         "_line",
+        "_line_until",
         "_ping_at",
         "_ping_unanswered",
         "_pushed",
@@ -76,6 +77,7 @@ class SocketWriter:
         self._acknowledged = 0
         self._socket: int | None = None
         self._line = NEW_LINE
+        self._line_until = 0.0
         self.fd: int | None = None
         self.bucket = 0
         self._transport: asyncio.Transport
@@ -168,6 +170,7 @@ class SocketWriter:
     def _adapt(self, line: Line) -> None:
         """Adapt the kernel's buffers to the line."""
         before, self._line = self._line, line
+        self._line_until = asyncio.get_running_loop().time() + FORGET_SECONDS
         sock = self._transport.get_extra_info("socket")
         if line.unsent != before.unsent:
             limit_unsent(sock, line.unsent)
@@ -215,6 +218,9 @@ class SocketWriter:
     def check_liveness(self, now: float, endpoint: Endpoint) -> None:
         """Abort a client that reads nothing (slow consumer) or no longer answers."""
         waiting = self._transport.get_write_buffer_size()
+        if self._line.slow and not waiting and now >= self._line_until:
+            self._adapt(NEW_LINE)
+            self._offer_fd()
         # The kernel drains a slow reader's buffer rarely and in large steps, so progress is measured by acked bytes.
         read = self._acked(waiting) if waiting else -1
         if not waiting or read != self._read:
