@@ -72,7 +72,8 @@ class LinePublisher:
 
 
 class SocketPublisher:
-    """Sends what `encode` makes of an order over one connection, without waiting for the answers.
+    """Sends what `encode` makes of an order over one connection, without waiting for the answers. It connects when it
+    first sends: a server closes a connection without a request after some seconds.
 
     `answers` is how many HTTP answers `poll` has seen.
     """
@@ -83,28 +84,30 @@ class SocketPublisher:
         self._refusal = refusal
         self._tail = b""
         self.answers = 0
-        self._socket = socket.create_connection(("127.0.0.1", port), TIMEOUT)
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        # Not settimeout(): with it MSG_DONTWAIT waits all the same.
-        self._socket.setblocking(True)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", int(TIMEOUT), 0))
-        if greeting:
-            self._socket.sendall(greeting)
+        self._port, self._greeting = port, greeting
+        self._socket: socket.socket | None = None
 
     def publish(self, order: Order) -> None:
-        self._socket.sendall(self._encode(order))
+        self.send(self._encode(order))
 
     def send(self, data: bytes) -> None:
         """Send something else than an order."""
+        if self._socket is None:
+            self._socket = socket.create_connection(("127.0.0.1", self._port), TIMEOUT)
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            # Not settimeout(): with it MSG_DONTWAIT waits all the same.
+            self._socket.setblocking(True)
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", int(TIMEOUT), 0))
+            data = self._greeting + data
         self._socket.sendall(data)
 
     def wait(self) -> None:
         """Wait until there is something to `poll`, for at most `TIMEOUT`."""
-        if not select.select([self._socket], [], [], TIMEOUT)[0]:
+        if self._socket is None or not select.select([self._socket], [], [], TIMEOUT)[0]:
             raise PublishFailed(f"no answer within {TIMEOUT:.0f} s")
 
     def poll(self) -> None:
-        while True:
+        while self._socket is not None:
             try:
                 data = self._socket.recv(1 << 18, socket.MSG_DONTWAIT)
             except BlockingIOError:
@@ -118,7 +121,8 @@ class SocketPublisher:
             self._tail = text[-max(len(self._refusal), len(_ANSWER)) + 1 :]
 
     def close(self) -> None:
-        self._socket.close()
+        if self._socket is not None:
+            self._socket.close()
 
 
 class Spread:
