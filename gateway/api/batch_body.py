@@ -102,7 +102,8 @@ def _parse(body: bytes | bytearray, start: int, stop: int) -> list[Any] | None:
 
 def _end_of_events(body: bytes | bytearray, start: int, stop: int) -> int:
     """Where the last event ends that is whole between `start` and `stop`, with the white space behind it; `start` where
-    the first is longer, invalid or no object. This parser tells, in three times the time of the other."""
+    the first is longer, invalid or no object. The parser of the standard library reports where a value ends, and takes
+    three times as long as pydantic's."""
     text = body[start:stop].decode(errors="ignore")
     end = next_at = 0
     while text.startswith("{", next_at):
