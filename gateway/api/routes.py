@@ -36,12 +36,28 @@ HEAD: Final = "gateway.head"
 
 _INGEST_BATCH: Final = "gateway.ingest_batch"
 
+_DIGITS: Final = 18
+"""Digits of a length that are looked at as a number, which takes time."""
+
+
+def require_length(scope: Scope, limit: int) -> None:
+    """Raise `BodyError` for a body whose announced length is over the limit: none of it is read, nor asked for
+    (RFC 9110 section 10.1.1, `Expect: 100-continue`)."""
+    for name, value in scope["headers"]:
+        if name == b"content-length" and value.isdigit() and (len(value) > _DIGITS or int(value) > limit):
+            raise _too_large(limit)
+
+
+def _too_large(limit: int) -> BodyError:
+    return BodyError(413, ErrorCode.MESSAGE_TOO_LARGE, f"a body has at most {limit} bytes", limit)
+
 
 async def read_body(
     scope: Scope, receive: Receive, limit: int, ingest: IngestScheduler, tenant: str
 ) -> bytes | bytearray:
     """The body of a request of a tenant, of at most `limit` bytes and within `BODY_SECONDS` of its client's time; a
     large one piece by piece, in turns of the tenant. Raises `BodyError`, `GatewayError`."""
+    require_length(scope, limit)
     if BODY_DEADLINE_KEY in scope.get("state", ()):
         # Without a timer for each request, which takes as long as reading it.
         return await _read(receive, limit, ingest, tenant)
@@ -69,7 +85,7 @@ async def _read(receive: Receive, limit: int, ingest: IngestScheduler, tenant: s
             raise BodyError(400, ErrorCode.BAD_MESSAGE, "the connection was closed before the end of the body")
         chunk: bytes = message.get("body", b"")
         if len(body) + len(chunk) > limit:
-            raise BodyError(413, ErrorCode.MESSAGE_TOO_LARGE, f"a body has at most {limit} bytes", limit)
+            raise _too_large(limit)
         more = message.get("more_body", False)
         if not (body or more):
             return chunk  # the usual case, without a copy
@@ -86,8 +102,6 @@ class BoundedRequest(Request):
     """A request whose body has a size limit and a deadline, and whose JSON is strict (RFC 8259: no NaN) and parsed in a
     turn of the caller's tenant: bodies of the maximum size take milliseconds, and many may come at once."""
 
-    max_body = MAX_BODY
-
     def __init__(self, request: Request, route: "ProblemRoute") -> None:
         super().__init__(request.scope, request.receive)
         self._route = route
@@ -96,7 +110,7 @@ class BoundedRequest(Request):
         if not hasattr(self, "_body"):
             ingest = self._route.ingest
             try:
-                body = await read_body(self.scope, self.receive, self.max_body, ingest, self._tenant)
+                body = await read_body(self.scope, self.receive, self._route.max_body, ingest, self._tenant)
             except GatewayError as error:
                 raise BodyRefused(error) from None
             self._body = cast(bytes, body)  # not copied, which takes 5 ms of 16 MiB: FastAPI asks whether it is empty
@@ -123,9 +137,7 @@ class BoundedRequest(Request):
 
 
 class BatchRequest(BoundedRequest):
-    """The request of a batch, with a limit of its own: a thousand events of maximum size would be 64 MiB."""
-
-    max_body = MAX_BATCH_BODY
+    """The request of a batch, whose body is parsed in pieces."""
 
     async def _parse(self, tenant: str, body: bytes) -> Any:
         return await parse_batch(ingest_batch_of(self), tenant, body)
@@ -172,6 +184,7 @@ class ProblemRoute(CrossOriginRoute, MethodRoute):
 
     lifecycle: Lifecycle
     ingest: IngestScheduler
+    max_body: ClassVar = MAX_BODY
     urgent: ClassVar = True
     """Whether bodies are parsed before what the same tenant publishes: an administrator can end a flood."""
     proxies: Sequence[Proxy]
@@ -200,6 +213,7 @@ class ProblemRoute(CrossOriginRoute, MethodRoute):
                 await self.lifecycle.ensure_running()
                 if self.guard is not None:
                     await self.guard(request)
+                require_length(request.scope, self.max_body)
                 if self.body_field is not None:
                     _require_json(request)
                 return await handle(self._bounded(request))
@@ -224,6 +238,8 @@ class ProblemRoute(CrossOriginRoute, MethodRoute):
 
 class BatchRoute(ProblemRoute):
     """A route for batches, of callers that its guard has authenticated."""
+
+    max_body = MAX_BATCH_BODY
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()

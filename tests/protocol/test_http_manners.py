@@ -15,8 +15,9 @@ from gateway.api import create_app, create_router
 from gateway.core.event_stream import PATH
 from gateway.service.factory import Service, create_service
 from tests.support.clients import http, http_client
-from tests.support.inprocess import RunningGateway, running
+from tests.support.inprocess import RunningGateway, embedded, running
 from tests.support.pauses import until
+from tests.support.raw_client import raw, request
 from tests.support.settings import settings_for
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -112,6 +113,25 @@ async def test_a_body_of_another_type_is_415(api: httpx.AsyncClient, kind: str |
     if status == 415:
         assert answer.headers["content-type"] == "application/problem+json"
         assert "application/json" in answer.json()["detail"]
+
+
+async def test_a_body_that_is_announced_as_too_long_is_refused_by_every_route(gate: RunningGateway) -> None:
+    """413 while nothing of it was sent, under `gateway serve` and in an application of one's own."""
+    async with embedded() as own:
+        for server in (gate, own):
+            described = routes(server.service)
+            of_api = [(path, methods) for path, methods in described if path.startswith(("/events", "/admin", "/tick"))]
+            assert len(of_api) > 20
+            credentials = server.token("root", scope="subscribe publish admin platform")
+            prefix = server.url.partition(str(server.port))[2]
+            for path, methods in of_api:
+                for method in methods:
+                    async with raw(server.port) as client:
+                        headers = {"Authorization": f"Bearer {credentials}", "Content-Length": str(2**24 + 1)}
+                        headers |= {"Content-Type": "application/json"}
+                        await client.send(request(method, prefix + filled(path), headers))
+                        refused = await client.answer()
+                        assert (refused.status, refused.json["code"]) == (413, "message_too_large"), (method, path)
 
 
 async def test_a_request_without_a_body_lacks_its_members(api: httpx.AsyncClient) -> None:

@@ -20,7 +20,7 @@ class BusyScheduler(IngestScheduler):
 
 
 async def read(receive: Callable[[], Any]) -> bytes | bytearray:
-    return await routes.read_body({}, receive, 100, BusyScheduler(FairShare(lambda: 0.0)), "acme")
+    return await routes.read_body({"headers": []}, receive, 100, BusyScheduler(FairShare(lambda: 0.0)), "acme")
 
 
 async def test_the_time_in_which_a_request_waits_for_its_turn_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
