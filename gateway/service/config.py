@@ -74,55 +74,61 @@ class Settings(BaseSettings):
     jwt_audience: str = Field(default="gathering-gateway", min_length=1, description="`aud` that every token must have")
     external_provider: str | None = Field(
         default=None,
-        description=f"identity provider whose tokens are taken, one of {', '.join(PROVIDERS)}; presets the rest",
+        description=f"identity provider whose tokens are accepted, one of {', '.join(PROVIDERS)}; presets the rest",
     )
     external_issuer: str | None = Field(default=None, description="`iss` of tokens that an identity provider issues")
     external_jwks_url: str | None = Field(
-        default=None, description="where that provider publishes its keys (RFC 7517); empty: the preset's address"
+        default=None, description="URL of that provider's JWK Set (RFC 7517); empty: the preset's"
     )
     external_secret: tuple[SecretStr, ...] = Field(
-        default=(), description="HS256 keys shared with that provider, comma-separated, in place of published ones"
+        default=(), description="HS256 keys shared with that provider, comma-separated, in place of a JWK Set"
     )
     external_audience: CommaList = Field(
-        default=(), description="`aud` of which its tokens need one, comma-separated; empty: GATEWAY_JWT_AUDIENCE"
+        default=(), description="accepted values of `aud` in its tokens, comma-separated; empty: GATEWAY_JWT_AUDIENCE"
     )
     external_types: CommaList = Field(
         default=(),
-        description="`typ` of its tokens, comma-separated, none for no `typ`; empty: at+jwt and application/at+jwt",
+        description="accepted `typ`s, comma-separated, `none` for a header without; empty: at+jwt, application/at+jwt",
     )
     external_tenant_claim: str | None = Field(
-        default=None, description="claim with the tenant, a name or a JSON Pointer; empty: tenant, or the preset's"
+        default=None, description="claim with the tenant: a name or a JSON Pointer; empty: tenant, or the preset's"
     )
     external_user_claim: str | None = Field(
-        default=None, description="claim with the user id, likewise; empty: sub, or the preset's"
+        default=None, description="claim with the user id: a name or a JSON Pointer; empty: sub, or the preset's"
     )
     external_rooms_claim: str | None = Field(
-        default=None, description="claim with room patterns, likewise; empty: rooms, or the preset's"
+        default=None,
+        description="claim with the room patterns: a name or a JSON Pointer; empty: rooms, or the preset's",
     )
     external_scope_claim: str | None = Field(
-        default=None, description="claim with scopes, likewise; empty: scope, or the preset's"
+        default=None, description="claim with the scopes: a name or a JSON Pointer; empty: scope, or the preset's"
     )
     external_default_rooms: CommaList = Field(
-        default=(), description="room patterns of its tokens that carry none, comma-separated"
+        default=(), description="room patterns for its tokens without any, comma-separated"
     )
     external_default_scope: str | None = Field(
-        default=None, description="scope of its tokens that carry none; empty: none, or the preset's"
+        default=None, description="scope for its tokens without one; empty: none, or the preset's"
     )
     external_scopes: Scopes = Field(
         default="subscribe publish",
-        description="scopes that its tokens may carry, separated by spaces; others are passed over",
+        description="scopes that its tokens may have, separated by spaces; others are ignored",
     )
     external_tenants: Tenants = Field(
-        default=(), description="tenants of its tokens, comma-separated, value=tenant to rename one; empty: any"
+        default=(),
+        description="accepted tenants of its tokens, comma-separated, value=tenant to rename one; empty: any",
     )
     external_max_lifetime: int | None = Field(
-        default=None, ge=1, description="seconds its tokens may live; empty: as here, or the preset's"
+        default=None, ge=1, description="maximum lifetime of its tokens in seconds; empty: as here, or the preset's"
     )
     external_max_age: int | None = Field(
-        default=None, ge=1, description="seconds after which its tokens end, whatever they say; empty: at `exp`"
+        default=None,
+        ge=1,
+        description="seconds after `iat` at which its tokens end, even before `exp`; empty: at `exp`",
     )
-    max_token_lifetime: int = Field(default=3_600, ge=1, description="seconds a user's token may live")
-    max_admin_token_lifetime: int = Field(default=86_400, ge=1, description="seconds an administrator's token may live")
+    max_token_lifetime: int = Field(default=3_600, ge=1, description="maximum lifetime of a user's token in seconds")
+    max_admin_token_lifetime: int = Field(
+        default=86_400, ge=1, description="maximum lifetime of an administrator's token in seconds"
+    )
 
     host: Host = Field(default="127.0.0.1", description="address to listen on")
     port: int = Field(default=8_000, ge=0, le=65_535, description="port to listen on; 0 takes a free one")
@@ -134,33 +140,31 @@ class Settings(BaseSettings):
     )
     trusted_proxies: Proxies = Field(
         default=(),
-        description="addresses or networks whose X-Forwarded-For is believed, comma-separated; unix: is a Unix socket",
+        description="addresses or networks whose X-Forwarded-For is trusted, comma-separated; unix: is a Unix socket",
     )
 
     room_kinds: Kinds = Field(
         default=DEFAULT_KINDS.names,
-        description="kinds of room besides user and tenant, comma-separated; of K: rooms K:<id>, and K_id in events",
+        description="kinds of room besides user and tenant, comma-separated; for K: rooms K:<id>, K_id in events",
     )
-    log_url: str = Field(
-        default="memory://", repr=False, description="where the event log is kept: memory:// or redis://"
-    )
+    log_url: str = Field(default="memory://", repr=False, description="storage of the event log: memory:// or redis://")
     redis_prefix: str = Field(
-        default="gathering", pattern=r"^[A-Za-z0-9_.-]+$", description="what the keys in Redis begin with"
+        default="gathering", pattern=r"^[A-Za-z0-9_.-]+$", description="prefix of the keys in Redis"
     )
     redis_trust_restarts: bool = Field(
-        default=False, description="keep positions over a restart of Redis: appendfsync always"
+        default=False, description="keep positions over a restart of Redis, which needs appendfsync always"
     )
-    log_max_events: int = Field(default=10_000, ge=1, description="events a tenant's log keeps")
-    log_max_bytes: int = Field(default=16 * 1024 * 1024, ge=1, description="bytes a tenant's log keeps")
+    log_max_events: int = Field(default=10_000, ge=1, description="maximum events in a tenant's log")
+    log_max_bytes: int = Field(default=16 * 1024 * 1024, ge=1, description="maximum bytes of a tenant's log")
     log_max_total_bytes: int = Field(
-        default=2**30, ge=0, description="bytes of all tenants' logs in memory, state included; 0: no limit"
+        default=2**30, ge=0, description="maximum bytes of all tenants' logs in memory, state included; 0: no limit"
     )
     log_min_seconds: int = Field(
-        default=120, ge=1, description="a younger event is dropped only when count or bytes force it"
+        default=120, ge=1, description="seconds for which an event is kept, unless the limit of count or bytes drops it"
     )
-    log_max_seconds: int = Field(default=3_600, ge=1, description="an older event is dropped")
-    state_max_items: int = Field(default=10_000, ge=1, description="items whose newest value a tenant's log keeps")
-    state_max_bytes: int = Field(default=16 * 1024 * 1024, ge=1, description="bytes of these values")
+    log_max_seconds: int = Field(default=3_600, ge=1, description="seconds after which an event is dropped")
+    state_max_items: int = Field(default=10_000, ge=1, description="maximum items in a tenant's state")
+    state_max_bytes: int = Field(default=16 * 1024 * 1024, ge=1, description="maximum bytes of a tenant's state")
 
     contract: str | None = Field(
         default=None,
@@ -168,68 +172,77 @@ class Settings(BaseSettings):
     )
     contract_mode: Literal["off", "warn", "enforce"] = Field(
         default="enforce",
-        description="events against the contract: refused (enforce), counted (warn), not checked (off)",
+        description="events that violate the contract: refused (enforce), counted (warn), not checked (off)",
     )
     contract_unknown: Literal["allow", "refuse"] = Field(
-        default="allow", description="events of types that the contract does not have"
+        default="allow", description="event types that the contract does not have: allowed, or refused as violations"
     )
 
-    max_connections_per_user: Count = Field(default=30, description="connections of one user")
+    max_connections_per_user: Count = Field(default=30, description="maximum connections of one user")
     max_connections_per_address: Count = Field(
-        default=1_000, description="connections from one address (IPv6: one /64)"
+        default=1_000, description="maximum connections from one address (IPv6: one /64)"
     )
-    max_connections_per_tenant: Count = Field(default=10_000, description="connections of one tenant")
-    handshakes_per_minute: Count = Field(default=600, description="attempts to connect from one address")
+    max_connections_per_tenant: Count = Field(default=10_000, description="maximum connections of one tenant")
+    handshakes_per_minute: Count = Field(default=600, description="maximum handshakes a minute from one address")
     max_rooms_per_connection: int = Field(
-        default=100, ge=1, description="rooms of one connection, besides the user's own"
+        default=100, ge=1, description="maximum rooms of one connection, besides the user's own"
     )
-    max_message_bytes: int = Field(default=65_536, ge=1_024, description="bytes of one message or event")
-    commands_per_second: Annotated[float, Field(ge=0)] = Field(default=20, description="commands of one connection")
-    command_burst: Count = Field(default=40, description="commands of one connection at once")
-    events_per_second: Count = Field(default=500, description="events sent to one connection")
+    max_message_bytes: int = Field(default=65_536, ge=1_024, description="maximum bytes of one message or event")
+    commands_per_second: Annotated[float, Field(ge=0)] = Field(
+        default=20, description="commands of one connection a second"
+    )
+    command_burst: Count = Field(default=40, description="commands of one connection at once (burst)")
+    events_per_second: Count = Field(default=500, description="events a second sent to one connection")
     publish_per_second: Annotated[float, Field(ge=0)] = Field(
-        default=1_000, description="events that one user publishes over HTTP and the publish command"
+        default=1_000, description="events a second that one user publishes over HTTP and the publish command"
     )
-    publish_burst: Count = Field(default=2_000, description="events that one user publishes at once")
+    publish_burst: Count = Field(default=2_000, description="events that one user publishes at once (burst)")
     tenant_publish_per_second: Count = Field(default=0, description="events that one tenant publishes a second")
     tenant_limits: LimitsByTenant = Field(
         default=None,
         description="limits of single tenants, in place of those of all: JSON, or the path of a JSON or TOML file",
     )
-    tokens_per_minute: Count = Field(default=600, description="POST /admin/tokens by one principal")
-    tickets_per_minute: Count = Field(default=60, description="POST /tickets by one principal")
-    admin_requests_per_minute: Count = Field(default=120, description="each other route under /admin by one principal")
-    keep_alive_seconds: int = Field(
-        default=75, ge=1, description="seconds an idle HTTP connection is kept: longer than the balancer's"
+    tokens_per_minute: Count = Field(default=600, description="POST /admin/tokens a minute by one principal")
+    tickets_per_minute: Count = Field(default=60, description="POST /tickets a minute by one principal")
+    admin_requests_per_minute: Count = Field(
+        default=120, description="requests a minute to each other route under /admin by one principal"
     )
-    compression: bool = Field(default=False, description="permessage-deflate: less to send for more work")
+    keep_alive_seconds: int = Field(
+        default=75, ge=1, description="idle timeout of an HTTP connection in seconds: longer than the load balancer's"
+    )
+    compression: bool = Field(default=False, description="permessage-deflate: fewer bytes for more CPU time")
     ping_interval: float = Field(
         default=20.0,
         gt=0,
-        description="seconds between WebSocket pings; other ASGI servers have a setting of their own",
+        description="seconds between WebSocket pings (keepalive); other ASGI servers have a setting of their own",
     )
     mark_interval: float = Field(
-        default=15.0, ge=0, description="seconds without an event after which a client gets a mark; 0: never"
+        default=15.0, ge=0, description="seconds without an event after which a client gets a mark; 0: no marks"
     )
     stall_seconds: float = Field(
-        default=10.0, gt=0, description="seconds a client may read nothing while data waits for it"
+        default=10.0,
+        gt=0,
+        description="seconds after which a client that reads nothing while data waits is closed (4408)",
     )
     shutdown_delay_seconds: float = Field(
-        default=5.0, ge=0, description="seconds after SIGTERM in which everybody is served and /readyz is 503"
+        default=5.0, ge=0, description="seconds after SIGTERM in which /readyz is 503 and clients are still served"
     )
     drain_seconds: float = Field(
-        default=10.0, ge=0, description="seconds of a drain, over which clients are closed one after another"
+        default=10.0, ge=0, description="duration of a drain in seconds: clients are closed one after another"
     )
 
     metrics_token: Annotated[SecretStr, Field(min_length=16)] | None = Field(
         default=None, description="static bearer token for GET /metrics, at least 16 characters, such as a scraper's"
     )
-    canary: bool = Field(default=False, description="isolation canary: two tenants of its own are checked each 5 s")
+    canary: bool = Field(
+        default=False,
+        description="isolation canary: check every 5 s, with two tenants of its own, that tenants are isolated",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        default="info", description="log lines from this level on"
+        default="info", description="minimum level of log lines"
     )
     log_format: Literal["text", "json"] = Field(
-        default="text", description="log lines for people, or one JSON object each"
+        default="text", description="format of log lines: text for people, or one JSON object a line"
     )
 
     @field_validator("*", mode="before")
