@@ -89,11 +89,11 @@ class Connection:
 
     `offset` is the position up to which everything was written or skipped; None at the head of the log. At most `rate`
     events a second are written (0: no limit), with a burst of as many after a quiet second. `rooms` maps each room to
-    the offset after which its events are for this connection. `horizon` is the end of its round of catch-up, None where
-    none has begun; `batch_bytes` the size of its next batch. `catch_up_scheduled` is true while that waits for a timer
+    the offset after which its events are for this connection. `horizon` is the end of its round of catch-up, None
+    outside of one; `batch_bytes` the size of its next batch. `catch_up_scheduled` is true while that waits for a timer
     or a turn, and not for its transport. `sent_at_tick` and `quiet_since` belong to the mark schedule: `sent` as of its
-    last tick, plus the replies since; and since when no event or mark has come. `history` has the latest changes of its
-    rooms, None before the first; `closed_with` is how the gateway has closed it.
+    last tick, plus the replies since; the time of the last event or mark. `history` has the latest changes of its
+    rooms; `…_bucket_full_at` are the states of its command rate limits (`core.rate_limit`); `closed_with` is its close.
     """
 
     __slots__ = (
@@ -106,7 +106,7 @@ class Connection:
         "catch_up_scheduled",
         "client_id",
         "closed_with",
-        "command_tat",
+        "command_bucket_full_at",
         "connected_at",
         "established",
         "history",
@@ -119,7 +119,7 @@ class Connection:
         "quiet_since",
         "rate",
         "received",
-        "refusal_tat",
+        "refusal_bucket_full_at",
         "replay",
         "rooms",
         "sent",
@@ -164,8 +164,8 @@ class Connection:
         self.set_rate(rate)
         self.received = 0
         self.malformed_streak = 0
-        self.command_tat = 0.0
-        self.refusal_tat = 0.0
+        self.command_bucket_full_at = 0.0
+        self.refusal_bucket_full_at = 0.0
 
     @property
     def live(self) -> bool:

@@ -15,61 +15,61 @@ class RateLimiter:
     per_second: float
     burst: int
 
-    def acquire(self, due: float, now: float, cost: int = 1) -> tuple[float, float]:
+    def acquire(self, full_at: float, now: float, cost: int = 1) -> tuple[float, float]:
         """Spend `cost`. Returns the new state, and the seconds to wait: 0 where it was granted.
 
-        The state is the time at which the bucket is full again (GCRA's theoretical arrival time, TAT); it starts as 0.
-        `now` is in seconds of a monotonic clock.
+        The state is one time, `full_at`: when the bucket is full again (GCRA's theoretical arrival time). It starts
+        as 0. `now` is in seconds of a monotonic clock.
         """
         if self.per_second <= 0:
-            return due, 0.0
-        after = max(due, now) + cost / self.per_second
+            return full_at, 0.0
+        after = max(full_at, now) + cost / self.per_second
         wait = after - now - self.burst / self.per_second
         # A tolerance for float rounding: after months of uptime the last bit is worth 2 ns.
-        return (after, 0.0) if wait <= 1e-6 else (due, wait)
+        return (after, 0.0) if wait <= 1e-6 else (full_at, wait)
 
-    def charge(self, due: float, now: float, cost: float) -> float:
+    def charge(self, full_at: float, now: float, cost: float) -> float:
         """The state after `cost` more for a granted request; it may be a debt that later requests wait for."""
-        return max(due, now) + cost / self.per_second if self.per_second > 0 else due
+        return max(full_at, now) + cost / self.per_second if self.per_second > 0 else full_at
 
 
 K = TypeVar("K", bound=Hashable)
 
 
 class KeyedRateLimiter(Generic[K]):
-    """One rate limit for each key: `rate`, or in its place that of a `single` key. All operations are O(1), `sweep`
-    too: keys are kept in two generations, each as long as a bucket takes to fill, and the older one is dropped whole.
-    So a full bucket takes memory for at most twice as long."""
+    """One rate limit for each key: `rate`, or the key's own in `overrides`. All operations are O(1), `sweep` too:
+    keys are kept in two generations, each as long as a bucket takes to fill, and the older one is dropped whole. So a
+    full bucket takes memory for at most twice as long."""
 
-    def __init__(self, rate: RateLimiter, single: Mapping[K, RateLimiter] | None = None) -> None:
+    def __init__(self, rate: RateLimiter, overrides: Mapping[K, RateLimiter] | None = None) -> None:
         self.rate = rate
-        self._single = single or {}
-        rates = (rate, *self._single.values())
+        self._overrides = overrides or {}
+        rates = (rate, *self._overrides.values())
         self._full_seconds = max(each.burst / each.per_second if each.per_second > 0 else 0.0 for each in rates)
-        self._due: dict[K, float] = {}
+        self._full_at: dict[K, float] = {}
         self._older: dict[K, float] = {}
         self._turned_at = self._acquired_at = 0.0
 
     def acquire(self, key: K, now: float) -> float:
         """Spend one of `key`; the seconds to wait, 0 where it was granted."""
-        rate = self._single.get(key, self.rate) if self._single else self.rate
+        rate = self._overrides.get(key, self.rate) if self._overrides else self.rate
         if rate.per_second <= 0:
             return 0.0
-        known = self._due.get(key)
-        due, wait = rate.acquire(self._older.get(key, 0.0) if known is None else known, now)
-        if due > now:
-            self._due[key] = due
+        known = self._full_at.get(key)
+        full_at, wait = rate.acquire(self._older.get(key, 0.0) if known is None else known, now)
+        if full_at > now:
+            self._full_at[key] = full_at
             self._acquired_at = now
         return wait
 
     def __len__(self) -> int:
-        return len(self._due) + len(self._older)
+        return len(self._full_at) + len(self._older)
 
     def sweep(self, now: float) -> None:
         if now - self._acquired_at >= self._full_seconds:
-            self._due, self._older = {}, {}
+            self._full_at, self._older = {}, {}
         elif now - self._turned_at >= self._full_seconds:
-            self._turned_at, self._due, self._older = now, {}, self._due
+            self._turned_at, self._full_at, self._older = now, {}, self._full_at
 
 
 class ConnectionCounter(Generic[K]):

@@ -1,4 +1,4 @@
-"""Quotas of tenants: those of all tenants, and those of single ones in their place."""
+"""Quotas of tenants: the default, and the overrides of individual tenants."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,14 +16,14 @@ class TenantQuota:
 
 @dataclass(frozen=True, slots=True)
 class TenantQuotas:
-    """The quota of all tenants, and those of single ones by tenant. O(1) for a look-up, O(those) memory."""
+    """The default quota, and the overrides by tenant. A look-up is O(1), memory O(overrides)."""
 
     default: TenantQuota = field(default_factory=TenantQuota)
-    single: Mapping[str, TenantQuota] = field(default_factory=dict)
+    overrides: Mapping[str, TenantQuota] = field(default_factory=dict)
 
     def of(self, tenant: str) -> TenantQuota:
-        return self.single.get(tenant, self.default)
+        return self.overrides.get(tenant, self.default)
 
     @property
     def largest_weight(self) -> float:
-        return max(quota.weight for quota in (self.default, *self.single.values()))
+        return max(quota.weight for quota in (self.default, *self.overrides.values()))

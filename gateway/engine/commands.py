@@ -103,13 +103,13 @@ class Commands:
 
     def _within_rate(self, connection: Connection, id: str | int | None) -> bool:
         now = self._connections.timer()
-        connection.command_tat, wait = self._command_rate.acquire(connection.command_tat, now)
+        connection.command_bucket_full_at, wait = self._command_rate.acquire(connection.command_bucket_full_at, now)
         if not wait:
             return True
         limit = self._command_rate.per_second
         limited = RateLimited(f"at most {limit:g} commands a second", wait, limit)
         self._refuse(connection, limited, id)
-        connection.refusal_tat, over = self._refusal_rate.acquire(connection.refusal_tat, now)
+        connection.refusal_bucket_full_at, over = self._refusal_rate.acquire(connection.refusal_bucket_full_at, now)
         if over:
             self._connections.close(connection, CloseCode.RATE_LIMITED, ErrorCode.RATE_LIMITED)
         return False

@@ -141,7 +141,9 @@ class Connections:
         """Charge the command rate and the event loop's budget for examined members or log entries: 1,000, about half a
         millisecond, count as one command."""
         self.shares.charge(items // 2)
-        connection.command_tat = self.command_rate.charge(connection.command_tat, self.timer(), items / 1_000)
+        connection.command_bucket_full_at = self.command_rate.charge(
+            connection.command_bucket_full_at, self.timer(), items / 1_000
+        )
 
     def reply(self, connection: Connection, message: messages.Message, id: str | int | None = None) -> None:
         """Write one of the gateway's own frames, also to a connection that is behind: it has no position in the log."""

@@ -80,7 +80,7 @@ class Publishing:
         )
         self._tenant_rates: KeyedRateLimiter[str] = KeyedRateLimiter(
             _tenant_rate(limits.tenants.default),
-            {tenant: _tenant_rate(quota) for tenant, quota in limits.tenants.single.items()},
+            {tenant: _tenant_rate(quota) for tenant, quota in limits.tenants.overrides.items()},
         )
 
     async def publish(

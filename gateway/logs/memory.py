@@ -25,7 +25,7 @@ class MemoryLog:
 
     `cursor_keys` (16 to 64 bytes each, newest first) must outlive the process, or cursors of an earlier one are refused
     as invalid instead of answered with `log_reset`. All windows and state together have at most `max_total_bytes` (0:
-    no bound): those of the least recently used tenants are trimmed first. `tenant_bounds` are those of single tenants,
+    no bound): those of the least recently used tenants are trimmed first. `tenant_bounds` are overrides by tenant,
     in place of `bounds`. `clock` is seconds since the epoch, `timer` seconds of a monotonic clock.
     """
 

@@ -88,7 +88,7 @@ class Settings(BaseSettings):
     )
     external_types: CommaList = Field(
         default=(),
-        description="accepted `typ`s, comma-separated, `none` for a header without; empty: at+jwt, application/at+jwt",
+        description="accepted `typ`s, comma-separated, `none` for no `typ`; empty: at+jwt, application/at+jwt",
     )
     external_tenant_claim: str | None = Field(
         default=None, description="claim with the tenant: a name or a JSON Pointer; empty: tenant, or the preset's"
@@ -97,8 +97,7 @@ class Settings(BaseSettings):
         default=None, description="claim with the user id: a name or a JSON Pointer; empty: sub, or the preset's"
     )
     external_rooms_claim: str | None = Field(
-        default=None,
-        description="claim with the room patterns: a name or a JSON Pointer; empty: rooms, or the preset's",
+        default=None, description="claim with room patterns: a name or a JSON Pointer; empty: rooms, or the preset's"
     )
     external_scope_claim: str | None = Field(
         default=None, description="claim with the scopes: a name or a JSON Pointer; empty: scope, or the preset's"
@@ -110,8 +109,7 @@ class Settings(BaseSettings):
         default=None, description="scope for its tokens without one; empty: none, or the preset's"
     )
     external_scopes: Scopes = Field(
-        default="subscribe publish",
-        description="scopes that its tokens may have, separated by spaces; others are ignored",
+        default="subscribe publish", description="scopes its tokens may have, separated by spaces; others are ignored"
     )
     external_tenants: Tenants = Field(
         default=(),
@@ -121,13 +119,11 @@ class Settings(BaseSettings):
         default=None, ge=1, description="maximum lifetime of its tokens in seconds; empty: as here, or the preset's"
     )
     external_max_age: int | None = Field(
-        default=None,
-        ge=1,
-        description="seconds after `iat` at which its tokens end, even before `exp`; empty: at `exp`",
+        default=None, ge=1, description="seconds after `iat` at which its tokens end; empty: at `exp`"
     )
-    max_token_lifetime: int = Field(default=3_600, ge=1, description="maximum lifetime of a user's token in seconds")
+    max_token_lifetime: int = Field(default=3_600, ge=1, description="longest lifetime of a user's token, in seconds")
     max_admin_token_lifetime: int = Field(
-        default=86_400, ge=1, description="maximum lifetime of an administrator's token in seconds"
+        default=86_400, ge=1, description="longest lifetime of an administrator's token, in seconds"
     )
 
     host: Host = Field(default="127.0.0.1", description="address to listen on")
@@ -147,7 +143,7 @@ class Settings(BaseSettings):
         default=DEFAULT_KINDS.names,
         description="kinds of room besides user and tenant, comma-separated; for K: rooms K:<id>, K_id in events",
     )
-    log_url: str = Field(default="memory://", repr=False, description="storage of the event log: memory:// or redis://")
+    log_url: str = Field(default="memory://", repr=False, description="event log storage: memory:// or redis://")
     redis_prefix: str = Field(
         default="gathering", pattern=r"^[A-Za-z0-9_.-]+$", description="prefix of the keys in Redis"
     )
@@ -180,7 +176,7 @@ class Settings(BaseSettings):
 
     max_connections_per_user: Count = Field(default=30, description="maximum connections of one user")
     max_connections_per_address: Count = Field(
-        default=1_000, description="maximum connections from one address (IPv6: one /64)"
+        default=1_000, description="maximum connections from one address or IPv6 /64"
     )
     max_connections_per_tenant: Count = Field(default=10_000, description="maximum connections of one tenant")
     handshakes_per_minute: Count = Field(default=600, description="maximum handshakes a minute from one address")
@@ -199,8 +195,7 @@ class Settings(BaseSettings):
     publish_burst: Count = Field(default=2_000, description="events that one user publishes at once (burst)")
     tenant_publish_per_second: Count = Field(default=0, description="events that one tenant publishes a second")
     tenant_limits: LimitsByTenant = Field(
-        default=None,
-        description="limits of single tenants, in place of those of all: JSON, or the path of a JSON or TOML file",
+        default=None, description="overrides for individual tenants: JSON, or the path of a JSON or TOML file"
     )
     tokens_per_minute: Count = Field(default=600, description="POST /admin/tokens a minute by one principal")
     tickets_per_minute: Count = Field(default=60, description="POST /tickets a minute by one principal")
@@ -220,9 +215,7 @@ class Settings(BaseSettings):
         default=15.0, ge=0, description="seconds without an event after which a client gets a mark; 0: no marks"
     )
     stall_seconds: float = Field(
-        default=10.0,
-        gt=0,
-        description="seconds after which a client that reads nothing while data waits is closed (4408)",
+        default=10.0, gt=0, description="seconds after which a client that reads nothing is closed (4408)"
     )
     shutdown_delay_seconds: float = Field(
         default=5.0, ge=0, description="seconds after SIGTERM in which /readyz is 503 and clients are still served"
@@ -234,10 +227,7 @@ class Settings(BaseSettings):
     metrics_token: Annotated[SecretStr, Field(min_length=16)] | None = Field(
         default=None, description="static bearer token for GET /metrics, at least 16 characters, such as a scraper's"
     )
-    canary: bool = Field(
-        default=False,
-        description="isolation canary: check every 5 s, with two tenants of its own, that tenants are isolated",
-    )
+    canary: bool = Field(default=False, description="isolation canary: checks every 5 s that tenants are isolated")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="minimum level of log lines"
     )

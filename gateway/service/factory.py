@@ -187,7 +187,7 @@ def _log(settings: Settings, keys: tuple[bytes, ...], clock: Callable[[], float]
         max_items=settings.state_max_items,
         max_item_bytes=settings.state_max_bytes,
     )
-    tenant_bounds = {tenant: own.bounds(bounds) for tenant, own in _single_tenants(settings).items()}
+    tenant_bounds = {tenant: own.bounds(bounds) for tenant, own in _tenant_overrides(settings).items()}
     scheme = settings.log_url.partition(":")[0]
     if scheme == "memory":
         return MemoryLog(keys, bounds, clock, timer, settings.log_max_total_bytes, tenant_bounds)
@@ -243,7 +243,7 @@ def _cluster(settings: Settings, timer: Callable[[], float]) -> Cluster:
     )
 
 
-def _single_tenants(settings: Settings) -> Mapping[str, TenantLimit]:
+def _tenant_overrides(settings: Settings) -> Mapping[str, TenantLimit]:
     return {} if settings.tenant_limits is None else settings.tenant_limits.root
 
 
@@ -265,7 +265,7 @@ def _limits(settings: Settings) -> Limits:
             per_address=settings.max_connections_per_address,
             handshakes_per_minute=settings.handshakes_per_minute,
         ),
-        tenants=TenantQuotas(quota, {tenant: own.quota(quota) for tenant, own in _single_tenants(settings).items()}),
+        tenants=TenantQuotas(quota, {tenant: own.quota(quota) for tenant, own in _tenant_overrides(settings).items()}),
     )
 
 

@@ -1,4 +1,4 @@
-"""Limits of single tenants: the syntax of their setting, JSON or the path of a file, and its error messages."""
+"""Overrides of limits for individual tenants: the setting, as JSON or the path of a file, and its error messages."""
 
 import json
 import tomllib
@@ -58,7 +58,7 @@ _MESSAGES: Final = {
 
 
 class TenantLimits(RootModel[dict[str, TenantLimit]]):
-    """The limits of single tenants, by tenant."""
+    """The overrides of limits, by tenant."""
 
     model_config = ConfigDict(frozen=True)
 

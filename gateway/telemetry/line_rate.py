@@ -26,14 +26,14 @@ class LineLimiter(Generic[K]):
         self._rate = rate
         self._timer = timer
         self._lock = threading.Lock()
-        self._due: dict[K, float] = {}
+        self._full_at: dict[K, float] = {}
         self._suppressed: Counter[K] = Counter()
         self._taken_at = -math.inf
 
     def acquire(self, kind: K) -> bool:
         """Whether a line of this kind may be written; else it is counted as suppressed."""
         with self._lock:
-            self._due[kind], wait = self._rate.acquire(self._due.get(kind, 0.0), self._timer())
+            self._full_at[kind], wait = self._rate.acquire(self._full_at.get(kind, 0.0), self._timer())
             if wait:
                 self._suppressed[kind] += 1
             return not wait

@@ -43,8 +43,8 @@ class RedisLog:
     The append script publishes each event with its offset. A node applies the exactly next one, and for anything else
     reads the stream from its own head: pub/sub is the fast path, the stream the truth. `url` is `redis://` or
     `rediss://`; `prefix` begins every key. `trust_restarts` keeps the epoch over a restart of the server: only for one
-    that writes every command to disk before it answers (appendfsync always). `tenant_bounds` are those of single
-    tenants, in place of `bounds`. All nodes must have the same: each append trims by those of its node.
+    that writes every command to disk before it answers (appendfsync always). `tenant_bounds` are overrides by
+    tenant, in place of `bounds`. All nodes must have the same: each append trims by those of its node.
     """
 
     def __init__(

@@ -91,7 +91,7 @@ def test_sweeping_keyed_rates_costs_the_same_for_many() -> None:
         due, wait = keyed.rate.acquire(due, now)
         assert keyed.acquire(-1, now) == wait
         if n % 50 == 0:
-            keyed._due = Watched(keyed._due)
+            keyed._full_at = Watched(keyed._full_at)
             looks = 0
             keyed.sweep(now)
             assert looks == 0

@@ -68,7 +68,7 @@ async def test_shares_are_in_proportion_to_weights(heavy: float, light: float) -
     """Tenants with waiting work, small jobs and larger ones of a cost that is known beforehand. A round of all tenants
     takes no longer than with equal weights."""
     quotas = TenantQuotas(
-        single={f"{kind}{weight}": TenantQuota(weight=weight) for kind in "ab" for weight in (heavy, light)}
+        overrides={f"{kind}{weight}": TenantQuota(weight=weight) for kind in "ab" for weight in (heavy, light)}
     )
     shares, spent, unserved = FairShare(standing, quotas), Counter[str](), list[int]()
 
