@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from pydantic_core import from_json
 
+from gateway.api.body import Body
 from gateway.api.problems import BodyError
 from gateway.engine.ingest import PARSED_BYTES, SLICE, IngestBatch
 from schemas.admin import MAX_EVENTS
@@ -24,7 +25,7 @@ PIECE: Final = SLICE * PARSED_BYTES
 _begin: Final = re.compile(rb'[ \t\n\r]*\{[ \t\n\r]*"events"[ \t\n\r]*:[ \t\n\r]*\[[ \t\n\r]*').match
 _between: Final = re.compile(rb"\}([ \t\n\r]*,[ \t\n\r]*)\{").search
 _spaces: Final = re.compile(rb"[ \t\n\r]*").match
-_comma: Final = re.compile(rb",[ \t\n\r]*").match
+_comma: Final = re.compile(rb"[ \t\n\r]*,[ \t\n\r]*").match
 _comma_between: Final = re.compile(r"[ \t\n\r]*,[ \t\n\r]*").match
 _first_key: Final = re.compile(rb'\{[ \t\n\r]*"[^"\\]{0,64}"').match
 _end: Final = re.compile(rb"\][ \t\n\r]*\}[ \t\n\r]*\Z").search
@@ -34,77 +35,90 @@ _LONGEST_END: Final = 16
 _end_of_value: Final = json.JSONDecoder().raw_decode
 
 _ALIKE: Final = 128 * 1024
-"""Bytes in which an event that begins like the first one is looked for."""
+"""Bytes in which the first event is looked for, and one that begins like it."""
 
 
-async def parse_batch(batch: IngestBatch, tenant: str, body: bytes | bytearray) -> Any:
+async def parse_batch(batch: IngestBatch, tenant: str, body: bytes | Body) -> Any:
     """Begin the batch, and parse its body. Raises `ValueError` for invalid JSON, `BodyError` where it cannot be parsed
     in short steps, `GatewayError` where it would have to wait for too long. O(bytes)."""
     if len(body) <= PIECE:
         await batch.begin(tenant, len(body))
     else:
         await batch.begin(tenant, 0)
-        events = await _parse_pieces(batch, body)
+        events = await _parse_pieces(batch, _parted(body))
         if events is not None:
             return {"events": events}
         if len(body) > (most := 2 * batch.event_bytes):
             message = f'the body is not valid JSON, or has more than {{"events": [...]}} in more than {most} bytes'
             raise BodyError(400, ErrorCode.BAD_MESSAGE, message)
         await batch.go_on(len(body))
-    return from_json(body, allow_inf_nan=False)
+    return from_json(bytes(body), allow_inf_nan=False)
 
 
-async def _parse_pieces(batch: IngestBatch, body: bytes | bytearray) -> list[Any] | None:
+def _parted(body: bytes | Body) -> Body:
+    if isinstance(body, Body):
+        return body
+    parted = Body()
+    parted.append(body)
+    return parted
+
+
+async def _parse_pieces(batch: IngestBatch, body: Body) -> list[Any] | None:
     """The events of a body that has nothing else; None where it does, or where a short one is invalid."""
-    begin, end = _begin(body), _end(body, max(0, len(body) - _LONGEST_END))
-    first = begin and _first_key(body, begin.end())
+    head, tail = body.read(0, _ALIKE), body.read(max(0, len(body) - _LONGEST_END), len(body))
+    begin, end = _begin(head), _end(tail)
+    first = begin and _first_key(head, begin.end())
     if begin is None or end is None or first is None:
         return None
     longest = batch.event_bytes
     alike = re.compile(rb"\}([ \t\n\r]*,[ \t\n\r]*)%b" % re.escape(first.group())).search
     events: list[Any] = []
-    start, stop = begin.end(), end.start()
+    start, stop = begin.end(), len(body) - len(tail) + end.start()
     while start < stop and len(events) <= MAX_EVENTS:  # the check of the batch refuses more of them
-        least, most = start + PIECE, min(start + PIECE + longest, stop)
-        cut = alike(body, least, min(least + _ALIKE, most))
-        if cut is None and least + _ALIKE < stop:
-            cut = _between(body, least, most)
+        most = min(start + PIECE + longest, stop)
+        text = body.read(start, min(start + PIECE + _ALIKE, most))
+        cut = alike(text, PIECE)
+        if cut is None and start + len(text) < most:
+            text = body.read(start, most)
+            cut = _between(text, PIECE)
         found = None
         if cut is not None or most == stop:
-            until, after = (stop, stop) if cut is None else (cut.start(1), cut.end(1))
-            await batch.go_on(until - start)
-            found = _parse(body, start, until)
+            until, after = (len(text), len(text)) if cut is None else cut.span(1)
+            await batch.go_on(until)
+            found = _parse(text, until)
         if found is None:  # within an event
             await batch.go_on(4 * longest)
-            until = _end_of_events(body, start, min(start + longest, stop))
-            comma = _comma(body, until)
-            after = until if comma is None else comma.end()
-            found = _parse(body, start, until) if start < until else None
-            if found is None or (after == until) != (until == stop) or (after >= stop > until):
+            text = body.read(start, min(start + longest, stop))
+            until = after = _end_of_events(text)
+            comma = _comma(body.read(start + until, min(start + until + _ALIKE, stop)))
+            if comma is not None:
+                after += comma.end()
+            found = _parse(text, until) if until else None
+            if found is None or (after == until) != (start + until == stop) or (start + after >= stop > start + until):
                 if len(body) > 2 * longest:
                     message = f"event {len(events) + 1} is no JSON object of at most {longest} bytes"
                     raise BodyError(413, ErrorCode.MESSAGE_TOO_LARGE, message, longest)
                 return None
         events += found
-        start = after
+        start += after
     return events
 
 
-def _parse(body: bytes | bytearray, start: int, stop: int) -> list[Any] | None:
-    """The values of a part of an array; None where it ends within one, or is invalid."""
+def _parse(text: bytes, stop: int) -> list[Any] | None:
+    """The values of a part of an array before `stop`; None where it ends within one, or is invalid."""
     try:
-        with memoryview(body)[start:stop] as piece:  # to copy it once
+        with memoryview(text)[:stop] as piece:  # to copy it once
             values: list[Any] = from_json(b"".join((b"[", piece, b"]")), allow_inf_nan=False)
     except ValueError:
         return None
     return values
 
 
-def _end_of_events(body: bytes | bytearray, start: int, stop: int) -> int:
-    """Where the last event ends that is whole between `start` and `stop`, with the white space behind it; `start` where
-    the first is longer, invalid or no object. The parser of the standard library reports where a value ends, and takes
+def _end_of_events(body: bytes) -> int:
+    """Where the last event ends that is whole at the beginning of `body`, with the white space behind it; 0 where the
+    first is longer, invalid or no object. The parser of the standard library reports where a value ends, and takes
     three times as long as pydantic's."""
-    text = body[start:stop].decode(errors="ignore")
+    text = body.decode(errors="ignore")
     end = next_at = 0
     while text.startswith("{", next_at):
         try:
@@ -114,5 +128,5 @@ def _end_of_events(body: bytes | bytearray, start: int, stop: int) -> int:
         if (comma := _comma_between(text, end)) is None:
             break
         next_at = comma.end()
-    spaces = _spaces(body, start + len(text[:end].encode()))
-    return start if spaces is None or not end else spaces.end()
+    spaces = _spaces(body, len(text[:end].encode()))
+    return 0 if spaces is None or not end else spaces.end()

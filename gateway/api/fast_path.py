@@ -16,6 +16,7 @@ from auth.errors import AuthError
 from auth.identity import Identity
 from gateway.api.authentication import is_redacted
 from gateway.api.batch_body import parse_batch
+from gateway.api.body import Body
 from gateway.api.client import set_identity
 from gateway.api.problems import log_refusal, problem_for
 from gateway.api.publisher import BATCH_PATH, EVENTS_PATH, HttpPublisher, Result
@@ -76,16 +77,16 @@ class FastPath:
         await send({"type": "http.response.body", "body": content})
         return None
 
-    async def _publish(self, scope: Scope, identity: Identity, body: bytes | bytearray) -> Result | None:
+    async def _publish(self, scope: Scope, identity: Identity, body: bytes | Body) -> Result | None:
         await self._ingest.request(identity.tenant, len(body))
         try:
-            event = self._publisher.validate(from_json(body, allow_inf_nan=False))
+            event = self._publisher.validate(from_json(bytes(body), allow_inf_nan=False))
         except ValueError:
             return None
         return await self._publisher.publish(scope, identity, event)
 
     async def _publish_batch(
-        self, scope: Scope, identity: Identity, body: bytes | bytearray
+        self, scope: Scope, identity: Identity, body: bytes | Body
     ) -> dict[str, list[Result]] | None:
         with self._ingest.batch() as batch:
             try:
@@ -174,11 +175,14 @@ def _serves_as_declared(route: APIRoute, scope: Scope) -> bool:
     return not declared.dependencies and limit is None and isinstance(declared.response_class, DefaultPlaceholder)
 
 
-def _again(body: bytes | bytearray, receive: Receive) -> Receive:
+def _again(body: bytes | Body, receive: Receive) -> Receive:
     """A `receive` that repeats the body that has been read."""
-    read: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+    left = [body] if isinstance(body, bytes) else list(reversed(body.parts))
 
     async def again() -> Message:
-        return read.pop() if read else await receive()
+        if not left:
+            return await receive()
+        part = left.pop()
+        return {"type": "http.request", "body": part, "more_body": bool(left)}
 
     return again

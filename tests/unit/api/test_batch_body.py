@@ -3,6 +3,7 @@
 import asyncio
 import json
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from pydantic_core import from_json
 
 from gateway.api import batch_body
 from gateway.api.batch_body import PIECE, parse_batch
+from gateway.api.body import PART, Body
 from gateway.api.problems import BodyError
 from gateway.engine import ingest
 from gateway.engine.fair_share import FairShare
@@ -28,9 +30,12 @@ def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def parsed(body: bytes) -> Any:
     """The value of a body, or "invalid"."""
+    parts = Body()
+    for start in range(0, len(body), PART):
+        parts.append(body[start : start + PART])
     with IngestScheduler(FairShare(time.monotonic)).batch() as batch:
         try:
-            return await parse_batch(batch, "acme", body)
+            return await parse_batch(batch, "acme", parts)
         except ValueError:
             return "invalid"
 
@@ -73,18 +78,27 @@ def test_pieces_have_the_events_of_the_whole(
 async def test_no_piece_of_a_large_body_is_much_larger_than_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     """16 MiB, of events with all that looks like the end of one in them; and in ordinary ones."""
     sizes: list[int] = []
+    copies: list[int] = []
 
     def parse(body: bytes, **options: Any) -> Any:
         sizes.append(len(body))
         return from_json(body, **options)
 
+    def read(body: Body, start: int, stop: int, read: Callable[[Body, int, int], bytes] = Body.read) -> bytes:
+        copies.append(stop - start)
+        return read(body, start, stop)
+
     monkeypatch.setattr(batch_body, "from_json", parse)
+    monkeypatch.setattr(Body, "read", read)
     for value in ("x" * 16_000, "},{" * 5_000, '"},{"type' * 1_000, [{"id": n, "n": {}} for n in range(500)]):
         body = json.dumps({"events": [{"type": "a.b", "data": {"of": value}, "circle_id": 1}] * 1_000}).encode()
         sizes.clear()
+        copies.clear()
         assert len((await parsed(body))["events"]) == 1_000
         assert max(sizes) <= PIECE + 20_000
         assert sum(sizes) <= len(body)
+        assert max(copies) <= PIECE + ESCAPED * 65_536
+        assert sum(copies) <= 2 * len(body)
 
 
 async def test_a_first_event_unlike_the_others_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

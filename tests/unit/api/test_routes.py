@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from gateway.api import routes
+from gateway.api.body import Body
 from gateway.api.problems import BodyError
 from gateway.engine.fair_share import FairShare
 from gateway.engine.ingest import IngestScheduler
@@ -19,7 +20,7 @@ class BusyScheduler(IngestScheduler):
         await asyncio.sleep(2 * routes.BODY_SECONDS)
 
 
-async def read(receive: Callable[[], Any]) -> bytes | bytearray:
+async def read(receive: Callable[[], Any]) -> bytes | Body:
     return await routes.read_body({"headers": []}, receive, 100, BusyScheduler(FairShare(lambda: 0.0)), "acme")
 
 
@@ -30,7 +31,7 @@ async def test_the_time_in_which_a_request_waits_for_its_turn_does_not_count(mon
     async def receive() -> dict[str, Any]:
         return {"type": "http.request", "body": chunks.pop(0), "more_body": bool(chunks)}
 
-    assert await read(receive) == b"onetwothree"
+    assert bytes(await read(receive)) == b"onetwothree"
 
 
 async def test_a_client_that_does_not_end_its_body_is_late(monkeypatch: pytest.MonkeyPatch) -> None:
