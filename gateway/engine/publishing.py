@@ -208,9 +208,8 @@ class Publishing:
         """Append a draft, submitted by the call itself. A removal is also published to nodes that do not follow the
         log."""
         tracer = self.tracer
-        if tracer is None:
+        if tracer is None or (span := tracer.start(tenant, draft)) is None:
             return self._append(tenant, draft)
-        span = tracer.start(tenant, draft)
         return tracer.follow(span, self._append(tenant, draft))
 
     def _append(self, tenant: str, draft: Draft) -> Awaitable[Receipt]:

@@ -8,7 +8,17 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
+from opentelemetry.sdk.trace.id_generator import IdGenerator
+from opentelemetry.sdk.trace.sampling import (
+    ALWAYS_OFF,
+    ALWAYS_ON,
+    Decision,
+    ParentBased,
+    ParentBasedTraceIdRatio,
+    Sampler,
+    SamplingResult,
+    TraceIdRatioBased,
+)
 
 from gathering_client import Event, connect
 from gathering_client.tracing import processing
@@ -245,6 +255,138 @@ async def test_a_span_that_is_not_sampled_passes_its_context_on(
     assert context is not None
     assert (context[:35], context[-3:]) == (ONE[:35], "-00")
     assert exporter.get_finished_spans() == ()
+
+
+class CountedIds(IdGenerator):
+    """Ids in sequence: of traces in the 64 high-order bits."""
+
+    def __init__(self) -> None:
+        self.traces = self.spans = 0
+
+    def generate_trace_id(self) -> int:
+        self.traces += 1
+        return self.traces << 64
+
+    def generate_span_id(self) -> int:
+        self.spans += 1
+        return self.spans
+
+
+def configured(
+    monkeypatch: pytest.MonkeyPatch, exporter: InMemorySpanExporter, sampler: Sampler, ids: IdGenerator | None = None
+) -> TracerProvider:
+    provider = TracerProvider(sampler=sampler, id_generator=ids)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    monkeypatch.setattr(trace, "get_tracer_provider", lambda: provider)
+    return provider
+
+
+RATIO = 0.25
+EVENTS = 300
+
+
+@pytest.mark.parametrize(
+    "sampler", [ParentBasedTraceIdRatio(RATIO), TraceIdRatioBased(RATIO)], ids=Sampler.get_description
+)
+async def test_of_traces_that_begin_here_no_span_is_started_but_of_those_that_are_sampled(
+    exporter: InMemorySpanExporter, monkeypatch: pytest.MonkeyPatch, sampler: Sampler
+) -> None:
+    """Their ids are of the provider's generator. The frame of an event without a span has no context: nothing is at its
+    end."""
+    ids = CountedIds()
+    configured(monkeypatch, exporter, sampler, ids)
+    async with running() as gate, gate.client(query="&rooms=circle:1") as client:
+        await client.next("subscribed")
+        for _ in range(EVENTS):
+            await gate.publish(circle_id=1)
+        contexts = [await next_context(client) for _ in range(EVENTS)]
+    spans = exporter.get_finished_spans()
+    assert EVENTS * RATIO / 4 < len(spans) < EVENTS * RATIO * 2  # more than seven standard deviations
+    assert [context for context in contexts if context] == [written(span) for span in spans]
+    found = [span.context.trace_id for span in spans if span.context is not None]
+    assert [trace_id >> 64 for trace_id in found] == list(range(1, len(spans) + 1))
+    assert {sampler.should_sample(None, trace_id, "publish").decision for trace_id in found} == {
+        Decision.RECORD_AND_SAMPLE
+    }
+    assert len(set(found)) == len(spans) == ids.spans
+    assert all(span.parent is None for span in spans)
+
+
+@pytest.mark.parametrize("sampler", [ParentBasedTraceIdRatio(1.0), ParentBased(ALWAYS_ON)], ids=Sampler.get_description)
+async def test_a_trace_that_is_not_sampled_is_carried_on_without_a_span(
+    exporter: InMemorySpanExporter, monkeypatch: pytest.MonkeyPatch, sampler: Sampler
+) -> None:
+    """Its context is the publisher's as it is, or the current span's. A span is sampled where its parent is."""
+    ids = CountedIds()
+    provider = configured(monkeypatch, exporter, sampler, ids)
+    dropped = trace.NonRecordingSpan(trace.SpanContext(5 << 64, 6, False, trace.TraceFlags(0)))
+    async with running() as gate, gate.client(query="&rooms=circle:1") as client:
+        await client.next("subscribed")
+        await gate.publish(circle_id=1, traceparent=OTHER)
+        assert await next_context(client) == OTHER
+        with trace.use_span(dropped):
+            await gate.publish(circle_id=1)
+            assert await next_context(client) == f"00-{5 << 64:032x}-{6:016x}-00"
+            await gate.publish(circle_id=1, traceparent=f"00-{5 << 64:032x}-{9:016x}-01")
+            assert await next_context(client) == f"00-{5 << 64:032x}-{6:016x}-00"
+        assert ids.spans == 0
+        await gate.publish(circle_id=1, traceparent=ONE)
+        sampled = await next_context(client)
+        with provider.get_tracer("application").start_as_current_span("handler"):
+            await gate.publish(circle_id=1)
+            inside = await next_context(client)
+    published, child, _ = exporter.get_finished_spans()
+    assert (sampled, inside) == (written(published), written(child))
+
+
+class EverySecond(Sampler):
+    """A sampler of the application's own, which counts."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def should_sample(self, *args: object, **options: object) -> SamplingResult:
+        self.asked += 1
+        return SamplingResult(Decision.DROP if self.asked % 2 else Decision.RECORD_AND_SAMPLE)
+
+    def get_description(self) -> str:
+        return "EverySecond"
+
+
+class KeepsMore(TraceIdRatioBased):
+    """One that inherits the description of the SDK's."""
+
+    def should_sample(self, *args: object, **options: object) -> SamplingResult:
+        return SamplingResult(Decision.RECORD_AND_SAMPLE)
+
+
+async def test_another_sampler_is_asked_once_for_each_event(
+    exporter: InMemorySpanExporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such a sampler may bound a rate, or decide by the attributes."""
+    sampler = EverySecond()
+    configured(monkeypatch, exporter, sampler)
+    async with running() as gate:
+        for _ in range(4):
+            await gate.publish(circle_id=1)
+    assert (sampler.asked, len(exporter.get_finished_spans())) == (4, 2)
+    configured(monkeypatch, exporter, KeepsMore(0.0))
+    async with running() as gate:
+        await gate.publish(circle_id=1)
+    assert len(exporter.get_finished_spans()) == 3
+
+
+async def test_a_disabled_sdk_passes_contexts_on(
+    exporter: InMemorySpanExporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its tracers have no ids."""
+    monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
+    configured(monkeypatch, exporter, ParentBasedTraceIdRatio(0.999))
+    async with running() as gate, gate.client(query="&rooms=circle:1") as client:
+        await client.next("subscribed")
+        for context in (ONE, None, OTHER):
+            await gate.publish(circle_id=1, traceparent=context)
+            assert await next_context(client) == context
 
 
 async def test_without_a_configured_sdk_there_are_no_spans(gate: RunningGateway) -> None:
