@@ -18,8 +18,11 @@ class HourOfUsage(BaseModel):
 
 
 class UsagePage(NodesAsked):
-    """The sums over `nodes`; `next` is `after` of the next page, null on the last one."""
+    """The sums over all nodes, of which `nodes` answered; `next` is `after` of the next page, null on the last one.
+    With `durable` they have the counts of nodes that have ended, and of silent ones up to the last seconds. Without it,
+    as with the log in memory, counts end with their process."""
 
+    durable: bool
     nodes: tuple[str, ...]
     hours: list[HourOfUsage]
     next: str | None

@@ -10,7 +10,7 @@ from gateway.api.administrators import administrators_router
 from gateway.api.authentication import Principal
 from gateway.api.rate_limits import RouteLimiter
 from gateway.core.errors import GatewayError
-from gateway.engine.usage import UsageRow
+from gateway.core.usage import UsageRow
 from gateway.service.factory import Service
 from schemas.cluster import partial_field
 from schemas.codes import ErrorCode
@@ -35,12 +35,14 @@ def usage_router(service: Service, limited: RouteLimiter) -> APIRouter:
         limit: Limit = 1_000,
         after: After = None,
     ) -> UsagePage:
-        """The usage by hour and tenant, of the last week at most; the last hour goes on. Sums over all nodes since each
-        started. Of the token's own tenant, with the scope `platform` of any one or of all."""
+        """The usage by hour and tenant, of the last week at most; the last hour goes on. Sums over all nodes; `durable`
+        where those that have ended are among them, as on Redis: otherwise counts end with their process. Of the token's
+        own tenant, with the scope `platform` of any one or of all."""
         own = administered_tenant(holder, tenant)
         chosen = None if tenant is None and holder.has_scope("platform") else own
         found = await summed.rows(chosen, _place(after), limit)
         return UsagePage(
+            durable=found.durable,
             nodes=found.nodes,
             silent=found.silent,
             hours=[_hour(row) for row in found.rows],

@@ -69,8 +69,8 @@ def tenants(as_json: Json = False, url: Url = "http://127.0.0.1:8000", token: To
 
 
 def usage(tenant: Tenant = None, as_json: Json = False, url: Url = "http://127.0.0.1:8000", token: Token = "") -> None:
-    """Print the usage by hour and tenant, as sums over all nodes since each started: of all tenants with a token of the
-    scope platform, else of the token's own."""
+    """Print the usage by hour and tenant, as sums over all nodes; on Redis those that have ended are among them. Of all
+    tenants with a token of the scope platform, else of the token's own."""
     columns = ("hour", "tenant", "connection_seconds", "events", "deliveries", "bytes")
     with administrators_api(url, token, tenant) as api:
         _print(api.pages("/admin/usage", "hours"), columns, as_json)

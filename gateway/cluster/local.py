@@ -2,7 +2,7 @@
 
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from gateway.core.cluster import Answer, NodeAnswers, OnControl
@@ -10,6 +10,7 @@ from gateway.core.control import ControlMessage
 from gateway.core.members import MemberSource, OnChanges, RemoteMembers
 from gateway.core.revocations import Revocations
 from gateway.core.timer_wheel import TimerWheel
+from gateway.core.usage import Place, Recorded, UsageRow
 
 
 class LocalMembers:
@@ -58,12 +59,25 @@ class LocalQueries:
         return NodeAnswers({})
 
 
+class LocalUsage:
+    """The usage store of a single node: there is none, and counts end with their process."""
+
+    durable = False
+
+    async def record(self, rows: Sequence[UsageRow]) -> bool:
+        return True
+
+    async def read(self, tenant: str | None, after: Place, limit: int) -> Recorded:
+        return {}
+
+
 class LocalCluster:
     """The `Cluster` of a single node. `timer` is seconds of a monotonic clock."""
 
     def __init__(self, timer: Callable[[], float] = time.monotonic) -> None:
         self.members = LocalMembers()
         self.queries = LocalQueries()
+        self.usage = LocalUsage()
         self.revocations = Revocations()
         self._timer = timer
         self._kept: dict[str, tuple[float, str]] = {}

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, Protocol
 from gateway.core.control import ControlMessage
 from gateway.core.members import ClusterMembers
 from gateway.core.revocations import Revocations
+from gateway.core.usage import UsageStore
 
 Answer = Callable[[Any], Awaitable[Any]]
 """A function from a question to its answer, both JSON values."""
@@ -68,7 +69,8 @@ class Cluster(Protocol):
     - Tenants publish round robin: however many messages one of them has, another's next one is in the next batch.
     - A value of `put_once` is returned by exactly one `pop` in the whole cluster, and by none after its TTL.
 
-    `members` are their connections, `queries` what nodes ask one another; both start and stop with this.
+    `members` are their connections, `queries` what nodes ask one another; both start and stop with this. `usage` are
+    the counts that outlive a node.
     """
 
     @property
@@ -76,6 +78,9 @@ class Cluster(Protocol):
 
     @property
     def queries(self) -> NodeQueries: ...
+
+    @property
+    def usage(self) -> UsageStore: ...
 
     @property
     def revocations(self) -> Revocations:

@@ -97,7 +97,7 @@ class Gateway(Host):
         self.commands = Commands(connections, self.subscriptions, self.presence, self.publishing, self.marks, tasks)
         self.delivery.on_caught_up = self.commands.run_pending
         self.housekeeping = Housekeeping(self.connections, self.publishing, self.explain, log, self.cluster)
-        self.metrics = Metrics(self.connections, self.delivery, self.subscriptions, self.publishing, log)
+        self.metrics = Metrics(connections, delivery, self.subscriptions, self.publishing, log, self.cluster)
         self.readiness = Readiness(self.lifecycle, self.housekeeping, log, self.drain)
         log.attach(GatewayLogListener(self.delivery, self.revocation, self.log_status))
         for part in (self.cluster, log, self.metrics, self.publishing):

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final, Literal
 
+from gateway.core.cluster import Cluster
 from gateway.core.log import Log
 from gateway.core.metric import Metric, Reading
 from gateway.engine.busiest_tenants import BusiestTenants
@@ -15,6 +16,7 @@ from gateway.engine.process_metrics import process_metrics
 from gateway.engine.publishing import SAMPLED, Publishing
 from gateway.engine.subscriptions import Subscriptions
 from gateway.engine.usage import UsageMeter
+from gateway.engine.usage_recorder import UsageRecorder
 from gateway.telemetry import counts
 from schemas.codes import CloseCode, ErrorCode
 
@@ -46,9 +48,11 @@ class Metrics:
         subscriptions: Subscriptions,
         publishing: Publishing,
         log: Log,
+        cluster: Cluster,
     ) -> None:
         self.tenants = BusiestTenants(connections.manager, log)
         self.usage = UsageMeter(connections, log)
+        self._recorder = UsageRecorder(self.usage, cluster.usage)
         self.started_at = time.time()
         """Seconds since the epoch."""
         self._loop_lag = LoopLag()
@@ -74,13 +78,13 @@ class Metrics:
         )
 
     async def start(self) -> None:
-        """Sample the lag of this event loop, and watch for the turn of the hour."""
+        """Sample the lag of this event loop, and record the usage."""
         self._loop_lag.start()
-        await self.usage.start()
+        await self._recorder.start()
 
     async def stop(self) -> None:
         self._loop_lag.stop()
-        await self.usage.stop()
+        await self._recorder.stop()
 
     def add(self, metric: Metric) -> None:
         """Add a metric. Raises `ValueError` where its name is taken."""

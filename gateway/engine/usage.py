@@ -1,51 +1,21 @@
 """Usage: what each tenant has used in each hour at this node, for those who bill."""
 
 import asyncio
-import logging
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from heapq import heapify, heappop
 from itertools import chain
-from operator import add, sub
-from typing import Final, NamedTuple
+from typing import Final
 
 from gateway.core.log import Log
 from gateway.core.reserved_tenants import without_reserved
+from gateway.core.usage import KEPT_HOURS, Place, Usage, UsageRow
 from gateway.engine.connections import Connections
 from gateway.engine.metric_totals import SLICE
 
-KEPT_HOURS: Final = 168
 MAX_ROWS: Final = 100_000
 """The number of pairs of tenant and hour that are kept: the oldest hours go first."""
 
-_HOUR: Final = 3_600
-_CHECK_SECONDS: Final = 30.0
-"""Seconds between two looks at the clock, which may be set."""
-
-logger = logging.getLogger("gateway")
-
-
-class Usage(NamedTuple):
-    """The usage of a tenant: connections times their seconds, events appended to the log by this node, events written
-    to its clients, and the bytes of their frames."""
-
-    connection_seconds: float = 0.0
-    events: int = 0
-    deliveries: int = 0
-    bytes: int = 0
-
-    def plus(self, other: "Usage") -> "Usage":
-        return Usage(*map(add, self, other))
-
-    def minus(self, other: "Usage") -> "Usage":
-        return Usage(*map(sub, self, other))
-
-
-class UsageRow(NamedTuple):
-    """The usage of a tenant in the hour that starts at `hour`, seconds since the epoch."""
-
-    hour: int
-    tenant: str
-    usage: Usage
+HOUR: Final = 3_600
 
 
 class UsageMeter:
@@ -60,17 +30,6 @@ class UsageMeter:
         self._hours: dict[int, dict[str, Usage]] = {}
         self._before: dict[str, Usage] = {}
         """By tenant, its counts at the beginning of this hour."""
-        self._task: asyncio.Task[None] | None = None
-
-    async def start(self) -> None:
-        """Watch for the turn of the hour on this event loop."""
-        self._task = asyncio.create_task(self._run())
-
-    async def stop(self) -> None:
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
 
     async def turn(self) -> None:
         """Close the hour if the clock is in another one."""
@@ -89,31 +48,42 @@ class UsageMeter:
                 await asyncio.sleep(0)
         self._trim()
 
-    def rows(self, tenant: str | None, after: tuple[int, str]) -> Iterator[UsageRow]:
-        """The rows after an hour and a tenant, in this order, of one tenant or of all; the last hour goes on. The first
-        k of n later ones in an hour take O(n + k log n)."""
-        hours = {**self._hours, self._hour: self._hours.get(self._hour, {})}
-        for hour in sorted(each for each in hours if each * _HOUR >= after[0]):
-            current = hour == self._hour
-            names = {*hours[hour], *(self._tenants() if current else ())} if tenant is None else {tenant}
-            later = [name for name in names if (hour * _HOUR, name) > after]
-            heapify(later)
-            while later:
-                name = heappop(later)
-                used = hours[hour].get(name, Usage())
-                if current:
-                    used = used.plus(self._count(name).minus(self._before.get(name, Usage())))
-                if any(used):
-                    yield UsageRow(hour * _HOUR, name, used)
+    def rows(self, tenant: str | None, after: Place) -> Iterator[UsageRow]:
+        """The rows after a place, of one tenant or of all; the last hour goes on. The first k of n later ones in an
+        hour take O(n + k log n)."""
+        for hour in self.hours():
+            if hour >= after[0]:
+                names = self.tenants(hour) if tenant is None else (tenant,)
+                later = [name for name in names if (hour, name) > after]
+                heapify(later)
+                while later:
+                    if (row := self.row(hour, heappop(later))) is not None:
+                        yield row
 
-    async def _run(self) -> None:
-        while True:
-            left = _HOUR - self._connections.clock() % _HOUR
-            await asyncio.sleep(min(left, _CHECK_SECONDS))
-            try:
-                await self.turn()
-            except Exception:
-                logger.exception("the usage of an hour could not be taken; it counts to the next one")
+    def hours(self) -> list[int]:
+        """The hours that are kept, in their order, and the one that goes on."""
+        return [hour * HOUR for hour in sorted({*self._hours, self._hour})]
+
+    @property
+    def hour(self) -> int:
+        """The hour that goes on."""
+        return self._hour * HOUR
+
+    def tenants(self, hour: int) -> Collection[str]:
+        """The tenants that may have used something in the hour."""
+        rows = self._hours.get(hour // HOUR, {})
+        return {*rows, *self._tenants()} if hour == self.hour else rows
+
+    def row(self, hour: int, tenant: str) -> UsageRow | None:
+        """The usage of a tenant in an hour; None where there is none."""
+        used = self._hours.get(hour // HOUR, {}).get(tenant, Usage())
+        if hour == self.hour:
+            used = used.plus(self._count(tenant).minus(self._before.get(tenant, Usage())))
+        return UsageRow(hour, tenant, used) if any(used) else None
+
+    def seconds_left(self) -> float:
+        """Seconds until the hour that goes on is over."""
+        return HOUR - self._connections.clock() % HOUR
 
     def _tenants(self) -> dict[str, None]:
         return dict.fromkeys(without_reserved(chain(self._connections.manager.tenants(), self._log.tenants())))
@@ -130,4 +100,4 @@ class UsageMeter:
             del hours[min(hours)]
 
     def _hour_now(self) -> int:
-        return int(self._connections.clock()) // _HOUR
+        return int(self._connections.clock()) // HOUR

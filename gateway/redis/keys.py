@@ -53,6 +53,26 @@ class KeySpace:
         """The stream of control messages, its identity, and its compaction lock."""
         return [f"{self._of('control')}:{kind}" for kind in ("messages", "identity", "compaction")]
 
+    def usage_hours(self) -> str:
+        """A sorted set: the hours that have usage."""
+        return f"{self._of('usage')}:hours"
+
+    def usage_tenants(self, hour: int) -> str:
+        """A sorted set: the tenants that have usage in the hour, by name."""
+        return f"{self._of('usage')}:tenants:{hour}"
+
+    def usage_nodes(self, hour: int) -> str:
+        """A sorted set: the nodes that have recorded usage in the hour."""
+        return f"{self._of('usage')}:nodes:{hour}"
+
+    def usage(self, hour: int, node: str) -> str:
+        """A hash: the usage of each tenant in the hour, as this node has counted it."""
+        return f"{self._of('usage')}:counts:{hour}:{node}"
+
+    def usage_recorded(self, node: str) -> str:
+        """The number of the node's last record of usage."""
+        return f"{self._of('usage')}:recorded:{node}"
+
     # ---- a node
 
     def heartbeat(self, node: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any, Final
 from gateway.core.cluster import Cluster, NodeAnswers
 from gateway.core.control import ControlMessage
 from gateway.core.members import Member, PresenceChange, TenantTotals
+from gateway.core.usage import Usage, UsageRow
 
 LEASE: Final = 60.0
 """The lease of a node's members in seconds, as in the gateway."""
@@ -151,6 +152,16 @@ class ClusterContract(ABC):
             await node.nodes.put_once("short", "a", 20)
             await node.pass_time(26.0)
             assert [await node.nodes.pop(key) for key in ("short", "long", "longest")] == [None, None, "c"]
+
+    # -- usage
+
+    async def test_usage_is_kept_where_the_store_is_durable(self) -> None:
+        """Otherwise nothing is kept, and a record is no error."""
+        async with self.open() as node:
+            store, row = node.nodes.usage, UsageRow(3_600, "acme", Usage(1.5, 2, 3, 4))
+            assert await store.record([row])
+            kept = {(3_600, "acme"): {node.nodes.members.node: row.usage}} if store.durable else {}
+            assert await store.read(None, (0, ""), 10) == await store.read("acme", (0, ""), 10) == kept
 
     # -- control messages and members
 

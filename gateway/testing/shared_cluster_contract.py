@@ -9,10 +9,10 @@ from gateway.core.members import Member, PresenceChange, TenantTotals
 from gateway.testing.cluster_contract import NodeUnderTest, member
 from gateway.testing.helpers import until
 from gateway.testing.shared_control_contract import SHORT, SOON, unavailable
-from gateway.testing.shared_queries_contract import SharedQueriesContract
+from gateway.testing.shared_usage_contract import SharedUsageContract
 
 
-class SharedClusterContract(SharedQueriesContract):
+class SharedClusterContract(SharedUsageContract):
     """The guarantees of `Cluster` and `ClusterMembers` between nodes with a shared store."""
 
     @abstractmethod

@@ -16,6 +16,8 @@ from tests.support.clients import assert_problem, fence, http
 from tests.support.inprocess import RunningGateway, running
 from tests.support.operators import Operator
 from tests.support.pauses import PATIENCE, until
+from tests.support.process import GatewayProcess
+from tests.support.proxy import proxied
 from tests.support.redis import RedisServer
 from tests.support.settings import SECRET, settings_for
 from tests.support.tokens import issue
@@ -168,6 +170,41 @@ async def test_usage_is_the_sum_of_what_each_node_has_counted(server: RedisServe
                 counts[row["tenant"]][1] += row["deliveries"]
             assert counts == {"acme": [3, 6], "bolt": [1, 0], "coil": [2, 0]}
         assert {row["tenant"] for row in (await get(one, "/admin/usage", "admin"))["hours"]} == {"acme"}
+
+
+async def test_usage_outlives_its_node(server: RedisServer, prefix: str, tmp_path: Path) -> None:
+    """A node that is killed has recorded its counts seconds before, one that is stopped all of them; a node that is
+    started again counts on. Without Redis there are those of the node that answers."""
+    shared: dict[str, Any] = {"log_url": server.url, "redis_prefix": prefix}
+    async with proxied(server.port) as network:
+        async with running(settings_for(**{**shared, "log_url": network.url})) as one:
+
+            async def summed(events: int) -> bool:
+                page = await get(one, "/admin/usage")
+                assert page["durable"]
+                return sum(row["events"] for row in page["hours"]) == events and len(page["nodes"]) == 1
+
+            async def recorded(events: int) -> bool:
+                rows = await one.service.gateway.cluster.usage.read(None, (0, ""), 10)
+                return sum(used.events for nodes in rows.values() for used in nodes.values()) == events
+
+            async with GatewayProcess(tmp_path / "node", **shared) as other:
+                await other.publish([{}, {}], circle_id=1)
+                await one.publish(circle_id=1)
+                await until(lambda: recorded(3))
+                other.kill()
+                await until(lambda: summed(3))
+                await other.start()
+                await other.publish([{}], circle_id=1)
+            await until(lambda: summed(4))
+            network.partition()
+            page = await get(one, "/admin/usage")
+            assert (sum(row["events"] for row in page["hours"]), page["partial"]) == (1, True)
+            network.reset()
+            network.heal()
+            await server.ask("FLUSHALL")
+            await one.publish(circle_id=1)
+            await until(lambda: recorded(2))  # by the node that still runs
 
 
 async def test_settings_that_differ_between_nodes_are_shown(server: RedisServer, prefix: str) -> None:

@@ -54,7 +54,9 @@ async def hours(gate: RunningGateway, clocks: Clocks, query: str = "", **more: A
     async with http(gate, token(gate, clocks, "root", **{"scope": "admin", **more})) as api:
         answer = await api.get(f"/admin/usage{query}")
     assert answer.status_code == 200, answer.text
-    found: list[dict[str, Any]] = answer.json()["hours"]
+    page = answer.json()
+    assert not page["durable"]  # with the log in memory
+    found: list[dict[str, Any]] = page["hours"]
     return found
 
 

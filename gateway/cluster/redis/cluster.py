@@ -10,6 +10,7 @@ from gateway.cluster.redis.context import Failures
 from gateway.cluster.redis.control_stream import ControlStream
 from gateway.cluster.redis.members import LEASE, RedisMembers
 from gateway.cluster.redis.queries import RedisQueries
+from gateway.cluster.redis.usage import RedisUsage
 from gateway.core.cluster import OnControl
 from gateway.core.control import ControlMessage
 from gateway.core.errors import LogUnavailable
@@ -51,6 +52,7 @@ class RedisCluster:
         self.members = RedisMembers(self._redis, prefix=prefix, lease=lease)
         self.revocations = Revocations()
         self.queries = RedisQueries(self._redis, self.members, keys=KeySpace(prefix), timer=timer)
+        self.usage = RedisUsage(self._redis, self.members, keys=KeySpace(prefix))
         self._control = ControlStream(
             self._redis, self.revocations, keys=KeySpace(prefix), retention=retention, timer=timer
         )
