@@ -8,6 +8,7 @@ from gateway.api.fast_path import FastPath, FastPathMiddleware
 from gateway.api.pages import pages_router
 from gateway.api.problems import problem, problem_for
 from gateway.api.router import create_router
+from gateway.api.routes import merge_routers
 from gateway.core.version import VERSION
 from gateway.service.factory import Service, create_service
 from schemas.codes import ErrorCode
@@ -16,6 +17,7 @@ from schemas.codes import ErrorCode
 def create_app(service: Service | None = None) -> FastAPI:
     """An ASGI application that is only a gateway. Raises `ConfigError` for unusable settings."""
     service = service or create_service()
+    router = create_router(service)
     app = FastAPI(
         title="The gathering gateway",
         version=VERSION,
@@ -23,9 +25,9 @@ def create_app(service: Service | None = None) -> FastAPI:
         docs_url=None,  # FastAPI's page loads scripts from a CDN
         redoc_url=None,
         redirect_slashes=False,  # a redirect has the wrong scheme behind a proxy
+        routes=merge_routers(router, pages_router(service.settings.websocket_paths[0])).routes,
+        lifespan=router.lifespan_context,
     )
-    app.include_router(create_router(service))
-    app.include_router(pages_router(service.settings.websocket_paths[0]))
     app.add_middleware(SecretsMiddleware)
     app.add_middleware(FastPathMiddleware, fast_path=FastPath(service))
     app.add_exception_handler(StarletteHTTPException, _http_problem)

@@ -14,6 +14,7 @@ from gateway.api.authentication import Principal
 from gateway.api.client import address_of
 from gateway.api.problems import problems
 from gateway.api.rate_limits import RouteLimiter
+from gateway.api.routes import merge_routers
 from gateway.core.audit_acts import MAX_ACTS, PLACE_PATTERN, ActPlace
 from gateway.core.version import VERSION
 from gateway.engine.cluster_audit import FoundAct
@@ -36,7 +37,6 @@ from schemas.operations import (
 
 
 def operations_router(service: Service, limited: RouteLimiter) -> APIRouter:
-    router = APIRouter()
     administrators = administrators_router(service, limited)
     operators = administrators_router(service, limited, scope="platform")
     gateway, settings = service.gateway, service.settings
@@ -143,9 +143,7 @@ def operations_router(service: Service, limited: RouteLimiter) -> APIRouter:
             rights=None if identity is None else _rights(identity),
         )
 
-    router.include_router(administrators)
-    router.include_router(operators)
-    return router
+    return merge_routers(administrators, operators)
 
 
 def _rights(identity: Identity) -> TokenRightsInfo:

@@ -21,6 +21,7 @@ from gateway.api.operations import operations_router
 from gateway.api.presence import presence_router
 from gateway.api.rate_limits import RouteLimiter
 from gateway.api.rooms import rooms_router
+from gateway.api.routes import merge_routers
 from gateway.api.tickets import tickets_router
 from gateway.api.tokens import tokens_router
 from gateway.api.usage import usage_router
@@ -51,8 +52,7 @@ def create_router(service: Service, prefix: str = "") -> APIRouter:
                 await endpoint.stop()
 
     limited = RouteLimiter()
-    router = APIRouter(prefix=prefix, lifespan=lifespan)
-    for part in (
+    router = merge_routers(
         events_router(service),
         event_stream_router(service),
         tokens_router(service, limited),
@@ -69,9 +69,13 @@ def create_router(service: Service, prefix: str = "") -> APIRouter:
         metrics_router(service),
         usage_router(service, limited),
         sockets,  # last, so that an HTTP route at a path of the WebSocket gets its GET requests
-    ):
-        router.include_router(part)
-    return router
+        lifespan=lifespan,
+    )
+    if not prefix:
+        return router
+    moved = APIRouter(prefix=prefix)
+    moved.include_router(router)
+    return moved
 
 
 def _endpoint(service: Service, application: Any, route: Callable[..., Any]) -> Endpoint:

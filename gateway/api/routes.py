@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from inspect import getdoc
 from typing import Any, ClassVar, Final, Self, cast
 
-from fastapi import Request, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.routing import APIRoute
 from pydantic_core import from_json
 from slowapi.errors import RateLimitExceeded
@@ -138,6 +138,12 @@ class BatchRequest(BoundedRequest):
 
     async def _parse(self, tenant: str, body: bytes | Body) -> Any:
         return await parse_batch(ingest_batch_of(self), tenant, body)
+
+
+def merge_routers(*routers: APIRouter, **options: Any) -> APIRouter:
+    """A router with the routes of several. With `include_router` FastAPI would build each of them again, which takes
+    about a millisecond a route, for each router that it is below."""
+    return APIRouter(routes=[route for router in routers for route in router.routes], **options)
 
 
 class MethodRoute(APIRoute):

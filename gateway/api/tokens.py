@@ -12,7 +12,7 @@ from gateway.api.authentication import Principal
 from gateway.api.client import address_of
 from gateway.api.problems import PROBLEMS, problems
 from gateway.api.rate_limits import RouteLimiter
-from gateway.api.routes import ProblemRoute
+from gateway.api.routes import ProblemRoute, merge_routers
 from gateway.core.errors import GatewayError
 from gateway.service.factory import Service
 from schemas.admin import (
@@ -31,7 +31,7 @@ _ERRORS: Final = problems(codes=(ErrorCode.ROOM_INVALID, ErrorCode.ROOM_FORBIDDE
 
 
 def tokens_router(service: Service, limited: RouteLimiter) -> APIRouter:
-    router, public = APIRouter(), APIRouter(tags=["tokens"], route_class=ProblemRoute.of(service), responses=PROBLEMS)
+    public = APIRouter(tags=["tokens"], route_class=ProblemRoute.of(service), responses=PROBLEMS)
     administrators = administrators_router(service, limited, tag="tokens")
     gateway, settings = service.gateway, service.settings
     administration, connections, audit = gateway.administration, gateway.connections, service.audit
@@ -151,9 +151,7 @@ def tokens_router(service: Service, limited: RouteLimiter) -> APIRouter:
         response.headers["Cache-Control"] = "public, max-age=300"
         return service.keyring.jwks()
 
-    router.include_router(administrators)
-    router.include_router(public)
-    return router
+    return merge_routers(administrators, public)
 
 
 def _require_names(user_id: str, tenant: str) -> None:
