@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, NoReturn
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from auth import base64url
-from schemas.rooms import ID_PATTERN, SUBJECT_PATTERN
+from schemas.rooms import ID_PATTERN, SUBJECT_PATTERN, TOKEN_ID_PATTERN
 
 MEDIA_TYPE: Final = "at+jwt"
 
@@ -28,7 +28,7 @@ class Claims(BaseModel):
     # \A and \z of pydantic's regex engine: the whole text, without a trailing newline.
     sub: Annotated[str, Field(pattern=rf"\A{SUBJECT_PATTERN}\z")]
     tenant: Annotated[str, Field(pattern=rf"\A{ID_PATTERN}\z")]
-    jti: Annotated[str, Field(pattern=r"\A[!-~]{1,128}\z")]
+    jti: Annotated[str, Field(pattern=rf"\A{TOKEN_ID_PATTERN}\z")]
     iat: Seconds
     exp: Seconds
     nbf: Seconds = 0
@@ -42,7 +42,7 @@ class MappedClaims(Claims):
     """The claims of another issuer's token after mapping. `jti` may be empty: such a token cannot be revoked by its
     id."""
 
-    jti: Annotated[str, Field(pattern=r"\A[!-~]{0,128}\z")] = ""
+    jti: Annotated[str, Field(pattern=rf"\A(?:{TOKEN_ID_PATTERN})?\z")] = ""
 
 
 @dataclass(frozen=True, slots=True)

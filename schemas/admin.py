@@ -5,7 +5,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from schemas.cluster import MayBePartial, NodesAsked
-from schemas.rooms import MAX_PATTERNS
+from schemas.rooms import MAX_PATTERNS, TOKEN_ID_PATTERN
 
 MAX_EVENTS: Final = 1_000
 """Events of one batch, at most."""
@@ -63,7 +63,7 @@ class Revocation(_Body):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"user_id": "ada"}]})
 
-    jti: Annotated[str, Field(min_length=1, max_length=128)] | None = None
+    jti: Annotated[str, Field(pattern=f"^{TOKEN_ID_PATTERN}$")] | None = None
     user_id: Subject | None = None
     tenant: TenantId | None = None
 

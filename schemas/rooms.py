@@ -16,6 +16,7 @@ TENANT_ROOM: Final = "tenant"
 # ASCII classes and fullmatch: `\d` would take Arabic digits, and `$` a trailing newline.
 ID_PATTERN: Final = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
 SUBJECT_PATTERN: Final = r"[A-Za-z0-9][A-Za-z0-9._@+|-]{0,127}"
+TOKEN_ID_PATTERN: Final = r"[!-~]{1,128}"
 
 _id = re.compile(ID_PATTERN).fullmatch
 _subject = re.compile(SUBJECT_PATTERN).fullmatch

@@ -7,10 +7,11 @@ from typing import Annotated, TypeVar
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from auth.identity import Identity
-from gateway.api.administered import Tenant, administered_tenant
+from gateway.api.administered import administered_tenant
 from gateway.api.administrators import administrators_router
 from gateway.api.authentication import Principal
 from gateway.api.client import address_of
+from gateway.api.parameters import AfterConnection, AfterTenant, Limit, Tenant, after_room
 from gateway.api.problems import problems
 from gateway.api.rate_limits import RouteLimiter
 from gateway.engine.cluster_tenants import FoundTenants
@@ -21,17 +22,17 @@ from schemas.cluster import partial_field
 
 Item = TypeVar("Item")
 
-Limit = Annotated[int, Query(ge=1, le=1_000, description="items a page")]
 FewerLimit = Annotated[int, Query(ge=1, le=200, description="items a page")]
-After = Annotated[str | None, Query(max_length=256, description="`next` of the page before")]
 
 
 def admin_router(service: Service, limited: RouteLimiter) -> APIRouter:
     router = administrators_router(service, limited)
     gateway = service.gateway
+    kinds = gateway.kinds
     administration, operations, audit = gateway.administration, service.operations, service.audit
     proxies, per_minute = service.settings.proxies, service.settings.admin_requests_per_minute
     principal = Depends(Principal(service))
+    after_room_here = after_room(kinds.pattern)
 
     @router.get("/admin/stats", response_model_exclude_unset=True)
     @limited(per_minute)
@@ -40,7 +41,7 @@ def admin_router(service: Service, limited: RouteLimiter) -> APIRouter:
         holder: Annotated[Identity, principal],
         tenant: Tenant = None,
         limit: Limit = 100,
-        after: After = None,
+        after: AfterConnection = None,
     ) -> Stats:
         """Counts of one tenant, and a page of its clients. Totals are of all running nodes, since each started, as of a
         second ago; `total_broadcasts` counts the events that they have appended to the log."""
@@ -65,7 +66,7 @@ def admin_router(service: Service, limited: RouteLimiter) -> APIRouter:
     @router.get("/admin/tenants", response_model_exclude_unset=True)
     @limited(per_minute)
     async def tenants(
-        request: Request, holder: Annotated[Identity, principal], limit: FewerLimit = 50, after: After = None
+        request: Request, holder: Annotated[Identity, principal], limit: FewerLimit = 50, after: AfterTenant = None
     ) -> TenantPage:
         """A page of the tenants that have had a connection or an event, with their counts on all nodes: all of them
         with the scope `platform`, else the token's own."""
@@ -88,7 +89,7 @@ def admin_router(service: Service, limited: RouteLimiter) -> APIRouter:
         holder: Annotated[Identity, principal],
         tenant: Tenant = None,
         limit: Limit = 100,
-        after: After = None,
+        after: AfterConnection = None,
     ) -> ConnectionPage:
         """A page of the connections of one tenant."""
         known = await administration.directory(administered_tenant(holder, tenant))
@@ -104,7 +105,7 @@ def admin_router(service: Service, limited: RouteLimiter) -> APIRouter:
         holder: Annotated[Identity, principal],
         tenant: Tenant = None,
         limit: Limit = 100,
-        after: After = None,
+        after: Annotated[str | None, after_room_here] = None,
     ) -> RoomPage:
         """A page of the rooms of one tenant that have subscribers."""
         known = await administration.directory(administered_tenant(holder, tenant))

@@ -5,9 +5,10 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Request
 
 from auth.identity import Identity
-from gateway.api.administered import Tenant, administered_tenant
+from gateway.api.administered import administered_tenant
 from gateway.api.administrators import administrators_router
 from gateway.api.authentication import Principal
+from gateway.api.parameters import Tenant, UserId
 from gateway.api.problems import problems
 from gateway.api.rate_limits import RouteLimiter
 from gateway.core.errors import GatewayError
@@ -16,9 +17,13 @@ from gateway.service.factory import Service
 from schemas.codes import ErrorCode
 from schemas.explain import Explanation
 
-UserId = Annotated[str | None, Query(min_length=1, max_length=128, description="the user; or give `connection_id`")]
 ConnectionId = Annotated[str | None, Query(min_length=1, max_length=64, description="a connection, in place of a user")]
-EventId = Annotated[str | None, Query(min_length=1, max_length=64, description="the event; or give `room`")]
+EventId = Annotated[
+    str | None,
+    Query(
+        min_length=1, max_length=64, description="the event; or give `room`", examples=["evt_AAAAAAAAAAAAAAAAAAAAAA"]
+    ),
+]
 Room = Annotated[str | None, Query(min_length=1, max_length=160, description="a room in general, in place of an event")]
 
 

@@ -7,11 +7,12 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import GetPydanticSchema
 
 from auth.identity import Identity, require_admin
-from gateway.api.administered import Tenant, administered_tenant
+from gateway.api.administered import administered_tenant
 from gateway.api.administrators import administrators_router
 from gateway.api.authentication import Principal
 from gateway.api.client import address_of
 from gateway.api.operations import audited_act
+from gateway.api.parameters import EventTypes, Tenant, UserId
 from gateway.api.problems import PUBLISHING
 from gateway.api.publisher import HttpPublisher
 from gateway.api.rate_limits import RouteLimiter
@@ -29,8 +30,6 @@ _ACTS: Final = 20
 Name = Annotated[str, Query(min_length=1, max_length=160, description="a user, room, connection, event or `jti`")]
 Cursor = Annotated[str | None, Query(max_length=64, description="`cursor` of the page before")]
 Room = Annotated[str | None, Query(max_length=160, description="only events of this room")]
-Type = Annotated[str | None, Query(max_length=65, description="only this type, or those that begin as in `task.*`")]
-User = Annotated[str | None, Query(max_length=128, description="only events with this `user_id`")]
 Payload = Annotated[Literal["0", "1"], Query(description="1 for the data of the events too, which is audited")]
 
 
@@ -87,8 +86,8 @@ def inspection_router(service: Service, limited: RouteLimiter) -> APIRouter:
         tenant: Tenant = None,
         after: Cursor = None,
         room: Room = None,
-        type: Type = None,
-        user_id: User = None,
+        type: EventTypes = None,
+        user_id: UserId = None,
         payload: Payload = "0",
     ) -> TailPage:
         """The newest events of a tenant, a page at a time: a sample of at most 50 where more come. Ask again with

@@ -8,10 +8,11 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from auth.errors import AuthError
 from auth.identity import Identity, require_admin
-from gateway.api.administered import Tenant, administered_tenant
+from gateway.api.administered import administered_tenant
 from gateway.api.administrators import administrators_router
 from gateway.api.authentication import Principal
 from gateway.api.client import address_of
+from gateway.api.parameters import Tenant
 from gateway.api.problems import problems
 from gateway.api.rate_limits import RouteLimiter
 from gateway.api.routes import merge_routers
