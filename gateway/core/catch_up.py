@@ -207,7 +207,7 @@ def _may_lack(window: Window, replay: Replay) -> bool:
     """Whether entries of the replay's rooms were lost, or items of its state, since it was last looked at."""
     if window.losses == replay.losses:
         return False
-    lacks_items = replay.state and any(window.pushed_out.of(room) > replay.offset for room in replay.rooms)
+    lacks_items = replay.state and any(window.evicted.of(room) > replay.offset for room in replay.rooms)
     return lacks_items or window.misses(replay.rooms, replay.offset)
 
 

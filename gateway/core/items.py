@@ -37,7 +37,7 @@ class ItemTooLarge(GatewayError):
 class Item:
     """The newest value of what a key names in `rooms`: the event at the offset `newest`, in place of whose data is the
     `value` where texts were appended. It is whole from the offset `base` on, the last `set`. It is `kept` as state,
-    unless it has ended or was pushed out. `size` is an upper bound of the bytes of its data; 0 where it is not kept."""
+    unless it has ended or was evicted. `size` is an upper bound of the bytes of its data; 0 where it is not kept."""
 
     __slots__ = ("_framed", "base", "frame", "kept", "key", "newest", "op", "rooms", "size", "value")
 
@@ -68,8 +68,8 @@ class Item:
             self.size = 0 if not self.kept else len(frame.wire) if self.value is None else self.value.size()
         self.newest, self.op, self.frame, self._framed = offset, op, frame, None
 
-    def push_out(self, event_id: str) -> Frame:
-        """Make it one that is not kept; returns the frame of its newest version, with the id `event_id`, as a whole."""
+    def evict(self, event_id: str) -> Frame:
+        """Drop it from the state; returns its newest value as a whole `set`, as the event `event_id`."""
         self.frame = self.frame_at(self.newest, event_id)
         self.op, self.value, self._framed = "set", None, None
         self.kept, self.size = False, 0
@@ -102,8 +102,8 @@ class Item:
 
 
 class ItemStore:
-    """The items of one tenant. At most `max_items` have a value, of `max_bytes` in all: `take_over` takes the one whose
-    change is the oldest. Of former items, those that have ended or were pushed out, there are as many as their newest
+    """The items of one tenant. At most `max_items` have a value, of `max_bytes` in all: `evict_excess` takes the one whose
+    change is the oldest. Of former items, those that have ended or were evicted, there are as many as their newest
     versions in the window.
 
     `bytes` are their sizes, which are exact before an item is taken for them. All is O(1), besides what an `ItemValue`
@@ -176,7 +176,7 @@ class ItemStore:
             self.bytes += size - item.size
             item.size = size
 
-    def take_over(self) -> Item | None:
+    def evict_excess(self) -> Item | None:
         """Evict the least recently changed item and return it; None where all are within the bounds."""
         while self.bytes > self.max_bytes and self._inexact:
             self._measure(next(iter(self._inexact)))
@@ -191,16 +191,16 @@ class ItemStore:
         self._inexact.discard(item)
         self.bytes -= item.size
 
-    def take_before(self, offset: int) -> Item | None:
-        """Forget the item whose change is the oldest, if that is before `offset`, and return it."""
+    def evict_before(self, offset: int) -> Item | None:
+        """Evict the least recently changed item, if that was before `offset`, and return it; else None."""
         item = next(iter(self._items.values()), None)
         if item is None or item.newest >= offset:
             return None
         self._forget(item)
         return item
 
-    def take_others(self, until: int, offsets: Container[int]) -> list[Item]:
-        """Forget the items whose newest change is at `until` or before, and none of `offsets`, and return them.
+    def remove_except(self, until: int, offsets: Container[int]) -> list[Item]:
+        """Remove the items whose newest change is at `until` or before, and not one of `offsets`; returns them.
         O(items up to there)."""
         early = takewhile(lambda item: item.newest <= until, self._items.values())
         others = [item for item in early if item.newest not in offsets]
@@ -209,7 +209,7 @@ class ItemStore:
         return others
 
     def keep_former(self, item: Item) -> None:
-        """Remember an item that was pushed out, whose newest version is in the window: the next one supersedes it."""
+        """Remember an item that was evicted, whose newest version is in the window: the next one supersedes it."""
         self._former[item.key, item.rooms] = item
 
     def forget_former(self, item: Item) -> None:

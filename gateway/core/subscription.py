@@ -61,7 +61,7 @@ def subscribe(
     fields: dict[str, Any] = {"rooms": tuple(rooms), "cursor": window.cursor, "recovered": recovered}
     if not state:
         return Subscribed(**fields, replayed=owed.events), examined + owed.examined
-    complete = all(window.pushed_out.of(room) <= (0 if everything else after) for room in rooms)
+    complete = all(window.evicted.of(room) <= (0 if everything else after) for room in rooms)
     items, replayed = owed.items, owed.events - owed.items
     return SubscribedWithState(**fields, replayed=replayed, items=items, complete=complete), examined + owed.examined
 

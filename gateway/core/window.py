@@ -39,7 +39,7 @@ class Bounds:
 class Entry:
     """One event of the log; only its window changes it. `rooms` are those it is routed to, `at` is seconds since the
     epoch; `removal` is the user and the room that the event revokes; `change` is what a keyed event does to `item`;
-    `superseded_by` is the offset of the item's next version; `former` where this one ends the item, or was pushed out.
+    `superseded_by` is the offset of the item's next version; `former` where this one ends the item, or was evicted.
 
     Not frozen, as values are elsewhere: a frozen dataclass takes a microsecond longer to make, for every event.
     """
@@ -71,11 +71,11 @@ class Window:
         bounds: Bounds,
         head: int = 0,
         trimmed: TrimmedRooms | None = None,
-        pushed_out: TrimmedRooms | None = None,
+        evicted: TrimmedRooms | None = None,
         first: int = 0,
     ) -> None:
         """An empty window after `head`; `trimmed` has the lost entries up to there, by default all of them unknown;
-        `pushed_out` the items lost to the bounds of state.
+        `evicted` the items lost to the bounds of state.
         Entries before `first`, by default the next one, are state."""
         self.epoch = epoch
         self.cursors = cursors
@@ -87,7 +87,7 @@ class Window:
         self.horizons = Horizons()
         self.losses = 0
         self.trimmed = TrimmedRooms(bounds.max_trimmed_rooms, head) if trimmed is None else trimmed
-        self.pushed_out = TrimmedRooms(bounds.max_trimmed_rooms) if pushed_out is None else pushed_out
+        self.evicted = TrimmedRooms(bounds.max_trimmed_rooms) if evicted is None else evicted
         self._count = 0
         self._entries: dict[int, Entry] = {}
         self._rooms = RoomIndex()
@@ -148,14 +148,14 @@ class Window:
             else:
                 del self._entries[before]
         if old is None or old.former or items.bytes > items.max_bytes:
-            while (item := items.take_over()) is not None:
-                self._push_out(item)
+            while (item := items.evict_excess()) is not None:
+                self._evict(item)
 
-    def _push_out(self, item: Item) -> None:
+    def _evict(self, item: Item) -> None:
         """Drop an item from the state, for its bounds. In the window its newest version stays until it is trimmed."""
         entry = self._entries[item.newest]
-        self.pushed_out.record(item.rooms, item.newest)
-        frame = item.push_out(entry.event_id)
+        self.evicted.record(item.rooms, item.newest)
+        frame = item.evict(entry.event_id)
         if item.newest >= self._first:
             self.items.keep_former(item)
             self.bytes += len(frame.wire) - len(entry.frame.wire)
@@ -164,14 +164,14 @@ class Window:
         else:
             self._lose(entry)
 
-    def push_out_before(self, offset: int) -> None:
+    def evict_before(self, offset: int) -> None:
         """Drop the items whose newest change is before `offset` from the state."""
-        while (item := self.items.take_before(offset)) is not None:
-            self._push_out(item)
+        while (item := self.items.evict_before(offset)) is not None:
+            self._evict(item)
 
     def retain_items(self, until: int, offsets: Container[int]) -> None:
         """Drop the items whose newest change is at `until` or before, and none of `offsets`: they have ended."""
-        for item in self.items.take_others(until, offsets):
+        for item in self.items.remove_except(until, offsets):
             entry = self._entries[item.newest]
             if item.newest >= self._first:
                 self._count -= 1

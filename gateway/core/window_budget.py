@@ -66,4 +66,4 @@ def _shrink(window: Window, max_bytes: int) -> None:
         if over <= 0:
             break
         over, newest = over - item.size, item.newest
-    window.push_out_before(newest + 1)
+    window.evict_before(newest + 1)

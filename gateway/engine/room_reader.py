@@ -50,7 +50,7 @@ class RoomReader:
         `GatewayError`."""
         window = await self._window(identity, room, after)
         page = state_page(window, room, _offset(window, after), limit)
-        complete = not window.pushed_out.of(room)
+        complete = not window.evicted.of(room)
         cursor = window.cursors.encode(window.epoch, page.reached) if page.more else None
         return RoomState(window.cursor, self._marks.as_of(identity.tenant), complete, page.frames, cursor)
 

@@ -18,7 +18,7 @@ class KeySpace:
     def log(self, tenant: str) -> list[str]:
         """A tenant's stream, the hash with its metadata, the sorted set with each room's last lost entry; of its items
         the sorted sets of those with a value and of those that have ended, the hash with values in pieces, and the
-        sorted set with each room's last item that was pushed out."""
+        sorted set with each room's last item that was evicted."""
         return [f"{self._of(tenant)}:{part}" for part in _LOG_PARTS]
 
     def idempotency(self, tenant: str, key: str | None) -> str:

@@ -41,7 +41,7 @@ def kept_of(window: Window) -> dict[int, tuple[str, str | None, dict[str, Any]]]
 
 @dataclass(slots=True)
 class _Kept:
-    """An event that the model keeps; `state` unless its item was pushed out."""
+    """An event that the model keeps; `state` unless its item was evicted."""
 
     rooms: tuple[str, ...]
     item: str | None
@@ -61,7 +61,7 @@ class ItemStory:
         self._first = 1
         self._kept: dict[int, _Kept] = {}
         self._lost = dict.fromkeys(_ROOMS, 0)
-        self._pushed_out = dict.fromkeys(_ROOMS, 0)
+        self._evicted = dict.fromkeys(_ROOMS, 0)
 
     async def go_on(self) -> None:
         for _ in range(self.random.randrange(1, 6)):
@@ -95,7 +95,7 @@ class ItemStory:
         while len(items := self._items()) > self._bounds.max_items:
             oldest = self._kept[min(items)]
             for room in oldest.rooms:
-                self._pushed_out[room] = max(min(items), self._pushed_out[room])
+                self._evicted[room] = max(min(items), self._evicted[room])
             if min(items) < self._first:
                 self._lose(min(items))
             else:
@@ -126,7 +126,7 @@ class ItemStory:
             reported = [window.gap(Position(window.epoch, o), [room]) for o in range(window.head + 1)]
             lost = self._lost[room]
             assert reported == ["history_trimmed"] * lost + [None] * (self._count + 1 - lost), room
-            assert window.pushed_out.of(room) == self._pushed_out[room], room
+            assert window.evicted.of(room) == self._evicted[room], room
 
 
 ITEM_BOUNDS = Bounds(max_events=12, max_items=6)
@@ -250,7 +250,7 @@ class LogItemsContract(LogSuite):
             for n in range(1, 9):
                 gone = f"run:{n}" not in kept
                 assert (window.gap(Position(window.epoch, 0), [f"circle:{n}"]) is not None) == gone
-                assert (window.pushed_out.of(f"circle:{n}") > 0) == gone
+                assert (window.evicted.of(f"circle:{n}") > 0) == gone
 
     async def test_item_outlasts_the_age_of_its_entry(self) -> None:
         """Old entries are dropped, but not the newest version of an item; the end of an item is no value."""

@@ -142,7 +142,7 @@ class SharedLogContract(LogContract):
 
     async def test_late_node_has_the_items(self) -> None:
         """A new node has the newest version of each item with its whole value, whatever was trimmed, superseded and
-        pushed out before it came, and goes on from there as the others do."""
+        evicted before it came, and goes on from there as the others do."""
         for number in range(6):
             async with self.opened(ITEM_BOUNDS) as one:
                 story = ItemStory(one, number, ITEM_BOUNDS)

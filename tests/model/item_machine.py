@@ -116,7 +116,7 @@ class ItemMachine(RuleBasedStateMachine):
     def change_during_a_replay(
         self, which: int, several: list[tuple[dict[str, object], str | None, str | None]], before: int, after: int
     ) -> None:
-        """A client requests the state, of which a part is pushed out or ends before it is written."""
+        """A client requests the state, of which a part is evicted or ends before it is written."""
         self.publish_elsewhere(before)
         self.publish([({"circle_id": 1}, key, "set") for key in "ab"], False)
         self.settle()
@@ -158,7 +158,7 @@ class ItemMachine(RuleBasedStateMachine):
         assert len(self.world.log.window("acme").horizons) == 0, "a round is not counted as ended"
 
     def _newest(self) -> tuple[Values, set[Item]]:
-        """The newest values by the events alone, and the items that had been pushed out when a piece of text came: the
+        """The newest values by the events alone, and the items that had been evicted when a piece of text came: the
         log has only what was appended since."""
         values: Values = {}
         kept: dict[Item, None] = {}

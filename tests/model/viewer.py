@@ -187,8 +187,8 @@ class Viewer:
         after = min(
             self._place(place) if place else 0 for place in (self.cursor, *(asked.begin for asked in self.open))
         )
-        pushed_out = any(asked.state for asked in self.open) and any(map(window.pushed_out.of, rooms))
-        assert pushed_out or any(window.trimmed.of(room) > after for room in rooms), "a gap where nothing is missing"
+        evicted = any(asked.state for asked in self.open) and any(map(window.evicted.of, rooms))
+        assert evicted or any(window.trimmed.of(room) > after for room in rooms), "a gap where nothing is missing"
         self.cursor = data["cursor"]
         self.lost = True
 

@@ -184,7 +184,7 @@ async def test_items_that_another_program_trims_are_gone(server: RedisServer, pr
         assert len(kept_of(new.log.window("acme"))) <= 51
 
 
-async def test_items_that_were_pushed_out_are_reported_once(server: RedisServer, prefix: str) -> None:
+async def test_items_that_were_evicted_are_reported_once(server: RedisServer, prefix: str) -> None:
     """The first page of many has what the bounds of state have cost."""
     bounds = Bounds(max_events=8, max_items=100)
     async with redis_log(server.url, bounds, prefix=prefix) as there, redis_log(server.url, prefix=prefix) as here:
@@ -195,7 +195,7 @@ async def test_items_that_were_pushed_out_are_reported_once(server: RedisServer,
 
         async def note(tenants: Any) -> list[Page | Exception]:
             pages = await read(tenants)
-            reported.extend(page.pushed_rooms for page in pages if isinstance(page, Page))
+            reported.extend(page.evicted_rooms for page in pages if isinstance(page, Page))
             return pages
 
         log.follower.pages.read = note  # type: ignore[method-assign]

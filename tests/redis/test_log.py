@@ -603,7 +603,7 @@ def _number(entry: Entry) -> int:
 async def test_node_that_was_away_keeps_what_others_keep(
     server: RedisServer, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Items that ended or were pushed out while a node heard nothing, too, and what is lost of each room; in one page
+    """Items that ended or were evicted while a node heard nothing, too, and what is lost of each room; in one page
     and in many."""
     for number in range(4):
         if number == 2:

@@ -89,7 +89,7 @@ if id then
     redis.call('ZADD', KEYS[4], log.offset, id)
     log.state = log.state + (count and size or #entry)
   end
-  push_out(log, lost, pushed, tonumber(ARGV[12]), tonumber(ARGV[13]))
+  evict(log, lost, pushed, tonumber(ARGV[12]), tonumber(ARGV[13]))
 end
 trim(log, lost, tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(time[1]) - tonumber(ARGV[7]), 32)
 store(log, lost, pushed, tonumber(ARGV[11]), ARGV[10])

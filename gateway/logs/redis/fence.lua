@@ -1,5 +1,5 @@
 -- KEYS 1 to 7 of every script: log (stream), meta (hash), trimmed (sorted set), items (sorted set), former (sorted set),
--- state (hash), pushed out (sorted set).
+-- state (hash), evicted (sorted set).
 
 -- Begins a new epoch: offsets count from 1 again, and cannot be confused with those of the epoch before.
 local function begin_epoch(fresh, run)

@@ -120,7 +120,7 @@ class Follower:
         else:
             self._append(tenant, followed, offset, content)
             if oldest:
-                window.push_out_before(oldest)
+                window.evict_before(oldest)
 
     def _append(
         self, tenant: str, followed: FollowedTenant, offset: int, content: StoredEvent, value: Value = None
@@ -222,12 +222,12 @@ class Follower:
         limit = self._bounds.max_trimmed_rooms
         if page.epoch != followed.window.epoch:
             followed.ended = page.ended
-            lost = page.trimmed(limit), page.pushed_out(limit)
+            lost = page.trimmed(limit), page.evicted(limit)
             followed.window = self._new_window(tenant, page.epoch, 0, *lost, page.first)
             self._notify(followed, "on_reset", tenant)
         else:
             followed.window.trimmed.merge(page.trimmed(limit))
-            followed.window.pushed_out.merge(page.pushed_out(limit))
+            followed.window.evicted.merge(page.evicted(limit))
         window, skipped = followed.window, False
         for id, fields, value in page.entries:
             offset = _offset(id)
@@ -260,7 +260,7 @@ class Follower:
                 self._notify(followed, "on_skip", tenant, before)
             if (items := page.items()) is not None:
                 window.retain_items(page.after, items)
-            window.push_out_before(page.oldest)
+            window.evict_before(page.oldest)
             followed.ended = window.head
 
     def _skip(self, followed: FollowedTenant, page: Page, window: Window, offset: int) -> None:

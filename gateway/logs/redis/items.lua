@@ -1,7 +1,7 @@
 -- The items of a log. `items` has for each item that is state the offset of its newest version, `former` for each that
--- has ended or was pushed out; the stream has that version's entry, as long as it is kept. Where texts were appended,
+-- has ended or was evicted; the stream has that version's entry, as long as it is kept. Where texts were appended,
 -- `state` has the value in pieces: under the item's name and a line's end "pieces size", and with a number behind it the
--- data that the pieces begin with (0) and each piece. Under @ and an offset is the value of one that was pushed out.
+-- data that the pieces begin with (0) and each piece. Under @ and an offset is the value of one that was evicted.
 
 local MAX_PIECES = 64
 
@@ -171,7 +171,7 @@ local function remove(log, lost, entry, rooms)
   end
 end
 
--- Drops the whole value of a text that was pushed out.
+-- Drops the whole value of a text that was evicted.
 local function drop_whole(log, offset)
   log.bytes = log.bytes - redis.call('HSTRLEN', KEYS[6], '@' .. offset)
   redis.call('HDEL', KEYS[6], '@' .. offset)
@@ -212,7 +212,7 @@ end
 
 -- Evicts items beyond the bounds of state, least recently changed first, with bounded patience as in `trim`: lowered bounds
 -- may not block the server. In the window the newest version stays until it is trimmed or superseded, with the whole value.
-local function push_out(log, lost, pushed, max_items, max_bytes)
+local function evict(log, lost, pushed, max_items, max_bytes)
   local patience = 600
   while patience > 0 and (redis.call('ZCARD', KEYS[4]) > max_items or log.state > max_bytes) do
     patience = patience - 1
@@ -245,7 +245,7 @@ local function push_out(log, lost, pushed, max_items, max_bytes)
   end
 end
 
--- The offset of the oldest change of an item that is kept: those that changed before were pushed out.
+-- The offset of the oldest change of an item that is kept: those that changed before were evicted.
 local function oldest_item(log)
   if redis.call('ZCARD', KEYS[4]) == 0 then
     return log.offset + 1

@@ -224,12 +224,12 @@ class RedisLog:
         epoch: bytes,
         head: int,
         trimmed: TrimmedRooms | None = None,
-        pushed_out: TrimmedRooms | None = None,
+        evicted: TrimmedRooms | None = None,
         first: int = 0,
     ) -> Window:
         # The append script bounds the state for all nodes, and its notifications name the items that it dropped.
         bounds = replace(self._bounds_of(tenant), max_items=_UNLIMITED, max_item_bytes=_UNLIMITED)
-        return Window(epoch, self._cursors(tenant), bounds, head, trimmed, pushed_out, first)
+        return Window(epoch, self._cursors(tenant), bounds, head, trimmed, evicted, first)
 
     def _bounds_of(self, tenant: str) -> Bounds:
         return self._tenant_bounds.get(tenant, self._bounds)

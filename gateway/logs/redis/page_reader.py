@@ -30,7 +30,7 @@ class LinkTooSlow(Exception):
 class Page:
     """Entries of a stream, `(id, fields, value)` each, after the offset `after`; its epoch and head now. Lost entries,
     the last one at `lost`, are in `rooms` (room and offset in turn, the newest first), or under the floor; so are items
-    that were pushed out, in `pushed_rooms`. Items whose newest change is before `oldest` were pushed out; entries
+    that were evicted, in `evicted_rooms`. Items whose newest change is before `oldest` were evicted; entries
     before `first` are state. Ends of items were trimmed up to `ended`; where the reader may not know of some, the last
     page has the items up to `after`, in `steps` from each one's newest version to the next."""
 
@@ -41,8 +41,8 @@ class Page:
     lost: int
     floor: int
     rooms: list[bytes]
-    pushed_floor: int
-    pushed_rooms: list[bytes]
+    evicted_floor: int
+    evicted_rooms: list[bytes]
     oldest: int
     first: int
     ended: int
@@ -56,9 +56,9 @@ class Page:
         """The lost entries."""
         return _rooms(limit, self.floor, self.rooms)
 
-    def pushed_out(self, limit: int) -> TrimmedRooms:
+    def evicted(self, limit: int) -> TrimmedRooms:
         """The items that the bounds of state have cost."""
-        return _rooms(limit, self.pushed_floor, self.pushed_rooms)
+        return _rooms(limit, self.evicted_floor, self.evicted_rooms)
 
     def items(self) -> frozenset[int] | None:
         """The offsets of the newest versions of all items up to `after`."""
@@ -95,7 +95,7 @@ class PageReader:
             heads.append(window.head)
             arguments = [secrets.token_hex(EPOCH_BYTES), window.epoch.hex(), window.head, size]
             arguments += [context.trust, IDLE_SECONDS, int(self._bounds.max_seconds), self._bounds.max_trimmed_rooms]
-            arguments += [min(window.trimmed.newest, window.head), window.pushed_out.newest, followed.ended]
+            arguments += [min(window.trimmed.newest, window.head), window.evicted.newest, followed.ended]
             calls.append((context.keys.log(tenant), arguments))
         begun = context.timer()
         try:
@@ -130,4 +130,4 @@ def _size(page: Page | Exception) -> int:
     if isinstance(page, Exception):
         return 0
     entries = sum(len(value) + sum(map(len, fields)) for _, fields, value in page.entries)
-    return entries + sum(map(len, (*page.rooms, *page.pushed_rooms, page.steps or b"")))
+    return entries + sum(map(len, (*page.rooms, *page.evicted_rooms, page.steps or b"")))

@@ -2,9 +2,9 @@
 -- KEYS: those of fence.lua
 -- ARGV: fresh epoch, epoch and offset of the position, bytes after which the page ends, '1' to trust the data of a
 --       restarted server, seconds until an idle log is forgotten, max seconds, rooms of which the last lost entry is
---       remembered; what the reader knows: the last lost entry, the last item that was pushed out, ends of items
+--       remembered; what the reader knows: the last lost entry, the last item that was evicted, ends of items
 -- Returns epoch, head, entries (id, fields, value of an item to which texts were appended), time; the highest offset that
--- was lost, the floor, rooms and offsets; the floor of items that were pushed out, rooms and offsets; the offset of the
+-- was lost, the floor, rooms and offsets; the floor of items that were evicted, rooms and offsets; the offset of the
 -- oldest change of an item; that of the first entry of the window; that of the last end of an item that was trimmed; on
 -- the last page, where the reader may not know of some ends, those of the items up to its position, each as the step from
 -- the one before, else nil.
@@ -19,13 +19,13 @@ trim(log, lost, math.huge, math.huge, tonumber(time[1]) - tonumber(ARGV[7]), 200
 store(log, lost, {}, tonumber(ARGV[8]), ARGV[6])
 
 local newest = tonumber(redis.call('ZSCORE', KEYS[3], 'tenant') or 0)
-local rooms, floor, size, pushed_rooms, pushed = {}, log.floor, 0, {}, log.pushed
+local rooms, floor, size, evicted_rooms, pushed = {}, log.floor, 0, {}, log.pushed
 if not same or math.max(newest, floor) > tonumber(ARGV[9]) then
   rooms, floor, size = lost_rooms(KEYS[3], log.floor, max_bytes / 4)
 end
 if not same or tonumber(redis.call('ZSCORE', KEYS[7], 'tenant') or 0) > tonumber(ARGV[10]) then
   local more
-  pushed_rooms, pushed, more = lost_rooms(KEYS[7], log.pushed, max_bytes / 4)
+  evicted_rooms, pushed, more = lost_rooms(KEYS[7], log.pushed, max_bytes / 4)
   size = size + more
 end
 
@@ -50,5 +50,5 @@ repeat
     start = '(' .. found[1]
   end
 until full or #some < 16
-return {log.epoch, log.offset, page, time[1], newest, floor, rooms, pushed, pushed_rooms, oldest_item(log), log.first,
+return {log.epoch, log.offset, page, time[1], newest, floor, rooms, pushed, evicted_rooms, oldest_item(log), log.first,
   log.ended, not full and position > 0 and log.ended > tonumber(ARGV[11]) and items_until(position)}

@@ -24,7 +24,7 @@ def test_the_last_acts_are_kept_newest_first() -> None:
     assert numbers(acts, before=1_198, limit=2) == [1_197, 1_196]
 
 
-def test_a_busy_tenant_does_not_push_out_the_acts_of_a_quiet_one() -> None:
+def test_a_busy_tenant_does_not_evict_the_acts_of_a_quiet_one() -> None:
     acts = AuditActs(limit=10)
     add(acts, "globex", count=3)
     add(acts, "acme", count=50)

@@ -235,14 +235,14 @@ changes = st.lists(st.tuples(keys, ops, st.sampled_from(("circle:1", "circle:1",
 
 @settings(max_examples=300)
 @given(changes, st.lists(changes | st.integers(1, 3), max_size=6))
-def test_state_comes_as_announced_unless_items_are_pushed_out(
+def test_state_comes_as_announced_unless_items_are_evicted(
     before: list[tuple[str | None, Op, str]], script: list[list[tuple[str | None, Op, str]] | int]
 ) -> None:
     """The reply's number of items comes, also where they change or end meanwhile; else a gap is reported. None is
-    reported unless one of them was pushed out before it came."""
+    reported unless one of them was evicted before it came."""
     keyed = Keyed(Bounds(max_events=8, max_items=3))
     state: dict[tuple[str, str], int] = {}
-    pushed_out: set[int] = set()
+    evicted: set[int] = set()
 
     def publish(key: str | None, op: Op, room: str) -> None:
         offset = keyed.publish(key if key is None else f"{key}{room}", op, (room, "tenant"))
@@ -253,7 +253,7 @@ def test_state_comes_as_announced_unless_items_are_pushed_out(
             state[key, room] = offset
         if len(state) > 3:
             oldest = next(iter(state))
-            pushed_out.add(state.pop(oldest))
+            evicted.add(state.pop(oldest))
 
     for change in before:
         publish(*change)
@@ -268,7 +268,7 @@ def test_state_comes_as_announced_unless_items_are_pushed_out(
         if isinstance(step, int):
             progress = client.step(step)
         if progress is Progress.GAP:
-            assert any(announced.items and offset > (client.seen or [(0, None)])[-1][0] for offset in pushed_out)
+            assert any(announced.items and offset > (client.seen or [(0, None)])[-1][0] for offset in evicted)
             return
     assert len([offset for offset, _ in client.seen if offset <= head]) == announced.items
 
@@ -301,7 +301,7 @@ def _state_replay(keyed: Keyed, *rooms: str) -> Follower:
     return client
 
 
-def test_item_pushed_out_during_a_state_replay_is_a_gap() -> None:
+def test_item_evicted_during_a_state_replay_is_a_gap() -> None:
     """The reply announced it: a client that gets fewer items gets a gap, though the last version is in the window."""
     keyed = Keyed(Bounds(max_items=4))
     for key in "abcd":
@@ -328,7 +328,7 @@ def test_item_deleted_during_a_state_replay_is_no_gap() -> None:
     assert [key for _, key in client.seen][:4] == ["a", "b", "c", "d"]
 
 
-def test_item_pushed_out_in_the_window_is_superseded_by_its_next_version() -> None:
+def test_item_evicted_in_the_window_is_superseded_by_its_next_version() -> None:
     """A client that has the new value gets no older one after it."""
     keyed = Keyed(Bounds(max_items=2))
     old = keyed.publish("x")
@@ -344,7 +344,7 @@ def test_item_pushed_out_in_the_window_is_superseded_by_its_next_version() -> No
     assert len(keyed.window) == 3
 
 
-def test_text_pushed_out_in_the_window_comes_as_a_whole() -> None:
+def test_text_evicted_in_the_window_comes_as_a_whole() -> None:
     """To a client that another room has brought the later pieces of."""
     keyed = Keyed(Bounds(max_items=2))
     keyed.publish("x")
@@ -359,7 +359,7 @@ def test_text_pushed_out_in_the_window_comes_as_a_whole() -> None:
     assert (piece, "x") in client.seen
 
 
-def test_item_pushed_out_in_the_window_is_no_state() -> None:
+def test_item_evicted_in_the_window_is_no_state() -> None:
     """An event of the window until it is trimmed; a piece of text that follows begins a new value."""
     keyed = Keyed(Bounds(max_events=4, max_items=2))
     keyed.publish("x")

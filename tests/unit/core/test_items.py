@@ -147,36 +147,36 @@ def test_item_whose_change_is_the_oldest_goes_first() -> None:
         story.change(key, "set", {})
     story.change("a", "append", {"t": "x"})
     story.change("d", "set", {})
-    gone = story.store.take_over()
+    gone = story.store.evict_excess()
     assert gone is not None
     assert gone.key == "b"
-    assert story.store.take_over() is None
+    assert story.store.evict_excess() is None
     story.change("c", "delete", {})
     story.change("e", "set", {})
-    assert story.store.take_over() is None
+    assert story.store.evict_excess() is None
     assert [item.key for item in story.store] == ["a", "d", "e"]
     small = Story(max_bytes=2_000)
     for key in "abcdefghij":
         small.change(key, "set", {"t": "x" * 300})
-        while small.store.take_over():
+        while small.store.evict_excess():
             pass
     assert [item.key for item in small.store] == ["f", "g", "h", "i", "j"]
     assert small.store.bytes <= 2_000
 
 
-def test_nothing_is_pushed_out_for_sizes_that_are_not_exact() -> None:
+def test_nothing_is_evicted_for_sizes_that_are_not_exact() -> None:
     """A piece counts with its whole event until the sizes matter; then each item has that of its data."""
     limit = 10 * len(encode_event({"t": 99 * "ab", "n": 99})) + 20
     story = Story(max_bytes=limit)
     for n in range(100):
         for key in "0123456789":
             story.change(key, "append", {"t": "ab" if n else "", "n": n})
-            assert story.store.take_over() is None
+            assert story.store.evict_excess() is None
             assert story.store.bytes <= limit
     story.store.measure()
     assert story.store.bytes == limit - 20
     story.change("0", "append", {"t": 21 * "x"})
-    gone = story.store.take_over()
+    gone = story.store.evict_excess()
     assert gone is not None
     assert gone.key == "1"
     story.change("0", "delete", {})

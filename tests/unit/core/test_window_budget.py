@@ -94,7 +94,7 @@ def test_state_counts_and_goes_after_its_window() -> None:
     idle, other = windows[:2]
     assert (len(idle), len(idle.items)) == (0, 6)
     assert [item.key for item in idle.items] == [f"k{key}" for key in range(4, 10)]
-    assert idle.pushed_out.of("circle:1") == 4
+    assert idle.evicted.of("circle:1") == 4
     assert idle.misses({"circle:1": 0}, 3)
     assert (len(other), len(other.items), len(busy)) == (2, 10, 17)
     assert budget.bytes == sum(map(size_of, (idle, other, busy))) <= 35 * BYTES
