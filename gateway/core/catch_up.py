@@ -192,7 +192,7 @@ def _go_on(connection: Connection, window: Window) -> int:
 
 def _end_round(connection: Connection, window: Window) -> None:
     connection.end_round()
-    window.drop_places()
+    window.drop_superseded()
 
 
 def _has_lost(window: Window, replay: Replay, horizon: int) -> bool:

@@ -75,12 +75,12 @@ class Horizons:
             return found
         return 0
 
-    def needed(self, places: Mapping[int, int], limit: int) -> list[int]:
-        """The offsets that rounds need of `places`, each with the one that superseded it. Where they are more than
-        `limit` the latest horizons are released; not the lowest, of the slowest client, which needs at most as many as
-        were entries when its round began. O(places log horizons)."""
+    def needed(self, superseded_by: Mapping[int, int], limit: int) -> list[int]:
+        """The superseded offsets that rounds need; `superseded_by` maps each to its next version. Beyond `limit` the
+        latest horizons are released; not the lowest, of the slowest client, which needs at most as many as were
+        entries when its round began. O(superseded log horizons)."""
         by_horizon: dict[int, list[int]] = {}
-        for offset, until in places.items():
+        for offset, until in superseded_by.items():
             if horizon := self.first(offset, until):
                 by_horizon.setdefault(horizon, []).append(offset)
         needed: list[int] = []

@@ -102,8 +102,8 @@ class Item:
 
 
 class ItemStore:
-    """The items of one tenant. At most `max_items` have a value, of `max_bytes` in all: `evict_excess` takes the one whose
-    change is the oldest. Of former items, those that have ended or were evicted, there are as many as their newest
+    """The items of one tenant. At most `max_items` have a value, of `max_bytes` in all: `evict_excess` drops the least
+    recently changed one. Of former items, those that have ended or were evicted, there are as many as their newest
     versions in the window.
 
     `bytes` are their sizes, which are exact before an item is taken for them. All is O(1), besides what an `ItemValue`

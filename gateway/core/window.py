@@ -18,8 +18,8 @@ Removal = tuple[str, str]
 """The id of a user, and the room that is revoked from the user."""
 
 
-PURGE_PLACES: Final = 64
-"""Places at which those that are needed no more are dropped; twice as many as were left, where that is more."""
+PURGE_SUPERSEDED: Final = 64
+"""Superseded entries at which unneeded ones are purged; twice as many as were left, where that is more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +60,8 @@ class Window:
     """The kept part of one tenant's log up to `head`, and the last lost entry of each room.
 
     From `first` on that is every entry but the superseded ones: those of an item that has a newer version go at once.
-    Of what is before, only the newest version of each item is kept, as state. The `places` of superseded entries that
-    a round of catch-up still needs are kept besides, without their frames; at most twice as many as entries.
+    Of what is before, only the newest version of each item is kept, as state. Superseded entries that a round of
+    catch-up still needs are kept besides, without their frames; at most twice as many as entries.
     """
 
     def __init__(
@@ -92,8 +92,8 @@ class Window:
         self._entries: dict[int, Entry] = {}
         self._rooms = RoomIndex()
         self._keyed = SparseRoomIndex()
-        self._places: list[int] = []
-        self._purge_at = PURGE_PLACES
+        self._superseded: list[int] = []
+        self._purge_at = PURGE_SUPERSEDED
 
     def __len__(self) -> int:
         """How many entries from `first` on are not superseded."""
@@ -142,8 +142,8 @@ class Window:
                 self.bytes -= len(old.frame.wire)
             if self.horizons.newest >= before:
                 old.frame = entry.frame  # its own is of no use
-                self._places.append(before)
-                if len(self._places) >= self._purge_at:
+                self._superseded.append(before)
+                if len(self._superseded) >= self._purge_at:
                     self._purge()
             else:
                 del self._entries[before]
@@ -195,11 +195,11 @@ class Window:
             self._drop_first()
 
     def sweep(self, now: float) -> None:
-        """Drop entries older than `max_seconds`, and places of rounds that were given up."""
+        """Drop entries older than `max_seconds`, and superseded ones of rounds that were given up."""
         oldest = now - self.bounds.max_seconds
         while self.first <= self.head and self._entries[self.first].at < oldest:
             self._drop_first()
-        self.drop_places()  # of clients that are gone
+        self.drop_superseded()  # of clients that are gone
 
     def redate(self, seconds: float) -> None:
         """Shift the times of all entries by `seconds`: their clock was set."""
@@ -231,19 +231,19 @@ class Window:
 
     # ---- rounds of catch-up
 
-    def drop_places(self) -> None:
-        """Drop the places where no round is under way that may need them."""
-        if self._places and not self.horizons.newest:
+    def drop_superseded(self) -> None:
+        """Drop superseded entries, unless a round is under way that may need them."""
+        if self._superseded and not self.horizons.newest:
             self._purge()
 
     def _purge(self) -> None:
-        """Drop the places that no round needs any more. O(places log horizons), amortised over those that were
+        """Drop superseded entries that no round needs. O(superseded log horizons), amortised over those that were
         added."""
-        places = {offset: self._entries[offset].superseded_by for offset in self._places}
-        self._places = self.horizons.needed(places, self.bounds.max_events)
-        for offset in places.keys() - self._places:
+        superseded_by = {offset: self._entries[offset].superseded_by for offset in self._superseded}
+        self._superseded = self.horizons.needed(superseded_by, self.bounds.max_events)
+        for offset in superseded_by.keys() - self._superseded:
             self._remove(self._entries[offset])
-        self._purge_at = max(PURGE_PLACES, 2 * len(self._places))
+        self._purge_at = max(PURGE_SUPERSEDED, 2 * len(self._superseded))
 
     # ---- reading
 

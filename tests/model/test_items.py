@@ -28,6 +28,6 @@ def test_clients_show_the_newest_of_each_item(
     with (
         patch("gateway.core.catch_up.BATCH_BYTES", batch_bytes),
         patch("gateway.core.catch_up.SCAN", scan),
-        patch("gateway.core.window.PURGE_PLACES", places),
+        patch("gateway.core.window.PURGE_SUPERSEDED", places),
     ):
         run_state_machine_as_test(machine, settings=bounded(60, 40))
