@@ -117,7 +117,7 @@ def drop_room(connection: Connection, room: str) -> None:
 def skip_gap(connection: Connection, window: Window, now: float) -> None:
     """Skip entries that are trimmed: the rest of a replay, or everything up to the head. `now` is seconds since the
     epoch."""
-    if connection.replay is None or connection.offset is None or window.misses(connection.rooms, connection.offset):
+    if connection.replay is None or connection.offset is None or window.has_lost(connection.rooms, connection.offset):
         record_end(connection, "gap", connection.rooms, window.head, now)
         _end_round(connection, window)
         connection.jump_to_head(window.head)
@@ -138,7 +138,7 @@ def send_next_batch(connection: Connection, window: Window, now: float, delivere
     source, reached, until = (
         (connection, connection.offset, horizon) if replay is None else (replay, replay.offset, replay.until)
     )
-    if window.misses(source.rooms, reached) if replay is None else _has_lost(window, replay, horizon):
+    if window.has_lost(source.rooms, reached) if replay is None else _has_lost(window, replay, horizon):
         return Progress.GAP
     frames: list[Frame] = []
     size, limit = 0, min(connection.batch_bytes, BATCH_BYTES)
@@ -208,7 +208,7 @@ def _may_lack(window: Window, replay: Replay) -> bool:
     if window.losses == replay.losses:
         return False
     lacks_items = replay.state and any(window.evicted.of(room) > replay.offset for room in replay.rooms)
-    return lacks_items or window.misses(replay.rooms, replay.offset)
+    return lacks_items or window.has_lost(replay.rooms, replay.offset)
 
 
 def _count(window: Window, replay: Replay, horizon: int) -> int:

@@ -201,8 +201,8 @@ class Window:
             self._drop_first()
         self.drop_superseded()  # of clients that are gone
 
-    def redate(self, seconds: float) -> None:
-        """Shift the times of all entries by `seconds`: their clock was set."""
+    def shift_times(self, seconds: float) -> None:
+        """Shift the times of all entries by `seconds`, since the clock was set."""
         for entry in self._entries.values():
             entry.at += seconds
 
@@ -288,10 +288,10 @@ class Window:
         """The reason why entries of `rooms` after `position` are missing; None where none are."""
         if not self.reaches(position):
             return "log_reset"
-        missing = self.misses(dict.fromkeys(rooms, position.offset), position.offset)
+        missing = self.has_lost(dict.fromkeys(rooms, position.offset), position.offset)
         return "history_trimmed" if missing else None
 
-    def misses(self, rooms: Mapping[str, int], after: int) -> bool:
+    def has_lost(self, rooms: Mapping[str, int], after: int) -> bool:
         """Whether an entry after the offset `after` was lost from one of `rooms`, each from its offset on. O(rooms), or
         O(1) where nothing after it was lost."""
         trimmed = self.trimmed

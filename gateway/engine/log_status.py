@@ -38,7 +38,7 @@ class LogStatusNotifier:
         for connection in self._established(tenant):
             if connection.live:
                 connection.fall_behind(after)
-                if window.misses(connection.rooms, after):
+                if window.has_lost(connection.rooms, after):
                     self._delivery.catch_up_now(connection)  # what comes next is not lost
                 else:
                     # When all of it is here: of superseded entries only the newest versions are there.

@@ -130,7 +130,7 @@ class MemoryLog:
         ahead = now - self._timer()
         if abs(ahead - self._ahead) > JUMP_SECONDS:
             for window, _ in self._tenants.values():
-                window.redate(ahead - self._ahead)
+                window.shift_times(ahead - self._ahead)
         self._ahead = ahead
         return now
 

@@ -36,8 +36,8 @@ def test_windows_of_the_least_recently_used_tenants_are_trimmed_first() -> None:
     budget.use(windows[0])
     assert append(budget, windows[3]) == 1
     assert [len(one) for one in windows] == [10, 4, 10, 11]
-    assert windows[1].misses({"circle:1": 0}, 0)
-    assert not windows[1].misses({"circle:1": 0}, 6)
+    assert windows[1].has_lost({"circle:1": 0}, 0)
+    assert not windows[1].has_lost({"circle:1": 0}, 6)
     assert budget.bytes == sum(one.bytes for one in windows) == 35 * BYTES
 
 
@@ -95,7 +95,7 @@ def test_state_counts_and_goes_after_its_window() -> None:
     assert (len(idle), len(idle.items)) == (0, 6)
     assert [item.key for item in idle.items] == [f"k{key}" for key in range(4, 10)]
     assert idle.evicted.of("circle:1") == 4
-    assert idle.misses({"circle:1": 0}, 3)
+    assert idle.has_lost({"circle:1": 0}, 3)
     assert (len(other), len(other.items), len(busy)) == (2, 10, 17)
     assert budget.bytes == sum(map(size_of, (idle, other, busy))) <= 35 * BYTES
     idle.sweep(1e9)
