@@ -40,7 +40,7 @@ class Limits:
     pending_commands: int = 100
     ping_interval: float = 20.0
     mark_interval: float = 15.0
-    longest_token: int = 86_400
+    longest_token_lifetime: int = 86_400
     connections: ConnectionLimits = field(default_factory=ConnectionLimits)
     tenants: TenantQuotas = field(default_factory=TenantQuotas)
 

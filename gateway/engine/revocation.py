@@ -24,7 +24,7 @@ class RevocationService:
 
     def __init__(self, connections: Connections, delivery: Delivery, cluster: Cluster) -> None:
         self._connections = connections
-        self._longest_token = connections.limits.longest_token
+        self._longest_token_lifetime = connections.limits.longest_token_lifetime
         self._revocations = connections.revocations
         self._manager = connections.manager
         self._delivery = delivery
@@ -43,7 +43,7 @@ class RevocationService:
         """A cutoff as of now."""
         now = self._connections.clock()
         at = self._revocations.next_cutoff(tenant, now)
-        return ControlMessage(kind, tenant, name, at, self._longest_token, room, through=now)
+        return ControlMessage(kind, tenant, name, at, self._longest_token_lifetime, room, through=now)
 
     async def publish_contract(self, digest: str) -> None:
         """Notify the clients of all nodes whose contract is another one."""
@@ -111,7 +111,7 @@ class RevocationService:
         user_id, room = removal
         # The log's clock may be ahead, and tokens are accepted by this one.
         through = min(through, self._connections.clock())
-        return ControlMessage("room_revoked", tenant, user_id, place, self._longest_token, room, through)
+        return ControlMessage("room_revoked", tenant, user_id, place, self._longest_token_lifetime, room, through)
 
     def _revoke_room(self, tenant: str, user_id: str, room: str) -> None:
         connections = list(self._manager.of(tenant).users.get(user_id, ()))

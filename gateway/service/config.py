@@ -267,7 +267,7 @@ class Settings(BaseSettings):
         return init_settings, env_settings, dotenv_settings
 
     @property
-    def longest_token(self) -> int:
+    def longest_token_lifetime(self) -> int:
         """The maximum lifetime of any token, in seconds."""
         preset = PROVIDERS.get(self.external_provider or "", OTHER).max_lifetime
         return max(self.max_token_lifetime, self.max_admin_token_lifetime, self.external_max_lifetime or preset or 0)

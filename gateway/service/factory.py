@@ -239,7 +239,7 @@ def _cluster(settings: Settings, timer: Callable[[], float]) -> Cluster:
     from gateway.cluster.redis.cluster import RedisCluster
 
     return RedisCluster(
-        settings.log_url, prefix=settings.redis_prefix, retention=settings.longest_token + 60, timer=timer
+        settings.log_url, prefix=settings.redis_prefix, retention=settings.longest_token_lifetime + 60, timer=timer
     )
 
 
@@ -259,7 +259,7 @@ def _limits(settings: Settings) -> Limits:
         publish_burst=settings.publish_burst,
         ping_interval=settings.ping_interval,
         mark_interval=settings.mark_interval,
-        longest_token=settings.longest_token,
+        longest_token_lifetime=settings.longest_token_lifetime,
         connections=ConnectionLimits(
             per_user=settings.max_connections_per_user,
             per_address=settings.max_connections_per_address,

@@ -334,8 +334,8 @@ async def test_the_longest_life_is_the_settings_before_the_presets(keys: JwksSer
     service = await service_of(AUTH0, keys.url, external_max_lifetime=600)
     assert refusal(service, token(AUTH0)) == "lifetime"
     assert service.gateway.connections.verifier.verify(token(AUTH0, exp=NOW + 500), NOW)
-    assert settings_of(ENTRA, keys.url).longest_token == 28 * 3_600
-    assert settings_of(ENTRA, keys.url, external_max_lifetime=200_000).longest_token == 200_000
+    assert settings_of(ENTRA, keys.url).longest_token_lifetime == 28 * 3_600
+    assert settings_of(ENTRA, keys.url, external_max_lifetime=200_000).longest_token_lifetime == 200_000
 
 
 def test_without_a_preset_tokens_are_as_before(keys: JwksServer) -> None:
