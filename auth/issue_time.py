@@ -1,23 +1,24 @@
 """The time of issue of a token: one rule for accepting it, revoking it and removing its holder from a room.
 
-`iat` counts whole seconds of the issuer's clock, and that may be up to `CLOCK_SKEW` seconds ahead of ours. A token that
-says `iat` was therefore issued somewhere in [`iat` - `CLOCK_SKEW`, `iat` + 1) by our clock. It is accepted from the
-beginning of that interval on. A *cutoff* (a revocation of a user or a tenant, or a removal from a room) ends every
-token that may have been issued before it, as far as anything shows that the token may:
+`iat` counts whole seconds of the issuer's clock, which may be up to `CLOCK_SKEW` seconds ahead of ours. So a token with
+a given `iat` was issued somewhere in [`iat` - `CLOCK_SKEW`, `iat` + 1) by our clock. It is accepted from the beginning
+of that interval on. A *cutoff* (a revocation of a user or a tenant, or a removal from a room) ends every token that may
+have been issued before it, by these rules:
 
-1. `iat` at or before the cutoff: its second had begun. That ends as well what was issued in the rest of that second,
-   which nothing tells apart; a token of the next second is good.
-2. The token was shown before the cutoff came, whatever its `iat`: a cutoff reaches as far as the newest `iat` that was
-   shown (`reach`).
-3. `iat` is ahead of our clock when the token is judged: its issuer's clock is ahead then, and the token may be up to
-   `CLOCK_SKEW` older than it says. When its second has come, it is judged by 1 and 2 again.
+1. The `iat` is the cutoff's second or an earlier one. This also ends tokens issued in the rest of that second, which
+   cannot be distinguished; tokens of the next second are accepted.
+2. The token was seen before the cutoff, whatever its `iat`: a cutoff ends tokens up to the newest `iat` that was seen
+   (`newest_ended_iat`).
+3. The `iat` is ahead of our clock when the token is checked: its issuer's clock is ahead then, and the token may be up
+   to `CLOCK_SKEW` older than its `iat`. Once our clock has reached the `iat`, rules 1 and 2 decide.
 
-Ending all with `iat` <= cutoff + `CLOCK_SKEW` would be simpler, and would refuse for their whole life the tokens of an
-identity provider with a right clock that users get within 5 s of "sign out everywhere". What is left is a token of a
-provider whose clock is ahead, issued seconds before the cutoff and never shown until its own second had come.
+Ending all tokens with `iat` <= cutoff + `CLOCK_SKEW` would be simpler, but would refuse, for their whole lifetime, the
+tokens that users get from a provider with a correct clock within 5 s of "sign out everywhere". One case remains: a
+token of a provider whose clock is ahead, issued seconds before the cutoff and not seen until our clock reaches its
+`iat`.
 
-Our own issuer need not be guessed at: its tokens name the newest cutoff that it knew of (the claim `cutoff`), and that
-one and those before it do not end them, though it be the same second.
+Our own issuer needs no such estimate: its tokens name the newest cutoff that it knew of (the claim `cutoff`). That
+cutoff and earlier ones do not end them, even within the same second.
 """
 
 from typing import Final
@@ -38,9 +39,9 @@ def is_fresh(iat: int, now: float) -> bool:
     return iat > now - CLOCK_SKEW
 
 
-def reach(through: float, shown: int) -> float:
-    """The newest `iat` ended by a cutoff made at `through`, with a token of the `iat` `shown` seen before it."""
-    return max(through, min(shown, through + CLOCK_SKEW))
+def newest_ended_iat(through: float, newest_seen: int) -> float:
+    """The newest `iat` that a cutoff made at `through` ends, where `newest_seen` is the newest `iat` seen before it."""
+    return max(through, min(newest_seen, through + CLOCK_SKEW))
 
 
 def is_cut_off(identity: Identity, at: float, through: float, now: float) -> bool:

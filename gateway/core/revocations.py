@@ -15,7 +15,7 @@ from typing import Final
 
 from auth.errors import TokenRevoked
 from auth.identity import Identity
-from auth.issue_time import CLOCK_SKEW, is_cut_off, is_fresh, reach
+from auth.issue_time import CLOCK_SKEW, is_cut_off, is_fresh, newest_ended_iat
 from gateway.core.control import ControlMessage
 from gateway.core.tenant_revocations import RevocationEntry, TenantRevocations, is_bounded
 from gateway.core.timer_wheel import TimerWheel
@@ -26,7 +26,7 @@ MAX_REVOKED_ROOMS: Final = 128
 MAX_ENTRIES: Final = 100_000
 """Revocations and removals of one tenant."""
 
-SHOWN_SECONDS: Final = 10.0
+NEWEST_IAT_SECONDS: Final = 10.0
 """Minimum time for which the newest `iat` of a user is remembered: longer than the propagation of a cutoff."""
 
 STEP: Final = 1e-6
@@ -34,7 +34,7 @@ STEP: Final = 1e-6
 
 _NO_ROOMS: Final[frozenset[str]] = frozenset()
 _WHEEL_SECONDS: Final = 60.0
-_SWEEP_MOST: Final = 10_000
+_MAX_SWEPT: Final = 10_000
 
 
 class Revocations:
@@ -49,8 +49,8 @@ class Revocations:
         self._expiry: TimerWheel[RevocationEntry] = TimerWheel()
         # Replaced entries still on the timer wheel: removing 100,000 at once would block the event loop.
         self._replaced: deque[Iterator[RevocationEntry]] = deque()
-        self._shown: dict[tuple[str | None, str], int] = {}
-        self._shown_before: dict[tuple[str | None, str], int] = {}
+        self._newest_iat: dict[tuple[str | None, str], int] = {}
+        self._older_newest_iat: dict[tuple[str | None, str], int] = {}
         self._turned_at = 0.0
 
     def __len__(self) -> int:
@@ -65,10 +65,10 @@ class Revocations:
     def check(self, identity: Identity, now: float) -> None:
         """Raise TokenRevoked if the token of `identity` is revoked. Also records its `iat`."""
         if is_fresh(identity.issued_at, now):
-            shown, iat = self._shown, identity.issued_at
+            newest_iat, iat = self._newest_iat, identity.issued_at
             for key in ((identity.tenant, identity.user_id), (identity.tenant, "")):
-                if shown.get(key, 0) < iat:
-                    shown[key] = iat
+                if newest_iat.get(key, 0) < iat:
+                    newest_iat[key] = iat
         if self._tenants and self.is_revoked(identity, now):
             raise TokenRevoked
 
@@ -158,7 +158,7 @@ class Revocations:
                 return self._revoke_user(tenant, message, now)
         through = message.through
         if entry is None or message.at > entry.at:
-            through = self._reach(message)
+            through = self._newest_ended(message)
         elif through <= entry.through:
             entry.ref = entry.ref or ref
             return entry.message(now), False
@@ -182,27 +182,27 @@ class Revocations:
 
     def sweep(self, now: float) -> None:
         """Drop expired and replaced entries, a bounded number at a time."""
-        for entry in islice(self._expiry.due(now / _WHEEL_SECONDS), _SWEEP_MOST):
+        for entry in islice(self._expiry.due(now / _WHEEL_SECONDS), _MAX_SWEPT):
             self._discard(entry)
         if self._replaced:
-            some = list(islice(self._replaced[0], _SWEEP_MOST))
+            some = list(islice(self._replaced[0], _MAX_SWEPT))
             for entry in some:
                 self._expiry.forget(entry)
-            if len(some) < _SWEEP_MOST:
+            if len(some) < _MAX_SWEPT:
                 self._replaced.popleft()
-        if now - self._turned_at >= SHOWN_SECONDS:
-            self._turned_at, self._shown, self._shown_before = now, {}, self._shown
+        if now - self._turned_at >= NEWEST_IAT_SECONDS:
+            self._turned_at, self._newest_iat, self._older_newest_iat = now, {}, self._newest_iat
 
     def forget_refs(self) -> None:
         """Drop all `ref`s: the store has lost its messages."""
         for entry in self:
             entry.ref = None
 
-    def _reach(self, message: ControlMessage) -> float:
+    def _newest_ended(self, message: ControlMessage) -> float:
         if message.kind in ("token_revoked", "connection_closed", "contract_changed"):
             return message.through
         key = (message.tenant, message.name)
-        return reach(message.through, max(self._shown.get(key, 0), self._shown_before.get(key, 0)))
+        return newest_ended_iat(message.through, max(self._newest_iat.get(key, 0), self._older_newest_iat.get(key, 0)))
 
     def _revoke_user(
         self, tenant: TenantRevocations, message: ControlMessage, now: float

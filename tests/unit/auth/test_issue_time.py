@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from auth.external import ClaimMapping, ClaimPath
 from auth.identity import Identity
-from auth.issue_time import CLOCK_SKEW, is_cut_off, is_early, is_fresh, reach
+from auth.issue_time import CLOCK_SKEW, is_cut_off, is_early, is_fresh, newest_ended_iat
 from auth.keys import KeyRing
 from auth.tokens import TokenIssuer, TokenVerifier, TrustedIssuer
 from tests.support.forge import (
@@ -68,7 +68,7 @@ def test_an_accepted_token_is_cut_off(ahead: int) -> None:
     holder = other(NOW + ahead, now)
     assert is_fresh(holder.issued_at, now)
     cutoff = now + 0.5
-    through = reach(cutoff, holder.issued_at)
+    through = newest_ended_iat(cutoff, holder.issued_at)
     for later in (cutoff, NOW + 1.0, NOW + ahead + 0.0, NOW + ahead + 1.0, NOW + 500.0):
         assert is_cut_off(holder, cutoff, through, later)
 
@@ -115,7 +115,7 @@ def test_cutoffs_reach_no_further_than_clocks_may_differ(iat: int, after: float,
     before it is, however late it is judged."""
     holder = Identity("bob", "acme", own(NOW).grants, frozenset(), "jti", NOW + iat, NOW + 600)
     cutoff = NOW + lead
-    ended = is_cut_off(holder, cutoff, reach(cutoff, NOW + shown), cutoff + after)
+    ended = is_cut_off(holder, cutoff, newest_ended_iat(cutoff, NOW + shown), cutoff + after)
     if NOW + iat <= cutoff:
         assert ended
     if NOW + iat > cutoff + 2 * CLOCK_SKEW:

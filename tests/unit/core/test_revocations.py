@@ -12,7 +12,7 @@ from auth.grants import Grants
 from auth.identity import Identity
 from auth.issue_time import CLOCK_SKEW
 from gateway.core.control import ControlKind, ControlMessage
-from gateway.core.revocations import SHOWN_SECONDS, Revocations
+from gateway.core.revocations import NEWEST_IAT_SECONDS, Revocations
 from tests.support.held import held
 
 NOW = 1_700_000_000
@@ -127,7 +127,7 @@ def test_shown_token_ends_though_its_clock_is_ahead(kind: ControlKind, ahead: in
 
 
 def test_a_repeated_cutoff_reaches_no_further() -> None:
-    """Tokens that were shown since are no tokens from before it."""
+    """A token that is first seen after the cutoff is not one from before it."""
     revocations = Revocations()
     cutoff = message("user_revoked", "bob", NOW + 0.5)
     revocations.add(cutoff, 0)
@@ -144,7 +144,7 @@ def test_shown_tokens_are_forgotten_in_time() -> None:
         revocations.sweep(float(n))
         revocations.check(identity(user_id=f"user{n}", issued_at=NOW + n), NOW + n)
         sizes.append(held(revocations))
-    assert max(sizes) == max(sizes[: 2 * int(SHOWN_SECONDS) + 2])
+    assert max(sizes) == max(sizes[: 2 * int(NEWEST_IAT_SECONDS) + 2])
 
 
 def test_revocations_arrive_in_any_order() -> None:
