@@ -180,7 +180,7 @@ class Delivery:
         pending = self._pending.get(tenant)
         return pending[0].offset - 1 if pending else self._log.window(tenant).head
 
-    def undecided(self, tenant: str) -> int:
+    def partly_delivered(self, tenant: str) -> int:
         """The offset up to which some of the live connections may have got the tenant's log, while it is delivered in
         slices; 0 where it is not."""
         return self._log.window(tenant).head if tenant in self._slices else 0

@@ -41,7 +41,7 @@ class DeliveryRecords:
         """Keep the record of a connection that has ended."""
         tenant, now = connection.identity.tenant, self._connections.clock()
         epoch, head = self._log.window(tenant).epoch, self._delivery.delivered(tenant)
-        if connection.live and (until := self._delivery.undecided(tenant)):
+        if connection.live and (until := self._delivery.partly_delivered(tenant)):
             record_unknown(connection, rooms, head, until)
         self._ended.add(tenant, record_of(connection, epoch, head, rooms, now), self._connections.timer())
 
