@@ -118,5 +118,5 @@ def _is_coroutine_function(function: Callable[..., Any]) -> bool:
     return iscoroutinefunction(function) or iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004
 
 
-NO_ACCESS: Final = Access()
-"""Access control without an application."""
+TOKENS_ONLY: Final = Access()
+"""Access by tokens alone: the application gave no function."""

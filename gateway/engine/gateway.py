@@ -17,7 +17,7 @@ from gateway.core.host import Host
 from gateway.core.log import Log
 from gateway.core.manager import BatchWriter
 from gateway.core.transport import Transport
-from gateway.engine.access import NO_ACCESS, Access
+from gateway.engine.access import TOKENS_ONLY, Access
 from gateway.engine.administration import Administration
 from gateway.engine.authentication import Authentication
 from gateway.engine.commands import Commands
@@ -58,7 +58,7 @@ class Gateway(Host):
         *,
         cluster: Cluster | None = None,
         limits: Limits | None = None,
-        access: Access = NO_ACCESS,
+        access: Access = TOKENS_ONLY,
         clock: Callable[[], float] = time.time,
         timer: Callable[[], float] = time.monotonic,
         batch_writer: BatchWriter = write_each,
