@@ -13,7 +13,7 @@ Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 Step = Callable[[], Coroutine[Any, Any, None]]
 
-_HOW_TO_RUN: Final = "include its router, or run it in your application's lifespan: `async with service.running():`"
+_RUN_HINT: Final = "include its router, or run it in your application's lifespan: `async with service.running():`"
 
 logger = logging.getLogger("gateway")
 
@@ -22,7 +22,7 @@ class NotRunning(LogUnavailable):
     """The gateway was not started, or was stopped."""
 
     def __init__(self) -> None:
-        super().__init__(f"the gateway is not running: {_HOW_TO_RUN}")
+        super().__init__(f"the gateway is not running: {_RUN_HINT}")
 
 
 class WrongEventLoop(RuntimeError):
@@ -40,7 +40,7 @@ class Lifecycle:
         self.loop: asyncio.AbstractEventLoop | None = None
         """The event loop of the running gateway: None before all parts have started, and once the stop has begun."""
         self._parts: list[tuple[Step, Step]] = []
-        self._home: asyncio.AbstractEventLoop | None = None
+        self._bound_loop: asyncio.AbstractEventLoop | None = None
         self._run: asyncio.Task[None] | None = None
         self._stopping: asyncio.Event
         self._started: asyncio.Future[None]
@@ -53,14 +53,14 @@ class Lifecycle:
         """Start, unless it runs on this event loop already. Returns whether this call did it, and must be followed by
         `stop`. Raises `WrongEventLoop` where it runs on another one, and the exception of a part that cannot start."""
         loop = asyncio.get_running_loop()
-        if self._run is not None and self._home is loop and self._stopping.is_set():
+        if self._run is not None and self._bound_loop is loop and self._stopping.is_set():
             await asyncio.wait((self._run,))
         began = self._run is None
         if self._run is None:
-            self._home, self._stopping, self._started = loop, asyncio.Event(), loop.create_future()
+            self._bound_loop, self._stopping, self._started = loop, asyncio.Event(), loop.create_future()
             self._run = loop.create_task(self._run_parts(), name="gateway")
         else:
-            self._require_home(loop)
+            self._require_bound_loop(loop)
         await asyncio.shield(self._started)
         return began
 
@@ -68,7 +68,7 @@ class Lifecycle:
         """Stop; no-op where it does not run. Raises `WrongEventLoop` on another event loop, and the exception of a
         part."""
         if self._run is not None:
-            self._require_home(asyncio.get_running_loop())
+            self._require_bound_loop(asyncio.get_running_loop())
             self._stopping.set()
             await asyncio.shield(self._run)
 
@@ -78,15 +78,15 @@ class Lifecycle:
         loop = asyncio.get_running_loop()
         if self.loop is loop:
             return
-        if self._home is loop and (self._run is None or self._stopping.is_set()):
+        if self._bound_loop is loop and (self._run is None or self._stopping.is_set()):
             raise NotRunning
         if await self.start():
-            logger.warning("no lifespan ran, so the gateway started at its first use: %s", _HOW_TO_RUN)
+            logger.warning("no lifespan ran, so the gateway started at its first use: %s", _RUN_HINT)
 
     def require_here(self) -> None:
         """Raise `WrongEventLoop` where it runs on another event loop than the caller's."""
         if self.loop is not None:
-            self._require_home(_running_loop())
+            self._require_bound_loop(_running_loop())
 
     def runs_elsewhere(self) -> bool:
         """Whether it runs on another event loop than the caller's."""
@@ -128,10 +128,10 @@ class Lifecycle:
 
         return submit
 
-    def _require_home(self, loop: asyncio.AbstractEventLoop | None) -> None:
-        if self._home is loop:
+    def _require_bound_loop(self, loop: asyncio.AbstractEventLoop | None) -> None:
+        if self._bound_loop is loop:
             return
-        if self._home is not None and self._home.is_closed():
+        if self._bound_loop is not None and self._bound_loop.is_closed():
             raise WrongEventLoop("the gateway's event loop was closed before it was stopped: create another service")
         raise WrongEventLoop(
             "the gateway runs on another event loop, and on one at a time: use its application there; from a thread or"
@@ -145,7 +145,7 @@ class Lifecycle:
                 for start, stop in self._parts:
                     await start()
                     stack.push_async_callback(stop)
-                self.loop = self._home
+                self.loop = self._bound_loop
                 self._started.set_result(None)
                 try:
                     await self._stopping.wait()
@@ -154,7 +154,7 @@ class Lifecycle:
         except Exception as error:
             if self._started.done():
                 raise
-            self._home = None
+            self._bound_loop = None
             self._started.set_exception(error)
         finally:
             self._started.cancel()
