@@ -18,7 +18,7 @@ from gateway.logs.redis.followed_tenant import FollowedTenant, reject, resolve
 from gateway.logs.redis.page_reader import LinkTooSlow, Page, PageReader
 from gateway.logs.redis.pubsub import PubSubListener
 from gateway.logs.redis.writer import ANSWER_SECONDS
-from gateway.redis.deadlines import Alarm
+from gateway.redis.deadlines import PauseTolerantTimer
 from gateway.redis.tasks import WakeUp
 from schemas.events import decode_event
 
@@ -72,8 +72,8 @@ class Follower:
             return None
         caught_up: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         followed.waiting.append(caught_up)
-        alarm = Alarm(ANSWER_SECONDS, reject, [caught_up])
-        caught_up.add_done_callback(lambda _: alarm.cancel())
+        timer = PauseTolerantTimer(ANSWER_SECONDS, reject, [caught_up])
+        caught_up.add_done_callback(lambda _: timer.cancel())
         return caught_up
 
     def release(self, tenant: str) -> None:

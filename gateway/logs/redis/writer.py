@@ -12,7 +12,7 @@ from gateway.core.log import Draft, Receipt
 from gateway.logs.redis.context import RedisContext
 from gateway.redis.batch_limit import BatchLimit
 from gateway.redis.client import COMMAND_SECONDS, TimeoutErrors
-from gateway.redis.deadlines import Alarm, Deadline
+from gateway.redis.deadlines import Deadline, PauseTolerantTimer
 from gateway.redis.tasks import WakeUp
 
 ANSWER_SECONDS: Final = 1.6
@@ -68,7 +68,7 @@ class Writer:
         self._limit = BatchLimit(_LEAST_BATCH_BYTES, _BATCH_BYTES, COMMAND_SECONDS, COMMAND_SECONDS)
         self._round_trip = 0.0
         self._unanswered: deque[Append] = deque()
-        self._alarm: Alarm | None = None
+        self._deadline_timer: PauseTolerantTimer | None = None
         self._stopped = False
 
     def start(self) -> None:
@@ -91,8 +91,8 @@ class Writer:
         else:
             self._queued.set()
             self._unanswered.append(append)
-            if self._alarm is None:
-                self._alarm = Alarm(ANSWER_SECONDS, self._expire)
+            if self._deadline_timer is None:
+                self._deadline_timer = PauseTolerantTimer(ANSWER_SECONDS, self._expire)
         return append.receipt
 
     async def run(self) -> None:
@@ -134,9 +134,9 @@ class Writer:
                 append.receipt.set_exception(LogUnavailable(UNKNOWN if append.sent else NOT_SENT))
         self._queue.clear()
         self._unanswered.clear()
-        if self._alarm is not None:
-            self._alarm.cancel()
-            self._alarm = None
+        if self._deadline_timer is not None:
+            self._deadline_timer.cancel()
+            self._deadline_timer = None
 
     def _next_batch(self) -> list[Append]:
         batch: list[Append] = []
@@ -173,4 +173,4 @@ class Writer:
             if not append.receipt.done():
                 append.receipt.set_exception(LogUnavailable(UNKNOWN if append.sent else NOT_SENT))
         waiting = self._unanswered
-        self._alarm = Alarm(waiting[0].due - loop.time(), self._expire) if waiting else None
+        self._deadline_timer = PauseTolerantTimer(waiting[0].due - loop.time(), self._expire) if waiting else None
