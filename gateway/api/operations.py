@@ -16,7 +16,7 @@ from gateway.api.parameters import Tenant
 from gateway.api.problems import problems
 from gateway.api.rate_limits import RouteLimiter
 from gateway.api.routes import merge_routers
-from gateway.core.audit_acts import MAX_ACTS, PLACE_PATTERN, ActPlace
+from gateway.core.audit_acts import MAX_ACTS, SORT_KEY_PATTERN, ActSortKey
 from gateway.core.version import VERSION
 from gateway.engine.cluster_audit import FoundAct
 from gateway.service.config import ConfigError
@@ -53,7 +53,7 @@ def operations_router(service: Service, limited: RouteLimiter) -> APIRouter:
         holder: Annotated[Identity, principal],
         tenant: Tenant = None,
         limit: Annotated[int, Query(ge=1, le=MAX_ACTS, description="acts a page")] = 100,
-        before: Annotated[str | None, Query(pattern=PLACE_PATTERN, description="`next` of the page before")] = None,
+        before: Annotated[str | None, Query(pattern=SORT_KEY_PATTERN, description="`next` of the page before")] = None,
     ) -> AuditPage:
         """The last acts of administrators on all nodes, in the order of their times: those about the caller's tenant
         and by its administrators, for the scope `platform` of all tenants. Each node keeps at most 1,000 since its
@@ -61,12 +61,12 @@ def operations_router(service: Service, limited: RouteLimiter) -> APIRouter:
         response.headers["Cache-Control"] = "no-store"
         platform = holder.has_scope("platform")
         asked = None if platform and tenant is None else administered_tenant(holder, tenant)
-        found = await trail.acts(asked, limit, None if before is None else ActPlace.parse(before))
+        found = await trail.acts(asked, limit, None if before is None else ActSortKey.parse(before))
         return AuditPage(
             nodes=found.nodes,
             silent=found.silent,
             acts=[audited_act(each, holder) for each in found.acts],
-            next=str(found.acts[-1].place) if found.more else None,
+            next=str(found.acts[-1].sort_key) if found.more else None,
             **partial_field(found.partial),
         )
 
@@ -165,7 +165,7 @@ def audited_act(found: FoundAct, reader: Identity) -> AuditedAct:
     platform = reader.has_scope("platform")
     open_to = platform or act.by_tenant == reader.tenant
     return AuditedAct(
-        node=found.place.node,
+        node=found.sort_key.node,
         number=act.number,
         at=rfc3339(act.at),
         event=act.event,

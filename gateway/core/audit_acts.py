@@ -10,28 +10,28 @@ from typing import Final, NamedTuple
 MAX_ACTS: Final = 1_000
 """Acts that are kept of all tenants together."""
 
-PLACE_PATTERN: Final = r"^\d{1,12}(\.\d{1,9})?-\d{1,12}-[A-Za-z0-9_]{1,64}$"
-"""The text of an `ActPlace`."""
+SORT_KEY_PATTERN: Final = r"^\d{1,12}(\.\d{1,9})?-\d{1,12}-[A-Za-z0-9_]{1,64}$"
+"""The text of an `ActSortKey`."""
 
 
-class ActPlace(NamedTuple):
-    """The place of an act among those of all nodes: its time, node and number, in this order."""
+class ActSortKey(NamedTuple):
+    """The sort key of an act among those of all nodes: its time, node and number."""
 
     at: float
     node: str
     number: int
 
     @staticmethod
-    def parse(text: str) -> "ActPlace":
-        """The place of a text that matches `PLACE_PATTERN`."""
+    def parse(text: str) -> "ActSortKey":
+        """The sort key in a text that matches `SORT_KEY_PATTERN`."""
         at, number, node = text.split("-")
-        return ActPlace(float(at), node, int(number))
+        return ActSortKey(float(at), node, int(number))
 
     def __str__(self) -> str:
         return f"{self.at:.6f}-{self.number}-{self.node}"
 
     def on(self, node: str) -> tuple[float, float]:
-        """The time and number before which the acts of `node` are before this place."""
+        """The time and number before which acts of `node` precede this sort key."""
         return self.at, self.number if node == self.node else inf if node < self.node else 0
 
 
@@ -86,10 +86,10 @@ class AuditActs:
             act
             for acts in self._by_tenant.values()
             for act in acts
-            if (tenant is None or tenant in (act.tenant, act.by_tenant)) and (before is None or _place(act) < before)
+            if (tenant is None or tenant in (act.tenant, act.by_tenant)) and (before is None or _sort_key(act) < before)
         )
-        return nlargest(limit, concerned, key=_place)
+        return nlargest(limit, concerned, key=_sort_key)
 
 
-def _place(act: Act) -> tuple[float, float]:
+def _sort_key(act: Act) -> tuple[float, float]:
     return act.at, act.number

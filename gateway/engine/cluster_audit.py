@@ -6,7 +6,7 @@ from heapq import nlargest
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
-from gateway.core.audit_acts import Act, ActPlace
+from gateway.core.audit_acts import Act, ActSortKey
 from gateway.core.cluster import Cluster
 from gateway.engine.audit import AuditTrail
 
@@ -16,7 +16,7 @@ _KIND: Final = "acts"
 class FoundAct(NamedTuple):
     """An act, and the node that did it. Acts of all nodes are in the order of their times, by each node's clock."""
 
-    place: ActPlace
+    sort_key: ActSortKey
     act: Act
 
 
@@ -40,16 +40,16 @@ class ClusterAudit:
         cluster.queries.attach(_KIND, self._answer)
 
     async def acts(
-        self, tenant: str | None, limit: int, before: ActPlace | None = None, name: str | None = None
+        self, tenant: str | None, limit: int, before: ActSortKey | None = None, name: str | None = None
     ) -> FoundActs:
-        """The last acts about a tenant and by its administrators, by default of all; after the place `before`, or about
-        `name`, as `AuditTrail.about`."""
+        """The last acts about a tenant and by its administrators, by default of all tenants; those before a sort key,
+        or about a `name`, as `AuditTrail.about`."""
         question = {"tenant": tenant, "limit": limit + 1, "before": before, "name": name}
         own = self._here(question)
         others = (await self._cluster.queries.ask(_KIND, tenant, question)).unpacked(_unpacked)
         answers = {self._cluster.members.node: own, **others.answers}
-        every = (FoundAct(ActPlace(act.at, node, act.number), act) for node, acts in answers.items() for act in acts)
-        found = nlargest(limit + 1, every, key=attrgetter("place"))
+        every = (FoundAct(ActSortKey(act.at, node, act.number), act) for node, acts in answers.items() for act in acts)
+        found = nlargest(limit + 1, every, key=attrgetter("sort_key"))
         return FoundActs(found[:limit], len(found) > limit, tuple(sorted(answers)), others.silent, others.partial)
 
     async def _answer(self, question: Any) -> list[Any]:
@@ -59,7 +59,7 @@ class ClusterAudit:
         tenant, limit, name = question["tenant"], question["limit"], question["name"]
         if name is not None:
             return self._trail.about(tenant, name, limit)
-        before = question["before"] and ActPlace(*question["before"]).on(self._cluster.members.node)
+        before = question["before"] and ActSortKey(*question["before"]).on(self._cluster.members.node)
         return self._trail.of(tenant, before, limit)
 
 

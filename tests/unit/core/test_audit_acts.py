@@ -2,7 +2,7 @@
 
 import re
 
-from gateway.core.audit_acts import PLACE_PATTERN, Act, ActPlace, AuditActs
+from gateway.core.audit_acts import SORT_KEY_PATTERN, Act, ActSortKey, AuditActs
 
 
 def add(acts: AuditActs, tenant: str, by_tenant: str = "", count: int = 1) -> None:
@@ -60,22 +60,22 @@ def test_acts_are_in_the_order_of_their_times() -> None:
 
 
 def test_pages_of_several_nodes_have_each_act_once() -> None:
-    """From the place where a page ends each node goes on by its name, for acts of one time."""
+    """From the sort key at which a page ends, acts of one time go on by the name of their node."""
     nodes = {"node_a": AuditActs(), "node_b": AuditActs(), "node_c": AuditActs()}
     for acts in nodes.values():
         for number, at in enumerate((1.0, 2.0, 2.0), 1):
             acts.add(Act(number, at, "token.issued", "root", "acme", "jti", "192.0.2.1", "acme", {}))
-    every = [ActPlace(act.at, node, act.number) for node, acts in nodes.items() for act in acts.of(None, None, 9)]
-    for place in every:
+    every = [ActSortKey(act.at, node, act.number) for node, acts in nodes.items() for act in acts.of(None, None, 9)]
+    for sort_key in every:
         later = [
-            ActPlace(act.at, node, act.number)
+            ActSortKey(act.at, node, act.number)
             for node, acts in nodes.items()
-            for act in acts.of(None, place.on(node), 9)
+            for act in acts.of(None, sort_key.on(node), 9)
         ]
-        assert sorted(later) == sorted(one for one in every if one < place), place
+        assert sorted(later) == sorted(one for one in every if one < sort_key), sort_key
 
 
-def test_the_text_of_a_place_is_read_again() -> None:
-    place = ActPlace(1_768_000_000.123457, "node_0123456789ab", 1_000)
-    assert re.fullmatch(PLACE_PATTERN, str(place))
-    assert ActPlace.parse(str(place)) == place
+def test_the_text_of_a_sort_key_is_parsed() -> None:
+    sort_key = ActSortKey(1_768_000_000.123457, "node_0123456789ab", 1_000)
+    assert re.fullmatch(SORT_KEY_PATTERN, str(sort_key))
+    assert ActSortKey.parse(str(sort_key)) == sort_key
