@@ -1,16 +1,14 @@
 """Counters of the busiest tenants, in bounded memory."""
 
-import asyncio
 from collections.abc import Collection
-from heapq import heappush, heappushpop
-from itertools import chain
-from operator import add, sub
+from heapq import heappush, heapreplace
+from operator import sub
 from typing import Final, NamedTuple
 
 from gateway.core.log import Log
 from gateway.core.manager import ConnectionManager
 from gateway.core.reserved_tenants import without_reserved
-from gateway.engine.metric_totals import SLICE
+from gateway.engine.metric_totals import TENANTS_AT_ONCE, in_slices
 
 SHOWN: Final = 50
 OTHER: Final = "other"
@@ -31,9 +29,6 @@ class TenantCounts(NamedTuple):
     @property
     def work(self) -> int:
         return self.events + self.deliveries
-
-    def plus(self, other: "TenantCounts") -> "TenantCounts":
-        return TenantCounts(*map(add, self, other))
 
     def minus(self, other: "TenantCounts") -> "TenantCounts":
         return TenantCounts(*map(sub, self, other))
@@ -59,9 +54,10 @@ class BusiestTenants:
                 before[tenant], shown[tenant] = TenantCounts(), counted
                 continue
             least = min(shown, key=lambda name: shown[name].work)
-            if work > shown[least].work * _LEAD:
-                del before[least], shown[least]
-                before[tenant], shown[tenant] = counted, counted
+            if work <= shown[least].work * _LEAD:
+                break  # the rest are less busy
+            del before[least], shown[least]
+            before[tenant], shown[tenant] = counted, counted
         self._before = before
         found = {tenant: counted.minus(before[tenant]) for tenant, counted in shown.items()}
         for counted in found.values():
@@ -74,18 +70,22 @@ class BusiestTenants:
         """The counts of all tenants together, of the chosen ones, and of the busiest of the rest."""
         total, shown = TenantCounts(), {}
         rest: list[tuple[int, str, TenantCounts]] = []
-        tenants = dict.fromkeys(without_reserved(chain(self._manager.tenants(), self._log.tenants())))
-        for number, tenant in enumerate(tenants, 1):
-            index = self._manager.of(tenant)
-            counted = TenantCounts(
-                index.connections_seen, self._log.appended(tenant), index.delivered.events, index.delivered.bytes
-            )
-            total = total.plus(counted)
-            if tenant in chosen:
-                shown[tenant] = counted
-            elif tenant != OTHER:
-                push = heappush if len(rest) < SHOWN else heappushpop
-                push(rest, (counted.work, tenant, counted))
-            if number % SLICE == 0:
-                await asyncio.sleep(0)
+        tenants = {*self._manager.tenants(), *self._log.tenants()}
+        async for some in in_slices(tenants, TENANTS_AT_ONCE):
+            counts = {tenant: self._counts(tenant) for tenant in without_reserved(some)}
+            total = TenantCounts(*map(sum, zip(total, *counts.values(), strict=True)))
+            for tenant, counted in counts.items():
+                if tenant in chosen:
+                    shown[tenant] = counted
+                elif tenant != OTHER:
+                    ranked = (counted.work, tenant, counted)
+                    if len(rest) < SHOWN:
+                        heappush(rest, ranked)
+                    elif ranked > rest[0]:
+                        heapreplace(rest, ranked)
         return total, shown, sorted(rest, reverse=True)
+
+    def _counts(self, tenant: str) -> TenantCounts:
+        index = self._manager.of(tenant)
+        delivered = index.delivered
+        return TenantCounts(index.connections_seen, self._log.appended(tenant), delivered.events, delivered.bytes)

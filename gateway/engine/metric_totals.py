@@ -1,17 +1,32 @@
 """Sums over all tenants and connections, for a scrape."""
 
 import asyncio
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from itertools import islice
 from math import inf
-from typing import Final
+from typing import Final, TypeVar
 
+from gateway.core.connection import Connection
 from gateway.core.log import Log
 from gateway.core.manager import ConnectionManager, TenantIndex
 from gateway.core.reserved_tenants import without_reserved
 
-SLICE: Final = 5_000
-"""Connections or tenants that are examined in one iteration of the event loop: half a millisecond."""
+CONNECTIONS_AT_ONCE: Final = 5_000
+TENANTS_AT_ONCE: Final = 250
+"""The number of each that is examined in one iteration of the event loop: half a millisecond."""
+
+T = TypeVar("T")
+
+
+async def in_slices(items: Iterable[T], size: int) -> AsyncIterator[list[T]]:
+    """The items as they are now, `size` at a time; between two slices the event loop goes on."""
+    remaining = iter(list(items))
+    some = list(islice(remaining, size))
+    while some:
+        yield some
+        if some := list(islice(remaining, size)):
+            await asyncio.sleep(0)
 
 
 @dataclass(slots=True)
@@ -50,26 +65,22 @@ class Totals:
 async def sum_up(manager: ConnectionManager, log: Log) -> Totals:
     """The sums as of now: O(connections + tenants), in slices between which the event loop goes on."""
     totals = Totals()
-    examined = 0
-    for tenant in list(without_reserved(manager.tenants())):
-        index = manager.of(tenant)
-        totals.add_index(index)
-        if index.connections:
+    async for tenants in in_slices(manager.tenants(), TENANTS_AT_ONCE):
+        connections: list[Connection] = []
+        for tenant in without_reserved(tenants):
+            index = manager.of(tenant)
+            totals.add_index(index)
+            if not index.connections:
+                continue
             staleness = log.staleness(tenant)
             totals.lag = max(totals.lag, inf if staleness is None else staleness)
-        remaining = iter(list(index.connections.values()))
-        while some := list(islice(remaining, SLICE)):
+            connections += index.connections.values()
+        async for some in in_slices(connections, CONNECTIONS_AT_ONCE):
             totals.behind += sum(connection.offset is not None for connection in some)
-            examined += len(some)
-            if examined >= SLICE:
-                examined = 0
-                await asyncio.sleep(0)
-        examined += 1
-    for number, window in enumerate(list(log.windows()), 1):
-        totals.log_events += len(window)
-        totals.log_bytes += window.bytes
-        totals.items += len(window.items)
-        totals.item_bytes += window.items.bytes
-        if number % SLICE == 0:
-            await asyncio.sleep(0)
+    async for windows in in_slices(log.windows(), TENANTS_AT_ONCE):
+        for window in windows:
+            totals.log_events += len(window)
+            totals.log_bytes += window.bytes
+            totals.items += len(window.items)
+            totals.item_bytes += window.items.bytes
     return totals

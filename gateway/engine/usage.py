@@ -1,6 +1,5 @@
 """Usage: what each tenant has used in each hour at this node, for those who bill."""
 
-import asyncio
 from collections.abc import Collection, Iterator
 from heapq import heapify, heappop
 from itertools import chain
@@ -10,7 +9,7 @@ from gateway.core.log import Log
 from gateway.core.reserved_tenants import without_reserved
 from gateway.core.usage import KEPT_HOURS, Place, Usage, UsageRow
 from gateway.engine.connections import Connections
-from gateway.engine.metric_totals import SLICE
+from gateway.engine.metric_totals import TENANTS_AT_ONCE, in_slices
 
 MAX_ROWS: Final = 100_000
 """The number of pairs of tenant and hour that are kept: the oldest hours go first."""
@@ -38,14 +37,13 @@ class UsageMeter:
             return
         self._hour = now
         rows = self._hours.setdefault(hour, {})
-        for number, tenant in enumerate(list(self._tenants()), 1):
-            counted = self._count(tenant)
-            used = counted.minus(self._before.get(tenant, Usage()))
-            if any(used):
-                rows[tenant] = rows.get(tenant, Usage()).plus(used)
-                self._before[tenant] = counted
-            if number % SLICE == 0:
-                await asyncio.sleep(0)
+        async for tenants in in_slices(self._tenants(), TENANTS_AT_ONCE):
+            for tenant in tenants:
+                counted = self._count(tenant)
+                used = counted.minus(self._before.get(tenant, Usage()))
+                if any(used):
+                    rows[tenant] = rows.get(tenant, Usage()).plus(used)
+                    self._before[tenant] = counted
         self._trim()
 
     def rows(self, tenant: str | None, after: Place) -> Iterator[UsageRow]:

@@ -6,7 +6,7 @@ from typing import Final
 
 from gateway.core.errors import LogUnavailable
 from gateway.core.usage import ROWS_AT_ONCE, Usage, UsageRow, UsageStore
-from gateway.engine.metric_totals import SLICE
+from gateway.engine.metric_totals import TENANTS_AT_ONCE, in_slices
 from gateway.engine.usage import UsageMeter
 
 INTERVAL: Final = 5.0
@@ -81,15 +81,14 @@ class UsageRecorder:
     async def _record_hour(self, hour: int) -> None:
         recorded = self._recorded.setdefault(hour, {})
         changed: list[UsageRow] = []
-        for number, tenant in enumerate(list(self._meter.tenants(hour)), 1):
-            row = self._meter.row(hour, tenant)
-            if row is not None and row.usage != recorded.get(tenant):
-                changed.append(row)
-            if len(changed) == ROWS_AT_ONCE:
-                await self._write(changed, recorded)
-                changed = []
-            elif number % SLICE == 0:
-                await asyncio.sleep(0)
+        async for tenants in in_slices(self._meter.tenants(hour), TENANTS_AT_ONCE):
+            for tenant in tenants:
+                row = self._meter.row(hour, tenant)
+                if row is not None and row.usage != recorded.get(tenant):
+                    changed.append(row)
+                if len(changed) == ROWS_AT_ONCE:
+                    await self._write(changed, recorded)
+                    changed = []
         if changed:
             await self._write(changed, recorded)
 
