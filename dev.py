@@ -112,13 +112,13 @@ def setup_javascript() -> None:
             return
         npm = shutil.which("npm")
         if not npm:
-            print("There is no npm: what builds and checks clients/js is not installed, and its tests are skipped.")
+            print("npm is not installed, so the tests of clients/js are skipped. Install Node 20 with npm to run them.")
             return
         print("Setting up clients/js; the first time downloads about 20 MB ...", flush=True)
         if succeeds(npm, "ci", "--silent", "--ignore-scripts", "--prefix", JAVASCRIPT):
             stamp.write_text(content)
         else:
-            print("npm could not install the tools of clients/js; the reason is above, and its tests are skipped.")
+            print("npm could not install the tools of clients/js, so its tests are skipped; the reason is above.")
 
 
 NO_TESTS = 5

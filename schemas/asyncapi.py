@@ -70,7 +70,7 @@ def asyncapi_document(
     }
     for name, sent, summary in (
         ("events", events, "Events of the rooms that the connection is subscribed to, each once, in log order"),
-        ("notices", notices, "The gateway's own frames that are no reply"),
+        ("notices", notices, "The gateway's own frames that are not replies"),
     ):
         operations[name] = {
             "action": "send",

@@ -7,7 +7,7 @@ from typing import Final
 from gateway.core.headers import Headers, list_values
 
 UNIX_PEER: Final = "unix:"
-"""The address of a peer on a Unix socket, as nginx writes it too."""
+"""The address of a peer on a Unix socket, in nginx's notation."""
 
 Proxy = IPv4Network | IPv6Network | str
 """A trusted proxy: its network, or `UNIX_PEER`."""

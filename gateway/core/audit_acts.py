@@ -52,8 +52,8 @@ class Act:
 
 
 class AuditActs:
-    """The last acts, at most `limit`. Beyond that the oldest of the tenant with most acts goes: an administrator of one
-    tenant cannot push out the acts of another. Adding is O(tenants kept), reading O(acts kept)."""
+    """The last acts, at most `limit`. Beyond that the oldest act of the tenant with most acts is evicted, so that an
+    administrator cannot evict the acts of another tenant. Adding is O(tenants kept), reading O(acts kept)."""
 
     def __init__(self, limit: int = MAX_ACTS) -> None:
         self._limit = limit

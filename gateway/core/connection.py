@@ -266,7 +266,7 @@ class Connection:
             self.closed_with = Closure(code, reason, None if failed else self.transport.unacknowledged)
 
     def count_reply(self) -> None:
-        """Count one frame that is no event: it counts as sent, but not against the rate."""
+        """Count one frame that is not an event: it counts as sent, but not against the rate."""
         self.sent += 1
         self.sent_at_tick += 1
         self._quota += 1

@@ -93,7 +93,7 @@ class Contract:
 
     def _violated(self, violation: ContractViolation) -> None:
         self.violations += 1
-        # Unknown types share an entry, since there is no bound on them.
+        # Unknown types share an entry, since their number has no bound.
         key = "" if violation.version is None else violation.event_type
         self._recent.setdefault(key, Violations(violation)).count += 1
         if self.mode == "enforce":

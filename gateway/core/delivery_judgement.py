@@ -85,7 +85,7 @@ class Question:
         return Question(**{name: packed[name] for name in _PACKED}, event=judged)
 
     def judge(self, record: ConnectionRecord, window: Window) -> Judgement:
-        """The judgement of one connection. `window` is of its tenant, on its node."""
+        """The judgement of one connection. `window` is that of its tenant on this node."""
         if self.event is not None:
             return judge(record, self.event, window)
         return judge_gone(record, self.gone) if self.room is None else judge_room(record, self.room)

@@ -1,4 +1,4 @@
-"""The connections of each tenant that have ended lately."""
+"""The recently ended connections of each tenant."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -28,8 +28,8 @@ class _Ended:
 
 
 class EndedConnections:
-    """The records of ended connections by tenant, for `KEPT_SECONDS`, within bounds: the oldest go first. Those of one
-    tenant displace none of another's.
+    """The records of ended connections by tenant, for `KEPT_SECONDS`, within bounds: the oldest go first. A tenant's
+    records displace no other tenant's.
 
     `now` is seconds of a monotonic clock. Adding is O(1), amortised; finding is O(ended connections of the tenant);
     a sweep is O(tenants with ended connections). A tenant without any takes no memory.
@@ -62,7 +62,7 @@ class EndedConnections:
         return KEPT_SECONDS if lost_at is None else min(KEPT_SECONDS, now - lost_at)
 
     def sweep(self, now: float) -> None:
-        """Drop what is older than `KEPT_SECONDS`."""
+        """Drop records older than `KEPT_SECONDS`."""
         for tenant, ended in list(self._tenants.items()):
             while ended.records and ended.records[0][0] <= now - KEPT_SECONDS:
                 _drop(ended)

@@ -1,4 +1,4 @@
-"""Summaries of the log's entries for operators: what an event is and where it went, without its data."""
+"""Summaries of the log's entries for operators: type, rooms, time and size of each event, without its data."""
 
 from gateway.core.window import Entry
 from schemas.events import decode_event

@@ -18,13 +18,13 @@ class FairQueue(Generic[T]):
     """A bounded queue that keeps the order of each tenant's items. `push` and `take` are O(1) per item; a tenant
     without items takes no memory.
 
-    A tenant may have `most_items` and `most_size` waiting; once all tenants together have `total_size`, its share of
+    A tenant may have `max_items` and `max_size` waiting; once all tenants together have `total_size`, only its share of
     that.
     """
 
-    def __init__(self, most_items: int, most_size: int, total_size: int) -> None:
-        self._most_items = most_items
-        self._most_size = most_size
+    def __init__(self, max_items: int, max_size: int, total_size: int) -> None:
+        self._max_items = max_items
+        self._max_size = max_size
         self._total_size = total_size
         self._queues: dict[str, _TenantQueue[T]] = {}
         self._size = 0
@@ -43,8 +43,8 @@ class FairQueue(Generic[T]):
         if queue is None:
             queue = self._queues[tenant] = _TenantQueue()
         elif (
-            len(queue.items) >= self._most_items
-            or queue.size >= self._most_size
+            len(queue.items) >= self._max_items
+            or queue.size >= self._max_size
             or (self._size >= self._total_size and queue.size >= self._total_size / len(self._queues))
         ):
             return False

@@ -6,14 +6,14 @@ from typing import Any, Final
 from schemas.events import json_size
 
 MAX_PIECES: Final = 64
-"""Pieces of a text that are joined at once: for each one alone the text would be copied."""
+"""Pieces of a text that are joined at once: joining each by itself would copy the whole text every time."""
 
 
 class ItemValue:
     """The `data` of an item, to which that of `append` events is appended: texts to texts, other members replace.
 
-    An `append` is O(members), but for each `MAX_PIECES`th piece, for which the text is copied. Memory is O(data), and
-    of `MAX_PIECES` texts for each member.
+    An `append` is O(members); each `MAX_PIECES`th one copies the text. Memory is O(data) and `MAX_PIECES` texts for
+    each member.
     """
 
     __slots__ = ("_data", "_pieces", "_replaced", "_size")
@@ -21,9 +21,9 @@ class ItemValue:
     def __init__(self, data: dict[str, Any]) -> None:
         self._data = data
         self._pieces: dict[str, list[str]] = {}
-        # Of members that were replaced or added since `_size` was counted, what they had there.
+        # The value at the last count of `_size`, for members that were replaced or added since then.
         self._replaced: dict[str, int] = {}
-        # Of each member with a comma, and {: one too little without members.
+        # Each member with a comma, and {: one byte too little without members.
         self._size = json_size(data) if data else 1
 
     def append(self, data: Mapping[str, Any]) -> None:

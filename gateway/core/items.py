@@ -35,8 +35,8 @@ class ItemTooLarge(GatewayError):
 
 
 class Item:
-    """The newest value of what a key names in `rooms`: the event at the offset `newest`, in place of whose data is the
-    `value` where texts were appended. It is whole from the offset `base` on, the last `set`. It is `kept` as state,
+    """The newest value of a key in `rooms`: the event at the offset `newest`, whose data is replaced by `value` where
+    texts were appended. It is complete from the offset `base` on, that of the last `set`. It is `kept` as state,
     unless it has ended or was evicted. `size` is an upper bound of the bytes of its data; 0 where it is not kept."""
 
     __slots__ = ("_framed", "base", "frame", "kept", "key", "newest", "op", "rooms", "size", "value")

@@ -67,7 +67,7 @@ def _normal(origin: str) -> str:
 def _split(text: str) -> SplitResult | None:
     try:
         parts = urlsplit(text)
-        parts.port  # noqa: B018 - raises for one that is no number
+        parts.port  # noqa: B018 - raises for one that is not a number
     except ValueError:
         return None
     return parts

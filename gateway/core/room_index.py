@@ -131,8 +131,8 @@ class RoomIndex:
 
 class SparseRoomIndex(RoomIndex):
     """The offsets of entries that may be superseded, by later ones of the same rooms: these are not removed one by one
-    but passed over, until they are as many as the others of their room. So an entry that is superseded costs
-    nothing. `extent` is not known."""
+    but skipped, until they are as many as the others of their room. So an entry that is superseded costs nothing.
+    `extent` is not known."""
 
     __slots__ = ()
 

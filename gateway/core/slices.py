@@ -1,4 +1,4 @@
-"""Slices of a fan-out: that to a large room is divided, so that other tenants are served in between."""
+"""Slices of a fan-out: one to a large room is divided, so that other tenants are served in between."""
 
 from collections import deque
 from typing import Final

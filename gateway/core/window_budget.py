@@ -5,7 +5,7 @@ from typing import Final
 from gateway.core.window import Window
 
 KEPT_SHARE: Final = 7 / 8
-"""The part of the bound that windows have once they were trimmed for it."""
+"""The fraction of the bound that windows are trimmed to once they exceed it."""
 
 
 def size_of(window: Window) -> int:

@@ -26,5 +26,5 @@ class Readiness:
         if self._drain.announced:
             return "this node is shutting down"
         if self._lifecycle.loop is None or not self._housekeeping.running or not self._log.ready:
-            return "events do not get through"
+            return "the event log is unavailable"
         return None if self.finding is None else f"the isolation canary has found: {self.finding}; see the log"

@@ -68,7 +68,7 @@ class Server(uvicorn.Server):
             draining.cancel()
             (failure,) = await asyncio.gather(draining, return_exceptions=True)
             if isinstance(failure, Exception):
-                logger.error("The drain failed", exc_info=failure)
+                logger.error("the drain failed; closing all connections", exc_info=failure)
         await super().shutdown(sockets)
         if self.force_exit:  # uvicorn then skips the lifespan's shutdown
             with suppress(TimeoutError):

@@ -70,7 +70,9 @@ def _from_variable(source: str) -> Iterator[EventSchema]:
     except (ImportError, AttributeError) as error:
         raise SchemaInvalid(f"{source}: cannot be imported: {error}") from None
     if not isinstance(models, Mapping):
-        raise SchemaInvalid(f'{source}: is no mapping of names to models, such as {{"task.completed.v1": Completed}}')
+        raise SchemaInvalid(
+            f'{source}: is not a mapping of names to models, such as {{"task.completed.v1": Completed}}'
+        )
     for name, model in models.items():
         try:
             yield model_event_schema(*parse_name(name), model)

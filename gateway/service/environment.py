@@ -43,8 +43,8 @@ def without_service_links(variables: Mapping[str, str | None]) -> dict[str, str 
 
 
 def notices(variables: Mapping[str, str | None], settings: Collection[str]) -> Iterator[str]:
-    """Warnings: a sentence for each variable with the gateway's prefix that is no setting, with the nearest name, and
-    for a port that is a service link. `settings` are upper-case, without the prefix."""
+    """Warnings: a sentence for each variable with the gateway's prefix that is not a setting, with the nearest name,
+    and for a port that is a service link. `settings` are upper-case, without the prefix."""
     known = {*settings, *_OF_THE_CLIENTS}
     for variable, value in variables.items():
         name = variable.upper().removeprefix(PREFIX)

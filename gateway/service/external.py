@@ -46,7 +46,7 @@ def external_weaknesses(settings: Settings) -> list[str]:
     for name in ("external_tenant_claim", "external_user_claim", "external_rooms_claim", "external_scope_claim"):
         claim = getattr(settings, name) or ""
         if any(word in claim for word in _WRITTEN_BY_USERS):
-            found.append(f"GATEWAY_{name.upper()} is {claim}: users can write that themselves; take app_metadata")
+            found.append(f"GATEWAY_{name.upper()} is {claim}: users can write that themselves; use app_metadata")
     return found
 
 
@@ -57,7 +57,7 @@ def _provider(settings: Settings) -> Provider:
     if name not in PROVIDERS:
         nearest = get_close_matches(name, PROVIDERS, n=1)
         raise ConfigError(
-            f"GATEWAY_EXTERNAL_PROVIDER: {name!a} is none of {', '.join(PROVIDERS)}"
+            f"GATEWAY_EXTERNAL_PROVIDER: {name!a} is not one of {', '.join(PROVIDERS)}"
             + (f"; did you mean {nearest[0]}?" if nearest else "; for another one leave it empty")
         )
     return PROVIDERS[name]
@@ -79,7 +79,7 @@ def _mapping(settings: Settings, provider: Provider) -> ClaimMapping:
     if provider.needs_tenants and not settings.external_tenants:
         raise ConfigError(
             "GATEWAY_EXTERNAL_TENANTS: name the domains that may connect and their tenants, such as example.com=acme; "
-            "anybody has an account with this provider"
+            "registration with this provider is open to all"
         )
     kinds = RoomKinds(settings.room_kinds)
     if not all(kinds.is_pattern(room) for room in settings.external_default_rooms):

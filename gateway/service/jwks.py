@@ -88,7 +88,9 @@ class JwksRefresher:
             keys = await asyncio.to_thread(_fetch, self._url, self._timeout)
         except Exception as error:  # the next attempt must come after any error
             self._failures += 1
-            logger.warning("no keys from %s (failure %d): %s", self._url, self._failures, ascii(error)[:200])
+            logger.warning(
+                "the keys of %s could not be fetched (failure %d): %s", self._url, self._failures, ascii(error)[:200]
+            )
             return
         self._failures = 0
         self._ring = KeyRing(keys)

@@ -52,8 +52,8 @@ class TenantLimit(BaseModel):
 
 
 _MESSAGES: Final = {
-    "extra_forbidden": f"there is no such limit; they are {', '.join(TenantLimit.model_fields)}",
-    "model_type": f"is no object of limits; write for example {_EXAMPLE}",
+    "extra_forbidden": f"unknown limit; the limits are {', '.join(TenantLimit.model_fields)}",
+    "model_type": f"is not a JSON object of limits; write for example {_EXAMPLE}",
 }
 
 
@@ -72,10 +72,10 @@ def _tenant_limits(value: Any) -> Any:
         return value
     found = _read(value) if isinstance(value, str) else value
     if not isinstance(found, dict):
-        raise ValueError(f"is no object of limits by tenant; write for example {_EXAMPLE}")
+        raise ValueError(f"is not a JSON object of limits by tenant; write for example {_EXAMPLE}")
     for tenant in found:
         if not is_id(tenant):
-            raise ValueError(f"{str(tenant)[:80]!a}: is no tenant, which is {ID_GRAMMAR}")
+            raise ValueError(f"{str(tenant)[:80]!a}: is not a tenant id, which has {ID_GRAMMAR}")
     try:
         return TenantLimits.model_validate(found)
     except ValidationError as error:

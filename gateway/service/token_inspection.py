@@ -128,7 +128,7 @@ def _explanation(
     if reason.startswith("claim_"):
         return _about_claim(reason.removeprefix("claim_"), claims, mapping)
     if reason == "length":
-        return f"it has {len(token):,} characters, {MAX_LENGTH:,} are the most; leave groups and roles out of it"
+        return f"it has {len(token):,} characters, and the maximum is {MAX_LENGTH:,}; leave groups and roles out"
     if reason == "shape":
         return (
             "it is not a JWT, which has three parts of base64url separated by dots; for an opaque access token, "
@@ -160,14 +160,14 @@ def _explanation(
         return f"aud is {_shown(found)}; accepted: {_listed(accepted)}; set {setting}"
     if reason == "tenant" and mapping is not None:
         return (
-            f"the tenant {_shown(mapping.tenant.find(claims))} is none of {_listed(mapping.tenants or ())}; "
+            f"the tenant {_shown(mapping.tenant.find(claims))} is not one of {_listed(mapping.tenants or ())}; "
             "add it to GATEWAY_EXTERNAL_TENANTS, as value=tenant to rename it"
         )
     if reason == "lifetime":
         return _about_lifetime(claims, verifier, mapping)
     if reason == "not_yet_valid":
         ahead = max(_number(claims.get("iat")), _number(claims.get("nbf"))) - now
-        return f"iat or nbf is {ahead:.0f} seconds ahead, and {CLOCK_SKEW} are the most; set the clocks"
+        return f"iat or nbf is {ahead:.0f} seconds ahead, more than the {CLOCK_SKEW} allowed; synchronise the clocks"
     return "it is not valid here; get a token of this gateway"
 
 
@@ -189,7 +189,7 @@ def _about_lifetime(claims: Mapping[str, Any], verifier: TokenVerifier, mapping:
         maximum, setting = mapping.max_lifetime or verifier.max_lifetime, "GATEWAY_EXTERNAL_MAX_LIFETIME"
     else:
         maximum, setting = verifier.max_lifetime, "GATEWAY_MAX_TOKEN_LIFETIME"
-    return f"from iat to exp are {lifetime:.0f} seconds, and {maximum} are the most; set {setting}"
+    return f"the lifetime, exp - iat, is {lifetime:.0f} seconds, more than the maximum of {maximum}; set {setting}"
 
 
 def _number(value: Any) -> float:

@@ -258,7 +258,7 @@ class LogContract(LogWindowContract, LogRoomsContract, LogItemsContract):
                 assert window.cursor == receipt.event_id
 
     async def test_cursor_of_another_tenant_is_invalid(self) -> None:
-        """Another tenant's id is invalid as a cursor, like any text that is no cursor."""
+        """Another tenant's id is invalid as a cursor, like any text that is not a cursor."""
         async with self.opened() as subject:
             receipt = await subject.log.append("acme", draft(1))
             for forged in (receipt.event_id, "evt_", "", receipt.event_id[:-1] + "!"):

@@ -79,7 +79,7 @@ class TransportContract(TransportBackpressureContract):
 
     async def test_no_fd_while_data_is_buffered(self) -> None:
         """A client that reads nothing has no `fd` from the first buffered byte on; nothing is lost, and `fd` is back
-        once the data has been read and the client is no slow one any more."""
+        once the data has been read and the client is no longer slow."""
         async with self.peer() as peer:
             past = had = peer.transport.fd is not None
             texts: list[str] = []

@@ -40,7 +40,7 @@ def schemas_in(document: Any) -> dict[str, Any]:
             for version, schema in entry["versions"].items()
         }
     except (TypeError, KeyError, AttributeError):
-        raise SchemaInvalid("is no contract as GET /contract answers it") from None
+        raise SchemaInvalid("is not a contract as GET /contract returns it") from None
     for name in found:
         parse_name(name)
     return found

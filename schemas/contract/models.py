@@ -11,13 +11,14 @@ from schemas.contract.event_schema import EventSchema, Mismatch, SchemaInvalid
 
 def model_event_schema(type: str, version: int, model: Any) -> EventSchema:
     """The schema of an event type's data from a pydantic model, whose validators are called as well. Strict, since
-    readers get what was published and not what a model would make of it: "7" is no integer. Raises `SchemaInvalid`."""
+    readers get what was published and not what a model would make of it: "7" is not an integer. Raises
+    `SchemaInvalid`."""
     try:
         schema = TypeAdapter(model).json_schema(mode="validation")
         # The whole event's JSON is validated, which needs no second encoding of the data.
         validate = TypeAdapter(create_model("Event", data=(model, ...))).validator.validate_json
     except (PydanticUserError, PydanticSchemaGenerationError) as error:
-        raise SchemaInvalid(f"no model of pydantic's: {error.message}") from None
+        raise SchemaInvalid(f"not a pydantic model: {error.message}") from None
     if schema.get("type", "object") != "object":
         raise SchemaInvalid("the data of an event is an object; pass a model, or a TypedDict")
 

@@ -1,7 +1,7 @@
 """The shapes of data that a JSON Schema describes, from which types of programming languages are printed.
 
-Limits such as `maxLength` are no part of a shape. What has no counterpart in a type (`if`, `not`, …) is passed over, so
-that a type allows at least what its schema does.
+Limits such as `maxLength` are not part of a shape. Keywords without a counterpart in a type (`if`, `not`, …) are
+ignored, so that a type allows at least what its schema does.
 """
 
 import re

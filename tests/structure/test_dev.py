@@ -121,7 +121,7 @@ def test_without_npm_there_is_a_plain_message(
     """Setting up goes on; the tests are skipped."""
     monkeypatch.setenv("PATH", str(tmp_path))
     dev.setup_javascript()
-    assert "There is no npm" in capsys.readouterr().out
+    assert "npm is not installed" in capsys.readouterr().out
 
 
 def test_each_test_is_run_in_one_step_of_two() -> None:

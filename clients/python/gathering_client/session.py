@@ -17,7 +17,7 @@ def checked_token(text: object) -> str:
     if not isinstance(text, str) or not text:
         raise TokenRefused("token_missing", "a token is needed")
     if not (len(text) <= MAX_TOKEN and text.isascii() and text.isprintable() and " " not in text):
-        raise TokenRefused("token_invalid", "this is no token: it has other characters, or too many")
+        raise TokenRefused("token_invalid", "not a valid token: it has invalid characters, or more than 4,096")
     return text
 
 

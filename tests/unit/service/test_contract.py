@@ -32,11 +32,11 @@ EMPTY: Final[dict[str, Any]] = {}
         ("no/such/folder", "no such folder"),
         ("no.such.module:NAME", "cannot be imported"),
         (f"{HERE}:MISSING", "cannot be imported"),
-        (f"{HERE}:NO_MAPPING", "is no mapping"),
+        (f"{HERE}:NO_MAPPING", "is not a mapping"),
         (f"{HERE}:NO_NAME", "is not named <type>.v<N>"),
         (f"{HERE}:RESERVED", "belongs to the gateway's own frames"),
         (f"{HERE}:NO_OBJECT", "is an object"),
-        (f"{HERE}:NO_MODEL", "no model of pydantic's"),
+        (f"{HERE}:NO_MODEL", "not a pydantic model"),
         (f"{HERE}:EMPTY", "names no event type"),
     ],
 )

@@ -72,14 +72,14 @@ async def test_limits_in_code_are_an_object() -> None:
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ('{"acme": {"wieght": 2}}', "acme.wieght: there is no such limit; they are weight, publish_per_second,"),
+        ('{"acme": {"wieght": 2}}', "acme.wieght: unknown limit; the limits are weight, publish_per_second,"),
         ('{"acme": {"max_connections": -1}}', "acme.max_connections: Input should be greater than or equal to 0"),
         ('{"acme": {"weight": 0}}', "acme.weight: Input should be greater than or equal to 0.1"),
         ('{"acme": {"weight": NaN}}', "acme.weight: "),
         ('{"acme": {"log_max_bytes": "16 MB"}}', "acme.log_max_bytes: Input should be a valid integer"),
         ('{"acme": {"max_connections": true}}', "acme.max_connections: Input should be a valid integer"),
-        ('{"acme": 5}', "acme: is no object of limits; write for example {"),
-        ('{"a b": {}}', "'a b': is no tenant, which is "),
+        ('{"acme": 5}', "acme: is not a JSON object of limits; write for example {"),
+        ('{"a b": {}}', "'a b': is not a tenant id, which has "),
         ('{"acme": {}, "acme": {}}', "'acme': is there twice; remove one"),
         ('{"acme": {}', "is not JSON: "),
         ("[1]", "cannot read [1]: No such file or directory; name a file, or write {"),
@@ -100,5 +100,7 @@ def test_a_wrong_limit_is_one_line_that_names_the_tenant(
 @pytest.mark.parametrize(("name", "text"), [("bad.json", "[]"), ("bad.toml", "acme = "), ("list.json", "5")])
 def test_a_file_that_is_none_is_named(name: str, text: str) -> None:
     Path(name).write_text(text)
-    with pytest.raises(ConfigError, match=r"^GATEWAY_TENANT_LIMITS: (bad.toml: is not TOML|is no object of limits)"):
+    with pytest.raises(
+        ConfigError, match=r"^GATEWAY_TENANT_LIMITS: (bad.toml: is not TOML|is not a JSON object of limits)"
+    ):
         load_settings(tenant_limits=name)
