@@ -11,13 +11,15 @@ from gateway.core.window import Entry
 
 class TenantIndex:
     """The connections of one tenant by id, by room and by user, those that are event streams, and its totals since the
-    start. It holds nothing of other tenants."""
+    start. It holds nothing of other tenants. `fan_out_seconds` is the maximum of its recent fan-outs, or slices of one:
+    it decays, so that a small one does not hide the cost of a large one."""
 
     __slots__ = (
         "connection_seconds",
         "connections",
         "connections_seen",
         "delivered",
+        "fan_out_seconds",
         "messages_sent",
         "rooms",
         "streams",
@@ -35,6 +37,7 @@ class TenantIndex:
         self.connection_seconds = 0.0
         self.messages_sent = 0  # to connections that are gone
         self.delivered = DeliveryCount()
+        self.fan_out_seconds = 0.0
 
     def total_sent(self) -> int:
         """Messages sent to the tenant's connections since the start. O(connections)."""

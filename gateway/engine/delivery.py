@@ -15,9 +15,10 @@ from gateway.core.log import Log
 from gateway.core.manager import BatchWriter, Recipients
 from gateway.core.metric import Histogram
 from gateway.core.room_history import ChangeKind
-from gateway.core.slices import sliced
+from gateway.core.slices import RECIPIENT_COST, sliced
 from gateway.core.window import Entry, Window
 from gateway.engine.connections import Connections
+from gateway.engine.pending_entries import PendingEntries
 from gateway.telemetry import log_events
 from schemas import messages
 from schemas.codes import CloseCode, ErrorCode
@@ -26,12 +27,6 @@ logger = logging.getLogger("gateway")
 
 THROTTLE_INTERVAL: Final = 0.05
 """Seconds between two batches to a connection that is over its event rate."""
-
-SLOW_FANOUT: Final = 0.000_25
-"""Fan-outs slower than this many seconds are coalesced. One more loop iteration costs about 10 us."""
-
-MAX_COALESCE: Final = 0.005
-"""The longest coalescing delay in seconds; never more than the last fan-out took."""
 
 
 def write_each(batch: Batch, by_fd: Mapping[int, Connection]) -> None:
@@ -43,10 +38,9 @@ def write_each(batch: Batch, by_fd: Mapping[int, Connection]) -> None:
 class Delivery:
     """Delivers the log's entries to this node's connections, and catches up those that are behind.
 
-    `pending_bytes` are not being delivered yet; `last_fanout_seconds` is the recent maximum of a slice of a fan-out.
-    `latencies` has for each fan-out the seconds from its oldest entry's arrival here until everything was written.
-    `batch_writer` writes a batch to many connections. `on_caught_up` is called with each connection without a pending
-    replay; the engine's upper parts set it.
+    `pending` entries are not being delivered yet. `latencies` has for each fan-out the seconds from its oldest entry's
+    arrival here until everything was written. `batch_writer` writes a batch to many connections. `on_caught_up` is
+    called with each connection without a pending replay; the engine's upper parts set it.
     """
 
     def __init__(self, connections: Connections, log: Log, batch_writer: BatchWriter = write_each) -> None:
@@ -57,14 +51,10 @@ class Delivery:
         self._shares = connections.shares
         self._timer = connections.timer
         self._batch_writer = batch_writer
-        self._pending: dict[str, list[Entry]] = {}
+        self.pending = PendingEntries(self._timer)
         self._slices: dict[str, deque[list[Recipients]]] = {}
         self._begun: dict[str, float] = {}  # the arrival of the oldest entry of those in slices
-        self.pending_bytes = 0
-        self._since: dict[str, float] = {}
         self._flush_scheduled = False
-        self._has_new_entries = False
-        self.last_fanout_seconds = 0.0
         self.latencies = Histogram()
 
     def reset(self) -> None:
@@ -73,58 +63,58 @@ class Delivery:
         self._flush_scheduled = False
 
     def on_entry(self, tenant: str, entry: Entry) -> None:
-        """Deliver a new entry at the end of this loop iteration, together with other entries of it."""
+        """Deliver a new entry at the end of this loop iteration, together with other entries of it; at once where other
+        tenants have work that this one need not wait for."""
         if self._manager.of(tenant).connections:
-            self._has_new_entries = True
-            entries = self._pending.get(tenant)
-            if entries is None:
-                entries = self._pending[tenant] = []
-                self._since[tenant] = self._timer()
-            entries.append(entry)
-            self.pending_bytes += len(entry.frame)
-            self._schedule_flush()
-            if self.pending_bytes >= BATCH_BYTES:
+            pending = self.pending
+            first = pending.add(tenant, entry)
+            if (first and self._shares and self._goes_ahead(tenant, entry)) or pending.bytes >= BATCH_BYTES:
                 self.flush(tenant)
+            else:
+                self._schedule_flush()
+
+    def _goes_ahead(self, tenant: str, entry: Entry) -> bool:
+        """Whether a single entry may leave now, in less than an iteration of the others' work."""
+        rooms = self._manager.of(tenant).rooms
+        recipients = sum(len(rooms[room]) for room in entry.rooms if room in rooms)
+        cost = recipients * (RECIPIENT_COST + len(entry.frame) // 1_000)
+        return tenant not in self._slices and self._shares.take(tenant, cost)
 
     def _schedule_flush(self) -> None:
         if not self._flush_scheduled:
             self._flush_scheduled = True
-            asyncio.get_running_loop().call_soon(self._flush_or_coalesce)
+            asyncio.get_running_loop().call_soon(self._flush_or_gather)
 
-    def _flush_or_coalesce(self) -> None:
-        """Begin to deliver the pending entries; or, after a slow fan-out, wait for those of the next iteration: under
-        load the events of several iterations leave in one write."""
-        last = self.last_fanout_seconds
-        waited = self._timer() - next(iter(self._since.values()), 0.0)
-        if self._has_new_entries and last > SLOW_FANOUT and waited < min(last, MAX_COALESCE):
-            self._has_new_entries = False
-            asyncio.get_running_loop().call_soon(self._flush_or_coalesce)
-            return
+    def _flush_or_gather(self) -> None:
+        """Begin to deliver the pending entries. Those of a tenant whose fan-outs are slow gather for as long as each
+        iteration brings more: under load the events of several iterations leave in one write."""
         self._flush_scheduled = False
-        for tenant in list(self._pending):
-            if tenant not in self._slices:  # else they gather, and leave after those before them
-                self._begin(tenant)
-                # Not from this iteration's budget: what is published would leave in more and smaller fan-outs.
-                self._shares.debit(tenant, self._deliver_slice(tenant))
-                if tenant in self._slices:
-                    self._submit_slice(tenant)
+        for tenant in self.pending.tenants():
+            if tenant in self._slices:
+                continue  # they gather, and leave after those before them
+            if self.pending.gather(tenant, self._manager.of(tenant).fan_out_seconds):
+                self._schedule_flush()
+                continue
+            self._begin(tenant)
+            # Not from this iteration's budget: what is published would leave in more and smaller fan-outs.
+            self._shares.debit(tenant, self._deliver_slice(tenant))
+            if tenant in self._slices:
+                self._submit_slice(tenant)
 
     def flush(self, tenant: str | None = None) -> None:
         """Deliver the pending entries of a tenant, by default of all. Called before every change of its index, so that
         an event reaches the connections that were in its rooms when it was appended."""
-        if not (self._pending or self._slices):
+        if not (self.pending or self._slices):
             return
-        for each in (*self._slices, *self._pending) if tenant is None else (tenant,):
-            while each in self._slices or each in self._pending:
+        for each in (*self._slices, *self.pending.tenants()) if tenant is None else (tenant,):
+            while each in self._slices or each in self.pending:
                 if each not in self._slices:
                     self._begin(each)
                 self._shares.debit(each, self._deliver_slice(each))
 
     def _begin(self, tenant: str) -> None:
         """Turn the pending entries of a tenant into slices of its recipients."""
-        entries = self._pending.pop(tenant)
-        self._begun[tenant] = self._since.pop(tenant)
-        self.pending_bytes = self.pending_bytes - sum(len(entry.frame) for entry in entries) if self._pending else 0
+        entries, self._begun[tenant] = self.pending.take(tenant)
         try:
             fan_out = self._manager.fan_out(tenant, entries)
         except Exception:
@@ -147,8 +137,8 @@ class Delivery:
                 self._catch_up_later(connection, THROTTLE_INTERVAL)
         ended = self._timer()
         took = ended - began
-        # A maximum that decays: one small fan-out does not hide the cost of a large one.
-        self.last_fanout_seconds = max(took, self.last_fanout_seconds / 2)
+        index = self._manager.of(tenant)
+        index.fan_out_seconds = max(took, index.fan_out_seconds / 2)
         if not slices:
             del self._slices[tenant]
             self.latencies.observe(ended - self._begun.pop(tenant))
@@ -163,7 +153,7 @@ class Delivery:
             self._shares.charge(self._deliver_slice(tenant))
         if tenant in self._slices:
             self._submit_slice(tenant)
-        elif tenant in self._pending:
+        elif tenant in self.pending:
             self._schedule_flush()
 
     def _close_recipients(self, recipients: Iterable[Connection]) -> None:
@@ -177,8 +167,7 @@ class Delivery:
         """The offset up to which the tenant's log was delivered to the connections that were live."""
         if slices := self._slices.get(tenant):
             return min(batch.first for part in slices for batch, _ in part) - 1
-        pending = self._pending.get(tenant)
-        return pending[0].offset - 1 if pending else self._log.window(tenant).head
+        return self.pending.first(tenant) - 1 if tenant in self.pending else self._log.window(tenant).head
 
     def partly_delivered(self, tenant: str) -> int:
         """The offset up to which some of the live connections may have got the tenant's log, while it is delivered in

@@ -91,7 +91,7 @@ def entries(gate: RunningGateway, count: int) -> list[Any]:
 
 async def test_one_event_does_not_wait_for_another(record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
     """The event is written at the end of its iteration of the event loop, without a timer."""
-    monkeypatch.setattr("gateway.engine.delivery.SLOW_FANOUT", 60.0)  # a pause of the machine would gather
+    monkeypatch.setattr("gateway.engine.pending_entries.SLOW_FAN_OUT", 60.0)  # a pause of the machine would gather
     async with unlimited() as gate, opened(gate.port, gate.token(), "&rooms=circle:1"):
         ada = record(gate)
         for _ in range(5):
@@ -113,7 +113,7 @@ async def test_many_large_events_are_not_kept_for_the_turns_end(record: Record) 
         ada = record(gate)
         await events(gate, 10, x="y" * 15_000)
         assert ada.count() == 2  # of five events each
-        assert gate.service.gateway.delivery.pending_bytes == 0
+        assert gate.service.gateway.delivery.pending.bytes == 0
 
 
 async def test_the_answers_to_what_came_together_are_one_write(record: Record) -> None:

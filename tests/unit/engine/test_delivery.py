@@ -14,10 +14,13 @@ from gateway.core.connection import Connection
 from gateway.core.frame import Batch
 from gateway.core.log import Draft
 from gateway.core.revocations import Revocations
+from gateway.core.slices import RECIPIENT_COST
 from gateway.core.transport import Kind
 from gateway.core.window import Entry
 from gateway.engine.connections import Connections
-from gateway.engine.delivery import MAX_COALESCE, Delivery
+from gateway.engine.delivery import Delivery
+from gateway.engine.fair_share import AHEAD, BUDGET
+from gateway.engine.pending_entries import MAX_COALESCE
 from gateway.logs.memory import MemoryLog
 from gateway.testing import RecordingListener
 from tests.support.entries import connection
@@ -35,7 +38,9 @@ class DeliveryUnderTest(RecordingListener):
         self.cost = cost
         self.now = 100.0
         self.writes: list[list[int]] = []
-        connections = Connections(TokenVerifier([], "", 0, 0), Revocations(), Limits(), time.time, lambda: self.now)
+        connections = self.connections = Connections(
+            TokenVerifier([], "", 0, 0), Revocations(), Limits(), time.time, lambda: self.now
+        )
         self.log = MemoryLog((b"k" * 32,))
         self.delivery = Delivery(connections, self.log)
         self.delivery.on_caught_up = self.unused
@@ -63,9 +68,9 @@ class DeliveryUnderTest(RecordingListener):
     def unused(self, connection: Connection) -> None:
         raise AssertionError("nobody is behind")
 
-    async def publish(self, number: int, size: int = 0) -> None:
+    async def publish(self, number: int, size: int = 0, tenant: str = "acme") -> None:
         body = b'{"n":%d,"pad":"%b"}' % (number, b"x" * size)
-        await self.log.append("acme", Draft((ROOM, "tenant"), body, "2026-01-01T00:00:00.000Z"))
+        await self.log.append(tenant, Draft((ROOM, "tenant"), body, "2026-01-01T00:00:00.000Z"))
 
     async def first(self) -> None:
         """One event, after which it is known what a fan-out takes."""
@@ -164,6 +169,43 @@ async def test_a_small_room_does_not_make_it_forget_a_large_one() -> None:
     assert subject.writes == [[3, 4]]
 
 
+async def test_slow_fan_outs_of_one_tenant_do_not_delay_those_of_another() -> None:
+    subject = DeliveryUnderTest(0.004)
+    await subject.first()
+    _, quiet = connection(subject.connections.manager, {ROOM: 0}, tenant="bolt")
+    await subject.publish(1)
+    await subject.publish(1, tenant="bolt")
+    await asyncio.sleep(0)
+    assert (len(quiet.frames), subject.writes) == (1, [])
+    await asyncio.sleep(0)
+    assert subject.writes == [[1]]
+
+
+async def test_an_event_goes_ahead_of_the_work_of_other_tenants() -> None:
+    """Where others have waiting work, an event to a few clients does not wait for an iteration of it; but not for
+    long, and not an event of a tenant that waits itself."""
+    subject = DeliveryUnderTest(0.000_01)
+    _, quiet = connection(subject.connections.manager, {ROOM: 0}, tenant="bolt")
+    shares = subject.connections.shares
+    for tenant in ("other", "acme"):
+        for _ in range(3):
+            shares.submit(tenant, lambda: None, BUDGET)
+    await subject.publish(1)
+    for number in range(1, AHEAD):
+        await subject.publish(number, tenant="bolt")
+    assert subject.writes == []
+    assert 10 < len(quiet.frames) <= AHEAD // RECIPIENT_COST
+    await asyncio.sleep(0)
+    assert len(quiet.frames) == AHEAD - 1
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert shares.idle
+    await subject.publish(1, tenant="bolt")
+    assert len(quiet.frames) == AHEAD - 1
+    await asyncio.sleep(0)
+    assert len(quiet.frames) == AHEAD
+
+
 # ---- who comes, goes or changes rooms in the middle of it
 
 
@@ -171,7 +213,7 @@ async def test_a_small_room_does_not_make_it_forget_a_large_one() -> None:
 async def busy() -> AsyncIterator[GatewayLab]:
     """A gateway whose fan-outs are dear, and whose time stands: it gathers whatever comes."""
     lab = GatewayLab(lambda: 100.0, events_per_second=0)
-    lab.gateway.delivery.last_fanout_seconds = 10.0
+    lab.gateway.manager.of("acme").fan_out_seconds = 10.0
     yield lab
     await lab.settle()
     lab.nothing_left()
@@ -181,7 +223,7 @@ async def numbered(lab: GatewayLab, number: int) -> None:
     """One event in circle 7, and a turn after which it still waits."""
     await lab.gateway.publish("acme", "a.b", {"n": number}, circle_id=7)
     await asyncio.sleep(0)
-    assert lab.gateway.delivery.pending_bytes
+    assert lab.gateway.delivery.pending.bytes
 
 
 def seen(tape: FakeTransport) -> list[Any]:
