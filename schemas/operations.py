@@ -98,17 +98,20 @@ class TokenInspectionAnswer(BaseModel):
 
 
 class TenantWork(BaseModel):
-    """The events of a tenant that a node has appended to the log, and those that it has written to clients."""
+    """The work of a tenant at a node: the events that it has appended to the log, those that it has written to clients,
+    and as of now the open connections and the seconds for which the first waiting work waits for its turn."""
 
     events: int
     deliveries: int
+    connections: int | None = None
+    waiting: float | None = None
 
 
 class NodeStatus(BaseModel):
     """A node as it is now; `problem` is why it is not ready. Counters are since its start. The numbers are of all
     tenants, and absent for callers without the scope `platform`; `log_lag` is seconds, absent while it is not known.
-    `loop_lag` counts samples by upper end in seconds, the last without one. `tenants` are the busiest ones of this
-    node, at most 50, and the rest together as `other`."""
+    `loop_lag` counts samples by upper end in seconds, the last without one. `tenants` are those with most events and
+    deliveries at this node since the hour began, at most 50, and the rest together as `other`."""
 
     node: str
     version: str

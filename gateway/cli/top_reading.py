@@ -16,6 +16,9 @@ _NO_RATES: Final[Mapping[str, float]] = {}
 _UNSHOWN: Final = frozenset(("loop_lag", "refusals", "closes", "gaps", "tenants"))
 """Fields of a node's status in whose place other ones are shown."""
 
+_COUNTED: Final = ("events", "deliveries")
+"""Counters of a tenant."""
+
 _Earlier = tuple[float, dict[str, Any]]
 """The time at which a node's status was read, and the status."""
 
@@ -95,12 +98,15 @@ def _tenants(nodes: Iterable[Mapping[str, Any]], now: float, earlier: Mapping[st
         then, before = earlier.get(node["node"], (now, {}))
         known = before.get("tenants", {}) if before.get("started_at") == node["started_at"] else {}
         for tenant, counted in node.get("tenants", {}).items():
-            each = found.setdefault(tenant, {"tenant": tenant, "events": 0, "deliveries": 0})
-            for name, count in counted.items():
+            each = found.setdefault(tenant, {"tenant": tenant, **dict.fromkeys(_COUNTED, 0), "connections": 0})
+            work = {name: counted[name] for name in _COUNTED}
+            for name, count in work.items():
                 each[name] += count
+            each["connections"] += counted.get("connections") or 0
+            each["waiting"] = max(each.get("waiting", 0.0), counted.get("waiting") or 0.0)
             if tenant in known:
                 summed = each.setdefault("per_second", {})
-                for name, rate in rates(known[tenant], counted, now - then).items():
+                for name, rate in rates(known[tenant], work, now - then).items():
                     summed[name] = round(summed.get(name, 0.0) + rate, 2)
     return sorted(found.values(), key=_work, reverse=True)
 

@@ -101,6 +101,11 @@ class FairShare:
         self._scheduled = False
         self._left = self._ahead_left = BUDGET
 
+    def waiting(self, tenant: str) -> float:
+        """Seconds for which the first work of the tenant has waited as of now; 0 where none waits."""
+        queue = self._queues.get(tenant)
+        return 0.0 if queue is None else max(0.0, self._timer() - queue.turns[0].since)
+
     def alone(self, tenant: str) -> bool:
         """Whether no other tenant had work for `ALONE_SECONDS`."""
         self._note(tenant)

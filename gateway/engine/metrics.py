@@ -14,6 +14,7 @@ from gateway.engine.loop_lag import LoopLag
 from gateway.engine.metric_totals import Totals, sum_up
 from gateway.engine.process_metrics import process_metrics
 from gateway.engine.publishing import SAMPLED, Publishing
+from gateway.engine.recent_tenants import RecentTenants
 from gateway.engine.subscriptions import Subscriptions
 from gateway.engine.usage import UsageMeter
 from gateway.engine.usage_recorder import UsageRecorder
@@ -39,7 +40,8 @@ _GAPS: Final = ("history_trimmed", "log_reset", "not_recovered")
 
 class Metrics:
     """The metrics of one gateway and, for refusals, closes and gaps, of its process; other parts `add` theirs.
-    `tenants` are counters by tenant, `usage` by hour as well. A scrape costs O(connections + tenants)."""
+    `tenants` are counters by tenant, `usage` by hour as well, `recent` the tenants at work. A scrape costs
+    O(connections + tenants)."""
 
     def __init__(
         self,
@@ -53,6 +55,7 @@ class Metrics:
         self.tenants = BusiestTenants(connections.manager, log)
         self.usage = UsageMeter(connections, log)
         self._recorder = UsageRecorder(self.usage, cluster.usage)
+        self.recent = RecentTenants(connections.manager, self.usage, connections.shares)
         self.started_at = time.time()
         """Seconds since the epoch."""
         self._loop_lag = LoopLag()

@@ -12,7 +12,7 @@ from gateway.engine.drain import Drain
 from gateway.engine.metrics import Metrics
 from gateway.engine.readiness import Readiness
 from schemas.events import rfc3339
-from schemas.operations import NodeStatus, TenantWork
+from schemas.operations import NodeStatus
 
 _BY_LABEL: Final = {
     "connections": "connections",
@@ -61,11 +61,7 @@ class NodeStatusReader:
         )
 
     async def _numbers(self) -> dict[str, Any]:
-        busiest = await self._metrics.tenants.collect()
-        tenants = {
-            name: TenantWork(events=counts.events, deliveries=counts.deliveries) for name, counts in busiest.items()
-        }
-        return {**_numbers(await self._metrics.collect()), "tenants": tenants}
+        return {**_numbers(await self._metrics.collect()), "tenants": await self._metrics.recent.collect()}
 
 
 def _numbers(collected: Iterable[tuple[Metric, Reading]]) -> dict[str, Any]:

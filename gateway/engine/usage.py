@@ -39,7 +39,7 @@ class UsageMeter:
         rows = self._hours.setdefault(hour, {})
         async for tenants in in_slices(self._tenants(), TENANTS_AT_ONCE):
             for tenant in tenants:
-                counted = self._count(tenant)
+                counted = self.count(tenant)
                 used = counted.minus(self._before.get(tenant, Usage()))
                 if any(used):
                     rows[tenant] = rows.get(tenant, Usage()).plus(used)
@@ -76,7 +76,7 @@ class UsageMeter:
         """The usage of a tenant in an hour; None where there is none."""
         used = self._hours.get(hour // HOUR, {}).get(tenant, Usage())
         if hour == self.hour:
-            used = used.plus(self._count(tenant).minus(self._before.get(tenant, Usage())))
+            used = used.plus(self.count(tenant).minus(self._before.get(tenant, Usage())))
         return UsageRow(hour, tenant, used) if any(used) else None
 
     def seconds_left(self) -> float:
@@ -86,7 +86,8 @@ class UsageMeter:
     def _tenants(self) -> dict[str, None]:
         return dict.fromkeys(without_reserved(chain(self._connections.manager.tenants(), self._log.tenants())))
 
-    def _count(self, tenant: str) -> Usage:
+    def count(self, tenant: str) -> Usage:
+        """The counts of a tenant since the start; seconds of open connections are those of the timer."""
         index = self._connections.manager.of(tenant)
         seconds = index.connection_seconds + len(index.connections) * self._connections.timer()
         return Usage(seconds, self._log.appended(tenant), index.delivered.events, index.delivered.bytes)

@@ -130,8 +130,8 @@ async def test_the_busiest_tenants_are_those_of_all_nodes(server: RedisServer, p
             for _ in range(count):
                 await gate.publish(tenant, circle_id=1)
         by_name = {node["node"]: node["tenants"] for node in (await get(one, "/admin/nodes"))["nodes"]}
-        assert by_name[names[0]]["acme"] == {"events": 3, "deliveries": 0}
-        assert by_name[names[1]]["bolt"] == {"events": 9, "deliveries": 0}
+        assert by_name[names[0]]["acme"] == {"events": 3, "deliveries": 0, "connections": 0, "waiting": 0.0}
+        assert by_name[names[1]]["bolt"] == {"events": 9, "deliveries": 0, "connections": 0, "waiting": 0.0}
         for gate in gates:
             (found,) = await Operator(gate, tmp_path, "platform", "ops").lines("top", "--once", "--interval", "0.5")
             assert [(each["tenant"], each["events"]) for each in found["tenants"][:2]] == [("bolt", 9), ("acme", 7)]

@@ -18,7 +18,7 @@ from tests.support.tokens import token
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 AXE: Final = PACKAGE / "node_modules/axe-core/axe.min.js"
-VIEWS: Final = ("now", "find?q=ada", "live", "explain", "act", "tokens", "configuration", "audit")
+VIEWS: Final = ("now", "find?tenant=acme", "find?q=ada", "live", "explain", "act", "tokens", "configuration", "audit")
 
 _WIDER: Final = """() => [...document.querySelectorAll('body *')].filter((element) => {
   const { left, right, width } = element.getBoundingClientRect();
@@ -42,6 +42,9 @@ async def filled(visit: ConsoleVisit, served: GatewayProcess, view: str) -> None
     shown = visit.view(name)
     if name == "now":
         await expect(shown.get_by_test_id("now-connections").first).to_be_visible()
+        await expect(shown.get_by_test_id("busy-tenant").filter(has_text="acme")).to_be_visible()
+    elif view.endswith("tenant=acme"):
+        await expect(shown.get_by_test_id("found-tenant").get_by_role("link", name="circle:1")).to_be_visible()
     elif name == "find":
         await expect(shown.get_by_test_id("connection").first).to_be_visible()
     elif name == "live":
@@ -87,6 +90,7 @@ async def test_axe_finds_nothing(browser: Browser, served: GatewayProcess, schem
     await served.publish([{}], circle_id=1)
     async with served.api(administrator()) as api:
         await api.post("/admin/tokens/revoke", json={"user_id": "mallory"})
+    await served.publish([{}] * 500, administrator(PLATFORM, tenant="t" * 64))
     async with (
         served.client("&rooms=circle:1"),
         console(browser, served, administrator(PLATFORM), color_scheme=scheme, **options) as visit,

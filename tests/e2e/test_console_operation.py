@@ -51,6 +51,14 @@ async def test_an_operator_sees_the_node_and_its_rates(browser: Browser, served:
             publishing.cancel()
             await asyncio.gather(publishing, return_exceptions=True)
         await expect(visit.page.get_by_test_id("now-tenant-connections")).to_have_text("1")
+        busy = visit.view("now").get_by_test_id("busy-tenant").filter(has_text="acme")
+        await expect(busy.get_by_role("cell").nth(0)).to_have_text("1")
+        await expect(busy.get_by_role("cell").nth(2)).to_have_text(re.compile(r"^[\d.,]+$"))
+        await busy.get_by_role("link", name="acme").click()
+        found = visit.view("find").get_by_test_id("found-tenant")
+        await expect(found).to_contain_text("Tenant acme")
+        await found.get_by_role("link", name="circle:1").click()
+        await expect(visit.page.get_by_test_id("found-room")).to_contain_text("circle:1")
 
 
 async def test_an_administrator_sees_its_own_tenant(browser: Browser, served: GatewayProcess) -> None:
@@ -58,6 +66,8 @@ async def test_an_administrator_sees_its_own_tenant(browser: Browser, served: Ga
         await expect(visit.page.get_by_test_id("now-tenant-users")).to_have_text("1")
         await expect(visit.page.get_by_test_id("node-state")).to_have_text("ready")
         await expect(visit.page.get_by_test_id("now-connections")).to_have_count(0)
+        await expect(visit.page.get_by_test_id("busiest-now")).to_be_hidden()
+        await expect(visit.page.get_by_test_id("now-tenant-messages")).to_have_text(re.compile(r"^[\d.,]+$"))
 
 
 async def test_a_gateway_that_is_late_or_hangs_or_is_gone_is_reported_and_found_again(

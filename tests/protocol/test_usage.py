@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gateway.engine import usage
+from gateway.engine import recent_tenants, usage
 from tests.support.clients import assert_problem, http
 from tests.support.clocks import AdjustableClock
 from tests.support.inprocess import RunningGateway, running, service_with
@@ -137,6 +137,27 @@ async def test_a_page_counts_what_it_shows(
     rows = await hours(metered, clocks, f"?limit=5&after={hour}:t49", **everywhere)
     assert [row["tenant"] for row in rows] == [f"t{number}" for number in range(50, 55)]
     assert len(counted) <= 6
+
+
+async def test_the_tenants_of_a_node_are_those_with_most_work_in_the_hour(
+    metered: RunningGateway, clocks: Clocks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However much others have done before; the rest is counted together."""
+    monkeypatch.setattr(recent_tenants, "SHOWN", 1)
+    for _ in range(5):
+        await metered.publish("acme", circle_id=1)
+    clocks.to_next_hour()
+    await turn(metered)
+    for _ in range(2):
+        await metered.publish("bolt", circle_id=1)
+    await metered.publish("acme", circle_id=1)
+    async with metered.client(token(metered, clocks)):
+        async with http(metered, token(metered, clocks, "root", scope="platform", tenant="ops")) as api:
+            (node,) = (await api.get("/admin/nodes")).json()["nodes"]
+    assert node["tenants"] == {
+        "bolt": {"events": 2, "deliveries": 0, "connections": 0, "waiting": 0.0},
+        "other": {"events": 6, "deliveries": 0, "connections": 1, "waiting": 0.0},
+    }
 
 
 async def test_the_number_of_rows_is_bounded(

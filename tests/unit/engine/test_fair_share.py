@@ -46,6 +46,18 @@ async def test_work_is_done_at_once_until_the_budget_is_used() -> None:
     assert shares.take("acme", BUDGET // 2)
 
 
+async def test_the_wait_of_a_tenant_is_that_of_its_first_work() -> None:
+    now = 100.0
+    shares, done = FairShare(lambda: now), list[str]()
+    for seconds in (0.0, 1.0):
+        now += seconds
+        shares.submit("acme", counting(shares, done, "acme", 0))
+    now += 0.5
+    assert [shares.waiting(tenant) for tenant in ("acme", "bolt")] == [1.5, 0.0]
+    await finish(shares)
+    assert shares.waiting("acme") == 0.0
+
+
 async def test_tenants_have_equal_shares_whatever_their_number_of_jobs_and_their_size() -> None:
     """By time: a tenant of large jobs gets as much of the loop as one of many small ones."""
     shares, done = shares_of_now(), list[str]()

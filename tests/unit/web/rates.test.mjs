@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { percentile, rates } from '../../../gateway/web/js/console/rates.js';
+import { busiest, percentile, rates } from '../../../gateway/web/js/console/rates.js';
 
 const status = (counts) => ({ started_at: 'a', deliveries: 0, events: 0, cpu_seconds: 0, ...counts });
 
@@ -27,4 +27,24 @@ test('a percentile is the end of the bucket that holds it, of the samples since 
   assert.equal(percentile({ ...before, '+Inf': 1 }, before, 0.99), '> 0.1 s');
   assert.equal(percentile(before, before, 0.99), undefined);
   assert.equal(percentile(before, undefined, 0.99), undefined);
+});
+
+test('the busiest tenants are those of all nodes, by what they do now', () => {
+  const reading = (node, tenants, started = 'a') => ({ node, started_at: started, tenants });
+  const earlier = [reading('n1', { acme: { events: 1_000, deliveries: 9_000 }, bolt: { events: 5, deliveries: 5 } }), reading('n2', { bolt: { events: 0, deliveries: 0 } })];
+  const before = new Map(earlier.map((node) => [node.node, { node, at: 1_000 }]));
+  const now = [
+    reading('n1', { acme: { events: 1_000, deliveries: 9_000, connections: 7, waiting: 0 }, bolt: { events: 25, deliveries: 45, connections: 1, waiting: 0.5 } }),
+    reading('n2', { bolt: { events: 20, deliveries: 0, connections: 2, waiting: 0.1 }, coil: { events: 9_999, deliveries: 9_999, connections: 9, waiting: 0 } }),
+    reading('n3', {}),
+  ];
+  assert.deepEqual(busiest(now, before, 3_000), [
+    { tenant: 'bolt', connections: 3, waiting: 0.5, events: 20, deliveries: 20 },
+    { tenant: 'coil', connections: 9, waiting: 0, events: undefined, deliveries: undefined }, // seen for the first time
+    { tenant: 'acme', connections: 7, waiting: 0, events: 0, deliveries: 0 },
+  ]);
+  assert.deepEqual(busiest([reading('n1', { acme: { events: 3, deliveries: 3 } }, 'b')], before, 3_000), [
+    { tenant: 'acme', connections: 0, waiting: 0, events: undefined, deliveries: undefined }, // started again
+  ]);
+  assert.deepEqual(busiest([{ node: 'n1', started_at: 'a' }], before, 3_000), []); // without the scope platform
 });

@@ -4,7 +4,7 @@ import { element } from '../element.js';
 import { act } from './audit.js';
 import { found, fragment, valueOf } from './links.js';
 import { bytes } from './now.js';
-import { busy, button, facts, field, input, missing, outcome, row, rows, say, section, time } from './parts.js';
+import { busy, button, facts, field, input, missing, number, outcome, row, rows, say, section, time } from './parts.js';
 
 const FORGOTTEN = {
   trimmed: 'The event is no longer kept: it was trimmed, or a newer value of its item took its place.',
@@ -33,8 +33,11 @@ export class FindView {
     this.section = section('Find', 'One box for everything that has a name. What is found links to the rest.', form, this.#results);
   }
 
-  async show({ q } = {}) {
-    if (!q) return;
+  async show({ q, tenant } = {}) {
+    if (!q) {
+      if (tenant) await this.#showTenant();
+      return;
+    }
     this.#box.value = q;
     this.#results.replaceChildren();
     await busy(this.#submit, this.#line, async () => {
@@ -45,6 +48,33 @@ export class FindView {
       say(this.#line, summary(answer, parts.length));
     });
   }
+
+  /** Where a link names a tenant and nothing in it: where to go on from there. */
+  async #showTenant() {
+    this.#box.value = '';
+    this.#results.replaceChildren();
+    await busy(this.#submit, this.#line, async () => {
+      const [stats, { rooms: all, next }] = await Promise.all([this.#api.get('/admin/stats', { limit: 1 }), this.#api.get('/admin/rooms', { limit: 1_000 })]);
+      if (this.#box.value) return;
+      this.#results.replaceChildren(tenantCard(stats, all, next !== null));
+      say(this.#line, `Name what to find in tenant ${stats.tenant}, or follow a link.`);
+    });
+  }
+}
+
+const LARGEST = 10;
+
+function tenantCard(stats, all, more) {
+  const largest = [...all].sort((a, b) => b.connections - a.connections).slice(0, LARGEST);
+  const listed = rows('Rooms', largest.map(({ room, connections, users }) => row({
+    room: found(room), connections: `${connections} ${connections === 1 ? 'connection' : 'connections'}`, users: `${users} ${users === 1 ? 'user' : 'users'}`,
+  })), 'tenant-rooms');
+  const hint = more ? 'The largest of its first 1,000 rooms by name' : all.length > LARGEST ? 'Its largest rooms' : 'Its rooms';
+  return element('article', { class: 'card', 'data-testid': 'found-tenant' }, element('h3', {}, `Tenant ${stats.tenant}`), facts([
+    ['connections', number(stats.active_connections)], ['users', number(stats.active_users)], ['rooms', number(stats.active_rooms)],
+    ['log', `${number(stats.log_events)} events, ${bytes(stats.log_bytes)}`],
+  ]), ...(largest.length ? [element('h4', {}, hint), listed] : []), element('p', { class: 'ways' },
+    element('a', { href: fragment('live') }, 'Live'), ' ', element('a', { href: fragment('audit') }, 'Audit')));
 }
 
 function summary({ query, tenant, ...answer }, parts) {

@@ -1,9 +1,10 @@
 /** Now: the nodes and the tenant, read again every few seconds while it is shown. */
 
 import { element } from '../element.js';
+import { busiestTenants } from './busiest.js';
 import { fragment } from './links.js';
 import { facts, missing, number, outcome, say, section, time } from './parts.js';
-import { percentile, rates } from './rates.js';
+import { busiest, percentile, rates } from './rates.js';
 
 const EVERY = 3_000; // milliseconds from an answer to the next question
 const SILENCE = 3_000; // milliseconds without an answer from which on it is shown
@@ -21,12 +22,14 @@ export class NowView {
   #state = element('p', { class: 'pill', 'data-state': 'connecting', 'data-testid': 'now-state' }, 'reading');
   #line = outcome('now-result');
   #nodes = element('div', { class: 'columns', 'data-testid': 'nodes' });
+  #statsBefore; // the last answer about the tenant, and when it came
+  #busiest = element('div', { class: 'card', 'data-testid': 'busiest-now', hidden: 'hidden' });
   #tenant = element('div', { class: 'card', 'data-testid': 'tenant-now' });
 
   constructor(api) {
     this.#api = api;
     this.section = section('Now', 'Is it up, how busy is it, which refusals are there? Read again every 3 seconds.',
-      element('div', { class: 'bar' }, this.#state, this.#line), this.#nodes, this.#tenant);
+      element('div', { class: 'bar' }, this.#state, this.#line), this.#nodes, this.#busiest, this.#tenant);
   }
 
   show() {
@@ -57,9 +60,12 @@ export class NowView {
     const at = performance.now();
     this.#askedAt = undefined;
     this.#answeredAt = new Date();
+    this.#busiest.hidden = !nodes.some((node) => node.tenants);
+    this.#busiest.replaceChildren(...busiestTenants(busiest(nodes, this.#before, at)));
     this.#nodes.replaceChildren(...nodes.map((node) => this.#node(node, at)), ...silent.map(silentNode));
     for (const name of this.#before.keys()) if (!nodes.some(({ node }) => node === name)) this.#before.delete(name);
-    this.#tenant.replaceChildren(...tenantNow(stats));
+    this.#tenant.replaceChildren(...tenantNow(stats, this.#statsBefore, at));
+    this.#statsBefore = { stats, at };
     const wrong = silent.length || partial || nodes.some((node) => !node.ready);
     const state = nodes.every((node) => node.ready) ? 'Every node that answers is ready.' : 'Not every node is ready.';
     say(this.#line, state + missing({ silent, partial }), wrong ? 'bad' : 'good');
@@ -138,12 +144,14 @@ function byReason(title, counted = {}, recent = {}, testid) {
   ]), testid));
 }
 
-function tenantNow(stats) {
+function tenantNow(stats, before, at) {
+  const known = before?.stats.tenant === stats.tenant && at > before.at;
+  const rate = (name) => (known ? number(Math.max(0, stats[name] - before.stats[name]) / ((at - before.at) / 1000)) : '…');
   return [element('h3', {}, `Tenant ${stats.tenant}`), tiles([
     ['Connections', number(stats.active_connections), 'tenant-connections'], ['Users', number(stats.active_users), 'tenant-users'],
-    ['Rooms', number(stats.active_rooms), 'tenant-rooms'], ['Events kept', number(stats.log_events), 'tenant-events'],
-    ['Log', bytes(stats.log_bytes), 'tenant-bytes'], ['Published', number(stats.total_broadcasts), 'tenant-published'],
-  ])];
+    ['Rooms', number(stats.active_rooms), 'tenant-rooms'], ['Events/s', rate('total_broadcasts'), 'tenant-events'],
+    ['Messages/s', rate('total_messages_sent'), 'tenant-messages'], ['Events kept', number(stats.log_events), 'tenant-kept'],
+  ]), facts([['log', bytes(stats.log_bytes)], ['published', `${number(stats.total_broadcasts)} events since the nodes started`]])];
 }
 
 const silentNode = (name) => element('article', { class: 'card node-now', 'data-testid': 'silent-node' }, element('header', { class: 'pane-head' },
