@@ -644,3 +644,22 @@ async def test_lowered_bounds_of_state_do_not_block_the_server(server: RedisServ
             left.append(int(await server.ask("ZCARD", items)))
             assert 0 < left[-2] - left[-1] <= 600
         assert left[-1] == 10
+
+
+# ---- the head of the log
+
+
+async def test_the_head_of_the_log_is_known_from_when_it_was_first_read(server: RedisServer, prefix: str) -> None:
+    """Also while the subscription to the tenant's channel is confirmed, and what came before it is read."""
+    async with redis_log(server.url, prefix=prefix) as subject:
+        log = subject.log
+        await until(lambda: log.ready)
+        for number in range(30):
+            tenant = f"t{number}"
+            following = log.follow(tenant)
+            assert following is not None
+            assert log.staleness(tenant) is None
+            await following
+            for _ in range(10):
+                assert log.staleness(tenant) is not None or not log.ready, tenant
+                await asyncio.sleep(0.001)

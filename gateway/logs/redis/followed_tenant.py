@@ -9,14 +9,15 @@ from gateway.core.window import Window
 
 @dataclass(slots=True, eq=False)
 class FollowedTenant:
-    """A followed tenant. Its window is `stale` while the stream has, or may have, more entries. Once it has caught up
-    with the head, the listener is called with each further entry. There are `holes` where entries were superseded or
-    lost since it was last current. It has every end of an item up to `ended`; a later one may have been trimmed before
-    it was read.
+    """A followed tenant. Its window is `stale` while the stream has, or may have, more entries; `listened` once its
+    channel was subscribed to. Once it has caught up with the head, the listener is called with each further entry.
+    There are `holes` where entries were superseded or lost since it was last current. It has every end of an item up to
+    `ended`; a later one may have been trimmed before it was read.
     """
 
     window: Window
     stale: bool = True
+    listened: bool = False
     caught_up_once: bool = False
     holes: bool = False
     head_known_at: float = 0.0

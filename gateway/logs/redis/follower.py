@@ -54,7 +54,8 @@ class Follower:
         self._bounds = bounds
         self.pages = PageReader(context, bounds)
         self._tenants: dict[str, str] = {}
-        self._unread: dict[str, None] = {}
+        self._unread: dict[str, bool] = {}
+        """The tenants to read, and whether their windows count as current only then."""
         self._unread_changed = WakeUp()
 
     def follow(self, tenant: str, since: str | None = None) -> Awaitable[None] | None:
@@ -145,8 +146,16 @@ class Follower:
             self._apply_if_next(tenant, self.followed[tenant], epoch, offset, oldest, content)
 
     def _on_listening(self, channel: str) -> None:
-        if tenant := self._tenants.get(channel):
-            self.mark_stale(tenant, self.followed[tenant])
+        if (tenant := self._tenants.get(channel)) is None:
+            return
+        followed = self.followed[tenant]
+        if followed.listened:
+            self.mark_stale(tenant, followed)
+        else:
+            # Read once more, for what came before the subscription. The first page was the log as of when it was asked
+            # for, and its clients have been answered.
+            followed.listened = True
+            self._read_soon(tenant, followed, stale=False)
 
     def _is_ahead(self, since: str, window: Window) -> bool:
         """Whether a cursor, maybe from another node, is ahead of this window."""
@@ -158,9 +167,12 @@ class Follower:
     # ---- reading
 
     def mark_stale(self, tenant: str, followed: FollowedTenant) -> None:
+        self._read_soon(tenant, followed, stale=True)
+
+    def _read_soon(self, tenant: str, followed: FollowedTenant, *, stale: bool) -> None:
         if not followed.stale:
-            followed.stale, followed.ended = True, followed.window.head
-        self._unread[tenant] = None
+            followed.stale, followed.ended = stale, followed.window.head
+        self._unread[tenant] = stale or self._unread.get(tenant, False)
         self._unread_changed.set()
 
     async def run(self) -> None:
@@ -211,7 +223,7 @@ class Follower:
                 followed.caught_up_once = True
                 followed.holes = False
                 followed.head_known_at = asked_at
-                followed.stale = tenant in self._unread  # marked again while the page was read
+                followed.stale = self._unread.get(tenant, False)  # marked again while the page was read
                 resolve(waiting)
 
     def _read_next_page(self, tenant: str, followed: FollowedTenant, waiting: list[asyncio.Future[None]]) -> None:
