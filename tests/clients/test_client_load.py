@@ -134,7 +134,7 @@ async def test_state_is_loaded_again_after_a_lost_log(tmp_path: Path) -> None:
         client.call("loaded", again, ["a", "b"])
         await client.until(lambda: client.of("room")[-1] == [room, "live", None])
         await served.publish([{"n": "c"}], circle_id=1)
-        await client.until(lambda: client.of("numbers")[-1] == [room, ["a", "b", "c"]])
+        await client.until(lambda: client.of("numbers")[-1:] == [[room, ["a", "b", "c"]]])
         assert client.of("room gap") == [[room, "not_recovered"]]
 
 

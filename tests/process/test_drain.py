@@ -106,7 +106,7 @@ async def test_publishing_goes_on_and_is_delivered(tmp_path: Path) -> None:
             assert (await publish(node, published + 1)).status_code == 202
             published += 1
         assert published == 30, "there was no time to publish"
-        await until(lambda: last.numbers[-1] == 30)
+        await until(lambda: last.numbers[-1:] == [30])
         node.send_signal()  # this ends the wait for the slots
         await all_closed(clients)
         assert last.numbers == list(range(31))

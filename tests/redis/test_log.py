@@ -222,7 +222,7 @@ async def test_faults_of_others_end_nothing(
                 await asyncio.sleep(0.3 if name != "_update_status" else 1.3)
             await outcome(doomed)
         assert await outcome(log.append("acme", draft(99))) is None
-        await until(lambda: received[-1] == 99)
+        await until(lambda: received[-1:] == [99])
         await until(lambda: log.ready)  # all its tasks work
     assert "background task failed" in caplog.text
 
@@ -418,7 +418,7 @@ async def test_redis_that_takes_no_writes(server: RedisServer, prefix: str, refu
             await server.ask("CONFIG", "SET", "maxmemory", "0")
         await until(lambda: subject.log.ready)
         assert await outcome(subject.log.append("acme", draft(2))) is None
-        await until(lambda: subject.degraded[-1] is False)
+        await until(lambda: subject.degraded[-1:] == [False])
 
 
 ACL = (

@@ -135,7 +135,7 @@ class Stage:
         a new client gets."""
         await publisher.stop()
         last = publisher.acked[max(publisher.acked)]
-        await self.everywhere(lambda reader: last in reader.ids[-1:] or (gaps and bool(reader.of(*GAPS))), seconds)
+        await self.everywhere(lambda reader: last in reader.ids[-1:], seconds)
         for reader in self.readers:
             hold(publisher.acked, reader, gaps=gaps, plain=publisher.plain)
         for gate in () if publisher.plain else self.gates:
