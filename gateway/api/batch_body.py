@@ -15,11 +15,12 @@ from pydantic_core import from_json
 
 from gateway.api.body import Body
 from gateway.api.problems import BodyError
-from gateway.engine.ingest import PARSED_BYTES, SLICE, IngestBatch
+from gateway.engine.fair_share import ALONE_BUDGET
+from gateway.engine.ingest import EVENT_COST, PARSED_BYTES, IngestBatch
 from schemas.admin import MAX_EVENTS
 from schemas.codes import ErrorCode
 
-PIECE: Final = SLICE * PARSED_BYTES
+PIECE: Final = ALONE_BUDGET // EVENT_COST * PARSED_BYTES
 """Bytes that are parsed at once, and a part of an event more: half a millisecond."""
 
 _begin: Final = re.compile(rb'[ \t\n\r]*\{[ \t\n\r]*"events"[ \t\n\r]*:[ \t\n\r]*\[[ \t\n\r]*').match

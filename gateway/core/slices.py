@@ -5,7 +5,7 @@ from typing import Final
 
 from gateway.core.manager import Recipients
 
-SLICE_COST: Final = 1_000
+SLICE_COST: Final = 500
 """Microseconds of one slice."""
 
 ALONE_SLICE_COST: Final = 20_000

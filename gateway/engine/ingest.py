@@ -16,7 +16,7 @@ REQUEST_COST: Final = 50
 """Microseconds of a request with a small body."""
 
 SLICE: Final = BUDGET // EVENT_COST
-"""Small events of one turn."""
+"""Small events of one turn, while tenants compete."""
 
 PARSED_BYTES: Final = 3_000
 """Bytes of JSON that are parsed, or validated and encoded, in the time of one small event."""
@@ -99,6 +99,10 @@ class IngestScheduler:
         """Wait for a turn of the tenant. Raises `TimeoutError` at the loop's time `until`."""
         await self._shares.turn(tenant, cost, until, urgent=urgent)
 
+    def budget(self, tenant: str) -> int:
+        """Microseconds of one slice of the tenant."""
+        return self._shares.budget(tenant)
+
     def enter(self, tenant: str) -> _Tenant:
         """Count a batch of the tenant."""
         own = self._tenants.get(tenant)
@@ -164,10 +168,12 @@ class IngestBatch:
     async def slices(self, items: Sequence[T]) -> AsyncIterator[Sequence[T]]:
         """The slices of the batch that has begun, each in a turn. They end early after a timeout."""
         cost = max(EVENT_COST * len(items), parsing_cost(self._bytes))
-        count = max(1, BUDGET * len(items) // max(1, cost))
         loop = asyncio.get_running_loop()
-        for start in range(0, len(items), count):
+        start = 0
+        while start < len(items):
+            count = max(1, self._scheduler.budget(self._own.name) * len(items) // max(1, cost))
             some = items[start : start + count]
+            start += count
             try:
                 await self._scheduler.turn(self._own.name, cost * len(some) // len(items), self._until)
             except TimeoutError:

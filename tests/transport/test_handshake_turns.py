@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gateway.engine.fair_share import BUDGET
+from gateway.engine.fair_share import ALONE_BUDGET
 from gateway.engine.handshakes import HANDSHAKE_COST
 from gateway.transports.uvicorn.fast_path import FirstRequest
 from gateway.transports.uvicorn.guard import HEAD_BYTES
@@ -18,7 +18,7 @@ from tests.support.pauses import until
 from tests.support.raw_client import RawClient, command, handshake
 from tests.transport.slow import unlimited
 
-AT_MOST = 2 * BUDGET // HANDSHAKE_COST
+AT_MOST = 2 * ALONE_BUDGET // HANDSHAKE_COST
 """Handshakes in one iteration: at once, and in turns."""
 
 

@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 
 from gateway.core.tenant_quotas import TenantQuota, TenantQuotas
-from gateway.engine.fair_share import AHEAD, BUDGET, FairShare
+from gateway.engine.fair_share import AHEAD, ALONE_BUDGET, ALONE_SECONDS, BUDGET, FairShare
 
 
 def standing() -> float:
@@ -41,9 +41,9 @@ async def finish(shares: FairShare) -> None:
 
 async def test_work_is_done_at_once_until_the_budget_is_used() -> None:
     shares = shares_of_now()
-    assert [shares.take("acme", BUDGET // 2) for _ in range(3)] == [True, True, False]
+    assert [shares.take("acme", ALONE_BUDGET // 2) for _ in range(3)] == [True, True, False]
     await finish(shares)
-    assert shares.take("acme", BUDGET // 2)
+    assert shares.take("acme", ALONE_BUDGET // 2)
 
 
 async def test_the_wait_of_a_tenant_is_that_of_its_first_work() -> None:
@@ -144,6 +144,27 @@ async def test_an_iteration_takes_the_budget_and_no_more_than_one_job_beyond_it(
         await asyncio.sleep(0)
         assert len(done) - before <= 3
     assert len(done) == 50
+
+
+async def test_an_iteration_is_shorter_while_tenants_compete() -> None:
+    now = 100.0
+    shares, done = FairShare(lambda: now), list[str]()
+
+    async def done_in_one_iteration() -> int:
+        for _ in range(100):
+            shares.submit("acme", counting(shares, done, "acme", BUDGET // 5))
+        await asyncio.sleep(0)
+        count = len(done)
+        await finish(shares)
+        done.clear()
+        return count
+
+    shares.take("acme", 0)
+    assert (await done_in_one_iteration(), shares.budget("acme")) == (5, BUDGET)
+    now += 2 * ALONE_SECONDS
+    assert (await done_in_one_iteration(), shares.budget("acme")) == (5 * ALONE_BUDGET // BUDGET, ALONE_BUDGET)
+    shares.submit("bolt", lambda: None)
+    assert (await done_in_one_iteration(), shares.budget("acme")) == (5, BUDGET)
 
 
 async def test_a_tenant_without_waiting_work_goes_ahead_for_a_little() -> None:

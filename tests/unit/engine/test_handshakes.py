@@ -24,7 +24,7 @@ async def test_a_few_handshakes_wait_for_nothing() -> None:
 
 async def test_a_tenant_that_connects_a_thousand_clients_delays_no_other() -> None:
     """The other tenant's handshakes are answered in the first iterations, and all of them in the end."""
-    lab = GatewayLab()
+    lab = GatewayLab(lambda: 100.0)  # tenants compete, however long the machine takes
     order: list[str] = []
 
     def connect(asked: ConnectRequest, then: ConnectRequest) -> None:
@@ -44,7 +44,7 @@ async def test_a_tenant_that_connects_a_thousand_clients_delays_no_other() -> No
         assert len(order) - before <= 2 * BUDGET // HANDSHAKE_COST
     assert max(number for number, tenant in enumerate(order) if tenant == "good") < 100
     assert order.count("evil") == 1_000
-    assert iterations >= 900 * HANDSHAKE_COST // BUDGET
+    assert iterations >= 900 * HANDSHAKE_COST // (BUDGET + HANDSHAKE_COST)  # and one beyond the budget
 
 
 async def test_requests_without_a_tenant_wait_by_address() -> None:
