@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, expect
+from playwright.async_api import Browser, Route, expect
 
 from tests.e2e.console import HOSTILE, PLATFORM, UNNAMED, administrator, console
 from tests.e2e.visit import visiting
@@ -182,9 +182,18 @@ async def test_acts_are_listed_with_links(browser: Browser, served: GatewayProce
         await expect(issued.get_by_role("link", name="circle:7")).to_have_attribute("href", "#find?q=circle%3A7")
         before = await acts.count()
         async with served.api(administrator()) as api:
-            await api.post("/admin/tokens/revoke", json={"jti": HOSTILE})
+            assert (await api.post("/admin/tokens/revoke", json={"jti": "of-later"})).status_code == 200
         await visit.page.get_by_test_id("audit-refresh").click()
         await expect(acts).to_have_count(before + 1)
+
+        async def hostile(route: Route) -> None:
+            """An act about a name that no gateway takes."""
+            page = await (await route.fetch()).json()
+            page["acts"][0]["target"] = {HOSTILE: HOSTILE, "jti": HOSTILE}
+            await route.fulfill(json=page)
+
+        await visit.page.route("**/admin/audit*", hostile)
+        await visit.page.get_by_test_id("audit-refresh").click()
         await expect(acts.first).to_contain_text("<img src=x")
 
 
