@@ -51,15 +51,22 @@ class SettingInfo(BaseModel):
     elsewhere: dict[str, SettingValue]
 
 
+class SettingWarning(BaseModel):
+    """A warning of `gateway check`, and the nodes to which it applies."""
+
+    message: str
+    nodes: list[str]
+
+
 class ConfigurationAnswer(NodesAsked):
-    """The settings of this node, the warnings of `gateway check`, and what differs at the other nodes. `versions` are
+    """The settings of this node, what differs at the other nodes, and the warnings about all of them. `versions` are
     those of the nodes that answered."""
 
     node: str
     version: str
     versions: dict[str, str]
     settings: list[SettingInfo]
-    warnings: list[str]
+    warnings: list[SettingWarning]
 
 
 class TokenToInspect(BaseModel):

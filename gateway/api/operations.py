@@ -1,6 +1,5 @@
 """Operation over HTTP: the audit trail, the configuration, the inspection of tokens."""
 
-import asyncio
 from dataclasses import asdict
 from typing import Annotated
 
@@ -19,8 +18,7 @@ from gateway.api.routes import merge_routers
 from gateway.core.audit_acts import MAX_ACTS, SORT_KEY_PATTERN, ActSortKey
 from gateway.core.version import VERSION
 from gateway.engine.cluster_audit import FoundAct
-from gateway.service.config import ConfigError
-from gateway.service.factory import Service, setting_warnings, try_log
+from gateway.service.factory import Service
 from gateway.service.token_inspection import TokenInspection, inspect_token, member_texts, pasted_token, rights_of
 from schemas.cluster import partial_field
 from schemas.events import rfc3339
@@ -31,6 +29,7 @@ from schemas.operations import (
     DrainAnswer,
     DrainRequest,
     SettingInfo,
+    SettingWarning,
     TokenInspectionAnswer,
     TokenRightsInfo,
     TokenToInspect,
@@ -73,10 +72,10 @@ def operations_router(service: Service, limited: RouteLimiter) -> APIRouter:
     @operators.get("/admin/configuration", response_model_exclude_unset=True)
     @limited(per_minute)
     async def configuration(request: Request, response: Response) -> ConfigurationAnswer:
-        """The settings of this node, without secrets, and the warnings of `gateway check`; and which settings are
-        others at other nodes. For the scope `platform`, since they are those of all tenants."""
+        """The settings of this node, without secrets; which of them are others at other nodes; and the warnings of
+        `gateway check` about all nodes. For the scope `platform`, since the settings are those of all tenants."""
         response.headers["Cache-Control"] = "no-store"
-        found, warnings = await asyncio.gather(service.cluster_settings.read(), _warnings())
+        found = await service.cluster_settings.read()
         described = [
             SettingInfo(**asdict(each), elsewhere=dict(found.elsewhere.get(each.name, {}))) for each in found.settings
         ]
@@ -85,18 +84,10 @@ def operations_router(service: Service, limited: RouteLimiter) -> APIRouter:
             version=VERSION,
             versions=dict(found.versions),
             settings=described,
-            warnings=warnings,
+            warnings=[SettingWarning(message=text, nodes=nodes) for text, nodes in found.advice.items()],
             silent=found.silent,
             **partial_field(found.partial),
         )
-
-    async def _warnings() -> list[str]:
-        warnings = list(setting_warnings(settings))
-        try:
-            warnings += await try_log(settings)
-        except ConfigError as error:
-            warnings.append(str(error))
-        return warnings
 
     @operators.post("/admin/drain", status_code=202, responses=problems(404))
     @limited(per_minute)

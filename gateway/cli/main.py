@@ -17,8 +17,9 @@ from gateway.cli.token import token_app
 from gateway.cli.top import top
 from gateway.core.connect_request import WEBSOCKET_PATH
 from gateway.core.version import VERSION
+from gateway.service.advice import setting_warnings, try_log
 from gateway.service.config import ConfigError, load_settings
-from gateway.service.factory import create_service, require_shared_log, setting_warnings, try_log
+from gateway.service.factory import create_service, require_shared_log
 from schemas.events import Op
 
 app = typer.Typer(

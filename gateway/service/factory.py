@@ -12,7 +12,6 @@ from auth.identity import LONGER_LIVED
 from auth.keys import KeyRing
 from auth.tokens import IssuedToken, TokenIssuer, TokenVerifier, TrustedIssuer
 from gateway.cluster.local import LocalCluster
-from gateway.core.addresses import is_loopback
 from gateway.core.admission import ConnectionLimits, Limits
 from gateway.core.cluster import Cluster
 from gateway.core.log import Log
@@ -38,7 +37,7 @@ from gateway.service.config import (
     server_processes,
 )
 from gateway.service.contract import contract_of
-from gateway.service.external import ExternalIssuer, external_issuer, external_weaknesses
+from gateway.service.external import ExternalIssuer, external_issuer
 from gateway.service.jwks import JwksRefresher
 from gateway.service.keys import cursor_keys, token_keys
 from gateway.service.tenant_limits import TenantLimit
@@ -221,18 +220,6 @@ def require_shared_log(settings: Settings, processes: int, asked_by: str) -> Non
         )
 
 
-async def try_log(settings: Settings) -> list[str]:
-    """Warnings about the log's server. Raises `ConfigError` for one that cannot be used."""
-    if settings.log_url.startswith("memory:"):
-        return []
-    from gateway.redis.probe import ProbeFailed, probe
-
-    try:
-        return [f"GATEWAY_LOG_URL: {weakness}" for weakness in await probe(settings.log_url, settings.redis_prefix)]
-    except ProbeFailed as error:
-        raise ConfigError(f"GATEWAY_LOG_URL: {error}") from None
-
-
 def _cluster(settings: Settings, timer: Callable[[], float]) -> Cluster:
     if settings.log_url.startswith("memory:"):
         return LocalCluster(timer)
@@ -267,26 +254,3 @@ def _limits(settings: Settings) -> Limits:
         ),
         tenants=TenantQuotas(quota, {tenant: own.quota(quota) for tenant, own in _tenant_overrides(settings).items()}),
     )
-
-
-def setting_warnings(settings: Settings) -> Iterable[str]:
-    """Warnings about settings that are valid but not advisable, a sentence each."""
-    if not is_loopback(settings.host) and not settings.trusted_proxies:
-        yield "GATEWAY_HOST is open to the network and GATEWAY_TRUSTED_PROXIES is empty: put a TLS proxy in front"
-    yield from external_weaknesses(settings)
-    if "*" in settings.allowed_origins:
-        yield "GATEWAY_ALLOWED_ORIGINS is *: any web page may connect with a token that it got hold of"
-    for name in ("max_connections_per_user", "max_connections_per_address", "max_connections_per_tenant"):
-        if getattr(settings, name) == 0:
-            yield f"GATEWAY_{name.upper()} is 0: there is no limit"
-    for name in (
-        "handshakes_per_minute",
-        "commands_per_second",
-        "events_per_second",
-        "tokens_per_minute",
-        "tickets_per_minute",
-    ):
-        if getattr(settings, name) == 0:
-            yield f"GATEWAY_{name.upper()} is 0: there is no limit"
-    if settings.jwt_private_keys and settings.jwt_secret:
-        yield "GATEWAY_JWT_SECRET is set as well as GATEWAY_JWT_PRIVATE_KEYS: anyone who knows it can sign tokens too"

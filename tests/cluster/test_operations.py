@@ -225,6 +225,9 @@ async def test_settings_that_differ_between_nodes_are_shown(server: RedisServer,
                 "GATEWAY_ALLOWED_ORIGINS": {names[there]: values[1]},
                 "GATEWAY_METRICS_TOKEN": {names[there]: None},
             }
+            warnings = {each["message"].split()[0]: sorted(each["nodes"]) for each in found["warnings"]}
+            assert warnings["GATEWAY_MAX_CONNECTIONS_PER_USER"] == names[:1]
+            assert warnings["GATEWAY_MAX_CONNECTIONS_PER_ADDRESS"] == sorted(names)
             assert (found["node"], found["versions"]) == (names[here], dict.fromkeys(names, VERSION))
             assert (found["silent"], "partial" in found) == ([], False)
         texts = [await said.get_message(ignore_subscribe_messages=True, timeout=PATIENCE) for _ in range(5)]

@@ -10,7 +10,7 @@ from websockets.asyncio.client import connect
 
 from tests.e2e.console import PLATFORM, UNNAMED, administrator, console
 from tests.support.pauses import until
-from tests.support.process import gateway_processes
+from tests.support.process import GatewayProcess
 from tests.support.redis import redis_server
 from tests.support.tokens import issue
 
@@ -22,9 +22,11 @@ async def test_one_console_is_enough_for_all_nodes(browser: Browser, chromium: P
     issued = issue("carol")
     async with (
         redis_server(tmp_path / "redis") as redis,
-        gateway_processes(tmp_path, 2, log_url=redis.url, drain_seconds=1) as (one, other),
+        GatewayProcess(tmp_path / "one", log_url=redis.url, drain_seconds=1) as one,
+        GatewayProcess(tmp_path / "other", log_url=redis.url, drain_seconds=1, max_connections_per_user=7) as other,
         connect(f"{other.ws_url}?token={issued.access_token}") as client,
         other.api(administrator(PLATFORM)) as api,
+        one.api(administrator(PLATFORM)) as one_api,
         console(browser, one, administrator(PLATFORM), "now", expected=UNNAMED) as visit,
     ):
         page, view = visit.page, visit.view("now")
@@ -46,10 +48,14 @@ async def test_one_console_is_enough_for_all_nodes(browser: Browser, chromium: P
         await expect(page.get_by_test_id("audit-result")).to_have_text("1 act on 2 nodes.")
 
         configuration = await visit.open("configuration")
-        await expect(page.get_by_test_id("configuration-result")).to_contain_text("1 differs between 2 nodes.")
+        await expect(page.get_by_test_id("configuration-result")).to_contain_text("2 differ between 2 nodes.")
         port = configuration.get_by_test_id("setting").filter(has_text="GATEWAY_PORT")
         await expect(port).to_contain_text(f"{other.port} on {name}")
-        await expect(configuration.get_by_test_id("setting").filter(has_text="on node_")).to_have_count(1)
+        await expect(configuration.get_by_test_id("setting").filter(has_text="on node_")).to_have_count(2)
+        warnings = configuration.get_by_test_id("warning")
+        first = (await one_api.get("/admin/nodes")).json()["nodes"][0]["node"]
+        await expect(warnings.filter(has_text="CONNECTIONS_PER_USER")).to_contain_text(f"there is no limit On {first}.")
+        await expect(warnings.filter(has_text="CONNECTIONS_PER_ADDRESS")).to_have_text(re.compile("no limit$"))
 
         await visit.open("now")
         await there.get_by_role("link", name="Drain …").click()

@@ -102,7 +102,9 @@ async def test_the_configuration_has_no_secret() -> None:
 async def test_the_configuration_comes_with_the_advice_of_gateway_check(gate: RunningGateway) -> None:
     async with http(gate, gate.token("op", scope=PLATFORM)) as api:
         warnings = (await api.get("/admin/configuration")).json()["warnings"]
-    assert "GATEWAY_MAX_CONNECTIONS_PER_USER is 0: there is no limit" in warnings
+    node = gate.service.gateway.cluster.members.node
+    message = "GATEWAY_MAX_CONNECTIONS_PER_USER is 0: there is no limit"
+    assert {"message": message, "nodes": [node]} in warnings
 
 
 async def test_the_configuration_is_for_operators_of_all_tenants(gate: RunningGateway) -> None:

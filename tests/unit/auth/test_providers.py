@@ -15,9 +15,10 @@ from auth.external import ClaimPath
 from auth.identity import SCOPES
 from auth.keys import KeyRing, hmac_key
 from auth.providers import PROVIDERS
+from gateway.service.advice import setting_warnings
 from gateway.service.config import ConfigError, Settings
 from gateway.service.external import external_issuer
-from gateway.service.factory import Service, create_service, setting_warnings
+from gateway.service.factory import Service, create_service
 from schemas.rooms import DEFAULT_KINDS
 from tests.support.clients import http
 from tests.support.forge import EC, EC_KEY, NOW, RSA, RSA_KEY

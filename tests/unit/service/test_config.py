@@ -10,8 +10,9 @@ import pytest
 from pydantic import SecretStr
 
 from gateway.core.admission import Limits
+from gateway.service.advice import setting_warnings
 from gateway.service.config import ConfigError, Settings, load_settings
-from gateway.service.factory import create_service, setting_warnings
+from gateway.service.factory import create_service
 from tests.support.settings import SECRET, settings_for
 
 EXAMPLE = Path(__file__).resolve().parents[3] / ".env.example"

@@ -1,4 +1,4 @@
-/** Configuration: the settings in force on this node, where other nodes have others, and what `gateway check` advises. */
+/** Configuration: the settings in force on this node, where other nodes have others, and the advice of `gateway check` about all. */
 
 import { element } from '../element.js';
 import { busy, button, field, input, missing, outcome, row, rows, say, section } from './parts.js';
@@ -19,7 +19,7 @@ export class ConfigurationView {
     this.#api = api;
     this.#refresh.addEventListener('click', () => this.show());
     for (const control of [this.#changed, this.#filter]) control.addEventListener('input', () => this.#paint());
-    this.section = section('Configuration', 'The settings of the node that answers, without secrets; where other nodes have other values; and the advice of gateway check.',
+    this.section = section('Configuration', 'The settings of the node that answers, without secrets; where other nodes have other values; and the advice of gateway check about all nodes.',
       this.#advice,
       element('div', { class: 'bar' }, field('Filter', this.#filter, true),
         element('label', { class: 'check' }, this.#changed, 'Only what differs from the default or between nodes'), this.#refresh, this.#line),
@@ -33,7 +33,7 @@ export class ConfigurationView {
     }
     return busy(this.#refresh, this.#line, async () => {
       this.#answer = await this.#api.get('/admin/configuration', { tenant: '' });
-      this.#advice.replaceChildren(...this.#answer.warnings.map((text) => element('li', {}, text)));
+      this.#advice.replaceChildren(...this.#answer.warnings.map((warning) => advice(warning, Object.keys(this.#answer.versions))));
       this.#paint();
     });
   }
@@ -45,14 +45,20 @@ export class ConfigurationView {
     const chosen = settings.filter((setting) => (!this.#changed.checked || setting.changed || differs(setting))
       && `${setting.name} ${shown(setting.value)} ${setting.description}`.toLowerCase().includes(wanted));
     this.#list.replaceChildren(...chosen.map(settingRow));
-    const advice = warnings.length ? `${warnings.length} to look at` : 'no advice';
+    const advised = warnings.length ? `${warnings.length} to look at` : 'no advice';
     const nodes = Object.keys(versions).length;
     const different = settings.filter(differs).length;
     const compared = nodes > 1 ? `; ${different || 'none'} ${different > 1 ? 'differ' : 'differs'} between ${nodes} nodes` : '';
     const mixed = new Set(Object.values(versions)).size > 1 ? ' Not all nodes have this version.' : '';
     const doubts = missing(this.#answer);
-    say(this.#line, `${chosen.length} of ${settings.length} settings of ${node}, version ${version}; ${advice}${compared}.${mixed}${doubts}`, doubts && 'bad');
+    say(this.#line, `${chosen.length} of ${settings.length} settings of ${node}, version ${version}; ${advised}${compared}.${mixed}${doubts}`, doubts && 'bad');
   }
+}
+
+/** A warning; the nodes are named where it is not one about all. */
+function advice({ message, nodes }, all) {
+  const where = nodes.length < all.length ? [' ', element('b', {}, `On ${nodes.join(', ')}.`)] : [];
+  return element('li', { 'data-testid': 'warning' }, message, ...where);
 }
 
 const differs = ({ elsewhere }) => Object.keys(elsewhere).length > 0;
