@@ -12,6 +12,10 @@ CANARY_TENANTS: Final = ("_canary-1", "_canary-2")
 _RESERVED: Final = frozenset(CANARY_TENANTS)
 
 
+def is_reserved(tenant: str) -> bool:
+    return tenant in _RESERVED
+
+
 def without_reserved(tenants: Iterable[str]) -> Iterator[str]:
     """The tenants that have clients: all but the reserved ones."""
     return (tenant for tenant in tenants if tenant not in _RESERVED)

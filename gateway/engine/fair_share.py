@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from gateway.core.metric import Histogram
+from gateway.core.reserved_tenants import is_reserved
 from gateway.core.tenant_quotas import TenantQuotas
 
 BUDGET: Final = 500
@@ -113,7 +114,7 @@ class FairShare:
         return 0.0 if queue is None else max(0.0, self._timer() - queue.turns[0].since)
 
     def alone(self, tenant: str) -> bool:
-        """Whether no other tenant had work for `ALONE_SECONDS`."""
+        """Whether no other tenant had work for `ALONE_SECONDS`; reserved ones can wait for a large fan-out."""
         self._note(tenant)
         return self._timer() - self._busy_since > ALONE_SECONDS
 
@@ -122,7 +123,7 @@ class FairShare:
         return ALONE_BUDGET if self.alone(tenant) else BUDGET
 
     def _note(self, tenant: str) -> None:
-        if tenant != self._busy:
+        if tenant != self._busy and not is_reserved(tenant):
             self._busy = tenant
             self._busy_since = self._timer()
 

@@ -7,6 +7,7 @@ from functools import partial
 
 import pytest
 
+from gateway.core.reserved_tenants import CANARY_TENANTS
 from gateway.core.tenant_quotas import TenantQuota, TenantQuotas
 from gateway.engine.fair_share import AHEAD, ALONE_BUDGET, ALONE_SECONDS, BUDGET, FairShare
 
@@ -261,3 +262,17 @@ async def test_nothing_is_kept_of_tenants_without_work() -> None:
     assert len(shares) == 5_000
     await finish(shares)
     assert len(shares) == 0
+
+
+async def test_the_canary_is_no_other_tenant() -> None:
+    """Its checks would else divide the large fan-outs of a tenant that is alone, for a second of each five."""
+    now = 100.0
+    shares = FairShare(lambda: now)
+    assert not shares.alone("acme")
+    now += 2 * ALONE_SECONDS
+    for tenant in CANARY_TENANTS:
+        shares.alone(tenant)
+        shares.take(tenant, 1)
+    assert shares.alone("acme")
+    assert not shares.alone("bolt")
+    assert not shares.alone("acme")
