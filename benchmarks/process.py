@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -137,9 +138,9 @@ class Server:
 
 
 def free_port() -> int:
-    """A free port, below the ephemeral range of clients' sockets."""
+    """A free port below the ephemeral range of clients' sockets, at random: another process may look for one too."""
     low = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
-    for port in range(low - 1, 1024, -1):
+    for port in random.sample(range(10_000, low), 1_000):
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
             if port not in _handed_out:

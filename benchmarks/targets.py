@@ -6,7 +6,7 @@ from typing import Final
 
 from benchmarks.report import Results, spread_text
 from benchmarks.stats import Spread, ratios
-from benchmarks.workloads import contract, dashboards, fairness, keyed, publish
+from benchmarks.workloads import contract, dashboards, fairness, keyed, observability, publish
 
 _SATURATED: Final = "200 bytes, saturated, 16 a turn"
 
@@ -58,6 +58,17 @@ def _batches_beside_process(results: Results) -> Spread | None:
     in_process = results.values.get(("ingest", "in process", "gateway", "deliveries"), {})
     both = sorted(over_http.keys() & in_process.keys())
     return ratios([over_http[round] for round in both], [in_process[round] for round in both])
+
+
+def _observed(metric: str) -> Callable[[Results], Spread | None]:
+    """The greater of the ratios paced and saturated, round by round."""
+
+    def find(results: Results) -> Spread | None:
+        cases = [results.values.get(("observability", case, "gateway", metric), {}) for case in observability.CASES]
+        both = set.intersection(*map(set, cases))
+        return Spread.of([max(found[round] for found in cases) for round in both]) if both else None
+
+    return find
 
 
 TARGETS: Final = (
@@ -182,6 +193,10 @@ TARGETS: Final = (
         False,
         "{:.2f}",
         _of("fairness", fairness.ALONE, "conservation", "gateway-http"),
+    ),
+    *(
+        Target(f"CPU of a delivery with {title}, times that without", 1.03, True, "{:.2f}", _observed(metric))
+        for metric, title in observability.OBSERVERS.items()
     ),
     Target(
         "healthy clients' p99 with 10 % slow readers, times that with none",

@@ -136,6 +136,14 @@ class GatewayEmbedded(_Gateway):
         return LinePublisher(server.stdin)
 
 
+class GatewayObserved(GatewayEmbedded):
+    """The same, with what observes it switched by orders."""
+
+    def start(self, core: int) -> Server:
+        port = free_port()
+        return python_server("observed", port, core, self._env(port))
+
+
 class GatewayOnBus(GatewayEmbedded):
     """The same, its events taking the way over an EventBus and the bridge."""
 

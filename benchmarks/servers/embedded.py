@@ -5,22 +5,26 @@ With BENCH_PUBLISH=bus events take the way over an EventBus and its bridge, else
 
 import asyncio
 import os
+from collections.abc import Callable
 
 import uvicorn
 
 from benchmarks.load.publisher import Order, data, ids
 from benchmarks.peers.gateway import TENANT
 from benchmarks.servers.orders import Publish, follow
-from gateway import Event, EventBridge, EventBus, EventType, Gateway, create_service
+from gateway import Event, EventBridge, EventBus, EventType, create_service
 from gateway.api import create_app
 from gateway.server import tune_gc
 from gateway.server.run import server_config
 from gateway.service.config import load_settings
+from gateway.service.factory import Service
 from gateway.telemetry.redaction import redact_server_logs
 from gateway.transports.uvicorn.sockets import write_batch_to_fds
 
 
-def directly(gateway: Gateway) -> Publish:
+def directly(service: Service) -> Publish:
+    gateway = service.gateway
+
     async def publish(order: Order) -> None:
         contents, routing = data(order.pad, order.at), ids(order.rooms)
         for _ in range(order.count):
@@ -29,9 +33,9 @@ def directly(gateway: Gateway) -> Publish:
     return publish
 
 
-def by_bus(gateway: Gateway) -> Publish:
+def by_bus(service: Service) -> Publish:
     bus = EventBus()
-    EventBridge(gateway, TENANT).attach(bus, [EventType.TASK_COMPLETED])
+    EventBridge(service.gateway, TENANT).attach(bus, [EventType.TASK_COMPLETED])
 
     async def publish(order: Order) -> None:
         contents, routing = data(order.pad, order.at), ids(order.rooms)
@@ -49,12 +53,16 @@ async def main(server: uvicorn.Server, publish: Publish) -> None:
         orders.cancel()
 
 
-if __name__ == "__main__":
+def serve(way: Callable[[Service], Publish]) -> None:
+    """Serve, and publish what is ordered in the way that is made of the service."""
     settings = load_settings()
     service = create_service(settings, batch_writer=write_batch_to_fds)
     config = server_config(create_app(service), settings)
     redact_server_logs()
-    way = by_bus if os.environ.get("BENCH_PUBLISH") == "bus" else directly
     tune_gc()
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
-        runner.run(main(uvicorn.Server(config), way(service.gateway)))
+        runner.run(main(uvicorn.Server(config), way(service)))
+
+
+if __name__ == "__main__":
+    serve(by_bus if os.environ.get("BENCH_PUBLISH") == "bus" else directly)
