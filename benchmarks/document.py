@@ -40,20 +40,25 @@ def sections(run: Run) -> Iterator[str]:
     yield "Ratios are of this gateway, published to from inside its process, to the other server, in the same rounds."
     yield markdown_table(list(targets.rows(run.results)))
     for workload in run.workloads:
-        yield f"## {workload.title}"
-        yield paragraphs(workload.method)
-        for case, rows in tables(workload, run.results, run.titles):
-            if case:
-                yield f"### {case[0].upper()}{case[1:]}"
-            yield markdown_table(rows)
+        yield from section(workload, run)
     if run.results.failures:
         yield "## Failures"
         yield "\n".join(f"- {failure.splitlines()[0]}" for failure in run.results.failures)
 
 
+def section(workload: Workload, run: Run) -> Iterator[str]:
+    """A workload's title, its method, and its tables."""
+    yield f"## {workload.title}"
+    yield paragraphs(workload.method)
+    for case, rows in tables(workload, run.results, run.titles):
+        if case:
+            yield f"### {case[0].upper()}{case[1:]}"
+        yield markdown_table(rows)
+
+
 def document(run: Run, chart: bool) -> str:
     """The whole file."""
-    parts = ["# Results", f"Written by `make bench ARGS=--write` on {_today()}, of the build {_build()}."]
+    parts = ["# Results", f"Written by `make bench ARGS=--write` on {today()}, of the build {build()}."]
     if run.quick:
         parts.append("**With `--quick`: a fifth of the time and of the connections. Not to be quoted.**")
     if chart:
@@ -76,11 +81,13 @@ def paragraphs(docstring: str | None) -> str:
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
 
 
-def _today() -> str:
+def today() -> str:
+    """The date in UTC."""
     return datetime.datetime.now(datetime.UTC).date().isoformat()
 
 
-def _build() -> str:
+def build() -> str:
+    """The commit that is measured."""
     git = ["git", "-C", str(FOLDER)]
     commit = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     if commit.returncode:

@@ -6,10 +6,13 @@ import pytest
 
 from benchmarks import targets
 from benchmarks.chart import chart
-from benchmarks.document import paragraphs
+from benchmarks.document import Run, paragraphs
 from benchmarks.measure import Figure
+from benchmarks.peers.gateway import GatewayEmbedded
 from benchmarks.report import Column, Results, Workload, markdown_table, spread_text, tables
+from benchmarks.revision import revised
 from benchmarks.stats import Spread
+from benchmarks.workloads import keyed, observability
 
 TITLES = {"gateway": "**this gateway**", "ws": "`ws` & <others>"}
 CASE = "200 bytes, paced"
@@ -96,3 +99,50 @@ def test_there_is_no_chart_of_nothing() -> None:
 
 def test_a_docstring_becomes_a_line_for_each_paragraph() -> None:
     assert paragraphs("One\n    line.\n\n    Another\n    one.\n    ") == "One line.\n\nAnother one."
+
+
+def revision(*workloads: Workload) -> Run:
+    run = Run(workloads, [GatewayEmbedded()], {}, 1, False, "C")
+    for workload in workloads:
+        case = keyed.PUBLISH if workload is keyed.WORKLOAD else next(iter(observability.CASES))
+        for column in workload.columns:
+            run.results.add(workload.name, "gateway", 0, Figure(case, column.metric, 1.25))
+    return run
+
+
+def lines(text: str) -> list[str]:
+    """Its lines without the padding of tables."""
+    return [" ".join(line.replace("-", "").split()) for line in text.splitlines() if line.strip("|- ")]
+
+
+KEPT = "| state of 10,000 items to one client, ms | at most 100 | 11 | met |"
+TARGETS = f"| what | wanted | measured |  |\n| --- | --- | --- | --- |\n{KEPT}"
+BEFORE = (
+    f"# Results\n\n## Targets\n\nRatios.\n\n{TARGETS}\n\n## {keyed.WORKLOAD.title}\n\nOld.\n\n## Failures\n\n- none\n"
+)
+
+
+def test_a_revision_replaces_the_sections_that_were_measured_and_no_other() -> None:
+    """Their targets are too; a new section is in its place and has its date."""
+    observed = revised(BEFORE, revision(observability.WORKLOAD))
+    titles = [line for line in observed.splitlines() if line.startswith("## ")]
+    wanted = ("Targets", keyed.WORKLOAD.title, observability.WORKLOAD.title, "Failures")
+    assert titles == [f"## {title}" for title in wanted]
+    assert {"Ratios.", "Old.", "- none"} <= set(observed.splitlines())
+    assert KEPT in lines(observed)
+    both = revised(observed, revision(keyed.WORKLOAD))
+    assert "Old." not in both
+    assert both.count("\nMeasured on ") == 2
+    assert "| CPU of publishing a keyed event in process, times a plain one's | at most 1.50 | 1.25 | met |" in lines(
+        both
+    )
+    assert "| **this gateway** | 1.2 | 1.25 | 1.25 | 1 | 1 | 1.2 | 1.25 |" in lines(both)
+    assert revised(both, revision(keyed.WORKLOAD)) == both
+
+
+def test_a_failure_is_not_written() -> None:
+    """The workload has to be measured again."""
+    run = revision(keyed.WORKLOAD)
+    run.results.failures.append("keyed, gateway, round 1: FAILED")
+    with pytest.raises(ValueError, match="measure again: keyed"):
+        revised(BEFORE, run)
