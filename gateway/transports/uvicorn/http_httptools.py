@@ -12,7 +12,7 @@ from gateway.transports.uvicorn.upgrade import EARLY, Upgrade
 
 PIECE: Final = 2 * 1024
 """Bytes that are parsed before the next check for a complete request: the parser cannot stop behind one, and the
-requests in the same piece are queued with all their headers."""
+requests in the same piece are queued with all their headers. The rest of a body of known length is one piece."""
 
 INVALID: Final = "Invalid HTTP request received."
 _TOO_EARLY: Final = "A WebSocket is opened once the request before it has been answered."
@@ -33,6 +33,8 @@ class GuardedHttpTools(ConnectionGuard, HttpToolsProtocol):
     _unparsed = b""
     _running: RequestResponseCycle | None = None
     _refusal: str | None = None
+    _body_length: int | None = None
+    _body_bytes = 0
 
     # ---- bytes
 
@@ -41,7 +43,7 @@ class GuardedHttpTools(ConnectionGuard, HttpToolsProtocol):
         data, self._unparsed = self._unparsed + data, b""
         start = 0
         while start < len(data) and not self._waits():
-            piece = data[start : start + PIECE]
+            piece = data[start : start + max(PIECE, self._rest_of_body())]
             start += len(piece)
             try:
                 self.parser.feed_data(piece)
@@ -54,6 +56,15 @@ class GuardedHttpTools(ConnectionGuard, HttpToolsProtocol):
         if start < len(data):
             self._unparsed = data[start:]
             self.flow.pause_reading()
+
+    def _rest_of_body(self) -> int:
+        """Bytes that are certainly of the current body; 0 where its length is unknown."""
+        if self._phase_of_message is not Phase.BODY:
+            return 0
+        if self._body_length is None:  # the parser has checked it
+            length = next((value for name, value in self.headers if name == b"content-length"), b"0")
+            self._body_length = int(length)
+        return self._body_length - self._body_bytes
 
     def _resume_parsing(self) -> None:
         if self.transport.is_closing():
@@ -88,6 +99,7 @@ class GuardedHttpTools(ConnectionGuard, HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         self._phase_of_message = Phase.HEAD
+        self._body_length, self._body_bytes = None, 0
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
@@ -97,6 +109,10 @@ class GuardedHttpTools(ConnectionGuard, HttpToolsProtocol):
         if not self.parser.should_upgrade():  # else the parser stops here, with or without a body
             self._phase_of_message = Phase.BODY
             super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._body_bytes += len(body)
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         self._phase_of_message = None
