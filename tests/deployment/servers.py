@@ -76,7 +76,8 @@ class Server(RunningGateway):
 
     def api(self, scope: str = "subscribe publish") -> httpx.AsyncClient:
         headers = {"Authorization": f"Bearer {self.token('root', scope=scope)}"}
-        return http_client(self.url, headers=headers)
+        # Servers close idle connections after 5 s, and a request on its way meets that.
+        return http_client(self.url, headers=headers, limits=httpx.Limits(max_keepalive_connections=0))
 
     async def stop(self) -> None:
         """End it as an init system does, within its time."""
