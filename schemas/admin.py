@@ -37,7 +37,7 @@ class TokenRequest(_Body):
     expires_in: Annotated[int, Field(ge=1)] | None = None
 
 
-class TokenAnswer(BaseModel):
+class TokenResponse(BaseModel):
     access_token: str
     token_type: Literal["Bearer"] = "Bearer"
     expires_in: int
@@ -47,8 +47,8 @@ class TokenAnswer(BaseModel):
     scope: str
 
 
-class TicketAnswer(BaseModel):
-    """The answer of `POST /tickets`: a ticket for one connection within `expires_in` seconds."""
+class TicketResponse(BaseModel):
+    """The response of `POST /tickets`: a ticket for one connection within `expires_in` seconds."""
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"ticket": "tic_NhVnCWJ0a1mVl3XcrZcgEQ", "expires_in": 30}]}
@@ -58,7 +58,7 @@ class TicketAnswer(BaseModel):
     expires_in: int
 
 
-class Revocation(_Body):
+class RevocationRequest(_Body):
     """The body of `POST /admin/tokens/revoke`: exactly one of a token's id, a user, a tenant."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"user_id": "ada"}]})
@@ -77,21 +77,21 @@ class Revocation(_Body):
         return self
 
 
-class RevocationAnswer(BaseModel):
+class RevocationResponse(BaseModel):
     model_config = ConfigDict(json_schema_extra={"examples": [{"revoked": True, "disconnected": 1}]})
 
     revoked: bool
     disconnected: int
 
 
-class Introspection(_Body):
+class IntrospectionRequest(_Body):
     model_config = ConfigDict(json_schema_extra={"examples": [{"token": "eyJhbGciOiJIUzI1NiIsInR5cCI6ImF0K2p3dCJ9.…"}]})
 
     token: Annotated[str, Field(max_length=65_536)]
 
 
-class IntrospectionAnswer(BaseModel):
-    """The answer of an introspection (RFC 7662 section 2.2); only `active: false` for an invalid, revoked or foreign
+class IntrospectionResponse(BaseModel):
+    """The response of an introspection (RFC 7662 section 2.2); only `active: false` for an invalid, revoked or foreign
     token."""
 
     active: bool
@@ -107,7 +107,7 @@ class IntrospectionAnswer(BaseModel):
     rooms: tuple[str, ...] | None = None
 
 
-class EventAnswer(BaseModel):
+class EventResponse(BaseModel):
     model_config = ConfigDict(
         json_schema_extra={
             "examples": [
@@ -154,8 +154,8 @@ class EventFailure(BaseModel):
     error: ItemError
 
 
-class BatchAnswer(BaseModel):
-    results: list[EventAnswer | EventFailure]
+class BatchResponse(BaseModel):
+    results: list[EventResponse | EventFailure]
 
 
 class ClientInfo(BaseModel):

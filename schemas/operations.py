@@ -58,7 +58,7 @@ class SettingWarning(BaseModel):
     nodes: list[str]
 
 
-class ConfigurationAnswer(NodesAsked):
+class ConfigurationResponse(NodesAsked):
     """The settings of this node, what differs at the other nodes, and the warnings about all of them. `versions` are
     those of the nodes that answered."""
 
@@ -69,7 +69,7 @@ class ConfigurationAnswer(NodesAsked):
     warnings: list[SettingWarning]
 
 
-class TokenToInspect(BaseModel):
+class TokenInspectionRequest(BaseModel):
     """The body of `POST /admin/tokens/inspect`."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, hide_input_in_errors=True)
@@ -91,7 +91,7 @@ class TokenRightsInfo(BaseModel):
     expires_at: str
 
 
-class TokenInspectionAnswer(BaseModel):
+class TokenInspectionResponse(BaseModel):
     """The content of a token, and whether it is accepted now: `reason` and `explanation` are of the refusal. `header`
     and `claims` have each member as JSON text, and are null where they cannot be decoded; they are not verified unless
     the token is accepted."""
@@ -145,7 +145,7 @@ class NodeStatus(BaseModel):
     tenants: dict[str, TenantWork] | None = None
 
 
-class NodesAnswer(NodesAsked):
+class NodesResponse(NodesAsked):
     """The nodes, the one that answers first."""
 
     nodes: list[NodeStatus]
@@ -159,7 +159,7 @@ class DrainRequest(BaseModel):
     node: Annotated[str, Field(min_length=1, max_length=64)]
 
 
-class DrainAnswer(BaseModel):
+class DrainResponse(BaseModel):
     """A drain that has begun: the connections of the node, and the seconds until all are closed."""
 
     node: str
@@ -202,7 +202,7 @@ class FoundToken(BaseModel):
     connections: int
 
 
-class FindAnswer(NodesAsked):
+class FindResponse(NodesAsked):
     """The findings under a name. `connections` are those of the user, of the room, or with the token, 100 at most;
     `more` says that there are others. `similar` are users and rooms that contain the name. `acts` are those of the
     audit trail. `forgotten` is the reason why an event of the tenant's log is not there: `trimmed`, `reset` or

@@ -12,7 +12,7 @@ from gateway.api.problems import PROBLEMS, PUBLISHING, problems
 from gateway.api.publisher import BATCH_PATH, EVENTS_PATH, PUBLISHERS, HttpPublisher, Result
 from gateway.api.routes import BatchRoute, ingest_batch_of
 from gateway.service.factory import Service
-from schemas.admin import BatchAnswer, EventAnswer, EventBatch
+from schemas.admin import BatchResponse, EventBatch, EventResponse
 from schemas.codes import ErrorCode
 from schemas.events import PublishedEvent
 
@@ -49,7 +49,7 @@ def events_router(service: Service) -> APIRouter:
     router.add_api_route(
         EVENTS_PATH,
         publish,
-        response_model=EventAnswer,
+        response_model=EventResponse,
         responses=PUBLISHING,
         route_class_override=one,
         **accepted,
@@ -57,7 +57,7 @@ def events_router(service: Service) -> APIRouter:
     router.add_api_route(
         BATCH_PATH,
         publish_batch,
-        response_model=BatchAnswer,
+        response_model=BatchResponse,
         response_model_exclude_unset=True,  # a result has the fields of its error only
         route_class_override=many,
         **accepted,

@@ -19,11 +19,11 @@ from gateway.api.rate_limits import RouteLimiter
 from gateway.core.errors import GatewayError
 from gateway.engine.event_tail import TailFilter
 from gateway.service.factory import Service
-from schemas.admin import EventAnswer
+from schemas.admin import EventResponse
 from schemas.cluster import partial_field
 from schemas.codes import ErrorCode
 from schemas.events import PublishedEvent
-from schemas.operations import FindAnswer, FoundToken, NodesAnswer, TailPage
+from schemas.operations import FindResponse, FoundToken, NodesResponse, TailPage
 
 _ACTS: Final = 20
 
@@ -44,7 +44,7 @@ def inspection_router(service: Service, limited: RouteLimiter) -> APIRouter:
 
     @router.get("/admin/nodes", response_model_exclude_unset=True)
     @limited(per_minute)
-    async def nodes(request: Request, response: Response, holder: Annotated[Identity, principal]) -> NodesAnswer:
+    async def nodes(request: Request, response: Response, holder: Annotated[Identity, principal]) -> NodesResponse:
         """The state of each node, first of the one that answers; for the scope `platform` with their numbers."""
         response.headers["Cache-Control"] = "no-store"
         require_admin(holder, holder.tenant)
@@ -54,7 +54,7 @@ def inspection_router(service: Service, limited: RouteLimiter) -> APIRouter:
     @limited(per_minute)
     async def find(
         request: Request, response: Response, q: Name, holder: Annotated[Identity, principal], tenant: Tenant = None
-    ) -> FindAnswer:
+    ) -> FindResponse:
         """Find by name in a tenant: a user, a room, a connection, an event or the id of a token."""
         response.headers["Cache-Control"] = "no-store"
         asked = administered_tenant(holder, tenant)
@@ -75,7 +75,7 @@ def inspection_router(service: Service, limited: RouteLimiter) -> APIRouter:
         for name in ("user", "room", "event", "forgotten", "token"):
             if (value := getattr(found, name)) is not None:
                 answer[name] = value
-        return FindAnswer(**answer, **partial_field(found.partial or acts.partial))
+        return FindResponse(**answer, **partial_field(found.partial or acts.partial))
 
     @router.get("/admin/tail")
     @limited(per_minute)
@@ -102,7 +102,7 @@ def inspection_router(service: Service, limited: RouteLimiter) -> APIRouter:
             audit.record_reading("events.unmasked", "payloads read", holder, address, tenant=asked, **chosen)
         return await operations.tail.page(asked, after, TailFilter(room, type, user_id), payload == "1")
 
-    @router.post("/admin/events", status_code=202, response_model=EventAnswer, responses=PUBLISHING)
+    @router.post("/admin/events", status_code=202, response_model=EventResponse, responses=PUBLISHING)
     @limited(per_minute)
     async def publish(
         request: Request, event: Annotated[PublishedEvent, of_kinds], holder: Annotated[Identity, principal]

@@ -25,14 +25,13 @@ from schemas.events import rfc3339
 from schemas.operations import (
     AuditedAct,
     AuditPage,
-    ConfigurationAnswer,
-    DrainAnswer,
+    ConfigurationResponse,
     DrainRequest,
+    DrainResponse,
     SettingInfo,
     SettingWarning,
-    TokenInspectionAnswer,
+    TokenInspectionResponse,
     TokenRightsInfo,
-    TokenToInspect,
 )
 
 
@@ -71,7 +70,7 @@ def operations_router(service: Service, limited: RouteLimiter) -> APIRouter:
 
     @operators.get("/admin/configuration", response_model_exclude_unset=True)
     @limited(per_minute)
-    async def configuration(request: Request, response: Response) -> ConfigurationAnswer:
+    async def configuration(request: Request, response: Response) -> ConfigurationResponse:
         """The settings of this node, without secrets; which of them are others at other nodes; and the warnings of
         `gateway check` about all nodes. For the scope `platform`, since the settings are those of all tenants."""
         response.headers["Cache-Control"] = "no-store"
@@ -79,7 +78,7 @@ def operations_router(service: Service, limited: RouteLimiter) -> APIRouter:
         described = [
             SettingInfo(**asdict(each), elsewhere=dict(found.elsewhere.get(each.name, {}))) for each in found.settings
         ]
-        return ConfigurationAnswer(
+        return ConfigurationResponse(
             node=administration.node,
             version=VERSION,
             versions=dict(found.versions),
@@ -93,7 +92,7 @@ def operations_router(service: Service, limited: RouteLimiter) -> APIRouter:
     @limited(per_minute)
     async def drain(
         request: Request, response: Response, body: DrainRequest, holder: Annotated[Identity, principal]
-    ) -> DrainAnswer:
+    ) -> DrainResponse:
         """Drain a node before it is stopped: it reports not ready, refuses new clients after its shutdown delay, and
         closes those that it has, each in a slot of its own (1012). It goes on so until it is restarted. For the scope
         `platform`."""
@@ -101,20 +100,20 @@ def operations_router(service: Service, limited: RouteLimiter) -> APIRouter:
         address = address_of(request.scope, settings.proxies)
         with service.audit.attempt("node.drained", "drain begun", holder, address, tenant=None, node=body.node):
             begun = await service.operations.drain.begin(body.node)
-        return DrainAnswer(node=body.node, connections=begun.connections, seconds=round(begun.seconds, 2))
+        return DrainResponse(node=body.node, connections=begun.connections, seconds=round(begun.seconds, 2))
 
     @administrators.post("/admin/tokens/inspect")
     @limited(per_minute)
     async def inspect(
-        request: Request, response: Response, body: TokenToInspect, holder: Annotated[Identity, principal]
-    ) -> TokenInspectionAnswer:
+        request: Request, response: Response, body: TokenInspectionRequest, holder: Annotated[Identity, principal]
+    ) -> TokenInspectionResponse:
         """Explain a token to its administrator: what it says, what its holder may do, or why it is refused."""
         response.headers["Cache-Control"] = "no-store"
         require_admin(holder, holder.tenant)
         found = inspect_token(pasted_token(body.token), connections.verifier, gateway.clock())
         return _inspection(found, holder)
 
-    def _inspection(found: TokenInspection, holder: Identity) -> TokenInspectionAnswer:
+    def _inspection(found: TokenInspection, holder: Identity) -> TokenInspectionResponse:
         identity, reason, explanation = found.identity, found.reason, found.explanation
         platform = holder.has_scope("platform")
         if identity is not None and not (platform or identity.tenant == holder.tenant):
@@ -126,7 +125,7 @@ def operations_router(service: Service, limited: RouteLimiter) -> APIRouter:
                 identity, reason, explanation = None, str(error.code), f"{error}; get a fresh one"
         elif reason == "tenant" and not platform:  # its explanation names the tenants
             explanation = "its tenant is not one of this gateway"
-        return TokenInspectionAnswer(
+        return TokenInspectionResponse(
             accepted=identity is not None,
             reason=reason or None,
             explanation=explanation or None,

@@ -30,7 +30,7 @@ _AHEAD: Final = 200
 """Concurrent appends of a batch: as many as the log takes in one round trip, and not its whole queue."""
 
 Result = dict[str, Any]
-"""An `EventAnswer` or an `EventFailure` as plain data: instances of the models take longer to make than to encode."""
+"""An `EventResponse` or an `EventFailure` as plain data: instances of the models take longer to make than to encode."""
 
 UnderWay = tuple[Awaitable[Receipt], tuple[str, ...]] | Result
 

@@ -12,7 +12,7 @@ from gateway.api.routes import ProblemRoute
 from gateway.core.credentials import require_single_token
 from gateway.engine.tickets import TICKET_SECONDS
 from gateway.service.factory import Service
-from schemas.admin import TicketAnswer
+from schemas.admin import TicketResponse
 
 
 def tickets_router(service: Service, limited: RouteLimiter) -> APIRouter:
@@ -30,10 +30,10 @@ def tickets_router(service: Service, limited: RouteLimiter) -> APIRouter:
     @limited(service.settings.tickets_per_minute)
     async def issue_ticket(
         request: Request, response: Response, holder: Annotated[Identity, principal]
-    ) -> TicketAnswer:
+    ) -> TicketResponse:
         """Issue a ticket for one connection, as `?ticket=`, in place of the token of this request."""
         ticket = await tickets.issue(require_single_token(extract_tokens(request.scope)))
         response.headers["Cache-Control"] = "no-store"
-        return TicketAnswer(ticket=ticket, expires_in=TICKET_SECONDS)
+        return TicketResponse(ticket=ticket, expires_in=TICKET_SECONDS)
 
     return router

@@ -16,12 +16,12 @@ from gateway.api.routes import ProblemRoute, merge_routers
 from gateway.core.errors import GatewayError
 from gateway.service.factory import Service
 from schemas.admin import (
-    Introspection,
-    IntrospectionAnswer,
-    Revocation,
-    RevocationAnswer,
-    TokenAnswer,
+    IntrospectionRequest,
+    IntrospectionResponse,
+    RevocationRequest,
+    RevocationResponse,
     TokenRequest,
+    TokenResponse,
 )
 from schemas.codes import ErrorCode
 from schemas.rooms import ID_GRAMMAR, is_id, is_subject
@@ -42,7 +42,7 @@ def tokens_router(service: Service, limited: RouteLimiter) -> APIRouter:
     @limited(settings.tokens_per_minute)
     async def issue_token(
         request: Request, response: Response, body: TokenRequest, holder: Annotated[Identity, principal]
-    ) -> TokenAnswer:
+    ) -> TokenResponse:
         """Issue a token, within the caller's own tenant and rights."""
         now = gateway.clock()
         tenant = body.tenant or holder.tenant
@@ -83,7 +83,7 @@ def tokens_router(service: Service, limited: RouteLimiter) -> APIRouter:
             scope=issued.scope,
             expires_in=issued.expires_in,
         )
-        return TokenAnswer(
+        return TokenResponse(
             access_token=issued.access_token,
             expires_in=issued.expires_in,
             jti=issued.token_id,
@@ -95,8 +95,8 @@ def tokens_router(service: Service, limited: RouteLimiter) -> APIRouter:
     @administrators.post("/admin/tokens/revoke")
     @limited(settings.admin_requests_per_minute)
     async def revoke_tokens(
-        request: Request, response: Response, body: Revocation, holder: Annotated[Identity, principal]
-    ) -> RevocationAnswer:
+        request: Request, response: Response, body: RevocationRequest, holder: Annotated[Identity, principal]
+    ) -> RevocationResponse:
         """Revoke a token, or all tokens of a user or of a tenant up to now; their connections are closed at once."""
         response.headers["Cache-Control"] = "no-store"
         tenant = body.tenant or holder.tenant
@@ -115,13 +115,13 @@ def tokens_router(service: Service, limited: RouteLimiter) -> APIRouter:
             else:
                 closed = await administration.revoke_tenant(tenant)
             done["disconnected"] = closed
-        return RevocationAnswer(revoked=True, disconnected=closed)
+        return RevocationResponse(revoked=True, disconnected=closed)
 
     @administrators.post("/admin/tokens/introspect", response_model_exclude_none=True)
     @limited(settings.admin_requests_per_minute)
     async def introspect_token(
-        request: Request, response: Response, body: Introspection, holder: Annotated[Identity, principal]
-    ) -> IntrospectionAnswer:
+        request: Request, response: Response, body: IntrospectionRequest, holder: Annotated[Identity, principal]
+    ) -> IntrospectionResponse:
         """Introspect a token (RFC 7662); an invalid, revoked or foreign one is only reported as not active."""
         response.headers["Cache-Control"] = "no-store"
         require_admin(holder, holder.tenant)
@@ -129,8 +129,8 @@ def tokens_router(service: Service, limited: RouteLimiter) -> APIRouter:
             identity = connections.verify(body.token)
             require_admin(holder, identity.tenant)
         except AuthError:
-            return IntrospectionAnswer(active=False)
-        return IntrospectionAnswer(
+            return IntrospectionResponse(active=False)
+        return IntrospectionResponse(
             active=True,
             scope=" ".join(sorted(identity.scopes)),
             sub=identity.user_id,

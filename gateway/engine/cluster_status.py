@@ -6,7 +6,7 @@ from typing import Any, Final
 from gateway.core.cluster import Cluster
 from gateway.engine.node_status import NodeStatusReader
 from schemas.cluster import partial_field
-from schemas.operations import NodesAnswer, NodeStatus
+from schemas.operations import NodesResponse, NodeStatus
 
 _KIND: Final = "status"
 
@@ -19,14 +19,14 @@ class ClusterStatus:
         self._cluster = cluster
         cluster.queries.attach(_KIND, self._answer)
 
-    async def read(self, platform: bool) -> NodesAnswer:
+    async def read(self, platform: bool) -> NodesResponse:
         """The nodes by name, this one first; with `platform` the numbers of all tenants too."""
         own, answers = await asyncio.gather(
             self._reader.read(platform), self._cluster.queries.ask(_KIND, None, {"platform": platform})
         )
         others = answers.unpacked(NodeStatus.model_validate)
         nodes = [own, *(status for _, status in sorted(others.answers.items()))]
-        return NodesAnswer(nodes=nodes, silent=others.silent, **partial_field(others.partial))
+        return NodesResponse(nodes=nodes, silent=others.silent, **partial_field(others.partial))
 
     async def _answer(self, question: Any) -> dict[str, Any]:
         return (await self._reader.read(question["platform"])).model_dump(mode="json", exclude_unset=True)

@@ -27,7 +27,7 @@ export class Schemas {
     }));
   }
 
-  /** A schema in a few words, such as `list of EventAnswer | EventFailure, at most 1000`. */
+  /** A schema in a few words, such as `list of EventResponse | EventFailure, at most 1000`. */
   type(schema) {
     if (schema.$ref) return schema.$ref.split('/').at(-1);
     const choices = schema.anyOf ?? schema.oneOf;

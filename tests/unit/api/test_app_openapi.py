@@ -58,7 +58,7 @@ def test_examples_fit_their_schemas(kinds: tuple[str, ...]) -> None:
     """Also where there are other kinds of room."""
     schemas = document(*kinds)["components"]["schemas"]
     shown = {name: schema["examples"] for name, schema in schemas.items() if "examples" in schema}
-    assert {"PublishedEvent", "EventAnswer", "TokenRequest", "Revocation", "EventBatch"} <= shown.keys()
+    assert {"PublishedEvent", "EventResponse", "TokenRequest", "RevocationRequest", "EventBatch"} <= shown.keys()
     for name, examples in shown.items():
         schema = {**schemas[name], "components": {"schemas": schemas}}
         for example in examples:
