@@ -7,20 +7,20 @@ from typing import Final
 
 from schemas.contract.event_schema import EventSchema
 from schemas.contract.shapes import (
-    Alternatives,
-    Constants,
+    Array,
     ContractShapes,
+    Dictionary,
     Field,
+    Literals,
     Named,
+    Primitive,
     Record,
     Reference,
-    Sequence,
     Shape,
-    Table,
-    Word,
+    UnionOf,
 )
 
-_WORDS: Final = {"integer": "int", "number": "float", "string": "str", "boolean": "bool", "null": "None"}
+_PRIMITIVES: Final = {"integer": "int", "number": "float", "string": "str", "boolean": "bool", "null": "None"}
 
 
 def python_of(schemas: Iterable[EventSchema], digest: str) -> str:
@@ -51,14 +51,14 @@ def _declaration(named: Named) -> Iterator[str]:
         yield f"{named.name}: TypeAlias = {json.dumps(_type(shape))}"
     elif all(_is_name(member.name) for member in shape.members):
         yield f"class {named.name}(TypedDict):"
-        if named.about:
-            yield f"    {_comment(named.about)}"
+        if named.description:
+            yield f"    {_comment(named.description)}"
             yield ""
         for member in shape.members:
-            if member.about:
-                yield f"    # {' '.join(member.about.split())}"
+            if member.description:
+                yield f"    # {' '.join(member.description.split())}"
             yield f"    {member.name}: {_member(member)}"
-        if not (named.about or shape.members):
+        if not (named.description or shape.members):
             yield "    pass"
     else:
         yield f"{named.name} = TypedDict("
@@ -76,20 +76,20 @@ def _member(member: Field) -> str:
 
 
 def _type(shape: Shape) -> str:
-    if isinstance(shape, Word):
-        return _WORDS.get(shape.name, "Any")
-    if isinstance(shape, Constants):
-        return _constants(shape.values)
-    if isinstance(shape, Sequence):
+    if isinstance(shape, Primitive):
+        return _PRIMITIVES.get(shape.name, "Any")
+    if isinstance(shape, Literals):
+        return _literals(shape.values)
+    if isinstance(shape, Array):
         return f"list[{_type(shape.item)}]"
-    if isinstance(shape, Table):
+    if isinstance(shape, Dictionary):
         return f"dict[str, {_type(shape.value)}]"
-    if isinstance(shape, Alternatives):
+    if isinstance(shape, UnionOf):
         return " | ".join(dict.fromkeys(_type(one) for one in shape.shapes))
     return shape.name if isinstance(shape, Reference) else "dict[str, Any]"
 
 
-def _constants(values: tuple[object, ...]) -> str:
+def _literals(values: tuple[object, ...]) -> str:
     """A `Literal`; PEP 586 has none for floating point numbers, lists and objects."""
     if all(value is None or isinstance(value, str | bool | int) for value in values) and values:
         return f"Literal[{', '.join(repr(value) for value in values)}]"

@@ -14,31 +14,31 @@ from schemas.contract.subschemas import resolved
 
 
 @dataclass(frozen=True, slots=True)
-class Word:
+class Primitive:
     """A JSON type by its name in JSON Schema; `any` for everything."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
-class Constants:
+class Literals:
     values: tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Sequence:
+class Array:
     item: "Shape"
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class Dictionary:
     """An object with members of any name, all of one shape."""
 
     value: "Shape"
 
 
 @dataclass(frozen=True, slots=True)
-class Alternatives:
+class UnionOf:
     shapes: tuple["Shape", ...]
 
 
@@ -54,7 +54,7 @@ class Field:
     name: str
     shape: "Shape"
     required: bool
-    about: str
+    description: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,17 +64,17 @@ class Record:
     members: tuple[Field, ...]
 
 
-Shape = Word | Constants | Sequence | Table | Alternatives | Reference | Record
-ANY = Word("any")
+Shape = Primitive | Literals | Array | Dictionary | UnionOf | Reference | Record
+ANY = Primitive("any")
 
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """A shape with the name of its type; `about` is the description in its schema."""
+    """A shape with the name of its type; `description` is the description in its schema."""
 
     name: str
     shape: Shape
-    about: str
+    description: str
 
 
 class ContractShapes:
@@ -115,9 +115,9 @@ class _SchemaReader:
         if (reference := schema.get("$ref")) is not None:
             return self._reference(reference)
         if "const" in schema:
-            return Constants((schema["const"],))
+            return Literals((schema["const"],))
         if "enum" in schema:
-            return Constants(tuple(schema["enum"]))
+            return Literals(tuple(schema["enum"]))
         for keyword in ("anyOf", "oneOf"):
             if keyword in schema:
                 found = [self._shape(one, f"{name}{number}") for number, one in enumerate(schema[keyword], 1)]
@@ -133,12 +133,12 @@ class _SchemaReader:
         if kind == "object":
             return self._object(schema, name, named)
         if kind == "array":
-            return Sequence(self._shape(schema.get("items"), f"{name}Item"))
-        return Word(kind)
+            return Array(self._shape(schema.get("items"), f"{name}Item"))
+        return Primitive(kind)
 
     def _object(self, schema: Mapping[str, Any], name: str, named: bool) -> Shape:
         if "properties" not in schema:
-            return Table(self._shape(schema.get("additionalProperties"), f"{name}Value"))
+            return Dictionary(self._shape(schema.get("additionalProperties"), f"{name}Value"))
         if not named:
             name = self._free(name)
             self._add(schema, name)
@@ -148,8 +148,8 @@ class _SchemaReader:
 
     def _members(self, properties: Mapping[str, Any], required: Any, name: str) -> Iterator[Field]:
         for key, schema in properties.items():
-            about = str(schema.get("description", "")) if isinstance(schema, Mapping) else ""
-            yield Field(key, self._shape(schema, name + _type_name(key)), key in required, about)
+            description = str(schema.get("description", "")) if isinstance(schema, Mapping) else ""
+            yield Field(key, self._shape(schema, name + _type_name(key)), key in required, description)
 
     def _reference(self, reference: str) -> Shape:
         if reference not in self._references:
@@ -167,11 +167,11 @@ class _SchemaReader:
 
 
 def _alternatives(shapes: list[Shape]) -> Shape:
-    parts = [part for shape in shapes for part in (shape.shapes if isinstance(shape, Alternatives) else [shape])]
+    parts = [part for shape in shapes for part in (shape.shapes if isinstance(shape, UnionOf) else [shape])]
     if ANY in parts:
         return ANY
     distinct = tuple({repr(part): part for part in parts}.values())  # 1 equals True
-    return distinct[0] if len(distinct) == 1 else Alternatives(distinct)
+    return distinct[0] if len(distinct) == 1 else UnionOf(distinct)
 
 
 def _type_name(text: str) -> str:

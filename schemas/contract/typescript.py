@@ -7,19 +7,19 @@ from typing import Final
 
 from schemas.contract.event_schema import EventSchema
 from schemas.contract.shapes import (
-    Alternatives,
-    Constants,
+    Array,
     ContractShapes,
+    Dictionary,
+    Literals,
     Named,
+    Primitive,
     Record,
     Reference,
-    Sequence,
     Shape,
-    Table,
-    Word,
+    UnionOf,
 )
 
-_WORDS: Final = {"integer": "number", "number": "number", "string": "string", "boolean": "boolean", "null": "null"}
+_PRIMITIVES: Final = {"integer": "number", "number": "number", "string": "string", "boolean": "boolean", "null": "null"}
 _is_name: Final = re.compile(r"[A-Za-z_$][\w$]*", re.ASCII).fullmatch
 
 
@@ -38,36 +38,36 @@ def typescript_of(schemas: Iterable[EventSchema], digest: str) -> str:
 
 
 def _declaration(named: Named) -> Iterator[str]:
-    if named.about:
-        yield f"/** {_comment(named.about)} */"
+    if named.description:
+        yield f"/** {_comment(named.description)} */"
     if not isinstance(named.shape, Record):
         yield f"export type {named.name} = {_type(named.shape)};"
         return
     yield f"export interface {named.name} {{"
     for member in named.shape.members:
-        if member.about:
-            yield f"  /** {_comment(member.about)} */"
+        if member.description:
+            yield f"  /** {_comment(member.description)} */"
         name = member.name if _is_name(member.name) else json.dumps(member.name)
         yield f"  {name}{'' if member.required else '?'}: {_type(member.shape)};"
     yield "}"
 
 
 def _type(shape: Shape) -> str:
-    if isinstance(shape, Word):
-        return _WORDS.get(shape.name, "unknown")
-    if isinstance(shape, Constants):
-        return " | ".join(_constant(value) for value in shape.values) or "never"
-    if isinstance(shape, Sequence):
+    if isinstance(shape, Primitive):
+        return _PRIMITIVES.get(shape.name, "unknown")
+    if isinstance(shape, Literals):
+        return " | ".join(_literal(value) for value in shape.values) or "never"
+    if isinstance(shape, Array):
         item = _type(shape.item)
         return f"({item})[]" if "|" in item else f"{item}[]"
-    if isinstance(shape, Table):
+    if isinstance(shape, Dictionary):
         return f"Record<string, {_type(shape.value)}>"
-    if isinstance(shape, Alternatives):
+    if isinstance(shape, UnionOf):
         return " | ".join(dict.fromkeys(_type(one) for one in shape.shapes))
     return shape.name if isinstance(shape, Reference) else "Record<string, unknown>"
 
 
-def _constant(value: object) -> str:
+def _literal(value: object) -> str:
     if value is None or isinstance(value, str | bool | int | float):
         return json.dumps(value)
     return "unknown"
