@@ -48,11 +48,11 @@ class Selection:
         """The names of `rooms` that are in the selection."""
         return [room for room in rooms if room in self.rooms]
 
-    def query(self, place: Mapping[str, str], with_rooms: bool) -> str:
+    def query(self, position: Mapping[str, str], with_rooms: bool) -> str:
         """The query of the URL. Raises `ValueError` if it is too long."""
         rooms = {"rooms": ",".join(dict.fromkeys(self.rooms))} if with_rooms else {}
         label = {"client_id": self.client_id} if self.client_id else {}
-        query = urlencode({**rooms, **label, **place}, safe=":,*")
+        query = urlencode({**rooms, **label, **position}, safe=":,*")
         if len(query) > MAX_QUERY:
             raise ValueError("the names of the rooms are too long for one subscription: divide them")
         return query

@@ -14,7 +14,7 @@ from gathering_client.connector import Connector
 from gathering_client.errors import Refused, RoomsRevoked, TokenRefused
 from gathering_client.events import Cursor, Event, Gap, Mark, Snapshot
 from gathering_client.freshness import Freshness, FreshnessTracker
-from gathering_client.place import MARKS, Place
+from gathering_client.position import MARKS, StreamPosition
 from gathering_client.selection import Selection
 from gathering_client.session import AUTH_ID
 
@@ -26,7 +26,7 @@ class Stream(Connector):
     """One subscription: what its frames mean. With `marks` the end of every replay is yielded as a `Mark`.
 
     The items of a frame are yielded before the next frame is read, so nothing is buffered: a slow application exerts
-    backpressure on the socket, and the gateway keeps its place in the log.
+    backpressure on the socket, and the gateway keeps its position in the log.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Stream(Connector):
     ) -> None:
         super().__init__(url, token, chance, selection.since, patient)
         self._selection = selection
-        self._place = Place(selection.since, selection.state, selection.history)
+        self._position = StreamPosition(selection.since, selection.state, selection.history)
         self._chance = chance
         self._loaded = False
         self._marks = marks
@@ -52,16 +52,16 @@ class Stream(Connector):
 
     @property
     def _reached(self) -> str | None:
-        return self._place.since if self._loaded or not self._selection.loads else None
+        return self._position.since if self._loaded or not self._selection.loads else None
 
     def _query(self) -> str:
-        return self._selection.query(self._place.query(), with_rooms=not self._place.history)
+        return self._selection.query(self._position.query(), with_rooms=not self._position.history)
 
     def _connected_action(self, now: float) -> Action:
         if not self._subscribed:
             return Read(max(0.0, self._deadline - now))
-        if self._selection.loads and not self._loaded and self._place.since is not None:
-            return Load(Cursor(self._place.since))
+        if self._selection.loads and not self._loaded and self._position.since is not None:
+            return Load(Cursor(self._position.since))
         return Read(None)
 
     def _forget(self) -> None:
@@ -97,8 +97,8 @@ class Stream(Connector):
             self._early.append(frame)
             return
         event = Event.of(frame)
-        replaying = self._place.replaying
-        self._place.event(event.id)
+        replaying = self._position.replaying
+        self._position.event(event.id)
         self._do(Yield(event) if self._selection.includes(event) else None)
         self._caught_up(replaying)
 
@@ -106,9 +106,9 @@ class Stream(Connector):
         if kind == "connection.established":
             self._session.established(data["expires_at"], frame["timestamp"], now)
             self._backoff.established(now)
-            if self._place.history:
-                self._do(Send(self._selection.history_command(self._place.history)))
-            self._place.established(data["cursor"])
+            if self._position.history:
+                self._do(Send(self._selection.history_command(self._position.history)))
+            self._position.established(data["cursor"])
         elif kind == "subscribed":
             self._on_subscribed(data, now)
         elif kind in MARKS:
@@ -128,9 +128,9 @@ class Stream(Connector):
 
     def _on_subscribed(self, data: Mapping[str, Any], now: float) -> None:
         recovered = data["recovered"]
-        replaying = self._place.replaying
+        replaying = self._position.replaying
         self._subscribed = True
-        self._place.subscribed(data)
+        self._position.subscribed(data)
         self._do(Notify(StateChange("live", recovered=recovered)))
         if recovered is False:
             self._gap("not_recovered", now)
@@ -139,9 +139,9 @@ class Stream(Connector):
         self._caught_up(replaying)
 
     def _on_mark(self, kind: str, data: Mapping[str, Any], now: float) -> None:
-        replaying = self._place.replaying
+        replaying = self._position.replaying
         if self._subscribed and data.get("cursor") is not None:
-            self._place.mark(data["cursor"])
+            self._position.mark(data["cursor"])
         if data.get("as_of") is not None:
             self._freshness.mark(data["as_of"], now)
         if kind == "server.draining":
@@ -163,7 +163,7 @@ class Stream(Connector):
             self._session.renewal_refused()
         elif rule is Retry.BACKOFF:
             self._backoff.not_before(now + data.get("retry_after", 0.0))  # a close follows
-        elif rule is Retry.WITHOUT_CURSOR and self._place.since is not None:
+        elif rule is Retry.WITHOUT_CURSOR and self._position.since is not None:
             self._on_cursor_refused(now)
         elif rule is not Retry.FRESH_TOKEN:  # also followed by a close
             kind = TokenRefused if code == "token_revoked" else Refused
@@ -173,7 +173,7 @@ class Stream(Connector):
 
     def _on_cursor_refused(self, now: float) -> None:
         """Handle a cursor of another log or other keys: earlier events are lost, and the rooms were not joined."""
-        self._place.from_head()
+        self._position.from_head()
         self._gap("cursor_invalid", now)
         if self._connected:
             self._lost("the gateway does not know the cursor", None, now)
@@ -181,7 +181,7 @@ class Stream(Connector):
     def _on_state_incomplete(self, now: float) -> None:
         """Report that items of the state were trimmed. A resumed stream would lack their changes; a new one begins with
         all items that are left."""
-        if self._place.resuming:
+        if self._position.resuming:
             self._gap("state_incomplete", now)
         else:
             self._do(Yield(Gap("state_incomplete", None)))
@@ -193,18 +193,18 @@ class Stream(Connector):
             self._do(Yield(Gap(reason, None if self._selection.state else self._here)))
         if self._selection.starts_over:
             self._loaded = False
-            self._place.restart()
+            self._position.restart()
             self._reconnect(f"events were lost: {reason}", None, self._chance() * RELOAD_SPREAD, now)
 
     @property
     def _here(self) -> Cursor | None:
-        return None if self._place.since is None else Cursor(self._place.since)
+        return None if self._position.since is None else Cursor(self._position.since)
 
     # ---- the end of a replay
 
     def _caught_up(self, replaying: bool) -> None:
         """After the last frame of a replay: handle the events that were held back, and yield the mark."""
-        if replaying and self._connected and not self._place.replaying:
+        if replaying and self._connected and not self._position.replaying:
             early, self._early = self._early, []
             for frame in early:
                 self._on_event(frame)

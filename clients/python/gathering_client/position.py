@@ -1,4 +1,4 @@
-"""Place of a subscription in the log: the parameters of the next connection, and the cursor to resume from.
+"""Position of a subscription in the log: the parameters of the next connection, and the cursor to resume from.
 
 A connection has one subscription, made by its URL (or, for `history`, by its one command), so its events are one stream
 in log order. Hence the id of the last event is the cursor to resume from, during a replay too.
@@ -11,7 +11,7 @@ MARKS: Final = frozenset({"stream.mark", "stream.gap", "pong", "server.draining"
 """Frames whose `cursor` is a position up to which the connection has received all events, or was notified of a gap."""
 
 
-class Place:
+class StreamPosition:
     """The position of a subscription over all its connections. Constant size.
 
     `since` is None until something was received: until then each connection requests the same again. `resuming` is
