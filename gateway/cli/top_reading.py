@@ -8,7 +8,7 @@ from typing import Any, Final
 from gateway.cli.admin_api import AdminApi
 from schemas.events import rfc3339
 
-MOST: Final = 20
+MAX_ROWS: Final = 20
 """Tenants, rooms and connections of a reading, at most."""
 
 _PAGE: Final = 1_000
@@ -49,7 +49,7 @@ class TopReader:
             "at": rfc3339(time.time()),
             "nodes": nodes,
             "silent": answer["silent"],
-            "tenants": tenants[:MOST],
+            "tenants": tenants[:MAX_ROWS],
             "shown": self._shown(chosen),
         }
 
@@ -64,9 +64,9 @@ class TopReader:
             "tenant": stats["tenant"],
             "connections": stats["active_connections"],
             "users": stats["active_users"],
-            "rooms": busiest[:MOST],
+            "rooms": busiest[:MAX_ROWS],
             "behind": len(behind),
-            "slow": [{name: each[name] for name in ("connection_id", "user_id", "node")} for each in behind[:MOST]],
+            "slow": [{name: each[name] for name in ("connection_id", "user_id", "node")} for each in behind[:MAX_ROWS]],
             "more": rooms["next"] is not None or connections["next"] is not None,
         }
 

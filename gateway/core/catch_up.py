@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from enum import Enum
 from typing import Final, NamedTuple
 
-from gateway.core.connection import LEAST_BATCH, Connection, Replay
+from gateway.core.connection import MIN_BATCH_BYTES, Connection, Replay
 from gateway.core.connection_record import record_abandoned, record_end
 from gateway.core.frame import Batch, DeliveryCount, Frame
 from gateway.core.room_index import Extent, Spans
@@ -160,7 +160,7 @@ def send_next_batch(connection: Connection, window: Window, now: float, delivere
         batch = Batch(frames)
         delivered.add(batch, 1)
         if not connection.transport.write(batch):
-            connection.batch_bytes = LEAST_BATCH
+            connection.batch_bytes = MIN_BATCH_BYTES
             return Progress.FULL
         connection.batch_bytes = 2 * limit
     if connection.replay is not None or connection.offset < window.head:

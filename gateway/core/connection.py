@@ -38,7 +38,7 @@ from schemas.commands import AnyCommand
 
 _UNLIMITED: Final = 1 << 62
 
-LEAST_BATCH: Final = 2 * 1024
+MIN_BATCH_BYTES: Final = 2 * 1024
 """Bytes of the next batch after the transport was full; of each further one twice as many. What waits grows old."""
 
 WRITTEN: Final = -1
@@ -200,7 +200,7 @@ class Connection:
         batch.written += 1
         if not self.transport.write(batch):
             self.offset = batch.last
-            self.batch_bytes = LEAST_BATCH
+            self.batch_bytes = MIN_BATCH_BYTES
 
     def fall_behind(self, offset: int) -> None:
         """Continue after `offset` once the transport is writable again."""

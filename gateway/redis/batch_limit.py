@@ -11,14 +11,14 @@ class BatchLimit:
     """Doubles while full round trips are quick; falls to a quarter when one has missed its deadline. So a link of any
     throughput makes progress within `seconds`, and a fast one loses no time to round trips.
 
-    `size` is in bytes or in items. At the size `least` the deadline grows instead, up to `patience` seconds.
+    `size` is in bytes or in items. At `min_size` the deadline grows instead, up to `patience` seconds.
     """
 
-    def __init__(self, least: int, most: int, seconds: float, patience: float) -> None:
-        self.size = most // 4
+    def __init__(self, min_size: int, max_size: int, seconds: float, patience: float) -> None:
+        self.size = max_size // 4
         self.seconds = seconds
-        self._least = least
-        self._most = most
+        self._min_size = min_size
+        self._max_size = max_size
         self._base = seconds
         self._patience = patience
 
@@ -27,12 +27,12 @@ class BatchLimit:
         link."""
         if elapsed <= _QUICK * self.seconds and size * 2 >= self.size:
             self.seconds = max(self._base, self.seconds / 2)
-            self.size = min(self._most, self.size * 2)
+            self.size = min(self._max_size, self.size * 2)
 
     def timed_out(self, answers: bool) -> None:
-        """Record a timeout; `answers` says whether the server answers small commands, so that the link is at fault."""
+        """Record a timeout; with `answers` the server answers small commands, so the link is too slow."""
         if not answers:
             self.seconds = self._base
-        elif self.size == self._least:
+        elif self.size == self._min_size:
             self.seconds = min(self._patience, self.seconds * 2)
-        self.size = max(self._least, self.size // 4)
+        self.size = max(self._min_size, self.size // 4)

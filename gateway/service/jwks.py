@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 MAX_BYTES: Final = 1024 * 1024
 TIMEOUT: Final = 5.0
 """Deadline of a fetch, in seconds."""
-EARLIEST: Final = 10.0
+MIN_FETCH_INTERVAL: Final = 10.0
 """Minimum seconds between fetches triggered by an unknown `kid`, which any sender of a token can invent."""
 FIRST_RETRY: Final = 1.0
 """Seconds after the first failure; doubled by each further one (backoff), up to the interval."""
@@ -68,7 +68,7 @@ class JwksRefresher:
             with suppress(TimeoutError):
                 async with asyncio.timeout_at(due):
                     await self._kid_missing.wait()
-                due = min(due, fetched + EARLIEST)
+                due = min(due, fetched + MIN_FETCH_INTERVAL)
             await asyncio.sleep(due - loop.time())
             await self._refresh()
 

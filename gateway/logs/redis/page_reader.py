@@ -19,7 +19,7 @@ from gateway.redis.deadlines import Deadline
 
 _TENANTS_AT_ONCE: Final = 16
 PAGE_BYTES: Final = 256 * 1024
-_LEAST_PAGE_BYTES: Final = 16 * 1024
+_MIN_PAGE_BYTES: Final = 16 * 1024
 
 
 class LinkTooSlow(Exception):
@@ -78,11 +78,11 @@ class PageReader:
         self._context = context
         self._bounds = bounds
         self.script = Script("read")
-        self._limit = BatchLimit(_LEAST_PAGE_BYTES, _TENANTS_AT_ONCE * PAGE_BYTES, COMMAND_SECONDS, SLOW_LINK_SECONDS)
+        self._limit = BatchLimit(_MIN_PAGE_BYTES, _TENANTS_AT_ONCE * PAGE_BYTES, COMMAND_SECONDS, SLOW_LINK_SECONDS)
 
     @property
     def tenants_at_once(self) -> int:
-        return max(1, min(_TENANTS_AT_ONCE, self._limit.size // _LEAST_PAGE_BYTES))
+        return max(1, min(_TENANTS_AT_ONCE, self._limit.size // _MIN_PAGE_BYTES))
 
     async def read(self, tenants: Sequence[tuple[str, FollowedTenant]]) -> list[Page | Exception]:
         """The page of each tenant after the head of its window, or its error: `LinkTooSlow` for all of them."""

@@ -31,7 +31,7 @@ _SHARED_BATCH: Final = 64
 """The batch size while several tenants wait: a batch is as slow as its largest part."""
 
 _BATCH_BYTES: Final = 1024 * 1024
-_LEAST_BATCH_BYTES: Final = 16 * 1024
+_MIN_BATCH_BYTES: Final = 16 * 1024
 
 NOT_SENT: Final = "the event was not accepted: too many wait for the event log; send it again later"
 UNKNOWN: Final = (
@@ -65,7 +65,7 @@ class Writer:
         self._settle = settle
         self._queue: FairQueue[Append] = FairQueue(MAX_WAITING, MAX_WAITING_BYTES, _TOTAL_BYTES)
         self._queued = WakeUp()
-        self._limit = BatchLimit(_LEAST_BATCH_BYTES, _BATCH_BYTES, COMMAND_SECONDS, COMMAND_SECONDS)
+        self._limit = BatchLimit(_MIN_BATCH_BYTES, _BATCH_BYTES, COMMAND_SECONDS, COMMAND_SECONDS)
         self._round_trip = 0.0
         self._unanswered: deque[Append] = deque()
         self._deadline_timer: PauseTolerantTimer | None = None

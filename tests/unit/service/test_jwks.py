@@ -44,7 +44,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[JwksServer]:
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retries and early refreshes within a test's patience."""
     monkeypatch.setattr(gateway.service.jwks, "FIRST_RETRY", 0.02)
-    monkeypatch.setattr(gateway.service.jwks, "EARLIEST", 0.1)
+    monkeypatch.setattr(gateway.service.jwks, "MIN_FETCH_INTERVAL", 0.1)
 
 
 @asynccontextmanager
