@@ -30,6 +30,7 @@ from schemas.operations import (
     DrainResponse,
     SettingInfo,
     SettingWarning,
+    TokenInspectionRequest,
     TokenInspectionResponse,
     TokenRightsInfo,
 )

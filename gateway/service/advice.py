@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from gateway.core.addresses import is_loopback
 from gateway.service.config import ConfigError, Settings
-from gateway.service.external import external_weaknesses
+from gateway.service.external import external_warnings
 
 
 async def advice_about(settings: Settings) -> list[str]:
@@ -31,7 +31,7 @@ def setting_warnings(settings: Settings) -> Iterable[str]:
     """Warnings about settings that are valid but not advisable, a sentence each."""
     if not is_loopback(settings.host) and not settings.trusted_proxies:
         yield "GATEWAY_HOST is open to the network and GATEWAY_TRUSTED_PROXIES is empty: put a TLS proxy in front"
-    yield from external_weaknesses(settings)
+    yield from external_warnings(settings)
     if "*" in settings.allowed_origins:
         yield "GATEWAY_ALLOWED_ORIGINS is *: any web page may connect with a token that it got hold of"
     for name in ("max_connections_per_user", "max_connections_per_address", "max_connections_per_tenant"):

@@ -18,7 +18,7 @@ from pydantic_settings import (
 from auth.providers import OTHER, PROVIDERS
 from gateway.core.addresses import Proxy, trusted_proxy
 from gateway.core.connect_request import WEBSOCKET_PATH
-from gateway.service.environment import PREFIX, asked_processes, notices, without_service_links
+from gateway.service.environment import PREFIX, notices, requested_processes, without_service_links
 from gateway.service.setting_types import CommaList, Count, Host, Kinds, Origins, Paths, Proxies, Scopes, Tenants
 from gateway.service.tenant_limits import LimitsByTenant
 from schemas.rooms import DEFAULT_KINDS
@@ -294,4 +294,4 @@ def load_settings(**overrides: Any) -> Settings:
 
 def server_processes() -> int:
     """The number of worker processes requested from the server around this process, as far as it is visible."""
-    return asked_processes(sys.argv, os.environ)
+    return requested_processes(sys.argv, os.environ)

@@ -9,7 +9,7 @@ from pathlib import PurePath
 from typing import Final
 
 PREFIX: Final = "GATEWAY_"
-_OF_THE_CLIENTS: Final = ("URL", "TOKEN")
+_CLIENT_VARIABLES: Final = ("URL", "TOKEN")
 """Variables of the client commands."""
 
 _LINK: Final = re.compile(
@@ -45,7 +45,7 @@ def without_service_links(variables: Mapping[str, str | None]) -> dict[str, str 
 def notices(variables: Mapping[str, str | None], settings: Collection[str]) -> Iterator[str]:
     """Warnings: a sentence for each variable with the gateway's prefix that is not a setting, with the nearest name,
     and for a port that is a service link. `settings` are upper-case, without the prefix."""
-    known = {*settings, *_OF_THE_CLIENTS}
+    known = {*settings, *_CLIENT_VARIABLES}
     for variable, value in variables.items():
         name = variable.upper().removeprefix(PREFIX)
         if name == variable.upper():
@@ -67,7 +67,7 @@ def _is_service_link(variable: str, value: str) -> bool:
     return _LINK.fullmatch(name) is not None or (name.endswith("PORT") and _LINK_ADDRESS.match(value) is not None)
 
 
-def asked_processes(arguments: Sequence[str], variables: Mapping[str, str]) -> int:
+def requested_processes(arguments: Sequence[str], variables: Mapping[str, str]) -> int:
     """The number of worker processes in the server's command line; 1 where it is unknown.
 
     Servers keep their command line in each worker. Not visible: gunicorn's configuration file, a call of `uvicorn.run`.

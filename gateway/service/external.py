@@ -12,7 +12,7 @@ from gateway.service.jwks import JwksRefresher
 from gateway.service.keys import make_key
 from schemas.rooms import RoomKinds
 
-_WRITTEN_BY_USERS = ("user_metadata", "unsafe_metadata", "unsafeMetadata")
+_USER_WRITABLE_CLAIMS = ("user_metadata", "unsafe_metadata", "unsafeMetadata")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +38,14 @@ def external_issuer(settings: Settings) -> ExternalIssuer:
     return ExternalIssuer(tuple(TrustedIssuer(name, keys, scopes, mapping=mapping) for name in names), jwks)
 
 
-def external_weaknesses(settings: Settings) -> list[str]:
+def external_warnings(settings: Settings) -> list[str]:
     """Warnings about settings that are valid but not advisable, a sentence each."""
     found = []
     if "platform" in settings.external_scopes.split():
         found.append("GATEWAY_EXTERNAL_SCOPES has platform: the identity provider can then administer every tenant")
     for name in ("external_tenant_claim", "external_user_claim", "external_rooms_claim", "external_scope_claim"):
         claim = getattr(settings, name) or ""
-        if any(word in claim for word in _WRITTEN_BY_USERS):
+        if any(word in claim for word in _USER_WRITABLE_CLAIMS):
             found.append(f"GATEWAY_{name.upper()} is {claim}: users can write that themselves; use app_metadata")
     return found
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gateway.service.config import ConfigError, load_settings
-from gateway.service.environment import asked_processes
+from gateway.service.environment import requested_processes
 from tests.support.clients import http
 from tests.support.commands import invoke, run, started
 from tests.support.inprocess import running
@@ -254,7 +254,7 @@ def test_the_processes_that_a_server_was_asked_for(
     arguments: list[str], variables: dict[str, str], processes: int
 ) -> None:
     """By its command line before its variables, as each server has them."""
-    assert asked_processes(arguments, variables) == processes
+    assert requested_processes(arguments, variables) == processes
 
 
 @pytest.mark.parametrize("variables", [{}, {"WEB_CONCURRENCY": "2"}], ids=["--workers", "WEB_CONCURRENCY"])
