@@ -23,9 +23,9 @@ def fail(error: object) -> NoReturn:
     raise typer.Exit(2)
 
 
-def warn(doubt: object) -> None:
+def warn(text: object) -> None:
     """Print one line to stderr."""
-    print(f"gateway: warning: {doubt}", file=sys.stderr)
+    print(f"gateway: warning: {text}", file=sys.stderr)
 
 
 def configured() -> Settings:

@@ -19,7 +19,7 @@ INTERVAL: Final = 5.0
 BOUND: Final = 2.0
 """The longest time in seconds from handing an event to the log until it was written to its connection."""
 
-GOOD_CHECKS: Final = 2
+CLEAN_CHECKS: Final = 2
 """Checks without a finding after which the node is ready again."""
 
 logger = logging.getLogger("gateway.canary")
@@ -42,7 +42,7 @@ class Canary:
         self._readiness = gateway.readiness
         self._drain = gateway.drain
         self._clients: list[CanaryClient] = []
-        self._good = 0
+        self._clean = 0
         self._tasks = TaskSet()
 
     def metrics(self) -> tuple[Metric, ...]:
@@ -65,7 +65,7 @@ class Canary:
     async def start(self) -> None:
         """Begin to check on this event loop."""
         self.source = secrets.token_hex(6)
-        self._readiness.finding, self._good = None, 0
+        self._readiness.finding, self._clean = None, 0
         self._clients = [CanaryClient(tenant, self.source, self._gateway) for tenant in CANARY_TENANTS]
         self._tasks.spawn(self._run())
 
@@ -119,9 +119,9 @@ class Canary:
     def _decide(self, worst: Verdict) -> None:
         """Set the readiness by the worst verdict of a check; one that could not be made changes nothing."""
         if worst.failed:
-            self._readiness.finding, self._good = worst.result, 0
+            self._readiness.finding, self._clean = worst.result, 0
         elif worst.result == "ok":
-            self._good += 1
-            if self._readiness.finding is not None and self._good >= GOOD_CHECKS:
+            self._clean += 1
+            if self._readiness.finding is not None and self._clean >= CLEAN_CHECKS:
                 self._readiness.finding = None
                 log_events.canary_recovered()

@@ -13,7 +13,7 @@ from gateway.engine.delivery import Delivery
 from gateway.engine.loop_lag import LoopLag
 from gateway.engine.metric_totals import Totals, sum_up
 from gateway.engine.process_metrics import process_metrics
-from gateway.engine.publishing import SAMPLED, Publishing
+from gateway.engine.publishing import SAMPLE_EVERY, Publishing
 from gateway.engine.recent_tenants import RecentTenants
 from gateway.engine.subscriptions import Subscriptions
 from gateway.engine.usage import UsageMeter
@@ -154,7 +154,7 @@ class Metrics:
         )
         self._histogram(
             "publish_seconds",
-            f"Time from handing an event to the log to its answer; of one event in {SAMPLED}.",
+            f"Time from handing an event to the log to its answer; of one event in {SAMPLE_EVERY}.",
             lambda: self._publishing.latencies,
         )
         self._total("counter", "deliveries_total", "Events written to clients.", "deliveries")

@@ -23,12 +23,14 @@ from gateway.telemetry.log_events import report_suppressed
 from gateway.transports.uvicorn import HttpProtocol, SocketTransport
 from gateway.transports.uvicorn.sockets import UNSENT_BYTES, limit_unsent, write_batch_to_fds
 
-GRACE_SECONDS: Final = 3
+GRACEFUL_SHUTDOWN_SECONDS: Final = 3
 """The graceful shutdown timeout of uvicorn: for running requests, and for clients to read their close codes."""
 
-FORCED_SECONDS: Final = 1.0
+FORCED_SHUTDOWN_SECONDS: Final = 1.0
+"""The timeout of the lifespan's shutdown after a second signal."""
 
 POLL_INTERVAL: Final = 0.1
+"""Seconds between two checks for the end of the drain, or for a second signal."""
 
 logger = logging.getLogger("gateway.server")
 
@@ -72,7 +74,7 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
         if self.force_exit:  # uvicorn then skips the lifespan's shutdown
             with suppress(TimeoutError):
-                await asyncio.wait_for(self.lifespan.shutdown(), FORCED_SECONDS)
+                await asyncio.wait_for(self.lifespan.shutdown(), FORCED_SHUTDOWN_SECONDS)
 
 
 def serve(settings: Settings, *, development: bool = False, demo: bool = False) -> bool:
@@ -129,7 +131,7 @@ def server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
         server_header=False,
         timeout_keep_alive=settings.keep_alive_seconds,
         proxy_headers=False,  # the gateway has its own, with a list of trusted proxies
-        timeout_graceful_shutdown=GRACE_SECONDS,
+        timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_SECONDS,
         log_config=None,
         log_level=settings.log_level,
     )

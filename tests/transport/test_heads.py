@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from gateway.server.run import GRACE_SECONDS
+from gateway.server.run import GRACEFUL_SHUTDOWN_SECONDS
 from gateway.transports.uvicorn.guard import HEAD_BYTES, HEAD_SECONDS
 from gateway.transports.uvicorn.handshake import MAX_HEADERS, MAX_TARGET
 from tests.support.inprocess import running
@@ -211,4 +211,4 @@ async def test_an_idle_connection_does_not_delay_the_shutdown(tmp_path: Path) ->
             began = served.send_signal()
             assert await silent.rest() == b""
             _, ended = await served.ended()
-            assert ended - began < GRACE_SECONDS - 1
+            assert ended - began < GRACEFUL_SHUTDOWN_SECONDS - 1
