@@ -26,7 +26,7 @@ CORE: Final = {
         "events",
         "freshness",
         "items",
-        "place",
+        "position",
         "selection",
         "session",
         "stream",
