@@ -16,7 +16,7 @@ export class GatewayClient<E extends object = AnyEvents> {
   change: StateChange = { state: 'closed', attempt: 0 };
   #options: Options;
   #session: Session;
-  /** The options, and those that observe. */
+  /** The options, and the observers. */
   #observers = new Set<Pick<Options, Parameters<Notify>[0]>>();
 
   constructor(options: Options<E>) {
@@ -37,7 +37,7 @@ export class GatewayClient<E extends object = AnyEvents> {
   /** The rooms that are followed. */
   get rooms(): string[] { return this.#session.rooms.names; }
 
-  /** Events that came twice on one connection: none, or the gateway has a fault. They are not delivered. */
+  /** Events that came twice on one connection: a fault of the gateway. They are counted and not delivered. */
   get duplicates(): number { return this.#session.rooms.duplicates; }
 
   get freshness(): Freshness { return this.#session.fresh.measure(this.state === 'live', this.#options.staleAfter ?? 40_000); }
@@ -51,7 +51,7 @@ export class GatewayClient<E extends object = AnyEvents> {
   /** Ends the connection for good; rooms and cursor stay, so `open()` can resume. */
   close(reason?: string): void { this.#session.close(reason); }
 
-  /** Loses the socket as a bad network would and comes back after `ms`: to watch a resume. */
+  /** Drops the socket, as a bad network would, and reconnects after `ms`: to watch a resume. */
   cut(ms = 0): void {
     if (this.state !== 'closed') this.#session.retry('cut by hand', undefined, ms);
   }
@@ -87,7 +87,7 @@ export class GatewayClient<E extends object = AnyEvents> {
   /** The users in a room now. */
   presence(room: string): Promise<Presence> { return this.#session.command('presence', { room }) as Promise<Presence>; }
 
-  /** Calls `observer` with each change of `state`; returns what ends it. */
+  /** Calls `observer` with each change of `state`; returns a function that ends it. */
   observe(observer: (change: StateChange) => void): () => void {
     const observing = { onState: observer };
     this.#observers.add(observing);
@@ -102,13 +102,13 @@ export class GatewayClient<E extends object = AnyEvents> {
         timers.forEach(clearTimeout);
         resolve(live);
       };
-      const look = () => {
+      const check = () => {
         if (this.state === 'closed') end(false);
         else if (due && this.state === 'live' && this.#session.open) end(true);
       };
-      const stop = this.observe(look);
-      const timers = [setTimeout(end, ms, false), setTimeout(() => { due = true; look(); }, wait)];
-      look();
+      const stop = this.observe(check);
+      const timers = [setTimeout(end, ms, false), setTimeout(() => { due = true; check(); }, wait)];
+      check();
     });
   }
 

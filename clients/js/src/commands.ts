@@ -6,8 +6,8 @@ import type { Frame } from './types.js';
 
 const REPLY_DEADLINE = 10_000;
 
-/** `publish` and `presence`, which an application may ask for by the hundred. Over its rate the gateway refuses commands, and
- *  then closes the connection: these wait, and leave half of the burst to the others. */
+/** `publish` and `presence`, which an application may send by the hundred. The gateway refuses commands over its rate, and
+ *  then closes the connection. So these wait, and leave half of the burst to the other commands. */
 const PACED = /^p[ur]/;
 
 type Done = (data: Frame['data']) => void;
@@ -17,7 +17,7 @@ type Failed = (error: GatewayError) => void;
 export interface Host {
   /** `data` of its `connection.established`. */
   readonly data: Frame['data'] | undefined;
-  /** Puts the text on the wire; false where there is none. */
+  /** Sends the text; false where no connection is open. */
   transmit(text: string): boolean;
   /** Replies may be held up by a replay. */
   readonly rooms: { readonly replaying: boolean };
@@ -64,7 +64,7 @@ export class Commands {
     }
   }
 
-  /** The command `id` was answered, with an error or without. False where there is none of that id. */
+  /** Handles the reply to the command `id`. False where no such command is pending. */
   settle(id: unknown, data: Frame['data'] = {}, error?: GatewayError): boolean {
     const pending = this.#pending.get(id);
     if (!pending) return false;
@@ -75,13 +75,13 @@ export class Commands {
     return true;
   }
 
-  /** No reply will come to any, as the connection was closed with `code`. 1009 does not name the message that was too
-   *  large; the largest one was too, then. */
+  /** Fails all commands: the connection was closed with `code`. 1009 does not name the message that was too large, so it is
+   *  reported for the largest one. */
   fail(code?: number): void {
     const pending = [...this.#pending];
     const largest = code === 1009 && Math.max(...pending.map(([, each]) => each[2]));
     for (const [id, each] of pending) this.settle(id, undefined, each[2] === largest ? tooLarge() : disconnected());
-    for (const send of this.#waiting.splice(0)) send(); // there is no wire, so they fail
+    for (const send of this.#waiting.splice(0)) send(); // not connected, so they fail
     this.#timer.stop();
     this.#paidUntil = 0;
   }

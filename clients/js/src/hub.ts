@@ -91,6 +91,6 @@ export class Hub {
     else this.#post({ to, text: JSON.stringify({ ...frame, id: Number(what) }) });
   }
 
-  /** This tab leads no longer. */
+  /** Ends the leadership of this tab. */
   resign(): void { for (const from of [...this.#members.keys()]) if (from !== this.#id) this.#left(from); }
 }

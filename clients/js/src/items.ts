@@ -2,7 +2,7 @@
 
 import type { AnyEvents, GatewayEvent, StateSnapshot } from './types.js';
 
-const MOST = 10_000; // as many as the gateway keeps; those that changed first go first
+const MAX_ITEMS = 10_000; // as many as the gateway keeps; the least recently changed are evicted
 
 /** The rooms that an event's ids name, as the gateway routes it. */
 export function roomsOf(event: object): string[] {
@@ -15,8 +15,8 @@ export function roomsOf(event: object): string[] {
 }
 
 /** Applies a keyed event to the items of `room`, in place: `set`, `append` and `delete`. For an application that keeps its
- *  own items; `client.room(name, { state: true })` keeps them for it. They stand by their key; those that other rooms
- *  share, by their key and the names of these, since a key names another item there. */
+ *  own items; `client.room(name, { state: true })` keeps them for it. The map is by key; items that other rooms
+ *  share, by key and the names of those rooms, since a key names another item there. */
 export function applyEvent<E extends object = AnyEvents>(
   items: Map<string, GatewayEvent<E>>, event: GatewayEvent<E>, room: string,
 ): void {
@@ -33,7 +33,7 @@ export function applyEvent<E extends object = AnyEvents>(
     event = { ...event, op: 'set', data: data as typeof event.data };
   }
   items.set(id, event);
-  if (items.size > MOST) items.delete(items.keys().next().value!);
+  if (items.size > MAX_ITEMS) items.delete(items.keys().next().value!);
 }
 
 /** The items of a snapshot; none without one. */

@@ -1,6 +1,6 @@
 /** Publishing: each event with an idempotency key, sent again until the gateway has answered. */
 
-import { PASSING } from './codes.js';
+import { TEMPORARY } from './codes.js';
 import { disconnected, type GatewayError } from './errors.js';
 import { backoff, now } from './timing.js';
 import type { Published } from './types.js';
@@ -17,7 +17,7 @@ interface Host {
  *  within `ms`. */
 type WhenLive = (ms: number, wait: number) => Promise<boolean>;
 
-/** Resolves once the event is in the log, where it stands once however often it had to be sent. */
+/** Resolves when the event is in the log: once, however often it had to be sent. */
 export async function publish(draft: object, host: Host, whenLive: WhenLive): Promise<Published> {
   // 128 random bits; `crypto.randomUUID` is missing on pages that are not served securely.
   const event = { idempotency_key: crypto.getRandomValues(new Uint32Array(4)).join('-'), ...draft };
@@ -29,7 +29,7 @@ export async function publish(draft: object, host: Host, whenLive: WhenLive): Pr
     } catch (error) {
       const { code, retry_after = 0 } = error as GatewayError;
       wait = code === 'disconnected' ? 0 : retry_after * 1000 + backoff(attempt, host.chance);
-      if (!PASSING.test(code) || now() + wait >= until) throw error;
+      if (!TEMPORARY.test(code) || now() + wait >= until) throw error;
     }
   }
 }

@@ -3,19 +3,19 @@
 import { backoff, Timer } from './timing.js';
 import type { Gap, GatewayEvent, Items, RoomOptions, RoomState, RoomStateChange } from './types.js';
 
-const SPREAD = 5_000; // after a gap, which many clients may have had at once
-const HELD = 10_000; // events that wait for a snapshot
+const RELOAD_JITTER = 5_000; // milliseconds, after a gap that many clients may have had at once
+const MAX_HELD = 10_000; // events that wait for a snapshot
 
-/** The rooms of the client, as a listener needs them. */
+/** The rooms of the client, as a listener uses them. */
 export interface Source {
-  /** Everything up to here has come. */
+  /** Everything up to here was received. */
   readonly position: string | undefined;
   readonly chance: () => number;
   report(error: unknown): void;
 }
 
-/** While a snapshot is loaded, events wait for it. One that was overtaken by a gap is not applied; so what it says never
- *  stands over a newer event. */
+/** While a snapshot is loaded, events wait for it. One that was overtaken by a gap is not applied; so an old
+ *  snapshot never overwrites a newer event. */
 export class Listener {
   state: RoomState = 'joining';
   readonly options: RoomOptions;
@@ -40,7 +40,7 @@ export class Listener {
   deliver(event: GatewayEvent): void {
     if (!this.#held) {
       if (this.state === 'live') this.notify('onEvent', event);
-    } else if (this.#held.push(event) > HELD) {
+    } else if (this.#held.push(event) > MAX_HELD) {
       this.gap('overflow');
     }
   }
@@ -48,7 +48,7 @@ export class Listener {
   gap(reason: string): void {
     this.notify('onGap', { reason } satisfies Gap);
     if (this.state === 'closed') return;
-    if (this.options.load) this.reload(this.#source.chance() * SPREAD);
+    if (this.options.load) this.reload(this.#source.chance() * RELOAD_JITTER);
     else if (this.options.state) this.#become('loading');
   }
 
@@ -113,16 +113,16 @@ export class Listener {
   }
 }
 
-/** A room with its listeners, and how far it has come. */
+/** A room with its listeners, and its state on the connection. */
 export class RoomRecord {
   readonly listeners = new Set<Listener>();
-  /** The replay that asks for it on this connection, until its answer; for state, until its end. */
+  /** The replay that requests it on this connection, until the reply; for state, until its end. */
   asked: object | undefined;
-  /** The gateway has this connection in it. */
+  /** The connection has joined it. */
   on = false;
-  /** A later connection resumes it with the others. */
+  /** A later connection resumes it together with the others. */
   kept = false;
-  /** Its items have to be asked for. */
+  /** Its items have to be requested. */
   owed = false;
   items: Map<string, GatewayEvent> | undefined;
   /** The items of a replay under way; they replace `items` at its end. */

@@ -1,16 +1,16 @@
-/** The rooms of a client: which it is in, up to where it has everything, and what replays still owe.
+/** The rooms of a client: which are joined, the position up to which it has everything, and the replays that are owed.
  *
  *  There is one cursor, `position`. It is the last event that was handled, or the last mark. It stands still while the
  *  state of a room is replayed: an event's id would carry it past what is still owed. */
 
-import { PASSING } from './codes.js';
+import { TEMPORARY } from './codes.js';
 import type { GatewayError } from './errors.js';
 import { applyEvent, itemsOf, roomsOf } from './items.js';
 import { Listener, RoomRecord, type Source } from './room.js';
 import type { Notify } from './notify.js';
 import type { Frame, GatewayEvent, RoomOptions } from './types.js';
 
-const REMEMBERED = 5_000; // event_ids
+const MAX_SEEN = 5_000; // event_ids
 const ROOMS_IN_URL = 2_000; // characters; a request line stays under the usual 8 KiB
 const MARKS = new Set(['stream.mark', 'stream.gap', 'pong', 'server.draining']); // with a `cursor` up to which everything was sent
 
@@ -22,11 +22,11 @@ interface Replay {
   left?: number;
 }
 
-/** The connection, as the rooms need it. */
+/** The connection, as the rooms use it. */
 export interface Host {
   /** Calls `done` or `failed` synchronously with the reply. */
   ask(type: string, fields: object, done: (data: Frame['data']) => void, failed: (error: GatewayError) => void): void;
-  /** Drop this connection and come back with backoff. */
+  /** Drop this connection and reconnect with backoff. */
   retry(reason: string): void;
   readonly options: { readonly since?: string };
   readonly notify: Notify;
@@ -38,7 +38,7 @@ export class Rooms implements Source {
   /** Every event of the rooms up to here was handled, except for owed state. */
   position: string | undefined;
   readonly chance: () => number;
-  duplicates = 0; // the gateway promises none; counted so that a page can show it
+  duplicates = 0; // the gateway guarantees that there are none; counted so that a page can show it
   #host: Host;
   #rooms = new Map<string, RoomRecord>();
   #own = '';
@@ -156,7 +156,7 @@ export class Rooms implements Source {
     const replay = this.#replay;
     const before = this.#seen.get(id);
     this.#seen.set(id, this.#connection);
-    if (this.#seen.size > REMEMBERED) this.#seen.delete(this.#seen.keys().next().value!);
+    if (this.#seen.size > MAX_SEEN) this.#seen.delete(this.#seen.keys().next().value!);
     let ofState = false;
     for (const name of [...roomsOf(event), 'tenant']) {
       const room = this.#rooms.get(name);
@@ -200,7 +200,7 @@ export class Rooms implements Source {
     if (data.as_of) this.#host.fresh.upTo(data.as_of);
   }
 
-  /** An `error` that answers no command: whether it refuses what the URL asked for. */
+  /** Handles an `error` that answers no command; returns whether it refuses the rooms of the URL. */
   refuse(error: GatewayError): boolean {
     const refused = this.#live && this.#unanswered;
     if (refused) this.#refused(this.#base!, error);
@@ -212,7 +212,7 @@ export class Rooms implements Source {
   /** Whether the rooms are joined on this connection, so that its events follow `position`. */
   get #resumed(): boolean { return this.#base === undefined || this.#base.left !== undefined; }
 
-  /** Whether the frame is still to come, without `id`, that answers the URL. */
+  /** Whether the reply to the URL, a frame without `id`, is still to come. */
   get #unanswered(): boolean { return this.#inUrl && !this.#resumed; }
 
   #ask(replay: Replay): void {
@@ -279,7 +279,7 @@ export class Rooms implements Source {
       how.since = undefined;
       this.#gap(code, replay.rooms);
     } else if (replay.rooms.length === before) {
-      if (!rooms.length && PASSING.test(code)) return this.#host.retry(`not subscribed: ${code}`);
+      if (!rooms.length && TEMPORARY.test(code)) return this.#host.retry(`not subscribed: ${code}`);
       this.#drop(replay.rooms.splice(0).map(({ name }) => name), code, message);
     }
     if (!base) for (const room of replay.rooms) room.asked = undefined;
@@ -310,7 +310,7 @@ export class Rooms implements Source {
 
   // ---- joining and leaving
 
-  /** Brings the gateway's rooms in line with those that are wanted, soon: together for all that change at once. */
+  /** Schedules a reconciliation of the joined rooms with the wanted ones: one for all changes of one task. */
   #sync(): void {
     if (this.#scheduled) return;
     this.#scheduled = true;

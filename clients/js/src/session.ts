@@ -1,6 +1,6 @@
 /** The connection of a client: handshake, heartbeat, reconnects. `Rooms` handles the frames about rooms. */
 
-import { CLOSE_CODES, PACED } from './codes.js';
+import { CLOSE_CODES, NOT_URGENT } from './codes.js';
 import { Commands } from './commands.js';
 import { dial } from './dial.js';
 import { GatewayError } from './errors.js';
@@ -35,7 +35,7 @@ export class Session {
   #slotAt: number | undefined; // the slot of `server.draining`
   #notBefore = 0; // the end of an error's `retry_after`
   #urgent = true; // `online` and the like may shorten the wait for the next attempt
-  #unreached = 0; // attempts in a row that no gateway answered; after an odd number of them it is the fallback's turn
+  #unreached = 0; // attempts in a row that no gateway answered; after an odd number of them the fallback is tried
 
   constructor(options: Options, notify: Notify) {
     this.options = options;
@@ -68,7 +68,7 @@ export class Session {
     this.#become('closed', { reason, code });
   }
 
-  /** Loses the socket, and comes back: after `delay` milliseconds, else at its slot or with backoff. */
+  /** Drops the socket and reconnects: after `delay` milliseconds, else in its slot or with backoff. */
   retry(reason: string, code?: number, delay?: number): void {
     const at = now();
     if (at - this.#liveAt >= STABLE_AFTER) this.#attempt = 0;
@@ -76,7 +76,7 @@ export class Session {
     const slot = this.#slotAt && Math.max(0, this.#slotAt - at);
     const wait = delay ?? slot ?? Math.max(0, this.#notBefore - at) + backoff(this.#attempt, this.chance);
     this.#attempt += 1;
-    this.#urgent = delay === undefined && this.#notBefore <= at && !PACED.includes(code!);
+    this.#urgent = delay === undefined && this.#notBefore <= at && !NOT_URGENT.includes(code!);
     this.#detach(code);
     this.#timer.set(wait, () => this.#dial()); // first: the callback may close the client
     this.#become('reconnecting', { reason, code, retryAt: Date.now() + wait });
@@ -194,7 +194,7 @@ export class Session {
 
   // ---- heartbeat
 
-  /** Sends a `ping`, and reconnects where nothing comes back: browsers hide the protocol's pings from the page, and a dead
+  /** Sends a `ping`, and reconnects if no frame comes back: browsers hide the protocol's pings from the page, and a dead
    *  network does not close the socket. */
   #beat(): void { this.#timer.set(20_000 + this.chance() * 5_000, () => this.#probe(ANSWER_DEADLINE)); }
 

@@ -10,16 +10,16 @@
  *     there, though the two may be connected to different nodes.
  *  3. It closes its connection and delivers the kept frames, except for the events that it has.
  *
- *  A replay takes a connection of its own, and so does every fault: the socket closes, and the client comes back at its
+ *  A replay takes a connection of its own, and so does every fault: the socket closes, and the client resumes at its
  *  cursor. */
 
 import { type Command, Hub, type Message } from './hub.js';
 import { roomsOf } from './items.js';
 import type { Frame, GatewayEvent, Socket, WebSocketConstructor } from './types.js';
 
-const PAUSE = 1_000; // milliseconds between attempts to share, longer after each
+const RETRY_DELAY = 1_000; // milliseconds between attempts to share, longer after each
 const ANSWER_DEADLINE = 5_000; // of the leader
-const SILENT = 2; // attempts that a leader may leave unanswered: it is frozen, and replaced
+const MAX_UNANSWERED = 2; // attempts that a leader may leave unanswered: it is frozen, and replaced
 
 /** The constructor for `WebSocket` of `connect`, by which the tabs of one user share a connection. Where the browser has no
  *  Web Locks (a page that is not served securely), each tab has its own. Undefined where the platform has no WebSocket. */
@@ -158,7 +158,7 @@ class SharedSocket implements Socket {
       if (this.#role !== 'own') return;
       if (this.#asked.size) this.#later();
       else this.#command({ type: 'ping', id: ' place' });
-    }, PAUSE * (this.#attempts += 1));
+    }, RETRY_DELAY * (this.#attempts += 1));
   }
 
   #share(): void {
@@ -167,16 +167,16 @@ class SharedSocket implements Socket {
       this.#channel = new BroadcastChannel(this.#name);
       this.#channel.onmessage = ({ data }) => this.#message(data);
       const { signal } = this.#ended;
-      // As long as this lock is held, the leader takes this tab for alive.
+      // As long as this lock is held, the leader treats this tab as alive.
       navigator.locks.request(this.#id, { signal }, () => new Promise((end) => { signal.onabort = end; })).catch(() => {});
     }
-    this.#lock({ [this.#unanswered < SILENT ? 'ifAvailable' : 'steal']: true });
+    this.#lock({ [this.#unanswered < MAX_UNANSWERED ? 'ifAvailable' : 'steal']: true });
   }
 
   #lock(options: LockOptions): void {
     navigator.locks.request(this.#name, options, (lock) => {
       if (this.#role === 'joining') return lock ? this.#lead() : this.#join();
-    }).catch(() => { if (this.#role === 'leading') this.#end(); }); // another tab took this one for frozen
+    }).catch(() => { if (this.#role === 'leading') this.#end(); }); // another tab treated this one as frozen
   }
 
   #lead(): Promise<void> {

@@ -8,7 +8,7 @@ import type { Frame, GatewayEvent, Options, Socket } from './types.js';
 /** The close codes of a WebSocket in the place of refusals, by HTTP status; of any other: 1006. */
 const CLOSE_BY_STATUS: Readonly<Record<number, number>> = { 403: 4403, 422: 4400, 429: 1013, 503: 1013 };
 
-const SILENT = 20_000; // milliseconds; the gateway writes something every 15 s
+const SILENCE_TIMEOUT = 20_000; // milliseconds; the gateway writes something every 15 s
 
 type Query = Record<string, string | undefined>;
 type Command = { type: string; id: number; rooms: string[]; since?: string; state?: true; [field: string]: any };
@@ -46,7 +46,7 @@ class EventStreamSocket implements Socket {
   send(text: string): void {
     const command: Command = JSON.parse(text);
     if (command.type === 'ping') { // at once: it asks whether the connection is alive
-      if (performance.now() - this.#readAt < SILENT) this.#reply(command, 'pong', {});
+      if (performance.now() - this.#readAt < SILENCE_TIMEOUT) this.#reply(command, 'pong', {});
     } else if (command.type === 'publish' || command.type === 'presence') {
       this.#run(command);
     } else {

@@ -3,7 +3,7 @@
 const MIN = 500;
 const MAX = 20_000;
 
-/** Full jitter, in milliseconds: a thousand clients that lost one server do not return in one wave. */
+/** Full jitter, in milliseconds: a thousand clients of a lost server do not reconnect in one wave (thundering herd). */
 export const backoff = (attempt: number, random: () => number = Math.random): number =>
   Math.min(MAX, MIN + random() * Math.min(MAX, MIN * 2 ** attempt));
 
@@ -12,7 +12,7 @@ export const now = (): number => performance.now();
 
 const LONGEST = 2 ** 31 - 1; // a longer timer would fire at once
 
-/** A timeout that may be set again: then the one before does not happen. */
+/** A timeout that may be set again, which cancels the one before. */
 export class Timer {
   #id: ReturnType<typeof setTimeout> | undefined;
 

@@ -5,10 +5,10 @@ import { now, Timer } from './timing.js';
 import type { Notify } from './notify.js';
 import type { Frame, Options } from './types.js';
 
-const AHEAD = 15_000; // where `token.expiring` does not come
-const AGAIN = 5_000; // after a function that failed
+const RENEW_AHEAD = 15_000; // where `token.expiring` does not come
+const RETRY_DELAY = 5_000; // after a function that failed
 
-/** The session, as its token needs it. */
+/** The session, as its token uses it. */
 interface Host {
   readonly options: Pick<Options, 'token'>;
   readonly notify: Notify;
@@ -25,7 +25,7 @@ export class Token {
 
   constructor(host: Host) { this.#host = host; }
 
-  /** The one that is still good, or a fresh one. */
+  /** The current token, or a fresh one. */
   async get(): Promise<string | undefined> {
     const { token } = this.#host.options;
     if (typeof token !== 'function') return token;
@@ -41,17 +41,17 @@ export class Token {
     return true;
   }
 
-  /** Notes that it was accepted, and its expiry `at`, as RFC 3339; `clock` is the gateway's time now, since the client's may
-   *  be wrong. */
+  /** Records that it was accepted, and its expiry `at` (RFC 3339); `clock` is the gateway's time now, since the client's clock
+   *  may be wrong. */
   expires(at: string, clock: string): void {
     this.#refused = false;
     const left = Date.parse(at) - Date.parse(clock);
     if (!(left > 0)) return;
     this.#until = now() + left;
-    this.#timer.set(left - Math.min(AHEAD, left / 2), () => this.refresh());
+    this.#timer.set(left - Math.min(RENEW_AHEAD, left / 2), () => this.refresh());
   }
 
-  /** Fetches a fresh one for the open connection, where there is a function to ask. */
+  /** Fetches a fresh token for the open connection, if there is a token function. */
   async refresh(): Promise<void> {
     const { token: source } = this.#host.options;
     if (typeof source !== 'function') return;
@@ -66,7 +66,7 @@ export class Token {
       if (connection !== this.#connection) return;
       this.#host.notify('onError', error);
       // The function failed, not the token: there is still time.
-      if (!(error instanceof GatewayError)) this.#timer.set(AGAIN, () => this.refresh());
+      if (!(error instanceof GatewayError)) this.#timer.set(RETRY_DELAY, () => this.refresh());
     }
   }
 

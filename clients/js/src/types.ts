@@ -8,7 +8,7 @@ export type Id = number | string;
 /** Event types with the shape of their `data`: `interface Events { 'task.completed': { task: number } }`. */
 export type AnyEvents = Record<string, Record<string, any>>;
 
-/** One event as it came. `key` and `op` stand in events of an item. */
+/** One event as received. `key` and `op` are those of keyed events. */
 export interface EventOf<T extends string, D> {
   readonly type: T;
   readonly data: D;
@@ -124,7 +124,7 @@ export interface Room<E extends object = AnyEvents> {
   readonly items: Items<E>;
   /** Loads again, as after a gap. */
   reload(): void;
-  /** Ends this listener; the room is left with its last one. */
+  /** Ends this listener; the client leaves the room with the last one. */
   close(): void;
 }
 
@@ -142,11 +142,11 @@ export interface Published {
 
 /** How current the client is, by the gateway's clock. */
 export interface Freshness {
-  /** Everything up to then has come. */
+  /** Everything up to then has been received. */
   asOf: Date | undefined;
   /** Milliseconds since. */
   age: number | undefined;
-  /** Not connected, or no news for longer than `staleAfter`, or the gateway has lost touch with its log. */
+  /** Not connected, no event or mark for longer than `staleAfter`, or the gateway's log does not answer. */
   stale: boolean;
 }
 
@@ -189,7 +189,7 @@ export interface Options<E extends object = AnyEvents> {
   onError?: (error: Error | GatewayError) => void;
   /** Each frame that is not an event. */
   onFrame?: (frame: Frame) => void;
-  /** Milliseconds without news after which `freshness.stale` is true; 40,000 unless given. */
+  /** Milliseconds without an event or a mark after which `freshness.stale` is true; 40,000 unless given. */
   staleAfter?: number;
   /** In place of `Math.random`, for tests. */
   random?: () => number;

@@ -7,8 +7,8 @@ var CLOSE_CODES = {
   4401: "fresh_token",
   4403: "never"
 };
-var PACED = [1012, 1013, 4409, 4429];
-var PASSING = /disconnected|timeout|rate_limited|broker_unavailable|internal_error/;
+var NOT_URGENT = [1012, 1013, 4409, 4429];
+var TEMPORARY = /disconnected|timeout|rate_limited|broker_unavailable|internal_error/;
 
 // src/errors.ts
 var GatewayError = class extends Error {
@@ -51,14 +51,14 @@ async function publish(draft, host, whenLive) {
     } catch (error) {
       const { code, retry_after = 0 } = error;
       wait = code === "disconnected" ? 0 : retry_after * 1e3 + backoff(attempt, host.chance);
-      if (!PASSING.test(code) || now() + wait >= until) throw error;
+      if (!TEMPORARY.test(code) || now() + wait >= until) throw error;
     }
   }
 }
 
 // src/commands.ts
 var REPLY_DEADLINE = 1e4;
-var PACED2 = /^p[ur]/;
+var PACED = /^p[ur]/;
 var Commands = class {
   #host;
   #last = 0;
@@ -87,7 +87,7 @@ var Commands = class {
       });
       wait();
     };
-    if (!PACED2.test(type)) send();
+    if (!PACED.test(type)) send();
     else if (this.#waiting.push(send) === 1) this.#pace();
   }
   #pace() {
@@ -98,7 +98,7 @@ var Commands = class {
       this.#waiting.shift()();
     }
   }
-  /** The command `id` was answered, with an error or without. False where there is none of that id. */
+  /** Handles the reply to the command `id`. False where no such command is pending. */
   settle(id, data = {}, error) {
     const pending = this.#pending.get(id);
     if (!pending) return false;
@@ -108,8 +108,8 @@ var Commands = class {
     else pending[0](data);
     return true;
   }
-  /** No reply will come to any, as the connection was closed with `code`. 1009 does not name the message that was too
-   *  large; the largest one was too, then. */
+  /** Fails all commands: the connection was closed with `code`. 1009 does not name the message that was too large, so it is
+   *  reported for the largest one. */
   fail(code) {
     const pending = [...this.#pending];
     const largest = code === 1009 && Math.max(...pending.map(([, each]) => each[2]));
@@ -135,19 +135,19 @@ function dial(options, query, token) {
 
 // src/freshness.ts
 var FreshnessClock = class {
-  /** The gateway's clock minus that of this page, by the frame that took the least time. */
+  /** The gateway's clock minus this page's, by the frame with the shortest latency. */
   #ahead = -Infinity;
   #asOf = -Infinity;
   #degraded = false;
-  /** A frame of the gateway's own, which carries the time when it was sent. A connection may be to a node with another
-   *  clock; until its first frame the age goes by the old one. */
+  /** A frame of the gateway's own, which carries the time when it was sent. A new connection may be to a node with another
+   *  clock; until its first frame the earlier clock counts. */
   frame(type, timestamp) {
     const first = type === "connection.established";
     this.#ahead = Math.max(first ? -Infinity : this.#ahead, Date.parse(timestamp) - now());
     if (first || type === "stream.restored") this.#degraded = false;
     else if (type === "stream.degraded") this.#degraded = true;
   }
-  /** Everything up to `timestamp` has come. An event may have a time of its publisher's, ahead of the clock. */
+  /** Everything up to `timestamp` has been received. An event may have its publisher's time, which may be ahead. */
   upTo(timestamp) {
     this.#asOf = Math.max(this.#asOf, Math.min(Date.parse(timestamp), now() + this.#ahead));
   }
@@ -159,7 +159,7 @@ var FreshnessClock = class {
 };
 
 // src/items.ts
-var MOST = 1e4;
+var MAX_ITEMS = 1e4;
 function roomsOf(event) {
   const rooms = [];
   for (const [name, id] of Object.entries(event)) {
@@ -182,7 +182,7 @@ function applyEvent(items, event, room) {
     event = { ...event, op: "set", data };
   }
   items.set(id, event);
-  if (items.size > MOST) items.delete(items.keys().next().value);
+  if (items.size > MAX_ITEMS) items.delete(items.keys().next().value);
 }
 function itemsOf(room, snapshot) {
   const items = /* @__PURE__ */ new Map();
@@ -191,8 +191,8 @@ function itemsOf(room, snapshot) {
 }
 
 // src/room.ts
-var SPREAD = 5e3;
-var HELD = 1e4;
+var RELOAD_JITTER = 5e3;
+var MAX_HELD = 1e4;
 var Listener = class {
   state = "joining";
   options;
@@ -214,14 +214,14 @@ var Listener = class {
   deliver(event) {
     if (!this.#held) {
       if (this.state === "live") this.notify("onEvent", event);
-    } else if (this.#held.push(event) > HELD) {
+    } else if (this.#held.push(event) > MAX_HELD) {
       this.gap("overflow");
     }
   }
   gap(reason) {
     this.notify("onGap", { reason });
     if (this.state === "closed") return;
-    if (this.options.load) this.reload(this.#source.chance() * SPREAD);
+    if (this.options.load) this.reload(this.#source.chance() * RELOAD_JITTER);
     else if (this.options.state) this.#become("loading");
   }
   /** Loads the snapshot in `delay` milliseconds. What comes until then is in it, so it is dropped. */
@@ -284,13 +284,13 @@ var RoomRecord = class {
   }
   name;
   listeners = /* @__PURE__ */ new Set();
-  /** The replay that asks for it on this connection, until its answer; for state, until its end. */
+  /** The replay that requests it on this connection, until the reply; for state, until its end. */
   asked;
-  /** The gateway has this connection in it. */
+  /** The connection has joined it. */
   on = false;
-  /** A later connection resumes it with the others. */
+  /** A later connection resumes it together with the others. */
   kept = false;
-  /** Its items have to be asked for. */
+  /** Its items have to be requested. */
   owed = false;
   items;
   /** The items of a replay under way; they replace `items` at its end. */
@@ -325,7 +325,7 @@ var RoomRecord = class {
 };
 
 // src/rooms.ts
-var REMEMBERED = 5e3;
+var MAX_SEEN = 5e3;
 var ROOMS_IN_URL = 2e3;
 var MARKS = /* @__PURE__ */ new Set(["stream.mark", "stream.gap", "pong", "server.draining"]);
 var Rooms = class {
@@ -333,7 +333,7 @@ var Rooms = class {
   position;
   chance;
   duplicates = 0;
-  // the gateway promises none; counted so that a page can show it
+  // the gateway guarantees that there are none; counted so that a page can show it
   #host;
   #rooms = /* @__PURE__ */ new Map();
   #own = "";
@@ -441,7 +441,7 @@ var Rooms = class {
     const replay = this.#replay;
     const before = this.#seen.get(id);
     this.#seen.set(id, this.#connection);
-    if (this.#seen.size > REMEMBERED) this.#seen.delete(this.#seen.keys().next().value);
+    if (this.#seen.size > MAX_SEEN) this.#seen.delete(this.#seen.keys().next().value);
     let ofState = false;
     for (const name of [...roomsOf(event), "tenant"]) {
       const room = this.#rooms.get(name);
@@ -480,7 +480,7 @@ var Rooms = class {
     this.position = data.cursor;
     if (data.as_of) this.#host.fresh.upTo(data.as_of);
   }
-  /** An `error` that answers no command: whether it refuses what the URL asked for. */
+  /** Handles an `error` that answers no command; returns whether it refuses the rooms of the URL. */
   refuse(error) {
     const refused = this.#live && this.#unanswered;
     if (refused) this.#refused(this.#base, error);
@@ -491,7 +491,7 @@ var Rooms = class {
   get #resumed() {
     return this.#base === void 0 || this.#base.left !== void 0;
   }
-  /** Whether the frame is still to come, without `id`, that answers the URL. */
+  /** Whether the reply to the URL, a frame without `id`, is still to come. */
   get #unanswered() {
     return this.#inUrl && !this.#resumed;
   }
@@ -556,7 +556,7 @@ var Rooms = class {
       how.since = void 0;
       this.#gap(code, replay.rooms);
     } else if (replay.rooms.length === before) {
-      if (!rooms.length && PASSING.test(code)) return this.#host.retry(`not subscribed: ${code}`);
+      if (!rooms.length && TEMPORARY.test(code)) return this.#host.retry(`not subscribed: ${code}`);
       this.#drop(replay.rooms.splice(0).map(({ name }) => name), code, message);
     }
     if (!base) for (const room of replay.rooms) room.asked = void 0;
@@ -583,7 +583,7 @@ var Rooms = class {
     }
   }
   // ---- joining and leaving
-  /** Brings the gateway's rooms in line with those that are wanted, soon: together for all that change at once. */
+  /** Schedules a reconciliation of the joined rooms with the wanted ones: one for all changes of one task. */
   #sync() {
     if (this.#scheduled) return;
     this.#scheduled = true;
@@ -632,8 +632,8 @@ var Rooms = class {
 };
 
 // src/token.ts
-var AHEAD = 15e3;
-var AGAIN = 5e3;
+var RENEW_AHEAD = 15e3;
+var RETRY_DELAY = 5e3;
 var Token = class {
   #held;
   #until = Infinity;
@@ -644,7 +644,7 @@ var Token = class {
   constructor(host) {
     this.#host = host;
   }
-  /** The one that is still good, or a fresh one. */
+  /** The current token, or a fresh one. */
   async get() {
     const { token } = this.#host.options;
     if (typeof token !== "function") return token;
@@ -658,16 +658,16 @@ var Token = class {
     this.#held = void 0;
     return true;
   }
-  /** Notes that it was accepted, and its expiry `at`, as RFC 3339; `clock` is the gateway's time now, since the client's may
-   *  be wrong. */
+  /** Records that it was accepted, and its expiry `at` (RFC 3339); `clock` is the gateway's time now, since the client's clock
+   *  may be wrong. */
   expires(at, clock) {
     this.#refused = false;
     const left = Date.parse(at) - Date.parse(clock);
     if (!(left > 0)) return;
     this.#until = now() + left;
-    this.#timer.set(left - Math.min(AHEAD, left / 2), () => this.refresh());
+    this.#timer.set(left - Math.min(RENEW_AHEAD, left / 2), () => this.refresh());
   }
-  /** Fetches a fresh one for the open connection, where there is a function to ask. */
+  /** Fetches a fresh token for the open connection, if there is a token function. */
   async refresh() {
     const { token: source } = this.#host.options;
     if (typeof source !== "function") return;
@@ -681,7 +681,7 @@ var Token = class {
     } catch (error) {
       if (connection !== this.#connection) return;
       this.#host.notify("onError", error);
-      if (!(error instanceof GatewayError)) this.#timer.set(AGAIN, () => this.refresh());
+      if (!(error instanceof GatewayError)) this.#timer.set(RETRY_DELAY, () => this.refresh());
     }
   }
   /** The connection has ended. */
@@ -721,7 +721,7 @@ var Session = class {
   #urgent = true;
   // `online` and the like may shorten the wait for the next attempt
   #unreached = 0;
-  // attempts in a row that no gateway answered; after an odd number of them it is the fallback's turn
+  // attempts in a row that no gateway answered; after an odd number of them the fallback is tried
   constructor(options, notify) {
     this.options = options;
     this.notify = notify;
@@ -750,7 +750,7 @@ var Session = class {
     this.rooms.stop();
     this.#become("closed", { reason, code });
   }
-  /** Loses the socket, and comes back: after `delay` milliseconds, else at its slot or with backoff. */
+  /** Drops the socket and reconnects: after `delay` milliseconds, else in its slot or with backoff. */
   retry(reason, code, delay) {
     const at = now();
     if (at - this.#liveAt >= STABLE_AFTER) this.#attempt = 0;
@@ -758,7 +758,7 @@ var Session = class {
     const slot = this.#slotAt && Math.max(0, this.#slotAt - at);
     const wait = delay ?? slot ?? Math.max(0, this.#notBefore - at) + backoff(this.#attempt, this.chance);
     this.#attempt += 1;
-    this.#urgent = delay === void 0 && this.#notBefore <= at && !PACED.includes(code);
+    this.#urgent = delay === void 0 && this.#notBefore <= at && !NOT_URGENT.includes(code);
     this.#detach(code);
     this.#timer.set(wait, () => this.#dial());
     this.#become("reconnecting", { reason, code, retryAt: Date.now() + wait });
@@ -865,7 +865,7 @@ var Session = class {
     this.#become("live");
   }
   // ---- heartbeat
-  /** Sends a `ping`, and reconnects where nothing comes back: browsers hide the protocol's pings from the page, and a dead
+  /** Sends a `ping`, and reconnects if no frame comes back: browsers hide the protocol's pings from the page, and a dead
    *  network does not close the socket. */
   #beat() {
     this.#timer.set(2e4 + this.chance() * 5e3, () => this.#probe(ANSWER_DEADLINE));
@@ -892,7 +892,7 @@ var GatewayClient = class {
   change = { state: "closed", attempt: 0 };
   #options;
   #session;
-  /** The options, and those that observe. */
+  /** The options, and the observers. */
   #observers = /* @__PURE__ */ new Set();
   constructor(options) {
     this.#options = options;
@@ -915,7 +915,7 @@ var GatewayClient = class {
   get rooms() {
     return this.#session.rooms.names;
   }
-  /** Events that came twice on one connection: none, or the gateway has a fault. They are not delivered. */
+  /** Events that came twice on one connection: a fault of the gateway. They are counted and not delivered. */
   get duplicates() {
     return this.#session.rooms.duplicates;
   }
@@ -931,7 +931,7 @@ var GatewayClient = class {
   close(reason) {
     this.#session.close(reason);
   }
-  /** Loses the socket as a bad network would and comes back after `ms`: to watch a resume. */
+  /** Drops the socket, as a bad network would, and reconnects after `ms`: to watch a resume. */
   cut(ms = 0) {
     if (this.state !== "closed") this.#session.retry("cut by hand", void 0, ms);
   }
@@ -968,7 +968,7 @@ var GatewayClient = class {
   presence(room) {
     return this.#session.command("presence", { room });
   }
-  /** Calls `observer` with each change of `state`; returns what ends it. */
+  /** Calls `observer` with each change of `state`; returns a function that ends it. */
   observe(observer) {
     const observing = { onState: observer };
     this.#observers.add(observing);
@@ -984,16 +984,16 @@ var GatewayClient = class {
         timers.forEach(clearTimeout);
         resolve(live);
       };
-      const look = () => {
+      const check = () => {
         if (this.state === "closed") end(false);
         else if (due && this.state === "live" && this.#session.open) end(true);
       };
-      const stop = this.observe(look);
+      const stop = this.observe(check);
       const timers = [setTimeout(end, ms, false), setTimeout(() => {
         due = true;
-        look();
+        check();
       }, wait)];
-      look();
+      check();
     });
   }
   #notify(name, value) {
@@ -1071,16 +1071,16 @@ var Hub = class {
     else if (attempt) this.#post({ to, attempt: Number(attempt), cursor: frame.data.cursor });
     else this.#post({ to, text: JSON.stringify({ ...frame, id: Number(what) }) });
   }
-  /** This tab leads no longer. */
+  /** Ends the leadership of this tab. */
   resign() {
     for (const from of [...this.#members.keys()]) if (from !== this.#id) this.#left(from);
   }
 };
 
 // src/share.ts
-var PAUSE = 1e3;
+var RETRY_DELAY2 = 1e3;
 var ANSWER_DEADLINE2 = 5e3;
-var SILENT = 2;
+var MAX_UNANSWERED = 2;
 var share = (inner = globalThis.WebSocket) => inner && class extends SharedSocket {
   constructor(url, protocols = []) {
     super(new inner(url, protocols), url);
@@ -1213,7 +1213,7 @@ var SharedSocket = class {
       if (this.#role !== "own") return;
       if (this.#asked.size) this.#later();
       else this.#command({ type: "ping", id: " place" });
-    }, PAUSE * (this.#attempts += 1));
+    }, RETRY_DELAY2 * (this.#attempts += 1));
   }
   #share() {
     this.#role = "joining";
@@ -1226,7 +1226,7 @@ var SharedSocket = class {
       })).catch(() => {
       });
     }
-    this.#lock({ [this.#unanswered < SILENT ? "ifAvailable" : "steal"]: true });
+    this.#lock({ [this.#unanswered < MAX_UNANSWERED ? "ifAvailable" : "steal"]: true });
   }
   #lock(options) {
     navigator.locks.request(this.#name, options, (lock) => {
@@ -1315,7 +1315,7 @@ var SharedSocket = class {
 
 // src/sse.ts
 var CLOSE_BY_STATUS = { 403: 4403, 422: 4400, 429: 1013, 503: 1013 };
-var SILENT2 = 2e4;
+var SILENCE_TIMEOUT = 2e4;
 var eventStream = (options, query, token) => new EventStreamSocket(options, query, token);
 var EventStreamSocket = class {
   readyState = 0;
@@ -1346,7 +1346,7 @@ var EventStreamSocket = class {
   send(text) {
     const command = JSON.parse(text);
     if (command.type === "ping") {
-      if (performance.now() - this.#readAt < SILENT2) this.#reply(command, "pong", {});
+      if (performance.now() - this.#readAt < SILENCE_TIMEOUT) this.#reply(command, "pong", {});
     } else if (command.type === "publish" || command.type === "presence") {
       this.#run(command);
     } else {
