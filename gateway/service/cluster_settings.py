@@ -6,7 +6,8 @@ import json
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
-from hashlib import sha256
+from functools import lru_cache
+from hashlib import scrypt
 from hmac import digest
 from typing import Any, Final
 
@@ -19,6 +20,8 @@ from gateway.service.config import Settings
 from gateway.service.effective_settings import EffectiveSetting, Value, effective_settings
 
 _KIND: Final = "settings"
+
+_SALT: Final = b"gateway-settings:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +39,9 @@ class ComparedSettings:
 
 
 class ClusterSettings:
-    """Compares the settings of this node with those of the others. Nodes exchange no secret, but an HMAC by it of the
-    text that the asking node has made up for the question."""
+    """Compares the settings of this node with those of the others. Nodes exchange no secret, but an HMAC of the text
+    that the asking node has made up for the question, by a key that takes scrypt to derive: a client that can read what
+    nodes publish on Redis could try weak secrets."""
 
     def __init__(self, settings: Settings, cluster: Cluster) -> None:
         self._settings = settings
@@ -54,8 +58,8 @@ class ClusterSettings:
             for name, value in own["values"].items():
                 if (other := answer["values"].get(name, value)) != value:
                     elsewhere.setdefault(name, {})[node] = other
-            for name, proof in own["secrets"].items():
-                if answer["secrets"].get(name, proof) != proof:
+            for name, proof in own["proofs"].items():
+                if answer["proofs"].get(name, proof) != proof:
                     elsewhere.setdefault(name, {})[node] = None
         answers = {self._cluster.members.node: own, **dict(sorted(others.answers.items()))}
         advice: dict[str, list[str]] = {}
@@ -68,34 +72,41 @@ class ClusterSettings:
 
     async def _answer(self, question: Any) -> dict[str, Any]:
         described = list(effective_settings(self._settings))
-        names = zip(described, type(self._settings).model_fields, strict=True)
+        fields = zip(described, type(self._settings).model_fields, strict=True)
+        hidden = {each.name: getattr(self._settings, field) for each, field in fields if each.secret}
         return {
             "version": VERSION,
             "advice": await advice_about(self._settings),
             "values": {each.name: each.value for each in described if not each.secret},
-            "secrets": {
-                each.name: _proof(getattr(self._settings, field), str(question)) for each, field in names if each.secret
-            },
+            "proofs": await asyncio.to_thread(_proofs, hidden, str(question)),
         }
 
 
-def _proof(secret: SecretStr | tuple[SecretStr, ...] | None, question: str) -> str | None:
-    """The HMAC of the question by a secret or several of them; None without one."""
-    if not secret:
-        return None
-    parts = secret if isinstance(secret, tuple) else (secret,)
-    key = sha256(json.dumps([part.get_secret_value() for part in parts]).encode()).digest()
-    return digest(key, question.encode(), "sha256").hex()
+Secret = SecretStr | tuple[SecretStr, ...] | None
+
+
+def _proofs(hidden: Mapping[str, Secret], question: str) -> dict[str, str | None]:
+    """The HMAC of the question by each secret or several of them, by the setting's name; None without one."""
+    proofs: dict[str, str | None] = {}
+    for name, secret in hidden.items():
+        parts = secret if isinstance(secret, tuple) else (secret,)
+        texts = [part.get_secret_value() for part in parts if part is not None]
+        key = stretched_key(name, json.dumps(texts)) if texts else None
+        proofs[name] = None if key is None else digest(key, question.encode(), "sha256").hex()
+    return proofs
+
+
+@lru_cache(maxsize=64)  # more than there are secrets
+def stretched_key(name: str, secret: str) -> bytes:
+    """A key from the secret of a setting by scrypt (RFC 7914): 16 MiB and some 50 ms, once in a process, and for each
+    guess."""
+    return scrypt(secret.encode(), salt=_SALT + name.encode(), n=2**14, r=8, p=1)
 
 
 def _unpacked(packed: Any) -> dict[str, Any]:
-    for part in ("values", "secrets"):
-        if not isinstance(packed[part], dict):
-            raise TypeError("no settings")
-    advice = [str(sentence) for sentence in packed.get("advice", ())]  # absent in answers of an older version
-    return {
-        "version": str(packed["version"]),
-        "advice": advice,
-        "values": packed["values"],
-        "secrets": packed["secrets"],
-    }
+    # Answers of an older version have neither proofs nor advice.
+    values, proofs = packed["values"], packed.get("proofs", {})
+    if not (isinstance(values, dict) and isinstance(proofs, dict)):
+        raise TypeError("no settings")
+    advice = [str(sentence) for sentence in packed.get("advice", ())]
+    return {"version": str(packed["version"]), "advice": advice, "values": values, "proofs": proofs}

@@ -216,6 +216,12 @@ async def test_settings_that_differ_between_nodes_are_shown(server: RedisServer,
         Redis.from_url(server.url) as redis,
         redis.pubsub() as said,
     ):
+        for gate in gates:
+
+            async def complete(gate: RunningGateway = gate) -> bool:
+                return not (await get(gate, "/admin/configuration"))["silent"]
+
+            await until(complete)  # the first answer of a node takes longer
         await said.psubscribe(f"{prefix}:queries:*")
         for here, there, values in ((0, 1, (7, ["https://a.example"])), (1, 0, (0, []))):
             found = await get(gates[here], "/admin/configuration")
