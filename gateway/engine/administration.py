@@ -3,10 +3,11 @@
 from heapq import nsmallest
 from typing import Final
 
+from gateway.core.cluster import Cluster
 from gateway.core.control import ControlMessage
 from gateway.core.errors import GatewayError, LogUnavailable
 from gateway.core.log import Log
-from gateway.core.members import ClusterMembers
+from gateway.engine.connection_search import ConnectionSearch
 from gateway.engine.connections import Connections
 from gateway.engine.directory import NodeDirectory, TenantDirectory
 from gateway.engine.revocation import RevocationService
@@ -19,12 +20,11 @@ CLOSE_SECONDS: Final = 120.0
 class Administration:
     """Administrative operations, on whichever node the target is. The caller checks the rights."""
 
-    def __init__(
-        self, connections: Connections, revocation: RevocationService, members: ClusterMembers, log: Log
-    ) -> None:
+    def __init__(self, connections: Connections, revocation: RevocationService, cluster: Cluster, log: Log) -> None:
         self._connections = connections
         self._revocation = revocation
-        self._members = members
+        self.search = ConnectionSearch(connections, cluster)
+        self._members = cluster.members
         self._log = log
 
     @property
@@ -50,12 +50,13 @@ class Administration:
         message = ControlMessage("connection_closed", tenant, connection_id, now, CLOSE_SECONDS)
         if self._revocation.on_control([message]):
             return
-        if (await self.directory(tenant)).elsewhere(connection_id):
-            await self._revocation.publish(message)
-        elif self._members.partial:
-            raise LogUnavailable("the other nodes are out of reach; this one has no such connection")
-        else:
-            raise GatewayError(ErrorCode.NOT_FOUND, "this tenant has no such connection")
+        if not (await self.directory(tenant)).elsewhere(connection_id):
+            found = await self.search.find(tenant, connection_id)
+            if not found.has(connection_id):
+                if found.silent or found.partial:
+                    raise LogUnavailable("not all nodes can be reached; the others have no such connection")
+                raise GatewayError(ErrorCode.NOT_FOUND, "this tenant has no such connection")
+        await self._revocation.publish(message)
 
     async def revoke_token(self, tenant: str | None, token_id: str) -> int:
         """Revoke a token by its `jti`, of any tenant where that is None; returns the number of connections closed on

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from itertools import chain
 
+from gateway.core.connection import Connection
 from gateway.core.log import Log, LogSize
 from gateway.core.manager import ConnectionManager, TenantIndex
 from gateway.core.members import ClusterMembers, Member, TenantTotals, member_of
@@ -118,17 +119,22 @@ class TenantDirectory:
     def connection(self, connection_id: str) -> ConnectionInfo:
         connection = self._index.connections.get(connection_id)
         node, member = self._elsewhere[connection_id] if connection is None else (self.node, member_of(connection))
-        return ConnectionInfo(
-            connection_id=member.connection_id,
-            client_id=member.client_id,
-            user_id=member.user_id,
-            tenant=self.tenant,
-            connected_at=rfc3339(member.connected_at),
-            expires_at=rfc3339(member.expires_at),
-            rooms=tuple(sorted(member.rooms)),
-            node=node,
-            # Not replicated between nodes, since it changes with every event.
-            state=None if connection is None else "live" if connection.live else "behind",
-            messages_sent=None if connection is None else connection.sent,
-            messages_received=None if connection is None else connection.received,
-        )
+        return connection_info(self.tenant, node, member, connection)
+
+
+def connection_info(tenant: str, node: str, member: Member, connection: Connection | None) -> ConnectionInfo:
+    """The information on a connection of the node; on this one with `connection`."""
+    return ConnectionInfo(
+        connection_id=member.connection_id,
+        client_id=member.client_id,
+        user_id=member.user_id,
+        tenant=tenant,
+        connected_at=rfc3339(member.connected_at),
+        expires_at=rfc3339(member.expires_at),
+        rooms=tuple(sorted(member.rooms)),
+        node=node,
+        # Not replicated between nodes, since it changes with every event.
+        state=None if connection is None else "live" if connection.live else "behind",
+        messages_sent=None if connection is None else connection.sent,
+        messages_received=None if connection is None else connection.received,
+    )

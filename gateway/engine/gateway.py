@@ -82,7 +82,7 @@ class Gateway(Host):
         self.tickets = Tickets(self.cluster)
         self.authentication = Authentication(self.connections, self.drain, self.tickets, access, self.tasks)
         self.handshakes: Handshakes = Handshakes(self.authentication, self.connections.shares)
-        self.administration = Administration(self.connections, self.revocation, self.cluster.members, log)
+        self.administration = Administration(self.connections, self.revocation, self.cluster, log)
         self.explain = Explain(self.connections, self.delivery, log, self.cluster)
         self.rooms = RoomReader(self.connections, log, self.marks, access)
         self.subscriptions = Subscriptions(

@@ -27,4 +27,4 @@ class Operations:
         self.tail = EventTail(gateway.connections, log, gateway.marks)
         self.tenants = ClusterTenants(gateway.administration, cluster)
         self.usage = ClusterUsage(gateway.metrics.usage, cluster)
-        self.finder = Finder(gateway.connections, gateway.administration, self.tail, cluster)
+        self.finder = Finder(gateway.connections, gateway.administration, self.tail, gateway.administration.search)

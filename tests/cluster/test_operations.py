@@ -73,12 +73,8 @@ async def test_each_node_answers_for_all(server: RedisServer, prefix: str) -> No
                 narrow = await get(gate, "/admin/nodes", "admin")
                 assert ["connections" in node for node in narrow["nodes"]] == [False, False]
 
-            async def found() -> bool:
-                answer = await get(one, "/admin/find", q=issued.token_id)
-                return [each["node"] for each in answer["connections"]] == [names[1]]
-
-            await until(found)  # members are known to the other nodes within half a second
             answer = await get(one, "/admin/find", q=issued.token_id)
+            assert [each["node"] for each in answer["connections"]] == [names[1]]
             assert answer["token"] == {"jti": issued.token_id, "revoked": False, "connections": 1}
 
         for number in range(6):
@@ -94,6 +90,23 @@ async def test_each_node_answers_for_all(server: RedisServer, prefix: str) -> No
         assert act["node"] == names[1]
         async with http(one, one.token("root", scope=PLATFORM)) as api:
             assert_problem(await api.get("/admin/audit?before=7"), 422, "bad_message")
+
+
+async def test_a_new_connection_of_another_node_is_found_and_closed_at_once(server: RedisServer, prefix: str) -> None:
+    """Before the directories have it, which takes half a second; and none of another tenant."""
+    async with two_nodes(server, prefix) as (gates, names):
+        one, other = gates
+        async with http(one, one.token("root", scope=PLATFORM)) as api:
+            for path in ("/admin/find?q=", "/admin/explain?room=circle:1&connection_id="):
+                async with other.client() as client:
+                    found = await get(one, path + client.established["data"]["connection_id"])
+                    assert [each["node"] for each in found["connections"]] == [names[1]], found
+            async with other.client() as client:
+                id = client.established["data"]["connection_id"]
+                assert_problem(await api.delete(f"/admin/connections/{id}?tenant=globex"), 404, "not_found")
+                assert (await api.delete(f"/admin/connections/{id}")).status_code == 204
+                assert await client.closed() == (4403, "closed by an administrator")
+            assert_problem(await api.delete("/admin/connections/con_nothing"), 404, "not_found")
 
 
 async def test_tenants_of_any_node_are_listed(server: RedisServer, prefix: str) -> None:
@@ -249,7 +262,7 @@ async def test_silent_nodes_are_named(server: RedisServer, prefix: str) -> None:
         async def fail(question: Any) -> Any:
             raise TimeoutError
 
-        for kind in ("status", "acts", "token", "drain", "tenants", "usage", "settings"):
+        for kind in ("status", "acts", "connections", "drain", "tenants", "usage", "settings"):
             other.service.gateway.cluster.queries.attach(kind, fail)
         paths = (
             *("/admin/nodes", "/admin/audit", "/admin/find?q=ada"),
@@ -259,11 +272,13 @@ async def test_silent_nodes_are_named(server: RedisServer, prefix: str) -> None:
             assert (await get(one, path))["silent"] == [names[1]], path
         async with http(one, one.token("root", scope=PLATFORM)) as api:
             assert_problem(await api.post("/admin/drain", json={"node": names[1]}), 503, "broker_unavailable")
+            # It may have the connection.
+            assert_problem(await api.delete("/admin/connections/con_nothing"), 503, "broker_unavailable")
 
         async def of_another_version(question: Any) -> Any:
             return {"no": "such answer"}
 
-        for kind in ("status", "acts", "token", "explain", "tenants", "usage", "settings"):
+        for kind in ("status", "acts", "connections", "explain", "tenants", "usage", "settings"):
             other.service.gateway.cluster.queries.attach(kind, of_another_version)
         for path in (*paths, "/admin/explain?user_id=ada&room=circle:7"):
             assert (await get(one, path))["silent"] == [names[1]], path
