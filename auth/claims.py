@@ -6,7 +6,6 @@ from typing import Annotated, Any, Final, NoReturn
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from auth import base64url
 from schemas.rooms import ID_PATTERN, SUBJECT_PATTERN, TOKEN_ID_PATTERN
 
 MEDIA_TYPE: Final = "at+jwt"
@@ -94,12 +93,3 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 _decoder = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse_constant)
-
-
-def claimed_tenant(token: str) -> str:
-    """The tenant that a token names, which is not verified: for its place in a queue. Empty where it names none."""
-    try:
-        tenant = decode_object(base64url.decode(token.split(".")[1]))["tenant"]
-    except (ValueError, LookupError, RecursionError):
-        return ""
-    return tenant if isinstance(tenant, str) else ""

@@ -106,6 +106,18 @@ class TokenVerifier:
         )
         return VerifiedToken(identity, max(claims.iat, claims.nbf), issuer.keys, header, keys)
 
+    def tenant_of(self, token: str) -> str:
+        """The tenant that a token names, for its place in a queue; "" where it names none or is forged. Only an HMAC is
+        checked, in 5 us: other signatures take up to 100, and their tokens may name a tenant that is not theirs."""
+        try:
+            _, header, keys, members, signed, proof = self._envelope(token)
+            if header.algorithm == "HS256":
+                _check_signature(keys, signed, proof)
+        except TokenInvalid:
+            return ""
+        tenant = members.get("tenant")
+        return tenant if isinstance(tenant, str) else ""
+
     def _grants(self, rooms: list[str]) -> Grants:
         return Grants.parse(rooms, self.kinds)
 
@@ -121,6 +133,13 @@ class TokenVerifier:
         raise TokenInvalid(reason)
 
     def _signed_claims(self, token: str) -> tuple[TrustedIssuer, Header, Sequence[Key], dict[str, Any]]:
+        issuer, header, keys, members, signed, proof = self._envelope(token)
+        _check_signature(keys, signed, proof)
+        return issuer, header, keys, members
+
+    def _envelope(self, token: str) -> tuple[TrustedIssuer, Header, Sequence[Key], dict[str, Any], bytes, bytes]:
+        """The issuer that the claims name, the header and the keys that it may mean, the claims, what is signed, and
+        the signature."""
         # The length is checked first, so that a text of 1 MiB costs nothing.
         if not isinstance(token, str) or len(token) > MAX_LENGTH:
             raise TokenInvalid("length")
@@ -139,11 +158,14 @@ class TokenVerifier:
         candidates = issuer.keys.candidates(head.kid, head.algorithm)
         if not candidates:
             raise TokenInvalid("key_unknown")
-        signed, proof = f"{header}.{payload}".encode(), _read("shape", base64url.decode, signature)
-        # The key determines the algorithm, not the header (RFC 8725 section 3.1).
-        if not any(_algorithms[key.algorithm].verify(signed, key.material, proof) for key in candidates):
-            raise TokenInvalid("signature")
-        return issuer, head, candidates, members
+        proof = _read("shape", base64url.decode, signature)
+        return issuer, head, candidates, members, f"{header}.{payload}".encode(), proof
+
+
+def _check_signature(keys: Sequence[Key], signed: bytes, proof: bytes) -> None:
+    # The key determines the algorithm, not the header (RFC 8725 section 3.1).
+    if not any(_algorithms[key.algorithm].verify(signed, key.material, proof) for key in keys):
+        raise TokenInvalid("signature")
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ class HandshakeQueue(Protocol):
         """Whether a handshake has to wait."""
 
     def queue(self, tokens: Secrets, address: str, begin: Callable[[], bool]) -> None:
-        """Call `begin` in a turn of the tenant that the tokens name, or of the address. It resolves the handshake with
+        """Call `begin` in a turn of the tenant of the tokens, or of the address. It resolves the handshake with
         these tokens, without a further turn; False where the client has gone."""
 
 

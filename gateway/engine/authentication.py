@@ -36,6 +36,10 @@ class Authentication:
         `AuthError`."""
         return self._connections.revalidate(self._tokens.verify(token, self._connections.clock()))
 
+    def tenant_of(self, token: str) -> str:
+        """The tenant of a token for its place in a queue; "" for none, as `TokenVerifier.tenant_of` has it."""
+        return self._connections.verifier.tenant_of(token)
+
     async def identify(self, request: ClientRequest) -> Identity | None:
         """The identity that the application gives a request, None for an unknown client. Raises `AuthError`,
         `ApplicationFailed`."""

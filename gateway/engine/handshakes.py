@@ -4,7 +4,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from auth.claims import claimed_tenant
 from gateway.core.connect_request import ConnectRequest
 from gateway.core.credentials import Secrets
 from gateway.engine.authentication import Authentication
@@ -15,8 +14,8 @@ HANDSHAKE_COST: Final = 200
 
 
 class Handshakes:
-    """Resolves handshakes, at once or in a turn of the tenant that the token names; of the address where it names none.
-    A token with the name of another tenant gets that one's place in the queue, and is refused there."""
+    """Resolves handshakes, at once or in a turn of the tenant of their token; of the address where it has none. So
+    forged tokens lengthen the queues of their senders."""
 
     def __init__(self, authentication: Authentication, shares: FairShare) -> None:
         self._authentication = authentication
@@ -31,7 +30,7 @@ class Handshakes:
     def queue(self, tokens: Secrets, address: str, begin: Callable[[], bool]) -> None:
         """Call `begin`, which resolves a handshake with these tokens without a further wait, or returns False where the
         client has gone: that costs nothing."""
-        tenant = _queue_of(tokens, address)
+        tenant = self._queue_of(tokens, address)
         if self._shares.take(tenant, HANDSHAKE_COST):
             self._begin(begin, 0)
         else:
@@ -53,7 +52,7 @@ class Handshakes:
         if self._shares.free:  # the usual case
             self._shares.charge(HANDSHAKE_COST)
             return self._authentication.resolve(handshake, then)
-        tenant = _queue_of(handshake.tokens, handshake.address)
+        tenant = self._queue_of(handshake.tokens, handshake.address)
         if self._shares.take(tenant, HANDSHAKE_COST):
             return self._authentication.resolve(handshake, then)
         self._shares.submit(tenant, partial(self._resolve, handshake, then), HANDSHAKE_COST)
@@ -63,6 +62,5 @@ class Handshakes:
         if not self._authentication.resolve(handshake, then):
             then(handshake)
 
-
-def _queue_of(tokens: Secrets, address: str) -> str:
-    return (claimed_tenant(tokens[0]) if tokens else "") or f"@{address}"
+    def _queue_of(self, tokens: Secrets, address: str) -> str:
+        return (self._authentication.tenant_of(tokens[0]) if tokens else "") or f"@{address}"

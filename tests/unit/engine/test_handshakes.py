@@ -3,7 +3,6 @@
 import asyncio
 from functools import partial
 
-from auth.claims import claimed_tenant
 from gateway.core.connect_request import ConnectRequest, read_connect_request
 from gateway.core.credentials import Secrets
 from gateway.engine.fair_share import BUDGET
@@ -60,12 +59,29 @@ async def test_requests_without_a_tenant_wait_by_address() -> None:
     assert max(number for number, address in enumerate(order) if address == "192.0.2.2") < 60
 
 
-def test_the_tenant_that_a_token_names_is_read_without_its_signature() -> None:
+async def test_forged_tokens_take_no_turns_of_the_tenant_that_they_name() -> None:
+    """They wait by address, as those without a tenant."""
     lab = GatewayLab()
+    order: list[bool] = []
+    for count, signed in ((1_000, False), (30, True)):
+        for number in range(count):
+            token = lab.token(f"u{number}", "acme")
+            asked = request(token if signed else token.rpartition(".")[0] + "." + "A" * 43)
+            if not lab.gateway.resolve(asked, lambda answer, signed=signed: order.append(signed)):  # type: ignore[misc]
+                order.append(signed)
+    for _ in range(30):
+        await asyncio.sleep(0)
+    assert order.count(True) == 30
+    assert order.count(False) < 300
+
+
+def test_the_tenant_of_a_token_is_read_where_its_hmac_is_good() -> None:
+    lab = GatewayLab()
+    verifier = lab.gateway.connections.verifier
     token = lab.token("ada", "acme")
-    assert claimed_tenant(token) == "acme"
-    assert claimed_tenant(token.rpartition(".")[0] + ".x") == "acme"
-    for bad in (
+    assert verifier.tenant_of(token) == "acme"
+    forged = token.rpartition(".")[0] + ".x"
+    bad = (
         "",
         "x",
         "a.b.c",
@@ -75,5 +91,6 @@ def test_the_tenant_that_a_token_names_is_read_without_its_signature() -> None:
         "a.eyJ0ZW5hbnQiOjF9.c",
         "a." + "W" * 8_000 + ".c",
         "\xff.\xff.c",
-    ):
-        assert claimed_tenant(bad) == ""
+    )
+    for text in (forged, *bad):
+        assert verifier.tenant_of(text) == ""
