@@ -61,7 +61,7 @@ def _batches_beside_process(results: Results) -> Spread | None:
 
 
 def _observed(metric: str) -> Callable[[Results], Spread | None]:
-    """The greater of the ratios paced and saturated, round by round."""
+    """The greatest ratio of the cases, round by round."""
 
     def find(results: Results) -> Spread | None:
         cases = [results.values.get(("observability", case, "gateway", metric), {}) for case in observability.CASES]

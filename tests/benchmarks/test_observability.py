@@ -34,10 +34,10 @@ def test_each_observer_is_measured_beside_nothing(monkeypatch: pytest.MonkeyPatc
     assert all(figure.value > 0 for figure in figures)
 
 
-def test_the_target_is_of_the_case_that_costs_more() -> None:
-    """The greater ratio is taken in each round."""
+def test_the_target_is_of_the_case_that_costs_most() -> None:
+    """The greatest ratio is taken in each round."""
     made = Results()
-    for round, costs in enumerate(((1.01, 1.02), (1.04, 1.0), (1.0, 1.03))):
+    for round, costs in enumerate(((1.01, 1.02, 1.0), (1.04, 1.0, 1.0), (1.0, 1.01, 1.03))):
         for case, cost in zip(observability.CASES, costs, strict=True):
             made.add("observability", "gateway", round, Figure(case, "traces", cost))
     rows = {row[0]: row[1:] for row in targets.rows(made)}
