@@ -1,4 +1,4 @@
-"""The parts of an answer about the nodes whose knowledge it lacks."""
+"""The part of a response that names the nodes whose data it lacks."""
 
 from typing import Any, Literal
 

@@ -19,8 +19,8 @@ class Message(BaseModel):
 
     @property
     def resume_cursor(self) -> str | None:
-        """The cursor that a client resumes from once it has this; None where it is not moved. A WebSocket's client
-        reads it in `data`, in an event stream it is the `id:`."""
+        """The cursor that a client resumes from after this frame; None where the frame does not change it. In a
+        WebSocket frame it is in `data`, in an event stream it is the `id:`."""
         return None
 
     @property
@@ -186,7 +186,7 @@ class TokenExpiring(Message):
 
 
 class StreamGap(Message):
-    """Events of the connection's rooms were lost: load the state again, and go on from `cursor`."""
+    """Events of the connection's rooms were lost: reload the state, and go on from `cursor`."""
 
     name = "stream.gap"
 
@@ -225,8 +225,8 @@ class StreamRestored(Message):
 
 
 class Draining(Message):
-    """The node is about to end: reconnect to any node in so many milliseconds. `cursor` as in a mark,
-    where nothing is owed."""
+    """The node is draining: reconnect to any node after `reconnect_after_ms` milliseconds. `cursor` as in a mark, where
+    nothing is owed."""
 
     name = "server.draining"
     omit_absent = True

@@ -88,7 +88,8 @@ async def identify(service: Service, request: Request) -> Identity:
 
 
 async def identify_if_any(service: Service, request: Request) -> Identity | None:
-    """Authenticate a request for what is open to all in part; None where it has no token. Raises as `identify`."""
+    """Authenticate a request to a route that needs no token, and answers more with one; None without a token. Raises as
+    `identify`."""
     try:
         return await identify(service, request)
     except TokenMissing:

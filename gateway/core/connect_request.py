@@ -74,9 +74,9 @@ _MAX_HISTORY: Final = 100
 def read_stream_request(
     query: Query, headers: Headers, tokens: Secrets, address: str, tickets: Secrets = NO_SECRETS
 ) -> ConnectRequest:
-    """The attempt in a request for an event stream: as for the WebSocket, but for the place to resume from. A browser
-    that reconnects sends its `Last-Event-ID` and the URL of its first attempt, so the header comes first; a place that
-    is empty counts as none. Nothing is raised."""
+    """The connect request for an event stream: as for a WebSocket, except for the cursor to resume from. A browser that
+    reconnects sends its `Last-Event-ID` and the URL of its first attempt, so the header takes precedence; an empty
+    cursor counts as none. Nothing is raised."""
     request = read_connect_request(query, headers, tokens, address, tickets)
     first = dict(reversed(query))
     places = [value.decode("latin-1") for value in headers.get(b"last-event-id", ())[:1]]

@@ -11,7 +11,7 @@ _NO_DETAILS: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
 class GatewayError(Exception):
-    """A refusal that the client is answered: `code` is the error code on the wire; the text is for people and has no
+    """A refusal that is reported to the client: `code` is the error code on the wire; the text is for people and has no
     secret.
 
     `holder` is the tenant and the user id of a verified token, where that was refused.

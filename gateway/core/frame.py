@@ -20,7 +20,7 @@ _MIN_DEFLATED: Final = 256
 
 
 class Frame:
-    """One event as an unmasked WebSocket text frame; its `event_id` is None for what has no place in the log.
+    """One event as an unmasked WebSocket text frame; its `event_id` is None for frames without a position in the log.
 
     `wire` is the whole frame, for a transport that writes bytes to a socket; `text` the message, for one that frames by
     itself (ASGI).

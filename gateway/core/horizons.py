@@ -16,7 +16,7 @@ class Horizon:
         self.rounds = 0
 
     def end_round(self) -> None:
-        """Count one round less: it has ended or was given up, or its connection has ended."""
+        """Decrement the number of rounds: one has ended or was given up, or its connection has ended."""
         self.rounds -= 1
         if not self.rounds and self.owner is not None:
             self.owner.release_from(self.end, self.end)

@@ -12,8 +12,8 @@ _TICKS_PER_INTERVAL: Final = 2.2
 class MarkSchedule:
     """Decides which connections are due a mark, at a tick every `tick_seconds`.
 
-    A delivery notes nothing for it: where `Connection.sent` has grown since the tick before, an event came at some time
-    after that tick. So silence is known to a tick, and a mark comes where the next tick would be too late.
+    A delivery records nothing for it: where `Connection.sent` has grown since the tick before, an event came at some
+    time after that tick. So silence is known to a tick, and a mark comes where the next tick would be too late.
     """
 
     def __init__(self, interval: float) -> None:

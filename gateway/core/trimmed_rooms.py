@@ -29,8 +29,8 @@ class TrimmedRooms:
         return len(self._last)
 
     def record(self, rooms: Iterable[str], offset: int) -> None:
-        """Record that an entry of `rooms` was lost. Mostly it is a later one than all before; the bounds of state may
-        cost an item that changed before them."""
+        """Record that an entry of `rooms` was lost. It is usually later than all recorded ones; an item evicted from
+        the state may be earlier."""
         self.newest = max(self.newest, offset)
         last = self._last
         for room in rooms:
@@ -41,7 +41,7 @@ class TrimmedRooms:
             self.floor = max(self.floor, last.popitem(last=False)[1])
 
     def merge(self, other: "TrimmedRooms") -> None:
-        """Remember what another one does besides. O(rooms of the other)."""
+        """Add the losses that another one remembers. O(rooms of the other)."""
         for room, offset in other._last.items():
             self.record((room,), offset)
         self.floor = max(self.floor, other.floor)

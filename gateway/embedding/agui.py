@@ -157,7 +157,7 @@ class AguiStream:
 
     def _require_run(self) -> None:
         if not self._run:
-            raise AguiEventInvalid("RUN_STARTED has to come first: it names the run and its thread")
+            raise AguiEventInvalid("send RUN_STARTED first: it names the run and its thread")
 
     # ---- chunks: a start, a piece and the end in one, of which only the first need name the item
 
@@ -186,7 +186,7 @@ def _piece(kind: _Kind, part: str, event: Mapping[str, Any]) -> AgentEvent:
             return _change(kind, event, {kind.growing: _text(event, "delta")})
         case "END":
             return _change(kind, event, {"done": True})
-    raise AguiEventInvalid(f"{event.get('type')}: no such event of AG-UI")
+    raise AguiEventInvalid(f"{event.get('type')}: unknown AG-UI event")
 
 
 def _head(kind: _Kind, event: Mapping[str, Any]) -> dict[str, Any]:
@@ -242,7 +242,7 @@ async def publish_agui(
 def _text(event: Mapping[str, Any], member: str) -> str:
     value = event.get(member)
     if not isinstance(value, str):
-        raise AguiEventInvalid(f"{event.get('type', 'an event of AG-UI')}: {member}: must be a text")
+        raise AguiEventInvalid(f"{event.get('type', 'an event of AG-UI')}: {member}: must be a string")
     return value
 
 

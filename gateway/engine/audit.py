@@ -47,9 +47,9 @@ class AuditTrail:
     def attempt(
         self, event: str, summary: str, principal: Identity, address: str, *, tenant: str | None, **target: Any
     ) -> Iterator[dict[str, Any]]:
-        """A context for an act: recorded at its end, with the fields that are put into the dictionary. Not where it is
-        refused; where it fails it may have been done, and is recorded as `unconfirmed`: an event may be in the log, and
-        a revocation is in force on this node."""
+        """A context manager for an act, which is recorded at its end with the fields that are put into the dictionary.
+        A refused act is not recorded. One that fails otherwise may have taken effect, and is recorded as `unconfirmed`:
+        an event may be in the log, and a revocation is in force on this node."""
         done: dict[str, Any] = {}
         try:
             yield done

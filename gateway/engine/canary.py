@@ -1,4 +1,5 @@
-"""The isolation canary: two reserved tenants that publish and follow on each node, and are never to see each other."""
+"""The isolation canary: two reserved tenants that publish and follow on each node, and must not receive each other's
+events."""
 
 import asyncio
 import logging

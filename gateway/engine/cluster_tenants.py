@@ -44,5 +44,5 @@ class ClusterTenants:
 
 def _unpacked(packed: Any) -> list[str]:
     if not isinstance(packed, list):
-        raise TypeError("no list of names")
+        raise TypeError("not a list of names")
     return [str(name) for name in packed]

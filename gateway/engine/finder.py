@@ -1,4 +1,4 @@
-"""The finder: what is known of a tenant under one name, of a user, room, connection, event or token."""
+"""The finder: the users, rooms, connections, events and tokens of a tenant by name."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -39,7 +39,7 @@ class Findings:
 
 
 class Finder:
-    """Finds what a name stands for. The caller checks the rights. O(connections of the tenant)."""
+    """Finds the objects with a name. The caller checks the rights. O(connections of the tenant)."""
 
     def __init__(
         self, connections: Connections, administration: Administration, tail: EventTail, search: ConnectionSearch
@@ -50,7 +50,7 @@ class Finder:
         self._search = search
 
     async def find(self, tenant: str, name: str) -> Findings:
-        """Find what `name` stands for. Raises `GatewayError`."""
+        """Find the objects named `name`. Raises `GatewayError`."""
         found = Findings(tenant)
         if name.startswith("evt_"):
             await self._find_event(found, name)

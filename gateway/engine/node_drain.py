@@ -9,8 +9,8 @@ from gateway.engine.lifecycle import Lifecycle
 from schemas.codes import ErrorCode
 
 MIN_DRAIN_SECONDS: Final = 1.0
-"""Seconds over which clients leave where the setting is 0: at a shutdown they are all closed at its end, which does not
-come here."""
+"""The duration of a drain in seconds where the setting is 0. A shutdown then closes all clients at its end, but no
+shutdown follows here."""
 
 _KIND: Final = "drain"
 

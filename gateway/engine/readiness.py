@@ -8,7 +8,7 @@ from gateway.engine.lifecycle import Lifecycle
 
 class Readiness:
     """Whether the gateway runs, the log is available, new clients are admitted, and the isolation canary has found
-    nothing: `finding` is the result of its last failed check, None once it is well again."""
+    nothing: `finding` is the result of its last failed check, None again after enough clean checks."""
 
     def __init__(self, lifecycle: Lifecycle, housekeeping: Housekeeping, log: Log, drain: Drain) -> None:
         self._lifecycle = lifecycle

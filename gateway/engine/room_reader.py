@@ -46,7 +46,7 @@ class RoomReader:
         self._access = access
 
     async def state(self, identity: Identity, room: str, after: str | None, limit: int) -> RoomState:
-        """The newest value of each item of the room, after the place `after` of an earlier page. Raises `AuthError`,
+        """The newest value of each item of the room, after the cursor `after` of an earlier page. Raises `AuthError`,
         `GatewayError`."""
         window = await self._window(identity, room, after)
         page = state_page(window, room, _offset(window, after), limit)
@@ -74,7 +74,7 @@ class RoomReader:
 
 
 def _offset(window: Window, cursor: str | None) -> int:
-    """The place of a cursor; the beginning for one of an earlier epoch. Raises `CursorInvalid`."""
+    """The offset of a cursor; 0 for one of an earlier epoch. Raises `CursorInvalid`."""
     if cursor is None:
         return 0
     position = window.cursors.decode(cursor)

@@ -54,7 +54,7 @@ class Selection:
         label = {"client_id": self.client_id} if self.client_id else {}
         query = urlencode({**rooms, **label, **position}, safe=":,*")
         if len(query) > MAX_QUERY:
-            raise ValueError("the names of the rooms are too long for one subscription: divide them")
+            raise ValueError("the names of the rooms are too long for one subscription: use several subscriptions")
         return query
 
     def history_command(self, count: int) -> str:

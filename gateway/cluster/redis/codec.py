@@ -30,4 +30,4 @@ def unpack_all(fields: Mapping[bytes, bytes]) -> Iterator[tuple[str, Member | No
             client_id, user_id, connected_at, expires_at, rooms = json.loads(text)
             yield id.decode(), Member(id.decode(), client_id, user_id, connected_at, expires_at, tuple(rooms))
         except TypeError as error:
-            raise ValueError("no connection") from error
+            raise ValueError("not a connection") from error

@@ -41,7 +41,7 @@ def decode_entry(entry: bytes) -> StoredEvent:
     at, stamp, rooms, more, body = entry.split(b"\n", 4)
     timestamp, _, traceparent = stamp.decode("ascii").partition(" ")
     if not (timestamp and rooms and body[:1] == b"{" and body[-1:] == b"}"):
-        raise ValueError("no entry of this log")
+        raise ValueError("not an entry of this log")
     removal, _, keyed = more.decode().partition("\t")
     taken: Removal | None = None
     if removal:

@@ -169,11 +169,11 @@ def test_raw_and_activity_events_end_no_chunks() -> None:
 @pytest.mark.parametrize(
     ("events", "message"),
     [
-        ([{"delta": "x"}], "type: must be a text"),
-        ([{"type": "STATE_SNAPSHOT", "snapshot": {}}], "RUN_STARTED has to come first"),
-        ([{"type": "TEXT_MESSAGE_CONTENT", "delta": "x"}], "TEXT_MESSAGE_CONTENT: messageId: must be a text"),
-        ([{"type": "TEXT_MESSAGE_CHUNK", "delta": "x"}], "TEXT_MESSAGE_CHUNK: messageId: must be a text"),
-        ([{"type": "TEXT_MESSAGE_MIDDLE", "messageId": "m"}], "TEXT_MESSAGE_MIDDLE: no such event of AG-UI"),
+        ([{"delta": "x"}], "type: must be a string"),
+        ([{"type": "STATE_SNAPSHOT", "snapshot": {}}], "send RUN_STARTED first"),
+        ([{"type": "TEXT_MESSAGE_CONTENT", "delta": "x"}], "TEXT_MESSAGE_CONTENT: messageId: must be a string"),
+        ([{"type": "TEXT_MESSAGE_CHUNK", "delta": "x"}], "TEXT_MESSAGE_CHUNK: messageId: must be a string"),
+        ([{"type": "TEXT_MESSAGE_MIDDLE", "messageId": "m"}], "TEXT_MESSAGE_MIDDLE: unknown AG-UI event"),
         ([RUN, {"type": "STATE_DELTA", "delta": [{"op": "remove", "path": "/x"}]}], "the patch does not apply"),
         ([RUN, {"type": "STATE_DELTA"}], "delta: must be a list"),
     ],
