@@ -8,9 +8,9 @@ def tune_gc() -> None:
 
     A full collection pauses the event loop for 40 ms and more with thousands of connections and frees almost nothing:
     events and connections leave no reference cycles. `gc.freeze()` exempts the objects of the start-up. A collection of
-    the 2,000 youngest objects takes half a millisecond where they are in use, as those of large batches are; objects
+    the 4,000 youngest objects takes a millisecond where they are in use, as those of large batches are; objects
     that have outlived it are visited again after 400,000 allocations, and not after 7,000.
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(2_000, 200, 100)
+    gc.set_threshold(4_000, 100, 100)
