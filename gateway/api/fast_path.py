@@ -5,7 +5,7 @@ Only refusals of the log, of rates and of grants are answered here as well.
 """
 
 import asyncio
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 from fastapi.datastructures import DefaultPlaceholder
 from fastapi.routing import APIRoute
@@ -102,7 +102,7 @@ class FastPath:
             self._authentication.asks_application
             or scope.get("query_string")
             or is_redacted(scope)
-            or scope.get("fastapi.telemetry") is not None  # it traces its own steps
+            or _is_traced(scope)
             or self._lifecycle.loop is not asyncio.get_running_loop()
         ):
             return None
@@ -141,6 +141,7 @@ class FastPathMiddleware:
         again: Receive | None = receive
         if scope["type"] == "http" and scope["method"] == "POST":
             path = scope["path"].removeprefix(scope.get("root_path", ""))
+            _set_route(scope, path)
             again = await self._fast_path.attempt(path, scope, receive, send)
         if again is not None:
             await self.app(scope, again, send)
@@ -158,6 +159,20 @@ class FastRoute(ProblemRoute):
             again = await self.fast_path.attempt(self.path, scope, receive, send)
         if again is not None:
             await super().serve(scope, again, send)
+
+
+def _is_traced(scope: Scope) -> bool:
+    """Whether FastAPI records spans of its own steps; not in a trace that is not sampled."""
+    telemetry = scope.get("fastapi.telemetry")
+    span = getattr(telemetry, "span", None)
+    return telemetry is not None and (span is None or span.is_recording())
+
+
+def _set_route(scope: Scope, path: str) -> None:
+    """Set the route of a request in FastAPI's metrics, as its routing would."""
+    telemetry: Any = scope.get("fastapi.telemetry")
+    if path in (EVENTS_PATH, BATCH_PATH) and hasattr(telemetry, "route"):
+        telemetry.route = scope.get("root_path", "") + path
 
 
 def _serves_as_declared(route: APIRoute, scope: Scope) -> bool:

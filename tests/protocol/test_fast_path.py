@@ -1,6 +1,7 @@
 """The fast path of publishing answers as FastAPI does: status, headers and body to the byte, log lines, and the log."""
 
 import asyncio
+import json
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -13,6 +14,11 @@ from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request
 from fastapi.responses import PlainTextResponse, Response
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from opentelemetry import metrics, trace
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.sampling import ParentBasedTraceIdRatio
 from starlette.testclient import TestClient
 from starlette.types import Receive, Scope, Send
 
@@ -230,6 +236,42 @@ async def test_a_request_that_fastapi_traces_is_handled_by_it() -> None:
     async with serving(traced) as (subject,):
         assert "'status': 202" in await subject.take(ONE)
         assert subject.by_fastapi
+
+
+@pytest.mark.parametrize("ratio", [0.0, 1.0])
+async def test_fastapi_handles_the_requests_whose_trace_is_sampled(
+    ratio: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others take the fast path, and are in FastAPI's own metrics as before, by their route."""
+    tracing, measured = TracerProvider(sampler=ParentBasedTraceIdRatio(ratio)), InMemoryMetricReader()
+    metering = MeterProvider([measured])
+    monkeypatch.setattr(trace, "get_tracer_provider", lambda: tracing)
+    monkeypatch.setattr(metrics, "get_meter_provider", lambda: metering)
+
+    def mounted(service: Service) -> FastAPI:
+        app = FastAPI()
+        app.mount("/realtime", create_app(service))
+        return app
+
+    async with serving(create_app, embedded, mounted) as subjects:
+        for subject, prefix in zip(subjects, ("", "", "/realtime"), strict=True):
+            for request in (ONE, BATCH):
+                assert "'status': 202" in await subject.take(replace(request, path=prefix + request.path))
+                assert subject.by_fastapi == (ratio == 1.0)
+    data = measured.get_metrics_data()
+    assert data is not None
+    found = json.loads(data.to_json())["resource_metrics"][0]["scope_metrics"]
+    durations = [
+        point["attributes"]
+        for scope in found
+        for metric in scope["metrics"]
+        if metric["name"] == "http.server.request.duration"
+        for point in metric["data"]["data_points"]
+    ]
+    routes = [f"{prefix}{path}" for prefix in ("", "/realtime") for path in ("/events", "/events/batch")]
+    assert sorted(point["http.route"] for point in durations) == routes
+    metering.shutdown()
+    tracing.shutdown()
 
 
 async def test_an_application_that_authenticates_is_asked() -> None:
