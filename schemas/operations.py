@@ -202,9 +202,25 @@ class FoundToken(BaseModel):
     connections: int
 
 
+class EndedConnection(BaseModel):
+    """A connection that ended up to 10 minutes ago. `code` is the close code of the gateway, null where the client went
+    by itself, and `reason` is then empty."""
+
+    connection_id: str
+    user_id: str
+    client_id: str | None
+    node: str
+    transport: Literal["websocket", "sse"]
+    connected_at: str
+    ended_at: str
+    code: int | None
+    reason: str
+
+
 class FindResponse(NodesAsked):
     """The findings under a name. `connections` are those of the user, of the room, or with the token, 100 at most;
-    `more` says that there are others. `similar` are users and rooms that contain the name. `acts` are those of the
+    `more` says that there are others. `ended` are those of the user, with the token, or of this id, that have ended
+    lately, 20 at most, newest first. `similar` are users and rooms that contain the name. `acts` are those of the
     audit trail. `forgotten` is the reason why an event of the tenant's log is not there: `trimmed`, `reset` or
     `never_published`. `silent` nodes did not answer about the token and the acts."""
 
@@ -217,6 +233,7 @@ class FindResponse(NodesAsked):
     token: FoundToken | None = None
     connections: list[ConnectionInfo]
     more: bool
+    ended: list[EndedConnection]
     similar: list[str]
     acts: list[AuditedAct]
 

@@ -69,6 +69,7 @@ def inspection_router(service: Service, limited: RouteLimiter) -> APIRouter:
             "silent": tuple(sorted({*found.silent, *acts.silent})),
             "connections": found.connections,
             "more": found.more,
+            "ended": found.ended,
             "similar": found.similar,
             "acts": [audited_act(each, holder) for each in acts.acts],
         }

@@ -56,4 +56,5 @@ def _place(after: str | None) -> tuple[int, str]:
 
 def _hour(row: UsageRow) -> HourOfUsage:
     used: dict[str, Any] = row.usage._asdict()
+    used["connection_seconds"] = round(used["connection_seconds"], 3)
     return HourOfUsage(hour=rfc3339(row.hour), tenant=row.tenant, **used)

@@ -29,6 +29,7 @@ def stats(tenant: Tenant = None, as_json: Json = False, url: Url = "http://127.0
         if as_json:
             print_json([found])
         else:
+            api.partial |= found.pop("partial", False)
             width = max(map(len, found))
             for name, value in found.items():
                 print(f"{name:{width}}  {value}")

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Any, Final
 
 from gateway.core.connection import Connection
@@ -13,7 +14,9 @@ from gateway.core.log import Log
 from gateway.core.members import ClusterMembers
 from gateway.engine.connections import Connections
 from gateway.engine.delivery import Delivery
+from schemas.events import rfc3339
 from schemas.explain import ExplainedConnection, NodeExplanation
+from schemas.operations import EndedConnection
 
 ACKNOWLEDGE_SECONDS: Final = 0.3
 """The wait for acknowledgements of what was just written: a client's system delays them by 40 ms, some by 200."""
@@ -48,6 +51,14 @@ class DeliveryRecords:
     def sweep(self) -> None:
         """Drop what was kept long enough."""
         self._ended.sweep(self._connections.timer())
+
+    def ended(self, tenant: str, name: str, most: int) -> list[EndedConnection]:
+        """The last connections of a user, with a token, or of an id, that have ended. O(ended connections)."""
+        records = self._ended.of(tenant, self._connections.timer())
+        named = (
+            each for each in records if name in (each.identity.user_id, each.connection_id, each.identity.token_id)
+        )
+        return [_ended(record, self._members.node) for record in islice(named, most)]
 
     async def answer(self, packed: Any) -> dict[str, Any]:
         """The answer to a question, both as JSON values."""
@@ -88,6 +99,20 @@ class DeliveryRecords:
         for record in self._ended.of(question.tenant, self._connections.timer()):
             if (record.identity.user_id == question.user_id) if id is None else (record.connection_id == id):
                 yield record
+
+
+def _ended(record: ConnectionRecord, node: str) -> EndedConnection:
+    return EndedConnection(
+        connection_id=record.connection_id,
+        user_id=record.identity.user_id,
+        client_id=record.client_id,
+        node=node,
+        transport=record.transport,
+        connected_at=rfc3339(record.connected_at),
+        ended_at=rfc3339(record.ended_at or 0.0),
+        code=record.code,
+        reason=record.why,
+    )
 
 
 def _awaits_acknowledgement(connection: ExplainedConnection) -> bool:

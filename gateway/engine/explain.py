@@ -54,11 +54,11 @@ class Explain:
 
     def __init__(self, connections: Connections, delivery: Delivery, log: Log, cluster: Cluster) -> None:
         self._connections = connections
-        self._records = DeliveryRecords(connections, delivery, log, cluster.members)
+        self.records = DeliveryRecords(connections, delivery, log, cluster.members)
         self._log = log
         self._cluster = cluster
-        cluster.queries.attach("explain", self._records.answer)
-        self.sweep = self._records.sweep
+        cluster.queries.attach("explain", self.records.answer)
+        self.sweep = self.records.sweep
         """Drop connections that ended long ago."""
 
     async def event(self, target: Target, event_id: str, platform: bool) -> Explanation:
@@ -123,7 +123,7 @@ class Explain:
 
     async def _ask(self, target: Target, question: Question, at: float, **about: Any) -> Explanation:
         """Ask all nodes; the event was published at `at` or later."""
-        answers = {self._cluster.members.node: await self._records.explain(question)}
+        answers = {self._cluster.members.node: await self.records.explain(question)}
         found = await self._cluster.queries.ask("explain", target.tenant, question.pack())
         others = found.unpacked(NodeExplanation.model_validate)
         answers.update(others.answers)

@@ -1,5 +1,6 @@
 """The finder: the users, rooms, connections, events and tokens of a tenant by name."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
@@ -11,10 +12,11 @@ from gateway.engine.administration import Administration
 from gateway.engine.connection_search import MAX_CONNECTIONS, ConnectionSearch
 from gateway.engine.connections import Connections
 from gateway.engine.directory import TenantDirectory
+from gateway.engine.ended_search import EndedSearch
 from gateway.engine.event_tail import EventTail
 from schemas.admin import ConnectionInfo, RoomInfo
 from schemas.events import rfc3339
-from schemas.operations import EventSummary, FoundToken, FoundUser
+from schemas.operations import EndedConnection, EventSummary, FoundToken, FoundUser
 from schemas.rooms import is_subject
 
 MAX_SIMILAR: Final = 20
@@ -35,6 +37,7 @@ class Findings:
     token: FoundToken | None = None
     connections: list[ConnectionInfo] = field(default_factory=list)
     more: bool = False
+    ended: list[EndedConnection] = field(default_factory=list)
     similar: list[str] = field(default_factory=list)
 
 
@@ -42,12 +45,18 @@ class Finder:
     """Finds the objects with a name. The caller checks the rights. O(connections of the tenant)."""
 
     def __init__(
-        self, connections: Connections, administration: Administration, tail: EventTail, search: ConnectionSearch
+        self,
+        connections: Connections,
+        administration: Administration,
+        tail: EventTail,
+        search: ConnectionSearch,
+        ended: EndedSearch,
     ) -> None:
         self._connections = connections
         self._administration = administration
         self._tail = tail
         self._search = search
+        self._ended = ended
 
     async def find(self, tenant: str, name: str) -> Findings:
         """Find the objects named `name`. Raises `GatewayError`."""
@@ -82,9 +91,14 @@ class Finder:
             )
 
     async def _find_connections(self, found: Findings, name: str) -> dict[str, ConnectionInfo]:
-        """The connections by id that have this id, or were opened with the token of this id."""
-        answer = await self._search.find(found.tenant, name)
-        found.silent, found.partial = answer.silent, answer.partial
+        """The open connections by id that have this id, or were opened with the token of this id; ended ones go to
+        `found`."""
+        answer, ended = await asyncio.gather(
+            self._search.find(found.tenant, name), self._ended.find(found.tenant, name)
+        )
+        found.ended = ended.connections
+        found.silent = tuple(sorted({*answer.silent, *ended.silent}))
+        found.partial = answer.partial or ended.partial
         revoked = self._connections.revocations.is_token_revoked(found.tenant, name)
         if answer.with_token or revoked:
             found.token = FoundToken(jti=name, revoked=revoked, connections=answer.with_token)

@@ -5,6 +5,7 @@ from gateway.engine.cluster_audit import ClusterAudit
 from gateway.engine.cluster_status import ClusterStatus
 from gateway.engine.cluster_tenants import ClusterTenants
 from gateway.engine.cluster_usage import ClusterUsage
+from gateway.engine.ended_search import EndedSearch
 from gateway.engine.event_tail import EventTail
 from gateway.engine.finder import Finder
 from gateway.engine.gateway import Gateway
@@ -27,4 +28,5 @@ class Operations:
         self.tail = EventTail(gateway.connections, log, gateway.marks)
         self.tenants = ClusterTenants(gateway.administration, cluster)
         self.usage = ClusterUsage(gateway.metrics.usage, cluster)
-        self.finder = Finder(gateway.connections, gateway.administration, self.tail, gateway.administration.search)
+        administration, ended = gateway.administration, EndedSearch(gateway.explain.records, cluster)
+        self.finder = Finder(gateway.connections, administration, self.tail, administration.search, ended)

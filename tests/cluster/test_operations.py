@@ -76,6 +76,13 @@ async def test_each_node_answers_for_all(server: RedisServer, prefix: str) -> No
             answer = await get(one, "/admin/find", q=issued.token_id)
             assert [each["node"] for each in answer["connections"]] == [names[1]]
             assert answer["token"] == {"jti": issued.token_id, "revoked": False, "connections": 1}
+            assert answer["ended"] == []
+
+        async def ended() -> bool:
+            found = (await get(one, "/admin/find", q="bob"))["ended"]
+            return [(each["node"], each["code"], each["reason"]) for each in found] == [(names[1], None, "")]
+
+        await until(ended)
 
         for number in range(6):
             await post(gates[number % 2], "/admin/tokens/revoke", user_id=f"u{number}")

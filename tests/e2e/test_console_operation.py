@@ -266,6 +266,8 @@ async def test_a_connection_is_closed_after_a_second_click(browser: Browser, ser
             await form.get_by_test_id("act-close-submit").click()
             await form.get_by_test_id("act-close-submit").click()
             await expect(form.get_by_test_id("act-close-result")).to_have_text("Closed.")
+            await visit.page.evaluate("() => { location.hash = 'find?q=dave&again'; }")
+            await expect(visit.page.get_by_test_id("ended-connection")).to_contain_text("4403")
         await client.wait_closed()
         assert client.close_code == 4403
 

@@ -70,6 +70,12 @@ async def test_a_user_is_found_with_connections_and_revocations(gate: RunningGat
         found = await get(api, "/admin/find", q="ada")
         assert (found["connections"], found["user"]["connections"]) == ([], 0)
         assert found["user"]["revoked_before"] is not None
+        for name in ("ada", id):
+            (ended,) = (await get(api, "/admin/find", q=name))["ended"]
+            assert (ended["connection_id"], ended["user_id"], ended["transport"]) == (id, "ada", "websocket")
+            assert (ended["code"], ended["reason"]) == (4401, "token_revoked")
+            assert ended["connected_at"] <= ended["ended_at"]
+            assert ended["node"] == gate.service.gateway.cluster.members.node
         assert [act["event"] for act in found["acts"]] == ["user.revoked"]
 
 

@@ -4,7 +4,7 @@ import { element } from '../element.js';
 import { act } from './audit.js';
 import { found, fragment, valueOf } from './links.js';
 import { bytes } from './now.js';
-import { busy, button, facts, field, input, missing, number, outcome, row, rows, say, section, time } from './parts.js';
+import { busy, button, counted, facts, field, input, missing, number, outcome, row, rows, say, section, time } from './parts.js';
 
 const FORGOTTEN = {
   trimmed: 'The event is no longer kept: it was trimmed, or a newer value of its item took its place.',
@@ -67,7 +67,7 @@ const LARGEST = 10;
 function tenantCard(stats, all, more) {
   const largest = [...all].sort((a, b) => b.connections - a.connections).slice(0, LARGEST);
   const listed = rows('Rooms', largest.map(({ room, connections, users }) => row({
-    room: found(room), connections: `${connections} ${connections === 1 ? 'connection' : 'connections'}`, users: `${users} ${users === 1 ? 'user' : 'users'}`,
+    room: found(room), connections: counted(connections, 'connection'), users: counted(users, 'user'),
   })), 'tenant-rooms');
   const hint = more ? 'The largest of its first 1,000 rooms by name' : all.length > LARGEST ? 'Its largest rooms' : 'Its rooms';
   return element('article', { class: 'card', 'data-testid': 'found-tenant' }, element('h3', {}, `Tenant ${stats.tenant}`), facts([
@@ -81,7 +81,7 @@ function summary({ query, tenant, ...answer }, parts) {
   return (parts ? `Found in tenant ${tenant}.` : `Nothing is known of ${query} in tenant ${tenant}.`) + missing(answer);
 }
 
-function described({ query, user, room, event, forgotten, token, connections, more, similar, acts }) {
+function described({ query, user, room, event, forgotten, token, connections, more, ended, similar, acts }) {
   const parts = [];
   const card = (title, testid, ...children) => parts.push(element('article', { class: 'card', 'data-testid': testid }, element('h3', {}, title), ...children));
   if (user) {
@@ -109,6 +109,7 @@ function described({ query, user, room, event, forgotten, token, connections, mo
     const title = `${connections.length}${more ? ' of more' : ''} ${connections.length === 1 ? 'connection' : 'connections'}`;
     card(title, 'found-connections', rows('Connections', connections.map(connection)));
   }
+  if (ended.length) card('Ended in the last 10 minutes', 'found-ended', rows('Ended connections, newest first', ended.map(endedConnection)));
   if (similar.length) card('Similar names', 'found-similar', element('p', {}, ...similar.flatMap((name, at) => [at ? ', ' : '', found(name)])));
   if (acts.length) card('Acts', 'found-acts', rows('Acts, newest first', acts.map(act)));
   return parts;
@@ -119,8 +120,20 @@ const ways = (...links) => element('p', { class: 'ways' }, ...links.map(([text, 
 export const eventFacts = (event) => facts([
   ['event', found(event.event_id)], ['rooms', valueOf('rooms', event.rooms.join())], ['published', time(event.timestamp)],
   ['user', event.user_id && found(event.user_id)], ['agent', event.source_agent_id === null ? undefined : String(event.source_agent_id)],
-  ['item', event.key && `${event.key} (${event.op ?? 'set'})`], ['size', `${bytes(event.bytes)}, ${event.members} members of data`],
+  ['item', event.key && `${event.key} (${event.op ?? 'set'})`], ['size', `${bytes(event.bytes)}, ${counted(event.members, 'member')} of data`],
 ]);
+
+function endedConnection(each) {
+  return row({
+    connection: found(each.connection_id),
+    user: element('span', {}, 'user ', found(each.user_id)),
+    ended: element('span', {}, 'ended ', time(each.ended_at)),
+    why: each.reason ? element('b', {}, `${each.code ?? ''} ${each.reason}`.trim()) : 'by the client',
+    label: each.client_id ? `“${each.client_id}”` : '',
+    node: element('span', { class: 'hint' }, each.node),
+    ways: ways(['Explain', 'explain', { connection_id: each.connection_id }]),
+  }, { 'data-testid': 'ended-connection' });
+}
 
 function connection(each) {
   return row({

@@ -4,7 +4,7 @@ import { connect } from '../client.js';
 import { element } from '../element.js';
 import { found, fragment, valueOf } from './links.js';
 import { bytes } from './now.js';
-import { button, field, input, number, outcome, row, rows, say, section, time } from './parts.js';
+import { button, counted, field, input, number, outcome, row, rows, say, section, time } from './parts.js';
 import { tailSocket } from './tail.js';
 
 const SHOWN = 200; // events in the list
@@ -117,7 +117,7 @@ function eventRow({ event_id: id, type, rooms, timestamp, user_id: user, bytes: 
     rooms: valueOf('rooms', rooms.filter((room) => room !== 'tenant' || rooms.length === 1).join()),
     user: user ? element('span', {}, 'user ', found(user)) : '',
     item: key ? element('span', { class: 'hint' }, `${op ?? 'set'} ${key}`) : '',
-    size: element('span', { class: 'hint' }, `${bytes(size)}, ${members} members`),
+    size: element('span', { class: 'hint' }, `${bytes(size)}, ${counted(members, 'member')}`),
     id: element('a', { href: fragment('find', { q: id }), class: 'short' }, id),
     payload: data ? element('pre', { tabindex: '0', 'aria-label': 'Payload' }, JSON.stringify(data, null, 2)) : '',
   }, { 'data-testid': 'live-event' });

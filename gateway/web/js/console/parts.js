@@ -69,6 +69,9 @@ export function time(text) {
   return element('time', { datetime: text, title: text }, shown);
 }
 
+/** A number with its noun. */
+export const counted = (count, noun) => `${number(count)} ${noun}${count === 1 ? '' : 's'}`;
+
 export const number = (value) => value.toLocaleString([], { maximumFractionDigits: 1 });
 
 /** Runs what a button or form starts: no second time meanwhile, and a failure is shown. */
