@@ -62,7 +62,7 @@ def find_peers(chosen: str | None) -> tuple[list[Peer], dict[str, str]]:
 def measure(bench: Bench, run: Run) -> None:
     """Every workload with every peer once, then all of it again."""
     for workload in run.workloads:
-        rounds = min(run.rounds, workload.most_rounds or run.rounds)
+        rounds = min(run.rounds, workload.max_rounds or run.rounds)
         for round in range(rounds):
             for peer in run.peers:
                 if not workload.suits(peer):

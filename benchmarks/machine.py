@@ -1,4 +1,4 @@
-"""The machine: who runs on which core, limits, and what to write down about it."""
+"""The machine: the cores for server and load, limits, and a description for the report."""
 
 import contextlib
 import os
@@ -23,7 +23,7 @@ class Cores:
 
     @property
     def shared(self) -> bool:
-        """Whether server and load are in each other's way: then the figures mean little."""
+        """Whether server and load share a core, which makes the figures meaningless."""
         return self.server == self.load
 
 

@@ -26,23 +26,24 @@ SMALL_BUFFER: Final = 4_096
 
 
 class Stalled(Exception):
-    """Events did not arrive, or others did than were published."""
+    """Published events did not arrive, or other ones did."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """The options of every workload. `quick` takes a tenth of the time: a smoke test, not for publication."""
+    """The options of every workload. `quick` measures for a fifth of the time, with a fifth of the connections: a smoke
+    test, not for publication."""
 
     cores: Cores
     receivers: Receivers
     quick: bool = False
 
     def seconds(self, full: float) -> float:
-        """How long to measure what takes `full` seconds."""
+        """The duration of a measurement that takes `full` seconds."""
         return full / 5 if self.quick else full
 
     def count(self, full: int) -> int:
-        """How many connections to make of `full`."""
+        """The number of connections for a workload with `full`."""
         return full // 5 if self.quick else full
 
 
@@ -56,10 +57,10 @@ class Figure:
 
 
 class Meter:
-    """Weighs a server while it is the context.
+    """A context manager that measures the CPU time of a server.
 
-    In seconds: `wall` by the clock; `server` and `load`, the CPU time of the server and of this process; `idle`, for
-    which the server's core had nothing to do. What is then left of that core went to others on this machine.
+    In seconds: `wall` by the clock; `server` and `load`, the CPU time of the server and of this process; `idle`, that
+    of the server's core. The rest of that core went to other processes of this machine.
     """
 
     def __init__(self, server: Server) -> None:

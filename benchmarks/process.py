@@ -1,4 +1,4 @@
-"""Servers under test as processes: started on a core, weighed, and gone afterwards whatever happens."""
+"""Servers under test as processes: started on a core, measured, and always killed afterwards."""
 
 import contextlib
 import ctypes
@@ -71,7 +71,7 @@ class Server:
 
     @property
     def stdin(self) -> IO[bytes]:
-        """Where servers that publish from inside take their orders."""
+        """The standard input, from which servers that publish in process read orders."""
         assert self._process.stdin is not None
         return self._process.stdin
 

@@ -39,9 +39,9 @@ class Workload:
     run: Callable[["Bench", "Peer"], Iterator["Figure"]]
     columns: Sequence[Column]
     suits: Callable[["Peer"], bool] = general
-    """Which peers can do this work."""
-    most_rounds: int | None = None
-    """For one that takes long."""
+    """The predicate for peers that support this workload."""
+    max_rounds: int | None = None
+    """The maximum number of rounds, for a workload that takes long."""
     one_table: bool = False
     """Whether the cases are the columns of one table, of the first metric; else each has a table."""
 

@@ -20,7 +20,7 @@ class Spread:
 
 
 def ratios(values: Sequence[float], others: Sequence[float]) -> Spread | None:
-    """How many times `others` each of `values` is, round by round; None where no round has both.
+    """The ratio of `values` to `others`, round by round; None where no round has both.
 
     A machine shared with other work is slow for a while and then fast again: two figures of one round saw much the same
     of that, so their ratio spreads less than they do.

@@ -66,7 +66,7 @@ class Retry(StrEnum):
     """With another token, and once only until one is accepted."""
 
     WITHOUT_CURSOR = "without_cursor"
-    """Without `since`: what came before is lost."""
+    """Without `since`: earlier events are lost."""
 
 
 @dataclass(frozen=True, slots=True)

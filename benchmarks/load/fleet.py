@@ -13,18 +13,18 @@ from benchmarks.frames import split
 from benchmarks.load.receiver import Receiver
 
 CONNECT_SECONDS: Final = 30.0
-"""How long a connection may take until it is ready, the time it waits for others included."""
+"""The timeout of a connection until it is ready, including the time it waits for others."""
 
 _ABORT: Final = struct.pack("ii", 1, 0)
 
 
 class ConnectFailed(Exception):
-    """A server refused a connection or fell silent."""
+    """A server refused a connection, or did not answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Dialogue:
-    """How one client gets from the TCP connection to its subscription.
+    """The steps of one client from the TCP connection to its subscription.
 
     It sends `request`, then on the 101 `hello`, and is ready when a message has come that contains `ready`; where
     `ready` is empty, at once.
@@ -47,7 +47,7 @@ class _Opening:
         self.upgraded = False
 
     def receive(self) -> bool:
-        """Go on as far as what has come allows; whether the connection is ready."""
+        """Process the bytes that have come; returns whether the connection is ready."""
         data = self.socket.recv(65_536)
         if not data:
             raise ConnectFailed(f"the server closed the connection after {self.received[:500]!r}")

@@ -1,4 +1,5 @@
-"""How events get into a server: in a line to a server that publishes from inside, or over HTTP or its own protocol."""
+"""Publishers of events to a server: by a line to a server that publishes in process, over HTTP, or by its own
+protocol."""
 
 import json
 import select

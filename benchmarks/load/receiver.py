@@ -20,7 +20,7 @@ from typing import Final, Protocol
 from benchmarks.frames import masked, server_header
 
 LATENCIES: Final = 4_000_000
-"""How many latencies are kept until the next reset; later ones are dropped."""
+"""The number of latencies that are kept until the next reset; later ones are dropped."""
 
 _source = Path(__file__).with_name("receiver.c")
 _mark = re.compile(rb'"at":"(\d{20})')
@@ -64,7 +64,7 @@ class Receiver(Protocol):
 
     @property
     def closed(self) -> int:
-        """How many connections the server has closed."""
+        """The number of connections that the server has closed."""
 
     def frames(self, index: int) -> int:
         """The messages that one connection received."""
@@ -73,7 +73,7 @@ class Receiver(Protocol):
         """Seconds from publishing to receipt, sorted."""
 
     def close(self) -> None:
-        """Give back what it holds; the connections are not its own."""
+        """Release its resources, but not the connections."""
 
 
 class CReceiver:

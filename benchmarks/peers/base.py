@@ -15,7 +15,7 @@ from benchmarks.process import Server
 
 FOLDER: Final = Path(__file__).resolve().parent.parent
 CACHE: Final = FOLDER / ".cache"
-"""Where `python -m benchmarks --install` puts the peers."""
+"""The folder in which `python -m benchmarks --install` installs the peers."""
 SERVERS: Final = FOLDER / "servers"
 INSTALL: Final = "python -m benchmarks --install"
 
@@ -45,7 +45,7 @@ class Peer(Protocol):
         """The server, pinned to a core."""
 
     def dialogue(self, server: Server, rooms: Sequence[str], number: int) -> Dialogue:
-        """How client `number` connects and subscribes to `rooms`."""
+        """The dialogue in which client `number` connects and subscribes to `rooms`."""
 
     def publisher(self, server: Server) -> Publisher:
         """The cheapest way in that the peer offers."""

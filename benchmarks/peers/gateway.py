@@ -45,7 +45,7 @@ def batch_headers(scope: Sequence[str] = ("publish",), tenant: str = TENANT) -> 
 
 
 def dialogue(server: Server, rooms: Sequence[str], number: int, tenant: str = TENANT) -> Dialogue:
-    """How client `number`, with a token of its own, subscribes to `rooms` of a tenant."""
+    """The dialogue in which client `number`, with a token of its own, subscribes to `rooms` of a tenant."""
     bearer = token(f"user-{number}", ["subscribe"], tenant)
     path = f"/ws/dashboard?token={bearer}&rooms={','.join(rooms)}"
     return Dialogue(upgrade(path, server.port), ready=b'"type":"subscribed"')

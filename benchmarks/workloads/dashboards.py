@@ -48,7 +48,7 @@ def audiences(connections: int) -> list[tuple[str, str]]:
 
 
 def listeners(connections: int, audience: Sequence[str]) -> int:
-    """How many connections are in one of these rooms."""
+    """The number of connections in these rooms."""
     return sum(not set(audience).isdisjoint(rooms_of(number)) for number in range(connections))
 
 

@@ -93,7 +93,7 @@ class Quiet:
 
 
 def dialogue(port: int, user: str, tenant: str, number: int, since: str = "") -> Dialogue:
-    """How a client of a tenant subscribes, and resumes from a cursor."""
+    """The dialogue in which a client of a tenant subscribes, and resumes from a cursor."""
     bearer = token(f"{user}-{number}", ["subscribe"], tenant)
     path = f"/ws/dashboard?token={bearer}&rooms={_ROOM[0]}" + (f"&since={since}" if since else "")
     return Dialogue(upgrade(path, port), ready=b'"type":"subscribed"')

@@ -61,5 +61,5 @@ WORKLOAD: Final = Workload(
         Column("microseconds", "µs of CPU each", "{:.2f}"),
     ),
     suits=lambda peer: peer.name == "gateway-http",
-    most_rounds=2,
+    max_rounds=2,
 )

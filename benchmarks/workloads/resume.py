@@ -159,5 +159,5 @@ WORKLOAD: Final = Workload(
         Column("server_share", "load of the node on its core", "{:.0%}"),
     ),
     suits=lambda peer: peer.name in ("gateway-http", "gateway-redis"),
-    most_rounds=1,
+    max_rounds=1,
 )

@@ -97,5 +97,5 @@ WORKLOAD: Final = Workload(
         Column("server_idle", "that core idle", "{:.0%}"),
     ),
     suits=lambda peer: peer.name == "gateway",
-    most_rounds=2,
+    max_rounds=2,
 )

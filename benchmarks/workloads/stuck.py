@@ -52,5 +52,5 @@ WORKLOAD: Final = Workload(
         Column("share", "others got", "{:.1%}"),
     ),
     suits=lambda peer: peer.name in ("gateway", "ws", "nats", "uws"),
-    most_rounds=2,
+    max_rounds=2,
 )

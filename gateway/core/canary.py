@@ -54,7 +54,7 @@ class CanaryJudge:
         self._sources: dict[str, _Source] = {}
         self._found: dict[Result, str] = {}
         self.seconds: float | None = None
-        """From the beginning of the check until its event arrived; None before."""
+        """Seconds from the beginning of the check until its event arrived; None before."""
 
     def begin(self, now: float) -> dict[str, Any]:
         """Begin a check; returns the data of its event."""

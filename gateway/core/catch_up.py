@@ -98,7 +98,7 @@ def history_start(connection: Connection, window: Window, rooms: list[str], coun
 
 
 def _spans(rooms: Mapping[str, int], seen: Mapping[str, int], after: int, until: int) -> Spans:
-    """By room, the part of the log with entries of `rooms` (each from its offset on) that `seen` rooms did not bring.
+    """The parts of the log, by room, with entries of `rooms` (each from its offset on) that `seen` rooms did not bring.
     It may include entries of a room in `seen` that is not in `rooms`."""
     until = min(until, seen.get(TENANT_ROOM, until))  # which brings everything
     return {

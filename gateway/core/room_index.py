@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 from schemas.rooms import TENANT_ROOM
 
 Spans = Mapping[str, tuple[int, int]]
-"""By room, a range of the log: the offsets above the first number, up to the second."""
+"""Ranges of the log by room: the offsets above the first number, up to the second."""
 
 _COMPACT: Final = 64
 

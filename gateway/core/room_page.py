@@ -10,7 +10,7 @@ MAX_LIMIT: Final = 1_000
 """Events of one page."""
 
 PAGE_BYTES: Final = 1024 * 1024
-"""After which a page ends, one frame more or less."""
+"""Bytes after which a page ends, give or take a frame."""
 
 
 @dataclass(frozen=True, slots=True)

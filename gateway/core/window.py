@@ -96,7 +96,7 @@ class Window:
         self._purge_at = PURGE_SUPERSEDED
 
     def __len__(self) -> int:
-        """How many entries from `first` on are not superseded."""
+        """The number of entries from `first` on that are not superseded."""
         return self._count
 
     @property

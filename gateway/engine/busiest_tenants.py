@@ -42,7 +42,7 @@ class BusiestTenants:
         self._manager = manager
         self._log = log
         self._before: dict[str, TenantCounts] = {}
-        """By shown tenant, its counts when it took its place."""
+        """The counts of each shown tenant when it was first shown."""
 
     async def collect(self) -> dict[str, TenantCounts]:
         """The counters of the shown tenants and of `OTHER`. O(tenants), in slices between which the event loop goes

@@ -118,6 +118,7 @@ class Marks:
                 self._delivery.write_at_head(batch, recipients)
 
     def as_of(self, tenant: str) -> str | None:
-        """When the head of this node's window was last known to be the head of the log; None while that is unknown."""
+        """The time at which the head of this node's window was last known to be the head of the log; None while
+        unknown."""
         staleness = self._log.staleness(tenant)
         return None if staleness is None else rfc3339(self._connections.clock() - staleness)

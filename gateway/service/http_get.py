@@ -14,7 +14,7 @@ from urllib.error import HTTPError
 from gateway.core.version import VERSION
 
 USER_AGENT: Final = f"gathering-gateway/{VERSION}"
-"""Some firewalls refuse the default user agent of Python's library."""
+"""The `User-Agent`; some firewalls refuse the default one of Python's library."""
 
 
 def http_get(url: str, timeout: float, max_bytes: int, headers: Mapping[str, str] = MappingProxyType({})) -> bytes:

@@ -21,7 +21,7 @@ class Retry(StrEnum):
     """With another token, once until one is accepted."""
 
     WITHOUT_CURSOR = "without_cursor"
-    """Without `since`: what came before is lost."""
+    """Without `since`: earlier events are lost."""
 
 
 NO_CLOSE: Final = 1006

@@ -50,7 +50,7 @@ class TotalsExchange:
             await asyncio.sleep(0)
 
     async def read(self, tenants: Iterable[str], forget_ended: bool) -> dict[str, dict[str, TenantTotals]]:
-        """By tenant, the totals of the other running nodes. With `forget_ended` those of stopped nodes are deleted.
+        """The totals of the other running nodes, by tenant. With `forget_ended` those of stopped nodes are deleted.
         Raises the exceptions of redis-py."""
         names = list(tenants)
         async with self._redis.pipeline(transaction=False) as pipeline:
