@@ -133,8 +133,14 @@ def test_steps(args: "list[str]") -> "dict[str, list[str]]":
     if "-m" in args:  # it says itself what to run
         return {**steps, "pytest": [*parallel, *args]}
     # What has a limit of less than about a second in time shares the machine with one other of its kind.
-    timing = ["pytest", "-n", "2", "--dist", "worksteal", "-m", "timing and not chaos", *args]
+    timing = ["pytest", "-n", "2", "--dist", "worksteal", "-m", "timing and not chaos", *(args or timing_tests())]
     return {**steps, "pytest": [*parallel, "-m", "not timing and not chaos", *args], "pytest, timing": timing}
+
+
+def timing_tests() -> "list[str]":
+    """The files that have such tests: to collect all of them takes each worker seconds."""
+    files = sorted((ROOT / "tests").rglob("test_*.py"))
+    return [str(path.relative_to(ROOT)) for path in files if "mark.timing" in path.read_text(encoding="utf-8")]
 
 
 def compile_tests() -> "subprocess.Popen[bytes]":

@@ -12,6 +12,8 @@ import dev
 
 Installs = Callable[[str], list[str]]
 
+TIMED = "pytest.mark." + "timing"
+
 
 def pins(lock: Path) -> dict[str, str]:
     """Each requirement of a lock with its marker and its hashes."""
@@ -129,6 +131,13 @@ def test_each_test_is_run_in_one_step_of_two() -> None:
     parallel, timing = (command for name, command in dev.test_steps(["-k", "rooms"]).items() if "pytest" in name)
     assert parallel[-4:] == ["-m", "not timing and not chaos", "-k", "rooms"]
     assert timing == ["pytest", "-n", "2", "--dist", "worksteal", "-m", "timing and not chaos", "-k", "rooms"]
+    *_, timing = dev.test_steps([]).values()
+    marked = {
+        str(path.relative_to(dev.ROOT)) for path in (dev.ROOT / "tests").rglob("*.py") if TIMED in path.read_text()
+    }
+    assert timing[:7] == ["pytest", "-n", "2", "--dist", "worksteal", "-m", "timing and not chaos"]
+    assert set(timing[7:]) >= marked > set()
+    assert "tests/unit/core/test_cursor.py" not in timing
     (chosen,) = (command for name, command in dev.test_steps(["-m", "chaos"]).items() if "pytest" in name)
     assert chosen[-2:] == ["-m", "chaos"]
 

@@ -11,12 +11,13 @@ class ReservedPort:
 
     def __init__(self, number: int = 0) -> None:
         self._socket = socket.socket()
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             self._socket.bind(("127.0.0.1", number))
         except OSError:
             self._socket.close()
             raise
+        # Not before: two reservations that both have it can be of one port.
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.number: int = self._socket.getsockname()[1]
 
     def close(self) -> None:
