@@ -25,7 +25,7 @@ from benchmarks.peers.gateway import REFUSAL, GatewayObserved
 from benchmarks.report import Column, Workload
 
 SUBSCRIBERS: Final = 500
-TURNS: Final = 6
+TURNS: Final = 5
 SECONDS: Final = 1.0
 _ROOM: Final = ("circle:7",)
 _SCRAPE: Final = (
