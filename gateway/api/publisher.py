@@ -83,6 +83,8 @@ class HttpPublisher:
 
     def _try_append(self, scope: Scope, identity: Identity, item: Any, traceparent: str | None) -> UnderWay:
         try:
+            if isinstance(item, GatewayError):  # its JSON was too long to be parsed
+                raise item
             tenant, draft = self._publishing.draft(identity, self.validate(item), traceparent)
             return self._publishing.append(tenant, draft), draft.rooms
         except Exception as error:

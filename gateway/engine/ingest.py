@@ -21,6 +21,9 @@ SLICE: Final = BUDGET // EVENT_COST
 PARSED_BYTES: Final = 3_000
 """Bytes of JSON that are parsed, or validated and encoded, in the time of one small event."""
 
+SCANNING: Final = 8
+"""The time of looking at a byte for the end of a value, in that of parsing one."""
+
 AT_ONCE: Final = 8
 """Concurrent batches of one tenant: small ones share iterations of the loop, so that their events leave together."""
 
@@ -158,6 +161,14 @@ class IngestBatch:
         come too late. Raises `GatewayError` likewise."""
         try:
             await self._parse(size, self._until, urgent=True)
+        except TimeoutError:
+            raise _refusal() from None
+
+    async def scan(self, size: int) -> None:
+        """Wait until so many bytes may be looked at for the end of a value. Raises `GatewayError` likewise."""
+        try:
+            cost = SCANNING * parsing_cost(size)
+            await self._scheduler.turn(self._own.name, cost, self._until, urgent=True)
         except TimeoutError:
             raise _refusal() from None
 

@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from gateway.core.log import Draft, Receipt
+from gateway.engine import ingest
 from gateway.logs.memory import MemoryLog
 from tests.support.clients import assert_problem, fence, http
 from tests.support.inprocess import RunningGateway, running, service_with
@@ -270,6 +271,38 @@ async def test_a_batch_may_be_larger_than_an_event() -> None:
         assert not any("error" in result for result in response.json()["results"])
         response = await api.post("/events/batch", json={"events": [event] * 300})
         assert_problem(response, 413, "message_too_large")
+
+
+@pytest.mark.parametrize("fast", [True, False])
+async def test_each_event_of_a_large_batch_is_judged_by_itself(
+    gate: RunningGateway, fast: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of 600 kB among others, and one that is no object; and what is no batch is 422 as a small one is."""
+    for limit in ("MAX_WAIT", "MAX_SECONDS"):
+        monkeypatch.setattr(ingest, limit, PATIENCE)
+    good, long = {**EVENT, "data": {"x": "y" * 30_000}}, {**EVENT, "data": {"x": "},{" * 200_000}}
+    async with http(gate, gate.token()) as api:
+        if not fast:
+            api.headers["Origin"] = gate.url
+        response = await api.post("/events/batch", json={"events": [good, long, 7, *[good] * 30]})
+        assert response.status_code == 202, response.text
+        results = response.json()["results"]
+        assert [each.get("error", {}).get("code") for each in results[:4]] == [
+            None,
+            "message_too_large",
+            "bad_message",
+            None,
+        ]
+        assert all("event_id" in each for each in results[3:])
+        head = gate.service.gateway.log.window("acme").head
+        body: dict[str, Any] = {"events": [good] * 40, "more": 1}
+        for some in (body, {**body, "events": [good]}):
+            assert_problem(await api.post("/events/batch", json=some), 422, "bad_message")
+        text = json.dumps({"events": [good] * 40})
+        for cut in (text[:-1], text[:-2] + ",]}", text.replace('"y', '"\x01y')):
+            headers = {"Content-Type": "application/json"}
+            assert_problem(await api.post("/events/batch", content=cut, headers=headers), 400, "bad_message")
+        assert gate.service.gateway.log.window("acme").head == head
 
 
 # ---- when the log fails

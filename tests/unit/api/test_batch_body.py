@@ -15,6 +15,7 @@ from gateway.api import batch_body
 from gateway.api.batch_body import PIECE, parse_batch
 from gateway.api.body import PART, Body
 from gateway.api.problems import BodyError
+from gateway.core.errors import GatewayError
 from gateway.engine import ingest
 from gateway.engine.fair_share import FairShare
 from gateway.engine.ingest import ESCAPED, IngestScheduler
@@ -26,6 +27,18 @@ TRAPS = ["},{", "} , {", '"},{"', "]}", '\\"},\n{', "é},{"]
 def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ingest, "MAX_WAIT", 60.0)
     monkeypatch.setattr(ingest, "MAX_SECONDS", 60.0)
+
+
+def recorded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The sizes of what is parsed from now on."""
+    sizes: list[int] = []
+
+    def parse(body: bytes, **options: Any) -> Any:
+        sizes.append(len(body))
+        return from_json(body, **options)
+
+    monkeypatch.setattr(batch_body, "from_json", parse)
+    return sizes
 
 
 async def parsed(body: bytes) -> Any:
@@ -103,13 +116,7 @@ async def test_no_piece_of_a_large_body_is_much_larger_than_the_others(monkeypat
 
 async def test_a_first_event_unlike_the_others_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where no other event begins as the first one does, the body is divided all the same."""
-    sizes: list[int] = []
-
-    def parse(body: bytes, **options: Any) -> Any:
-        sizes.append(len(body))
-        return from_json(body, **options)
-
-    monkeypatch.setattr(batch_body, "from_json", parse)
+    sizes = recorded(monkeypatch)
     event = {"type": "a.b", "data": {"of": "x" * 16_000}, "circle_id": 1}
     body = json.dumps({"events": [{"idempotency_key": "1", **event}, *[event] * 999]}).encode()
     assert len((await parsed(body))["events"]) == 1_000
@@ -125,31 +132,68 @@ async def test_no_more_events_are_parsed_than_a_batch_may_have() -> None:
 NESTED = b",".join([b'{"type":1}'] * 200_000)
 
 
+MANY = b",".join([b'{"type":"%b"}' % (b"a" * 1_000)] * 900)
+
+
+def shown(events: list[Any]) -> list[Any]:
+    """The events, with the code of an error in the place of one that was not parsed."""
+    return [str(each.code) if isinstance(each, GatewayError) else each for each in events]
+
+
+LONG = "message_too_large"
+
+
 @pytest.mark.parametrize(
-    "body",
+    ("body", "events"),
     [
-        b'{"events":[{"type":[' + NESTED + b"]}]}",
-        b'{"events":[{"type":1},{"type":[' + NESTED + b"]}]}",
-        b'{"more":[' + NESTED + b'],"events":[{"type":1}]}',
-        b'{"events":[{"type":1}],"more":[' + NESTED + b"]}",
-        b'{"events":[{"type":1},' + NESTED,
-        b'{"events":[{"type":[' + b"1," * 1_000_000 + b"1]}]}",
-        b'{"events":[{"type":' + b"[" * 1_000_000 + b"]" * 1_000_000 + b"}]}",
+        (b'{"events":[{"type":[' + NESTED + b"]}]}", [LONG]),
+        (b'{"events":[{"type":1},{"type":[' + NESTED + b"]} , {}]}", [{"type": 1}, LONG, {}]),
+        (
+            b'{"events":[ 1,null,{"type":[' + b"1," * 1_000_000 + b'1]},"a",[],{"type":2}\n]}',
+            [1, None, LONG, "a", [], {"type": 2}],
+        ),
+        (b'{"events":[{"type":' + b"[" * 1_000_000 + b"]" * 1_000_000 + b"}]}", [LONG]),
+        (b'{"events":["' + b'\\"' * 1_000_000 + b'",{"type":3}]}', [LONG, {"type": 3}]),
+        (b'{"events":[{"type":"},{"},[[' + NESTED + b"]],12]}", [{"type": "},{"}, LONG, 12]),
     ],
 )
-async def test_no_step_is_longer_than_an_event_may_be(body: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A large body that is not only events of a bounded size is refused, and little of it parsed."""
-    sizes: list[int] = []
+async def test_an_event_that_is_too_long_is_refused_by_itself(
+    body: bytes, events: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Events before and behind it are parsed, in short steps."""
+    sizes = recorded(monkeypatch)
+    assert shown((await parsed(body))["events"]) == events
+    assert max(sizes, default=0) <= PIECE + ESCAPED * 65_536 + 2  # brackets
 
-    def parse(body: bytes, **options: Any) -> Any:
-        sizes.append(len(body))
-        return from_json(body, **options)
 
-    monkeypatch.setattr(batch_body, "from_json", parse)
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b'{"more":[' + NESTED + b'],"events":[{"type":1}]}', 422),
+        (b'{"events":[{"type":1}],"more":[' + NESTED + b"]}", 422),
+        (b'{"events":[{"type":[' + NESTED + b']}],"events":[{"type":1}]}', 422),
+        (b'{"events":{"type":[' + NESTED + b"]}}", 422),
+        (b'[{"events":[' + NESTED + b"]}]", 422),
+        (b'{"events":[{"type":1},' + NESTED, 400),
+        (b'{"events":[' + MANY + b",]}", 400),
+        (b'{"events":[' + MANY + b",{]}", 400),
+        (b'{"events":[' + MANY + b' {"type":1}]}', 400),
+        (b'{"events":[' + MANY + b",{'type':1}]}", 400),
+        (b'{"events":[{"type":[' + NESTED + b"]},]}", 400),
+        (b'{"events":[{"type":[' + NESTED + b"]} 1]}", 400),
+        (b'{"events":[{"type":[' + NESTED + b"]}", 400),
+        (b"x" * 1_000_000, 400),
+    ],
+)
+async def test_a_large_body_that_is_no_batch_is_refused(
+    body: bytes, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the status of a small one, and in short steps."""
+    sizes = recorded(monkeypatch)
     with pytest.raises(BodyError) as refused:
         await parsed(body)
-    assert refused.value.status_code in (400, 413)
-    assert max(sizes, default=0) <= PIECE + ESCAPED * 65_536 + 2  # brackets
+    assert refused.value.status_code == status
+    assert max(sizes, default=0) <= PIECE + ESCAPED * 65_536 + 2
 
 
 async def test_events_of_any_valid_size_are_taken_however_they_are_escaped() -> None:
@@ -166,13 +210,7 @@ async def test_events_in_which_pieces_could_end_anywhere_are_found_one_by_one() 
 
 
 async def test_events_of_objects_like_events_cost_a_few_times_their_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    sizes: list[int] = []
-
-    def parse(body: bytes, **options: Any) -> Any:
-        sizes.append(len(body))
-        return from_json(body, **options)
-
-    monkeypatch.setattr(batch_body, "from_json", parse)
+    sizes = recorded(monkeypatch)
     body = json.dumps({"events": [{"type": "a.b", "data": {"list": [{"type": 1}] * 1_000}}] * 1_000}).encode()
     assert await parsed(body) == whole(body)
     assert sum(sizes) <= 4 * len(body)
