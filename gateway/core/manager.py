@@ -96,23 +96,35 @@ class ConnectionManager:
 
     def remove(self, connection: Connection) -> bool:
         """Remove a connection; False where it is not in the index."""
+        if not self.detach(connection):
+            return False
+        self.forget(connection)
+        return True
+
+    def detach(self, connection: Connection) -> bool:
+        """Remove a connection from the open ones, False where it is not one. `forget` must follow: until then it is
+        still in its rooms, and of its user."""
         index = self.of(connection.identity.tenant)
         if index.connections.pop(connection.id, None) is None:
             return False
+        index.messages_sent += connection.sent
+        return True
+
+    def forget(self, connection: Connection) -> None:
+        """Remove a detached connection from its rooms and its user's connections."""
+        index = self.of(connection.identity.tenant)
         connection.end_round()
         rooms, connection.rooms = connection.rooms, {}
         for room in rooms:
             _discard(index.rooms, room, connection)
         _discard(index.users, connection.identity.user_id, connection)
         index.streams.pop(connection, None)
-        index.messages_sent += connection.sent
         try:
             if self.removals is not None:
                 self.removals.on_removed(connection, rooms)
         finally:
             if self.observer is not None:
                 self.observer.on_left(connection, rooms)
-        return True
 
     def join(self, connection: Connection, room: str, after: int) -> None:
         """Add a connection to a room, for events at offsets above `after`."""

@@ -72,7 +72,7 @@ class CanaryClient:
         """Disconnect."""
         connection, self._connection, self._joined = self._connection, None, False
         if connection is not None:
-            self._connections.on_transport_closed(connection)
+            self._connections.remove(connection)
 
     async def _connect(self) -> None:
         self.leave()

@@ -164,7 +164,9 @@ class Connections:
         transport.close(code, reason)
 
     def close(self, connection: Connection, code: CloseCode, reason: str) -> None:
-        """Close a connection: nothing more is written to it."""
+        """Close a connection: nothing more is written to it. No-op where it is closed."""
+        if not self.is_open(connection):
+            return
         if code is CloseCode.SERVICE_RESTART:  # of all connections at a shutdown
             counts.count_close(code)
         else:
@@ -174,7 +176,7 @@ class Connections:
     def _close(self, connection: Connection, code: CloseCode, reason: str) -> None:
         connection.note_close(code, reason)
         try:
-            self.on_transport_closed(connection)
+            self.remove(connection)
         finally:
             connection.transport.close(code, reason)
 
@@ -190,26 +192,32 @@ class Connections:
         except Exception:
             logger.exception("closing a failed connection failed as well")
 
-    def on_transport_closed(self, connection: Connection) -> None:
+    def remove(self, connection: Connection) -> None:
         """Undo what opening did; idempotent. A step that fails prevents none of the others: the
         connection must not stay in an index."""
-        if not self.is_open(connection):
-            return
-        try:
-            self.expirations.forget(connection)
-        finally:
+        if self.detach(connection):
             try:
                 self.admission.release(connection)
             finally:
-                self._remove(connection)
+                self.forget(connection)
 
-    def _remove(self, connection: Connection) -> None:
+    def detach(self, connection: Connection) -> bool:
+        """Count a connection as closed, False where it is. `admission.release` and `forget` must follow."""
         tenant = connection.identity.tenant
         index, now = self.manager.of(tenant), self.timer()
+        if not self.manager.detach(connection):
+            return False
         index.connection_seconds += now
-        if len(index.connections) == 1:
+        if not index.connections:
             self._idle_since[tenant] = now
-        self.manager.remove(connection)
+        return True
+
+    def forget(self, connection: Connection) -> None:
+        """Remove a detached connection from all indexes."""
+        try:
+            self.expirations.forget(connection)
+        finally:
+            self.manager.forget(connection)
 
     # ---- sweeps
 

@@ -10,6 +10,7 @@ from typing import Final
 from gateway.core import subscription
 from gateway.core.catch_up import BATCH_BYTES, Progress, send_next_batch, skip_gap
 from gateway.core.connection import Connection
+from gateway.core.connection_record import record_unknown
 from gateway.core.frame import Batch
 from gateway.core.log import Log
 from gateway.core.manager import BatchWriter, Recipients
@@ -169,10 +170,14 @@ class Delivery:
             return min(batch.first for part in slices for batch, _ in part) - 1
         return self.pending.first(tenant) - 1 if tenant in self.pending else self._log.window(tenant).head
 
-    def partly_delivered(self, tenant: str) -> int:
-        """The offset up to which some of the live connections may have got the tenant's log, while it is delivered in
-        slices; 0 where it is not."""
-        return self._log.window(tenant).head if tenant in self._slices else 0
+    def abandon(self, connection: Connection, rooms: Iterable[str]) -> None:
+        """Deliver nothing more to a connection in `rooms`, whose client has gone: it stays where it is in the log."""
+        if connection.live:
+            tenant = connection.identity.tenant
+            head = self.delivered(tenant)
+            if tenant in self._slices:  # some of the live connections may have got what is delivered now
+                record_unknown(connection, rooms, head, self._log.window(tenant).head)
+            connection.fall_behind(head)
 
     def leave(self, connection: Connection, rooms: Sequence[str], kind: ChangeKind) -> None:
         """Leave rooms, for the reason `kind`, after the delivery of what is pending: a client still gets the events

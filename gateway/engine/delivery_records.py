@@ -6,7 +6,7 @@ from itertools import islice
 from typing import Any, Final
 
 from gateway.core.connection import Connection
-from gateway.core.connection_record import ConnectionRecord, record_of, record_unknown
+from gateway.core.connection_record import ConnectionRecord, record_of
 from gateway.core.delivery_judgement import Question
 from gateway.core.ended_connections import EndedConnections
 from gateway.core.explanation import explained
@@ -14,6 +14,7 @@ from gateway.core.log import Log
 from gateway.core.members import ClusterMembers
 from gateway.engine.connections import Connections
 from gateway.engine.delivery import Delivery
+from gateway.engine.disconnects import Disconnects
 from schemas.events import rfc3339
 from schemas.explain import ExplainedConnection, NodeExplanation
 from schemas.operations import EndedConnection
@@ -31,9 +32,17 @@ class DeliveryRecords:
     """Answers questions about this node's connections by their places and the changes of their rooms. It observes the
     removal of connections; delivering keeps nothing for it."""
 
-    def __init__(self, connections: Connections, delivery: Delivery, log: Log, members: ClusterMembers) -> None:
+    def __init__(
+        self,
+        connections: Connections,
+        delivery: Delivery,
+        disconnects: Disconnects,
+        log: Log,
+        members: ClusterMembers,
+    ) -> None:
         self._connections = connections
         self._delivery = delivery
+        self._disconnects = disconnects
         self._log = log
         self._members = members
         self._started_at = connections.clock()
@@ -43,9 +52,8 @@ class DeliveryRecords:
     def on_removed(self, connection: Connection, rooms: dict[str, int]) -> None:
         """Keep the record of a connection that has ended."""
         tenant, now = connection.identity.tenant, self._connections.clock()
+        self._delivery.abandon(connection, rooms)
         epoch, head = self._log.window(tenant).epoch, self._delivery.delivered(tenant)
-        if connection.live and (until := self._delivery.partly_delivered(tenant)):
-            record_unknown(connection, rooms, head, until)
         self._ended.add(tenant, record_of(connection, epoch, head, rooms, now), self._connections.timer())
 
     def sweep(self) -> None:
@@ -68,6 +76,7 @@ class DeliveryRecords:
         """The connections in question, judged. Waits a little for the acknowledgement of what was just written."""
         timer = self._connections.timer
         ends = timer() + ACKNOWLEDGE_SECONDS
+        await self._disconnects.settle(question.tenant, ends)
         while True:
             self._delivery.flush(question.tenant)
             found = list(self._judged(question))

@@ -90,7 +90,7 @@ class EventStreams:
                 connections.revalidate(connection.identity)
                 raise LogUnavailable("the connection was closed: connect again")
         except BaseException:
-            connections.on_transport_closed(connection)
+            connections.remove(connection)
             raise
         asyncio.get_running_loop().call_later(BEGIN_SECONDS, self._expire, connection)
         return AdmittedStream(connection, request, rooms)
@@ -98,7 +98,7 @@ class EventStreams:
     def _expire(self, connection: Connection) -> None:
         """Release a connection whose response was not started: its request failed, or was cancelled, on the way."""
         if connection.transport is _UNOPENED:
-            self._connections.on_transport_closed(connection)
+            self._connections.remove(connection)
 
     def begin(self, stream: AdmittedStream) -> None:
         """Write the first blocks and join the rooms; the connection has the transport of its client by now."""

@@ -15,6 +15,7 @@ from gateway.core.window import Entry
 from gateway.engine.connections import Connections
 from gateway.engine.delivery import Delivery
 from gateway.engine.delivery_records import DeliveryRecords
+from gateway.engine.disconnects import Disconnects
 from schemas.cluster import partial_field
 from schemas.codes import ErrorCode
 from schemas.events import decode_event, rfc3339
@@ -52,9 +53,11 @@ class _Found(NamedTuple):
 class Explain:
     """Explains deliveries. The caller checks the rights."""
 
-    def __init__(self, connections: Connections, delivery: Delivery, log: Log, cluster: Cluster) -> None:
+    def __init__(
+        self, connections: Connections, delivery: Delivery, disconnects: Disconnects, log: Log, cluster: Cluster
+    ) -> None:
         self._connections = connections
-        self.records = DeliveryRecords(connections, delivery, log, cluster.members)
+        self.records = DeliveryRecords(connections, delivery, disconnects, log, cluster.members)
         self._log = log
         self._cluster = cluster
         cluster.queries.attach("explain", self.records.answer)

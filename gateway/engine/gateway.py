@@ -23,6 +23,7 @@ from gateway.engine.authentication import Authentication
 from gateway.engine.commands import Commands
 from gateway.engine.connections import Connections
 from gateway.engine.delivery import Delivery, write_each
+from gateway.engine.disconnects import Disconnects
 from gateway.engine.drain import Drain
 from gateway.engine.event_streams import EventStreams
 from gateway.engine.explain import Explain
@@ -66,14 +67,13 @@ class Gateway(Host):
     ) -> None:
         self.log = log
         self.cluster = LocalCluster() if cluster is None else cluster
-        self.kinds = verifier.kinds
-        self.limits = limits or Limits()
-        self.clock = clock
+        self.kinds, self.limits, self.clock = verifier.kinds, limits or Limits(), clock
         self.lifecycle, self.tasks = Lifecycle(), TaskSet()
         self.connections = Connections(verifier, self.cluster.revocations, self.limits, clock, timer, contract)
         self.manager = self.connections.manager
         self.delivery = Delivery(self.connections, log, batch_writer)
         connections, delivery, tasks = self.connections, self.delivery, self.tasks
+        self.disconnects = Disconnects(connections, delivery)
         self.marks = Marks(connections, delivery, log, self.limits.mark_interval)
         self.presence = PresenceService(self.connections, self.delivery, self.cluster.members, log, access, self.tasks)
         self.revocation = RevocationService(self.connections, self.delivery, self.cluster)
@@ -83,10 +83,10 @@ class Gateway(Host):
         self.authentication = Authentication(self.connections, self.drain, self.tickets, access, self.tasks)
         self.handshakes: Handshakes = Handshakes(self.authentication, self.connections.shares)
         self.administration = Administration(self.connections, self.revocation, self.cluster, log)
-        self.explain = Explain(self.connections, self.delivery, log, self.cluster)
+        self.explain = Explain(connections, delivery, self.disconnects, log, self.cluster)
         self.rooms = RoomReader(self.connections, log, self.marks, access)
         self.subscriptions = Subscriptions(
-            self.connections, self.delivery, self.presence, log, self.log_status, self.marks, access, self.tasks
+            connections, delivery, self.presence, log, self.log_status, self.marks, access, tasks
         )
         self.event_streams = EventStreams(connections, delivery, self.drain, self.subscriptions, log, self.log_status)
         self.publishing = Publishing(self.connections, self.revocation, log, self.lifecycle)
@@ -112,6 +112,7 @@ class Gateway(Host):
         self.marks.start()
 
     async def _close(self) -> None:
+        self.disconnects.finish()
         self.connections.close_all(CloseCode.SERVICE_RESTART, "restart")
         await asyncio.gather(self.housekeeping.stop(), self.marks.stop(), self.tasks.cancel())
 
@@ -146,4 +147,4 @@ class Gateway(Host):
         self.delivery.on_writable(connection)
 
     def on_transport_closed(self, connection: Connection) -> None:
-        self.connections.on_transport_closed(connection)
+        self.disconnects.end(connection)

@@ -1,15 +1,25 @@
-"""The end of a connection whose clean-up fails in one step: the other steps are done all the same."""
+"""The end of a connection. Where its clean-up fails in one step, the other steps are done all the same."""
 
+import asyncio
+import socket
+import struct
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from gateway.core.connection import Connection
+from gateway.core.manager import ConnectionManager
+from gateway.engine.disconnects import AT_ONCE, DISCONNECT_COST
+from gateway.engine.fair_share import BUDGET
 from gateway.transports.uvicorn.endpoint import Endpoint, Supervised
 from tests.support.event_streams import streaming
 from tests.support.inprocess import running
 from tests.support.pauses import until, until_equal
+from tests.support.raw_client import handshake, request
 from tests.support.settings import settings_for
+from tests.transport.slow import unlimited
 
 
 def failing(step: Callable[..., object], failures: list[str]) -> Callable[..., None]:
@@ -71,6 +81,35 @@ async def test_a_failed_step_leaves_the_connection_in_no_index(stock: bool, monk
 
         await break_step(connections.expirations, "forget")
         await break_step(connections.admission, "release")
-        await break_step(manager, "remove")
+        await break_step(manager, "forget")
         await break_step(manager.removals, "on_removed")
         await break_step(presence, "on_left")
+
+
+@pytest.mark.parametrize("path", ["/ws/dashboard", "/events/stream"])
+async def test_clients_that_are_reset_at_once_leave_in_turns(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The event loop takes the ends of all of them in one iteration; the rest of the work is done in many."""
+    forgotten: Counter[int] = Counter()
+    iteration = 0
+    forget = ConnectionManager.forget
+
+    def count(manager: ConnectionManager, connection: Connection) -> None:
+        forgotten[iteration] += 1
+        forget(manager, connection)
+
+    monkeypatch.setattr(ConnectionManager, "forget", count)
+    async with unlimited() as gate:
+        manager = gate.service.gateway.manager
+        clients = [socket.create_connection(("127.0.0.1", gate.port)) for _ in range(200)]
+        for number, client in enumerate(clients):
+            target = f"{path}?token={gate.token(f'u{number}')}&rooms=circle:1"
+            client.sendall(handshake(target) if path.startswith("/ws") else request("GET", target))
+        await until(lambda: len(manager.of("acme").connections) == 200)
+        for client in clients:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            client.close()
+        while manager.of("acme").users:
+            await asyncio.sleep(0)
+            iteration += 1
+        assert sum(forgotten.values()) == 200
+        assert max(forgotten.values()) <= 2 * BUDGET // DISCONNECT_COST + AT_ONCE
