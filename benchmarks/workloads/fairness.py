@@ -4,9 +4,9 @@
 an event from the moment at which it fell due to its receipt; of a connection until it has subscribed. The floods, each
 from a client of lower priority: batches of 1,000 events on 16 connections; batches of 16 MiB on 4; 1,000 clients that
 resume at once with 10,000 events owed to each, again and again; 1,000 that connect at once, likewise; batches of 16
-events to a room of 5,000. Two things are no turns of a tenant: the event loop takes the ends of all connections that
-were aborted meanwhile in one iteration, and accepts new ones in the order of the kernel's queue. *Admission*: the quiet
-tenant's events that came and connections that were admitted, of all.
+events to a room of 5,000. Two things are no turns of a tenant: the event loop itself takes the ends of all connections
+that were aborted meanwhile in one iteration, and new ones are accepted in the order of the kernel's queue.
+*Admission*: the quiet tenant's events that came and connections that were admitted, of all.
 
 *Share*: four tenants post batches of 100 events without a pause, on 4, 8, 16 and 32 connections: the least share of one
 in any second, beside an equal one; and Jain's index of fairness. *Conservation*: one tenant's work per CPU-second, the

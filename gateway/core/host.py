@@ -16,9 +16,13 @@ class HandshakeQueue(Protocol):
     def busy(self) -> bool:
         """Whether a handshake has to wait."""
 
-    def queue(self, tokens: Secrets, address: str, begin: Callable[[], bool]) -> None:
-        """Call `begin` in a turn of the tenant of the tokens, or of the address. It resolves the handshake with
-        these tokens, without a further turn; False where the client has gone."""
+    def accept(self, tokens: Secrets, address: str, connect: Callable[[], object]) -> None:
+        """Call `connect` in a turn of the tenant of the tokens, or of the address. It makes the transport of a client
+        whose handshake has come; `queue` follows."""
+
+    def queue(self, tokens: Secrets, address: str, begin: Callable[[], bool], accepted: bool = False) -> None:
+        """Call `begin` in such a turn, of one that was `accepted` before those that were not. It resolves the handshake
+        with these tokens, without a further turn; False where the client has gone."""
 
 
 class Host(Protocol):

@@ -12,6 +12,9 @@ from gateway.engine.fair_share import FairShare
 HANDSHAKE_COST: Final = 200
 """Microseconds of a handshake with a token, at least; without what is owed to the client."""
 
+ACCEPT_COST: Final = 100
+"""Microseconds of a transport for an accepted connection."""
+
 
 class Handshakes:
     """Resolves handshakes, at once or in a turn of the tenant of their token; of the address where it has none. So
@@ -27,14 +30,22 @@ class Handshakes:
         """Whether a handshake has to wait."""
         return not self._shares.free
 
-    def queue(self, tokens: Secrets, address: str, begin: Callable[[], bool]) -> None:
+    def accept(self, tokens: Secrets, address: str, connect: Callable[[], object]) -> None:
+        """Call `connect`, which makes a transport for the handshake with these tokens."""
+        tenant = self._queue_of(tokens, address)
+        if self._shares.take(tenant, ACCEPT_COST):
+            connect()
+        else:
+            self._shares.submit(tenant, connect, ACCEPT_COST)
+
+    def queue(self, tokens: Secrets, address: str, begin: Callable[[], bool], accepted: bool = False) -> None:
         """Call `begin`, which resolves a handshake with these tokens without a further wait, or returns False where the
         client has gone: that costs nothing."""
         tenant = self._queue_of(tokens, address)
         if self._shares.take(tenant, HANDSHAKE_COST):
             self._begin(begin, 0)
         else:
-            self._shares.submit(tenant, partial(self._begin, begin, HANDSHAKE_COST))
+            self._shares.submit(tenant, partial(self._begin, begin, HANDSHAKE_COST), urgent=accepted)
 
     def _begin(self, begin: Callable[[], bool], cost: int) -> None:
         self._in_turn = True

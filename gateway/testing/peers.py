@@ -28,7 +28,10 @@ class _AtOnce:
 
     busy = False
 
-    def queue(self, tokens: Secrets, address: str, begin: Callable[[], bool]) -> None:
+    def accept(self, tokens: Secrets, address: str, connect: Callable[[], object]) -> None:
+        connect()
+
+    def queue(self, tokens: Secrets, address: str, begin: Callable[[], bool], accepted: bool = False) -> None:
         begin()
 
 

@@ -12,7 +12,7 @@ import pytest
 from gateway.core.connection import Connection
 from gateway.core.manager import ConnectionManager
 from gateway.engine.disconnects import AT_ONCE, DISCONNECT_COST
-from gateway.engine.fair_share import BUDGET
+from gateway.engine.fair_share import ALONE_BUDGET
 from gateway.transports.uvicorn.endpoint import Endpoint, Supervised
 from tests.support.event_streams import streaming
 from tests.support.inprocess import running
@@ -112,4 +112,4 @@ async def test_clients_that_are_reset_at_once_leave_in_turns(path: str, monkeypa
             await asyncio.sleep(0)
             iteration += 1
         assert sum(forgotten.values()) == 200
-        assert max(forgotten.values()) <= 2 * BUDGET // DISCONNECT_COST + AT_ONCE
+        assert max(forgotten.values()) <= 2 * ALONE_BUDGET // DISCONNECT_COST + AT_ONCE

@@ -7,6 +7,8 @@ handshake included, goes to uvicorn's protocol from its first byte on.
 
 import asyncio
 import re
+import socket
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
@@ -15,7 +17,7 @@ from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from gateway.core.addresses import client_address
-from gateway.core.credentials import bearer_tokens
+from gateway.core.credentials import Secrets, bearer_tokens
 from gateway.core.headers import parse_query
 from gateway.telemetry import log_events
 from gateway.transports.uvicorn.endpoint import Endpoint
@@ -23,7 +25,7 @@ from gateway.transports.uvicorn.guard import HEAD_BYTES, HEAD_SECONDS, TOO_SLOW
 from gateway.transports.uvicorn.handshake import exceeds_limits
 from gateway.transports.uvicorn.http_httptools import GuardedHttpTools
 from gateway.transports.uvicorn.refusals import error_response
-from gateway.transports.uvicorn.sockets import peer_of
+from gateway.transports.uvicorn.sockets import peer_of, peer_of_socket
 from gateway.transports.uvicorn.upgrade import Upgrade, upgrade
 
 # As lenient as the parsers, or a head that they accept would never end here.
@@ -69,10 +71,22 @@ class FirstRequest(asyncio.Protocol):
     """uvicorn's HTTP protocol for a connection without a request yet.
 
     The event loop reads from all new connections in one iteration. So a handshake is only parsed then, and while others
-    wait, it is answered in a turn of its tenant.
+    wait, it is answered in a turn of its tenant. Where a server accepts connections itself, they wait for that without
+    a transport.
     """
 
-    __slots__ = ("_arguments", "_deadline", "_endpoint", "_server_state", "_so_far", "_transport", "_waits")
+    __slots__ = (
+        "_accepted",
+        "_arguments",
+        "_client",
+        "_deadline",
+        "_early",
+        "_endpoint",
+        "_server_state",
+        "_so_far",
+        "_transport",
+        "_waits",
+    )
 
     def __init__(
         self,
@@ -82,38 +96,109 @@ class FirstRequest(asyncio.Protocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         self._endpoint = Endpoint.of(app_state, config.loaded_app) if config.ws_protocol_class is Upgrade else None
-        self._waits = False
+        self._accepted = self._early = self._waits = False
         self._so_far = bytearray()
         self._arguments: Final = (config, server_state, app_state)
         self._server_state = server_state
-        self._deadline: asyncio.TimerHandle
+        self._client: socket.socket | None = None
+        self._deadline: asyncio.TimerHandle | None = None
         self._transport: asyncio.Transport
+
+    # ---- without a transport
+
+    def waits(self, client: socket.socket, connect: Callable[[], object]) -> bool:
+        """Whether the whole of a handshake has come on `client`: then `connect`, which makes its transport, is called
+        in a turn of its tenant, unless the client has gone by then."""
+        endpoint = self._endpoint
+        if endpoint is None or not self._read_from(client):
+            return False
+        head = self._head(endpoint.request_starts, len(self._so_far))
+        request = _read(head, endpoint.request_starts) if head is not None else None
+        if request is None or exceeds_limits(request.target, request.headers):
+            return False
+        self._accepted, self._client = True, client
+        self._server_state.connections.add(self)  # type: ignore[arg-type]  # has the methods that a shutdown calls
+        tokens, address = _credentials(endpoint, request, peer_of_socket(client))
+        endpoint.host.handshakes.accept(tokens, address, partial(self._connect, client, connect))
+        return True
+
+    def _read_from(self, client: socket.socket) -> bool:
+        """Read what has come; False where the client has gone."""
+        try:
+            data = client.recv(HEAD_BYTES)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        self._so_far += data
+        return bool(data)
+
+    def _connect(self, client: socket.socket, connect: Callable[[], object]) -> None:
+        self._client = None
+        self._server_state.connections.discard(self)
+        if client.fileno() < 0:  # at a shutdown
+            return
+        if len(self._so_far) > HEAD_BYTES or self._read_from(client):
+            connect()
+        else:
+            client.close()
+
+    # ---- called by the event loop and by uvicorn
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport  # type: ignore[assignment]
-        self._deadline = asyncio.get_running_loop().call_later(HEAD_SECONDS, self._give_up)
+        loop = asyncio.get_running_loop()
+        self._deadline = loop.call_later(HEAD_SECONDS, self._give_up)
         self._server_state.connections.add(self)  # type: ignore[arg-type]  # has the methods that a shutdown calls
+        if self._so_far:  # not now: the loop begins to read after this call
+            self._early = True
+            loop.call_soon(self._receive_early)
 
     def data_received(self, data: bytes) -> None:
-        so_far = self._so_far
-        so_far += data
-        if self._waits:
-            if len(so_far) > HEAD_BYTES:
-                self._transport.pause_reading()
+        self._so_far += data
+        if not self._waits:
+            self._receive(len(self._so_far) if self._early else len(data))
+        elif len(self._so_far) > HEAD_BYTES:
+            self._transport.pause_reading()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._leave()
+
+    def shutdown(self) -> None:
+        """Close the connection: uvicorn is stopping."""
+        if self._client is None:
+            self._transport.close()
+        else:
+            self._client.close()
+            self._leave()
+
+    # ---- the request
+
+    def _receive_early(self) -> None:
+        """Receive what came before the transport, unless more has come since."""
+        if self._early and not self._transport.is_closing():
+            self._receive(len(self._so_far))
+
+    def _receive(self, added: int) -> None:
+        """Receive bytes of the request, the last of them `added`."""
+        self._early = False
+        so_far, endpoint = self._so_far, self._endpoint
+        starts = () if endpoint is None else endpoint.request_starts
+        head = self._head(starts, added)
+        may_be_ours = so_far.startswith(starts) or any(
+            start.startswith(bytes(so_far[: len(start)])) for start in starts
+        )
+        if head is None and may_be_ours and len(so_far) <= HEAD_BYTES:
             return
-        starts = () if self._endpoint is None else self._endpoint.request_starts
-        ours = so_far.startswith(starts) or any(start.startswith(bytes(so_far[: len(start)])) for start in starts)
-        end = _end_of_head(so_far, max(0, len(so_far) - len(data) - 2))
-        if ours and end is None and len(so_far) <= HEAD_BYTES:
-            return
-        self._deadline.cancel()
-        if self._endpoint is not None and ours and end is not None:
-            head = bytes(so_far[: end.end()])
+        if self._deadline is not None:
+            self._deadline.cancel()
+        if endpoint is not None and head is not None:
             request = _read(head, starts)
             if request is not None:
                 # A request over the limits is refused, which takes no time.
-                if self._endpoint.host.handshakes.busy and not exceeds_limits(request.target, request.headers):
-                    self._queue(self._endpoint, head, request)
+                busy = self._accepted or endpoint.host.handshakes.busy
+                if busy and not exceeds_limits(request.target, request.headers):
+                    self._queue(endpoint, head, request)
                 else:
                     self._begin(head, request)
                 return
@@ -123,11 +208,17 @@ class FirstRequest(asyncio.Protocol):
         protocol.connection_made(self._transport)
         protocol.data_received(bytes(so_far))
 
+    def _head(self, starts: tuple[bytes, ...], added: int) -> bytes | None:
+        """The head of a request for one of the paths, once it is whole; the last `added` bytes have not been searched
+        for its end."""
+        so_far = self._so_far
+        end = _end_of_head(so_far, max(0, len(so_far) - added - 2)) if so_far.startswith(starts) else None
+        return None if end is None else bytes(so_far[: end.end()])
+
     def _queue(self, endpoint: Endpoint, head: bytes, request: _Request) -> None:
         self._waits = True
-        query, headers = parse_query(request.target.partition(b"?")[2]), request.headers
-        address = client_address(peer_of(self._transport), headers, endpoint.proxies)
-        endpoint.host.handshakes.queue(bearer_tokens(query, headers), address, partial(self._begin, head, request))
+        tokens, address = _credentials(endpoint, request, peer_of(self._transport))
+        endpoint.host.handshakes.queue(tokens, address, partial(self._begin, head, request), self._accepted)
 
     def _begin(self, head: bytes, request: _Request) -> bool:
         """Answer the handshake, unless the client has gone."""
@@ -140,15 +231,9 @@ class FirstRequest(asyncio.Protocol):
         upgrade(self._transport, self._arguments, head, b"GET", request.target, request.headers, early)
         return True
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._leave()
-
-    def shutdown(self) -> None:
-        """Close the connection: uvicorn is stopping."""
-        self._transport.close()
-
     def _leave(self) -> None:
-        self._deadline.cancel()
+        if self._deadline is not None:
+            self._deadline.cancel()
         self._server_state.connections.discard(self)
 
     def _give_up(self) -> None:
@@ -156,3 +241,9 @@ class FirstRequest(asyncio.Protocol):
         log_events.http_connection_ended(peer_of(self._transport), "slow_request", status)
         self._transport.write(error_response(status, detail, self._server_state.default_headers, code))
         self._transport.close()
+
+
+def _credentials(endpoint: Endpoint, request: _Request, peer: str) -> tuple[Secrets, str]:
+    """The tokens of a handshake, and the address of its client."""
+    query, headers = parse_query(request.target.partition(b"?")[2]), request.headers
+    return bearer_tokens(query, headers), client_address(peer, headers, endpoint.proxies)

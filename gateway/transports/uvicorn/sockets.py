@@ -74,6 +74,16 @@ def peer_of(transport: asyncio.Transport) -> str:
     return UNIX_PEER if unix else "unknown"
 
 
+def peer_of_socket(sock: socket.socket) -> str:
+    """The peer's address of a connected socket without a transport."""
+    try:
+        peer = sock.getpeername()
+    except OSError:  # reset meanwhile
+        return "unknown"
+    address: str = peer[0] if isinstance(peer, tuple) else UNIX_PEER
+    return address
+
+
 def write_batch_to_fds(batch: Batch, by_fd: Mapping[int, Connection]) -> None:
     """A `BatchWriter` that writes to the sockets directly; after a short write the transport gets the rest.
 

@@ -9,13 +9,13 @@ import pytest
 from gateway.core.connection import Connection
 from gateway.engine.disconnects import AT_ONCE, DISCONNECT_COST
 from gateway.engine.explain import Target
-from gateway.engine.fair_share import BUDGET
+from gateway.engine.fair_share import ALONE_BUDGET
 from schemas.codes import CloseCode
 from tests.support.lab import GatewayLab
 from tests.support.transports import FakeTransport
 
 CLIENTS = 150
-IN_TURN = BUDGET // DISCONNECT_COST + AT_ONCE
+IN_TURN = ALONE_BUDGET // DISCONNECT_COST + AT_ONCE
 """Connections that are forgotten in one iteration, at most."""
 
 
@@ -33,7 +33,7 @@ def joined(lab: GatewayLab, count: int = CLIENTS, tenant: str = "acme") -> list[
 
 def leave(lab: GatewayLab, clients: list[tuple[Connection, FakeTransport]]) -> None:
     """All clients go, in an iteration whose budget is spent."""
-    lab.gateway.connections.shares.charge(BUDGET)
+    lab.gateway.connections.shares.charge(ALONE_BUDGET)
     for connection, _ in clients:
         lab.gateway.on_transport_closed(connection)
 
@@ -71,6 +71,7 @@ async def test_they_count_as_closed_at_once(lab: GatewayLab) -> None:
     assert not lab.gateway.manager.of("acme").connections
     assert len(lab.gateway.connections.admission.addresses) == 0
     assert not any(lab.gateway.connections.is_open(connection) for connection, _ in clients)
+    await lab.settle()
 
 
 async def test_nothing_more_is_written_to_them(lab: GatewayLab) -> None:
@@ -99,6 +100,7 @@ async def test_one_that_waits_is_not_closed_again(lab: GatewayLab) -> None:
     assert lab.gateway.connections.detach(clients[0][0]) is False
     lab.revoke(user="u1")
     assert clients[1][1].ended is None
+    await lab.settle()
 
 
 async def test_a_user_that_returns_finds_its_place_free() -> None:
