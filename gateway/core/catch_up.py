@@ -236,7 +236,7 @@ def _candidates(
     if not isinstance(source, Replay):
         return window.candidates(_spans(rooms, {}, after, until))
     plain = _spans(rooms, source.seen, after, until)
-    if not window.keyed:
+    if not window.has_keyed:
         return window.candidates(plain, newest_first)
     # The pieces of an item that were delivered need not be the whole of it.
     items = _spans(dict.fromkeys(rooms, 0) if source.state else rooms, {}, after, until)

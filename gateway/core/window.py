@@ -252,7 +252,7 @@ class Window:
         return self._entries[offset]
 
     @property
-    def keyed(self) -> bool:
+    def has_keyed(self) -> bool:
         """Whether there are entries of keyed events."""
         return bool(self._keyed.rooms)
 

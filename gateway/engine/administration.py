@@ -50,7 +50,7 @@ class Administration:
         message = ControlMessage("connection_closed", tenant, connection_id, now, CLOSE_SECONDS)
         if self._revocation.on_control([message]):
             return
-        if not (await self.directory(tenant)).elsewhere(connection_id):
+        if not (await self.directory(tenant)).is_elsewhere(connection_id):
             found = await self.search.find(tenant, connection_id)
             if not found.has(connection_id):
                 if found.silent or found.partial:

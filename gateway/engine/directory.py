@@ -97,7 +97,7 @@ class TenantDirectory:
     def __contains__(self, connection_id: str) -> bool:
         return connection_id in self._index.connections or connection_id in self._elsewhere
 
-    def elsewhere(self, connection_id: str) -> bool:
+    def is_elsewhere(self, connection_id: str) -> bool:
         """Whether the connection is on another node."""
         return connection_id in self._elsewhere
 

@@ -35,7 +35,7 @@ class TailFilter:
     type: str | None = None
     user_id: str | None = None
 
-    def takes(self, event: EventSummary) -> bool:
+    def matches(self, event: EventSummary) -> bool:
         if self.user_id is not None and event.user_id != self.user_id:
             return False
         if self.type is None:
@@ -89,7 +89,7 @@ class EventTail:
 
 
 def _newest(window: Window, candidates: Iterator[int], chosen: TailFilter, payload: bool) -> Iterator[EventSummary]:
-    """The events that `chosen` takes, newest first, within the bounds of a page."""
+    """The events that match `chosen`, newest first, within the bounds of a page."""
     shown = size = 0
     for offset in islice(candidates, MAX_EXAMINED):
         entry: Entry = window[offset]
@@ -97,7 +97,7 @@ def _newest(window: Window, candidates: Iterator[int], chosen: TailFilter, paylo
             continue
         size += len(entry.frame)
         event = summary_of(entry, payload)
-        if chosen.takes(event):
+        if chosen.matches(event):
             yield event
             shown += 1
         if shown == MAX_EVENTS or size >= MAX_BYTES:

@@ -106,7 +106,7 @@ class Attempts:
 
     def again(self, results: Mapping[int, "Receipt | Refused"], now: float) -> tuple[list[int], float]:
         """The indexes of the events of a batch to send again, and the seconds to wait before."""
-        left = [number for number, result in results.items() if _passes(result)]
+        left = [number for number, result in results.items() if _is_temporary(result)]
         if not left:
             return [], 0.0
         wait = self._pause(max((results[number] for number in left), key=_asked))
@@ -124,7 +124,7 @@ def _asked(error: object) -> float:
     return 0.0 if asked is None else asked
 
 
-def _passes(result: "Receipt | Refused") -> bool:
+def _is_temporary(result: "Receipt | Refused") -> bool:
     return isinstance(result, Refused) and result.temporary
 
 

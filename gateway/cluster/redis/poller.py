@@ -87,7 +87,7 @@ class MembersPoller:
         return self._incidents.is_ongoing("read")
 
     @property
-    def _leases_valid(self) -> bool:
+    def _are_leases_valid(self) -> bool:
         """Whether an expired lease means that its node is dead. Not while Redis fails, since the other nodes cannot
         renew their leases then; nor for a while afterwards, in which they do."""
         failed_at = max(self._failed_at, self._publisher.failed_at)
@@ -194,12 +194,12 @@ class MembersPoller:
             theirs = {node.decode(): int(version) for node, version in answer.items() if node.decode() != self._node}
             reads[tenant] = _Read(set(theirs))
             moved += [(tenant, node, known.get(node)) for node in theirs if known.get(node) != theirs[node]]
-            if check and self._leases_valid:
+            if check and self._are_leases_valid:
                 await self._drop_expired(tenant, reads[tenant], [node for node in theirs if node in known])
         unread = await self._read_changes(reads, [(t, node, v) for t, node, v in moved if v is not None])
         await self._read_whole(reads, [(t, node) for t, node, v in moved if v is None] + unread)
         if check:
-            for tenant, totals in (await self._totals.read(tenants, self._leases_valid)).items():
+            for tenant, totals in (await self._totals.read(tenants, self._are_leases_valid)).items():
                 reads[tenant].totals = totals
         return reads
 
@@ -249,7 +249,7 @@ class MembersPoller:
         for (tenant, node), fields in zip(nodes, answers, strict=True):
             if VERSION in fields:
                 reads[tenant].changes.append((node, fields))
-            elif self._leases_valid:
+            elif self._are_leases_valid:
                 await self._forget(tenant, reads[tenant], node)
 
     # ---- changes
@@ -264,7 +264,7 @@ class MembersPoller:
         for node, fields in read.changes:
             changes += self._apply_changes(view, node, fields)
         # After the changes of other nodes: a user who moved from a stopped node to another has not left.
-        if self._leases_valid:
+        if self._are_leases_valid:
             for node in view.versions.keys() - read.nodes:
                 del view.versions[node]
                 changes += view.remote.drop(node)

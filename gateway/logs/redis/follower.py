@@ -278,7 +278,7 @@ class Follower:
     def _skip(self, followed: FollowedTenant, page: Page, window: Window, offset: int) -> None:
         """Pass over entries that the stream no longer has, up to `offset`: superseded ones, unless some are lost."""
         followed.holes = True
-        if page.lost_after(window.head):
+        if page.has_lost_after(window.head):
             window.lose(TrimmedRooms(self._bounds.max_trimmed_rooms))  # which ones was merged with the page
         window.skip(offset)
 

@@ -48,7 +48,7 @@ class Page:
     ended: int
     steps: bytes | None
 
-    def lost_after(self, offset: int) -> bool:
+    def has_lost_after(self, offset: int) -> bool:
         """Whether an entry after the offset was lost."""
         return max(self.lost, self.floor) > offset
 
