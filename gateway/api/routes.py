@@ -33,7 +33,7 @@ MAX_BATCH_BODY: Final = 16 * 1024 * 1024
 """Less than a thousand events of maximum size, which would be 64 MiB."""
 
 HEAD: Final = "gateway.head"
-"""In the scope of a request that is answered as GET, without the body."""
+"""The key in the scope of a request that is answered as GET, without the body."""
 
 _INGEST_BATCH: Final = "gateway.ingest_batch"
 

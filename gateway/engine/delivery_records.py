@@ -22,7 +22,7 @@ from schemas.operations import EndedConnection
 ACKNOWLEDGE_SECONDS: Final = 0.3
 """The wait for acknowledgements of what was just written: a client's system delays them by 40 ms, some by 200."""
 
-_LOOK_SECONDS: Final = 0.05
+_POLL_INTERVAL: Final = 0.05
 
 MAX_CONNECTIONS: Final = 200
 """Connections in the answer of one node: the open ones, then those that ended last."""
@@ -82,7 +82,7 @@ class DeliveryRecords:
             found = list(self._judged(question))
             if not any(map(_awaits_acknowledgement, found)) or timer() >= ends:
                 break
-            await asyncio.sleep(_LOOK_SECONDS)
+            await asyncio.sleep(_POLL_INTERVAL)
         known_for = self._ended.known_for(question.tenant, timer())
         return NodeExplanation(
             connections=tuple(found[:MAX_CONNECTIONS]),

@@ -12,7 +12,7 @@ from typing import Final
 import pytest
 
 from gateway.core.connection import Connection
-from gateway.transports.uvicorn.line import LEAST_UNSENT, MOST_UNSENT, Line
+from gateway.transports.uvicorn.line import MAX_UNSENT, MIN_UNSENT, Line
 from gateway.transports.uvicorn.sockets import limit_unsent, send_record
 from tests.support.inprocess import RunningGateway
 from tests.support.pauses import ran, until
@@ -65,7 +65,7 @@ async def test_little_waits_for_a_client_that_falls_behind_and_more_for_a_fast_o
             await publish(gate, 1)
             await asyncio.sleep(0.02)
         assert unread(connection) < 30_000
-        assert kernel_limit(fd) == LEAST_UNSENT < begun < MOST_UNSENT
+        assert kernel_limit(fd) == MIN_UNSENT < begun < MAX_UNSENT
 
         async def read() -> None:
             while await client.some():
@@ -111,12 +111,12 @@ def test_the_kernel_keeps_its_limit_of_unsent_bytes_only_where_each_write_is_a_r
         accepted, _ = server.accept()
         with accepted:
             accepted.setblocking(False)
-            limit_unsent(accepted, LEAST_UNSENT)
+            limit_unsent(accepted, MIN_UNSENT)
             with suppress(BlockingIOError):
                 while send(accepted.fileno(), b"y" * 500):
                     pass
             (unsent,) = struct.unpack("144x I", accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 148))
-            assert (unsent < LEAST_UNSENT + 500) == (send is send_record), unsent
+            assert (unsent < MIN_UNSENT + 500) == (send is send_record), unsent
             assert client.fileno() >= 0
 
 

@@ -15,7 +15,8 @@ STATE_KEY: Final = "gateway.endpoint"
 """The endpoint's key in the application's lifespan state."""
 
 BODY_DEADLINE_KEY: Final = "gateway.body_deadline"
-"""In the lifespan state of a server that closes connections whose request body takes more than this many seconds."""
+"""The key in the lifespan state of a server that closes connections whose request body takes longer than its value, in
+seconds."""
 
 _BUCKETS: Final = 20
 

@@ -47,7 +47,7 @@ class WebSocketTransport(SocketWriter, asyncio.Protocol):
     """A `Transport` that is the asyncio protocol of one connection."""
 
     __slots__ = (
-        "_control_due",
+        "_control_full_at",
         "_endpoint",
         "_extensions",
         "_fragments",
@@ -64,7 +64,7 @@ class WebSocketTransport(SocketWriter, asyncio.Protocol):
         self._extensions: list[Extension] = []
         self._fragments: list[bytes] = []
         self._text = True
-        self._control_due = 0.0
+        self._control_full_at = 0.0
 
     # ---- called by the event loop and by uvicorn
 
@@ -180,7 +180,7 @@ class WebSocketTransport(SocketWriter, asyncio.Protocol):
         return True
 
     def _within_rate(self) -> bool:
-        self._control_due, over = CONTROL_FRAMES.acquire(self._control_due, asyncio.get_running_loop().time())
+        self._control_full_at, over = CONTROL_FRAMES.acquire(self._control_full_at, asyncio.get_running_loop().time())
         if over and not self._closed:
             self._end(CloseCode.RATE_LIMITED, ErrorCode.RATE_LIMITED)
         elif over:

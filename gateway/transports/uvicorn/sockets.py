@@ -27,10 +27,10 @@ default it buffers up to 4 MB for a client that does not read, and reports the s
 of that has gone."""
 
 _ACKNOWLEDGED: Final = struct.Struct("120x Q")
-"""Where `bytes_acked` is in Linux's `struct tcp_info` (include/uapi/linux/tcp.h), since 4.1."""
+"""The position of `bytes_acked` in Linux's `struct tcp_info` (include/uapi/linux/tcp.h), since 4.1."""
 
 _MIN_RTT: Final = struct.Struct("148x I")
-"""Where `min_rtt` is there, in microseconds, since 4.7."""
+"""The position of `min_rtt` in it, in microseconds, since 4.7."""
 
 _SO_BUF_LOCK: Final = 72
 """Linux's, since 5.15: 0 lets the kernel choose the size of a buffer again, after a SO_SNDBUF."""
@@ -47,7 +47,8 @@ def limit_unsent(sock: Any, size: int) -> None:
 
 
 def limit_outstanding(sock: Any, size: int | None) -> None:
-    """Bound what the kernel keeps of a socket's bytes, unsent or not acknowledged. None: as many as it finds right."""
+    """Bound what the kernel keeps of a socket's bytes, unsent or not acknowledged. None: no bound but the kernel's
+    own."""
     if sys.platform == "linux":
         with suppress(OSError, ValueError):  # closed meanwhile, or an old kernel, which would not forget the bound
             sock.setsockopt(socket.SOL_SOCKET, _SO_BUF_LOCK, 0)
@@ -137,7 +138,7 @@ def acked_bytes(transport: asyncio.Transport) -> int:
 
 
 def min_rtt(transport: asyncio.Transport) -> float:
-    """The least round-trip time of late, in seconds; 0 where that is unknown."""
+    """The recent minimum of the round-trip time, in seconds; 0 where that is unknown."""
     return _of_tcp_info(transport, _MIN_RTT) / 1e6
 
 

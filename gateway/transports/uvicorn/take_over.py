@@ -42,11 +42,11 @@ class StreamSender:
 
 
 def response_head(status: int, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """The head of a response whose end is that of the connection. Raises `ValueError` for what is no header."""
+    """The head of a response whose end is that of the connection. Raises `ValueError` for an invalid header."""
     lines = [b"HTTP/1.1 %d %b" % (status, HTTPStatus(status).phrase.encode())]
     for name, value in headers:
         if not _field_name(name) or not _field_value(value):
-            raise ValueError(f"{name!r} is no header")
+            raise ValueError(f"{name!r} is not a valid header")
         if name.lower() not in _FRAMING:
             lines.append(b"%b: %b" % (name, value))
     return b"\r\n".join([*lines, b"connection: close", b"", b""])

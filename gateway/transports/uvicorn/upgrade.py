@@ -121,7 +121,7 @@ def _delegate_to_uvicorn(
     if protocol.conn.handshake_exc is not None and not transport.is_closing():
         protocol.connections.discard(protocol)
         answer = b"".join(protocol.conn.data_to_send())
-        transport.write(answer or error_response(400, "this is no opening handshake", [VERSION]))
+        transport.write(answer or error_response(400, "not an opening handshake", [VERSION]))
         transport.close()
         return None
     transport.set_protocol(protocol)

@@ -3,10 +3,10 @@
 import pytest
 
 from gateway.transports.uvicorn.line import (
-    LEAST_OUTSTANDING,
-    LEAST_UNSENT,
-    MOST_OUTSTANDING,
-    MOST_UNSENT,
+    MAX_OUTSTANDING,
+    MAX_UNSENT,
+    MIN_OUTSTANDING,
+    MIN_UNSENT,
     NEW_LINE,
     Line,
 )
@@ -27,7 +27,7 @@ def after_bursts(rtt: float, count: int) -> Line:
 def test_bursts_over_the_congestion_window_make_no_line_slow(rtt: float) -> None:
     line = after_bursts(rtt, 20)
     assert line.outstanding is None
-    assert line.unsent > LEAST_UNSENT
+    assert line.unsent > MIN_UNSENT
     assert not line.slow
 
 
@@ -50,19 +50,19 @@ def test_a_slow_line_keeps_about_a_second_of_bytes(rtt: float) -> None:
     line = NEW_LINE.measured(5_000, 0.5, rtt)
     assert line.slow
     assert line.outstanding is not None
-    assert LEAST_OUTSTANDING <= line.outstanding <= 10_000
+    assert MIN_OUTSTANDING <= line.outstanding <= 10_000
 
 
 def test_the_limits_fall_at_once_and_rise_by_steps() -> None:
     """A line that became fast is unlimited again after a few measurements; one burst of acknowledgments does little."""
     line = NEW_LINE.measured(500, 0.5, 0.05)
-    assert line.outstanding == LEAST_OUTSTANDING
+    assert line.outstanding == MIN_OUTSTANDING
     risen = line.measured(50_000, 0.001, 0.05)
-    assert (risen.unsent, risen.outstanding) == (2 * LEAST_UNSENT, 2 * LEAST_OUTSTANDING)
+    assert (risen.unsent, risen.outstanding) == (2 * MIN_UNSENT, 2 * MIN_OUTSTANDING)
     steps = 0
-    while line.unsent < MOST_UNSENT:
+    while line.unsent < MAX_UNSENT:
         line, steps = line.measured(1_000_000, 0.05, 0.05), steps + 1
-        assert line.outstanding is None or line.outstanding < MOST_OUTSTANDING
+        assert line.outstanding is None or line.outstanding < MAX_OUTSTANDING
     assert line.outstanding is None
     assert steps < 10
     assert line.measured(500, 0.5, 0.05).slow
@@ -74,7 +74,7 @@ def test_no_limit_holds_itself_down(rtt: float) -> None:
     On a line that carries more the limit rises all the same."""
     line = NEW_LINE.measured(100, 1.0, rtt)
     for _ in range(20):
-        line = line.measured((line.outstanding or MOST_OUTSTANDING) * 2 // 3, rtt, rtt)
+        line = line.measured((line.outstanding or MAX_OUTSTANDING) * 2 // 3, rtt, rtt)
     assert line.outstanding is None
 
 
