@@ -151,11 +151,11 @@ class Session:
             raise Stalled(f"{total} arrived where {count} were published")
 
     def paced(self, seconds: float, pad: int, rooms: Sequence[str], listeners: int) -> int:
-        """Publish one event, wait until all have it, publish the next. Returns the deliveries."""
+        """Publish one event, wait until all have it, publish the next; at least one. Returns the deliveries."""
         count = 0
         base = self.receiver.total
         deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
+        while not count or time.monotonic() < deadline:
             self.publisher.publish(Order.now(1, pad, rooms))
             count += listeners
             self.await_count(base + count)
@@ -193,12 +193,12 @@ class Session:
         """Publish `chunk` events at a time and never wait, but for `window` events that are not everywhere yet.
 
         Each chunk goes to the next of `audiences`, which have `listeners` each. The window bounds what piles up in
-        sockets; the server always has the next chunks to work on. Returns the deliveries.
+        sockets; the server always has the next chunks to work on. At least one chunk. Returns the deliveries.
         """
         published = 0
         base = self.receiver.total
         deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
+        while not published or time.monotonic() < deadline:
             while published - (self.receiver.total - base) // listeners < window:
                 self.publisher.publish(Order.now(chunk, pad, audiences[published // chunk % len(audiences)]))
                 published += chunk
