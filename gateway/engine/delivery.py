@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Final
@@ -13,10 +12,10 @@ from gateway.core.connection import Connection
 from gateway.core.connection_record import record_unknown
 from gateway.core.frame import Batch
 from gateway.core.log import Log
-from gateway.core.manager import BatchWriter, Recipients
+from gateway.core.manager import BatchWriter
 from gateway.core.metric import Histogram
 from gateway.core.room_history import ChangeKind
-from gateway.core.slices import RECIPIENT_COST, sliced
+from gateway.core.slices import RECIPIENT_COST, Slices
 from gateway.core.window import Entry, Window
 from gateway.engine.connections import Connections
 from gateway.engine.pending_entries import PendingEntries
@@ -53,7 +52,7 @@ class Delivery:
         self._timer = connections.timer
         self._batch_writer = batch_writer
         self.pending = PendingEntries(self._timer)
-        self._slices: dict[str, deque[list[Recipients]]] = {}
+        self._slices: dict[str, Slices] = {}
         self._begun: dict[str, float] = {}  # the arrival of the oldest entry of those in slices
         self._flush_scheduled = False
         self.latencies = Histogram()
@@ -122,12 +121,12 @@ class Delivery:
             rooms = self._manager.of(tenant).rooms
             self._close_recipients([one for entry in entries for room in entry.rooms for one in rooms.get(room, ())])
             fan_out = []
-        self._slices[tenant] = sliced(fan_out, self._shares.alone(tenant))
+        self._slices[tenant] = Slices(fan_out)
 
     def _deliver_slice(self, tenant: str) -> int:
         """Deliver the first slice that is left of a tenant's; returns what it took in microseconds."""
         slices = self._slices[tenant]
-        part = slices.popleft()
+        part = slices.take(self._shares.alone(tenant))
         began = self._timer()
         try:
             throttled = self._manager.deliver(tenant, part, began, self._batch_writer, self._connections.fail)
@@ -167,7 +166,7 @@ class Delivery:
     def delivered(self, tenant: str) -> int:
         """The offset up to which the tenant's log was delivered to the connections that were live."""
         if slices := self._slices.get(tenant):
-            return min(batch.first for part in slices for batch, _ in part) - 1
+            return slices.first - 1
         return self.pending.first(tenant) - 1 if tenant in self.pending else self._log.window(tenant).head
 
     def abandon(self, connection: Connection, rooms: Iterable[str]) -> None:

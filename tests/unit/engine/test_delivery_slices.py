@@ -6,6 +6,7 @@ import pytest
 
 from gateway.core import slices
 from gateway.core.connection import Connection
+from gateway.core.manager import Recipients
 from gateway.core.mark_schedule import MarkSchedule
 from gateway.core.slices import RECIPIENT_COST
 from gateway.engine.fair_share import ALONE_SECONDS
@@ -135,6 +136,36 @@ async def test_the_slices_of_a_tenant_that_is_alone_are_bounded_too(monkeypatch:
     await asyncio.sleep(0)
     assert served(large, 2) == 10
     await lab.settle()
+    assert [numbers(tape) for _, tape in large] == [[1, 2]] * CLIENTS
+
+
+async def test_a_fan_out_is_divided_from_the_moment_at_which_another_tenant_has_work(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(slices, "ALONE_SLICE_COST", 10 * RECIPIENT_COST)
+    monkeypatch.setattr(slices, "SLICE_COST", 2 * RECIPIENT_COST)
+    now = 100.0
+    lab = GatewayLab(lambda: now, events_per_second=0)
+    large = joined(lab)
+    joined(lab, 1, "bolt")
+    await publish(lab, 1)
+    await lab.settle()
+    now += 2 * ALONE_SECONDS
+    await publish(lab, 2)
+    await asyncio.sleep(0)
+    assert served(large, 2) == 10
+    sizes: list[int] = []
+    take = slices.Slices.take
+
+    def count(self: slices.Slices, alone: bool) -> list[Recipients]:
+        part = take(self, alone)
+        sizes.append(sum(len(some) for _, some in part))
+        return part
+
+    monkeypatch.setattr(slices.Slices, "take", count)
+    await publish(lab, 3, "bolt")
+    await lab.settle()
+    assert sizes == [1, *[2] * 10]
     assert [numbers(tape) for _, tape in large] == [[1, 2]] * CLIENTS
 
 
