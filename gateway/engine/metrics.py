@@ -205,7 +205,7 @@ class Metrics:
         return {("websocket",): self._totals.websockets, ("sse",): self._totals.streams}
 
     def _closes(self) -> Labelled:
-        by_gateway = _by_label(counts.closes, (str(int(code)) for code in CloseCode))
+        by_gateway = _by_label(counts.closes, (str(int(code)) for code in (*CloseCode, counts.ABORTED)))
         # A maximum, since a counter must not decrease: a close may be counted twice, by the transport and the engine.
         self._closed_by_client = max(self._closed_by_client, self._totals.ended - sum(counts.closes.values()))
         return {**by_gateway, ("client",): self._closed_by_client}

@@ -12,12 +12,15 @@ refused_connects: Final[Counter[str]] = Counter()
 refusals: Final[Counter[str]] = Counter()
 """Refused requests, commands and connections, by error code."""
 
+ABORTED: Final = 1006
+"""The close code of a connection that ended without one (RFC 6455, section 7.1.5)."""
+
 closes: Final[Counter[str]] = Counter()
-"""Connections that the gateway closed, by close code; 1006 where none was sent."""
+"""Connections that the gateway closed, by close code; `ABORTED` where none was sent."""
 
 gaps: Final[Counter[str]] = Counter()
 """Notifications that events are missing, by reason."""
 
 
 def count_close(code: int | None) -> None:
-    closes[str(int(code or 1006))] += 1
+    closes[str(int(code or ABORTED))] += 1

@@ -54,7 +54,7 @@ async def test_one_console_is_enough_for_all_nodes(browser: Browser, chromium: P
         await expect(configuration.get_by_test_id("setting").filter(has_text="on node_")).to_have_count(2)
         warnings = configuration.get_by_test_id("warning")
         first = (await one_api.get("/admin/nodes")).json()["nodes"][0]["node"]
-        await expect(warnings.filter(has_text="CONNECTIONS_PER_USER")).to_contain_text(f"there is no limit On {first}.")
+        await expect(warnings.filter(has_text="CONNECTIONS_PER_USER")).to_contain_text(f"there is no limit, on {first}")
         await expect(warnings.filter(has_text="CONNECTIONS_PER_ADDRESS")).to_have_text(re.compile("no limit$"))
 
         await visit.open("now")

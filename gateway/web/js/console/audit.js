@@ -45,7 +45,7 @@ export function act({ node, at, event, by_user_id: by, by_tenant: byTenant, by_j
     time: time(at),
     event: element('code', {}, event),
     by: element('span', {}, found(by, { tenant: byTenant }), byTenant === tenant ? '' : ` of ${byTenant}`),
-    tenant,
+    tenant: element('span', { class: 'hint' }, `tenant ${tenant}`),
     target: element('span', {}, ...details),
     origin: element('span', { class: 'hint' }, [address, jti && `token ${jti}`, node].filter(Boolean).join(', ')),
   }, { 'data-testid': 'act' });

@@ -57,7 +57,7 @@ export class ConfigurationView {
 
 /** A warning; the nodes are named where it is not one about all. */
 function advice({ message, nodes }, all) {
-  const where = nodes.length < all.length ? [' ', element('b', {}, `On ${nodes.join(', ')}.`)] : [];
+  const where = nodes.length < all.length ? [', ', element('b', {}, `on ${nodes.join(', ')}`)] : [];
   return element('li', { 'data-testid': 'warning' }, message, ...where);
 }
 
