@@ -54,8 +54,8 @@ class UsageStore(Protocol):
         """Whether what is recorded outlives its node. Where not, nothing is recorded, and there is nothing to read."""
 
     async def record(self, rows: Sequence[UsageRow]) -> bool:
-        """Set this node's usage in up to `ROWS_AT_ONCE` rows. Returns whether the store still has what this node
-        recorded before: otherwise record it again. Raises `LogUnavailable`."""
+        """Set this node's usage in up to `ROWS_AT_ONCE` rows, or in none. Returns whether the store still has what this
+        node recorded before: otherwise record it again. Raises `LogUnavailable`."""
 
     async def read(self, tenant: str | None, after: Place, limit: int) -> Recorded:
         """The first `limit` rows after a place, of one tenant or of all. Raises `LogUnavailable`."""

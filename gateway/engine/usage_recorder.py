@@ -66,6 +66,7 @@ class UsageRecorder:
             logger.exception("the usage could not be recorded; it is with the next record")
 
     async def _record(self) -> None:
+        self._lost |= not await self._store.record(())  # else an idle node would not notice
         hours = self._meter.hours()
         self._closed.intersection_update(hours)
         for hour in hours:

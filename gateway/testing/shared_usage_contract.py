@@ -72,7 +72,10 @@ class SharedUsageContract(SharedQueriesContract):
             await self.wipe(one)
             assert not await one.nodes.usage.record([row(FIRST, "bolt", 2)])
             assert await one.nodes.usage.record([row(FIRST, "acme", 1)])
+            assert await one.nodes.usage.record([])
             assert await self._events(one) == [1, 2]
+            await self.wipe(one)
+            assert not await one.nodes.usage.record([])
 
     async def test_the_oldest_hours_of_usage_are_dropped(self) -> None:
         """An hour is dropped with the rows of all nodes."""

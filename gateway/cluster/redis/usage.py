@@ -53,7 +53,7 @@ class RedisUsage:
             self._incidents.failed("written", error)
             raise LogUnavailable("the usage could not be written") from None
         self._incidents.recovered("written")
-        newest = max(row.hour for row in rows)
+        newest = max((row.hour for row in rows), default=-1)
         if newest > self._newest_hour:
             try:
                 await self._trim()

@@ -33,7 +33,8 @@ class Store:
             if self.fails_after == 0:
                 raise LogUnavailable
             self.fails_after -= 1
-        self.writes.append([(row.hour, row.tenant) for row in rows])
+        if rows:
+            self.writes.append([(row.hour, row.tenant) for row in rows])
         self.events.update({(row.hour, row.tenant): row.usage.events for row in rows})
         kept, self.lost = not self.lost, False
         return kept
@@ -132,7 +133,10 @@ async def test_lost_rows_are_recorded_again(service: Service, store: Store, reco
     await recorder.record()
     assert store.events == {**everything, (usage.hour, "acme"): 2}
     store.lose()
-    store.fails_after = 1
+    await recorder.record()  # also where nothing has changed
+    assert store.events == {**everything, (usage.hour, "acme"): 2}
+    store.lose()
+    store.fails_after = 2
     await publish(service, *(f"t{number}" for number in range(ROWS_AT_ONCE)), "acme")
     with pytest.raises(LogUnavailable):
         await recorder.record()
