@@ -26,8 +26,8 @@ class ConnectRequest:
     `headers` and `query`, from which an application may authenticate it.
 
     After `Host.resolve` it has an `identity`, or the token of its ticket; `admitted` says that its address was checked,
-    and `failure` is the error of the authentication. `history` is the number of earlier events that an event stream
-    without a cursor begins with, at most.
+    and `failure` is the error of a malformed parameter, or of the authentication. `history` is the number of earlier
+    events that an event stream without a cursor begins with, at most.
     """
 
     tokens: Secrets
@@ -69,6 +69,8 @@ class ConnectRequest:
 
 _RESUME_PARAMETERS: Final = ("last_event_id", "lastEventId", "since")
 _MAX_HISTORY: Final = 100
+_YES: Final = ("1", "true")
+_NO: Final = ("", "0", "false")
 
 
 def read_stream_request(
@@ -97,15 +99,17 @@ def _read_history(text: str) -> int:
 def read_connect_request(
     query: Query, headers: Headers, tokens: Secrets, address: str, tickets: Secrets = NO_SECRETS
 ) -> ConnectRequest:
-    """The connect request in an HTTP request. Nothing is validated here, so nothing is raised."""
+    """The connect request in an HTTP request. Nothing is raised: what is malformed is its `failure`."""
     first = dict(reversed(query))
+    state = first.get("state", "")
     rooms = [room for name, value in query if name == "rooms" for room in value.split(",") if room]
     return ConnectRequest(
         tokens=tokens,
         client_id=first.get("client_id"),
         rooms=tuple(dict.fromkeys(rooms)),
         since=first.get("since"),
-        state=first.get("state") in ("1", "true"),
+        state=state in _YES,
+        failure=None if state in _YES or state in _NO else GatewayError(ErrorCode.BAD_MESSAGE, "state: 1 or 0"),
         subprotocol=SUBPROTOCOL if SUBPROTOCOL in list_values(headers, b"sec-websocket-protocol") else None,
         address=address,
         tickets=tickets,

@@ -254,6 +254,7 @@ async def test_a_refusal_is_an_answer_before_any_stream(gate: RunningGateway) ->
     assert (await refused(gate, "?rooms=circle:1&history=101"))[:2] == (422, "bad_message")
     assert (await refused(gate, "?rooms=circle:1&history=-1"))[:2] == (422, "bad_message")
     assert (await refused(gate, "?client_id=" + "x" * 65))[:2] == (422, "bad_message")
+    assert (await refused(gate, "?rooms=circle:1&state=yes"))[:2] == (422, "bad_message")
     assert (await refused(gate, token=gate.token(scope="publish")))[:2] == (403, "scope_missing")
     assert list(gate.service.gateway.manager.connections()) == []
 

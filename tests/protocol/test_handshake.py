@@ -67,6 +67,20 @@ async def test_a_label_is_at_most_64_printable_characters(gate: RunningGateway) 
                 assert await client.closed() == (4400, "bad_message")
 
 
+async def test_state_in_the_query_is_1_or_0(gate: RunningGateway) -> None:
+    """A client that asked for it in another way would wait for items that do not come."""
+    for value, good in (("1", True), ("true", True), ("0", True), ("false", True), ("", True), ("yes", False)):
+        async with connect(f"{gate.ws_url}?token={gate.token()}&rooms=circle:7&state={value}") as websocket:
+            client = Client(websocket)
+            if good:
+                await client.next("connection.established")
+                asked = (await client.next("subscribed"))["data"]
+                assert ("items" in asked) == (value in ("1", "true")), value
+            else:
+                assert (await client.next("error"))["data"]["code"] == "bad_message"
+                assert await client.closed() == (4400, "bad_message")
+
+
 async def test_rooms_in_the_query_are_subscribed_at_connect(gate: RunningGateway) -> None:
     """One round trip less: `connection.established` lists them, `subscribed` follows, and events come."""
     async with gate.client(query="&rooms=circle:7,project:3&rooms=tenant") as client:
