@@ -11,7 +11,7 @@ from gateway.api.body import Body
 CHUNK: Final = 8 * 1024
 """Bytes of a step: less than a millisecond where all of them are brackets."""
 
-_IN_STRING: Final = 64 * 1024
+STRING_CHUNK: Final = 64 * 1024
 
 _strings: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _whole_strings: Final = re.compile(rb'(?:[^"]++|"[^"\\]*+(?:\\.[^"\\]*+)*+")*+', re.DOTALL).match
@@ -57,8 +57,8 @@ async def _end_of_string(body: Body, start: int, step: Callable[[int], Awaitable
     """The offset behind the quotation mark that ends the string whose text is at `start`."""
     at = start
     while at < len(body):
-        await step(_IN_STRING)
-        text = body.read(at, at + _IN_STRING)
+        await step(STRING_CHUNK)
+        text = body.read(at, at + STRING_CHUNK)
         rest = _rest_of_string(text)
         stop = len(text) if rest is None else rest.end()
         if text[stop : stop + 1] == b'"':

@@ -50,7 +50,7 @@ def test_it_is_where_a_parser_finds_it(value: Any, before: str, behind: str, ind
     for chunk in (1, 2, 7, CHUNK):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(json_values, "CHUNK", chunk)
-            patch.setattr(json_values, "_IN_STRING", max(2, chunk))
+            patch.setattr(json_values, "STRING_CHUNK", max(2, chunk))
             found, _ = asyncio.run(end_of(whole, start))
         if chunk < len(text) and not isinstance(value, str | list | dict):
             continue  # a number or a name is within one step
