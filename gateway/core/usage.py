@@ -5,8 +5,8 @@ from operator import add, sub
 from typing import Final, NamedTuple, Protocol
 
 KEPT_HOURS: Final = 168
-ROWS_AT_ONCE: Final = 500
-"""The number of rows that are recorded together."""
+ROWS_AT_ONCE: Final = 200
+"""The number of rows that are recorded together: a millisecond or two of the event loop."""
 
 
 class Usage(NamedTuple):

@@ -10,6 +10,7 @@ import pytest
 
 from gateway.cluster.redis.cluster import RedisCluster
 from gateway.cluster.redis.members import RedisMembers
+from gateway.core.usage import KEPT_HOURS, Usage, UsageRow
 from gateway.testing import LEASE, NodeUnderTest, SharedClusterContract
 from gateway.testing.cluster_contract import member
 from tests.support.pauses import until_equal
@@ -117,6 +118,20 @@ class TestRedisNodes(SharedClusterContract):
                 one.put(member("con_1", "ada", kind))
                 await until_equal(lambda kind=kind: self.server.ask("EXISTS", self._key(kind, one)), 1)  # type: ignore[misc]
         assert await self.server.ask("KEYS", f"{self.prefix}:*") == []
+
+    async def test_recorded_usage_expires_a_week_after_its_hour(self) -> None:
+        """With all its keys; also once Redis has lost them, and they are recorded again."""
+        async with self.open() as one:
+            for again in (False, True):
+                rows = [UsageRow(3_600, tenant, Usage(1.0, 1, 1, 1)) for tenant in ("acme", "bolt")]
+                assert await one.nodes.usage.record([]) is not again
+                for each in rows:
+                    assert await one.nodes.usage.record([each])
+                keys = await self.server.ask("KEYS", f"{self.prefix}:{{usage}}:*")
+                left = [await self.server.ask("TTL", key) for key in keys]
+                assert len(keys) == 5
+                assert all(KEPT_HOURS * 3_600 < seconds <= (KEPT_HOURS + 1) * 3_600 for seconds in left)
+                await self.server.ask("FLUSHALL")
 
     def _key(self, kind: str, node: NodeUnderTest) -> str:
         return f"{self.prefix}:{{acme}}:{kind}:{node.nodes.members.node}"

@@ -30,7 +30,7 @@ logger = logging.getLogger("gateway.nodes")
 
 class RedisUsage:
     """The `UsageStore` of nodes that share a Redis server. A record is one round trip, with a few commands for each
-    hour; the keys expire a week after their last write. A page takes five round trips, and one more for each 5,000
+    hour; the keys expire a week after the hour. A page takes five round trips, and one more for each 5,000
     values: one for each node that has recorded usage in the hour of a row."""
 
     durable = True
@@ -43,6 +43,8 @@ class RedisUsage:
         """The number of the last attempt to record, counted from 1."""
         self._confirmed = 0
         """The number of the last record that Redis has confirmed."""
+        self._listed: set[int] = set()
+        """The hours that this node has listed, whose keys expire."""
         self._newest_hour = -1
         self._incidents = IncidentLog("usage of the tenants", logger)
 
@@ -62,6 +64,7 @@ class RedisUsage:
             else:
                 self._incidents.recovered("trimmed")
                 self._newest_hour = newest
+                self._listed.intersection_update({newest})
         return kept
 
     async def read(self, tenant: str | None, after: Place, limit: int) -> Recorded:
@@ -86,17 +89,19 @@ class RedisUsage:
         async with self._redis.pipeline(transaction=False) as pipeline:
             for hour, fields in hours.items():
                 counts, tenants, nodes = keys.usage(hour, node), keys.usage_tenants(hour), keys.usage_nodes(hour)
-                pipeline.zadd(keys.usage_hours(), {str(hour): hour})
-                pipeline.zadd(nodes, {node: 0})
                 pipeline.zadd(tenants, dict.fromkeys(fields, 0))
                 pipeline.hset(counts, mapping=fields)
-                for key in (counts, tenants, nodes, keys.usage_hours()):
-                    pipeline.expire(key, _KEPT_SECONDS)
+                if hour not in self._listed:
+                    pipeline.zadd(keys.usage_hours(), {str(hour): hour})
+                    pipeline.zadd(nodes, {node: 0})
+                    for key in (counts, tenants, nodes, keys.usage_hours()):
+                        pipeline.expire(key, _KEPT_SECONDS)
             pipeline.set(keys.usage_recorded(node), self._number, ex=_KEPT_SECONDS, get=True)
             async with Deadline(COMMAND_SECONDS):
                 *_, before = await pipeline.execute()
         kept = int(before or 0) >= self._confirmed
         self._confirmed = self._number
+        self._listed = {*hours, *self._listed} if kept else set()
         return kept
 
     async def _trim(self) -> None:
@@ -167,7 +172,7 @@ class RedisUsage:
 
 
 def _packed(used: Usage) -> str:
-    return json.dumps([round(used.connection_seconds, 3), *used[1:]], separators=(",", ":"))
+    return f"[{used.connection_seconds:.3f},{used.events},{used.deliveries},{used.bytes}]"
 
 
 def _unpacked(text: bytes) -> Usage:
