@@ -1,11 +1,13 @@
 """The routes of operators on several nodes of one Redis: each answers for all, and names those that do not answer."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from redis.asyncio import Redis
 
@@ -41,6 +43,14 @@ async def post(gate: RunningGateway, path: str, **body: Any) -> dict[str, Any]:
     return found
 
 
+async def answer_of_all(ask: Callable[[], Awaitable[httpx.Response]]) -> httpx.Response:
+    """The answer when no node was silent, as one may be on a busy machine."""
+    while True:
+        answer = await ask()
+        if answer.status_code != 503 and not (answer.content and answer.json().get("silent")):
+            return answer
+
+
 @asynccontextmanager
 async def two_nodes(
     server: RedisServer, prefix: str, **of_the_second: Any
@@ -73,7 +83,8 @@ async def test_each_node_answers_for_all(server: RedisServer, prefix: str) -> No
                 narrow = await get(gate, "/admin/nodes", "admin")
                 assert ["connections" in node for node in narrow["nodes"]] == [False, False]
 
-            answer = await get(one, "/admin/find", q=issued.token_id)
+            async with http(one, one.token("root", scope=PLATFORM)) as api:
+                answer = (await answer_of_all(partial(api.get, f"/admin/find?q={issued.token_id}"))).json()
             assert [each["node"] for each in answer["connections"]] == [names[1]]
             assert answer["token"] == {"jti": issued.token_id, "revoked": False, "connections": 1}
             assert answer["ended"] == []
@@ -106,14 +117,17 @@ async def test_a_new_connection_of_another_node_is_found_and_closed_at_once(serv
         async with http(one, one.token("root", scope=PLATFORM)) as api:
             for path in ("/admin/find?q=", "/admin/explain?room=circle:1&connection_id="):
                 async with other.client() as client:
-                    found = await get(one, path + client.established["data"]["connection_id"])
+                    ask = partial(api.get, path + client.established["data"]["connection_id"])
+                    found = (await answer_of_all(ask)).json()
                     assert [each["node"] for each in found["connections"]] == [names[1]], found
             async with other.client() as client:
                 id = client.established["data"]["connection_id"]
-                assert_problem(await api.delete(f"/admin/connections/{id}?tenant=globex"), 404, "not_found")
-                assert (await api.delete(f"/admin/connections/{id}")).status_code == 204
+                foreign = await answer_of_all(partial(api.delete, f"/admin/connections/{id}?tenant=globex"))
+                assert_problem(foreign, 404, "not_found")
+                assert (await answer_of_all(partial(api.delete, f"/admin/connections/{id}"))).status_code == 204
                 assert await client.closed() == (4403, "closed by an administrator")
-            assert_problem(await api.delete("/admin/connections/con_nothing"), 404, "not_found")
+            missing = await answer_of_all(partial(api.delete, "/admin/connections/con_nothing"))
+            assert_problem(missing, 404, "not_found")
 
 
 async def test_tenants_of_any_node_are_listed(server: RedisServer, prefix: str) -> None:

@@ -649,6 +649,7 @@ async def test_lowered_bounds_of_state_do_not_block_the_server(server: RedisServ
 # ---- the head of the log
 
 
+@patient
 async def test_the_head_of_the_log_is_known_from_when_it_was_first_read(server: RedisServer, prefix: str) -> None:
     """Also while the subscription to the tenant's channel is confirmed, and what came before it is read."""
     async with redis_log(server.url, prefix=prefix) as subject:

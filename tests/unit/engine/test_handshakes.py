@@ -69,9 +69,8 @@ async def test_forged_tokens_take_no_turns_of_the_tenant_that_they_name() -> Non
             asked = request(token if signed else token.rpartition(".")[0] + "." + "A" * 43)
             if not lab.gateway.resolve(asked, lambda answer, signed=signed: order.append(signed)):  # type: ignore[misc]
                 order.append(signed)
-    for _ in range(30):
+    while order.count(True) < 30:  # noqa: ASYNC110 - the very iteration
         await asyncio.sleep(0)
-    assert order.count(True) == 30
     assert order.count(False) < 300
 
 
