@@ -1,5 +1,6 @@
 """The client commands, built on the Python client: publish one event, follow rooms."""
 
+import logging
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
@@ -29,6 +30,7 @@ def follow(
 ) -> Iterator[Mapping[str, Any]]:
     """The events of `rooms` as frames, without end, with `state` after the items; changes of the stream are reported on
     stderr. Raises `ClientError` where a reconnect would not help, and where the first attempt finds no gateway."""
+    logging.getLogger("gathering_client").addHandler(logging.NullHandler())  # stderr is for the lines of this command
     connected = f"connected to {url}, following {' '.join(rooms)}"
 
     def on_state(change: StateChange) -> None:
@@ -55,8 +57,6 @@ def follow(
 
 
 def _client(url: str, token: str, path: str = WEBSOCKET_PATH) -> Client:
-    if not url.startswith(("http://", "https://")):
-        raise ClientError("--url: starts with http:// or https://")
     if not token:
         raise ClientError("--token: is missing; pass it, or set GATEWAY_TOKEN")
     if not (token.isascii() and token.isprintable() and " " not in token):

@@ -20,16 +20,15 @@ class Address:
 
     @classmethod
     def of(cls, url: str, websocket_path: str = WEBSOCKET_PATH) -> "Address":
-        """The address in a URL. Raises `ValueError`."""
+        """The address in a URL, also that of the WebSocket, as JavaScript clients have it. Raises `ValueError`."""
         parts = urlsplit(url)
         secure = _SECURE.get(parts.scheme)
         if secure is None or not parts.hostname:
             raise ValueError("the URL of a gateway starts with http://, https://, ws:// or wss://, and names a host")
         if parts.query or parts.fragment or parts.username is not None:
             raise ValueError("the URL of a gateway has no query and no user: pass the token as `token`")
-        return cls(
-            parts.hostname, parts.port or (443 if secure else 80), parts.path.rstrip("/"), secure, websocket_path
-        )
+        path = parts.path.rstrip("/").removesuffix(websocket_path)
+        return cls(parts.hostname, parts.port or (443 if secure else 80), path, secure, websocket_path)
 
     @property
     def websocket(self) -> str:

@@ -118,7 +118,7 @@ class Connector(ABC):
         if rule is Retry.NEVER:
             self._fail(TokenRefused(reason, "log in again") if code == 4401 else Closed(code, reason))
         elif rule is Retry.FRESH_TOKEN and not self._session.refuse():
-            self._fail(TokenRefused(reason, "the gateway does not take the token; get another one"))
+            self._fail(TokenRefused(reason, "the gateway does not take the token; get another one (its log says why)"))
         else:
             self._lost(reason or f"closed with {code}", code, now)
 

@@ -1,11 +1,13 @@
 """Handshakes by the websockets library, for both faces."""
 
+import json
 import logging
-from ssl import SSLContext
+from http.client import BadStatusLine
+from ssl import SSLCertVerificationError, SSLContext, SSLError
 from typing import Any, Final, TypedDict
 
 import websockets.asyncio.client
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import InvalidMessage, InvalidStatus
 from websockets.typing import Subprotocol
 
 from gathering_client.connector import OPEN_TIMEOUT
@@ -65,6 +67,29 @@ class AsyncDial(websockets.asyncio.client.connect):
 
     def process_redirect(self, exc: Exception) -> Exception | str:
         return exc
+
+
+def reason_of(error: Exception) -> str:
+    """The text of a connection that failed, with advice where the cause is known."""
+    text = str(error) or type(error).__name__
+    if isinstance(error, InvalidStatus):
+        return f"{text}: {detail}" if (detail := _detail(error.response.body)) else text
+    if isinstance(error, SSLCertVerificationError):
+        return f"{text}; name its authority in SSL_CERT_FILE, or pass a context as `ssl`"
+    if isinstance(error, SSLError) and error.reason == "WRONG_VERSION_NUMBER":
+        return f"{text}; no TLS is spoken there: use http:// or ws://"
+    if isinstance(error, BadStatusLine | InvalidMessage):
+        return f"{text}; the answer is not HTTP: where TLS is spoken there, use https:// or wss://"
+    return text
+
+
+def _detail(body: bytes | bytearray | None) -> str | None:
+    """The `detail` of a problem document, which the gateway answers with; None for other bodies."""
+    try:
+        detail = json.loads(body or b"")["detail"]
+    except (ValueError, TypeError, KeyError):
+        return None
+    return detail if isinstance(detail, str) else None
 
 
 def status_of(error: Exception) -> int | None:

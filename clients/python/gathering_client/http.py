@@ -14,7 +14,7 @@ from ssl import SSLContext, create_default_context
 from typing import Any, Final
 
 from gathering_client.address import Address
-from gathering_client.dialing import USER_AGENT
+from gathering_client.dialing import USER_AGENT, reason_of
 from gathering_client.drafts import refusal
 from gathering_client.errors import GatewayError, Unreachable
 
@@ -57,7 +57,7 @@ class HttpPool:
             except (HTTPException, OSError) as error:
                 # The gateway may have closed an idle connection: retry on another one.
                 if not kept or isinstance(error, TimeoutError):
-                    reason = f"no answer from {self._http.address}: {error or type(error).__name__}"
+                    reason = f"no answer from {self._http.address}: {reason_of(error)}"
                     raise Unreachable("unreachable", reason) from None
 
     def _ask(
@@ -117,5 +117,5 @@ def _object(status: int, text: bytes, retry_after: str | None) -> dict[str, Any]
         error: GatewayError = refusal(more["code"], more["detail"], more, status)
     except (ValueError, TypeError, KeyError):
         # From a proxy, or from another server at this address
-        error = Unreachable("unreachable", f"the answer is HTTP {status} and not the gateway's")
+        error = Unreachable("unreachable", f"the answer is HTTP {status} and not the gateway's; check the URL")
     raise error

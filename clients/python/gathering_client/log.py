@@ -12,8 +12,11 @@ OnState = Callable[[StateChange], object]
 
 
 def report(change: StateChange, url: str, on_state: OnState | None) -> None:
+    """Log the change, and hand it to the application. A gateway that does not answer is a warning, which Python writes
+    without configuration too: else a client with a wrong URL would wait in silence."""
     if change.state == "reconnecting":
-        logger.info("%s: %s; connecting again in %.1f s", url, change.reason, change.retry_in)
+        level = logging.INFO if change.code is not None else logging.WARNING
+        logger.log(level, "%s: %s; connecting again in %.1f s", url, change.reason, change.retry_in)
     elif change.state == "closed":
         logger.info("%s: %s", url, change.reason)
     if on_state is not None:

@@ -15,9 +15,10 @@ MAX_TOKEN: Final = 4_096
 def checked_token(text: object) -> str:
     """The token, if its form is valid. Raises `TokenRefused`, without the text."""
     if not isinstance(text, str) or not text:
-        raise TokenRefused("token_missing", "a token is needed")
+        raise TokenRefused("token_missing", "pass a token, or a function that returns one, as `token`")
     if not (len(text) <= MAX_TOKEN and text.isascii() and text.isprintable() and " " not in text):
-        raise TokenRefused("token_invalid", "not a valid token: it has invalid characters, or more than 4,096")
+        shape = f"at most {MAX_TOKEN:,} characters, without Bearer, quotes, spaces and line ends"
+        raise TokenRefused("token_invalid", f"not a valid token: pass {shape}")
     return text
 
 

@@ -15,7 +15,7 @@ from websockets.exceptions import ConnectionClosed, WebSocketException
 from websockets.frames import CloseCode
 
 from gathering_client.codes import Retry, retry_after_close
-from gathering_client.dialing import AsyncDial, close_of, options
+from gathering_client.dialing import AsyncDial, close_of, options, reason_of
 from gathering_client.drafts import refusal
 from gathering_client.errors import Closed, GatewayError, Refused, TokenRefused, Unreachable
 
@@ -68,7 +68,7 @@ class CommandConnection:
         try:
             websocket = await AsyncDial(self._url, **options(token, self._ssl))
         except (OSError, WebSocketException, TimeoutError) as error:
-            raise Unreachable("unreachable", f"{error or type(error).__name__}") from None
+            raise Unreachable("unreachable", reason_of(error)) from None
         try:
             async with asyncio.timeout(REPLY_TIMEOUT):
                 await self._established(websocket)

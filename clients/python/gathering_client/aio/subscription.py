@@ -13,7 +13,7 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
 from gathering_client.actions import Close, GetToken, Load, Notify, Open, Read, Send, Wait
-from gathering_client.dialing import AsyncDial, close_of, options, status_of
+from gathering_client.dialing import AsyncDial, close_of, options, reason_of, status_of
 from gathering_client.errors import GatewayError
 from gathering_client.events import Cursor
 from gathering_client.freshness import Freshness
@@ -138,7 +138,7 @@ class Subscription(Generic[T]):
         try:
             self._websocket = await AsyncDial(url, **options(token, self._ssl, self._keepalive))
         except (OSError, WebSocketException, TimeoutError) as error:
-            self._stream.failed(f"{error or type(error).__name__}", time.monotonic(), status_of(error))
+            self._stream.failed(reason_of(error), time.monotonic(), status_of(error))
         else:
             self._stream.opened(time.monotonic())
 

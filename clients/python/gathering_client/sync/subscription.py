@@ -12,7 +12,7 @@ from websockets.sync.client import ClientConnection
 from websockets.sync.client import connect as dial
 
 from gathering_client.actions import Close, GetToken, Load, Notify, Open, Read, Send, Wait
-from gathering_client.dialing import close_of, options, status_of
+from gathering_client.dialing import close_of, options, reason_of, status_of
 from gathering_client.errors import GatewayError
 from gathering_client.events import Cursor
 from gathering_client.freshness import Freshness
@@ -120,7 +120,7 @@ class Subscription(Generic[T]):
             # Entered, since websockets 17 requires it; `close` does what leaving the context would do.
             self._websocket = dial(url, **options(token, self._ssl, self._keepalive)).__enter__()
         except (OSError, WebSocketException, TimeoutError) as error:
-            self._stream.failed(f"{error or type(error).__name__}", time.monotonic(), status_of(error))
+            self._stream.failed(reason_of(error), time.monotonic(), status_of(error))
         else:
             self._stream.opened(time.monotonic())
 

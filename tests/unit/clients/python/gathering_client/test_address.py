@@ -15,6 +15,7 @@ from gathering_client.address import Address
             "https://gateway.example.com:443",
         ),
         ("wss://example.com/rt", "wss://example.com:443/rt/ws/dashboard", "https://example.com:443/rt"),
+        ("wss://example.com/rt/ws/dashboard", "wss://example.com:443/rt/ws/dashboard", "https://example.com:443/rt"),
         ("ws://[::1]:1", "ws://[::1]:1/ws/dashboard", "http://[::1]:1"),
     ],
 )
