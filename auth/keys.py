@@ -109,11 +109,9 @@ def hmac_key(secret: str | bytes) -> Key:
     if len(secret) < _MIN_SECRET:
         raise WeakKey(f"the secret holds {len(secret)} bytes and needs {_MIN_SECRET} or more")
     if len(set(secret)) < _MIN_DISTINCT or any(secret[n:] == secret[:-n] for n in range(1, _MAX_PERIOD + 1)):
-        raise WeakKey("the secret repeats itself and so is easy to guess; generate one from random bytes")
+        raise WeakKey("the secret repeats itself and so is easy to guess")
     if _is_another_key(secret):
-        raise UnusableKey(
-            "the secret is a public or private key, a certificate or a JWK; generate one from random bytes"
-        )
+        raise UnusableKey("the secret is a public or private key, a certificate or a JWK")
     # The space separates it from signatures, whose input has none. 64 bits identify a key, and reveal no more of the
     # secret than any token does.
     kid = hmac.digest(secret, b"gathering-gateway kid", "sha256")[:8].hex()

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from gateway.api import create_app
-from gateway.service.config import Settings
+from gateway.service.config import ConfigError, Settings
 from gateway.service.factory import create_service
 from schemas import messages
 from schemas.commands import COMMAND_TYPES, CommandParser
@@ -59,11 +59,15 @@ def valid_ini(code: str) -> None:
 
 
 def valid_environment(code: str) -> None:
-    """Lines of a `.env` file that the settings take; their names are held against the settings below."""
+    """Lines of a `.env` file that the settings take; their names are held against the settings below. A secret in them
+    is public, so the gateway must refuse it."""
     with NamedTemporaryFile("w", suffix=".env") as file:
         file.write(code)
         file.flush()
         settings = Settings(_env_file=file.name)
+    if settings.jwt_secret is not None:
+        with pytest.raises(ConfigError, match="GATEWAY_JWT_SECRET"):
+            create_service(settings)
     assert settings.model_fields_set >= {name.lower() for name in re.findall(r"^GATEWAY_(\w+)=", code, re.MULTILINE)}
 
 
