@@ -32,3 +32,15 @@ def test_each_option_of_the_browser_client_is_on_its_page() -> None:
     page = (ROOT / "docs/clients.md").read_text()
     assert len(names) > 8
     assert [name for name in names if not re.search(rf"`{name}\b", page)] == []
+
+
+def test_the_texts_of_errors_in_the_faq_are_said_by_the_code() -> None:
+    """A reader searches for the text of an error. pip says one of them; two are names of classes."""
+    more = [path.read_text() for folder in ("schemas", "clients/python") for path in (ROOT / folder).rglob("*.py")]
+    code = joined("\n".join([SOURCES, *more]))
+    section = (ROOT / "docs/faq.md").read_text().partition("## By the text of the error")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (.+?) \| .+ \|$", section, re.MULTILINE)[2:]
+    texts = [text for row in rows for text in re.findall(r"`([^`]+)`", row)]
+    assert len(texts) > 30
+    said = {text for text in texts if all(part.strip() in code for part in text.split("…"))}
+    assert set(texts) - said == {"requires a different Python"}
