@@ -36,7 +36,9 @@ class TokenMissing(AuthError):
     code = ErrorCode.TOKEN_MISSING
 
     def __init__(self) -> None:
-        super().__init__("a token is needed: Authorization: Bearer, a subprotocol, ?token= or ?ticket=")
+        # The comma behind the header is where the redaction of a log ends.
+        ways = "as Authorization: Bearer <token>, as a subprotocol, or in the query as token or ticket"
+        super().__init__(f"a token is needed, {ways}")
 
 
 class TokenInvalid(AuthError):
@@ -49,7 +51,7 @@ class TokenInvalid(AuthError):
     code = ErrorCode.TOKEN_INVALID
 
     def __init__(self, reason: str) -> None:
-        super().__init__("the token is not valid here")
+        super().__init__("the token is not valid here; the gateway's log says why, and `gateway token inspect`")
         self.reason = reason
 
 
@@ -82,24 +84,24 @@ class TokenMismatch(AuthError):
 
 
 class ScopeMissing(AuthError):
-    """The token lacks `scope`."""
+    """The token lacks `scope`, which `what` needs."""
 
     code = ErrorCode.SCOPE_MISSING
 
-    def __init__(self, scope: str) -> None:
-        super().__init__(f"this needs a token with the scope {scope}")
+    def __init__(self, scope: str, what: str = "this") -> None:
+        super().__init__(f"{what} needs a token with the scope {scope}")
         self.scope = scope
 
 
 class RoomForbidden(AuthError):
-    """The requested `rooms` (rooms or patterns) are not in the `granted` patterns."""
+    """The requested `rooms` (rooms or patterns) are not in the `granted` patterns. `advice` goes on with the text."""
 
     code = ErrorCode.ROOM_FORBIDDEN
 
-    def __init__(self, rooms: Iterable[str], granted: Sequence[str]) -> None:
+    def __init__(self, rooms: Iterable[str], granted: Sequence[str], advice: str = "") -> None:
         self.rooms = list(rooms)
         self.granted = tuple(granted)
-        super().__init__(f"the token grants {_listed(self.granted) or 'no rooms'}; asked {_listed(self.rooms)}")
+        super().__init__(f"the token grants {_listed(self.granted) or 'no rooms'}; asked {_listed(self.rooms)}{advice}")
 
 
 class RoomRefused(AuthError):

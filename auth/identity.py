@@ -75,21 +75,24 @@ def require_publish(identity: Identity, tenant: str, rooms: Iterable[str]) -> No
     if "platform" in scopes:
         return
     if tenant != identity.tenant:
-        raise ScopeMissing("platform")
+        raise ScopeMissing("platform", "an event for another tenant than the token's")
     if "admin" in scopes:
         return
     if "publish" not in scopes:
         raise ScopeMissing("publish")
-    named = [room for room in rooms if room != TENANT_ROOM]
-    _require_granted(identity, named or [TENANT_ROOM])
+    if named := [room for room in rooms if room != TENANT_ROOM]:
+        _require_granted(identity, named)
+    elif not identity.allows(TENANT_ROOM):
+        advice = ", where an event goes that has no id of a room: give it one"
+        raise RoomForbidden([TENANT_ROOM], identity.grants.patterns, advice)
 
 
-def require_admin(identity: Identity, tenant: str) -> None:
-    """Raise ScopeMissing unless `identity` administers `tenant`."""
+def require_admin(identity: Identity, tenant: str, what: str = "this") -> None:
+    """Raise ScopeMissing unless `identity` administers `tenant`, as `what` needs."""
     if tenant != identity.tenant and not identity.has_scope("platform"):
-        raise ScopeMissing("platform")
+        raise ScopeMissing("platform", "another tenant than the token's")
     if not identity.has_scope("admin"):
-        raise ScopeMissing("admin")
+        raise ScopeMissing("admin", what)
 
 
 def _require_granted(identity: Identity, rooms: list[str]) -> None:

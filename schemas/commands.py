@@ -97,6 +97,8 @@ COMMAND_TYPES: Final[tuple[str, ...]] = tuple(
 class CommandError(Exception):
     """A frame that is not a valid command. `id` is the command's, if readable, to be echoed in the reply."""
 
+    holder: tuple[str, str] | None = None
+
     def __init__(self, code: ErrorCode, message: str, id: str | int | None = None) -> None:
         super().__init__(message)
         self.code = code

@@ -9,8 +9,16 @@ from functools import lru_cache
 from math import isinf
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model, model_validator
-from pydantic_core import from_json, to_json
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    create_model,
+    model_validator,
+)
+from pydantic_core import CoreSchema, from_json, to_json
 
 from schemas.examples import PUBLISHED, with_kinds
 from schemas.messages import Message
@@ -101,8 +109,25 @@ def change_error(key: str | None, op: str | None) -> str | None:
     return None if op is None or op in OPS else f"op: one of {', '.join(OPS)}"
 
 
+class _Described:
+    """Metadata of a union: one error message in place of one for each member."""
+
+    def __init__(self, message: str) -> None:
+        self._message = message
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        described: Any = {**handler(source), "custom_error_type": "union", "custom_error_message": self._message}
+        schema: CoreSchema = described
+        return schema
+
+
 Id = Annotated[str, Field(json_schema_extra=documented(ID_PATTERN))]
 Subject = Annotated[str, Field(json_schema_extra=documented(SUBJECT_PATTERN))]
+RoomId = Annotated[int | Id, _Described("must be an integer or a string")]
+AgentId = Annotated[
+    int | Annotated[str, Field(min_length=1, max_length=128)],
+    _Described("must be an integer or a string of 1 to 128 characters"),
+]
 
 
 class PublishedEvent(BaseModel):
@@ -119,7 +144,7 @@ class PublishedEvent(BaseModel):
         AfterValidator(_check_type),
     ]
     data: dict[str, Any]
-    source_agent_id: int | Annotated[str, Field(min_length=1, max_length=128)] | None = None
+    source_agent_id: AgentId | None = None
     user_id: Subject | None = Field(None, description=f"a token's `sub`: {SUBJECT_PATTERN}")
     tenant: Id | None = Field(None, description="only for the scope `platform`; else the token's own")
     idempotency_key: Annotated[str, Field(min_length=1, max_length=128)] | None = None
@@ -156,7 +181,7 @@ def published_event(kinds: RoomKinds) -> type[PublishedEvent]:
         model_config = ConfigDict(json_schema_extra={"examples": [with_kinds(PUBLISHED, kinds)]})
 
     about = f"as in a room name: {ID_PATTERN}"
-    fields: dict[str, Any] = {name: (int | Id | None, Field(None, description=about)) for name in kinds.fields}
+    fields: dict[str, Any] = {name: (RoomId | None, Field(None, description=about)) for name in kinds.fields}
     return create_model("PublishedEvent", __base__=OfKinds, __doc__=PublishedEvent.__doc__, **fields)
 
 

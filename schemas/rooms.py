@@ -134,6 +134,12 @@ class RoomKinds:
         """The invalid names among `rooms`."""
         return [room for room in rooms if self._is_room(room) is None]
 
+    def fault_of(self, room: str) -> str:
+        """The message for an invalid room name, which is cut and escaped."""
+        if self.is_pattern(room):
+            return f"{room} is a pattern, as only tokens have; name single rooms, or * for all that the token names"
+        return f"{room[:80]!a} is not a room: {self.grammar}"
+
     def route_of(self, user_id: object, ids: Mapping[str, object]) -> Route:
         """The `route` for ids of in-process code, by the names of `fields`. Raises `IdInvalid`, `ValueError` as `id_of`
         does, and `TypeError` for the name of an unknown kind."""

@@ -1,12 +1,15 @@
 """The complete application: the routes, the pages, and problem documents for unknown paths."""
 
+from http import HTTPStatus
+
 from fastapi import FastAPI, HTTPException, Request, Response
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from gateway.api.authentication import SecretsMiddleware
 from gateway.api.fast_path import FastPath, FastPathMiddleware
 from gateway.api.pages import pages_router
-from gateway.api.problems import problem, problem_for
+from gateway.api.problems import RequestMistake, log_refusal, problem, problem_for
+from gateway.api.publisher import EVENTS_PATH
 from gateway.api.router import create_router
 from gateway.api.routes import merge_routers
 from gateway.core.version import VERSION
@@ -39,7 +42,26 @@ def create_app(service: Service | None = None) -> FastAPI:
 async def _http_problem(request: Request, error: Exception) -> Response:
     if not isinstance(error, StarletteHTTPException):
         raise error
-    return problem_for(HTTPException(error.status_code, error.detail, dict(error.headers or {})))
+    if (mistake := _wrong_address(request, error)) is None:
+        return problem_for(HTTPException(error.status_code, error.detail, dict(error.headers or {})))
+    service: Service = request.app.state.service
+    log_refusal(request.scope, request.scope["path"], service.settings.proxies, mistake)
+    answer = problem_for(mistake)
+    answer.headers.update(error.headers or {})  # `Allow`, which 405 requires
+    return answer
+
+
+def _wrong_address(request: Request, error: StarletteHTTPException) -> RequestMistake | None:
+    """The mistake in the path or the method of a request, with what is served; None for other errors."""
+    if error.status_code == HTTPStatus.NOT_FOUND and error.detail == HTTPStatus.NOT_FOUND.phrase:
+        service: Service = request.app.state.service
+        prefix = request.scope.get("root_path", "")
+        events, websocket = f"{prefix}{EVENTS_PATH}", f"{prefix}{service.settings.websocket_paths[0]}"
+        served = f"nothing is here; publish to {events}, connect a WebSocket to {websocket}, see {prefix}/docs"
+        return RequestMistake(error.status_code, ErrorCode.NOT_FOUND, served)
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        return RequestMistake(error.status_code, ErrorCode.NOT_FOUND, str(error.detail))
+    return None
 
 
 async def _internal_problem(request: Request, error: Exception) -> Response:

@@ -15,7 +15,7 @@ from pydantic_core import from_json
 
 from gateway.api.body import Body
 from gateway.api.json_values import end_of_value
-from gateway.api.problems import BodyError
+from gateway.api.problems import RequestMistake
 from gateway.core.errors import GatewayError
 from gateway.engine.fair_share import ALONE_BUDGET
 from gateway.engine.ingest import ESCAPED, EVENT_COST, PARSED_BYTES, IngestBatch
@@ -44,7 +44,7 @@ _ALIKE: Final = 128 * 1024
 
 async def parse_batch(batch: IngestBatch, tenant: str, body: bytes | Body) -> Any:
     """Begin the batch, and parse its body: an event that is too long to be parsed is the `GatewayError` for it. Raises
-    `ValueError` or `BodyError` for invalid JSON and for a large body that is no batch, `GatewayError` where it would
+    `ValueError` or `RequestMistake` for invalid JSON and for a large body that is no batch, `GatewayError` where it would
     have to wait for too long. O(bytes)."""
     if len(body) <= PIECE:
         await batch.begin(tenant, len(body))
@@ -119,10 +119,10 @@ def _too_long(longest: int) -> GatewayError:
     return GatewayError(ErrorCode.MESSAGE_TOO_LARGE, message, limit=limit)
 
 
-async def _refusal(batch: IngestBatch, body: Body) -> BodyError:
+async def _refusal(batch: IngestBatch, body: Body) -> RequestMistake:
     """The refusal of a large body that is not only events: for its members where it may be valid JSON."""
-    invalid = BodyError(400, ErrorCode.BAD_MESSAGE, "the body is not valid JSON (RFC 8259)")
-    members = BodyError(422, ErrorCode.BAD_MESSAGE, 'send {"events": [...]}, without other members')
+    invalid = RequestMistake(400, ErrorCode.BAD_MESSAGE, "the body is not valid JSON (RFC 8259)")
+    members = RequestMistake(422, ErrorCode.BAD_MESSAGE, 'send {"events": [...]}, without other members')
     head = body.read(0, _ALIKE)
     begin = _begin(head)
     if begin is None:

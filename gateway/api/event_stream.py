@@ -11,7 +11,7 @@ from starlette.types import Receive, Scope, Send
 from auth.errors import AuthError, TokenRevoked
 from gateway.api.authentication import extract_tickets, extract_tokens, headers_of, query_of
 from gateway.api.client import address_of
-from gateway.api.problems import PROBLEMS, problem, problems
+from gateway.api.problems import PROBLEMS, RequestMistake, problem, problems
 from gateway.api.routes import HEAD, ProblemRoute
 from gateway.core.connect_request import ConnectRequest, read_stream_request
 from gateway.core.connection import Connection
@@ -48,8 +48,9 @@ class StreamRoute(ProblemRoute):
     """A route of event streams. A client whose token was revoked gets 204, which keeps an `EventSource` from
     reconnecting without looking like a fault."""
 
-    def _refuse(self, request: Request, error: AuthError | GatewayError) -> Response:
-        counts.refused_connects[error.code] += 1
+    def _refuse(self, request: Request, error: AuthError | GatewayError | RequestMistake) -> Response:
+        if not isinstance(error, RequestMistake):
+            counts.refused_connects[error.code] += 1
         answer = super()._refuse(request, error)
         revoked = isinstance(error, TokenRevoked)
         return Response(status_code=204, headers={"Cache-Control": "no-store"}) if revoked else answer

@@ -18,7 +18,7 @@ from gateway.api.authentication import is_redacted
 from gateway.api.batch_body import parse_batch
 from gateway.api.body import Body
 from gateway.api.client import set_identity
-from gateway.api.problems import log_refusal, problem_for
+from gateway.api.problems import RequestMistake, log_refusal, problem_for
 from gateway.api.publisher import BATCH_PATH, EVENTS_PATH, HttpPublisher, Result
 from gateway.api.routes import MAX_BATCH_BODY, MAX_BODY, ProblemRoute, read_body
 from gateway.core.errors import GatewayError
@@ -65,7 +65,7 @@ class FastPath:
                 body = await read_body(scope, receive, MAX_BATCH_BODY, self._ingest, identity.tenant)
                 result = await self._publish_batch(scope, identity, body)
         except Exception as error:
-            if isinstance(error, AuthError | GatewayError):
+            if isinstance(error, AuthError | GatewayError | RequestMistake):
                 log_refusal(scope, path, self._proxies, error)
             await problem_for(error)(scope, receive, send)
             return None

@@ -96,7 +96,7 @@ def inspection_router(service: Service, limited: RouteLimiter) -> APIRouter:
         response.headers["Cache-Control"] = "no-store"
         asked = administered_tenant(holder, tenant)
         if room is not None and not kinds.is_room(room):
-            raise GatewayError(ErrorCode.ROOM_INVALID, f"room: {kinds.grammar}", rooms=(room,))
+            raise GatewayError(ErrorCode.ROOM_INVALID, f"room: {kinds.fault_of(room)}", rooms=(room,))
         if payload == "1":
             address = address_of(request.scope, settings.proxies)
             chosen = {"room": room, "type": type, "user_id": user_id}

@@ -1,6 +1,6 @@
 """Errors as problem documents (RFC 9457), with the protocol's error codes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from http import HTTPStatus
 from math import ceil
@@ -8,7 +8,6 @@ from time import time
 from typing import Any, Final
 
 from fastapi import HTTPException, Request, Response
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic_core import from_json
 
@@ -16,7 +15,8 @@ from auth.errors import AuthError
 from gateway.api.client import Scope, address_of, identity_of
 from gateway.core.addresses import Proxy
 from gateway.core.errors import ConnectionRefused, GatewayError, RateLimited
-from gateway.telemetry import counts, log_events
+from gateway.telemetry import log_events
+from gateway.telemetry.log_events import Refusal
 from schemas.codes import ERROR_RULES, ErrorCode
 from schemas.faults import describe
 from schemas.problem import MEDIA_TYPE, Problem
@@ -24,13 +24,19 @@ from schemas.problem import MEDIA_TYPE, Problem
 _CODES: Final = {400: ErrorCode.BAD_MESSAGE, 404: ErrorCode.NOT_FOUND, 405: ErrorCode.NOT_FOUND}
 
 
-class BodyError(HTTPException):
-    """An unreadable body: too large, late, or not JSON. An `HTTPException`, since FastAPI lets only those through."""
+class RequestMistake(HTTPException):
+    """A request that is answered with `status` and a text that says how to correct it: an unknown path, a body that is
+    too large, late, or not JSON. An `HTTPException`, since FastAPI lets only those through."""
+
+    holder: tuple[str, str] | None = None
 
     def __init__(self, status: int, code: ErrorCode, message: str, limit: int | None = None) -> None:
         super().__init__(status, message)
         self.code = code
         self.limit = limit
+
+    def __str__(self) -> str:
+        return str(self.detail)
 
 
 class BodyRefused(HTTPException):
@@ -61,9 +67,16 @@ def problem(
     return JSONResponse(body.model_dump(exclude_none=True), status, headers, MEDIA_TYPE)
 
 
-def status_of(error: AuthError | GatewayError) -> int:
+def status_of(error: Refusal) -> int:
     """The status of the answer to a refusal."""
+    if isinstance(error, RequestMistake):
+        return error.status_code
     return error.status if isinstance(error, ConnectionRefused) else ERROR_RULES[error.code].status
+
+
+def mistake_in(faults: Sequence[Mapping[str, Any]], *, outer: int = 0) -> RequestMistake:
+    """The refusal of a request with these errors of pydantic; `outer` is as in `describe`."""
+    return RequestMistake(HTTPStatus.UNPROCESSABLE_ENTITY, ErrorCode.BAD_MESSAGE, describe(faults, outer=outer))
 
 
 def problem_for(error: Exception) -> Response:
@@ -80,12 +93,8 @@ def problem_for(error: Exception) -> Response:
         )
     if isinstance(error, AuthError):
         return problem(ERROR_RULES[error.code].status, error.code, str(error), rooms=tuple(getattr(error, "rooms", ())))
-    if isinstance(error, RequestValidationError):
-        counts.refusals[ErrorCode.BAD_MESSAGE] += 1
-        return problem(HTTPStatus.UNPROCESSABLE_ENTITY, ErrorCode.BAD_MESSAGE, describe(error.errors(), outer=1))
-    if isinstance(error, BodyError):
-        counts.refusals[error.code] += 1
-        return problem(error.status_code, error.code, str(error.detail), limit=error.limit)
+    if isinstance(error, RequestMistake):
+        return problem(error.status_code, error.code, str(error), limit=error.limit)
     if isinstance(error, HTTPException):
         code = _CODES.get(error.status_code, ErrorCode.BAD_MESSAGE)
         answer = problem(error.status_code, code, str(error.detail))
@@ -94,7 +103,7 @@ def problem_for(error: Exception) -> Response:
     raise error
 
 
-def log_refusal(scope: Scope, path: str, proxies: Sequence[Proxy], error: AuthError | GatewayError) -> None:
+def log_refusal(scope: Scope, path: str, proxies: Sequence[Proxy], error: Refusal) -> None:
     """Log the refusal of a request to the route `path`, or of one event of its batch."""
     address, identity = address_of(scope, proxies), identity_of(scope)
     log_events.request_refused(address, scope["method"], path, error, status_of(error), identity)

@@ -12,14 +12,13 @@ from starlette.types import Scope
 from auth.errors import AuthError
 from auth.identity import Identity
 from gateway.api.client import traceparent_in
-from gateway.api.problems import log_refusal
+from gateway.api.problems import RequestMistake, log_refusal, mistake_in
 from gateway.core.errors import GatewayError, LogUnavailable
 from gateway.core.log import Receipt
 from gateway.engine.ingest import IngestBatch
 from gateway.service.factory import Service
 from schemas.codes import ErrorCode
 from schemas.events import PublishedEvent, published_event
-from schemas.faults import describe
 
 EVENTS_PATH: Final = "/events"
 BATCH_PATH: Final = "/events/batch"
@@ -88,10 +87,13 @@ class HttpPublisher:
             tenant, draft = self._publishing.draft(identity, self.validate(item), traceparent)
             return self._publishing.append(tenant, draft), draft.rooms
         except Exception as error:
-            if isinstance(error, AuthError | GatewayError):
-                log_refusal(scope, BATCH_PATH, self._proxies, error)
+            failure: Exception = error
+            if isinstance(error, ValidationError):
+                failure = mistake_in(error.errors(include_input=False, include_url=False, include_context=False))
+            if isinstance(failure, AuthError | GatewayError | RequestMistake):
+                log_refusal(scope, BATCH_PATH, self._proxies, failure)
             self._counts.refused += 1
-            return _failure(error)
+            return _failure(failure)
 
     async def _collect(self, under_way: deque[UnderWay], results: list[Result], left: int) -> None:
         """Move results over in order, until `left` appends are under way."""
@@ -123,10 +125,7 @@ def _failure(error: Exception) -> Result:
     """The result of an event that was not appended."""
     code, message = ErrorCode.INTERNAL_ERROR, "internal error; the event may not have been published"
     details: Mapping[str, Any] = {}
-    if isinstance(error, ValidationError):
-        faults = error.errors(include_input=False, include_url=False, include_context=False)
-        code, message = ErrorCode.BAD_MESSAGE, describe(faults)
-    elif isinstance(error, GatewayError | AuthError):
+    if isinstance(error, GatewayError | AuthError | RequestMistake):
         code, message = error.code, str(error)
         details = error.details if isinstance(error, GatewayError) else {}
     else:

@@ -7,6 +7,7 @@ from inspect import getdoc
 from typing import Any, ClassVar, Final, Self, cast
 
 from fastapi import APIRouter, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from pydantic_core import from_json
 from slowapi.errors import RateLimitExceeded
@@ -18,7 +19,7 @@ from gateway.api.batch_body import parse_batch
 from gateway.api.body import Body
 from gateway.api.client import identity_of
 from gateway.api.cors import CrossOriginRoute
-from gateway.api.problems import BodyError, BodyRefused, limit_met, log_refusal, problem, problem_for
+from gateway.api.problems import BodyRefused, RequestMistake, limit_met, log_refusal, mistake_in, problem_for
 from gateway.core.addresses import Proxy
 from gateway.core.errors import GatewayError
 from gateway.engine.ingest import IngestBatch, IngestScheduler
@@ -42,20 +43,20 @@ _DIGITS: Final = 18
 
 
 def require_length(scope: Scope, limit: int) -> None:
-    """Raise `BodyError` for a body whose announced length is over the limit: none of it is read, nor asked for
+    """Raise `RequestMistake` for a body whose announced length is over the limit: none of it is read, nor asked for
     (RFC 9110 section 10.1.1, `Expect: 100-continue`)."""
     for name, value in scope["headers"]:
         if name == b"content-length" and value.isdigit() and (len(value) > _DIGITS or int(value) > limit):
             raise _too_large(limit)
 
 
-def _too_large(limit: int) -> BodyError:
-    return BodyError(413, ErrorCode.MESSAGE_TOO_LARGE, f"a body has at most {limit} bytes", limit)
+def _too_large(limit: int) -> RequestMistake:
+    return RequestMistake(413, ErrorCode.MESSAGE_TOO_LARGE, f"a body has at most {limit} bytes", limit)
 
 
 async def read_body(scope: Scope, receive: Receive, limit: int, ingest: IngestScheduler, tenant: str) -> bytes | Body:
     """The body of a request of a tenant, of at most `limit` bytes and within `BODY_SECONDS` of its client's time; a
-    large one piece by piece, in turns of the tenant. Raises `BodyError`, `GatewayError`."""
+    large one piece by piece, in turns of the tenant. Raises `RequestMistake`, `GatewayError`."""
     require_length(scope, limit)
     if BODY_DEADLINE_KEY in scope.get("state", ()):
         # Without a timer for each request, which takes as long as reading it.
@@ -69,7 +70,7 @@ async def read_body(scope: Scope, receive: Receive, limit: int, ingest: IngestSc
             async with asyncio.timeout(left):
                 message = await receive()
         except TimeoutError:
-            raise BodyError(408, ErrorCode.BAD_MESSAGE, f"the body took more than {BODY_SECONDS} s") from None
+            raise RequestMistake(408, ErrorCode.BAD_MESSAGE, f"the body took more than {BODY_SECONDS} s") from None
         left -= asyncio.get_running_loop().time() - begun  # not the time in which it waits for its turns
         return message
 
@@ -81,7 +82,7 @@ async def _read(receive: Receive, limit: int, ingest: IngestScheduler, tenant: s
     while True:
         message = await receive()
         if message["type"] != "http.request":
-            raise BodyError(400, ErrorCode.BAD_MESSAGE, "the connection was closed before the end of the body")
+            raise RequestMistake(400, ErrorCode.BAD_MESSAGE, "the connection was closed before the end of the body")
         chunk: bytes = message.get("body", b"")
         if len(body) + len(chunk) > limit:
             raise _too_large(limit)
@@ -125,7 +126,7 @@ class BoundedRequest(Request):
         except GatewayError as error:
             raise BodyRefused(error) from None
         except ValueError:
-            raise BodyError(400, ErrorCode.BAD_MESSAGE, "the body is not valid JSON (RFC 8259)") from None
+            raise RequestMistake(400, ErrorCode.BAD_MESSAGE, "the body is not valid JSON (RFC 8259)") from None
 
     async def _parse(self, tenant: str, body: bytes | Body) -> Any:
         """Parse the body, once it may be. Raises `GatewayError`, `ValueError`."""
@@ -166,9 +167,14 @@ class MethodRoute(APIRoute):
             await self.serve({**scope, "method": "GET", HEAD: True}, receive, send)
         else:
             allowed = sorted(methods | ({"HEAD"} if "GET" in methods else set()))
-            answer = problem(405, ErrorCode.NOT_FOUND, f"use one of the methods {', '.join(allowed)}")
+            mistake = RequestMistake(405, ErrorCode.NOT_FOUND, f"this path takes {', '.join(allowed)}")
+            answer = self.answer_to_method(scope, mistake)
             answer.headers["Allow"] = ", ".join(allowed)
             await answer(scope, receive, send)
+
+    def answer_to_method(self, scope: Scope, mistake: RequestMistake) -> Response:
+        """The answer to a request with another method."""
+        return problem_for(mistake)
 
     async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request with one of the route's methods."""
@@ -222,8 +228,10 @@ class ProblemRoute(CrossOriginRoute, MethodRoute):
                 return await handle(self._bounded(request))
             except RateLimitExceeded:
                 return self._refuse(request, limit_met(request))
-            except (AuthError, GatewayError) as error:
+            except (AuthError, GatewayError, RequestMistake) as error:
                 return self._refuse(request, error)
+            except RequestValidationError as error:
+                return self._refuse(request, mistake_in(error.errors(), outer=1))
             except BodyRefused as error:
                 return self._refuse(request, error.refusal)
             except Exception as error:
@@ -231,10 +239,14 @@ class ProblemRoute(CrossOriginRoute, MethodRoute):
 
         return answer
 
+    def answer_to_method(self, scope: Scope, mistake: RequestMistake) -> Response:
+        log_refusal(scope, self.path_format, self.proxies, mistake)
+        return super().answer_to_method(scope, mistake)
+
     def _bounded(self, request: Request) -> BoundedRequest:
         return BoundedRequest(request, self)
 
-    def _refuse(self, request: Request, error: AuthError | GatewayError) -> Response:
+    def _refuse(self, request: Request, error: AuthError | GatewayError | RequestMistake) -> Response:
         log_refusal(request.scope, self.path_format, self.proxies, error)
         return problem_for(error)
 
@@ -281,4 +293,4 @@ def _require_json(request: Request) -> None:
         return  # no body: the validation names the missing members
     kind = headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
-        raise BodyError(415, ErrorCode.BAD_MESSAGE, "Content-Type: send the body as application/json")
+        raise RequestMistake(415, ErrorCode.BAD_MESSAGE, "Content-Type: send the body as application/json")

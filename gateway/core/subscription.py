@@ -69,7 +69,7 @@ def subscribe(
 def require_rooms(kinds: RoomKinds, rooms: Sequence[str]) -> None:
     """Raise `GatewayError` for invalid names among `rooms`."""
     if invalid := kinds.invalid(rooms):
-        raise GatewayError(ErrorCode.ROOM_INVALID, kinds.grammar, rooms=[room[:140] for room in invalid])
+        raise GatewayError(ErrorCode.ROOM_INVALID, kinds.fault_of(invalid[0]), rooms=[room[:140] for room in invalid])
 
 
 def check_rooms(kinds: RoomKinds, connection: Connection, rooms: Sequence[str], max_rooms: int) -> None:

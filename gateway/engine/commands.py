@@ -17,7 +17,7 @@ from gateway.engine.publishing import Publishing
 from gateway.engine.replies import error_reply
 from gateway.engine.subscriptions import Subscriptions
 from gateway.engine.tasks import TaskSet
-from gateway.telemetry import counts, log_events
+from gateway.telemetry import log_events
 from schemas import messages
 from schemas.codes import CloseCode, ErrorCode
 from schemas.commands import (
@@ -95,7 +95,7 @@ class Commands:
             self._malformed(connection, CommandError(ErrorCode.BAD_MESSAGE, "a command is a text frame"))
 
     def _malformed(self, connection: Connection, error: CommandError) -> None:
-        counts.refusals[error.code] += 1
+        log_events.command_refused(connection, error)
         self._connections.reply(connection, messages.Error(code=error.code, message=str(error)), error.id)
         connection.malformed_streak += 1
         if connection.malformed_streak >= self._limits.malformed:

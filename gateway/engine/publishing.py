@@ -178,7 +178,7 @@ class Publishing:
             raise GatewayError(ErrorCode.BAD_MESSAGE, f"data: {error}") from None
         require_publish(identity, tenant, draft.rooms)
         if event.type.endswith(MEMBER_REMOVED):
-            require_admin(identity, tenant)
+            require_admin(identity, tenant, "an event that removes a member")
         # After the grants: a user of another tenant must not use it up.
         if wait := self._tenant_rates.acquire(tenant, self._timer()):
             limit = self._limits.tenants.of(tenant).publish_per_second

@@ -83,7 +83,7 @@ def _tenant_limits(value: Any) -> Any:
 
 
 def _described(faults: Sequence[Any]) -> str:
-    return describe([{**fault, "msg": _MESSAGES.get(fault["type"], fault["msg"])} for fault in faults])
+    return describe(faults, messages=_MESSAGES)
 
 
 def _read(text: str) -> Any:

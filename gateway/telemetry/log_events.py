@@ -13,7 +13,7 @@ import json
 import logging
 import re
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from auth.errors import AuthError, TokenInvalid
 from auth.identity import Identity
@@ -47,6 +47,17 @@ _canary: Final = logging.getLogger("gateway.canary")
 _contract: Final = logging.getLogger("gateway.contract")
 _audit: Final = logging.getLogger("gateway.audit")
 _telemetry: Final = logging.getLogger("gateway.telemetry")
+
+
+class Refusal(Protocol):
+    """A refusal of a client: an `AuthError`, a `GatewayError`, a `CommandError` or a mistake in a request. Its text has
+    no secret and none of an event's data. `holder` is the tenant and the user id of a token that was valid once."""
+
+    @property
+    def code(self) -> ErrorCode: ...
+
+    @property
+    def holder(self) -> tuple[str, str] | None: ...
 
 
 class EventText:
@@ -89,21 +100,22 @@ def connection_refused(address: str, error: AuthError | GatewayError, code: int)
 
 
 def request_refused(
-    address: str, method: str, path: str, error: AuthError | GatewayError, status: int, identity: Identity | None
+    address: str, method: str, path: str, refusal: Refusal, status: int, identity: Identity | None
 ) -> None:
-    """The event of an HTTP request that was refused for its token, grants or rate. `path` is that of the route."""
-    counts.refusals[error.code] += 1
-    if _concerns_operators(error) and _permitted(_requests, logging.INFO, "request.refused", error.code):
-        who = _holder(error) if identity is None else {"tenant": identity.tenant, "user_id": identity.user_id}
-        fields = {**who, "address": address, **_of_error(error), "code": status, "method": method, "path": path}
-        _write(_requests, logging.INFO, "request.refused", "request refused", fields)
+    """The event of an HTTP request that was refused. `path` is that of the route, or the request's where no route has
+    it."""
+    counts.refusals[refusal.code] += 1
+    if _is_written(refusal) and _permitted(_requests, logging.INFO, "request.refused", refusal.code):
+        holder = {} if identity is None else {"tenant": identity.tenant, "user_id": identity.user_id}
+        why = {"address": address, **_of_error(refusal), "code": status, "method": method, "path": path}
+        _write(_requests, logging.INFO, "request.refused", "request refused", {**(holder or _holder(refusal)), **why})
 
 
-def command_refused(connection: Connection, error: AuthError | GatewayError) -> None:
-    """The event of a command that was refused for its rate, the token's grants or a token in it."""
-    counts.refusals[error.code] += 1
-    if _concerns_operators(error) and _permitted(_connections, logging.INFO, "command.refused", error.code):
-        fields = {**_of(connection), **_of_error(error)}
+def command_refused(connection: Connection, refusal: Refusal) -> None:
+    """The event of a command that was refused."""
+    counts.refusals[refusal.code] += 1
+    if _is_written(refusal) and _permitted(_connections, logging.INFO, "command.refused", refusal.code):
+        fields = {**_of(connection), **_of_error(refusal)}
         _write(_connections, logging.INFO, "command.refused", "command refused", fields)
 
 
@@ -215,17 +227,17 @@ def _of(connection: Connection) -> dict[str, Any]:
     return {**who, "address": connection.address}
 
 
-def _concerns_operators(error: AuthError | GatewayError) -> bool:
-    """Whether the error is about limits or grants; other ones are mistakes of the client."""
-    return isinstance(error, AuthError) or error.code == ErrorCode.RATE_LIMITED
+def _is_written(refusal: Refusal) -> bool:
+    """Whether the refusal has a line here: a violation of the contract has its own, and its text quotes the data."""
+    return refusal.code != ErrorCode.CONTRACT_VIOLATION
 
 
-def _holder(error: AuthError | GatewayError) -> dict[str, Any]:
-    return {} if error.holder is None else dict(zip(("tenant", "user_id"), error.holder, strict=True))
+def _holder(refusal: Refusal) -> dict[str, Any]:
+    return {} if refusal.holder is None else dict(zip(("tenant", "user_id"), refusal.holder, strict=True))
 
 
-def _of_error(error: AuthError | GatewayError) -> dict[str, Any]:
-    return {"reason": error.code, "detail": error.reason if isinstance(error, TokenInvalid) else str(error)}
+def _of_error(refusal: Refusal) -> dict[str, Any]:
+    return {"reason": refusal.code, "detail": refusal.reason if isinstance(refusal, TokenInvalid) else str(refusal)}
 
 
 def _permitted(logger: logging.Logger, level: int, *kind: Any) -> bool:

@@ -1,5 +1,4 @@
-"""The log lines of the HTTP API: a line for each request refused for its token, its grants or its rate, and the audit
-trail of administrators."""
+"""The log lines of the HTTP API: a line for each refused request, and the audit trail of administrators."""
 
 import logging
 from typing import Any
@@ -58,7 +57,7 @@ async def test_a_refused_token_is_logged_with_the_reason(
 
 
 async def test_a_request_beyond_the_grants_or_the_rate_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    """With the holder of the token. Other mistakes are the client's own, and not logged."""
+    """With the holder of the token; and what is wrong with an event."""
     async with running(settings_for(tokens_per_minute=1, trusted_proxies=("127.0.0.1",))) as gate:
         async with http(gate, gate.token()) as client:
             client.headers["X-Forwarded-For"] = "192.0.2.7"
@@ -70,7 +69,8 @@ async def test_a_request_beyond_the_grants_or_the_rate_is_logged(caplog: pytest.
             body = {"user_id": "bob", "rooms": []}
             assert (await client.post("/admin/tokens", json=body)).status_code == 201
             assert (await client.post("/admin/tokens", json=body)).status_code == 429
-    room, scope, rate = lines(caplog, "gateway.request")
+    room, scope, event, rate = lines(caplog, "gateway.request")
+    assert (event["reason"], event["code"], event["path"]) == ("bad_message", 422, "/events")
     assert (room["reason"], room["code"], room["path"]) == ("room_forbidden", 403, "/events")
     assert (scope["reason"], scope["code"], scope["path"]) == ("scope_missing", 403, "/admin/stats")
     assert room["address"] == scope["address"] == "192.0.2.7"
@@ -85,7 +85,8 @@ async def test_a_refused_event_of_a_batch_is_logged(gate: RunningGateway, caplog
     events = [{"type": "a", "data": {}, "circle_id": 1}, {"type": "a", "data": {}, "user_id": "bob"}, {"type": "A"}]
     async with http(gate, gate.token()) as client:
         assert (await client.post("/events/batch", json={"events": events})).status_code == 202
-    (found,) = lines(caplog, "gateway.request")
+    found, mistake = lines(caplog, "gateway.request")
+    assert (mistake["reason"], mistake["code"], mistake["path"]) == ("bad_message", 422, "/events/batch")
     expected = {"reason": "room_forbidden", "code": 403, "user_id": "ada", "path": "/events/batch", "method": "POST"}
     assert {name: found[name] for name in expected} == expected
 

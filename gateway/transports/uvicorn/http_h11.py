@@ -7,6 +7,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from gateway.transports.uvicorn.guard import TOO_LARGE, ConnectionGuard
 from gateway.transports.uvicorn.handshake import TOO_OLD, head_fault
+from gateway.transports.uvicorn.refusals import malformed
 from gateway.transports.uvicorn.upgrade import EARLY, Upgrade
 
 
@@ -53,7 +54,7 @@ class GuardedH11(ConnectionGuard, H11Protocol):
         elif self.conn.head_too_long:
             self._give_up(*TOO_LARGE)
         elif not self.transport.is_closing():
-            self.send_400_response("Invalid HTTP request received.")
+            self.send_400_response(malformed(self.conn.trailing_data[0]))
 
     def _should_upgrade(self) -> bool:
         return self._offers_websocket(self.scope["method"].encode(), self.scope["raw_path"][len(self.root_path) :])

@@ -8,13 +8,13 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from gateway.transports.uvicorn.guard import ConnectionGuard, Phase
 from gateway.transports.uvicorn.handshake import TOO_OLD, head_fault, write_request
+from gateway.transports.uvicorn.refusals import malformed
 from gateway.transports.uvicorn.upgrade import EARLY, Upgrade
 
 PIECE: Final = 2 * 1024
 """Bytes that are parsed before the next check for a complete request: the parser cannot stop behind one, and the
 requests in the same piece are queued with all their headers. The rest of a body of known length is one piece."""
 
-INVALID: Final = "Invalid HTTP request received."
 _TOO_EARLY: Final = "A WebSocket is opened once the request before it has been answered."
 
 
@@ -52,7 +52,7 @@ class GuardedHttpTools(ConnectionGuard, HttpToolsProtocol):
                 if not self._stays_http(data[start:]):
                     return
             except HttpParserError:
-                return self._refuse(INVALID)
+                return self._refuse(malformed(data))
         if start < len(data):
             self._unparsed = data[start:]
             self.flow.pause_reading()
@@ -132,7 +132,7 @@ class GuardedHttpTools(ConnectionGuard, HttpToolsProtocol):
         """Process a request that offers another protocol, before its body: whether it stays a request of HTTP/1.1."""
         method, version = self.parser.get_method(), self.parser.get_http_version()
         if method == b"CONNECT":
-            self._refuse(INVALID)
+            self._refuse(malformed(b""))
         elif not self._offers_websocket(method, self.url):
             # Parse it again without the offer: else the parser takes the body for the other protocol.
             headers = [(name, value) for name, value in self.headers if name != b"upgrade"]

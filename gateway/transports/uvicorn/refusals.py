@@ -2,9 +2,13 @@
 
 from collections.abc import Sequence
 from http import HTTPStatus
+from typing import Final
 
 from schemas.codes import ErrorCode
 from schemas.problem import MEDIA_TYPE, Problem
+
+_TLS: Final = b"\x16\x03"
+"""The first bytes of a TLS handshake (RFC 8446 section 5.1)."""
 
 HeaderList = Sequence[tuple[bytes, bytes]]
 
@@ -21,3 +25,10 @@ def error_response(status: int, detail: str, headers: HeaderList, code: ErrorCod
         b"Connection: close",
     ]
     return b"\r\n".join((*lines, b"", body))
+
+
+def malformed(data: bytes) -> str:
+    """The text of the answer to bytes that are no valid request of HTTP/1.1."""
+    if data.startswith(_TLS):
+        return "a TLS handshake on a port of plain HTTP: use http:// or ws://, or the proxy that ends TLS"
+    return "not a valid HTTP request"

@@ -77,8 +77,9 @@ def upgrade(
     elif endpoint is None or not endpoint.serves(path):
         if endpoint is None or not endpoint.alone:
             return _delegate_to_uvicorn(transport, arguments, head, early)
-        log_events.handshake_refused(peer_of(transport), 404, "unknown_path")
-        refusal = error_response(404, "no WebSocket is served at this path", own, ErrorCode.NOT_FOUND)
+        unknown = f"no WebSocket is served at this path; connect to {endpoint.paths[0]}"
+        log_events.handshake_refused(peer_of(transport), 404, "unknown_path", path=path[:200].decode("latin-1"))
+        refusal = error_response(404, unknown, own, ErrorCode.NOT_FOUND)
     elif fault := handshake_fault(method, headers):
         log_events.handshake_refused(peer_of(transport), 400, "malformed_handshake", detail=fault)
         refusal = error_response(400, fault, own)

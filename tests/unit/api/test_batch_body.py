@@ -14,7 +14,7 @@ from pydantic_core import from_json
 from gateway.api import batch_body
 from gateway.api.batch_body import PIECE, parse_batch
 from gateway.api.body import PART, Body
-from gateway.api.problems import BodyError
+from gateway.api.problems import RequestMistake
 from gateway.core.errors import GatewayError
 from gateway.engine import ingest
 from gateway.engine.fair_share import FairShare
@@ -190,7 +190,7 @@ async def test_a_large_body_that_is_no_batch_is_refused(
 ) -> None:
     """With the status of a small one, and in short steps."""
     sizes = recorded(monkeypatch)
-    with pytest.raises(BodyError) as refused:
+    with pytest.raises(RequestMistake) as refused:
         await parsed(body)
     assert refused.value.status_code == status
     assert max(sizes, default=0) <= PIECE + ESCAPED * 65_536 + 2

@@ -10,7 +10,7 @@ from fastapi import FastAPI
 
 from gateway.api import create_app, create_router, routes
 from gateway.api.body import Body
-from gateway.api.problems import BodyError
+from gateway.api.problems import RequestMistake
 from gateway.engine.fair_share import FairShare
 from gateway.engine.ingest import IngestScheduler
 from gateway.service.factory import Service
@@ -45,7 +45,7 @@ async def test_a_client_that_does_not_end_its_body_is_late(monkeypatch: pytest.M
         await asyncio.Event().wait()
         return {}
 
-    with pytest.raises(BodyError) as refused:
+    with pytest.raises(RequestMistake) as refused:
         await read(receive)
     assert refused.value.status_code == 408
 

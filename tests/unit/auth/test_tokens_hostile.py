@@ -74,7 +74,7 @@ def test_hostile_token_is_invalid_and_nothing_else(token: Any) -> None:
     """One opaque error, with no inner error that quotes the token and no part of the token in what it says."""
     error = refusal(token)
     assert type(error) is TokenInvalid
-    assert str(error) == "the token is not valid here"
+    assert str(error) == "the token is not valid here; the gateway's log says why, and `gateway token inspect`"
     assert error.__context__ is None
     assert error.__cause__ is None
     assert error.reason in REASONS
