@@ -237,7 +237,8 @@ BAD_SUBSCRIBING = [
     (["circle:1", "--token", "nonsense"], "token_invalid"),
     (["circle:1", "--url", "http://127.0.0.1:1"], "127.0.0.1:1"),
     (["circle:1", "--url", "http://127.0.0.1:1", "--since", "evt_x"], "127.0.0.1:1"),
-    (["circle:1", "--url", "ws://127.0.0.1:1"], "--url"),
+    (["circle:1", "--url", "ws://127.0.0.1:1/ws/dashboard"], "no gateway at ws://127.0.0.1:1/ws/dashboard: "),
+    (["circle:1", "--url", "ftp://127.0.0.1:1"], "--url"),
 ]
 
 
