@@ -44,8 +44,8 @@ _ALIKE: Final = 128 * 1024
 
 async def parse_batch(batch: IngestBatch, tenant: str, body: bytes | Body) -> Any:
     """Begin the batch, and parse its body: an event that is too long to be parsed is the `GatewayError` for it. Raises
-    `ValueError` or `RequestMistake` for invalid JSON and for a large body that is no batch, `GatewayError` where it would
-    have to wait for too long. O(bytes)."""
+    `ValueError` or `RequestMistake` for invalid JSON and for a large body that is no batch, `GatewayError` where it
+    would have to wait for too long. O(bytes)."""
     if len(body) <= PIECE:
         await batch.begin(tenant, len(body))
     else:
