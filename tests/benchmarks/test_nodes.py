@@ -46,7 +46,6 @@ def leaving_nothing_behind() -> Iterator[None]:
     assert set(psutil.Process().children(recursive=True)) <= before
 
 
-@pytest.mark.timeout(180)  # three processes start one after the other, on a machine that may be slow
 @pytest.mark.parametrize("peer", [GatewayOverHttp(), GatewayOnRedis(), PythonSocketIO()], ids=lambda peer: peer.name)
 def test_events_published_at_one_node_are_measured_at_all(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
     """The workload itself raises where a subscriber gets less or more than was published."""

@@ -21,7 +21,6 @@ class Brief(Bench):
         return 1
 
 
-@pytest.mark.timeout(180)
 def test_each_observer_is_measured_beside_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """All cases are measured on one server. The figures themselves are for a quiet machine."""
     monkeypatch.setattr(observability, "SUBSCRIBERS", 20)

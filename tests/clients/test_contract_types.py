@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import pytest
 from typer.testing import CliRunner
 
 from gateway.cli.main import app
@@ -102,7 +101,6 @@ def test_typescript_types_fit_the_client(npm_package: Path, tmp_path: Path) -> N
     assert done.returncode == 0, done.stdout
 
 
-@pytest.mark.timeout(120)
 def test_python_types_pass_mypy(tmp_path: Path) -> None:
     """In strict mode, and they can be imported."""
     (tmp_path / "events.py").write_text(printed(tmp_path, "py"))

@@ -28,7 +28,6 @@ def drawn() -> int:
 
 
 @BOTH
-@pytest.mark.timeout(240)
 async def test_a_short_soak(following: Following, tmp_path: Path) -> None:
     await soak(following, tmp_path / "gateway", 12.0, 1)
 

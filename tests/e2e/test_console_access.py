@@ -80,7 +80,6 @@ async def findings(visit: ConsoleVisit) -> list[Any]:
 
 
 @needs_npm
-@pytest.mark.timeout(240)
 @pytest.mark.parametrize(
     ("scheme", "options"),
     [("light", {"viewport": {"width": 1440, "height": 900}}), ("dark", PHONE)],

@@ -17,7 +17,6 @@ from tests.support.tokens import issue
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
-@pytest.mark.timeout(180)
 async def test_one_console_is_enough_for_all_nodes(browser: Browser, chromium: Path, tmp_path: Path) -> None:
     issued = issue("carol")
     async with (

@@ -78,7 +78,6 @@ async def test_a_client_on_a_long_line_does_not_fall_behind_at_bursts() -> None:
 
 
 @pytest.mark.timing
-@pytest.mark.timeout(60)
 async def test_a_client_on_a_slow_line_with_queues_is_at_most_two_seconds_behind_the_newest_value() -> None:
     """10 kB/s, a queue of 3 s, 80 ms; and an item that changes a hundred times a second, of ten times as many bytes.
     Once it is known that the line is slow, no value that is shown is older than 2 s when the next one comes."""

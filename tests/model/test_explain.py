@@ -134,7 +134,7 @@ class ExplainedBoundedItems(ExplainedItems, BoundedItems):
     """State of three items."""
 
 
-@pytest.mark.timeout(3600 if LONG else 120)
+@pytest.mark.timeout(3600 if LONG else 300)
 @pytest.mark.parametrize(
     ("machine", "batch_bytes", "scan"),
     [
@@ -149,7 +149,7 @@ def test_explanations_agree_with_what_was_received(machine: type[Explained], bat
         run_state_machine_as_test(machine, settings=bounded(30, 50))
 
 
-@pytest.mark.timeout(3600 if LONG else 120)
+@pytest.mark.timeout(3600 if LONG else 300)
 @pytest.mark.parametrize(
     ("machine", "batch_bytes", "scan", "changes"),
     [

@@ -15,7 +15,7 @@ from tests.model.gateway_machine import GatewayMachine, SlowMachine, ThrottledMa
 from tests.model.world import LONG, bounded
 
 
-@pytest.mark.timeout(3600 if LONG else 120)
+@pytest.mark.timeout(3600 if LONG else 300)
 @pytest.mark.parametrize(
     ("machine", "examples", "batch_bytes", "scan"),
     [

@@ -10,7 +10,7 @@ from tests.model.item_machine import BoundedItems, ItemMachine, ThrottledItems
 from tests.model.world import LONG, bounded
 
 
-@pytest.mark.timeout(3600 if LONG else 120)
+@pytest.mark.timeout(3600 if LONG else 300)
 @pytest.mark.parametrize(
     ("machine", "batch_bytes", "scan", "places"),
     [

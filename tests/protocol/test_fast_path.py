@@ -84,7 +84,6 @@ async def serving(*makers: Callable[[Service], Any]) -> AsyncIterator[list[Subje
         yield subjects
 
 
-@pytest.mark.timeout(180)  # fifteen seconds of work on a free core
 @settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow, HealthCheck.large_base_example])
 @given(st.lists(steps, min_size=30, max_size=60))
 def test_it_answers_as_fastapi_does(steps: Sequence[Any]) -> None:

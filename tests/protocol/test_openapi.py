@@ -108,7 +108,6 @@ PLATFORM = {
 }
 
 
-@pytest.mark.timeout(240)  # ten seconds of work on a free core
 @pytest.mark.parametrize(
     ("scope", "phases", "within_reach"),
     [("subscribe publish admin platform", THOROUGH, PLATFORM), ("subscribe publish", BRIEF, TENANT), ("", BRIEF, OPEN)],

@@ -2,6 +2,7 @@
 
 import ast
 import re
+import tomllib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -131,6 +132,21 @@ def test_no_limit_on_the_machine_is_short() -> None:
         timed = any(isinstance(item, ast.Assign) and "mark.timing" in ast.unparse(item) for item in tree.body)
         if path.parts[0] != "unit" and not timed:
             found += [f"{path}:{line}" for line in impatient_lines(tree)]
+    assert found == []
+
+
+TIMEOUT = re.compile(r"pytest\.mark\.timeout\((\d+)\)")
+
+
+def test_no_test_has_less_time_than_the_others() -> None:
+    """It is there for what hangs: all that a slow machine has to do for it is within it many times."""
+    usual = tomllib.loads((TESTS.parent / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]["timeout"]
+    found = []
+    for path, tree in sources().items():
+        for item in tree.body:
+            marks = " ".join(ast.unparse(mark) for mark in getattr(item, "decorator_list", ()))
+            if "mark.chaos" not in marks:
+                found += [f"{path}: {item.name}" for limit in TIMEOUT.findall(marks) if int(limit) < usual]  # type: ignore[attr-defined]
     assert found == []
 
 
