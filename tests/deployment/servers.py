@@ -31,6 +31,9 @@ COMMANDS: Final = dict(zip(ROWS, example("asgi servers").splitlines(), strict=Tr
 
 PER_USER: Final = 16
 
+PING_SECONDS: Final = 5
+"""The interval of pings, and the time to answer one: a pause of the machine is shorter, and ends no connection."""
+
 SETTINGS: Final = {
     **NO_LIMITS,
     "jwt_secret": SECRET,
@@ -38,28 +41,28 @@ SETTINGS: Final = {
     "events_per_second": 0,
     "commands_per_second": 5,
     "command_burst": 20,
-    "ping_interval": 2,
-    "stall_seconds": 2,
+    "ping_interval": PING_SECONDS,
+    "stall_seconds": 5,
     "drain_seconds": 0,
     "log_max_bytes": 1_048_576,
 }
 
 _OPTIONS: Final = {
     "gateway": "--port {port}",
-    "uvicorn": "--port {port} --ws-ping-interval 2 --ws-ping-timeout 2",
+    "uvicorn": "--port {port} --ws-ping-interval {seconds} --ws-ping-timeout {seconds}",
     "gunicorn": "--bind 127.0.0.1:{port}",
-    "hypercorn": "--bind 127.0.0.1:{port} --websocket-ping-interval 2 --graceful-timeout 1",
+    "hypercorn": "--bind 127.0.0.1:{port} --websocket-ping-interval {seconds} --graceful-timeout 1",
     "granian": "--port {port}",
-    "daphne": "--port {port} --ping-interval 2 --ping-timeout 2",
+    "daphne": "--port {port} --ping-interval {seconds} --ping-timeout {seconds}",
 }
-"""A free port; pings every two seconds, and what waits for something else soon."""
+"""A free port; pings, and what waits for something else soon."""
 
-_PINGING_WORKER: Final = """
+_PINGING_WORKER: Final = f"""
 from uvicorn_worker import UvicornWorker as Usual
 from tests.support.clients import http_client
 
 class UvicornWorker(Usual):
-    CONFIG_KWARGS = {**Usual.CONFIG_KWARGS, "ws_ping_interval": 2, "ws_ping_timeout": 2}
+    CONFIG_KWARGS = {{**Usual.CONFIG_KWARGS, "ws_ping_interval": {PING_SECONDS}, "ws_ping_timeout": {PING_SECONDS}}}
 """
 
 
@@ -92,7 +95,7 @@ async def serving(name: str, home: Path) -> AsyncIterator[Server]:
     (home / "pinging.py").write_text(_PINGING_WORKER)
     with ReservedPort() as port:
         command = COMMANDS[name].replace("uvicorn_worker.", "pinging.").split()
-        command += _OPTIONS[command[0]].format(port=port).split()
+        command += _OPTIONS[command[0]].format(port=port, seconds=PING_SECONDS).split()
         with Process([sys.executable, "-m", *command], home, environment(**SETTINGS)) as process:
             await asyncio.to_thread(process.wait_for, lambda: answers(port, "/healthz"))
             try:

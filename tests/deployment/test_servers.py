@@ -16,7 +16,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Subprotocol
 
-from tests.deployment.servers import COLUMNS, PER_USER, ROWS, Server, serving
+from tests.deployment.servers import COLUMNS, PER_USER, PING_SECONDS, ROWS, Server, serving
 from tests.support.clients import Client
 from tests.support.event_streams import streaming
 from tests.support.raw_client import handshake, raw
@@ -281,7 +281,7 @@ async def test_server(name: str, tmp_path: Path) -> None:
                 codes = group.create_task(close_codes(server))
                 sends_on = group.create_task(client_that_sends_on(server))
                 not_utf8 = group.create_task(text_that_is_no_utf8(server))
-                pinging = group.create_task(pings(server, PATIENCE if row[SILENT] == "closed" else 4.0))
+                pinging = group.create_task(pings(server, PATIENCE if row[SILENT] == "closed" else 2.4 * PING_SECONDS))
             unread = await client_that_reads_nothing(server)
             at_shutdown = await shutdown(server)
         except BaseException as error:
@@ -299,5 +299,5 @@ async def test_server(name: str, tmp_path: Path) -> None:
         }
         assert sends_on.result() in row[SENDS_ON].split(" or ")
         assert pinged == (row[PINGS] != "none")
-        assert announced == (2.0 if "GATEWAY_PING_INTERVAL" in row[PINGS] else None)
+        assert announced == (PING_SECONDS if "GATEWAY_PING_INTERVAL" in row[PINGS] else None)
         assert token.partition(".")[0] not in server.written()

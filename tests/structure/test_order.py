@@ -139,7 +139,7 @@ TIMEOUT = re.compile(r"pytest\.mark\.timeout\((\d+)\)")
 
 
 def test_no_test_has_less_time_than_the_others() -> None:
-    """It is there for what hangs: all that a slow machine has to do for it is within it many times."""
+    """The limit is for tests that hang, not for a slow machine."""
     usual = tomllib.loads((TESTS.parent / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]["timeout"]
     found = []
     for path, tree in sources().items():
