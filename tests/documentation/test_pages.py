@@ -19,7 +19,6 @@ from schemas.commands import COMMAND_TYPES, CommandParser
 from schemas.rooms import DEFAULT_KINDS
 from tests.documentation.pages import PAGES, ROOT, Block, anchors_of, blocks, links_of, name_of, prose_of
 from tests.support.nodejs import NODE
-from tests.support.pauses import PATIENCE
 from tests.support.settings import settings_for
 
 EXAMPLES = {block.example for block in blocks() if block.example}
@@ -32,11 +31,11 @@ def valid_python(code: str) -> None:
 def valid_javascript(code: str) -> None:
     if NODE:
         command = [NODE, "--input-type=module", "--check"]
-        subprocess.run(command, input=code, text=True, check=True, capture_output=True, timeout=PATIENCE)
+        subprocess.run(command, input=code, text=True, check=True, capture_output=True)
 
 
 def valid_shell(code: str) -> None:
-    subprocess.run(["sh", "-n"], input=code, text=True, check=True, capture_output=True, timeout=PATIENCE)
+    subprocess.run(["sh", "-n"], input=code, text=True, check=True, capture_output=True)
 
 
 def valid_json(code: str) -> None:

@@ -5,7 +5,6 @@ import subprocess
 from collections.abc import Mapping
 from typing import Any
 
-from tests.support.pauses import PATIENCE
 from tests.support.process import GatewayProcess
 
 
@@ -18,7 +17,6 @@ async def run(process: GatewayProcess, *command: str, variables: Mapping[str, st
         env={**process.environment, **(variables or {})},
         capture_output=True,
         text=True,
-        timeout=PATIENCE,
         check=False,
     )
     assert done.returncode == 0, (command, done.stdout, done.stderr)
