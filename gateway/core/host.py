@@ -16,13 +16,16 @@ class HandshakeQueue(Protocol):
     def busy(self) -> bool:
         """Whether a handshake has to wait."""
 
-    def accept(self, tokens: Secrets, address: str, connect: Callable[[], object]) -> None:
-        """Call `connect` in a turn of the tenant of the tokens, or of the address. It makes the transport of a client
-        whose handshake has come; `queue` follows."""
+    def queue_of(self, tokens: Secrets, address: str) -> str:
+        """The name of the queue of a handshake with these tokens: their tenant, or the address."""
 
-    def queue(self, tokens: Secrets, address: str, begin: Callable[[], bool], accepted: bool = False) -> None:
-        """Call `begin` in such a turn, of one that was `accepted` before those that were not. It resolves the handshake
-        with these tokens, without a further turn; False where the client has gone."""
+    def accept(self, queue: str, connect: Callable[[], object]) -> None:
+        """Call `connect` in a turn of the queue. It makes the transport of a client whose handshake has come; `queue`
+        follows."""
+
+    def queue(self, queue: str, begin: Callable[[], bool], accepted: bool = False) -> None:
+        """Call `begin` in a turn of the queue, of one that was `accepted` before those that were not. It resolves the
+        handshake, without a further turn; False where the client has gone."""
 
 
 class Host(Protocol):

@@ -30,22 +30,20 @@ class Handshakes:
         """Whether a handshake has to wait."""
         return not self._shares.free
 
-    def accept(self, tokens: Secrets, address: str, connect: Callable[[], object]) -> None:
-        """Call `connect`, which makes a transport for the handshake with these tokens."""
-        tenant = self._queue_of(tokens, address)
-        if self._shares.take(tenant, ACCEPT_COST):
+    def accept(self, queue: str, connect: Callable[[], object]) -> None:
+        """Call `connect`, which makes a transport for a handshake of the queue."""
+        if self._shares.take(queue, ACCEPT_COST):
             connect()
         else:
-            self._shares.submit(tenant, connect, ACCEPT_COST)
+            self._shares.submit(queue, connect, ACCEPT_COST)
 
-    def queue(self, tokens: Secrets, address: str, begin: Callable[[], bool], accepted: bool = False) -> None:
-        """Call `begin`, which resolves a handshake with these tokens without a further wait, or returns False where the
+    def queue(self, queue: str, begin: Callable[[], bool], accepted: bool = False) -> None:
+        """Call `begin`, which resolves a handshake of the queue without a further wait, or returns False where the
         client has gone: that costs nothing."""
-        tenant = self._queue_of(tokens, address)
-        if self._shares.take(tenant, HANDSHAKE_COST):
+        if self._shares.take(queue, HANDSHAKE_COST):
             self._begin(begin, 0)
         else:
-            self._shares.submit(tenant, partial(self._begin, begin, HANDSHAKE_COST), urgent=accepted)
+            self._shares.submit(queue, partial(self._begin, begin, HANDSHAKE_COST), urgent=accepted)
 
     def _begin(self, begin: Callable[[], bool], cost: int) -> None:
         self._in_turn = True
@@ -63,7 +61,7 @@ class Handshakes:
         if self._shares.free:  # the usual case
             self._shares.charge(HANDSHAKE_COST)
             return self._authentication.resolve(handshake, then)
-        tenant = self._queue_of(handshake.tokens, handshake.address)
+        tenant = self.queue_of(handshake.tokens, handshake.address)
         if self._shares.take(tenant, HANDSHAKE_COST):
             return self._authentication.resolve(handshake, then)
         self._shares.submit(tenant, partial(self._resolve, handshake, then), HANDSHAKE_COST)
@@ -73,5 +71,6 @@ class Handshakes:
         if not self._authentication.resolve(handshake, then):
             then(handshake)
 
-    def _queue_of(self, tokens: Secrets, address: str) -> str:
+    def queue_of(self, tokens: Secrets, address: str) -> str:
+        """The tenant of the first token, or the address: forged tokens wait there."""
         return (self._authentication.tenant_of(tokens[0]) if tokens else "") or f"@{address}"

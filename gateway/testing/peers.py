@@ -28,10 +28,13 @@ class _AtOnce:
 
     busy = False
 
-    def accept(self, tokens: Secrets, address: str, connect: Callable[[], object]) -> None:
+    def queue_of(self, tokens: Secrets, address: str) -> str:
+        return address
+
+    def accept(self, queue: str, connect: Callable[[], object]) -> None:
         connect()
 
-    def queue(self, tokens: Secrets, address: str, begin: Callable[[], bool], accepted: bool = False) -> None:
+    def queue(self, queue: str, begin: Callable[[], bool], accepted: bool = False) -> None:
         begin()
 
 

@@ -110,7 +110,7 @@ def test_another_tenant_does_not_wait_for_all_of_them(watch: Watch) -> None:
 
 def test_clients_that_go_while_they_wait_get_no_transport(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
     waiting: list[Callable[[], object]] = []
-    monkeypatch.setattr(Handshakes, "accept", lambda self, tokens, address, connect: waiting.append(connect))
+    monkeypatch.setattr(Handshakes, "accept", lambda self, queue, connect: waiting.append(connect))
 
     async def main() -> None:
         async with unlimited() as gate, at_once(gate, *(opening(gate, n) for n in range(MANY))) as clients:
@@ -177,7 +177,7 @@ def test_other_requests_do_not_wait(watch: Watch) -> None:
 
 def test_a_stop_closes_those_that_wait(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
     waiting: list[Callable[[], object]] = []
-    monkeypatch.setattr(Handshakes, "accept", lambda self, tokens, address, connect: waiting.append(connect))
+    monkeypatch.setattr(Handshakes, "accept", lambda self, queue, connect: waiting.append(connect))
 
     async def main() -> None:
         async with unlimited() as gate:

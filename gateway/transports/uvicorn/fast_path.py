@@ -17,7 +17,7 @@ from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from gateway.core.addresses import client_address
-from gateway.core.credentials import Secrets, bearer_tokens
+from gateway.core.credentials import bearer_tokens
 from gateway.core.headers import parse_query
 from gateway.telemetry import log_events
 from gateway.transports.uvicorn.endpoint import Endpoint
@@ -76,12 +76,13 @@ class FirstRequest(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_accepted",
         "_arguments",
         "_client",
         "_deadline",
         "_early",
         "_endpoint",
+        "_handshake",
+        "_queue",
         "_server_state",
         "_so_far",
         "_transport",
@@ -96,7 +97,9 @@ class FirstRequest(asyncio.Protocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         self._endpoint = Endpoint.of(app_state, config.loaded_app) if config.ws_protocol_class is Upgrade else None
-        self._accepted = self._early = self._waits = False
+        self._early = self._waits = False
+        self._handshake: tuple[bytes, _Request] | None = None
+        self._queue = ""
         self._so_far = bytearray()
         self._arguments: Final = (config, server_state, app_state)
         self._server_state = server_state
@@ -113,13 +116,13 @@ class FirstRequest(asyncio.Protocol):
         if endpoint is None or not self._read_from(client):
             return False
         head = self._head(endpoint.request_starts, len(self._so_far))
-        request = _read(head, endpoint.request_starts) if head is not None else None
-        if request is None or exceeds_limits(request.target, request.headers):
+        request = None if head is None else _read(head, endpoint.request_starts)
+        if head is None or request is None or exceeds_limits(request.target, request.headers):
             return False
-        self._accepted, self._client = True, client
+        self._handshake, self._client = (head, request), client
         self._server_state.connections.add(self)  # type: ignore[arg-type]  # has the methods that a shutdown calls
-        tokens, address = _credentials(endpoint, request, peer_of_socket(client))
-        endpoint.host.handshakes.accept(tokens, address, partial(self._connect, client, connect))
+        self._queue = _queue_of(endpoint, request, peer_of_socket(client))
+        endpoint.host.handshakes.accept(self._queue, partial(self._connect, client, connect))
         return True
 
     def _read_from(self, client: socket.socket) -> bool:
@@ -182,6 +185,9 @@ class FirstRequest(asyncio.Protocol):
     def _receive(self, added: int) -> None:
         """Receive bytes of the request, the last of them `added`."""
         self._early = False
+        if self._handshake is not None and self._endpoint is not None:
+            self._wait(self._endpoint, *self._handshake)
+            return
         so_far, endpoint = self._so_far, self._endpoint
         starts = () if endpoint is None else endpoint.request_starts
         head = self._head(starts, added)
@@ -196,9 +202,9 @@ class FirstRequest(asyncio.Protocol):
             request = _read(head, starts)
             if request is not None:
                 # A request over the limits is refused, which takes no time.
-                busy = self._accepted or endpoint.host.handshakes.busy
-                if busy and not exceeds_limits(request.target, request.headers):
-                    self._queue(endpoint, head, request)
+                if endpoint.host.handshakes.busy and not exceeds_limits(request.target, request.headers):
+                    self._queue = _queue_of(endpoint, request, peer_of(self._transport))
+                    self._wait(endpoint, head, request)
                 else:
                     self._begin(head, request)
                 return
@@ -215,10 +221,12 @@ class FirstRequest(asyncio.Protocol):
         end = _end_of_head(so_far, max(0, len(so_far) - added - 2)) if so_far.startswith(starts) else None
         return None if end is None else bytes(so_far[: end.end()])
 
-    def _queue(self, endpoint: Endpoint, head: bytes, request: _Request) -> None:
+    def _wait(self, endpoint: Endpoint, head: bytes, request: _Request) -> None:
         self._waits = True
-        tokens, address = _credentials(endpoint, request, peer_of(self._transport))
-        endpoint.host.handshakes.queue(tokens, address, partial(self._begin, head, request), self._accepted)
+        if self._deadline is not None:
+            self._deadline.cancel()
+        accepted = self._handshake is not None
+        endpoint.host.handshakes.queue(self._queue, partial(self._begin, head, request), accepted)
 
     def _begin(self, head: bytes, request: _Request) -> bool:
         """Answer the handshake, unless the client has gone."""
@@ -243,7 +251,8 @@ class FirstRequest(asyncio.Protocol):
         self._transport.close()
 
 
-def _credentials(endpoint: Endpoint, request: _Request, peer: str) -> tuple[Secrets, str]:
-    """The tokens of a handshake, and the address of its client."""
+def _queue_of(endpoint: Endpoint, request: _Request, peer: str) -> str:
+    """The name of the queue in which a handshake of this client waits."""
     query, headers = parse_query(request.target.partition(b"?")[2]), request.headers
-    return bearer_tokens(query, headers), client_address(peer, headers, endpoint.proxies)
+    address = client_address(peer, headers, endpoint.proxies)
+    return endpoint.host.handshakes.queue_of(bearer_tokens(query, headers), address)
