@@ -111,12 +111,15 @@ NAMES = [pytest.param(name, id=what) for what, name in names()]
 
 @pytest.mark.parametrize("name", NAMES)
 async def test_no_room(attacked: AttackedGateway, name: str) -> None:
-    """`room_invalid` names it; the good room beside it is not joined either; then the good one is."""
+    """`room_invalid` names it, escaped and cut; the good room beside it is not joined either; then the good one is."""
     async with attacked.gate.client() as client:
         frame = await client.ask(type="subscribe", rooms=["circle:7", name])
         refused(frame, "room_invalid")
         assert frame["data"]["rooms"] == [name[:140]]
-        assert len(name) < 8 or name not in frame["data"]["message"]
+        message = frame["data"]["message"]
+        assert message.isascii()
+        assert message.isprintable()
+        assert len(name) <= 80 or name not in message
         frame = await client.ask(type="unsubscribe", rooms=[name])
         refused(frame, "room_invalid")
         assert attacked.connection(client).rooms.keys() == {"user:ada"}
