@@ -78,6 +78,8 @@ def reason_of(error: Exception) -> str:
         return f"{text}; name its authority in SSL_CERT_FILE, or pass a context as `ssl`"
     if isinstance(error, SSLError) and error.reason == "WRONG_VERSION_NUMBER":
         return f"{text}; no TLS is spoken there: use http:// or ws://"
+    if isinstance(error, InvalidMessage) and isinstance(error.__cause__, EOFError):
+        return f"{text}: the connection was closed before it"
     if isinstance(error, BadStatusLine | InvalidMessage):
         return f"{text}; the answer is not HTTP: where TLS is spoken there, use https:// or wss://"
     return text

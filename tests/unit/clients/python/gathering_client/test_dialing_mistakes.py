@@ -34,6 +34,12 @@ def wrong_version() -> SSLError:
     return error
 
 
+def ended_without_a_response() -> InvalidMessage:
+    error = InvalidMessage("did not receive a valid HTTP response")
+    error.__cause__ = EOFError("connection closed while reading HTTP status line")
+    return error
+
+
 def answered(status: int, body: bytes) -> InvalidStatus:
     return InvalidStatus(Response(status, "", Headers(), body))
 
@@ -48,6 +54,7 @@ def answered(status: int, body: bytes) -> InvalidStatus:
         ),
         (BadStatusLine("\x15\x03"), "the answer is not HTTP: where TLS is spoken there, use https:// or wss://"),
         (InvalidMessage("no"), "no; the answer is not HTTP: where TLS is spoken there, use https:// or wss://"),
+        (ended_without_a_response(), "HTTP response: the connection was closed before it"),
         (answered(404, b'{"detail": "connect to /ws"}'), "server rejected WebSocket connection: HTTP 404: connect to"),
         (answered(502, b"<html>"), "server rejected WebSocket connection: HTTP 502"),
         (answered(404, b'{"detail": 5}'), "server rejected WebSocket connection: HTTP 404"),
