@@ -111,11 +111,11 @@ class TransportBackpressureContract(TransportFixture):
 
     async def test_slow_client_is_kept(self) -> None:
         """A client that reads slowly keeps its connection, and gets everything in order."""
-        async with self.peer(stall=0.5) as peer:
+        async with self.peer(stall=2.0) as peer:
             written = await peer.stuff(self.capacity)
             received = []
             for n in range(0, len(written), 8):
                 received += await peer.read(min(8, len(written) - n))
-                await asyncio.sleep(1.5 / (len(written) / 8))
+                await asyncio.sleep(3.0 / (len(written) / 8))
             assert received == written
             assert peer.host.gone == []

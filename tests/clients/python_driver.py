@@ -3,6 +3,7 @@ prints is in clients/scenarios/README.md."""
 
 import asyncio
 import json
+import logging
 import random
 import sys
 import time
@@ -70,6 +71,7 @@ def follow_without_asyncio(given: dict[str, Any]) -> None:
 
 
 def main(face: str, given: dict[str, Any]) -> None:
+    logging.getLogger("gathering_client").setLevel(logging.ERROR)  # its warnings are of the faults of a scenario
     right = time.time
     time.time = lambda: right() + given.get("clock", 0)
     if "chance" in given:

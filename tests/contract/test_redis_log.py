@@ -14,14 +14,18 @@ from gateway.logs.redis.followed_tenant import FollowedTenant
 from gateway.logs.redis.page_reader import Page
 from gateway.testing import CURSOR_KEY, LogUnderTest, SharedLogContract
 from tests.support.redis import RedisServer, executable, executables, redis_server
-from tests.support.redis_logs import Time
+from tests.support.redis_logs import Time, have_patience
 
 
 class TestRedisLog(SharedLogContract):
     """With each Redis that there is: 7 on the PATH, say, and the 6.2 of the wheel."""
 
     @pytest.fixture(autouse=True, params=executables() or [""])
-    async def _serve(self, request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[None]:
+    async def _serve(
+        self, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> AsyncIterator[None]:
+        if "storage" not in request.node.originalname:  # the deadlines are the subject of those
+            have_patience(monkeypatch)
         async with redis_server(tmp_path / "redis", request.param or executable()) as self.server:
             yield
 

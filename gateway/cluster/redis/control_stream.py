@@ -25,7 +25,9 @@ from gateway.redis.keys import KeySpace
 BLOCK_SECONDS: Final = 1.0
 """The timeout of a blocking read, after which the node checks that the stream is still the same."""
 
-_BATCH: Final = 256
+BATCH: Final = 256
+"""Messages that are stored together."""
+
 _PAGE: Final = 500
 _SPARE: Final = 1_000
 _COMPACTION_SECONDS: Final = 60
@@ -86,7 +88,7 @@ class ControlStream:
     async def send(self) -> None:
         while True:
             await self._outbox.filled.wait()
-            batch = self._outbox.take(_BATCH)
+            batch = self._outbox.take(BATCH)
             try:
                 ids = await self._store([pending.message for pending in batch])
             except BaseException as error:
