@@ -104,7 +104,10 @@ class SocketPublisher:
 
     def wait(self) -> None:
         """Wait until there is something to `poll`, for at most `TIMEOUT`."""
-        if self._socket is None or not select.select([self._socket], [], [], TIMEOUT)[0]:
+        poll = select.poll()  # `select` takes no descriptor above 1,023
+        if self._socket is not None:
+            poll.register(self._socket, select.POLLIN)
+        if self._socket is None or not poll.poll(TIMEOUT * 1_000):
             raise PublishFailed(f"no answer within {TIMEOUT:.0f} s")
 
     def poll(self) -> None:
