@@ -10,6 +10,7 @@ from gateway.core.manager import Recipients
 from gateway.core.mark_schedule import MarkSchedule
 from gateway.core.slices import RECIPIENT_COST
 from gateway.engine.fair_share import ALONE_SECONDS
+from gateway.testing import Clock
 from tests.support.lab import GatewayLab
 from tests.support.transports import FakeTransport
 
@@ -33,6 +34,15 @@ def numbers(tape: FakeTransport) -> list[int]:
 
 async def publish(lab: GatewayLab, number: int, tenant: str = "acme") -> None:
     await lab.gateway.publish(tenant, "a.b", {"n": number}, circle_id=7)
+
+
+async def publish_alone(lab: GatewayLab, clock: Clock) -> None:
+    """Publish the events 1 and, once the tenant is alone, 2, of which one slice is delivered."""
+    await publish(lab, 1)
+    await lab.settle()
+    await clock.advance(2 * ALONE_SECONDS)
+    await publish(lab, 2)
+    await asyncio.sleep(0)
 
 
 def served(clients: list[tuple[Connection, FakeTransport]], number: int) -> int:
@@ -106,15 +116,11 @@ async def test_a_slow_client_in_a_later_slice_gets_each_event_once(lab: GatewayL
 async def test_a_tenant_that_is_alone_gets_its_events_in_one_piece(monkeypatch: pytest.MonkeyPatch) -> None:
     """Until another one publishes."""
     monkeypatch.setattr(slices, "SLICE_COST", 4 * RECIPIENT_COST)
-    now = 100.0
-    lab = GatewayLab(lambda: now, events_per_second=0)
+    clock = Clock()
+    lab = GatewayLab(clock, events_per_second=0)
     clients = joined(lab)
     joined(lab, 1, "bolt")
-    await publish(lab, 1)
-    await lab.settle()
-    now += 2 * ALONE_SECONDS
-    await publish(lab, 2)
-    await asyncio.sleep(0)
+    await publish_alone(lab, clock)
     assert served(clients, 2) == CLIENTS
     await publish(lab, 3, "bolt")
     await lab.settle()
@@ -126,14 +132,10 @@ async def test_a_tenant_that_is_alone_gets_its_events_in_one_piece(monkeypatch: 
 async def test_the_slices_of_a_tenant_that_is_alone_are_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """Another tenant's first event after a pause waits for one of them, and not for a fan-out to a large room."""
     monkeypatch.setattr(slices, "ALONE_SLICE_COST", 10 * RECIPIENT_COST)
-    now = 100.0
-    lab = GatewayLab(lambda: now, events_per_second=0)
+    clock = Clock()
+    lab = GatewayLab(clock, events_per_second=0)
     large = joined(lab)
-    await publish(lab, 1)
-    await lab.settle()
-    now += 2 * ALONE_SECONDS
-    await publish(lab, 2)
-    await asyncio.sleep(0)
+    await publish_alone(lab, clock)
     assert served(large, 2) == 10
     await lab.settle()
     assert [numbers(tape) for _, tape in large] == [[1, 2]] * CLIENTS
@@ -144,15 +146,11 @@ async def test_a_fan_out_is_divided_from_the_moment_at_which_another_tenant_has_
 ) -> None:
     monkeypatch.setattr(slices, "ALONE_SLICE_COST", 10 * RECIPIENT_COST)
     monkeypatch.setattr(slices, "SLICE_COST", 2 * RECIPIENT_COST)
-    now = 100.0
-    lab = GatewayLab(lambda: now, events_per_second=0)
+    clock = Clock()
+    lab = GatewayLab(clock, events_per_second=0)
     large = joined(lab)
     joined(lab, 1, "bolt")
-    await publish(lab, 1)
-    await lab.settle()
-    now += 2 * ALONE_SECONDS
-    await publish(lab, 2)
-    await asyncio.sleep(0)
+    await publish_alone(lab, clock)
     assert served(large, 2) == 10
     sizes: list[int] = []
     take = slices.Slices.take
